@@ -1,0 +1,1 @@
+//! Tests of the whole: scenarios, simulation, the tree itself, and the kernel lab.

@@ -1,0 +1,12 @@
+//! Addresses and prefixes: values, and the arithmetic of RFC 6052.
+
+mod host;
+mod port;
+mod pref64;
+mod prefix;
+pub mod special;
+
+pub use host::{HostKey, ZoneId};
+pub use port::{PortRange, Transport4, Transport6};
+pub use pref64::{Pref64, Pref64Error};
+pub use prefix::{Ipv4Prefix, Ipv6Prefix, PrefixError};

@@ -1,0 +1,225 @@
+//! IPv4 addresses inside IPv6 addresses (RFC 6052).
+
+use core::fmt;
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::str::FromStr;
+
+use super::{Ipv6Prefix, PrefixError};
+
+/// A prefix under which IPv4 addresses are represented: a pref64.
+///
+/// Its length is one of 32, 40, 48, 56, 64 and 96, and bits 64 to 71 (the "u" octet) of a /96 are
+/// zero (RFC 6052 §2.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pref64(Ipv6Prefix);
+
+/// Why a prefix can't be a pref64.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pref64Error {
+    /// Not an IPv6 prefix at all.
+    Prefix(PrefixError),
+    /// Not one of the six lengths.
+    Length(u8),
+    /// A /96 with bits set in its "u" octet.
+    UOctet,
+    /// The Well-Known Prefix has the length 96 and no other.
+    WellKnownLength(u8),
+    /// A multicast, loopback or link-local prefix.
+    NotUnicast,
+}
+
+impl fmt::Display for Pref64Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefix(e) => fmt::Display::fmt(e, f),
+            Self::Length(n) => {
+                write!(f, "a pref64 has the length 32, 40, 48, 56, 64 or 96, not {n} (RFC 6052 §2.2)")
+            }
+            Self::UOctet => f.write_str("bits 64 to 71 of a pref64 must be zero (RFC 6052 §2.2)"),
+            Self::WellKnownLength(n) => {
+                write!(f, "the Well-Known Prefix is 64:ff9b::/96, not /{n} (RFC 6052 §2.1)")
+            }
+            Self::NotUnicast => f.write_str("a pref64 must be a unicast prefix"),
+        }
+    }
+}
+
+impl core::error::Error for Pref64Error {}
+
+impl Pref64 {
+    /// The Well-Known Prefix 64:ff9b::/96 (RFC 6052 §2.1).
+    pub const WELL_KNOWN: Self = Self(Ipv6Prefix::holding(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96));
+
+    /// Takes a prefix if IPv4 addresses can be put under it.
+    ///
+    /// # Errors
+    /// See [`Pref64Error`].
+    pub fn new(prefix: Ipv6Prefix) -> Result<Self, Pref64Error> {
+        if !matches!(prefix.len(), 32 | 40 | 48 | 56 | 64 | 96) {
+            return Err(Pref64Error::Length(prefix.len()));
+        }
+        if prefix.len() == 96 && prefix.addr().octets()[8] != 0 {
+            return Err(Pref64Error::UOctet);
+        }
+        if prefix.addr() == Self::WELL_KNOWN.0.addr() && prefix.len() != 96 {
+            return Err(Pref64Error::WellKnownLength(prefix.len()));
+        }
+        let first = prefix.addr();
+        if first.is_multicast() || first.is_unicast_link_local() || first.octets()[..4] == [0; 4] {
+            return Err(Pref64Error::NotUnicast);
+        }
+        Ok(Self(prefix))
+    }
+
+    /// The prefix itself.
+    pub const fn prefix(self) -> Ipv6Prefix {
+        self.0
+    }
+
+    /// Whether this is 64:ff9b::/96, to which the rules of RFC 6052 §3.1 apply.
+    pub fn is_well_known(self) -> bool {
+        self == Self::WELL_KNOWN
+    }
+
+    /// Whether `addr` lies under the prefix.
+    pub const fn contains(self, addr: Ipv6Addr) -> bool {
+        self.0.contains(addr)
+    }
+
+    /// The IPv6 address that stands for `v4`: "u" octet and suffix are zero (RFC 6052 §2.2).
+    pub const fn embed(self, v4: Ipv4Addr) -> Ipv6Addr {
+        let prefix = self.0.addr().to_bits();
+        let v4 = v4.to_bits() as u128;
+        let behind = match self.0.len() {
+            96 => v4,
+            64 => v4 << 24,
+            len => {
+                // `above` bits of the address fit in front of the "u" octet at bit 64.
+                let above = 64 - len;
+                let below = 32 - above;
+                let front = (v4 >> below) << 64;
+                let back = (v4 & ((1 << below) - 1)) << (56 - below);
+                front | back
+            }
+        };
+        Ipv6Addr::from_bits(prefix | behind)
+    }
+
+    /// The IPv4 address inside `addr`, if `addr` lies under the prefix.
+    ///
+    /// The "u" octet and the suffix are skipped whatever they hold (RFC 6052 §2.2, §2.3).
+    pub const fn extract(self, addr: Ipv6Addr) -> Option<Ipv4Addr> {
+        if !self.0.contains(addr) {
+            return None;
+        }
+        let bits = addr.to_bits();
+        let v4 = match self.0.len() {
+            96 => bits as u32,
+            64 => (bits >> 24) as u32,
+            len => {
+                let above = 64 - len;
+                let below = 32 - above;
+                let front = (bits >> 64) as u64 & ((1 << above) - 1);
+                let back = (bits >> (56 - below)) as u64 & ((1 << below) - 1);
+                ((front << below) | back) as u32
+            }
+        };
+        Some(Ipv4Addr::from_bits(v4))
+    }
+}
+
+impl fmt::Display for Pref64 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Pref64 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for Pref64 {
+    type Err = Pref64Error;
+
+    fn from_str(text: &str) -> Result<Self, Pref64Error> {
+        Self::new(text.parse().map_err(Pref64Error::Prefix)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_rfc_6052() {
+        // ids 6052-2.2-pl32 … pl96, wkp
+        let cases = [
+            ("2001:db8::/32", "2001:db8:c000:221::"),
+            ("2001:db8:100::/40", "2001:db8:1c0:2:21::"),
+            ("2001:db8:122::/48", "2001:db8:122:c000:2:2100::"),
+            ("2001:db8:122:300::/56", "2001:db8:122:3c0:0:221::"),
+            ("2001:db8:122:344::/64", "2001:db8:122:344:c0:2:2100::"),
+            ("2001:db8:122:344::/96", "2001:db8:122:344::c000:221"),
+            ("64:ff9b::/96", "64:ff9b::c000:221"),
+        ];
+        let v4 = Ipv4Addr::new(192, 0, 2, 33);
+        for (prefix, want) in cases {
+            let pref64: Pref64 = prefix.parse().expect("literal");
+            let want: Ipv6Addr = want.parse().expect("literal");
+            assert_eq!(pref64.embed(v4), want, "{prefix}");
+            assert_eq!(pref64.extract(want), Some(v4), "{prefix}");
+        }
+    }
+
+    #[test]
+    fn every_address_comes_back_and_the_u_octet_is_zero() {
+        let texts = [
+            "2001:db8::/32",
+            "2001:db8:100::/40",
+            "2001:db8:122::/48",
+            "2001:db8:122:300::/56",
+            "2001:db8:122:344::/64",
+            "2001:db8:122:344::/96",
+        ];
+        for text in texts {
+            let pref64: Pref64 = text.parse().expect("literal");
+            let mut v4 = 0u32;
+            for step in 0..2000u32 {
+                let addr = Ipv4Addr::from_bits(v4);
+                let six = pref64.embed(addr);
+                assert_eq!(six.octets()[8], 0, "{text} {addr}");
+                assert_eq!(pref64.extract(six), Some(addr), "{text}");
+                v4 = v4.wrapping_mul(1_664_525).wrapping_add(1_013_904_223 ^ step);
+            }
+            for addr in [Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST] {
+                assert_eq!(pref64.extract(pref64.embed(addr)), Some(addr), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn suffix_and_u_octet_are_skipped_on_receipt() {
+        // ids 6052-2.2-suffix-recv, 6052-2.2-u-recv
+        let forty: Pref64 = "2001:db8:100::/40".parse().expect("literal");
+        let got = forty.extract("2001:db8:1c0:2:21:dead:beef:1".parse().expect("literal"));
+        assert_eq!(got, Some(Ipv4Addr::new(192, 0, 2, 33)));
+        let sixty_four: Pref64 = "2001:db8:122:344::/64".parse().expect("literal");
+        let got = sixty_four.extract("2001:db8:122:344:01c0:2:2100:0".parse().expect("literal"));
+        assert_eq!(got, Some(Ipv4Addr::new(192, 0, 2, 33)));
+        assert_eq!(forty.extract("2001:db9::".parse().expect("literal")), None);
+    }
+
+    #[test]
+    fn lengths_and_shapes_that_are_refused() {
+        for len in [0, 16, 33, 44, 72, 95, 97, 128] {
+            let prefix = Ipv6Prefix::holding(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), len);
+            assert_eq!(Pref64::new(prefix), Err(Pref64Error::Length(len)), "{prefix}");
+        }
+        assert_eq!("2001:db8:1:2:100::/96".parse::<Pref64>(), Err(Pref64Error::UOctet));
+        assert_eq!("64:ff9b::/64".parse::<Pref64>(), Err(Pref64Error::WellKnownLength(64)));
+        assert_eq!("ff00::/32".parse::<Pref64>(), Err(Pref64Error::NotUnicast));
+        assert_eq!("2001:db8::1/96".parse::<Pref64>(), Err(Pref64Error::Prefix(PrefixError::HostBits)));
+    }
+}

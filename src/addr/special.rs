@@ -1,0 +1,102 @@
+//! Addresses with a meaning of their own (IANA special-purpose registries, RFC 6890).
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::Ipv4Prefix;
+
+const fn v4(a: u8, b: u8, c: u8, d: u8, len: u8) -> Ipv4Prefix {
+    Ipv4Prefix::holding(Ipv4Addr::new(a, b, c, d), len)
+}
+
+/// Private and shared space: RFC 1918 and RFC 6598.
+pub const PRIVATE: [Ipv4Prefix; 4] =
+    [v4(10, 0, 0, 0, 8), v4(172, 16, 0, 0, 12), v4(192, 168, 0, 0, 16), v4(100, 64, 0, 0, 10)];
+
+/// The other ranges that are not globally reachable.
+///
+/// 192.88.99.0/24 (deprecated 6to4 relays) is counted in, as the registry has it;
+/// 192.31.196.0/24, 192.52.193.0/24 and 192.175.48.0/24 are global.
+pub const NOT_GLOBAL: [Ipv4Prefix; 11] = [
+    v4(0, 0, 0, 0, 8),
+    v4(127, 0, 0, 0, 8),
+    v4(169, 254, 0, 0, 16),
+    v4(192, 0, 0, 0, 24),
+    v4(192, 0, 2, 0, 24),
+    v4(192, 88, 99, 0, 24),
+    v4(198, 18, 0, 0, 15),
+    v4(198, 51, 100, 0, 24),
+    v4(203, 0, 113, 0, 24),
+    v4(224, 0, 0, 0, 4),
+    v4(240, 0, 0, 0, 4),
+];
+
+/// Whether `addr` is private or shared (RFC 1918, RFC 6598).
+pub fn is_private(addr: Ipv4Addr) -> bool {
+    PRIVATE.iter().any(|p| p.contains(addr))
+}
+
+/// Whether `addr` is globally reachable, so that the Well-Known Prefix may stand for it
+/// (RFC 6052 §3.1).
+pub fn is_global(addr: Ipv4Addr) -> bool {
+    !is_private(addr) && !NOT_GLOBAL.iter().any(|p| p.contains(addr))
+}
+
+/// Whether a packet can come from or go to `addr` at all (RFC 1812 §5.3.7): not 0/8, 127/8, 224/4
+/// or 240/4.
+pub const fn is_host_v4(addr: Ipv4Addr) -> bool {
+    !matches!(addr.octets()[0], 0 | 127 | 224..)
+}
+
+/// Whether a packet can come from or go to `addr` through a router: not ::, ::1, fe80::/10 or
+/// ff00::/8, and no IPv4-mapped address.
+pub const fn is_host_v6(addr: Ipv6Addr) -> bool {
+    let o = addr.octets();
+    let mapped = addr.to_ipv4_mapped().is_some();
+    !(o[0] == 0xff || addr.is_unicast_link_local() || addr.is_unspecified() || addr.is_loopback() || mapped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_well_known_prefix_may_carry() {
+        // id 6052-3.1-list
+        let not_global = [
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "169.254.1.1",
+            "127.0.0.1",
+            "0.0.0.1",
+            "192.0.0.8",
+            "192.0.2.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "192.88.99.1",
+        ];
+        for text in not_global {
+            assert!(!is_global(text.parse().expect("literal")), "{text}");
+        }
+        for text in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "192.31.196.1", "192.52.193.1", "1.1.1.1"] {
+            assert!(is_global(text.parse().expect("literal")), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        assert!(is_host_v4(Ipv4Addr::new(10, 0, 0, 1)));
+        for text in ["0.1.2.3", "127.0.0.1", "224.0.0.5", "240.0.0.1", "255.255.255.255"] {
+            assert!(!is_host_v4(text.parse().expect("literal")), "{text}");
+        }
+        assert!(is_host_v6("2001:db8::1".parse().expect("literal")));
+        for text in ["::", "::1", "fe80::1", "ff02::1", "::ffff:192.0.2.1"] {
+            assert!(!is_host_v6(text.parse().expect("literal")), "{text}");
+        }
+    }
+}

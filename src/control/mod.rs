@@ -1,0 +1,1 @@
+//! Starting, reloading and stopping; configuration; the host's addresses, routes and settings.

@@ -1,0 +1,1 @@
+//! A laboratory of network namespaces, and a demonstration without root.

@@ -1,0 +1,156 @@
+//! Why a packet was not forwarded. The same word names the metric and what a test expects.
+
+use core::fmt;
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// Why a packet was dropped or refused.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        #[repr(u8)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of its number.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name in metrics, logs and tests.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// What the name means, in one line.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),+),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Neither IPv4 nor IPv6.
+    NotIp = "not_ip",
+    /// The IPv4 header is too short, too long or contradicts the packet's length.
+    Ipv4Header = "ipv4_header",
+    /// The IPv4 header checksum is wrong.
+    Ipv4Checksum = "ipv4_checksum",
+    /// An IPv4 option has an impossible length.
+    Ipv4Options = "ipv4_options",
+    /// An unexpired IPv4 source route (RFC 7915 §4.1).
+    SourceRoute = "source_route",
+    /// The IPv6 header contradicts the packet's length, or the packet is a jumbogram.
+    Ipv6Header = "ipv6_header",
+    /// An IPv6 extension header is cut off, too long or out of place.
+    ExtensionHeader = "extension_header",
+    /// More IPv6 extension headers than are walked.
+    ExtensionLimit = "extension_limit",
+    /// An extension header behind a Fragment header (RFC 7915 §5.1.1).
+    ExtensionAfterFragment = "extension_after_fragment",
+    /// A Routing header with segments left (RFC 7915 §5.1).
+    RoutingHeader = "routing_header",
+    /// The TCP, UDP or ICMP header is cut off or impossible.
+    TransportHeader = "transport_header",
+    /// TCP flags that no TCP sends together.
+    TcpFlags = "tcp_flags",
+    /// The source can't be a host's address.
+    SourceAddress = "source_address",
+    /// The destination can't be a host's address.
+    DestinationAddress = "destination_address",
+    /// The IPv6 source lies in no zone.
+    NoZone = "no_zone",
+    /// The IPv6 source lies under a pref64 (RFC 6146 §3.5).
+    SourceInPref64 = "source_in_pref64",
+    /// The IPv6 destination is under no pref64 of the sender's zone.
+    NotPref64 = "not_pref64",
+    /// The IPv4 destination is no pool4 address.
+    NotPool4 = "not_pool4",
+    /// The IPv4 destination is on the deny list.
+    Denied = "denied",
+    /// An IPv4 address that the Well-Known Prefix must not represent (RFC 6052 §3.1).
+    WellKnownNotGlobal = "well_known_not_global",
+    /// Hop limit or TTL ran out.
+    HopLimit = "hop_limit",
+    /// The translated packet exceeds the next hop's MTU.
+    TooBig = "too_big",
+    /// A transport protocol that is not translated with state (RFC 6146 §3.4).
+    Protocol = "protocol",
+    /// A UDP datagram without checksum that can't be given one.
+    UdpZeroChecksum = "udp_zero_checksum",
+    /// An ICMP type or code without a counterpart (RFC 7915 §4.2, §5.2).
+    IcmpType = "icmp_type",
+    /// The checksum of an ICMP error is wrong.
+    IcmpChecksum = "icmp_checksum",
+    /// The packet quoted by an ICMP error can't be used.
+    IcmpQuoted = "icmp_quoted",
+    /// An ICMP error about no session or binding of ours.
+    IcmpNoBinding = "icmp_no_binding",
+    /// From the IPv4 side to a port without a binding.
+    NoBinding = "no_binding",
+    /// From the IPv4 side, refused by address-dependent filtering.
+    Filtered = "filtered",
+    /// A TCP segment that opens nothing and belongs to no session.
+    NoSession = "no_session",
+    /// An unsolicited SYN, which policy drops or which nobody adopted in time.
+    UnsolicitedSyn = "unsolicited_syn",
+    /// No room to store an unsolicited SYN.
+    SynLimit = "syn_limit",
+    /// No port or identifier is free in pool4.
+    PoolExhausted = "pool_exhausted",
+    /// The host has all port blocks it may have, and they are full.
+    HostQuota = "host_quota",
+    /// The host or the whole table has all sessions it may have.
+    SessionLimit = "session_limit",
+    /// A packet turned round twice.
+    HairpinLoop = "hairpin_loop",
+    /// Fragments of one datagram overlap or contradict each other.
+    FragmentOverlap = "fragment_overlap",
+    /// A datagram's missing fragments did not come in time.
+    FragmentTimeout = "fragment_timeout",
+    /// The hold store is full.
+    FragmentLimit = "fragment_limit",
+    /// The first fragment lacks the whole transport header.
+    FragmentHeader = "fragment_header",
+    /// Fragments that add up to more than a packet may have.
+    FragmentSize = "fragment_size",
+    /// More packets came of one batch than there is room for.
+    ExtraFull = "extra_full",
+    /// Handed over more often than can be right.
+    HandOverLimit = "hand_over_limit",
+    /// The ring to the owning worker is full.
+    RingFull = "ring_full",
+    /// The device did not take the packet.
+    DeviceWrite = "device_write",
+}
+
+impl Reason {
+    /// The number of reasons; each as a number is below this.
+    pub const COUNT: usize = Self::ALL.len();
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_names_and_order_agree() {
+        for (number, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, number);
+            assert!(reason.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()));
+        }
+        let mut names: Vec<_> = Reason::ALL.iter().map(|r| r.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Reason::COUNT);
+    }
+}

@@ -1,0 +1,3 @@
+//! Bytes: packet buffers, and views whose constructors check so that accessors cannot fail.
+
+pub mod buf;

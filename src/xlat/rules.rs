@@ -1,0 +1,52 @@
+//! What the operator decides about rewriting one packet.
+
+/// What becomes of the TOS byte or traffic class (RFC 7915 §4.1, §5.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TrafficClass {
+    /// All eight bits are copied.
+    #[default]
+    Copy,
+    /// All packets get this value.
+    Set(u8),
+}
+
+/// Choices that RFC 7915 leaves to the operator, and the MTUs of both sides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// Next-hop MTU of the IPv6 side, 1,280 to 65,535 bytes.
+    pub mtu6: u16,
+    /// Next-hop MTU of the IPv4 side, 68 to 65,535 bytes.
+    pub mtu4: u16,
+    /// A packet that may be fragmented is cut so that no fragment is longer (RFC 7915 §4); 1,280
+    /// to `mtu6`.
+    pub lowest_ipv6_mtu: u16,
+    /// Traffic class of packets to the IPv6 side.
+    pub traffic_class: TrafficClass,
+    /// TOS of packets to the IPv4 side.
+    pub tos: TrafficClass,
+    /// Whether the MSS option of SYNs is lowered to what fits both MTUs.
+    pub mss_clamp: bool,
+    /// Whether a TCP super-packet whose segments don't fit is given a smaller segment size instead
+    /// of a "too big" answer.
+    pub tcp_resegment: bool,
+    /// Most ICMP errors of our own per second and side; 0 sends none (RFC 4443 §2.4 f).
+    pub error_rate: u32,
+    /// How many of them may come at once.
+    pub error_burst: u32,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            mtu6: 1500,
+            mtu4: 1500,
+            lowest_ipv6_mtu: 1280,
+            traffic_class: TrafficClass::Copy,
+            tos: TrafficClass::Copy,
+            mss_clamp: false,
+            tcp_resegment: false,
+            error_rate: 100,
+            error_burst: 100,
+        }
+    }
+}

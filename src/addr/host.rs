@@ -1,8 +1,12 @@
-//! Who a packet belongs to: the zone and the host in it.
+//! Who a packet belongs to: the worker, the zone and the host in it.
 
 use core::net::Ipv6Addr;
 
 use super::Ipv6Prefix;
+
+/// Number of a worker: each owns one device queue and one translator.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct WorkerId(pub u8);
 
 /// Number of a zone, stable while the program runs: a reload keeps it as long as the zone's name
 /// stays.

@@ -6,7 +6,7 @@ mod pref64;
 mod prefix;
 pub mod special;
 
-pub use host::{HostKey, ZoneId};
+pub use host::{HostKey, WorkerId, ZoneId};
 pub use port::{PortRange, Transport4, Transport6};
 pub use pref64::{Pref64, Pref64Error};
 pub use prefix::{Ipv4Prefix, Ipv6Prefix, PrefixError};

@@ -1,0 +1,251 @@
+//! Which worker owns what, so that workers share nothing.
+//!
+//! | packet | owner |
+//! |---|---|
+//! | IPv6, fragment or not | hash of the source masked to its zone's host prefix |
+//! | IPv4 fragment, the first included | hash of source, destination, protocol and identification |
+//! | other IPv4, to a static binding | the worker of the binding's host |
+//! | other IPv4, to a pool address | the table `owner[address][block of the port]` |
+//!
+//! An ICMP query goes by its identifier, an ICMP error by the quoted port that is ours.
+//!
+//! # The hash
+//! A steering program in the kernel computes the same, from the words it loads off the packet, so
+//! these steps are fixed. All numbers are unsigned and 64 bits wide; words are 32 bits, loaded in
+//! network order:
+//!
+//! 1. `h = seed`, zero-extended.
+//! 2. For each word, in order: `h ^= word`, `h *= 0x9e3779b97f4a7c15` (the low 64 bits),
+//!    `h ^= h >> 32`.
+//! 3. `worker = ((h & 0xffff_ffff) * workers) >> 32`.
+//!
+//! The words of a host are the four of its masked address. The words of a datagram are source,
+//! destination, and `protocol << 16 | identification`.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::ops::Range;
+
+use super::{Proto, Settings};
+use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, PortRange, Transport4, WorkerId};
+
+/// Port blocks of an address: 64 of 16 ports below 1024, 252 of 256 ports above.
+pub const BLOCKS: usize = LOW_BLOCKS + 252;
+const LOW_BLOCKS: usize = 64;
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The block that `port` is in, below [`BLOCKS`].
+pub const fn block_of(port: u16) -> usize {
+    if port < 1024 { port as usize / 16 } else { LOW_BLOCKS + port as usize / 256 - 4 }
+}
+
+/// The ports of `block`. The first block has port 0, which no mapping may be given.
+///
+/// # Panics
+/// If `block` is not below [`BLOCKS`].
+pub const fn ports_of(block: usize) -> PortRange {
+    assert!(block < BLOCKS, "no such block");
+    let (first, len) =
+        if block < LOW_BLOCKS { (block * 16, 16) } else { ((block - LOW_BLOCKS + 4) * 256, 256) };
+    PortRange::new(first as u16, (first + len - 1) as u16).expect("a block is not empty")
+}
+
+/// The hash of the module's documentation, reduced to a worker's number.
+///
+/// `workers` is at least 1.
+pub fn hash(seed: u32, words: &[u32], workers: u8) -> WorkerId {
+    let mut h = u64::from(seed);
+    for word in words {
+        h = (h ^ u64::from(*word)).wrapping_mul(MULTIPLIER);
+        h ^= h >> 32;
+    }
+    WorkerId((((h & 0xffff_ffff) * u64::from(workers)) >> 32) as u8)
+}
+
+/// The owner of a block of which nobody has said otherwise.
+///
+/// It depends on the address itself, not on its place in a pool, so that a reload or restart that
+/// adds addresses leaves the others where they were.
+pub const fn default_owner(addr: Ipv4Addr, block: usize, workers: u8) -> WorkerId {
+    WorkerId((((addr.to_bits() as u64) + block as u64) % workers as u64) as u8)
+}
+
+/// A static binding's place on the IPv4 side.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Place {
+    addr: Ipv4Addr,
+    port: u16,
+    proto: Proto,
+}
+
+/// Who owns what. Every worker has one, all are equal.
+#[derive(Clone, Debug)]
+pub struct Owners {
+    seed: u32,
+    workers: u8,
+    /// Client prefixes and their host lengths, the longest prefix first.
+    zones: Box<[(Ipv6Prefix, u8)]>,
+    /// The pools' addresses: prefixes that don't overlap, sorted, each with the index of its first
+    /// address.
+    pools: Box<[(Ipv4Prefix, usize)]>,
+    /// `[address][block]`, a worker's number each.
+    blocks: Box<[u8]>,
+    statics: Box<[(Place, WorkerId)]>,
+}
+
+impl Owners {
+    /// Reads pools, zones and static bindings; every block has its [default owner](default_owner).
+    ///
+    /// Takes [`BLOCKS`] bytes for each pool address. `workers` is at least 1.
+    pub fn new(settings: &Settings, seed: u32, workers: u8) -> Self {
+        let mut zones: Vec<_> = settings
+            .zones
+            .iter()
+            .flat_map(|zone| zone.clients.iter().map(|clients| (*clients, zone.host_len)))
+            .collect();
+        zones.sort_by_key(|(clients, _)| core::cmp::Reverse(clients.len()));
+        let pools = index(settings.pools.iter().flat_map(|pool| pool.ranges.iter().map(|(net, _)| *net)));
+        let mut owners = Self {
+            seed,
+            workers: workers.max(1),
+            zones: zones.into(),
+            blocks: default_table(&pools, workers.max(1)),
+            pools,
+            statics: Box::default(),
+        };
+        let mut statics: Vec<_> = settings
+            .statics
+            .iter()
+            .map(|entry| {
+                let place = Place { addr: entry.v4.addr, port: entry.v4.port, proto: entry.proto };
+                (place, owners.source(entry.v6.addr))
+            })
+            .collect();
+        statics.sort_unstable();
+        owners.statics = statics.into();
+        owners
+    }
+
+    /// Takes over from `old` who owns the blocks of those addresses that both know.
+    pub fn carry(&mut self, old: &Self) {
+        for (net, first) in &self.pools {
+            for offset in 0..net.size() as u32 {
+                let addr = Ipv4Addr::from_bits(net.addr().to_bits() + offset);
+                let Some(theirs) = old.row(addr) else { continue };
+                let at = (first + offset as usize) * BLOCKS;
+                self.blocks[at..at + BLOCKS].copy_from_slice(&old.blocks[theirs]);
+            }
+        }
+    }
+
+    /// How many workers there are, at least 1.
+    pub const fn workers(&self) -> u8 {
+        self.workers
+    }
+
+    /// The owner of a host.
+    pub fn host(&self, host: HostKey) -> WorkerId {
+        self.prefix(host.prefix)
+    }
+
+    /// The owner of IPv6 packets from `addr`. A source in no zone is a host of its own.
+    pub fn source(&self, addr: Ipv6Addr) -> WorkerId {
+        let zone = self.zones.iter().find(|(clients, _)| clients.contains(addr));
+        self.prefix(Ipv6Prefix::holding(addr, zone.map_or(128, |(_, host_len)| *host_len)))
+    }
+
+    fn prefix(&self, prefix: Ipv6Prefix) -> WorkerId {
+        let bits = prefix.addr().to_bits();
+        hash(self.seed, &[96, 64, 32, 0].map(|shift| (bits >> shift) as u32), self.workers)
+    }
+
+    /// The owner of the fragments of an IPv4 datagram.
+    pub fn datagram(&self, src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, id: u16) -> WorkerId {
+        let last = u32::from(protocol) << 16 | u32::from(id);
+        hash(self.seed, &[src.to_bits(), dst.to_bits(), last], self.workers)
+    }
+
+    /// The owner of whole IPv4 packets to `place`; `None` if it is neither a static binding's nor a
+    /// pool's.
+    pub fn place(&self, proto: Proto, place: Transport4) -> Option<WorkerId> {
+        let wanted = Place { addr: place.addr, port: place.port, proto };
+        if let Ok(at) = self.statics.binary_search_by_key(&wanted, |(at, _)| *at) {
+            return Some(self.statics[at].1);
+        }
+        self.block(place.addr, block_of(place.port))
+    }
+
+    /// The owner of a port block; `None` if `addr` is no pool's.
+    ///
+    /// # Panics
+    /// If `block` is not below [`BLOCKS`].
+    pub fn block(&self, addr: Ipv4Addr, block: usize) -> Option<WorkerId> {
+        assert!(block < BLOCKS, "no such block");
+        self.row(addr).map(|row| WorkerId(self.blocks[row.start + block]))
+    }
+
+    /// Gives a block to another worker. All workers and the steering program must be told, and
+    /// nobody may have a mapping in the block. False if there is no such block or worker.
+    pub fn give(&mut self, addr: Ipv4Addr, block: usize, worker: WorkerId) -> bool {
+        let Some(row) = self.row(addr).filter(|_| block < BLOCKS && worker.0 < self.workers) else {
+            return false;
+        };
+        self.blocks[row.start + block] = worker.0;
+        true
+    }
+
+    /// The pools' addresses as the table has them: prefixes in ascending order that don't overlap,
+    /// each with the row of its first address.
+    pub fn pools(&self) -> &[(Ipv4Prefix, usize)] {
+        &self.pools
+    }
+
+    /// The table: a row of [`BLOCKS`] worker numbers for each pool address.
+    pub fn table(&self) -> &[u8] {
+        &self.blocks
+    }
+
+    /// The client prefixes with their host lengths, the longest prefix first.
+    pub fn zones(&self) -> &[(Ipv6Prefix, u8)] {
+        &self.zones
+    }
+
+    /// The static bindings' places and their owners, which come before the table.
+    pub fn statics(&self) -> impl ExactSizeIterator<Item = (Proto, Transport4, WorkerId)> {
+        self.statics.iter().map(|(at, worker)| (at.proto, Transport4::new(at.addr, at.port), *worker))
+    }
+
+    fn row(&self, addr: Ipv4Addr) -> Option<Range<usize>> {
+        let behind = self.pools.partition_point(|(net, _)| net.addr() <= addr);
+        let (net, first) = self.pools.get(behind.checked_sub(1)?)?;
+        let at = (first + (addr.to_bits() - net.addr().to_bits()) as usize) * BLOCKS;
+        net.contains(addr).then_some(at..at + BLOCKS)
+    }
+}
+
+/// Sorts prefixes, leaves out those inside others, and numbers their addresses.
+fn index(nets: impl Iterator<Item = Ipv4Prefix>) -> Box<[(Ipv4Prefix, usize)]> {
+    let mut nets: Vec<_> = nets.collect();
+    nets.sort_unstable_by_key(|net| (net.addr(), net.len()));
+    nets.dedup_by(|inner, outer| outer.contains(inner.addr()));
+    let mut first = 0;
+    nets.into_iter()
+        .map(|net| {
+            let at = first;
+            first += net.size() as usize;
+            (net, at)
+        })
+        .collect()
+}
+
+fn default_table(pools: &[(Ipv4Prefix, usize)], workers: u8) -> Box<[u8]> {
+    pools
+        .iter()
+        .flat_map(|(net, _)| net.addr().to_bits()..=net.last().to_bits())
+        .flat_map(|addr| {
+            (0..BLOCKS).map(move |block| default_owner(Ipv4Addr::from_bits(addr), block, workers).0)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+use super::*;
+use crate::addr::{Transport6, ZoneId};
+use crate::nat64::{Filtering, Limits, Pool, StaticBinding, Timers, UnsolicitedSyn, Zone};
+
+fn settings() -> Settings {
+    let range = |net: &str, ports: &str| (net.parse().expect("literal"), ports.parse().expect("literal"));
+    let zone = Zone {
+        id: ZoneId(0),
+        clients: vec!["2001:db8:1::/48".parse().expect("literal")],
+        pref64: vec!["2001:db8:64::/96".parse().expect("literal")],
+        pool: 0,
+        host_len: 64,
+        blocks_per_host: 8,
+        sessions_per_host: 100,
+    };
+    Settings {
+        zones: vec![zone],
+        pools: vec![
+            Pool { ranges: vec![range("203.0.113.8/30", "1024-65535"), range("198.51.100.1/32", "1-1023")] },
+            Pool { ranges: vec![range("203.0.113.9/32", "1-1023")] },
+        ],
+        statics: vec![StaticBinding {
+            proto: Proto::Tcp,
+            v6: Transport6::new("2001:db8:1:5::1".parse().expect("literal"), 80),
+            v4: Transport4::new(Ipv4Addr::new(192, 0, 2, 80), 80),
+        }],
+        deny: Vec::new(),
+        private_under_well_known: false,
+        filtering: [Filtering::EndpointIndependent; 3],
+        unsolicited_syn: UnsolicitedSyn::Store,
+        inbound_refresh: true,
+        parity: true,
+        timers: Timers::default(),
+        limits: Limits::default(),
+        address6: "2001:db8:ffff::1".parse().expect("literal"),
+        address4: Ipv4Addr::new(203, 0, 113, 254),
+    }
+}
+
+#[test]
+fn every_port_is_in_exactly_the_block_that_holds_it() {
+    let mut expected = 0..=u16::MAX;
+    for block in 0..BLOCKS {
+        let ports = ports_of(block);
+        for port in ports.first()..=ports.last() {
+            assert_eq!(expected.next(), Some(port));
+            assert_eq!(block_of(port), block, "port {port}");
+        }
+    }
+    assert_eq!(expected.next(), None);
+}
+
+#[test]
+fn the_hash_is_fixed_because_the_steering_program_has_it_too() {
+    // Worked out by hand with 64-bit arithmetic from the steps in the documentation.
+    let low = |seed: u64, words: &[u64]| {
+        let mut h = u128::from(seed);
+        for word in words {
+            h = ((h ^ u128::from(*word)) * 0x9e37_79b9_7f4a_7c15) % (1 << 64);
+            h ^= h >> 32;
+        }
+        h % (1 << 32)
+    };
+    for seed in [0_u32, 1, 0xdead_beef] {
+        let words = [0x2001_0db8, 1, 0, 2];
+        let expected = low(u64::from(seed), &words.map(u64::from)) * 7 / (1 << 32);
+        assert_eq!(u128::from(hash(seed, &words, 7).0), expected);
+    }
+    assert_eq!(hash(1, &[0x2001_0db8, 0x0001_0000, 0, 2], 255), WorkerId(80));
+}
+
+#[test]
+fn neighbours_spread_over_the_workers() {
+    for workers in [2_u8, 3, 8] {
+        let mut owners = Owners::new(&settings(), 7, workers);
+        owners.zones = Box::default();
+        let mut load = [0_u32; 8];
+        for host in 0..8000_u128 {
+            let addr = Ipv6Addr::from_bits(0x2001_0db8_0001 << 80 | host);
+            load[usize::from(owners.source(addr).0)] += 1;
+        }
+        let fair = 8000 / u32::from(workers);
+        for share in &load[..usize::from(workers)] {
+            assert!(share.abs_diff(fair) < fair / 4, "{workers} workers: {load:?}");
+        }
+    }
+}
+
+#[test]
+fn addresses_of_one_host_prefix_have_one_owner() {
+    let owners = Owners::new(&settings(), 7, 8);
+    let owner = |addr: &str| owners.source(addr.parse().expect("literal"));
+    assert_eq!(owner("2001:db8:1:5::1"), owner("2001:db8:1:5:ffff::9"));
+    let key = HostKey::new(ZoneId(0), "2001:db8:1:5::77".parse().expect("literal"), 64);
+    assert_eq!(owner("2001:db8:1:5::1"), owners.host(key));
+    let strangers: std::collections::BTreeSet<_> =
+        (0..64).map(|n| owner(&format!("2001:db8:2::{n:x}"))).collect();
+    assert_eq!(strangers.len(), 8, "a source in no zone is a host of its own");
+}
+
+#[test]
+fn places_go_by_static_binding_then_by_block() {
+    let owners = Owners::new(&settings(), 7, 4);
+    let place =
+        |proto, addr: &str, port| owners.place(proto, Transport4::new(addr.parse().expect("literal"), port));
+    let host = owners.source("2001:db8:1:5::1".parse().expect("literal"));
+    assert_eq!(place(Proto::Tcp, "192.0.2.80", 80), Some(host));
+    assert_eq!(place(Proto::Udp, "192.0.2.80", 80), None);
+    assert_eq!(place(Proto::Udp, "203.0.113.12", 80), None);
+    assert_eq!(place(Proto::Udp, "203.0.113.7", 80), None);
+    for (addr, port) in [("203.0.113.8", 40_000), ("203.0.113.11", 1), ("198.51.100.1", 65_535)] {
+        let default = default_owner(addr.parse().expect("literal"), block_of(port), 4);
+        assert_eq!(place(Proto::Udp, addr, port), Some(default));
+    }
+    assert_eq!(owners.table().len(), 5 * BLOCKS, "an address in two ranges has one row");
+}
+
+#[test]
+fn a_given_block_stays_given_over_a_reload_that_moves_its_row() {
+    let addr = Ipv4Addr::new(203, 0, 113, 9);
+    let mut old = Owners::new(&settings(), 7, 4);
+    let other = WorkerId((old.block(addr, 100).expect("in the pool").0 + 1) % 4);
+    assert!(old.give(addr, 100, other));
+    assert!(!old.give(addr, 100, WorkerId(4)), "no such worker");
+    assert!(!old.give(Ipv4Addr::new(192, 0, 2, 1), 100, other), "no such address");
+
+    let mut more = settings();
+    more.pools[0].ranges.insert(0, ("192.0.2.0/28".parse().expect("literal"), PortRange::ALL));
+    let mut new = Owners::new(&more, 7, 4);
+    new.carry(&old);
+    for block in 0..BLOCKS {
+        assert_eq!(new.block(addr, block), old.block(addr, block));
+    }
+    assert_eq!(new.block(Ipv4Addr::new(192, 0, 2, 1), 3), Some(WorkerId(((0xc000_0201_u64 + 3) % 4) as u8)));
+}
+
+#[test]
+fn the_fragments_of_datagrams_spread() {
+    let owners = Owners::new(&settings(), 7, 8);
+    let (src, dst) = (Ipv4Addr::new(198, 51, 100, 7), Ipv4Addr::new(203, 0, 113, 8));
+    let owners: std::collections::BTreeSet<_> =
+        (0..100).map(|id| owners.datagram(src, dst, 17, id)).collect();
+    assert_eq!(owners.len(), 8);
+}

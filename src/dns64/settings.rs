@@ -1,0 +1,245 @@
+//! What the DNS64 and its resolver are told. Typed and resolved; whoever builds it has checked it.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+
+use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
+
+/// IPv4-mapped addresses, which no AAAA record should hold (RFC 6147 §5.1.4).
+pub const MAPPED: Ipv6Prefix = Ipv6Prefix::holding(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
+
+/// When AAAA records are synthesised for a client that set DO and can therefore validate
+/// (RFC 6147 §5.5, RFC 8683 §4.1.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WithDo {
+    /// Never: the client has to use IPv4 through its own CLAT.
+    Never,
+    /// If the A answer bears no signature.
+    UnsignedOnly,
+    /// Always: the upstream has validated the denial of AAAA and the A records.
+    Validated,
+}
+
+/// The rules of synthesis in one zone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// Whether there is DNS64 at all; if not, its clients get a plain forwarder
+    /// (RFC 8880 §7.1: which then knows nothing of ipv4only.arpa).
+    pub enabled: bool,
+    /// AAAA records under these prefixes count as absent (RFC 6147 §5.1.4).
+    pub exclude_aaaa: Vec<Ipv6Prefix>,
+    /// A records in these prefixes are never translated.
+    pub never_translate_ipv4: Vec<Ipv4Prefix>,
+    /// Whether 10/8, 172.16/12, 192.168/16 and 100.64/10 are put under the Well-Known Prefix all
+    /// the same. Must equal the translator's setting of that name.
+    pub private_under_well_known: bool,
+    /// What DO does; `None` is [`WithDo::Validated`] with [`Settings::trust_ad`], else
+    /// [`WithDo::UnsignedOnly`].
+    pub with_do: Option<WithDo>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            exclude_aaaa: vec![MAPPED],
+            never_translate_ipv4: Vec::new(),
+            private_under_well_known: false,
+            with_do: None,
+        }
+    }
+}
+
+/// A prefix for A records, perhaps of a part of the IPv4 space only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// Where the IPv6 addresses lie.
+    pub pref64: Pref64,
+    /// Which IPv4 addresses: `None` is all that no other mapping of the zone names
+    /// (RFC 6147 §5.1.7).
+    pub only: Option<Ipv4Prefix>,
+}
+
+impl From<Pref64> for Mapping {
+    fn from(pref64: Pref64) -> Self {
+        Self { pref64, only: None }
+    }
+}
+
+/// A group of clients with one policy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Zone {
+    /// Its number, the translator's.
+    pub id: ZoneId,
+    /// Its name, for metrics and logs.
+    pub name: String,
+    /// Its clients. No prefix appears in two zones; the longest match decides.
+    pub clients: Vec<Ipv6Prefix>,
+    /// Its pref64s, in the order in which they are put into answers.
+    pub pref64: Vec<Mapping>,
+    /// Its rules.
+    pub rules: Rules,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// How long a AAAA answer is waited for once A records are there (800 ms).
+    pub aaaa_wait: Duration,
+    /// How long one upstream is waited for before the next one is asked too (1 s).
+    pub attempt: Duration,
+    /// How long an exchange may take in all; then the client gets SERVFAIL (4 s, below the 5 s
+    /// after which stub resolvers ask again).
+    pub total: Duration,
+    /// How long a TCP connection may be idle (5 s).
+    pub tcp_idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            aaaa_wait: Duration::from_millis(800),
+            attempt: Duration::from_secs(1),
+            total: Duration::from_secs(4),
+            tcp_idle: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Bounds of what is in flight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Exchanges at once, of all clients.
+    pub in_flight: usize,
+    /// Exchanges at once of one client address.
+    pub in_flight_per_client: usize,
+    /// Times one question is sent upstream, at least 1.
+    pub attempts: u8,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { in_flight: 4_096, in_flight_per_client: 256, attempts: 3 }
+    }
+}
+
+/// Everything the DNS64 and its resolver are told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// The zones. Who is in none gets no answer.
+    pub zones: Vec<Zone>,
+    /// Where to listen, UDP and TCP. An unspecified address is refused: the answer could leave
+    /// from another address than the one asked.
+    pub listen: Vec<SocketAddr>,
+    /// Recursive resolvers, the first one preferred.
+    pub upstreams: Vec<SocketAddr>,
+    /// Whether the upstreams validate, and the way to them is safe enough to believe their AD bit.
+    pub trust_ad: bool,
+    /// TTL of answers about ipv4only.arpa, in seconds, at least 60: how long a client keeps a
+    /// pref64 that it found (RFC 7050 §5).
+    pub discovery_ttl: u32,
+    /// Timeouts.
+    pub timeouts: Timeouts,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    /// No zone, no listener, no upstream; all else as documented.
+    fn default() -> Self {
+        Self {
+            zones: Vec::new(),
+            listen: Vec::new(),
+            upstreams: Vec::new(),
+            trust_ad: false,
+            discovery_ttl: 600,
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// The zone a client is in: the one with the longest prefix that holds `client`. Clients with
+    /// an IPv4 address are in none.
+    pub fn zone_of(&self, client: IpAddr) -> Option<&Zone> {
+        let IpAddr::V6(client) = client else { return None };
+        self.zones
+            .iter()
+            .filter_map(|zone| Some((zone.longest(client)?, zone)))
+            .max_by_key(|(len, _)| *len)
+            .map(|(_, zone)| zone)
+    }
+}
+
+impl Zone {
+    fn longest(&self, client: Ipv6Addr) -> Option<u8> {
+        self.clients.iter().filter(|p| p.contains(client)).map(|p| p.len()).max()
+    }
+
+    /// Whether an A record with `addr` may be translated under `pref64` (RFC 6052 §3.1).
+    pub fn translates(&self, addr: Ipv4Addr, pref64: Pref64) -> bool {
+        if self.rules.never_translate_ipv4.iter().any(|p| p.contains(addr)) || !special::is_host_v4(addr) {
+            return false;
+        }
+        let private = self.rules.private_under_well_known && special::is_private(addr);
+        !pref64.is_well_known() || special::is_global(addr) || private
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zone(id: u16, clients: &[&str], pref64: &str) -> Zone {
+        Zone {
+            id: ZoneId(id),
+            name: format!("zone-{id}"),
+            clients: clients.iter().map(|c| c.parse().expect("literal")).collect(),
+            pref64: vec![pref64.parse::<Pref64>().expect("literal").into()],
+            rules: Rules::default(),
+        }
+    }
+
+    #[test]
+    fn the_longest_client_prefix_wins() {
+        // id 8683-4.1.5-acl
+        let settings = Settings {
+            zones: vec![
+                zone(1, &["2001:db8::/32"], "64:ff9b::/96"),
+                zone(2, &["2001:db8:1::/48", "2001:db8:2::/48"], "2001:db8:64::/96"),
+            ],
+            ..Settings::default()
+        };
+        let cases = [
+            ("2001:db8:9::1", Some(1)),
+            ("2001:db8:1::1", Some(2)),
+            ("2001:db8:2::1", Some(2)),
+            ("2001:db9::1", None),
+            ("192.0.2.1", None),
+            ("::ffff:192.0.2.1", None),
+        ];
+        for (client, want) in cases {
+            let got = settings.zone_of(client.parse().expect("literal")).map(|z| z.id.0);
+            assert_eq!(got, want, "{client}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_translated_under_which_prefix() {
+        // ids 6147-5.1.7-wkp-nonglobal, 6147-5.1.7-exclv4, W-dns64, W-nsp
+        let mut zone = zone(1, &[], "64:ff9b::/96");
+        let own: Pref64 = "2001:db8:64::/96".parse().expect("literal");
+        let check = |zone: &Zone, addr: &str, pref64| zone.translates(addr.parse().expect("literal"), pref64);
+        assert!(check(&zone, "8.8.8.8", Pref64::WELL_KNOWN));
+        assert!(!check(&zone, "10.0.0.1", Pref64::WELL_KNOWN));
+        assert!(!check(&zone, "192.0.2.1", Pref64::WELL_KNOWN));
+        assert!(check(&zone, "10.0.0.1", own));
+        assert!(!check(&zone, "127.0.0.1", own));
+        zone.rules.private_under_well_known = true;
+        assert!(check(&zone, "10.0.0.1", Pref64::WELL_KNOWN));
+        assert!(!check(&zone, "192.0.2.1", Pref64::WELL_KNOWN));
+        zone.rules.never_translate_ipv4 = vec!["192.168.0.0/16".parse().expect("literal")];
+        assert!(!check(&zone, "192.168.1.1", own));
+    }
+}

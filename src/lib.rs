@@ -10,7 +10,7 @@
 //!
 //! With the feature `daemon` (the default) come the parts that do I/O. Without it the package has
 //! no dependency, reads no clock and opens nothing.
-#![forbid(clippy::todo, clippy::unimplemented)]
+#![deny(clippy::todo, clippy::unimplemented)]
 
 pub mod addr;
 pub mod counters;

@@ -1,0 +1,48 @@
+# The words of the house. `make demo` and `make test` are all that a newcomer needs.
+
+CARGO ?= cargo
+TESTS := --test integration
+
+.PHONY: help demo check test lab soak fuzz bench deb packages
+
+help:
+	@echo "make demo    a host without IPv4 fetches a page, in memory: no root, no network"
+	@echo "make test    all tests; as root with the kernel lab"
+	@echo "make check   format, lints, documentation, licences"
+	@echo "make lab     the kernel lab alone (root)"
+	@echo "make soak    ten minutes under load in the lab (root)"
+	@echo "make bench   nanoseconds per packet, and TCP bulk against tayga when root"
+	@echo "make fuzz    one minute of fuzzing (nightly Rust, cargo-fuzz)"
+	@echo "make deb     a Debian package in target/debian"
+
+demo:
+	$(CARGO) run -q --release -- demo
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy -q --all-targets --all-features -- -D warnings
+	$(CARGO) clippy -q --no-default-features --lib -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -q --no-deps --all-features
+	.ci/licences
+
+test: packages
+	$(CARGO) build -q
+	$(CARGO) test
+
+lab: packages
+	$(CARGO) test $(TESTS) lab:: systemd:: -- --nocapture
+
+soak: packages
+	$(CARGO) test --release $(TESTS) soak -- --ignored --nocapture
+
+bench: packages
+	$(CARGO) bench
+
+fuzz:
+	.ci/fuzz
+
+deb:
+	.ci/deb
+
+packages:
+	@.ci/packages

@@ -1,0 +1,166 @@
+//! `gate64 run` in the gateway's namespace: its configuration, its start, its end.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Daemon, Deadline, LabError, Namespace, Run};
+
+/// What the laboratory varies in the gateway's configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GatewayConfig {
+    /// Lines of `[translator]` that say what to translate to.
+    pub pool: String,
+    /// Worker threads.
+    pub workers: u8,
+    /// Whether super-packets are used.
+    pub offloads: bool,
+    /// More lines, tables included, at the end.
+    pub more: String,
+}
+
+impl Default for GatewayConfig {
+    /// A pool in the provider's subnet, one worker, offloads.
+    fn default() -> Self {
+        Self {
+            pool: "pool4 = [\"192.0.2.64/28\"]".to_owned(),
+            workers: 1,
+            offloads: true,
+            more: String::new(),
+        }
+    }
+}
+
+impl GatewayConfig {
+    /// The file, its state kept in `dir`.
+    pub fn text(&self, dir: &Path) -> String {
+        let Self { pool, workers, offloads, more } = self;
+        let dir = dir.display();
+        format!(
+            "[translator]\n\
+             pref64 = \"2001:db8:64::/96\"\n\
+             {pool}\n\n\
+             [dns64]\n\
+             listen = [\"[2001:db8:1::53]:53\"]\n\
+             upstreams = [\"198.51.100.53\"]\n\n\
+             [host]\n\
+             workers = {workers}\n\
+             offloads = {offloads}\n\
+             state_dir = \"{dir}/state\"\n\n\
+             [observe]\n\
+             metrics = \"[::1]:6464\"\n\
+             admin = \"{dir}/admin.sock\"\n\n\
+             [[zone]]\n\
+             name = \"lab\"\n\
+             clients = [\"2001:db8:1::/48\"]\n\
+             {more}\n"
+        )
+    }
+}
+
+/// A running gateway; dropping it ends it.
+#[derive(Debug)]
+pub struct Gateway {
+    daemon: Daemon,
+    notify: UnixDatagram,
+    config: PathBuf,
+    dir: PathBuf,
+}
+
+impl Gateway {
+    pub(super) fn start(
+        program: &Path,
+        namespace: &Namespace,
+        dir: &Path,
+        config: &GatewayConfig,
+    ) -> Result<Self, LabError> {
+        let file = dir.join("gate64.toml");
+        fs::write(&file, config.text(dir)).map_err(LabError::io(file.display().to_string()))?;
+        let socket = dir.join("notify");
+        let _ = fs::remove_file(&socket);
+        let notify = UnixDatagram::bind(&socket).map_err(LabError::io(socket.display().to_string()))?;
+        // The gateway may have given up root by the time it reports.
+        let all = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(&socket, all).map_err(LabError::io(socket.display().to_string()))?;
+        notify.set_read_timeout(Some(Duration::from_millis(10))).map_err(LabError::io("notify socket"))?;
+        let run = namespace
+            .run(&format!("{} run --config {}", program.display(), file.display()))
+            .env("NOTIFY_SOCKET", socket.display().to_string());
+        let daemon = Daemon::start(&run, &dir.join("gate64.log"))?;
+        let mut gateway = Self { daemon, notify, config: file, dir: dir.to_owned() };
+        gateway.await_ready()?;
+        Ok(gateway)
+    }
+
+    /// Waits for the next `READY=1`.
+    fn await_ready(&mut self) -> Result<(), LabError> {
+        let Self { daemon, notify, .. } = self;
+        daemon.ready(Deadline::after(15), "READY=1 from the gateway", |_| {
+            let mut text = [0; 4096];
+            notify
+                .recv(&mut text)
+                .is_ok_and(|n| String::from_utf8_lossy(&text[..n]).lines().any(|line| line == "READY=1"))
+        })
+    }
+
+    /// Writes a new configuration, sends SIGHUP and waits until the gateway works by it.
+    ///
+    /// # Errors
+    /// With its log, if it does not say so.
+    pub fn reload(&mut self, config: &GatewayConfig) -> Result<(), LabError> {
+        fs::write(&self.config, config.text(&self.dir))
+            .map_err(LabError::io(self.config.display().to_string()))?;
+        self.daemon.signal("HUP")?;
+        self.await_ready()
+    }
+
+    /// Ends it by SIGTERM; its log.
+    ///
+    /// # Errors
+    /// If it does not end within 15 s, or with a failure.
+    pub fn stop(mut self) -> Result<String, LabError> {
+        let status = self.daemon.end("TERM", Deadline::after(15))?;
+        let log = self.daemon.log();
+        if status.success() {
+            return Ok(log);
+        }
+        Err(LabError::Failed { command: "gate64 run".to_owned(), status: status.to_string(), output: log })
+    }
+
+    /// Ends it by SIGKILL, so that it can clean up nothing.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn kill(mut self) -> Result<(), LabError> {
+        self.daemon.end("KILL", Deadline::after(5)).map(drop)
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+
+    /// Its resident memory in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
+    }
+
+    /// A program of `gate64` about this gateway, such as `check` or `cleanup`.
+    pub fn subcommand(&self, program: &Path, namespace: &Namespace, words: &str) -> Run {
+        namespace.run(&format!("{} {words} --config {}", program.display(), self.config.display()))
+    }
+}

@@ -1,0 +1,109 @@
+//! `gate64 lab`: the laboratory shows what it can do, or opens a shell in it.
+
+use std::process::ExitCode;
+
+use super::{Action, Args, Gateway, GatewayConfig, Lab, LabError, Plan, Run, sweep, web};
+
+/// Does what `gate64 lab` was told. Failures are printed; the exit code is 0, or 1 after a failure.
+pub fn run(args: &Args) -> ExitCode {
+    let done = match &args.action {
+        None => story(),
+        Some(Action::Shell) => shell(),
+        Some(Action::Sweep) => sweep().map(|gone| println!("removed: {}", gone.join(" "))),
+        Some(Action::Web { dir, listen }) => web::serve(listen, dir.clone()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gate64 lab: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<(Lab, Gateway), LabError> {
+    println!("Building: an IPv6-only host, a gateway, an Internet with a name server and a web server.");
+    let gate64 = std::env::current_exe().map_err(LabError::io("finding this program"))?;
+    let lab = Lab::build(&Plan { hosts: 1, far: Some(1500), gate64 })?;
+    let gateway = lab.start(&GatewayConfig::default())?;
+    Ok((lab, gateway))
+}
+
+/// One step: what is done and why, the command, what it said.
+fn step(lab: &Lab, why: &str, line: &str, expect: &str) -> Result<(), LabError> {
+    println!("\n{why}\n  host$ {line}");
+    let said = lab.host().run(line).outcome()?;
+    for line in said.stdout.lines().chain(said.stderr.lines()).filter(|l| !l.trim().is_empty()) {
+        println!("  {line}");
+    }
+    if said.ok && said.stdout.contains(expect) {
+        return Ok(());
+    }
+    Err(LabError::Story(format!("expected `{expect}` from `{line}`, exit code {:?}", said.code)))
+}
+
+fn story() -> Result<(), LabError> {
+    let (lab, gateway) = build()?;
+    println!("The gateway's configuration:\n");
+    for line in GatewayConfig::default().text(lab.dir()).lines() {
+        println!("  {line}");
+    }
+    step(&lab, "The host has no IPv4 at all.", "ip -br addr show eth0", "2001:db8:1::10")?;
+    step(
+        &lab,
+        "The server has only an IPv4 address; DNS64 makes an IPv6 address of it.",
+        "dig +noall +answer www.v4only.example AAAA",
+        "2001:db8:64::c633:6450",
+    )?;
+    step(
+        &lab,
+        "A name with CNAMEs in between.",
+        "dig +noall +answer shop.example AAAA",
+        "2001:db8:64::c633:6450",
+    )?;
+    step(
+        &lab,
+        "A server with IPv6 is left alone.",
+        "dig +noall +answer www.dual.example AAAA",
+        "2001:db8:80::80",
+    )?;
+    step(
+        &lab,
+        "The page, by name. The server sees an address of the pool.",
+        "curl -s http://www.v4only.example/",
+        "192.0.2.",
+    )?;
+    step(&lab, "Ping, across both protocols.", "ping -c 2 -i 0.2 www.v4only.example", " 0% packet loss")?;
+    speed(&lab)?;
+    println!("\nStopping the gateway and taking everything down.");
+    gateway.stop()?;
+    Ok(())
+}
+
+/// How fast a large file comes through.
+fn speed(lab: &Lab) -> Result<(), LabError> {
+    let line = "curl -s -o /dev/null -w %{speed_download} http://www.v4only.example/bytes/268435456";
+    println!("\n256 MiB through the gateway.\n  host$ {line}");
+    let said = lab.host().text(line)?;
+    let bytes: f64 = said.trim().parse().unwrap_or(0.0);
+    println!("  {:.2} Gbit/s", bytes * 8.0 / 1e9);
+    Ok(())
+}
+
+fn shell() -> Result<(), LabError> {
+    let (lab, gateway) = build()?;
+    println!(
+        "\nThis is a shell on the IPv6-only host. Try:\n\
+         \x20 curl http://www.v4only.example/      a page of a server that has only IPv4\n\
+         \x20 dig shop.example AAAA                a synthesised address behind CNAMEs\n\
+         \x20 ping far.v4only.example              tracepath far.v4only.example\n\
+         The gateway is `ip netns exec {} ...`; `exit` takes everything down.\n",
+        lab.gateway.name()
+    );
+    let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
+    // Its exit code is that of the last command in it, and no business of ours.
+    Run::new(&shell).within(lab.host().name()).interact()?;
+    gateway.stop()?;
+    println!("Everything is taken down.");
+    Ok(())
+}

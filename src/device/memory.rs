@@ -1,0 +1,187 @@
+//! A device in memory: tests, the demo and benches play the network at its far end.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{BATCH_BYTES, Device, Offloads, Tallies, Waker, sys};
+use crate::wire::buf::{Offload, PacketBuf};
+
+/// A packet on its way through memory.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Frame {
+    /// The packet from its IP header on.
+    pub bytes: Vec<u8>,
+    /// What was left to do on it.
+    pub offload: Offload,
+}
+
+impl Frame {
+    /// An ordinary packet.
+    pub fn plain(bytes: Vec<u8>) -> Self {
+        Self { bytes, offload: Offload::default() }
+    }
+}
+
+#[derive(Default)]
+struct Queues {
+    to_worker: VecDeque<Frame>,
+    to_peer: VecDeque<Frame>,
+}
+
+struct Shared {
+    queues: Mutex<Queues>,
+    bound: usize,
+    /// Counts up while the worker has something to read.
+    readable: File,
+    written: Condvar,
+}
+
+impl Shared {
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The worker's end.
+pub struct MemoryDevice {
+    shared: Arc<Shared>,
+    tallies: Arc<Tallies>,
+}
+
+/// The network's end. Clones play the same network.
+#[derive(Clone)]
+pub struct MemoryPeer(Arc<Shared>);
+
+/// A device and its network, with room for `bound` packets each way. It takes super-packets whole
+/// and partial checksums as they are: whoever reads them at the far end sees what the kernel would.
+///
+/// # Errors
+/// When the process has no file descriptor left.
+pub fn pair(bound: usize) -> io::Result<(MemoryDevice, MemoryPeer)> {
+    let shared = Arc::new(Shared {
+        queues: Mutex::default(),
+        bound,
+        readable: sys::eventfd()?,
+        written: Condvar::new(),
+    });
+    Ok((MemoryDevice { shared: shared.clone(), tallies: Arc::default() }, MemoryPeer(shared)))
+}
+
+impl MemoryPeer {
+    /// Gives a packet to the worker; false if there is no room.
+    pub fn inject(&self, frame: Frame) -> bool {
+        let mut queues = self.0.queues();
+        let fits = queues.to_worker.len() < self.0.bound;
+        if fits {
+            queues.to_worker.push_back(frame);
+            drop(queues);
+            // Fails only if the counter is at its limit, and then the worker wakes anyway.
+            let _ = (&self.0.readable).write(&1u64.to_ne_bytes());
+        }
+        fits
+    }
+
+    /// The next packet from the worker; `None` if none came within `timeout`.
+    pub fn take(&self, timeout: Duration) -> Option<Frame> {
+        let queues = self.0.queues();
+        let (mut queues, _) = self
+            .0
+            .written
+            .wait_timeout_while(queues, timeout, |q| q.to_peer.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        queues.to_peer.pop_front()
+    }
+}
+
+impl Device for MemoryDevice {
+    fn recv(&mut self, packets: &mut [PacketBuf]) -> io::Result<usize> {
+        // Emptied before the look at the queue, so that a packet put there later is announced anew.
+        let _ = (&self.shared.readable).read(&mut [0; 8]);
+        let mut queues = self.shared.queues();
+        let (mut filled, mut bytes) = (0, 0);
+        for slot in packets {
+            if bytes >= BATCH_BYTES {
+                break;
+            }
+            let Some(frame) = queues.to_worker.pop_front() else { break };
+            if !slot.fill(&frame.bytes) {
+                self.tallies.unreadable.add(1);
+                break;
+            }
+            slot.offload = frame.offload;
+            bytes += slot.len();
+            filled += 1;
+        }
+        if !queues.to_worker.is_empty() {
+            let _ = (&self.shared.readable).write(&1u64.to_ne_bytes());
+        }
+        self.tallies.received.add(filled as u64);
+        Ok(filled)
+    }
+
+    fn send(&mut self, packets: &[&PacketBuf]) -> usize {
+        let mut queues = self.shared.queues();
+        let room = self.shared.bound.saturating_sub(queues.to_peer.len());
+        let taken = packets.len().min(room);
+        let frames = packets[..taken].iter().map(|p| Frame { bytes: p.bytes().to_vec(), offload: p.offload });
+        queues.to_peer.extend(frames);
+        drop(queues);
+        self.shared.written.notify_all();
+        self.tallies.sent.add(taken as u64);
+        self.tallies.writes.add(taken as u64);
+        self.tallies.refused.add((packets.len() - taken) as u64);
+        packets.len() - taken
+    }
+
+    fn wait(&mut self, waker: &Waker, timeout: Option<Duration>) -> io::Result<()> {
+        waker.sleep(Some(self.shared.readable.as_fd()), timeout)
+    }
+
+    fn offloads(&self) -> Offloads {
+        Offloads { checksum: true, tcp: true, udp: true }
+    }
+
+    fn tallies(&self) -> &Arc<Tallies> {
+        &self.tallies
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_pass_both_ways_within_the_bound() {
+        let (mut device, peer) = pair(2).expect("eventfd");
+        assert!(peer.inject(Frame::plain(vec![1])));
+        assert!(peer.inject(Frame::plain(vec![2])));
+        assert!(!peer.inject(Frame::plain(vec![3])));
+        let mut buffers: Vec<_> = (0..4).map(|_| PacketBuf::new(100)).collect();
+        assert_eq!(device.recv(&mut buffers).expect("never fails"), 2);
+        assert_eq!(buffers[1].bytes(), [2]);
+        let all: Vec<&PacketBuf> = buffers.iter().collect();
+        assert_eq!(device.send(&all), 2);
+        assert_eq!(peer.take(Duration::ZERO), Some(Frame::plain(vec![1])));
+        assert_eq!(device.tallies().refused.read(), 2);
+    }
+
+    #[test]
+    fn what_was_left_unread_is_announced_again() {
+        let (mut device, peer) = pair(4).expect("eventfd");
+        let waker = Waker::new().expect("eventfd");
+        for n in 0..3 {
+            peer.inject(Frame::plain(vec![n]));
+        }
+        let mut one = [PacketBuf::new(10)];
+        for n in 0..3 {
+            device.wait(&waker, None).expect("readable");
+            assert_eq!(device.recv(&mut one).expect("never fails"), 1);
+            assert_eq!(one[0].bytes(), [n]);
+        }
+        assert_eq!(device.recv(&mut one).expect("never fails"), 0);
+    }
+}

@@ -1,0 +1,99 @@
+//! Waking a worker that sleeps in its device.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::time::Duration;
+
+use super::sys;
+
+/// Wakes one worker; shared by all who have something for it.
+///
+/// The worker says that it is about to sleep ([`arm`](Self::arm)), looks once more whether something
+/// came, and sleeps. Whoever has something puts it there first and calls [`wake`](Self::wake)
+/// then: a system call only if the worker sleeps, and no wake-up is lost.
+#[derive(Debug)]
+pub struct Waker {
+    event: File,
+    asleep: AtomicBool,
+}
+
+impl Waker {
+    /// A waker for one worker.
+    ///
+    /// # Errors
+    /// When the process has no file descriptor left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { event: sys::eventfd()?, asleep: AtomicBool::new(false) })
+    }
+
+    /// Wakes the worker if it sleeps or is about to.
+    pub fn wake(&self) {
+        // Orders what was put there before the look at the flag; `arm` has the other half.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+            // Fails only if the counter is at its limit, and then the worker wakes anyway.
+            let _ = (&self.event).write(&1u64.to_ne_bytes());
+        }
+    }
+
+    /// Announces a sleep. Look for work after this and before [`sleep`](Self::sleep).
+    pub fn arm(&self) {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Takes the announcement back.
+    pub fn disarm(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Sleeps until `device` is readable, [`wake`](Self::wake) is called, or `timeout` is over.
+    ///
+    /// # Errors
+    /// What `ppoll` says; an interruption is none.
+    pub fn sleep(&self, device: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<()> {
+        let [woken, _] = sys::poll([Some(self.event.as_fd()), device], timeout)?;
+        if woken {
+            // Empties the counter. Only this thread reads it, so it cannot be empty already.
+            let _ = (&self.event).read(&mut [0; 8]);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_after_arm_is_never_lost() {
+        let waker = Waker::new().expect("eventfd");
+        waker.arm();
+        waker.wake();
+        waker.sleep(None, None).expect("returns at once");
+        assert!(!waker.asleep.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn an_awake_worker_costs_no_event() {
+        let waker = Waker::new().expect("eventfd");
+        waker.wake();
+        let mut counter = [0; 8];
+        assert_eq!(
+            (&waker.event).read(&mut counter).expect_err("no event").kind(),
+            io::ErrorKind::WouldBlock
+        );
+    }
+
+    #[test]
+    fn a_thread_asleep_is_woken() {
+        let waker = std::sync::Arc::new(Waker::new().expect("eventfd"));
+        let other = waker.clone();
+        waker.arm();
+        let thread = std::thread::spawn(move || other.wake());
+        waker.sleep(None, None).expect("woken");
+        thread.join().expect("no panic");
+    }
+}

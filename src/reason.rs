@@ -109,13 +109,15 @@ reasons! {
     HairpinLoop = "hairpin_loop",
     /// Fragments of one datagram overlap or contradict each other.
     FragmentOverlap = "fragment_overlap",
+    /// A fragment that came before.
+    FragmentDuplicate = "fragment_duplicate",
     /// A datagram's missing fragments did not come in time.
     FragmentTimeout = "fragment_timeout",
     /// The hold store is full.
     FragmentLimit = "fragment_limit",
     /// The first fragment lacks the whole transport header.
     FragmentHeader = "fragment_header",
-    /// Fragments that add up to more than a packet may have.
+    /// A fragment of impossible length, or one that ends beyond the largest packet.
     FragmentSize = "fragment_size",
     /// More packets came of one batch than there is room for.
     ExtraFull = "extra_full",

@@ -1,5 +1,6 @@
 //! Stateful translation (RFC 6146).
 
+pub mod fragment;
 pub mod owner;
 mod settings;
 

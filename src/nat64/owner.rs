@@ -53,12 +53,17 @@ pub const fn ports_of(block: usize) -> PortRange {
 ///
 /// `workers` is at least 1.
 pub fn hash(seed: u32, words: &[u32], workers: u8) -> WorkerId {
+    WorkerId(((u64::from(mix(seed, words)) * u64::from(workers)) >> 32) as u8)
+}
+
+/// Steps 1 and 2: the low 32 bits of `h`.
+pub(super) fn mix(seed: u32, words: &[u32]) -> u32 {
     let mut h = u64::from(seed);
     for word in words {
         h = (h ^ u64::from(*word)).wrapping_mul(MULTIPLIER);
         h ^= h >> 32;
     }
-    WorkerId((((h & 0xffff_ffff) * u64::from(workers)) >> 32) as u8)
+    h as u32
 }
 
 /// The owner of a block of which nobody has said otherwise.

@@ -75,6 +75,9 @@ pub struct Handed {
     pub hairpin: bool,
     /// Source and destination port of a fragment, learnt from the first fragment.
     pub ports: Option<(u16, u16)>,
+    /// The packet was put together from fragments: its sender let it be cut, so it may be cut again
+    /// whatever its length, and is never too big.
+    pub gathered: bool,
 }
 
 /// One packet in memory of its own, with room in front so that a header can grow without the

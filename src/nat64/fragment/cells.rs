@@ -1,0 +1,125 @@
+//! Memory in cells of equal size, taken once. A packet lies in a chain of them.
+
+/// Bytes of a cell: one packet of an Ethernet's size.
+pub(super) const CELL: usize = 2048;
+
+/// No cell, no record: the end of a chain.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// The memory and the chain of free cells.
+pub(super) struct Cells {
+    memory: Box<[u8]>,
+    next: Box<[u32]>,
+    free: u32,
+    left: usize,
+}
+
+impl Cells {
+    /// As many cells as fit in `bytes`.
+    pub(super) fn new(bytes: usize) -> Self {
+        let count = (bytes / CELL).min(NONE as usize);
+        let next = (1..=count).map(|n| if n == count { NONE } else { n as u32 }).collect();
+        let free = if count == 0 { NONE } else { 0 };
+        Self { memory: vec![0; count * CELL].into(), next, free, left: count }
+    }
+
+    /// How many cells there are.
+    pub(super) fn count(&self) -> usize {
+        self.next.len()
+    }
+
+    /// How many cells are free.
+    pub(super) const fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Copies `packet` into free cells; the first of them, or `None` if there are too few.
+    ///
+    /// An empty packet takes a cell.
+    pub(super) fn store(&mut self, packet: &[u8]) -> Option<u32> {
+        let needed = packet.len().div_ceil(CELL).max(1);
+        if needed > self.left {
+            return None;
+        }
+        let first = self.free;
+        let mut last = first;
+        for (number, part) in packet.chunks(CELL).enumerate() {
+            if number > 0 {
+                last = self.next[last as usize];
+            }
+            let at = last as usize * CELL;
+            self.memory[at..at + part.len()].copy_from_slice(part);
+        }
+        self.free = self.next[last as usize];
+        self.next[last as usize] = NONE;
+        self.left -= needed;
+        Some(first)
+    }
+
+    /// Copies from the packet in the chain at `first`, beginning at its byte `from`, as many bytes
+    /// as `out` has.
+    pub(super) fn copy(&self, first: u32, from: usize, out: &mut [u8]) {
+        let mut cell = first;
+        for _ in 0..from / CELL {
+            cell = self.next[cell as usize];
+        }
+        let mut skip = from % CELL;
+        let mut done = 0;
+        while done < out.len() {
+            let len = (CELL - skip).min(out.len() - done);
+            let at = cell as usize * CELL + skip;
+            out[done..done + len].copy_from_slice(&self.memory[at..at + len]);
+            done += len;
+            skip = 0;
+            cell = self.next[cell as usize];
+        }
+    }
+
+    /// Frees the chain at `first`.
+    pub(super) fn release(&mut self, first: u32) {
+        let mut last = first;
+        let mut freed = 1;
+        while self.next[last as usize] != NONE {
+            last = self.next[last as usize];
+            freed += 1;
+        }
+        self.next[last as usize] = self.free;
+        self.free = first;
+        self.left += freed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_of_all_sizes_come_out_as_they_went_in_until_the_memory_is_full() {
+        let mut cells = Cells::new(CELL * 40);
+        for round in 0..3 {
+            let packets: Vec<Vec<u8>> = [1, CELL - 1, CELL, CELL + 1, 30 * CELL]
+                .iter()
+                .map(|len| (0..*len).map(|n| (n + round) as u8).collect())
+                .collect();
+            let chains: Vec<_> = packets.iter().map(|p| cells.store(p).expect("room")).collect();
+            assert_eq!(cells.left(), 5);
+            assert_eq!(cells.store(&[0; 5 * CELL + 1]), None);
+            for (packet, chain) in packets.iter().zip(&chains) {
+                for from in [0, 1, packet.len() / 2, packet.len() - 1] {
+                    let mut out = vec![0; packet.len() - from];
+                    cells.copy(*chain, from, &mut out);
+                    assert_eq!(out, packet[from..]);
+                }
+            }
+            for chain in chains {
+                cells.release(chain);
+            }
+            assert_eq!(cells.left(), 40);
+        }
+    }
+
+    #[test]
+    fn no_memory_holds_nothing() {
+        assert_eq!(Cells::new(CELL - 1).store(&[1]), None);
+    }
+}

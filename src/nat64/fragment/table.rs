@@ -1,0 +1,158 @@
+//! The datagrams of which fragments have come: found by key, ordered by age, bounded.
+
+use core::net::IpAddr;
+
+use super::cells::NONE;
+use super::{Key, State};
+use crate::nat64::owner::mix;
+use crate::time::Instant;
+
+/// What is known about one datagram.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) key: Key,
+    pub(super) deadline: Instant,
+    pub(super) state: State,
+    /// Its fragments in order of arrival.
+    pub(super) first: u32,
+    pub(super) last: u32,
+    /// The oldest fragment on hold. Those on hold all came before those that passed.
+    pub(super) on_hold: u32,
+    pub(super) held: u32,
+    pub(super) count: u32,
+    /// Bytes of data seen, none twice.
+    pub(super) seen: u32,
+    /// Bytes of data of the whole datagram, once the last fragment has come.
+    pub(super) total: Option<u32>,
+    chain: u32,
+    older: u32,
+    newer: u32,
+}
+
+/// A bounded set of datagrams.
+pub(super) struct Table {
+    entries: Box<[Entry]>,
+    /// Heads of the chains of equal hash; a power of two of them.
+    heads: Box<[u32]>,
+    free: u32,
+    oldest: u32,
+    newest: u32,
+    seed: u32,
+}
+
+impl Table {
+    /// Room for `count` datagrams.
+    pub(super) fn new(count: usize, seed: u32) -> Self {
+        let blank = |n: usize| Entry {
+            key: Key { src: IpAddr::from([0; 4]), dst: IpAddr::from([0; 4]), protocol: 0, id: 0 },
+            deadline: Instant::NEVER,
+            state: State::Dead,
+            first: NONE,
+            last: NONE,
+            on_hold: NONE,
+            held: 0,
+            count: 0,
+            seen: 0,
+            total: None,
+            chain: if n + 1 == count { NONE } else { n as u32 + 1 },
+            older: NONE,
+            newer: NONE,
+        };
+        Self {
+            entries: (0..count).map(blank).collect(),
+            heads: vec![NONE; (count * 2).next_power_of_two()].into(),
+            free: if count == 0 { NONE } else { 0 },
+            oldest: NONE,
+            newest: NONE,
+            seed,
+        }
+    }
+
+    pub(super) fn at(&self, at: u32) -> &Entry {
+        &self.entries[at as usize]
+    }
+
+    pub(super) fn at_mut(&mut self, at: u32) -> &mut Entry {
+        &mut self.entries[at as usize]
+    }
+
+    fn head(&self, key: &Key) -> usize {
+        let words = |addr: IpAddr| match addr {
+            IpAddr::V4(v4) => [0, 0, 0, v4.to_bits()],
+            IpAddr::V6(v6) => [96, 64, 32, 0].map(|shift| (v6.to_bits() >> shift) as u32),
+        };
+        let ([a, b, c, d], [e, f, g, h]) = (words(key.src), words(key.dst));
+        let hash = mix(self.seed, &[a, b, c, d, e, f, g, h, u32::from(key.protocol), key.id]);
+        hash as usize & (self.heads.len() - 1)
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Option<u32> {
+        let mut at = self.heads[self.head(key)];
+        while at != NONE && self.at(at).key != *key {
+            at = self.at(at).chain;
+        }
+        (at != NONE).then_some(at)
+    }
+
+    /// A new datagram, the youngest of all; `None` if there is no room.
+    pub(super) fn open(&mut self, key: Key, deadline: Instant) -> Option<u32> {
+        let at = self.free;
+        if at == NONE {
+            return None;
+        }
+        let head = self.head(&key);
+        self.free = self.at(at).chain;
+        *self.at_mut(at) = Entry {
+            key,
+            deadline,
+            state: State::Waiting,
+            first: NONE,
+            last: NONE,
+            on_hold: NONE,
+            held: 0,
+            count: 0,
+            seen: 0,
+            total: None,
+            chain: self.heads[head],
+            older: self.newest,
+            newer: NONE,
+        };
+        self.heads[head] = at;
+        match self.newest {
+            NONE => self.oldest = at,
+            newest => self.at_mut(newest).newer = at,
+        }
+        self.newest = at;
+        Some(at)
+    }
+
+    /// Forgets a datagram; its fragments are the caller's.
+    pub(super) fn close(&mut self, at: u32) {
+        let Entry { key, chain, older, newer, .. } = *self.at(at);
+        let head = self.head(&key);
+        if self.heads[head] == at {
+            self.heads[head] = chain;
+        } else {
+            let mut before = self.heads[head];
+            while self.at(before).chain != at {
+                before = self.at(before).chain;
+            }
+            self.at_mut(before).chain = chain;
+        }
+        match older {
+            NONE => self.oldest = newer,
+            older => self.at_mut(older).newer = newer,
+        }
+        match newer {
+            NONE => self.newest = older,
+            newer => self.at_mut(newer).older = older,
+        }
+        self.at_mut(at).chain = self.free;
+        self.free = at;
+    }
+
+    /// The datagram that was opened first.
+    pub(super) fn oldest(&self) -> Option<u32> {
+        (self.oldest != NONE).then_some(self.oldest)
+    }
+}

@@ -1,0 +1,183 @@
+//! The file as it is written: keys and shapes, nothing else. What the values mean is decided in
+//! the modules beside this one, and no type of this one leaves the configuration.
+//!
+//! `configs/reference.toml` explains every key; a test holds the two together.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::shape::{CopyOrNumber, List, TextOr};
+
+/// A text whose place is known.
+pub(crate) type Text = Spanned<String>;
+/// A number whose place is known.
+pub(crate) type Number = Spanned<i64>;
+/// A text, or a list of texts.
+pub(crate) type Texts = List<String>;
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    pub(crate) translator: Option<Spanned<Translator>>,
+    pub(crate) timers: Option<Timers>,
+    pub(crate) limits: Option<Limits>,
+    pub(crate) dns64: Option<Spanned<Dns64>>,
+    pub(crate) host: Option<Host>,
+    pub(crate) observe: Option<Observe>,
+    #[serde(default)]
+    pub(crate) zone: Vec<Spanned<Zone>>,
+    #[serde(default, rename = "static")]
+    pub(crate) statics: Vec<Spanned<Static>>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Translator {
+    pub(crate) pref64: Option<Texts>,
+    pub(crate) pool4: Option<List<PoolEntry>>,
+    pub(crate) egress: Option<Text>,
+    pub(crate) egress_ports: Option<Text>,
+    pub(crate) wkp_private: Option<bool>,
+    pub(crate) deny: Option<Texts>,
+    pub(crate) filtering: Option<Spanned<PerProtocol>>,
+    pub(crate) unsolicited_syn: Option<Text>,
+    pub(crate) inbound_refresh: Option<bool>,
+    pub(crate) parity: Option<bool>,
+    pub(crate) mtu6: Option<Number>,
+    pub(crate) mtu4: Option<Number>,
+    pub(crate) lowest_ipv6_mtu: Option<Number>,
+    pub(crate) traffic_class: Option<Spanned<CopyOrNumber>>,
+    pub(crate) tos: Option<Spanned<CopyOrNumber>>,
+    pub(crate) mss_clamp: Option<bool>,
+    pub(crate) tcp_resegment: Option<bool>,
+    pub(crate) error_rate: Option<Number>,
+    pub(crate) error_burst: Option<Number>,
+    pub(crate) address6: Option<Text>,
+    pub(crate) address4: Option<Text>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Timers {
+    pub(crate) udp: Option<Text>,
+    pub(crate) tcp_established: Option<Text>,
+    pub(crate) tcp_transitory: Option<Text>,
+    pub(crate) icmp: Option<Text>,
+    pub(crate) unsolicited_syn: Option<Text>,
+    pub(crate) fragment: Option<Text>,
+    pub(crate) port_rest: Option<Text>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    pub(crate) sessions: Option<Number>,
+    pub(crate) bindings: Option<Number>,
+    pub(crate) blocks: Option<Number>,
+    pub(crate) hosts: Option<Number>,
+    pub(crate) hold_bytes: Option<Number>,
+    pub(crate) unsolicited_syns: Option<Number>,
+    pub(crate) unsolicited_syns_per_source: Option<Number>,
+    pub(crate) events: Option<Number>,
+    pub(crate) blocks_per_host: Option<Number>,
+    pub(crate) sessions_per_host: Option<Number>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dns64 {
+    pub(crate) listen: Texts,
+    pub(crate) upstreams: Texts,
+    pub(crate) assign: Option<Text>,
+    pub(crate) enabled: Option<bool>,
+    pub(crate) exclude_aaaa: Option<Texts>,
+    pub(crate) never_translate_ipv4: Option<Texts>,
+    pub(crate) with_do: Option<Text>,
+    pub(crate) trust_ad: Option<bool>,
+    pub(crate) discovery_ttl: Option<Text>,
+    pub(crate) aaaa_wait: Option<Text>,
+    pub(crate) attempt: Option<Text>,
+    pub(crate) attempts: Option<Number>,
+    pub(crate) total: Option<Text>,
+    pub(crate) tcp_idle: Option<Text>,
+    pub(crate) in_flight: Option<Number>,
+    pub(crate) in_flight_per_client: Option<Number>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Host {
+    pub(crate) device: Option<Text>,
+    pub(crate) mtu: Option<Number>,
+    pub(crate) workers: Option<Number>,
+    pub(crate) offloads: Option<bool>,
+    pub(crate) steering: Option<bool>,
+    pub(crate) announce: Option<Text>,
+    pub(crate) sysctls: Option<Text>,
+    pub(crate) state_dir: Option<Text>,
+    pub(crate) drain: Option<Text>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Observe {
+    pub(crate) metrics: Option<Text>,
+    pub(crate) admin: Option<Text>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Zone {
+    pub(crate) name: Text,
+    pub(crate) clients: Texts,
+    pub(crate) pref64: Option<Texts>,
+    pub(crate) pool4: Option<List<PoolEntry>>,
+    pub(crate) host_prefix: Option<Number>,
+    pub(crate) limits: Option<ZoneLimits>,
+    pub(crate) dns64: Option<ZoneDns64>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ZoneLimits {
+    pub(crate) blocks_per_host: Option<Number>,
+    pub(crate) sessions_per_host: Option<Number>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ZoneDns64 {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) exclude_aaaa: Option<Texts>,
+    pub(crate) never_translate_ipv4: Option<Texts>,
+    pub(crate) with_do: Option<Text>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Static {
+    pub(crate) protocol: Text,
+    pub(crate) outside: Text,
+    pub(crate) inside: Text,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PoolTable {
+    pub(crate) addresses: Text,
+    pub(crate) ports: Option<Text>,
+}
+
+/// An address or prefix with an optional range of ports: `"ADDRESS[:PORTS]"`, or a table.
+pub(crate) type PoolEntry = TextOr<PoolTable>;
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EachProtocol {
+    pub(crate) tcp: Option<Text>,
+    pub(crate) udp: Option<Text>,
+    pub(crate) icmp: Option<Text>,
+}
+
+/// One word for all protocols, or a word for each.
+pub(crate) type PerProtocol = TextOr<EachProtocol>;

@@ -1,0 +1,227 @@
+//! `[[zone]]`: who is served, under which prefixes and with which addresses.
+
+use std::net::Ipv6Addr;
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::MAX_ZONES;
+use super::host::{Egress, INNER};
+use super::pool::Pools;
+use super::reader::Reader;
+use super::schema::{self, Texts};
+use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
+use crate::nat64::{Pool, Zone};
+
+/// Port blocks a host may hold unless told otherwise.
+const BLOCKS_PER_HOST: u16 = 8;
+/// Sessions a host may hold unless told otherwise.
+const SESSIONS_PER_HOST: u32 = 16_384;
+
+/// All zones, resolved.
+#[derive(Default)]
+pub(super) struct Zones {
+    pub(super) zones: Vec<Zone>,
+    pub(super) names: Vec<String>,
+    pub(super) pools: Pools,
+    /// Every pref64 with its place, each once.
+    pub(super) pref64s: Vec<(Pref64, Range<usize>)>,
+    /// Every client prefix with its place.
+    pub(super) clients: Vec<(Ipv6Prefix, Range<usize>)>,
+}
+
+/// What zones have that do not say otherwise.
+struct Defaults {
+    pref64: Vec<Pref64>,
+    pool: Option<usize>,
+    blocks_per_host: u16,
+    sessions_per_host: u32,
+}
+
+pub(super) fn zones(
+    reader: &mut Reader<'_>,
+    file: &schema::File,
+    told: &schema::Translator,
+    egress: Egress,
+) -> Zones {
+    let mut zones = Zones::default();
+    let defaults = defaults(reader, &mut zones, file, told, egress);
+    if file.zone.is_empty() {
+        reader.refuse(0..0, "there is no zone", "at least one [[zone]] with `name` and `clients`");
+    }
+    if let Some(extra) = file.zone.get(MAX_ZONES) {
+        reader.refuse(extra.span(), format!("{} zones", file.zone.len()), format!("at most {MAX_ZONES}"));
+    }
+    for (number, zone) in file.zone.iter().enumerate() {
+        let id = ZoneId(u16::try_from(number).unwrap_or(u16::MAX));
+        one(reader, &mut zones, &defaults, id, zone, egress);
+    }
+    refuse_clients_in_pref64(reader, &zones);
+    zones
+}
+
+fn defaults(
+    reader: &mut Reader<'_>,
+    zones: &mut Zones,
+    file: &schema::File,
+    told: &schema::Translator,
+    egress: Egress,
+) -> Defaults {
+    let pref64 = match &told.pref64 {
+        Some(list) => zones.pref64s(reader, list),
+        // RFC 6146 §3.5.4: the Well-Known Prefix where none is configured.
+        None => vec![Pref64::WELL_KNOWN],
+    };
+    let pool = match egress {
+        Egress::Routed => told.pool4.as_ref().map(|list| zones.pools.add(reader, list)),
+        Egress::Masquerade { ports } => {
+            zones.pools.pools.push(Pool { ranges: vec![(Ipv4Prefix::host(INNER), ports)] });
+            if let Some(list) = &told.pool4 {
+                refuse_pool_beside_masquerade(reader, list.at.clone());
+            }
+            Some(0)
+        }
+    };
+    let limits = file.limits.as_ref();
+    let blocks = limits.and_then(|l| l.blocks_per_host.as_ref());
+    let sessions = limits.and_then(|l| l.sessions_per_host.as_ref());
+    Defaults {
+        pref64,
+        pool,
+        blocks_per_host: reader.number(blocks, BLOCKS_PER_HOST, 1..=u16::MAX),
+        sessions_per_host: reader.number(sessions, SESSIONS_PER_HOST, 1..=100_000_000),
+    }
+}
+
+fn refuse_pool_beside_masquerade(reader: &mut Reader<'_>, at: Range<usize>) {
+    let allowed = "either pool4, or egress = \"masquerade\", which takes its ports from egress_ports";
+    reader.refuse(at, "pool4 beside egress = \"masquerade\"", allowed);
+}
+
+fn one(
+    reader: &mut Reader<'_>,
+    zones: &mut Zones,
+    defaults: &Defaults,
+    id: ZoneId,
+    zone: &Spanned<schema::Zone>,
+    egress: Egress,
+) {
+    let told = zone.get_ref();
+    let name = told.name.get_ref();
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > 63 || !name.chars().all(fits) {
+        let allowed = "1 to 63 letters, digits, `-`, `_` and `.`";
+        reader.refuse(told.name.span(), format!("`{name}` is no name for a zone"), allowed);
+    }
+    if zones.names.contains(name) {
+        reader.refuse(told.name.span(), format!("a second zone named `{name}`"), "each name once");
+    }
+    let pref64 = match &told.pref64 {
+        Some(list) => zones.pref64s(reader, list),
+        None => defaults.pref64.clone(),
+    };
+    let pool = match (&told.pool4, egress) {
+        (Some(list), Egress::Routed) => Some(zones.pools.add(reader, list)),
+        (Some(list), Egress::Masquerade { .. }) => {
+            refuse_pool_beside_masquerade(reader, list.at.clone());
+            None
+        }
+        (None, _) => defaults.pool,
+    };
+    if pool.is_none() && told.pool4.is_none() {
+        let allowed = "pool4 in [translator] or in the zone, or egress = \"masquerade\"";
+        reader.refuse(told.name.span(), format!("zone `{name}` has no pool4"), allowed);
+    }
+    let clients = zones.clients(reader, &told.clients);
+    let limits = told.limits.as_ref();
+    let blocks = limits.and_then(|l| l.blocks_per_host.as_ref());
+    let sessions = limits.and_then(|l| l.sessions_per_host.as_ref());
+    zones.names.push(name.clone());
+    zones.zones.push(Zone {
+        id,
+        clients,
+        pref64,
+        pool: pool.unwrap_or(0),
+        host_len: reader.number(told.host_prefix.as_ref(), 128, 32..=128),
+        blocks_per_host: reader.number(blocks, defaults.blocks_per_host, 1..=u16::MAX),
+        sessions_per_host: reader.number(sessions, defaults.sessions_per_host, 1..=100_000_000),
+    });
+}
+
+impl Zones {
+    fn pref64s(&mut self, reader: &mut Reader<'_>, list: &Texts) -> Vec<Pref64> {
+        let what = "a unicast prefix of length 32, 40, 48, 56, 64 or 96, or 64:ff9b::/96";
+        if list.items.is_empty() {
+            reader.refuse(list.at.clone(), "pref64 is empty", what);
+        }
+        let mut read: Vec<Pref64> = Vec::new();
+        for text in &list.items {
+            let Some(pref64) = reader.parse::<Pref64>(text, what) else { continue };
+            if read.contains(&pref64) {
+                reader.refuse(text.span(), format!("{pref64} a second time"), "each pref64 once");
+                continue;
+            }
+            read.push(pref64);
+            if self.pref64s.iter().any(|(known, _)| *known == pref64) {
+                continue;
+            }
+            if let Some((other, _)) = self.pref64s.iter().find(|(p, _)| p.prefix().overlaps(pref64.prefix()))
+            {
+                let found = format!("{pref64} overlaps the pref64 {other}");
+                reader.refuse(text.span(), found, "pref64s that share no address");
+            }
+            if pref64.prefix().addr().octets()[0] & 0xfe == 0xfc {
+                let advice =
+                    "a global prefix or 64:ff9b::/96: hosts prefer IPv4 to unique local addresses (RFC 6724)";
+                reader.warn(text.span(), format!("{pref64} is unique local"), advice);
+            }
+            self.pref64s.push((pref64, text.span()));
+        }
+        read
+    }
+
+    fn clients(&mut self, reader: &mut Reader<'_>, list: &Texts) -> Vec<Ipv6Prefix> {
+        let what = "IPv6 addresses or prefixes, such as \"2001:db8:1::/64\"";
+        if list.items.is_empty() {
+            reader.refuse(list.at.clone(), "a zone without clients", what);
+        }
+        let mut read = Vec::new();
+        for text in &list.items {
+            let Some(prefix) = reader.parse::<Ipv6Prefix>(text, what) else { continue };
+            if self.clients.iter().any(|(known, _)| *known == prefix) {
+                let found = format!("{prefix} is already a client prefix");
+                reader.refuse(text.span(), found, "each client prefix in one zone, once");
+            }
+            if prefix.len() < 16 {
+                let advice =
+                    "the prefixes of your own hosts; whoever is in a zone may use your IPv4 addresses";
+                reader.warn(text.span(), format!("{prefix} lets nearly everybody in"), advice);
+            } else if !special::is_host_v6(prefix.last()) {
+                reader.refuse(text.span(), format!("{prefix} holds no addresses of hosts"), what);
+            }
+            self.clients.push((prefix, text.span()));
+            read.push(prefix);
+        }
+        read
+    }
+
+    /// The pref64 that `addr` lies under.
+    pub(super) fn pref64_of(&self, addr: Ipv6Addr) -> Option<Pref64> {
+        let listed = self.zones.iter().flat_map(|z| &z.pref64).copied();
+        listed.into_iter().find(|p| p.contains(addr))
+    }
+
+    /// Whether `addr` is a client of some zone.
+    pub(super) fn has_client(&self, addr: Ipv6Addr) -> bool {
+        self.clients.iter().any(|(prefix, _)| prefix.contains(addr))
+    }
+}
+
+fn refuse_clients_in_pref64(reader: &mut Reader<'_>, zones: &Zones) {
+    for (prefix, at) in &zones.clients {
+        if let Some(pref64) = zones.pref64_of(prefix.addr()) {
+            let found = format!("the client prefix {prefix} lies in the pref64 {pref64}");
+            reader.refuse(at.clone(), found, "client prefixes outside every pref64");
+        }
+    }
+}

@@ -83,6 +83,8 @@ reasons! {
     UdpZeroChecksum = "udp_zero_checksum",
     /// An ICMP type or code without a counterpart (RFC 7915 §4.2, §5.2).
     IcmpType = "icmp_type",
+    /// A fragment of an ICMP message, whose checksum can't be translated (RFC 7915 §1.2).
+    IcmpFragment = "icmp_fragment",
     /// The checksum of an ICMP error is wrong.
     IcmpChecksum = "icmp_checksum",
     /// The packet quoted by an ICMP error can't be used.

@@ -1,4 +1,41 @@
 //! Bytes: packet buffers, and views whose constructors check so that accessors cannot fail.
+//!
+//! A view holds values and offsets, never a borrow, so the buffer can be rewritten under it.
 
 pub mod batch;
 pub mod buf;
+pub mod checksum;
+pub mod icmp;
+pub mod ipv4;
+pub mod ipv6;
+pub mod quoted;
+pub mod tcp;
+mod transport;
+pub mod udp;
+
+pub use transport::{Fragment, Transport};
+
+/// Protocol number of ICMP for IPv4.
+pub const ICMP4: u8 = 1;
+/// Protocol number of TCP.
+pub const TCP: u8 = 6;
+/// Protocol number of UDP.
+pub const UDP: u8 = 17;
+/// Protocol number of ICMP for IPv6.
+pub const ICMP6: u8 = 58;
+
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+pub(crate) fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+pub(crate) fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
+}

@@ -1,5 +1,27 @@
 //! Rewriting one packet (RFC 7915). No state, no clock, no chance.
+//!
+//! Two steps: `judge_*` says what is to be done with a packet and writes nothing; whoever asked looks
+//! up or makes state in between; then [`v6_to_v4`] or [`v4_to_v6`] rewrites the buffer in place, from
+//! the payload towards the front.
 
+mod error;
+mod flow;
+mod header;
+mod icmp;
+mod ids;
+mod judge;
+mod limit;
+mod plan;
+mod rewrite;
 mod rules;
+mod transport;
 
+pub use error::{answer4, answer6};
+pub use flow::{Flow4, Flow6, To4, To6};
+pub use icmp::Message;
+pub use ids::Ids;
+pub use judge::{judge_v4_to_v6, judge_v6_to_v4};
+pub use limit::Bucket;
+pub use plan::{Answer, Leg, Plan, Refusal, Way};
+pub use rewrite::{v4_to_v6, v6_to_v4};
 pub use rules::{Rules, TrafficClass};

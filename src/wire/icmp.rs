@@ -1,0 +1,189 @@
+//! ICMP of both families: RFC 792 and RFC 4443, extended by RFC 4884.
+
+use core::net::Ipv6Addr;
+
+use super::checksum::Sum;
+use super::quoted::{Quoted4, Quoted6};
+use super::{ICMP6, Transport, u16_at, u32_at};
+use crate::reason::Reason;
+
+/// Length of the header of every message that is translated.
+pub const HEADER: usize = 8;
+/// Where the checksum stands.
+pub const CHECKSUM: usize = 2;
+/// Where the identifier of an echo stands.
+pub const IDENTIFIER: usize = 4;
+
+/// ICMPv4 types.
+pub mod v4 {
+    /// Echo reply.
+    pub const ECHO_REPLY: u8 = 0;
+    /// Destination unreachable.
+    pub const UNREACHABLE: u8 = 3;
+    /// Source quench (deprecated by RFC 6633).
+    pub const SOURCE_QUENCH: u8 = 4;
+    /// Redirect.
+    pub const REDIRECT: u8 = 5;
+    /// Echo request.
+    pub const ECHO: u8 = 8;
+    /// Time exceeded.
+    pub const TIME_EXCEEDED: u8 = 11;
+    /// Parameter problem.
+    pub const PARAMETER: u8 = 12;
+
+    /// Whether a message of this type is an error, about which no error is sent (RFC 1812 §4.3.2.7).
+    pub const fn is_error(kind: u8) -> bool {
+        matches!(kind, UNREACHABLE | SOURCE_QUENCH | REDIRECT | TIME_EXCEEDED | PARAMETER)
+    }
+}
+
+/// ICMPv6 types.
+pub mod v6 {
+    /// Destination unreachable.
+    pub const UNREACHABLE: u8 = 1;
+    /// Packet too big.
+    pub const TOO_BIG: u8 = 2;
+    /// Time exceeded.
+    pub const TIME_EXCEEDED: u8 = 3;
+    /// Parameter problem.
+    pub const PARAMETER: u8 = 4;
+    /// Echo request.
+    pub const ECHO: u8 = 128;
+    /// Echo reply.
+    pub const ECHO_REPLY: u8 = 129;
+    /// Redirect (RFC 4861).
+    pub const REDIRECT: u8 = 137;
+
+    /// Whether a message of this type is an error or a redirect, about which no error is sent
+    /// (RFC 4443 §2.4 e).
+    pub const fn is_error(kind: u8) -> bool {
+        kind < ECHO || kind == REDIRECT
+    }
+}
+
+/// An ICMP error whose layout and checksum are right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IcmpError<Q> {
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// The second word: MTU, pointer, or length attribute.
+    pub info: u32,
+    /// The packet it is about.
+    pub quoted: Q,
+    /// Where the RFC 4884 extension structure starts, in bytes from the start of the whole packet.
+    pub extension_at: usize,
+    /// How long it is; 0 if there is none.
+    pub extension_len: usize,
+}
+
+/// Where the parts of an ICMP error lie, in bytes from the start of the whole packet.
+struct Layout {
+    quoted_at: usize,
+    quoted_end: usize,
+    extension_len: usize,
+}
+
+impl Layout {
+    /// `attribute` is the length attribute in bytes. One that points beyond the message, or leaves
+    /// no room for an extension header, comes from a sender that does not know RFC 4884: then all
+    /// is quoted packet (§5.5).
+    const fn of(end: usize, message_at: usize, attribute: usize) -> Self {
+        const EXTENSION_HEADER: usize = 4;
+        let quoted_at = message_at + HEADER;
+        if attribute >= 20 && quoted_at + attribute + EXTENSION_HEADER <= end {
+            let quoted_end = quoted_at + attribute;
+            Self { quoted_at, quoted_end, extension_len: end - quoted_end }
+        } else {
+            Self { quoted_at, quoted_end: end, extension_len: 0 }
+        }
+    }
+}
+
+/// Reads the ICMPv4 message at `at` of an unfragmented packet.
+pub(super) fn read4(packet: &[u8], at: usize, partial: bool) -> Result<Transport<Quoted4>, Reason> {
+    let message = &packet[at..];
+    if message.len() < HEADER {
+        return Err(Reason::TransportHeader);
+    }
+    let (kind, code) = (message[0], message[1]);
+    match kind {
+        v4::ECHO | v4::ECHO_REPLY if code == 0 => {
+            Ok(Transport::Echo { id: u16_at(message, IDENTIFIER), reply: kind == v4::ECHO_REPLY })
+        }
+        v4::UNREACHABLE | v4::TIME_EXCEEDED | v4::PARAMETER => {
+            if !partial && Sum::of(message).checksum() != 0 {
+                return Err(Reason::IcmpChecksum);
+            }
+            let layout = Layout::of(packet.len(), at, usize::from(message[5]) * 4);
+            let quoted =
+                Quoted4::parse(packet, layout.quoted_at, layout.quoted_end, layout.extension_len > 0)?;
+            Ok(Transport::Error(IcmpError {
+                kind,
+                code,
+                info: u32_at(message, 4),
+                quoted,
+                extension_at: layout.quoted_end,
+                extension_len: layout.extension_len,
+            }))
+        }
+        _ => Ok(Transport::Icmp),
+    }
+}
+
+/// Reads the ICMPv6 message at `at` of an unfragmented packet.
+pub(super) fn read6(
+    packet: &[u8],
+    at: usize,
+    src: Ipv6Addr,
+    dst: Ipv6Addr,
+    partial: bool,
+) -> Result<Transport<Quoted6>, Reason> {
+    let message = &packet[at..];
+    if message.len() < HEADER {
+        return Err(Reason::TransportHeader);
+    }
+    let (kind, code) = (message[0], message[1]);
+    match kind {
+        v6::ECHO | v6::ECHO_REPLY if code == 0 => {
+            Ok(Transport::Echo { id: u16_at(message, IDENTIFIER), reply: kind == v6::ECHO_REPLY })
+        }
+        v6::UNREACHABLE | v6::TOO_BIG | v6::TIME_EXCEEDED | v6::PARAMETER => {
+            let pseudo = Sum::pseudo6(src, dst, ICMP6, message.len());
+            if !partial && pseudo.plus(Sum::of(message)).checksum() != 0 {
+                return Err(Reason::IcmpChecksum);
+            }
+            // Only these two have a length attribute (RFC 4884 §4.6).
+            let attribute = match kind {
+                v6::UNREACHABLE | v6::TIME_EXCEEDED => usize::from(message[4]) * 8,
+                _ => 0,
+            };
+            let layout = Layout::of(packet.len(), at, attribute);
+            let quoted =
+                Quoted6::parse(packet, layout.quoted_at, layout.quoted_end, layout.extension_len > 0)?;
+            Ok(Transport::Error(IcmpError {
+                kind,
+                code,
+                info: u32_at(message, 4),
+                quoted,
+                extension_at: layout.quoted_end,
+                extension_len: layout.extension_len,
+            }))
+        }
+        _ => Ok(Transport::Icmp),
+    }
+}
+
+/// Reads the first fragment of a message; `echo` are the family's types of echo request and reply.
+/// Of an error nothing can be said without all of it.
+pub(super) fn first_fragment<Q>(message: &[u8], echo: [u8; 2]) -> Result<Transport<Q>, Reason> {
+    if message.len() < HEADER {
+        return Err(Reason::FragmentHeader);
+    }
+    Ok(if echo.contains(&message[0]) && message[1] == 0 {
+        Transport::Echo { id: u16_at(message, IDENTIFIER), reply: message[0] == echo[1] }
+    } else {
+        Transport::Icmp
+    })
+}

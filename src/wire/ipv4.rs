@@ -1,0 +1,165 @@
+//! IPv4 packets (RFC 791).
+
+use core::net::Ipv4Addr;
+
+use super::buf::{Checksum, Offload};
+use super::checksum::Sum;
+use super::quoted::Quoted4;
+use super::transport::{fits, with_ports};
+use super::{Fragment, ICMP4, Transport, icmp, u16_at};
+use crate::reason::Reason;
+
+/// Length of a header without options.
+pub const HEADER: usize = 20;
+/// Most that a header can be long, options included.
+pub const MAX_HEADER: usize = 60;
+
+/// An IPv4 packet whose layout is right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ipv4Packet {
+    /// Source.
+    pub src: Ipv4Addr,
+    /// Destination.
+    pub dst: Ipv4Addr,
+    /// Type of service: DSCP and ECN.
+    pub tos: u8,
+    /// Time to live.
+    pub ttl: u8,
+    /// Identification.
+    pub id: u16,
+    /// Don't fragment.
+    pub df: bool,
+    /// Length of the header, options included, in bytes: 20 to 60.
+    pub header_len: usize,
+    /// Length of the packet in bytes; the buffer may hold padding behind it.
+    pub total_len: usize,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Set if the packet is a fragment.
+    pub fragment: Option<Fragment>,
+    /// Whether a source route has hops left (RFC 7915 §4.1).
+    pub source_route: bool,
+    /// What stands behind the header.
+    pub transport: Transport<Quoted4>,
+}
+
+impl Ipv4Packet {
+    /// Reads a packet at the start of `bytes`.
+    ///
+    /// # Errors
+    /// A [`Reason`] if the layout is wrong, or a checksum that has to be right is not: that of the
+    /// header, and that of an ICMP error.
+    #[inline]
+    pub fn parse(bytes: &[u8], offload: &Offload) -> Result<Self, Reason> {
+        let head = bytes.first_chunk::<HEADER>().ok_or(Reason::Ipv4Header)?;
+        let header_len = usize::from(head[0] & 0x0f) * 4;
+        let total_len = usize::from(u16_at(head, 2));
+        if head[0] >> 4 != 4 || header_len < HEADER || header_len > total_len || total_len > bytes.len() {
+            return Err(Reason::Ipv4Header);
+        }
+        let source_route = if header_len == HEADER {
+            if header_sum(head).checksum() != 0 {
+                return Err(Reason::Ipv4Checksum);
+            }
+            false
+        } else {
+            if Sum::of(&bytes[..header_len]).checksum() != 0 {
+                return Err(Reason::Ipv4Checksum);
+            }
+            has_source_route(&bytes[HEADER..header_len])?
+        };
+        let fragment = fragment_of(head);
+        let packet = &bytes[..total_len];
+        let protocol = head[9];
+        Ok(Self {
+            src: addr_at(head, 12),
+            dst: addr_at(head, 16),
+            tos: head[1],
+            ttl: head[8],
+            id: u16_at(head, 4),
+            df: head[6] & 0x40 != 0,
+            header_len,
+            total_len,
+            protocol,
+            fragment,
+            source_route,
+            transport: transport_of(packet, header_len, protocol, fragment, offload)?,
+        })
+    }
+}
+
+fn transport_of(
+    packet: &[u8],
+    at: usize,
+    protocol: u8,
+    fragment: Option<Fragment>,
+    offload: &Offload,
+) -> Result<Transport<Quoted4>, Reason> {
+    let message = &packet[at..];
+    if let Some(fragment) = fragment {
+        if !fits(fragment, message.len()) {
+            return Err(Reason::FragmentSize);
+        }
+        if fragment.offset != 0 {
+            return Ok(Transport::Fragment);
+        }
+    }
+    if let Some(transport) = with_ports(protocol, message, fragment.is_none()) {
+        return transport;
+    }
+    if protocol != ICMP4 {
+        return Ok(Transport::Other);
+    }
+    if fragment.is_none() {
+        return icmp::read4(packet, at, offload.checksum == Checksum::Partial);
+    }
+    icmp::first_fragment(message, [icmp::v4::ECHO, icmp::v4::ECHO_REPLY])
+}
+
+/// The sum of a header without options.
+pub(crate) fn header_sum(head: &[u8; HEADER]) -> Sum {
+    let pair = |at: usize| super::u32_at(head, at);
+    Sum::ZERO.pair(pair(0)).pair(pair(4)).pair(pair(8)).pair(pair(12)).pair(pair(16))
+}
+
+pub(super) fn addr_at(head: &[u8; HEADER], at: usize) -> Ipv4Addr {
+    Ipv4Addr::from_bits(super::u32_at(head, at))
+}
+
+pub(super) fn fragment_of(head: &[u8; HEADER]) -> Option<Fragment> {
+    let field = u16_at(head, 6);
+    let (offset, more) = ((field & 0x1fff) << 3, field & 0x2000 != 0);
+    (offset != 0 || more).then(|| Fragment { id: u32::from(u16_at(head, 4)), offset, more })
+}
+
+/// Walks the options. Each takes at least a byte, so 40 steps at most.
+fn has_source_route(options: &[u8]) -> Result<bool, Reason> {
+    const END: u8 = 0;
+    const PADDING: u8 = 1;
+    const LOOSE: u8 = 131;
+    const STRICT: u8 = 137;
+    let mut at = 0;
+    while at < options.len() {
+        match options[at] {
+            END => break,
+            PADDING => at += 1,
+            kind => {
+                let len = usize::from(*options.get(at + 1).ok_or(Reason::Ipv4Options)?);
+                if len < 2 || at + len > options.len() {
+                    return Err(Reason::Ipv4Options);
+                }
+                if matches!(kind, LOOSE | STRICT) {
+                    if len < 3 {
+                        return Err(Reason::Ipv4Options);
+                    }
+                    // The pointer counts from 1 and lies behind the option when all hops are used.
+                    if usize::from(options[at + 2]) <= len {
+                        return Ok(true);
+                    }
+                }
+                at += len;
+            }
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,181 @@
+//! IPv6 packets and their extension headers (RFC 8200).
+
+use core::net::Ipv6Addr;
+
+use super::buf::{Checksum, Offload};
+use super::quoted::Quoted6;
+use super::transport::{fits, with_ports};
+use super::{Fragment, ICMP6, TCP, Transport, UDP, icmp, u16_at, u32_at};
+use crate::reason::Reason;
+
+/// Length of the fixed header.
+pub const HEADER: usize = 40;
+/// Length of a Fragment header.
+pub const FRAGMENT_HEADER: usize = 8;
+/// No link may have a smaller MTU (RFC 8200 §5).
+pub const MIN_MTU: usize = 1280;
+/// How many extension headers are walked.
+pub const MAX_EXTENSIONS: usize = 8;
+
+/// Next header: Hop-by-Hop Options.
+pub const HOP_BY_HOP: u8 = 0;
+/// Next header: Routing.
+pub const ROUTING: u8 = 43;
+/// Next header: Fragment.
+pub const FRAGMENT: u8 = 44;
+/// Next header: Authentication (RFC 4302).
+pub const AUTHENTICATION: u8 = 51;
+/// Next header: Destination Options.
+pub const DESTINATION: u8 = 60;
+
+/// An IPv6 packet whose layout is right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ipv6Packet {
+    /// Source.
+    pub src: Ipv6Addr,
+    /// Destination.
+    pub dst: Ipv6Addr,
+    /// Traffic class: DSCP and ECN.
+    pub traffic_class: u8,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// Length of the packet in bytes, header included; the buffer may hold padding behind it.
+    pub len: usize,
+    /// Where the transport header starts, behind all extension headers, in bytes from the start.
+    pub upper_at: usize,
+    /// Protocol number behind all extension headers.
+    pub protocol: u8,
+    /// Set if there is a Fragment header, even on a whole packet.
+    pub fragment: Option<Fragment>,
+    /// Where the Segments Left field of the first Routing header stands that has any (RFC 7915 §5.1).
+    pub segments_left_at: Option<u16>,
+    /// What stands behind the extension headers.
+    pub transport: Transport<Quoted6>,
+}
+
+impl Ipv6Packet {
+    /// Reads a packet at the start of `bytes`.
+    ///
+    /// # Errors
+    /// A [`Reason`] if the layout is wrong, or the checksum of an ICMP error is.
+    #[inline]
+    pub fn parse(bytes: &[u8], offload: &Offload) -> Result<Self, Reason> {
+        let head = bytes.first_chunk::<HEADER>().ok_or(Reason::Ipv6Header)?;
+        let payload = usize::from(u16_at(head, 4));
+        let len = HEADER + payload;
+        // No payload but a Hop-by-Hop header: a jumbogram (RFC 2675).
+        if head[0] >> 4 != 6 || len > bytes.len() || (payload == 0 && head[6] == HOP_BY_HOP) {
+            return Err(Reason::Ipv6Header);
+        }
+        let packet = &bytes[..len];
+        let chain = walk(packet)?;
+        let (src, dst) = (addr_at(head, 8), addr_at(head, 24));
+        Ok(Self {
+            src,
+            dst,
+            traffic_class: traffic_class_of(head),
+            hop_limit: head[7],
+            len,
+            upper_at: chain.upper_at,
+            protocol: chain.protocol,
+            fragment: chain.fragment,
+            segments_left_at: chain.segments_left_at,
+            transport: transport_of(packet, &chain, src, dst, offload)?,
+        })
+    }
+}
+
+fn transport_of(
+    packet: &[u8],
+    chain: &Chain,
+    src: Ipv6Addr,
+    dst: Ipv6Addr,
+    offload: &Offload,
+) -> Result<Transport<Quoted6>, Reason> {
+    let message = &packet[chain.upper_at..];
+    let mut whole = true;
+    if let Some(fragment) = chain.fragment {
+        if !fits(fragment, message.len()) {
+            return Err(Reason::FragmentSize);
+        }
+        if fragment.offset != 0 {
+            return Ok(Transport::Fragment);
+        }
+        whole = fragment.is_atomic();
+    }
+    if let Some(transport) = with_ports(chain.protocol, message, whole) {
+        return transport;
+    }
+    if chain.protocol != ICMP6 {
+        return Ok(Transport::Other);
+    }
+    if whole {
+        return icmp::read6(packet, chain.upper_at, src, dst, offload.checksum == Checksum::Partial);
+    }
+    icmp::first_fragment(message, [icmp::v6::ECHO, icmp::v6::ECHO_REPLY])
+}
+
+/// What a walk over the extension headers finds.
+pub(super) struct Chain {
+    pub(super) upper_at: usize,
+    pub(super) protocol: u8,
+    pub(super) fragment: Option<Fragment>,
+    pub(super) segments_left_at: Option<u16>,
+}
+
+/// Walks the extension headers of a packet with a whole fixed header, [`MAX_EXTENSIONS`] at most.
+#[inline]
+pub(super) fn walk(packet: &[u8]) -> Result<Chain, Reason> {
+    let mut chain = Chain { upper_at: HEADER, protocol: packet[6], fragment: None, segments_left_at: None };
+    if !matches!(chain.protocol, TCP | UDP | ICMP6) {
+        walk_extensions(packet, &mut chain)?;
+    }
+    Ok(chain)
+}
+
+fn walk_extensions(packet: &[u8], chain: &mut Chain) -> Result<(), Reason> {
+    for _ in 0..=MAX_EXTENSIONS {
+        let at = chain.upper_at;
+        match chain.protocol {
+            HOP_BY_HOP if at != HEADER => return Err(Reason::ExtensionHeader),
+            HOP_BY_HOP | ROUTING | DESTINATION => {
+                let head = packet.get(at..at + 8).ok_or(Reason::ExtensionHeader)?;
+                let end = at + (usize::from(head[1]) + 1) * 8;
+                if end > packet.len() {
+                    return Err(Reason::ExtensionHeader);
+                }
+                if chain.protocol == ROUTING && head[3] != 0 && chain.segments_left_at.is_none() {
+                    chain.segments_left_at = Some((at + 3) as u16);
+                }
+                chain.protocol = head[0];
+                chain.upper_at = end;
+            }
+            FRAGMENT => {
+                let head = packet.get(at..at + FRAGMENT_HEADER).ok_or(Reason::ExtensionHeader)?;
+                let field = u16_at(head, 2);
+                chain.fragment =
+                    Some(Fragment { id: u32_at(head, 4), offset: field & 0xfff8, more: field & 1 != 0 });
+                chain.protocol = head[0];
+                chain.upper_at = at + FRAGMENT_HEADER;
+                return match chain.protocol {
+                    HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION => {
+                        Err(Reason::ExtensionAfterFragment)
+                    }
+                    _ => Ok(()),
+                };
+            }
+            _ => return Ok(()),
+        }
+    }
+    Err(Reason::ExtensionLimit)
+}
+
+pub(super) fn addr_at(head: &[u8; HEADER], at: usize) -> Ipv6Addr {
+    let mut octets = [0; 16];
+    octets.copy_from_slice(&head[at..at + 16]);
+    Ipv6Addr::from(octets)
+}
+
+pub(super) const fn traffic_class_of(head: &[u8; HEADER]) -> u8 {
+    head[0] << 4 | head[1] >> 4
+}

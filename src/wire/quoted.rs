@@ -1,0 +1,202 @@
+//! The packet quoted by an ICMP error. It may be cut off anywhere behind its IP header, and it was
+//! checked by nobody: a type of its own, not a packet.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::checksum::Sum;
+use super::{Fragment, ICMP4, ICMP6, TCP, UDP, icmp, ipv4, ipv6, u16_at};
+use crate::reason::Reason;
+
+/// Bytes of a transport header that must be quoted to be of use (RFC 792).
+const ENOUGH: usize = 8;
+
+/// What can be said of the transport header of a quoted packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum QuotedTransport {
+    /// TCP or UDP.
+    Ports {
+        /// Source port.
+        src: u16,
+        /// Destination port.
+        dst: u16,
+    },
+    /// An ICMP echo.
+    Echo {
+        /// The identifier.
+        id: u16,
+        /// Whether it is a reply.
+        reply: bool,
+    },
+    /// An ICMP error, which an error must not be about.
+    Error,
+    /// Cut off too early, not the first fragment, or another protocol.
+    Unknown,
+}
+
+/// A quoted IPv4 packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Quoted4 {
+    /// Source.
+    pub src: Ipv4Addr,
+    /// Destination.
+    pub dst: Ipv4Addr,
+    /// Type of service.
+    pub tos: u8,
+    /// Time to live when it was refused.
+    pub ttl: u8,
+    /// Identification.
+    pub id: u16,
+    /// Don't fragment.
+    pub df: bool,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Set if it was a fragment.
+    pub fragment: Option<Fragment>,
+    /// Its ports.
+    pub transport: QuotedTransport,
+    /// Length of its header, options included.
+    pub header_len: usize,
+    /// Its length before it was cut off, as its header says.
+    pub total_len: usize,
+    /// Where it starts, in bytes from the start of the packet that quotes it.
+    pub at: usize,
+    /// How many bytes of it there are.
+    pub len: usize,
+}
+
+/// A quoted IPv6 packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Quoted6 {
+    /// Source.
+    pub src: Ipv6Addr,
+    /// Destination.
+    pub dst: Ipv6Addr,
+    /// Traffic class.
+    pub traffic_class: u8,
+    /// Hop limit when it was refused.
+    pub hop_limit: u8,
+    /// Protocol number behind all extension headers.
+    pub protocol: u8,
+    /// Set if it has a Fragment header.
+    pub fragment: Option<Fragment>,
+    /// Its ports.
+    pub transport: QuotedTransport,
+    /// Length of its header, extension headers included.
+    pub header_len: usize,
+    /// Its length before it was cut off, as its header says.
+    pub total_len: usize,
+    /// Where it starts, in bytes from the start of the packet that quotes it.
+    pub at: usize,
+    /// How many bytes of it there are.
+    pub len: usize,
+}
+
+impl Quoted4 {
+    /// Reads the packet quoted in `at..end`; `padded` says that zeros may follow it (RFC 4884 §3).
+    pub(super) fn parse(packet: &[u8], at: usize, end: usize, padded: bool) -> Result<Self, Reason> {
+        let bytes = &packet[at..end];
+        let head = bytes.first_chunk::<{ ipv4::HEADER }>().ok_or(Reason::IcmpQuoted)?;
+        let header_len = usize::from(head[0] & 0x0f) * 4;
+        let total_len = usize::from(u16_at(head, 2));
+        let sound = head[0] >> 4 == 4
+            && header_len >= ipv4::HEADER
+            && header_len <= bytes.len()
+            && header_len <= total_len
+            && Sum::of(&bytes[..header_len]).checksum() == 0;
+        if !sound {
+            return Err(Reason::IcmpQuoted);
+        }
+        let len = if padded { bytes.len().min(total_len) } else { bytes.len() };
+        let fragment = ipv4::fragment_of(head);
+        let protocol = head[9];
+        let message = &bytes[header_len..len];
+        let transport = match fragment {
+            Some(f) if f.offset != 0 => QuotedTransport::Unknown,
+            _ => transport_of(
+                protocol,
+                message,
+                ICMP4,
+                [icmp::v4::ECHO, icmp::v4::ECHO_REPLY],
+                icmp::v4::is_error,
+            ),
+        };
+        Ok(Self {
+            src: ipv4::addr_at(head, 12),
+            dst: ipv4::addr_at(head, 16),
+            tos: head[1],
+            ttl: head[8],
+            id: u16_at(head, 4),
+            df: head[6] & 0x40 != 0,
+            protocol,
+            fragment,
+            transport,
+            header_len,
+            total_len,
+            at,
+            len,
+        })
+    }
+}
+
+impl Quoted6 {
+    /// Reads the packet quoted in `at..end`; `padded` says that zeros may follow it (RFC 4884 §3).
+    pub(super) fn parse(packet: &[u8], at: usize, end: usize, padded: bool) -> Result<Self, Reason> {
+        let bytes = &packet[at..end];
+        let head = bytes.first_chunk::<{ ipv6::HEADER }>().ok_or(Reason::IcmpQuoted)?;
+        if head[0] >> 4 != 6 {
+            return Err(Reason::IcmpQuoted);
+        }
+        let chain = ipv6::walk(bytes).map_err(|_| Reason::IcmpQuoted)?;
+        let total_len = ipv6::HEADER + usize::from(u16_at(head, 4));
+        if chain.upper_at > total_len {
+            return Err(Reason::IcmpQuoted);
+        }
+        let len = if padded { bytes.len().min(total_len) } else { bytes.len() };
+        let message = &bytes[chain.upper_at..len];
+        let transport = match chain.fragment {
+            Some(f) if f.offset != 0 => QuotedTransport::Unknown,
+            _ => transport_of(
+                chain.protocol,
+                message,
+                ICMP6,
+                [icmp::v6::ECHO, icmp::v6::ECHO_REPLY],
+                icmp::v6::is_error,
+            ),
+        };
+        Ok(Self {
+            src: ipv6::addr_at(head, 8),
+            dst: ipv6::addr_at(head, 24),
+            traffic_class: ipv6::traffic_class_of(head),
+            hop_limit: head[7],
+            protocol: chain.protocol,
+            fragment: chain.fragment,
+            transport,
+            header_len: chain.upper_at,
+            total_len,
+            at,
+            len,
+        })
+    }
+}
+
+/// `icmp` and `echo` are the family's protocol number and its types of echo request and reply.
+fn transport_of(
+    protocol: u8,
+    message: &[u8],
+    icmp: u8,
+    echo: [u8; 2],
+    is_error: fn(u8) -> bool,
+) -> QuotedTransport {
+    if message.len() < ENOUGH {
+        return QuotedTransport::Unknown;
+    }
+    match protocol {
+        TCP | UDP => QuotedTransport::Ports { src: u16_at(message, 0), dst: u16_at(message, 2) },
+        _ if protocol != icmp => QuotedTransport::Unknown,
+        _ if echo.contains(&message[0]) => {
+            QuotedTransport::Echo { id: u16_at(message, 4), reply: message[0] == echo[1] }
+        }
+        _ if is_error(message[0]) => QuotedTransport::Error,
+        _ => QuotedTransport::Unknown,
+    }
+}

@@ -1,0 +1,99 @@
+//! What stands behind an IP header.
+
+use super::icmp::IcmpError;
+use super::{TCP, UDP, tcp, u16_at, udp};
+use crate::reason::Reason;
+
+/// Where a fragment belongs in its datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fragment {
+    /// The datagram's identification; 16 bits of it in IPv4.
+    pub id: u32,
+    /// Where the payload starts in the datagram, in bytes; a multiple of 8.
+    pub offset: u16,
+    /// Whether more fragments follow.
+    pub more: bool,
+}
+
+impl Fragment {
+    /// A whole packet that has a Fragment header all the same (RFC 6946). Only IPv6 knows them.
+    pub const fn is_atomic(self) -> bool {
+        self.offset == 0 && !self.more
+    }
+}
+
+/// What stands behind an IP header. `Q` is the packet quoted by an ICMP error, of the family of the
+/// outer one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport<Q> {
+    /// A TCP segment with its whole header.
+    Tcp {
+        /// Source port.
+        src: u16,
+        /// Destination port.
+        dst: u16,
+        /// SYN, ACK and so on.
+        flags: tcp::Flags,
+    },
+    /// A UDP datagram.
+    Udp {
+        /// Source port.
+        src: u16,
+        /// Destination port.
+        dst: u16,
+        /// The checksum field as it stands. Zero means none, unless the checksum is partial.
+        checksum: u16,
+    },
+    /// An ICMP echo request or reply.
+    Echo {
+        /// The identifier.
+        id: u16,
+        /// Whether it is a reply.
+        reply: bool,
+    },
+    /// An unfragmented ICMP error with a right checksum and a usable quoted packet.
+    Error(IcmpError<Q>),
+    /// Another ICMP message, or the first fragment of an ICMP error.
+    Icmp,
+    /// A fragment that is not the first.
+    Fragment,
+    /// Another protocol.
+    Other,
+}
+
+/// Reads the TCP or UDP header at the start of `message`; `None` for other protocols. `whole` says
+/// that the message is not a fragment.
+#[inline]
+pub(super) fn with_ports<Q>(
+    protocol: u8,
+    message: &[u8],
+    whole: bool,
+) -> Option<Result<Transport<Q>, Reason>> {
+    let cut = if whole { Reason::TransportHeader } else { Reason::FragmentHeader };
+    match protocol {
+        TCP => Some(match tcp::header_len(message) {
+            None => Err(cut),
+            Some(_) => Ok(Transport::Tcp {
+                src: u16_at(message, 0),
+                dst: u16_at(message, 2),
+                flags: tcp::Flags(message[13]),
+            }),
+        }),
+        UDP => Some(if udp::is_valid(message, whole) {
+            Ok(Transport::Udp {
+                src: u16_at(message, 0),
+                dst: u16_at(message, 2),
+                checksum: u16_at(message, udp::CHECKSUM),
+            })
+        } else {
+            Err(cut)
+        }),
+        _ => None,
+    }
+}
+
+/// Whether the fragments of a datagram can lie like this, `len` bytes of payload in this one: all
+/// but the last are multiples of 8, and none reaches beyond what a packet may have.
+pub(super) const fn fits(fragment: Fragment, len: usize) -> bool {
+    (!fragment.more || (len.is_multiple_of(8) && len != 0)) && fragment.offset as usize + len <= 65_535
+}

@@ -1,0 +1,124 @@
+//! ICMP types, codes, pointers and MTUs of one family in terms of the other: total functions
+//! (RFC 7915 §4.2, §5.2).
+
+use super::rules::Rules;
+use crate::wire::icmp::{IcmpError, v4, v6};
+use crate::wire::quoted::{Quoted4, Quoted6};
+
+/// The header of a translated ICMP error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// Second word, without the length attribute of RFC 4884.
+    pub info: u32,
+    /// Whether it may carry an RFC 4884 extension (§4.6).
+    pub extensible: bool,
+}
+
+impl Message {
+    const fn plain(kind: u8, code: u8, info: u32) -> Self {
+        Self { kind, code, info, extensible: false }
+    }
+
+    const fn extensible(kind: u8, code: u8) -> Self {
+        Self { kind, code, info: 0, extensible: true }
+    }
+}
+
+/// Path MTUs to guess when a router does not say one, the greatest first (RFC 1191 §7).
+const PLATEAUS: [u16; 7] = [65535, 32000, 17914, 8166, 4352, 2002, 1492];
+
+/// Where an IPv6 error must point that stands for "protocol unreachable": at Next Header.
+const NEXT_HEADER: u32 = 6;
+
+/// The smallest MTU an IPv4 link may have (RFC 791 §3.2); less is no MTU.
+const MIN_MTU4: u32 = 68;
+
+/// What an ICMPv4 error becomes; `None` if it has no counterpart.
+pub(super) fn to_v6(error: &IcmpError<Quoted4>, rules: &Rules) -> Option<Message> {
+    match (error.kind, error.code) {
+        (v4::UNREACHABLE, 2) => Some(Message::plain(v6::PARAMETER, 1, NEXT_HEADER)),
+        (v4::UNREACHABLE, 4) => {
+            let mtu = mtu_to_v6(error.info & 0xffff, error.quoted.total_len, rules);
+            Some(Message::plain(v6::TOO_BIG, 0, mtu))
+        }
+        (v4::UNREACHABLE, 0 | 1 | 5..=8 | 11 | 12) => Some(Message::extensible(v6::UNREACHABLE, 0)),
+        (v4::UNREACHABLE, 3) => Some(Message::extensible(v6::UNREACHABLE, 4)),
+        (v4::UNREACHABLE, 9 | 10 | 13 | 15) => Some(Message::extensible(v6::UNREACHABLE, 1)),
+        (v4::TIME_EXCEEDED, 0 | 1) => Some(Message::extensible(v6::TIME_EXCEEDED, error.code)),
+        (v4::PARAMETER, 0 | 2) => {
+            pointer_to_v6(error.info >> 24).map(|p| Message::plain(v6::PARAMETER, 0, p))
+        }
+        _ => None,
+    }
+}
+
+/// What an ICMPv6 error becomes; `None` if it has no counterpart.
+pub(super) fn to_v4(error: &IcmpError<Quoted6>, rules: &Rules) -> Option<Message> {
+    match (error.kind, error.code) {
+        (v6::UNREACHABLE, 0 | 2 | 3) => Some(Message::extensible(v4::UNREACHABLE, 1)),
+        (v6::UNREACHABLE, 1) => Some(Message::extensible(v4::UNREACHABLE, 10)),
+        (v6::UNREACHABLE, 4) => Some(Message::extensible(v4::UNREACHABLE, 3)),
+        // Receivers ignore the code (RFC 4443 §3.2).
+        (v6::TOO_BIG, _) => {
+            let mtu = mtu_to_v4(error.info, error.quoted.fragment.is_some(), rules);
+            Some(Message::plain(v4::UNREACHABLE, 4, mtu))
+        }
+        (v6::TIME_EXCEEDED, 0 | 1) => Some(Message::extensible(v4::TIME_EXCEEDED, error.code)),
+        (v6::PARAMETER, 0) => {
+            pointer_to_v4(error.info).map(|p| Message::plain(v4::PARAMETER, 0, u32::from(p) << 24))
+        }
+        (v6::PARAMETER, 1) => Some(Message::plain(v4::UNREACHABLE, 2, 0)),
+        _ => None,
+    }
+}
+
+/// The MTU for the IPv6 side: at least 1,280. `mtu` is what the router said; if that is no MTU at
+/// all, the plateau below the quoted packet's length takes its place.
+fn mtu_to_v6(mtu: u32, quoted_len: usize, rules: &Rules) -> u32 {
+    let mtu = if mtu < MIN_MTU4 { plateau_below(quoted_len) } else { mtu };
+    (mtu + 20).min(u32::from(rules.mtu6)).min(u32::from(rules.mtu4) + 20).max(1280)
+}
+
+fn plateau_below(len: usize) -> u32 {
+    PLATEAUS.iter().find(|&&p| usize::from(p) < len).map_or(0, |&p| u32::from(p))
+}
+
+/// The MTU for the IPv4 side. The quoted packet shrinks by 20 bytes, or by 28 if it had a Fragment
+/// header. No IPv6 link has less than 1,280, whatever the error says.
+fn mtu_to_v4(mtu: u32, fragment_header: bool, rules: &Rules) -> u32 {
+    let shrinks = if fragment_header { 28 } else { 20 };
+    let own = u32::from(rules.mtu6).saturating_sub(shrinks);
+    (mtu.max(1280) - shrinks).min(u32::from(rules.mtu4)).min(own)
+}
+
+/// A pointer into an IPv4 header, into an IPv6 one (RFC 7915 figure 3).
+const fn pointer_to_v6(pointer: u32) -> Option<u32> {
+    Some(match pointer {
+        0 => 0,
+        1 => 1,
+        2 | 3 => 4,
+        8 => 7,
+        9 => 6,
+        12..=15 => 8,
+        16..=19 => 24,
+        _ => return None,
+    })
+}
+
+/// A pointer into an IPv6 header, into an IPv4 one (RFC 7915 figure 6).
+const fn pointer_to_v4(pointer: u32) -> Option<u8> {
+    Some(match pointer {
+        0 => 0,
+        1 => 1,
+        4 | 5 => 2,
+        6 => 9,
+        7 => 8,
+        8..=23 => 12,
+        24..=39 => 16,
+        _ => return None,
+    })
+}

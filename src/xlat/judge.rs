@@ -1,0 +1,204 @@
+//! May this packet pass, and how? Nothing is written here.
+
+use super::icmp;
+use super::plan::{Answer, Leg, Plan, Refusal, Way};
+use super::rules::Rules;
+use crate::addr::special::{is_host_v4, is_host_v6};
+use crate::reason::Reason;
+use crate::wire::buf::{Checksum, PacketBuf, Segmentation};
+use crate::wire::ipv4::{self, Ipv4Packet};
+use crate::wire::ipv6::{self, Ipv6Packet, MIN_MTU};
+use crate::wire::quoted::QuotedTransport;
+use crate::wire::{ICMP4, ICMP6, Transport, tcp, udp};
+
+/// Largest IPv4 packet that is sent without DF, so that what was an IPv6 packet of the minimum MTU
+/// can be fragmented on its way (RFC 7915 §5.1).
+pub(super) const MAX_WITHOUT_DF: usize = 1260;
+
+/// Internet Group Management Protocol: never translated (RFC 7915 §4.2).
+const IGMP: u8 = 2;
+
+/// Judges a packet from the IPv6 side (RFC 7915 §5).
+///
+/// # Errors
+/// A [`Refusal`], with the answer for the sender if there is to be one. [`Transport::Other`] passes.
+#[inline]
+pub fn judge_v6_to_v4(
+    rules: &Rules,
+    packet: &Ipv6Packet,
+    buf: &PacketBuf,
+    leg: Leg,
+) -> Result<Plan, Refusal> {
+    if !is_host_v6(packet.src) {
+        return Err(Reason::SourceAddress.into());
+    }
+    if !is_host_v6(packet.dst) {
+        return Err(Reason::DestinationAddress.into());
+    }
+    if let Some(at) = packet.segments_left_at {
+        return Err(Refusal::telling(Reason::RoutingHeader, Answer::parameter6(u32::from(at))));
+    }
+    let hop_limit = hop_limit(packet.hop_limit, leg, Answer::HOP_LIMIT6)?;
+    let fragmented = packet.fragment.is_some_and(|f| !f.is_atomic());
+    let way = match packet.transport {
+        Transport::Udp { checksum: 0, .. } if buf.offload.checksum != Checksum::Partial => {
+            return Err(Reason::UdpZeroChecksum.into());
+        }
+        Transport::Echo { .. } if fragmented => return Err(Reason::IcmpFragment.into()),
+        Transport::Fragment | Transport::Other if packet.protocol == ICMP6 => {
+            return Err(Reason::IcmpFragment.into());
+        }
+        Transport::Fragment | Transport::Other if packet.protocol == ICMP4 => {
+            return Err(Reason::Protocol.into());
+        }
+        Transport::Icmp => return Err(icmp_reason(fragmented).into()),
+        Transport::Error(error) => {
+            if error.quoted.transport == QuotedTransport::Error {
+                return Err(Reason::IcmpQuoted.into());
+            }
+            Way::Error(icmp::to_v4(&error, rules).ok_or(Reason::IcmpType)?)
+        }
+        Transport::Tcp { .. }
+        | Transport::Udp { .. }
+        | Transport::Echo { .. }
+        | Transport::Fragment
+        | Transport::Other => match leg {
+            Leg::HairpinOut => Way::Whole,
+            Leg::Wire | Leg::HairpinIn => way_to_v4(rules, packet, buf)?,
+        },
+    };
+    Ok(Plan { way, hop_limit })
+}
+
+/// Judges a packet from the IPv4 side (RFC 7915 §4).
+///
+/// # Errors
+/// A [`Refusal`], with the answer for the sender if there is to be one. [`Transport::Other`] passes.
+#[inline]
+pub fn judge_v4_to_v6(
+    rules: &Rules,
+    packet: &Ipv4Packet,
+    buf: &PacketBuf,
+    leg: Leg,
+) -> Result<Plan, Refusal> {
+    // An error from an address that is no host's still tells where a path ends (RFC 7915 §4.1).
+    if !is_host_v4(packet.src) && !matches!(packet.transport, Transport::Error(_)) {
+        return Err(Reason::SourceAddress.into());
+    }
+    if !is_host_v4(packet.dst) {
+        return Err(Reason::DestinationAddress.into());
+    }
+    if packet.source_route {
+        return Err(Refusal::telling(Reason::SourceRoute, Answer::SOURCE_ROUTE4));
+    }
+    let hop_limit = hop_limit(packet.ttl, leg, Answer::TTL4)?;
+    let fragmented = packet.fragment.is_some();
+    let way = match packet.transport {
+        Transport::Udp { checksum: 0, .. } if fragmented => return Err(Reason::UdpZeroChecksum.into()),
+        Transport::Echo { .. } if fragmented => return Err(Reason::IcmpFragment.into()),
+        Transport::Fragment | Transport::Other if packet.protocol == ICMP4 => {
+            return Err(Reason::IcmpFragment.into());
+        }
+        Transport::Fragment | Transport::Other if !has_meaning_in_v6(packet.protocol) => {
+            return Err(Reason::Protocol.into());
+        }
+        Transport::Icmp => return Err(icmp_reason(fragmented).into()),
+        Transport::Error(error) => {
+            if error.quoted.transport == QuotedTransport::Error {
+                return Err(Reason::IcmpQuoted.into());
+            }
+            Way::Error(icmp::to_v6(&error, rules).ok_or(Reason::IcmpType)?)
+        }
+        Transport::Tcp { .. }
+        | Transport::Udp { .. }
+        | Transport::Echo { .. }
+        | Transport::Fragment
+        | Transport::Other => way_to_v6(rules, packet, buf)?,
+    };
+    Ok(Plan { way, hop_limit })
+}
+
+fn hop_limit(received: u8, leg: Leg, answer: Answer) -> Result<u8, Refusal> {
+    match leg {
+        Leg::HairpinIn => Ok(received),
+        Leg::Wire | Leg::HairpinOut if received > 1 => Ok(received - 1),
+        Leg::Wire | Leg::HairpinOut => Err(Refusal::telling(Reason::HopLimit, answer)),
+    }
+}
+
+const fn icmp_reason(fragmented: bool) -> Reason {
+    if fragmented { Reason::IcmpFragment } else { Reason::IcmpType }
+}
+
+/// Whether an IPv4 protocol number means the same in a Next Header field. The numbers of extension
+/// headers and of ICMPv6 would let the IPv4 side write headers that nobody checked.
+const fn has_meaning_in_v6(protocol: u8) -> bool {
+    !matches!(protocol, IGMP | ICMP6 | ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::FRAGMENT | ipv6::DESTINATION)
+}
+
+fn way_to_v4(rules: &Rules, packet: &Ipv6Packet, buf: &PacketBuf) -> Result<Way, Refusal> {
+    let unit = Unit::of(buf, packet.upper_at, packet.len);
+    let mtu = usize::from(rules.mtu4);
+    if ipv4::HEADER + unit.upper <= mtu {
+        return Ok(Way::Whole);
+    }
+    if let Some(size) = unit.resegmented(rules, mtu, ipv4::HEADER) {
+        return Ok(Way::Resegment(size));
+    }
+    // A sender that was told 1,280 and obeyed can't do more (RFC 8200 §5).
+    if packet.upper_at + unit.upper <= MIN_MTU {
+        return Ok(Way::Cut { max: rules.mtu4 });
+    }
+    let told = (u32::from(rules.mtu4) + 20).max(MIN_MTU as u32);
+    Err(Refusal::telling(Reason::TooBig, Answer::too_big6(told)))
+}
+
+fn way_to_v6(rules: &Rules, packet: &Ipv4Packet, buf: &PacketBuf) -> Result<Way, Refusal> {
+    let unit = Unit::of(buf, packet.header_len, packet.total_len);
+    let extension = if packet.fragment.is_some() { ipv6::FRAGMENT_HEADER } else { 0 };
+    let header = ipv6::HEADER + extension;
+    let max = if packet.df { rules.mtu6 } else { rules.lowest_ipv6_mtu };
+    if header + unit.upper <= usize::from(max) {
+        return Ok(Way::Whole);
+    }
+    if let Some(size) = unit.resegmented(rules, usize::from(max), header) {
+        return Ok(Way::Resegment(size));
+    }
+    if !packet.df {
+        return Ok(Way::Cut { max });
+    }
+    let told = rules.mtu6.saturating_sub((header - ipv4::HEADER) as u16);
+    Err(Refusal::telling(Reason::TooBig, Answer::too_big4(told)))
+}
+
+/// The longest packet on the wire that a packet in memory stands for.
+struct Unit {
+    /// Its length without the IP header.
+    upper: usize,
+    /// Length of the TCP header, if it is a segment of a super-packet.
+    tcp_header: Option<usize>,
+}
+
+impl Unit {
+    fn of(buf: &PacketBuf, upper_at: usize, len: usize) -> Self {
+        let whole = Self { upper: len - upper_at, tcp_header: None };
+        match buf.offload.segmentation {
+            Segmentation::None => whole,
+            Segmentation::Udp { size } => {
+                Self { upper: whole.upper.min(udp::HEADER + usize::from(size)), tcp_header: None }
+            }
+            Segmentation::Tcp { size, .. } => match tcp::header_len(&buf.bytes()[upper_at..len]) {
+                None => whole,
+                Some(header) => {
+                    Self { upper: whole.upper.min(header + usize::from(size)), tcp_header: Some(header) }
+                }
+            },
+        }
+    }
+
+    /// The segment size with which a TCP super-packet fits `mtu` behind an IP header of `header` bytes.
+    fn resegmented(&self, rules: &Rules, mtu: usize, header: usize) -> Option<u16> {
+        let room = mtu.checked_sub(header + self.tcp_header?)?;
+        (rules.tcp_resegment && room > 0).then_some(room as u16)
+    }
+}

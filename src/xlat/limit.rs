@@ -1,0 +1,68 @@
+//! How many ICMP errors of our own may be sent (RFC 4443 §2.4 f, RFC 1812 §4.3.2.8).
+
+use crate::time::Instant;
+
+const NANOS: u64 = 1_000_000_000;
+
+/// A token bucket. It starts full.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    /// Nanoseconds' worth of tokens used up; zero is full.
+    used: u64,
+    since: Instant,
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub const fn new() -> Self {
+        Self { used: 0, since: Instant::ZERO }
+    }
+
+    /// Takes a token if there is one: `rate` tokens come back every second, until there are `burst`.
+    /// A rate or burst of 0 gives none.
+    pub fn take(&mut self, now: Instant, rate: u32, burst: u32) -> bool {
+        if rate == 0 || burst == 0 {
+            return false;
+        }
+        let price = NANOS / u64::from(rate);
+        let past = u64::try_from(now.since(self.since).as_nanos()).unwrap_or(u64::MAX);
+        self.used = self.used.saturating_sub(past);
+        self.since = self.since.max(now);
+        if self.used + price > price * u64::from(burst) {
+            return false;
+        }
+        self.used += price;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        // id 4443-2.4f
+        let mut bucket = Bucket::new();
+        let taken = |bucket: &mut Bucket, from: u64, to: u64| {
+            (from..to).filter(|ms| bucket.take(Instant::from_millis(*ms), 10, 20)).count()
+        };
+        assert_eq!(taken(&mut bucket, 0, 1000), 29);
+        assert_eq!(taken(&mut bucket, 1000, 2000), 10);
+        assert_eq!(taken(&mut bucket, 60_000, 60_010), 10);
+        assert_eq!(taken(&mut bucket, 60_010, 60_030), 10);
+    }
+
+    #[test]
+    fn nothing_is_nothing() {
+        assert!(!Bucket::new().take(Instant::from_secs(9), 0, 5));
+        assert!(!Bucket::new().take(Instant::from_secs(9), 5, 0));
+        assert!(Bucket::new().take(Instant::from_secs(9), u32::MAX, 1));
+    }
+}

@@ -1,0 +1,130 @@
+//! Ports and checksums rewritten in place (RFC 7915 §4.5, §5.5).
+
+use crate::wire::buf::{Checksum, Offload, Segmentation};
+use crate::wire::checksum::{Delta, Sum};
+use crate::wire::{put_u16, tcp, u16_at, udp};
+
+/// Writes both ports at the start of a TCP or UDP message.
+///
+/// Returns what that changes in its sum.
+#[inline]
+pub(super) fn put_ports(message: &mut [u8], src: u16, dst: u16) -> Delta {
+    let old = Sum::ZERO.word(u16_at(message, 0)).word(u16_at(message, 2));
+    put_u16(message, 0, src);
+    put_u16(message, 2, dst);
+    old.replaced_by(Sum::ZERO.word(src).word(dst))
+}
+
+/// Rewrites a TCP segment. `pseudo` is the change of the pseudo-header; `mss` the most that a SYN
+/// may announce.
+#[inline]
+pub(super) fn rewrite_tcp(
+    message: &mut [u8],
+    (src, dst): (u16, u16),
+    pseudo: Delta,
+    mss: Option<u16>,
+    offload: &Offload,
+) {
+    let mut change = put_ports(message, src, dst);
+    if let Some(mss) = mss {
+        change = change.and(clamp_mss(message, mss));
+    }
+    let field = u16_at(message, tcp::CHECKSUM);
+    let field = match offload.checksum {
+        Checksum::Partial => pseudo.apply_partial(field),
+        Checksum::Verified | Checksum::Unverified => pseudo.and(change).apply(field),
+    };
+    put_u16(message, tcp::CHECKSUM, field);
+}
+
+/// Rewrites a UDP datagram that has a checksum.
+#[inline]
+pub(super) fn rewrite_udp(message: &mut [u8], (src, dst): (u16, u16), pseudo: Delta, offload: &Offload) {
+    let change = put_ports(message, src, dst);
+    let field = u16_at(message, udp::CHECKSUM);
+    let field = match offload.checksum {
+        Checksum::Partial => pseudo.apply_partial(field),
+        Checksum::Verified | Checksum::Unverified => pseudo.and(change).apply_udp(field),
+    };
+    put_u16(message, udp::CHECKSUM, field);
+}
+
+/// Rewrites a UDP datagram without checksum, and gives it one. `pseudo` is the sum of the addresses
+/// it is to have and of its protocol. A super-packet's is left to whoever cuts it.
+pub(super) fn give_udp_checksum(
+    message: &mut [u8],
+    (src, dst): (u16, u16),
+    pseudo: Sum,
+    offload: &mut Offload,
+) {
+    put_ports(message, src, dst);
+    let len = u16_at(message, udp::LENGTH);
+    let pseudo = pseudo.word(len);
+    let field = match offload.segmentation {
+        Segmentation::None => {
+            let datagram = &message[..usize::from(len).min(message.len())];
+            pseudo.plus(Sum::of(datagram)).udp_checksum()
+        }
+        Segmentation::Tcp { .. } | Segmentation::Udp { .. } => {
+            offload.checksum = Checksum::Partial;
+            pseudo.fold()
+        }
+    };
+    put_u16(message, udp::CHECKSUM, field);
+}
+
+/// Lowers the maximum segment size that a SYN announces, never raises it, never adds one (id 6m-mss).
+fn clamp_mss(message: &mut [u8], most: u16) -> Delta {
+    let Some(len) = tcp::header_len(message) else { return Delta::default() };
+    let Some(at) = tcp::mss_at(&message[..len]) else { return Delta::default() };
+    let old = u16_at(message, at);
+    if old <= most {
+        return Delta::default();
+    }
+    put_u16(message, at, most);
+    // Options need not be aligned: in an odd place a word's halves count in two words.
+    let aligned = |value: u16| if at % 2 == 0 { value } else { value.swap_bytes() };
+    Sum::ZERO.word(aligned(old)).replaced_by(Sum::ZERO.word(aligned(most)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn syn(options: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 20];
+        bytes.extend_from_slice(options);
+        bytes[12] = (bytes.len() as u8 / 4) << 4;
+        let checksum = Sum::of(&bytes).checksum();
+        put_u16(&mut bytes, tcp::CHECKSUM, checksum);
+        bytes
+    }
+
+    #[test]
+    fn the_mss_is_lowered_and_never_raised() {
+        // id 6m-mss
+        let cases: [(&[u8], u16, Option<u16>); 5] = [
+            (&[2, 4, 0x05, 0xb4], 1440, Some(1440)),
+            (&[1, 2, 4, 0x05, 0xb4, 0, 0, 0], 1440, Some(1440)),
+            (&[2, 4, 0x05, 0x78], 1440, Some(1400)),
+            (&[1, 1, 1, 1], 1440, None),
+            (&[], 1440, None),
+        ];
+        for (options, most, want) in cases {
+            let mut segment = syn(options);
+            rewrite_tcp(&mut segment, (0, 0), Delta::default(), Some(most), &Offload::default());
+            assert_eq!(tcp::mss(&segment), want, "{options:?}");
+            assert_eq!(Sum::of(&segment).checksum(), 0, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_stays_wrong_by_as_much() {
+        // id 7915-4.5-badcsum
+        let mut segment = syn(&[]);
+        segment[4] ^= 0x10;
+        let error = Sum::of(&segment).checksum();
+        rewrite_tcp(&mut segment, (4000, 80), Delta::default(), None, &Offload::default());
+        assert_eq!(Sum::of(&segment).checksum(), error);
+    }
+}

@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod buf;
+pub mod build;
 pub mod checksum;
 pub mod icmp;
 pub mod ipv4;

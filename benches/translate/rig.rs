@@ -1,0 +1,141 @@
+//! A translator with buffers around it, as a worker has them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant as Clock};
+
+use gate64::addr::{PortRange, Transport4, Transport6, WorkerId, ZoneId};
+use gate64::nat64;
+use gate64::time::Instant;
+use gate64::translator::{Settings, Translator, Verdict};
+use gate64::wire::batch::Batch;
+use gate64::wire::buf::{MAX_PACKET, PacketBuf};
+use gate64::xlat::Rules;
+
+use crate::packets::{self, Packet, Shape, Tcp};
+
+/// Flows there is room for.
+pub const FLOWS: u16 = 16_384;
+
+pub struct Rig {
+    translator: Translator,
+    buffers: Vec<PacketBuf>,
+    verdicts: Vec<Verdict>,
+    extra: Batch,
+    now: Instant,
+}
+
+/// The IPv6 form of an IPv4 place.
+pub fn embedded(place: Transport4) -> Transport6 {
+    Transport6::new(packets::pref64().embed(place.addr), place.port)
+}
+
+/// Somebody in no zone.
+pub fn stranger(n: u16) -> Transport6 {
+    Transport6::new(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, n), 20_000)
+}
+
+/// A place of the pool that nobody has.
+pub fn vacant(n: u16) -> Transport4 {
+    Transport4::new(Ipv4Addr::new(192, 0, 2, 200), 50_000 + n)
+}
+
+fn settings() -> Settings {
+    let zone = nat64::Zone {
+        id: ZoneId(0),
+        clients: vec!["2001:db8:1::/64".parse().expect("literal")],
+        pref64: vec![packets::pref64()],
+        pool: 0,
+        host_len: 128,
+        blocks_per_host: 8,
+        sessions_per_host: u32::MAX,
+    };
+    let flows = u32::from(FLOWS) * 2;
+    let limits = nat64::Limits { sessions: flows, bindings: flows, ..nat64::Limits::default() };
+    Settings {
+        worker: WorkerId(0),
+        workers: 1,
+        seed: 1,
+        owner_seed: 1,
+        rules: Rules::default(),
+        nat64: nat64::Settings {
+            zones: vec![zone],
+            pools: vec![nat64::Pool {
+                ranges: vec![("192.0.2.0/24".parse().expect("literal"), PortRange::ALL)],
+            }],
+            statics: Vec::new(),
+            deny: Vec::new(),
+            private_under_well_known: false,
+            filtering: Default::default(),
+            unsolicited_syn: nat64::UnsolicitedSyn::default(),
+            inbound_refresh: true,
+            parity: true,
+            timers: nat64::Timers::default(),
+            limits,
+            address6: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1),
+            address4: Ipv4Addr::new(192, 0, 2, 1),
+        },
+    }
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        Self {
+            translator: Translator::new(settings(), 1),
+            buffers: (0..64).map(|_| PacketBuf::new(MAX_PACKET)).collect(),
+            verdicts: vec![Verdict::Hold; 64],
+            extra: Batch::new(256, 2048),
+            now: Instant::from_secs(1),
+        }
+    }
+
+    /// Translates one packet; what came of it.
+    fn one(&mut self, packet: &Packet) -> Vec<u8> {
+        self.timed(std::slice::from_ref(packet), |verdict| verdict == Verdict::Forward);
+        self.buffers[0].bytes().to_vec()
+    }
+
+    /// Makes flow `n` known, for TCP by a whole handshake; the client's mapped place.
+    pub fn open(&mut self, shape: Shape, n: u16) -> Transport4 {
+        let (client, server) = (packets::client(n), packets::server(n));
+        let there = embedded(server);
+        let out = if shape.is_tcp() {
+            self.one(&packets::tcp6(client, there, Tcp::Syn, 0))
+        } else {
+            self.one(&packets::udp6(client, there))
+        };
+        let mapped = Transport4::new(
+            Ipv4Addr::new(out[12], out[13], out[14], out[15]),
+            u16::from_be_bytes([out[20], out[21]]),
+        );
+        if shape.is_tcp() {
+            self.one(&packets::tcp4(server, mapped, Tcp::SynAck, 0));
+            self.one(&packets::tcp6(client, there, Tcp::Ack, 0));
+        }
+        mapped
+    }
+
+    /// Translates a batch of at most 64; the time `process` took.
+    ///
+    /// # Panics
+    /// If a verdict is not as wanted: then the figure would be of something else.
+    pub fn timed(&mut self, packets: &[Packet], want: fn(Verdict) -> bool) -> Duration {
+        for (buffer, packet) in self.buffers.iter_mut().zip(packets) {
+            buffer.fill(&packet.bytes);
+            buffer.offload = packet.offload;
+        }
+        self.extra.clear();
+        let count = packets.len();
+        let start = Clock::now();
+        self.translator.process(
+            self.now,
+            &mut self.buffers[..count],
+            &mut self.verdicts[..count],
+            &mut self.extra,
+        );
+        let spent = start.elapsed();
+        for verdict in &self.verdicts[..count] {
+            assert!(want(*verdict), "{verdict:?}");
+        }
+        spent
+    }
+}

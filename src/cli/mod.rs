@@ -1,13 +1,13 @@
 //! The command line.
 
 mod check;
-mod demo;
-mod lab;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::lab;
 
 /// Exit code for a configuration or a command line that can't be used.
 pub const USAGE: u8 = 2;
@@ -31,9 +31,9 @@ enum Command {
     /// Remove what a killed gateway left on this host.
     Cleanup(CleanupArgs),
     /// Watch a name looked up and a page fetched, without root and without network.
-    Demo(demo::DemoArgs),
+    Demo(lab::demo::Args),
     /// The same with kernels: network namespaces, a real device, named and an HTTP server (root).
-    Lab(lab::LabArgs),
+    Lab(lab::Args),
     /// Print the version.
     Version,
 }
@@ -69,8 +69,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args.config),
         Command::Status(args) => unavailable(&args.socket),
         Command::Cleanup(args) => unavailable(&args.state_dir),
-        Command::Demo(args) => demo::demo(&args),
-        Command::Lab(args) => lab::lab(&args),
+        Command::Demo(args) => lab::demo::run(&args),
+        Command::Lab(args) => lab::run(&args),
         Command::Version => {
             println!("gate64 {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

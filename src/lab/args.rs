@@ -27,4 +27,32 @@ pub enum Action {
         /// Where to listen.
         listen: Vec<SocketAddr>,
     },
+    /// Sends UDP datagrams to echo servers and says what came back.
+    #[command(hide = true)]
+    Probe {
+        /// Where from.
+        #[arg(long, default_value = "[::]:0")]
+        bind: SocketAddr,
+        /// Payload sizes `FIRST-LAST`; without them the servers are asked who we are.
+        #[arg(long, value_parser = sizes)]
+        sizes: Option<(usize, usize)>,
+        /// Where to.
+        targets: Vec<SocketAddr>,
+    },
+    /// Learns from an echo server who we are, says so, and echoes until it is ended.
+    #[command(hide = true)]
+    Listen {
+        /// Where from.
+        #[arg(long, default_value = "[::]:0")]
+        bind: SocketAddr,
+        /// The echo server.
+        server: SocketAddr,
+    },
+}
+
+/// Reads `FIRST-LAST`.
+fn sizes(text: &str) -> Result<(usize, usize), String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let number = |t: &str| t.parse().map_err(|_| format!("{t} is no size"));
+    Ok((number(first)?, number(last)?))
 }

@@ -13,6 +13,7 @@ mod error;
 mod gateway;
 mod names;
 mod namespace;
+mod probe;
 mod process;
 mod show;
 mod sweep;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Action, Args, Gateway, GatewayConfig, Lab, LabError, Plan, Run, sweep, web};
+use super::{Action, Args, Gateway, GatewayConfig, Lab, LabError, Plan, Run, probe, sweep, web};
 
 /// Does what `gate64 lab` was told. Failures are printed; the exit code is 0, or 1 after a failure.
 pub fn run(args: &Args) -> ExitCode {
@@ -11,6 +11,8 @@ pub fn run(args: &Args) -> ExitCode {
         Some(Action::Shell) => shell(),
         Some(Action::Sweep) => sweep().map(|gone| println!("removed: {}", gone.join(" "))),
         Some(Action::Web { dir, listen }) => web::serve(listen, dir.clone()),
+        Some(Action::Probe { bind, sizes, targets }) => probe::probe(*bind, targets, *sizes),
+        Some(Action::Listen { bind, server }) => probe::listen(*bind, *server),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

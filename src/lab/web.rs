@@ -1,5 +1,5 @@
-//! The Internet's web server, which has only IPv4. A program of its own (`gate64 lab web`), since
-//! it runs in another namespace.
+//! The Internet's web server, and an echo server for UDP beside it. A program of its own
+//! (`gate64 lab web`), since it runs in another namespace.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,8 +12,9 @@ use axum::http::StatusCode;
 use axum::routing::{get, put};
 use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 
+use super::probe::{ECHO_PORT, WHO};
 use super::{Daemon, Deadline, LabError, Namespace};
 
 /// Bytes of one piece of a made-up file.
@@ -40,6 +41,9 @@ pub(super) fn serve(listen: &[SocketAddr], dir: PathBuf) -> Result<(), LabError>
             let listener = TcpListener::bind(addr).await.map_err(LabError::io(addr.to_string()))?;
             let service = routes.clone().into_make_service_with_connect_info::<SocketAddr>();
             servers.spawn(async move { axum::serve(listener, service).await });
+            let echo = SocketAddr::new(addr.ip(), ECHO_PORT);
+            let socket = UdpSocket::bind(echo).await.map_err(LabError::io(echo.to_string()))?;
+            servers.spawn(echo_forever(socket));
         }
         while let Some(ended) = servers.join_next().await {
             if let Ok(Err(source)) = ended {
@@ -48,6 +52,19 @@ pub(super) fn serve(listen: &[SocketAddr], dir: PathBuf) -> Result<(), LabError>
         }
         Ok(())
     })
+}
+
+/// Sends every datagram back; to [`WHO`] the answer is where it came from.
+async fn echo_forever(socket: UdpSocket) -> std::io::Result<()> {
+    let mut buffer = vec![0; 65_535];
+    loop {
+        let Ok((count, from)) = socket.recv_from(&mut buffer).await else { continue };
+        // An answer that finds no way is the asker's to miss.
+        let _ = match &buffer[..count] {
+            WHO => socket.send_to(from.to_string().as_bytes(), from).await,
+            data => socket.send_to(data, from).await,
+        };
+    }
 }
 
 async fn page(ConnectInfo(peer): ConnectInfo<SocketAddr>) -> String {

@@ -10,8 +10,14 @@ use std::time::Duration;
 use crate::counters::Tally;
 use crate::wire::buf::PacketBuf;
 
+mod join;
+mod layout;
 pub mod memory;
+#[cfg(test)]
+mod own_network;
 mod sys;
+pub mod tun;
+pub mod vnet;
 pub mod wake;
 
 pub use wake::Waker;

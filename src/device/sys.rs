@@ -44,3 +44,59 @@ pub(super) fn poll<const N: usize>(
     }
     Ok(list.map(|p| p.revents != 0))
 }
+
+/// What the kernel's interface ioctls take: a name and one number.
+fn request(name: &str, value: libc::__c_anonymous_ifr_ifru) -> io::Result<libc::ifreq> {
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{name:?} is no interface name: 1 to 15 bytes"),
+        ));
+    }
+    let mut ifr_name = [0; libc::IFNAMSIZ];
+    for (to, from) in ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    Ok(libc::ifreq { ifr_name, ifr_ifru: value })
+}
+
+fn check(done: libc::c_int) -> io::Result<()> {
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes an open `/dev/net/tun` a queue of the interface `name`, which comes into being with its
+/// first queue. Returns the interface's name: a `%d` in it has become a number.
+pub(super) fn attach_queue(node: BorrowedFd<'_>, name: &str, flags: libc::c_int) -> io::Result<String> {
+    let flags = libc::__c_anonymous_ifr_ifru { ifru_flags: flags as libc::c_short };
+    let mut request = request(name, flags)?;
+    #[expect(unsafe_code, reason = "std has no ioctl")]
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which lives through the call.
+    check(unsafe { libc::ioctl(node.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
+    let name = request.ifr_name.iter().take_while(|&&c| c != 0).map(|&c| char::from(c as u8));
+    Ok(name.collect())
+}
+
+/// Says what the interface of this queue may be given to do (`TUN_F_*`).
+pub(super) fn set_offloads(queue: BorrowedFd<'_>, mask: libc::c_uint) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "std has no ioctl")]
+    // SAFETY: TUNSETOFFLOAD takes its argument by value.
+    check(unsafe { libc::ioctl(queue.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(mask)) })
+}
+
+/// Sets how many packets may wait in each queue of an interface.
+pub(super) fn set_queue_len(name: &str, packets: u16) -> io::Result<()> {
+    let request = request(name, libc::__c_anonymous_ifr_ifru { ifru_metric: packets.into() })?;
+    // Any socket will do: the ioctl is about the interface.
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    #[expect(unsafe_code, reason = "std has no ioctl")]
+    // SAFETY: SIOCSIFTXQLEN reads one ifreq, which lives through the call.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFTXQLEN, &raw const request) })
+}
+
+/// Gives the calling thread a network of its own: no interface but a loopback that is down.
+#[cfg(test)]
+pub(super) fn leave_network() -> io::Result<()> {
+    #[expect(unsafe_code, reason = "std has no unshare")]
+    // SAFETY: the call takes no pointer; CLONE_NEWNET concerns only the calling thread.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) })
+}

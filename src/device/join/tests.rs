@@ -1,0 +1,228 @@
+use super::*;
+use crate::device::layout::put;
+
+const ALL: Offloads = Offloads { checksum: true, tcp: true, udp: true };
+
+/// A packet with a right checksum, to be bent by a test.
+#[derive(Clone)]
+struct Packet {
+    bytes: Vec<u8>,
+}
+
+impl Packet {
+    fn udp4(payload: usize) -> Self {
+        let mut bytes = vec![0x45, 0, 0, 0, 0, 7, 0x40, 0, 63, UDP, 0, 0, 192, 0, 2, 1, 198, 51, 100, 7];
+        bytes.extend([0x30, 0x39, 0, 53, 0, 0, 0, 0]);
+        bytes.extend((0..payload).map(|n| n as u8));
+        let len = bytes.len();
+        put(&mut bytes, 2, len);
+        put(&mut bytes, 24, payload + 8);
+        Self { bytes }
+    }
+
+    fn tcp6(seq: u32, payload: usize) -> Self {
+        let mut bytes = vec![0x60, 1, 2, 3, 0, 0, TCP, 63];
+        bytes.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1].repeat(2));
+        bytes.extend([0x30, 0x39, 0, 80]);
+        bytes.extend(seq.to_be_bytes());
+        bytes.extend([0, 0, 0, 9, 0x80, ACK, 1, 0, 0, 0, 0, 0]);
+        bytes.extend([1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
+        bytes.extend((0..payload).map(|n| n as u8));
+        let len = bytes.len();
+        put(&mut bytes, 4, len - 40);
+        Self { bytes }
+    }
+
+    fn with(mut self, at: usize, value: u8) -> Self {
+        self.bytes[at] = value;
+        self
+    }
+
+    /// The packet with a right checksum that nobody has verified.
+    fn whole(mut self) -> PacketBuf {
+        let layout = Layout::of(&self.bytes).expect("TCP or UDP");
+        layout.set_checksum(&mut self.bytes, 0);
+        let sum = layout.pseudo(&self.bytes, self.bytes.len());
+        let sum = sum.plus(crate::wire::checksum::Sum::of(&self.bytes[layout.transport_at..]));
+        layout.set_checksum(&mut self.bytes, sum.udp_checksum());
+        PacketBuf::holding(&self.bytes)
+    }
+
+    fn with_checksum(self, checksum: u16, known: Checksum) -> PacketBuf {
+        let layout = Layout::of(&self.bytes).expect("TCP or UDP");
+        let mut buf = PacketBuf::holding(&self.bytes);
+        layout.set_checksum(buf.bytes_mut(), checksum);
+        buf.offload.checksum = known;
+        buf
+    }
+}
+
+/// The groups as lists of places.
+fn groups(packets: &[PacketBuf], can: Offloads) -> Vec<Vec<usize>> {
+    let mut joiner = Joiner::default();
+    joiner.group(&packets.iter().collect::<Vec<_>>(), can);
+    joiner.groups().iter().map(|g| joiner.members(g).collect()).collect()
+}
+
+fn joined(packets: &[PacketBuf]) -> Vec<Vec<usize>> {
+    groups(packets, ALL)
+}
+
+#[test]
+fn equal_datagrams_are_joined_and_a_shorter_one_is_the_last() {
+    let sizes = [100, 100, 60, 100, 100, 120];
+    let packets: Vec<_> = sizes.map(|n| Packet::udp4(n).whole()).into();
+    assert_eq!(joined(&packets), [vec![0, 1, 2], vec![3, 4], vec![5]]);
+}
+
+#[test]
+fn nothing_is_joined_that_the_device_cannot_cut() {
+    let packets = [Packet::udp4(9).whole(), Packet::udp4(9).whole()];
+    assert_eq!(groups(&packets, Offloads { udp: false, ..ALL }), [[0], [1]]);
+    assert_eq!(groups(&packets, Offloads { checksum: false, ..ALL }), [[0], [1]]);
+    let packets = [Packet::tcp6(0, 9).whole(), Packet::tcp6(9, 9).whole()];
+    assert_eq!(groups(&packets, Offloads { tcp: false, ..ALL }), [[0], [1]]);
+}
+
+#[test]
+fn a_bad_checksum_is_never_joined() {
+    let good = || Packet::udp4(50).whole();
+    let bad = || Packet::udp4(50).with_checksum(0x1234, Checksum::Unverified);
+    assert_eq!(joined(&[good(), bad(), good(), good()]), [vec![0], vec![1], vec![2, 3]]);
+    assert_eq!(joined(&[bad(), good(), good()]), [vec![0], vec![1, 2]]);
+    let none = || Packet::udp4(50).with_checksum(0, Checksum::Unverified);
+    assert_eq!(joined(&[none(), none()]), [[0], [1]], "no checksum is not a right one");
+    let verified_none = || Packet::udp4(50).with_checksum(0, Checksum::Verified);
+    assert_eq!(joined(&[verified_none(), verified_none()]), [[0], [1]]);
+}
+
+#[test]
+fn partial_and_verified_checksums_are_taken_at_their_word() {
+    for known in [Checksum::Partial, Checksum::Verified] {
+        let packet = || Packet::udp4(50).with_checksum(0x1234, known);
+        assert_eq!(joined(&[packet(), packet(), Packet::udp4(50).whole()]), [[0, 1, 2]]);
+    }
+}
+
+#[test]
+fn headers_must_be_equal() {
+    // What, in an IPv4 header, at which place, to which value.
+    let cases = [
+        ("TOS", 1, 4),
+        ("TTL", 8, 62),
+        ("DF", 6, 0),
+        ("source", 15, 9),
+        ("destination", 19, 9),
+        ("source port", 21, 9),
+        ("destination port", 23, 9),
+    ];
+    for (name, at, value) in cases {
+        let packets = [Packet::udp4(50).whole(), Packet::udp4(50).with(at, value).whole()];
+        assert_eq!(joined(&packets), [[0], [1]], "{name}");
+    }
+    // The same in an IPv6 header and TCP: traffic class, flow label, hop limit, addresses, ports,
+    // acknowledgement, flags, window, urgent pointer, options.
+    for at in [1, 3, 7, 23, 39, 41, 43, 51, 53, 54, 58, 71] {
+        let second = Packet::tcp6(50, 50);
+        let value = if at == 53 { ACK | ECE } else { second.bytes[at] ^ 0x10 };
+        let packets = [Packet::tcp6(0, 50).whole(), second.with(at, value).whole()];
+        assert_eq!(joined(&packets), [[0], [1]], "byte {at}");
+    }
+}
+
+#[test]
+fn identifications_count_on_unless_df_is_set() {
+    let packet = |id, df: u8| Packet::udp4(50).with(5, id).with(6, df).whole();
+    assert_eq!(joined(&[packet(7, 0), packet(8, 0), packet(9, 0)]), [[0, 1, 2]]);
+    assert_eq!(joined(&[packet(7, 0), packet(9, 0)]), [[0], [1]]);
+    assert_eq!(joined(&[packet(7, 0x40), packet(3, 0x40)]), [[0, 1]]);
+}
+
+#[test]
+fn tcp_is_joined_in_sequence_up_to_a_push() {
+    let in_order = [0, 100, 200].map(|seq| Packet::tcp6(seq, 100).whole());
+    assert_eq!(joined(&in_order), [[0, 1, 2]]);
+    let gap = [0, 100, 300].map(|seq| Packet::tcp6(seq, 100).whole());
+    assert_eq!(joined(&gap), [vec![0, 1], vec![2]]);
+    let push = [
+        Packet::tcp6(0, 100).whole(),
+        Packet::tcp6(100, 100).with(53, ACK | PSH).whole(),
+        Packet::tcp6(200, 100).whole(),
+    ];
+    assert_eq!(joined(&push), [vec![0, 1], vec![2]]);
+    let wraps = [Packet::tcp6(u32::MAX - 49, 50).whole(), Packet::tcp6(0, 50).whole()];
+    assert_eq!(joined(&wraps), [[0, 1]]);
+}
+
+#[test]
+fn tcp_that_says_something_once_stays_alone() {
+    for flags in [0x02, ACK | 0x02, ACK | 0x04, ACK | 0x20, ACK | 0x80] {
+        let packets = [0, 50].map(|seq| Packet::tcp6(seq, 50).with(53, flags).whole());
+        assert_eq!(joined(&packets), [[0], [1]], "flags {flags:#x}");
+    }
+    let pure_acks = [Packet::tcp6(0, 0).whole(), Packet::tcp6(0, 0).whole()];
+    assert_eq!(joined(&pure_acks), [[0], [1]]);
+}
+
+#[test]
+fn order_within_a_flow_is_kept_while_flows_are_joined_side_by_side() {
+    let flow = |port, size| Packet::udp4(size).with(21, port).whole();
+    let packets = [flow(1, 50), flow(2, 50), flow(1, 50), flow(2, 50), flow(1, 90), flow(1, 50), flow(2, 10)];
+    assert_eq!(joined(&packets), [vec![0, 2], vec![1, 3, 6], vec![4, 5]]);
+}
+
+#[test]
+fn nothing_overtakes_a_fragment() {
+    let mut fragment = Packet::udp4(50);
+    fragment.bytes[6] = 0x20;
+    let fragment = PacketBuf::holding(&fragment.bytes);
+    let packets = [Packet::udp4(50).whole(), fragment, Packet::udp4(50).whole()];
+    assert_eq!(joined(&packets), [[0], [1], [2]]);
+}
+
+#[test]
+fn super_packets_grow_too_but_never_beyond_a_packet() {
+    let large = |seq, segments: u32| {
+        let mut buf = Packet::tcp6(seq, 1000 * segments as usize).with_checksum(0, Checksum::Partial);
+        buf.offload.segmentation = Segmentation::Tcp { size: 1000, ecn: false };
+        buf
+    };
+    let packets = [large(0, 30), large(30_000, 30), Packet::tcp6(60_000, 1000).whole()];
+    assert_eq!(joined(&packets), [[0, 1, 2]]);
+    assert_eq!(joined(&[large(0, 40), large(40_000, 40)]), [[0], [1]]);
+    let other_size = {
+        let mut buf = large(30_000, 1);
+        buf.offload.segmentation = Segmentation::Tcp { size: 500, ecn: false };
+        buf
+    };
+    assert_eq!(joined(&[large(0, 30), other_size]), [[0], [1]]);
+}
+
+#[test]
+fn the_head_of_a_super_packet_fits_its_pieces() {
+    let last = Packet::tcp6(100, 60).with(53, ACK | PSH).whole();
+    let packets = [Packet::tcp6(0, 100).whole(), last];
+    let refs: Vec<_> = packets.iter().collect();
+    let mut joiner = Joiner::default();
+    joiner.group(&refs, ALL);
+    let [group] = joiner.groups() else { panic!("one group") };
+    let layout = group.layout.expect("TCP");
+    let mut whole = packets[0].bytes()[..layout.payload_at].to_vec();
+    let offload = group.write_head(layout, &mut whole);
+    whole.extend(&packets[0].bytes()[layout.payload_at..]);
+    whole.extend(&packets[1].bytes()[layout.payload_at..]);
+    assert_eq!(offload.segmentation, Segmentation::Tcp { size: 100, ecn: false });
+    assert_eq!(Layout::of(&whole), Some(layout), "the length fits");
+    assert_eq!(whole[53], ACK | PSH);
+    assert_eq!(layout.checksum(&whole), layout.pseudo(&whole, whole.len()).fold());
+    let rest = [whole[..44].to_vec(), whole[48..53].to_vec(), whole[54..56].to_vec()].concat();
+    let first = packets[0].bytes();
+    let want = [
+        first[..4].to_vec(),
+        vec![0, 192],
+        first[6..44].to_vec(),
+        first[48..53].to_vec(),
+        first[54..56].to_vec(),
+    ];
+    assert_eq!(rest, want.concat());
+}

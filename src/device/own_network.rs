@@ -1,0 +1,29 @@
+//! For tests: a thread in a network of its own, so that nothing outside is touched.
+
+use std::process::Command;
+
+use super::sys;
+
+/// Runs `test` in a network of its own, or says loudly that it cannot: that needs root. Under
+/// CI=true not to run is to fail.
+pub(super) fn own_network(name: &str, test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(move || match sys::leave_network() {
+        Ok(()) => {
+            run("ip link set lo up");
+            test();
+            None
+        }
+        Err(error) => Some(error),
+    });
+    let Some(error) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) else { return };
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} must run under CI: {error}");
+    eprintln!("SKIPPED: {name} needs root and network namespaces: {error}");
+}
+
+/// Runs a command of words in the thread's network.
+pub(super) fn run(line: &str) {
+    let mut words = line.split_whitespace();
+    let program = words.next().expect("a command");
+    let output = Command::new(program).args(words).output().expect("installed");
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,210 @@
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::device::BATCH;
+use crate::device::own_network::{own_network, run};
+use crate::wire::buf::{Checksum, MAX_PACKET};
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn settings(queues: u8, offloads: bool) -> Settings {
+    Settings { name: "gate%d".into(), queues, mtu: 1500, offloads }
+}
+
+fn opened(queues: u8, offloads: bool) -> (Interface, Vec<Queue>) {
+    let (interface, queues) = open(&settings(queues, offloads)).expect("opens");
+    run(&format!("ip addr add 10.9.0.1/24 dev {}", interface.name()));
+    run(&format!("ip -6 addr add 2001:db8:9::1/64 dev {} nodad", interface.name()));
+    (interface, queues)
+}
+
+/// Turns a packet round: what was sent to a neighbour comes back as if from it. The checksum does
+/// not mind.
+fn turn_round(packet: &mut PacketBuf) {
+    let bytes = packet.bytes_mut();
+    let (at, len) = if bytes[0] >> 4 == 4 { (12, 4) } else { (8, 16) };
+    let (src, dst) = bytes[at..at + 2 * len].split_at_mut(len);
+    src.swap_with_slice(dst);
+}
+
+/// Turns all packets round until told to end.
+fn reflect(mut queue: Queue, waker: &Waker, end: &AtomicBool) {
+    let mut packets: Vec<_> = (0..BATCH).map(|_| PacketBuf::new(MAX_PACKET)).collect();
+    while !end.load(Ordering::SeqCst) {
+        let filled = queue.recv(&mut packets).expect("readable");
+        packets[..filled].iter_mut().for_each(turn_round);
+        let refs: Vec<_> = packets[..filled].iter().collect();
+        assert_eq!(queue.send(&refs), 0, "nothing refused");
+        if filled == 0 {
+            waker.arm();
+            if !end.load(Ordering::SeqCst) {
+                queue.wait(waker, Some(LONG)).expect("waits");
+            }
+            waker.disarm();
+        }
+    }
+}
+
+/// Sends 4 MiB over TCP to ourselves by way of a neighbour behind the device.
+fn bulk(listen: &str, connect: &str) {
+    const BYTES: usize = 4 << 20;
+    let listener = TcpListener::bind(listen).expect("own address");
+    let to = connect.parse::<std::net::IpAddr>().expect("literal");
+    let mut client =
+        TcpStream::connect((to, listener.local_addr().expect("bound").port())).expect("connects");
+    let (mut server, _) = listener.accept().expect("accepts");
+    server.set_read_timeout(Some(LONG)).expect("set");
+    let sender = std::thread::spawn(move || {
+        let data: Vec<u8> = (0..BYTES).map(|n| (n * 7 + n / 251) as u8).collect();
+        client.write_all(&data).expect("sent");
+        data
+    });
+    let mut got = Vec::with_capacity(BYTES);
+    while got.len() < BYTES {
+        let mut piece = [0; 65_536];
+        let n = server.read(&mut piece).expect("received");
+        assert!(n > 0, "ended early");
+        got.extend_from_slice(&piece[..n]);
+    }
+    assert!(got == sender.join().expect("sent"), "the same bytes");
+}
+
+fn bulk_with(offloads: bool) {
+    let (interface, mut queues) = opened(1, offloads);
+    let queue = queues.remove(0);
+    let tallies = queue.tallies().clone();
+    let (waker, end) = (Waker::new().expect("eventfd"), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| reflect(queue, &waker, &end));
+        bulk("10.9.0.1:0", "10.9.0.2");
+        bulk("[2001:db8:9::1]:0", "2001:db8:9::2");
+        end.store(true, Ordering::SeqCst);
+        waker.wake();
+    });
+    if offloads {
+        assert!(interface.offloads().tcp, "every kernel we know cuts TCP");
+        assert!(tallies.received_super.read() > 0, "super-packets came");
+    } else {
+        assert_eq!(tallies.received_super.read(), 0);
+        assert_eq!(tallies.joined.read(), 0);
+    }
+}
+
+#[test]
+fn tcp_passes_in_super_packets() {
+    own_network("tcp_passes_in_super_packets", || bulk_with(true));
+}
+
+#[test]
+fn tcp_passes_without_offloads() {
+    own_network("tcp_passes_without_offloads", || bulk_with(false));
+}
+
+/// Sends datagrams of these sizes from the neighbour to a socket of ours; what arrived.
+fn datagrams(queue: &mut Queue, sizes: &[usize], damage: Option<usize>) -> Vec<Vec<u8>> {
+    let socket = UdpSocket::bind((Ipv4Addr::new(10, 9, 0, 1), 0)).expect("own address");
+    let port = socket.local_addr().expect("bound").port();
+    let packet = |(place, &size): (usize, &usize)| {
+        let payload: Vec<u8> = (0..size).map(|n| (n + place) as u8).collect();
+        let mut bytes = Vec::new();
+        let builder = etherparse::PacketBuilder::ipv4([10, 9, 0, 2], [10, 9, 0, 1], 64).udp(4000, port);
+        builder.write(&mut bytes, &payload).expect("fits");
+        if damage == Some(place) {
+            bytes[26] ^= 1;
+        }
+        PacketBuf::holding(&bytes)
+    };
+    let packets: Vec<_> = sizes.iter().enumerate().map(packet).collect();
+    assert_eq!(queue.send(&packets.iter().collect::<Vec<_>>()), 0);
+    // What the kernel took is in the socket already; an empty datagram marks the end.
+    socket.send_to(&[], socket.local_addr().expect("bound")).expect("sent");
+    let mut got = Vec::new();
+    loop {
+        let mut buf = [0; 2000];
+        match socket.recv(&mut buf).expect("received") {
+            0 => return got,
+            n => got.push(buf[..n].to_vec()),
+        }
+    }
+}
+
+#[test]
+fn joined_datagrams_arrive_one_by_one() {
+    own_network("joined_datagrams_arrive_one_by_one", || {
+        let (_interface, mut queues) = opened(1, true);
+        let queue = &mut queues[0];
+        let sizes = [100, 100, 100, 40];
+        let got = datagrams(queue, &sizes, None);
+        assert_eq!(got.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
+        assert!(got.iter().enumerate().all(|(place, bytes)| bytes[0] == place as u8), "in order");
+        let want = if queue.offloads().udp { (4, 1) } else { (0, 4) };
+        assert_eq!((queue.tallies().joined.read(), queue.tallies().writes.read()), want);
+    });
+}
+
+#[test]
+fn a_damaged_datagram_is_not_repaired() {
+    own_network("a_damaged_datagram_is_not_repaired", || {
+        let (_interface, mut queues) = opened(1, true);
+        let got = datagrams(&mut queues[0], &[100, 100, 100], Some(1));
+        assert_eq!(got.iter().map(|b| b[0]).collect::<Vec<_>>(), [0, 2]);
+    });
+}
+
+#[test]
+fn a_datagram_leaves_with_a_partial_checksum() {
+    own_network("a_datagram_leaves_with_a_partial_checksum", || {
+        let (_interface, mut queues) = opened(1, true);
+        let queue = &mut queues[0];
+        let socket = UdpSocket::bind((Ipv4Addr::new(10, 9, 0, 1), 0)).expect("own address");
+        socket.send_to(b"hello", (Ipv4Addr::new(10, 9, 0, 2), 9)).expect("sent");
+        let waker = Waker::new().expect("eventfd");
+        let mut packets = [PacketBuf::new(MAX_PACKET)];
+        loop {
+            queue.wait(&waker, Some(LONG)).expect("waits");
+            // The interface also says hello to IPv6 routers.
+            if queue.recv(&mut packets).expect("readable") == 1 && packets[0].bytes()[0] == 0x45 {
+                break;
+            }
+        }
+        assert_eq!(packets[0].offload.checksum, Checksum::Partial);
+        assert_eq!(packets[0].bytes()[28..], *b"hello");
+    });
+}
+
+#[test]
+fn queues_share_an_interface_that_goes_with_the_last() {
+    own_network("queues_share_an_interface_that_goes_with_the_last", || {
+        let (interface, queues) = opened(3, true);
+        let show = format!("ip link show dev {}", interface.name());
+        assert_eq!(queues.len(), 3);
+        assert!(interface.index() > 1);
+        drop(interface);
+        run(&show);
+        drop(queues);
+        assert!(std::panic::catch_unwind(|| run(&show)).is_err(), "gone");
+    });
+}
+
+#[test]
+fn errors_say_what_and_why() {
+    own_network("errors_say_what_and_why", || {
+        let too_long = Settings { name: "a-name-of-16-byt".into(), ..settings(1, true) };
+        let error = open(&too_long).err().expect("refused").to_string();
+        assert!(error.contains("a-name-of-16-byt") && error.contains("15 bytes"), "{error}");
+        let taken = Settings { name: "lo".into(), ..settings(1, true) };
+        let error = open(&taken).err().expect("refused").to_string();
+        assert!(error.starts_with("interface lo, queue 0: "), "{error}");
+    });
+}
+
+#[test]
+fn a_packet_the_kernel_does_not_take_is_counted() {
+    own_network("a_packet_the_kernel_does_not_take_is_counted", || {
+        let (_interface, mut queues) = opened(1, true);
+        let nonsense = PacketBuf::holding(&[0xff; 30]);
+        assert_eq!(queues[0].send(&[&nonsense]), 1);
+        assert_eq!(queues[0].tallies().refused.read(), 1);
+    });
+}

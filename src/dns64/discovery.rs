@@ -1,0 +1,63 @@
+//! ipv4only.arpa, by which clients find their pref64 (RFC 7050, RFC 8880 §7).
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::answer::Draft;
+use super::query::Query;
+use super::wire::{self, rcode, rr};
+use super::{Settings, Zone, message};
+
+/// The well-known IPv4 addresses (RFC 7050 §2.2).
+const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 0, 170), Ipv4Addr::new(192, 0, 0, 171)];
+const NAME: &[u8] = b"\x08ipv4only\x04arpa\x00";
+
+/// The local answer to a query about ipv4only.arpa; `None` if the query is about something else, or
+/// for DS, which is resolved like any other (RFC 8880 §7.1).
+pub(super) fn answer(settings: &Settings, zone: &Zone, query: &Query) -> Option<Draft> {
+    let name = query.name();
+    let kind = query.kind();
+    let below = name.len().checked_sub(NAME.len())?;
+    if !name[below..].eq_ignore_ascii_case(NAME) || !starts_label(name, below) {
+        return None;
+    }
+    if below > 0 {
+        return Some(Draft::empty(rcode::NXDOMAIN).authoritative());
+    }
+    let ttl = settings.discovery_ttl;
+    let records = match kind {
+        rr::DS => return None,
+        rr::A => message::local_v4(name, kind, ttl, &ADDRESSES)?,
+        rr::AAAA => message::local_addresses(name, kind, ttl, &addresses(zone))?,
+        _ => return Some(Draft::empty(rcode::NOERROR).authoritative()),
+    };
+    Some(Draft::records(records, rcode::NOERROR).authoritative())
+}
+
+/// The local answer to a query for the name of `v4`, asked for under a pref64
+/// (RFC 8880 §7.2.1).
+pub(super) fn reverse(settings: &Settings, query: &Query, v4: Ipv4Addr) -> Option<Draft> {
+    if !ADDRESSES.contains(&v4) {
+        return None;
+    }
+    let records = message::local_ptr(query.name(), settings.discovery_ttl, NAME)?;
+    Some(Draft::records(records, rcode::NOERROR).authoritative())
+}
+
+/// One address for each pref64 and well-known address. They are exempt from every filter: they stand
+/// for the prefix, not for a host.
+fn addresses(zone: &Zone) -> Vec<Ipv6Addr> {
+    let prefixes = zone.pref64.iter().filter(|m| m.only.is_none());
+    prefixes.flat_map(|m| ADDRESSES.map(|v4| m.pref64.embed(v4))).collect()
+}
+
+/// Whether a label of `name` begins at `at`.
+fn starts_label(name: &[u8], at: usize) -> bool {
+    let mut begin = 0;
+    for label in wire::labels(name) {
+        if begin >= at {
+            break;
+        }
+        begin += 1 + label.len();
+    }
+    begin == at
+}

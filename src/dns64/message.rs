@@ -1,0 +1,176 @@
+//! Records of messages, by hickory-proto. No other module of the DNS64 names it.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query as Question};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+
+use super::Zone;
+use super::synthesis;
+
+/// Aliases that are followed in one answer.
+const MAX_ALIASES: usize = 16;
+
+/// Aliases that lead in a circle or too far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct AliasLoop;
+
+/// An upstream's answer as records.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    message: Message,
+    /// The name at the end of the chain of aliases that begins at the question.
+    end: Name,
+}
+
+/// A name as it stands in a question: uncompressed.
+fn name(wire: &[u8]) -> Option<Name> {
+    Name::read(&mut BinDecoder::new(wire)).ok()
+}
+
+impl Reply {
+    /// Decodes `bytes` and follows the aliases from its question on. `None` if a record in it is
+    /// malformed.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Result<Self, AliasLoop>> {
+        let message = Message::from_vec(bytes).ok()?;
+        let mut end = message.queries.first()?.name.clone();
+        for _ in 0..=MAX_ALIASES {
+            let target = message.answers.iter().find_map(|record| match &record.data {
+                RData::CNAME(CNAME(target)) if record.name == end => Some(target.clone()),
+                _ => None,
+            });
+            let Some(target) = target else { return Some(Ok(Self { message, end })) };
+            end = target;
+        }
+        Some(Err(AliasLoop))
+    }
+
+    fn at_end(&self) -> impl Iterator<Item = &Record> {
+        self.message.answers.iter().filter(|record| record.name == self.end)
+    }
+
+    /// The AAAA records of the name.
+    pub(super) fn aaaa(&self) -> impl Iterator<Item = Ipv6Addr> {
+        self.at_end().filter_map(|record| match record.data {
+            RData::AAAA(AAAA(addr)) => Some(addr),
+            _ => None,
+        })
+    }
+
+    /// The A records of the name.
+    pub(super) fn a(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.at_end().filter_map(|record| match record.data {
+            RData::A(A(addr)) => Some(addr),
+            _ => None,
+        })
+    }
+
+    /// Whether the A records of the name are signed.
+    pub(super) fn is_signed(&self) -> bool {
+        self.at_end().any(|record| covers(record, RecordType::A))
+    }
+
+    /// For how many seconds the denial holds (RFC 2308 §5): the lesser of the SOA record's own TTL
+    /// and its MINIMUM field.
+    pub(super) fn negative_ttl(&self) -> Option<u32> {
+        self.message.authorities.iter().find_map(|record| match &record.data {
+            RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
+            _ => None,
+        })
+    }
+
+    /// The answer with a AAAA record for each A record and pref64, none living longer than
+    /// `ttl_cap` seconds. Aliases stay, with their signatures; signatures over A records would be
+    /// wrong and go. Authority and additional records stay (RFC 6147 §5.1.7, §5.3.2, §5.4).
+    pub(super) fn synthesise(mut self, zone: &Zone, ttl_cap: u32) -> Option<Vec<u8>> {
+        let mut answers = Vec::with_capacity(self.message.answers.len());
+        for record in core::mem::take(&mut self.message.answers) {
+            match record.data {
+                RData::A(A(v4)) if record.name == self.end => {
+                    let ttl = record.ttl.min(ttl_cap);
+                    answers.extend(
+                        synthesis::addresses(zone, v4)
+                            .map(|v6| Record::from_rdata(record.name.clone(), ttl, RData::AAAA(AAAA(v6)))),
+                    );
+                }
+                RData::A(_) | RData::AAAA(_) => {}
+                _ if covers(&record, RecordType::A) => {}
+                _ => answers.push(record),
+            }
+        }
+        self.message.answers = answers;
+        self.encode(RecordType::AAAA)
+    }
+
+    /// The answer without A records, for a name whose A records can't be used.
+    pub(super) fn without_a(mut self) -> Option<Vec<u8>> {
+        self.message.answers.retain(|r| !matches!(r.data, RData::A(_)) && !covers(r, RecordType::A));
+        self.encode(RecordType::AAAA)
+    }
+
+    /// The answer without the AAAA records that count as absent (RFC 6147 §5.1.4), and without the
+    /// signatures they break.
+    pub(super) fn without_excluded(mut self, zone: &Zone) -> Option<Vec<u8>> {
+        self.message.answers.retain(|record| match record.data {
+            RData::AAAA(AAAA(addr)) => !synthesis::is_excluded(zone, addr),
+            _ => !covers(record, RecordType::AAAA),
+        });
+        self.encode(RecordType::AAAA)
+    }
+
+    /// The answer about the reverse name of an IPv4 address as one about `asked`, the name of an
+    /// IPv6 address: an alias to where the PTR records are (RFC 6147 §5.3.1), with no alias in
+    /// between. `None` if there is no PTR record.
+    pub(super) fn reverse(mut self, asked: &[u8]) -> Option<Vec<u8>> {
+        let end = core::mem::take(&mut self.end);
+        self.message.answers.retain(|r| matches!(r.data, RData::PTR(_)) && r.name == end);
+        let ttl = self.message.answers.iter().map(|record| record.ttl).min()?;
+        let alias = Record::from_rdata(name(asked)?, ttl, RData::CNAME(CNAME(end)));
+        self.message.answers.insert(0, alias);
+        self.message.queries = vec![Question::query(name(asked)?, RecordType::PTR)];
+        self.encode(RecordType::PTR)
+    }
+
+    fn encode(mut self, asked: RecordType) -> Option<Vec<u8>> {
+        for question in &mut self.message.queries {
+            question.query_type = asked;
+        }
+        self.message.edns = None;
+        self.message.to_vec().ok()
+    }
+}
+
+fn covers(record: &Record, kind: RecordType) -> bool {
+    match &record.data {
+        RData::Unknown { code: RecordType::RRSIG, rdata } => {
+            rdata.anything.first_chunk() == Some(&u16::from(kind).to_be_bytes())
+        }
+        _ => false,
+    }
+}
+
+/// A local answer to a question: address records, or none.
+pub(super) fn local_addresses(asked: &[u8], kind: u16, ttl: u32, addresses: &[Ipv6Addr]) -> Option<Vec<u8>> {
+    local(asked, kind, ttl, addresses.iter().map(|addr| RData::AAAA(AAAA(*addr))))
+}
+
+/// The A records of ipv4only.arpa.
+pub(super) fn local_v4(asked: &[u8], kind: u16, ttl: u32, addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
+    local(asked, kind, ttl, addresses.iter().map(|addr| RData::A(A(*addr))))
+}
+
+/// A PTR record to a name given uncompressed.
+pub(super) fn local_ptr(asked: &[u8], ttl: u32, target: &[u8]) -> Option<Vec<u8>> {
+    let target = RData::PTR(PTR(name(target)?));
+    local(asked, u16::from(RecordType::PTR), ttl, [target].into_iter())
+}
+
+fn local(asked: &[u8], kind: u16, ttl: u32, data: impl Iterator<Item = RData>) -> Option<Vec<u8>> {
+    let asked = name(asked)?;
+    let mut message = Message::new(0, MessageType::Response, OpCode::Query);
+    message.answers = data.map(|data| Record::from_rdata(asked.clone(), ttl, data)).collect();
+    message.queries.push(Question::query(asked, RecordType::from(kind)));
+    message.to_vec().ok()
+}

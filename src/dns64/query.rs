@@ -1,0 +1,119 @@
+//! A client's query, as far as it decides what is done.
+
+use super::wire::{self, Opt, flag, rcode, rr};
+use super::{Outcome, Transport};
+
+/// A client's query.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Query {
+    pub(super) id: u16,
+    /// Opcode, RD, AD and CD as they came.
+    pub(super) flags: u16,
+    /// Name, type and class as they came: the answer repeats them, case included.
+    pub(super) question: Vec<u8>,
+    /// Only if an OPT record came may the answer have one (RFC 6891 §6.1.1).
+    pub(super) edns: Option<Edns>,
+    /// Largest answer the client takes.
+    pub(super) limit: u16,
+}
+
+/// What the client's OPT record says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Edns {
+    pub(super) dnssec_ok: bool,
+    pub(super) version: u8,
+}
+
+impl Query {
+    /// Reads a query. `None` if it is none: answering would only make noise.
+    ///
+    /// One that can't be read further than its header has an empty question, and a
+    /// [`refusal`](Self::refusal).
+    pub(super) fn read(bytes: &[u8], transport: Transport) -> Option<Self> {
+        let flags = wire::u16_at(bytes, 2)?;
+        if bytes.len() < wire::HEADER || flags & flag::QR != 0 {
+            return None;
+        }
+        let mut query = Self {
+            id: wire::u16_at(bytes, 0)?,
+            flags: flags & (flag::OPCODE | flag::RD | flag::AD | flag::CD),
+            question: Vec::new(),
+            edns: None,
+            limit: match transport {
+                Transport::Udp => wire::PLAIN_UDP_SIZE,
+                Transport::Tcp => u16::MAX,
+            },
+        };
+        if let Some(layout) = wire::layout(bytes) {
+            query.question = bytes[layout.question].to_vec();
+            if let Some(opt) = layout.opt.and_then(|opt| Opt::read(bytes, &opt.at)) {
+                query.edns = Some(Edns { dnssec_ok: opt.dnssec_ok, version: opt.version });
+                if transport == Transport::Udp {
+                    query.limit = opt.size.min(wire::UDP_SIZE);
+                }
+            }
+        }
+        Some(query)
+    }
+
+    /// Whether the query is answered with a response code alone, and which (RFC 1035 §4.1.1,
+    /// RFC 6891 §6.1.3).
+    pub(super) fn refusal(&self) -> Option<(u16, Outcome)> {
+        if self.flags & flag::OPCODE != 0 {
+            Some((rcode::NOTIMP, Outcome::Notimp))
+        } else if self.question.is_empty() {
+            Some((rcode::FORMERR, Outcome::Formerr))
+        } else if self.edns.is_some_and(|edns| edns.version != 0) {
+            Some((rcode::BADVERS, Outcome::Badvers))
+        } else if matches!(self.kind(), rr::AXFR | rr::IXFR) {
+            Some((rcode::REFUSED, Outcome::Transfer))
+        } else {
+            None
+        }
+    }
+
+    /// The name asked for, uncompressed.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.question[..self.question.len().saturating_sub(4)]
+    }
+
+    /// The type asked for.
+    pub(super) fn kind(&self) -> u16 {
+        wire::u16_at(&self.question, self.name().len()).unwrap_or(0)
+    }
+
+    /// The class asked for.
+    pub(super) fn class(&self) -> u16 {
+        wire::u16_at(&self.question, self.name().len() + 2).unwrap_or(0)
+    }
+
+    /// Whether the client wants DNSSEC records.
+    pub(super) fn dnssec_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
+    /// Whether the client wants to check signatures itself.
+    pub(super) const fn checking_disabled(&self) -> bool {
+        self.flags & flag::CD != 0
+    }
+
+    /// Whether the client may be told that data are authentic (RFC 6840 §5.8).
+    pub(super) fn wants_ad(&self) -> bool {
+        self.dnssec_ok() || self.flags & flag::AD != 0
+    }
+
+    /// The query to send upstream: this one's flags and DO, but another name and type. Its id is 0,
+    /// for the sender to choose.
+    ///
+    /// AD asks for the AD bit of the answer even without DO (RFC 6840 §5.7).
+    pub(super) fn upstream(&self, name: &[u8], kind: u16) -> Vec<u8> {
+        let mut message = vec![0; wire::HEADER];
+        wire::set_u16(&mut message, 2, self.flags & (flag::RD | flag::CD) | flag::AD);
+        wire::set_u16(&mut message, 4, 1);
+        message.extend_from_slice(name);
+        message.extend_from_slice(&kind.to_be_bytes());
+        message.extend_from_slice(&self.class().to_be_bytes());
+        wire::push_opt(&mut message, 0, self.dnssec_ok(), &[]);
+        message
+    }
+}

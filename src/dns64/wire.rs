@@ -1,0 +1,302 @@
+//! The frame of a DNS message (RFC 1035 §4, RFC 6891): header, question and OPT, by offset.
+//!
+//! What is only passed on never becomes records: a record type nobody here knows, or one that is
+//! malformed, is the client's business.
+
+use core::ops::Range;
+
+/// Length of the header.
+pub(super) const HEADER: usize = 12;
+/// Largest UDP answer we send and ask for: fits every path without fragments.
+pub(super) const UDP_SIZE: u16 = 1232;
+/// Largest UDP answer to a client without EDNS (RFC 1035 §2.3.4).
+pub(super) const PLAIN_UDP_SIZE: u16 = 512;
+
+/// Header bits, as in the two bytes behind the id.
+pub(super) mod flag {
+    pub(crate) const QR: u16 = 0x8000;
+    pub(crate) const OPCODE: u16 = 0x7800;
+    pub(crate) const AA: u16 = 0x0400;
+    pub(crate) const TC: u16 = 0x0200;
+    pub(crate) const RD: u16 = 0x0100;
+    pub(crate) const RA: u16 = 0x0080;
+    pub(crate) const AD: u16 = 0x0020;
+    pub(crate) const CD: u16 = 0x0010;
+    pub(crate) const RCODE: u16 = 0x000f;
+}
+
+/// Response codes (RFC 1035 §4.1.1, RFC 6891 §9).
+pub(super) mod rcode {
+    pub(crate) const NOERROR: u16 = 0;
+    pub(crate) const FORMERR: u16 = 1;
+    pub(crate) const SERVFAIL: u16 = 2;
+    pub(crate) const NXDOMAIN: u16 = 3;
+    pub(crate) const NOTIMP: u16 = 4;
+    pub(crate) const REFUSED: u16 = 5;
+    pub(crate) const BADVERS: u16 = 16;
+}
+
+/// Types and classes that decide what is done.
+pub(super) mod rr {
+    pub(crate) const A: u16 = 1;
+    pub(crate) const PTR: u16 = 12;
+    pub(crate) const AAAA: u16 = 28;
+    pub(crate) const OPT: u16 = 41;
+    pub(crate) const DS: u16 = 43;
+    pub(crate) const IXFR: u16 = 251;
+    pub(crate) const AXFR: u16 = 252;
+    pub(crate) const IN: u16 = 1;
+}
+
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2).map(|b| u16::from_be_bytes([b[0], b[1]]))
+}
+
+/// Writes a number into bytes that are known to be there: every frame has a whole header.
+pub(super) fn set_u16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+/// Where the name at `at` ends.
+fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *bytes.get(at)? {
+            0 => return Some(at + 1),
+            len @ 1..=63 => at += 1 + usize::from(len),
+            64..=191 => return None,
+            192.. => return Some(at + 2),
+        }
+    }
+}
+
+/// Where the records of a message lie.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Layout {
+    /// The first question, if there is one: an uncompressed name, type and class.
+    pub(super) question: Range<usize>,
+    /// The OPT record.
+    pub(super) opt: Option<OptAt>,
+    /// Where the last record ends.
+    pub(super) end: usize,
+}
+
+/// Where the OPT record lies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct OptAt {
+    pub(super) at: Range<usize>,
+    /// How many additional records stand in front of it.
+    pub(super) number: u16,
+}
+
+/// The question of a message with exactly one.
+pub(super) fn question(bytes: &[u8]) -> Option<Range<usize>> {
+    if u16_at(bytes, 4)? != 1 {
+        return None;
+    }
+    let mut at = HEADER;
+    loop {
+        match *bytes.get(at)? {
+            0 => break,
+            len @ 1..=63 => at += 1 + usize::from(len),
+            64.. => return None,
+        }
+    }
+    let end = at + 1 + 4;
+    (end <= bytes.len() && at - HEADER < 255).then_some(HEADER..end)
+}
+
+/// Walks over all records of a message with one question. `None` if it is cut off or has two OPT
+/// records.
+pub(super) fn layout(bytes: &[u8]) -> Option<Layout> {
+    let question = question(bytes)?;
+    let mut at = question.end;
+    let mut opt = None;
+    let plain = u32::from(u16_at(bytes, 6)?) + u32::from(u16_at(bytes, 8)?);
+    for number in 0..plain + u32::from(u16_at(bytes, 10)?) {
+        let start = at;
+        let fixed = skip_name(bytes, at)?;
+        let kind = u16_at(bytes, fixed)?;
+        at = fixed + 10 + usize::from(u16_at(bytes, fixed + 8)?);
+        if at > bytes.len() {
+            return None;
+        }
+        if kind == rr::OPT {
+            let number = u16::try_from(number.checked_sub(plain)?).ok()?;
+            if fixed != start + 1 || opt.replace(OptAt { at: start..at, number }).is_some() {
+                return None;
+            }
+        }
+    }
+    Some(Layout { question, opt, end: at })
+}
+
+/// What an OPT record says (RFC 6891 §6.1.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Opt<'a> {
+    /// The largest UDP message its sender takes, at least 512.
+    pub(super) size: u16,
+    /// The upper eight bits of the response code.
+    pub(super) rcode_high: u8,
+    /// The EDNS version.
+    pub(super) version: u8,
+    /// Whether DNSSEC records are wanted.
+    pub(super) dnssec_ok: bool,
+    options: &'a [u8],
+}
+
+impl<'a> Opt<'a> {
+    /// Reads the OPT record that [`layout`] found at `range`.
+    pub(super) fn read(bytes: &'a [u8], range: &Range<usize>) -> Option<Self> {
+        let [_, _, _, size0, size1, rcode_high, version, flags, _, _, _, options @ ..] =
+            bytes.get(range.clone())?
+        else {
+            return None;
+        };
+        let size = u16::from_be_bytes([*size0, *size1]).max(PLAIN_UDP_SIZE);
+        Some(Self { size, rcode_high: *rcode_high, version: *version, dnssec_ok: flags & 0x80 != 0, options })
+    }
+
+    /// The extended errors in it (RFC 8914): code, and the whole option as it came.
+    pub(super) fn errors(self) -> impl Iterator<Item = (u16, &'a [u8])> {
+        let mut rest = self.options;
+        core::iter::from_fn(move || {
+            loop {
+                let len = 4 + usize::from(u16_at(rest, 2)?);
+                let option = rest.get(..len)?;
+                rest = &rest[len..];
+                if u16_at(option, 0)? == ede::OPTION && len >= 6 {
+                    return Some((u16_at(option, 4)?, option));
+                }
+            }
+        })
+    }
+}
+
+/// Extended DNS errors (RFC 8914).
+pub(super) mod ede {
+    /// The number of the option.
+    pub(crate) const OPTION: u16 = 15;
+    /// The answer was synthesised.
+    pub(crate) const SYNTHESISED: u16 = 29;
+    /// No upstream could be reached.
+    pub(crate) const NO_REACHABLE_AUTHORITY: u16 = 22;
+    /// The client is not served.
+    pub(crate) const PROHIBITED: u16 = 18;
+
+    /// Whether the code says that validation failed.
+    pub(crate) const fn is_bogus(code: u16) -> bool {
+        matches!(code, 1 | 2 | 5..=12 | 27)
+    }
+
+    /// The option with this code and no text.
+    pub(crate) const fn option(code: u16) -> [u8; 6] {
+        let [high, low] = code.to_be_bytes();
+        [0, OPTION as u8, 0, 2, high, low]
+    }
+}
+
+/// Appends an OPT record and counts it. `message` must have a header and no OPT record.
+pub(super) fn push_opt(message: &mut Vec<u8>, rcode_high: u8, dnssec_ok: bool, options: &[u8]) {
+    let flags = u8::from(dnssec_ok) << 7;
+    message.extend_from_slice(&[0, 0, rr::OPT as u8]);
+    message.extend_from_slice(&UDP_SIZE.to_be_bytes());
+    message.extend_from_slice(&[rcode_high, 0, flags, 0]);
+    message.extend_from_slice(&u16::try_from(options.len()).unwrap_or(0).to_be_bytes());
+    message.extend_from_slice(options);
+    let count = u16_at(message, 10).unwrap_or(0);
+    set_u16(message, 10, count.wrapping_add(1));
+}
+
+/// The response code of a reply, with the bits its OPT record adds.
+pub(super) fn rcode_of(reply: &[u8]) -> u16 {
+    let low = u16_at(reply, 2).unwrap_or(0) & flag::RCODE;
+    let opt = layout(reply).and_then(|layout| layout.opt);
+    let high = opt.and_then(|opt| Opt::read(reply, &opt.at)).map_or(0, |opt| opt.rcode_high);
+    u16::from(high) << 4 | low
+}
+
+/// The labels of an uncompressed name, the root left out.
+pub(super) fn labels(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = name;
+    core::iter::from_fn(move || {
+        let (len, behind) = rest.split_first()?;
+        let label = behind.get(..usize::from(*len)).filter(|label| !label.is_empty())?;
+        rest = &behind[label.len()..];
+        Some(label)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(counts: [u16; 4], rest: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x12, 0x34, 0x01, 0x00];
+        for count in counts {
+            bytes.extend_from_slice(&count.to_be_bytes());
+        }
+        bytes.extend_from_slice(rest);
+        bytes
+    }
+
+    const QUESTION: &[u8] = b"\x01a\x07example\x00\x00\x1c\x00\x01";
+    const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
+
+    #[test]
+    fn a_query_with_opt() {
+        let bytes = message([1, 0, 0, 1], &[QUESTION, OPT].concat());
+        let layout = layout(&bytes).expect("well formed");
+        assert_eq!(layout.question, 12..27);
+        assert_eq!(layout.end, bytes.len());
+        let opt = Opt::read(&bytes, &layout.opt.expect("has one").at).expect("whole");
+        assert_eq!((opt.size, opt.version, opt.dnssec_ok), (1232, 0, true));
+        assert_eq!(opt.errors().count(), 0);
+    }
+
+    #[test]
+    fn frames_that_are_refused() {
+        // id 6147-dns-basics
+        let cases: [(&str, [u16; 4], Vec<u8>); 8] = [
+            ("no question", [0, 0, 0, 0], vec![]),
+            ("two questions", [2, 0, 0, 0], [QUESTION, QUESTION].concat()),
+            ("a pointer in the question", [1, 0, 0, 0], b"\xc0\x0c\x00\x1c\x00\x01".to_vec()),
+            ("an unknown label type", [1, 0, 0, 0], b"\x41\x00\x00\x1c\x00\x01".to_vec()),
+            ("a question cut off", [1, 0, 0, 0], QUESTION[..QUESTION.len() - 1].to_vec()),
+            ("a record that is not there", [1, 0, 0, 1], QUESTION.to_vec()),
+            ("two OPT records", [1, 0, 0, 2], [QUESTION, OPT, OPT].concat()),
+            ("OPT among the answers", [1, 1, 0, 0], [QUESTION, OPT].concat()),
+        ];
+        for (name, counts, rest) in cases {
+            assert_eq!(layout(&message(counts, &rest)), None, "{name}");
+        }
+        let long = [[1, b'a'].repeat(128), b"\x00\x00\x1c\x00\x01".to_vec()].concat();
+        assert_eq!(layout(&message([1, 0, 0, 0], &long)), None, "a name over 255 bytes");
+    }
+
+    #[test]
+    fn every_cut_and_every_byte_is_survived() {
+        let bytes = message([1, 0, 0, 1], &[QUESTION, OPT].concat());
+        for end in 0..bytes.len() {
+            assert_eq!(layout(&bytes[..end]), None, "cut at {end}");
+        }
+        for at in 0..bytes.len() {
+            for value in 0..=255 {
+                let mut other = bytes.clone();
+                other[at] = value;
+                if let Some(opt) = layout(&other).and_then(|l| l.opt) {
+                    let _ = Opt::read(&other, &opt.at).map(|o| o.errors().count());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn extended_errors_are_found_among_options() {
+        let options = b"\x00\x0a\x00\x08cookies!\x00\x0f\x00\x05\x00\x06bad\x00\x0f\x00\x02\x00\x16\x00\x0f";
+        let mut bytes = message([1, 0, 0, 0], QUESTION);
+        push_opt(&mut bytes, 0, false, options);
+        let layout = layout(&bytes).expect("well formed");
+        let opt = Opt::read(&bytes, &layout.opt.expect("has one").at).expect("whole");
+        assert_eq!(opt.errors().map(|(code, _)| code).collect::<Vec<_>>(), [6, 22]);
+    }
+}

@@ -1,0 +1,368 @@
+//! The resolver on loopback, in front of an upstream that does as it is told.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hickory_server::proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, TXT};
+use hickory_server::proto::rr::{Name, RData, Record, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+use super::{Resolver, start};
+use crate::addr::{Pref64, ZoneId};
+use crate::dns64::{Limits, Outcome, Rules, Settings, Timeouts, Zone};
+
+/// Nothing here takes longer, unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the upstream does with a question.
+#[derive(Clone)]
+enum Does {
+    Answer(Vec<RData>),
+    Drop,
+    Fail(ResponseCode),
+    /// Cuts the answer over UDP, gives it over TCP.
+    Truncate(Vec<RData>),
+    /// First an answer with a wrong id, one to another question, and one from another port; then
+    /// this.
+    LieFirst(Vec<RData>),
+}
+
+type Script = Arc<Mutex<HashMap<(String, RecordType), Does>>>;
+
+struct Upstream {
+    addr: SocketAddr,
+    script: Script,
+    tasks: [tokio::task::JoinHandle<()>; 2],
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+impl Upstream {
+    async fn start() -> Self {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.expect("loopback");
+        let addr = udp.local_addr().expect("bound");
+        let tcp = TcpListener::bind(addr).await.expect("the same port");
+        let script = Script::default();
+        let tasks = [
+            tokio::spawn(upstream_udp(udp, script.clone())),
+            tokio::spawn(upstream_tcp(tcp, script.clone())),
+        ];
+        Self { addr, script, tasks }
+    }
+
+    fn on(&self, name: &str, kind: RecordType, does: Does) -> &Self {
+        self.script.lock().expect("sound").insert((name.to_owned(), kind), does);
+        self
+    }
+}
+
+fn look_up(script: &Script, query: &Message) -> Does {
+    let question = &query.queries[0];
+    let key = (question.name.to_ascii().to_lowercase(), question.query_type);
+    script.lock().expect("sound").get(&key).cloned().unwrap_or(Does::Answer(Vec::new()))
+}
+
+fn response(query: &Message, data: &[RData]) -> Message {
+    let mut reply = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
+    reply.queries.clone_from(&query.queries);
+    let mut owner = query.queries[0].name.clone();
+    for data in data {
+        reply.answers.push(Record::from_rdata(owner.clone(), 300, data.clone()));
+        if let RData::CNAME(CNAME(target)) = data {
+            owner = target.clone();
+        }
+    }
+    reply
+}
+
+async fn upstream_udp(socket: UdpSocket, script: Script) {
+    let mut buffer = [0; 4096];
+    while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
+        let query = Message::from_vec(&buffer[..len]).expect("our own query");
+        let send = async |message: Message| {
+            socket.send_to(&message.to_vec().expect("encodes"), from).await.expect("loopback");
+        };
+        match look_up(&script, &query) {
+            Does::Answer(data) => send(response(&query, &data)).await,
+            Does::Drop => {}
+            Does::Fail(code) => {
+                let mut reply = response(&query, &[]);
+                reply.metadata.response_code = code;
+                send(reply).await;
+            }
+            Does::Truncate(_) => {
+                let mut reply = response(&query, &[]);
+                reply.metadata.truncation = true;
+                send(reply).await;
+            }
+            Does::LieFirst(data) => {
+                let lie = [RData::A(A(Ipv4Addr::new(203, 0, 113, 66)))];
+                let mut wrong_id = response(&query, &lie);
+                wrong_id.metadata.id ^= 1;
+                send(wrong_id).await;
+                let mut other = query.clone();
+                other.queries[0].name = Name::from_ascii("evil.example.").expect("literal");
+                send(response(&other, &lie)).await;
+                let elsewhere = UdpSocket::bind("127.0.0.1:0").await.expect("loopback");
+                let bytes = response(&query, &lie).to_vec().expect("encodes");
+                elsewhere.send_to(&bytes, from).await.expect("loopback");
+                send(response(&query, &data)).await;
+            }
+        }
+    }
+}
+
+async fn upstream_tcp(listener: TcpListener, script: Script) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let query = Message::from_vec(&read_framed(&mut stream).await).expect("our own query");
+        if let Does::Truncate(data) = look_up(&script, &query) {
+            write_framed(&mut stream, &response(&query, &data).to_vec().expect("encodes")).await;
+        }
+    }
+}
+
+async fn read_framed(stream: &mut TcpStream) -> Vec<u8> {
+    let mut message = vec![0; usize::from(stream.read_u16().await.expect("a length"))];
+    stream.read_exact(&mut message).await.expect("a message");
+    message
+}
+
+async fn write_framed(stream: &mut TcpStream, message: &[u8]) {
+    let len = u16::try_from(message.len()).expect("short");
+    stream.write_all(&[&len.to_be_bytes()[..], message].concat()).await.expect("loopback");
+}
+
+fn settings(upstreams: &[SocketAddr]) -> Settings {
+    Settings {
+        zones: vec![Zone {
+            id: ZoneId(3),
+            name: "floor-3".to_owned(),
+            clients: vec!["::1/128".parse().expect("literal")],
+            pref64: vec!["2001:db8:64::/96".parse::<Pref64>().expect("literal").into()],
+            rules: Rules::default(),
+        }],
+        listen: vec!["[::1]:0".parse().expect("literal")],
+        upstreams: upstreams.to_vec(),
+        ..Settings::default()
+    }
+}
+
+fn query(name: &str, kind: RecordType) -> Message {
+    let mut message = Message::new(0x6464, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.queries.push(Query::query(Name::from_ascii(name).expect("literal"), kind));
+    message
+}
+
+async fn over_udp(resolver: &Resolver, query: &Message) -> Message {
+    let socket = UdpSocket::bind("[::1]:0").await.expect("loopback");
+    socket.connect(resolver.addresses()[0]).await.expect("loopback");
+    socket.send(&query.to_vec().expect("encodes")).await.expect("loopback");
+    let mut buffer = [0; 4096];
+    let len = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("in time").expect("some");
+    Message::from_vec(&buffer[..len]).expect("a message")
+}
+
+async fn over_tcp(resolver: &Resolver, query: &Message) -> Message {
+    let mut stream = TcpStream::connect(resolver.addresses()[0]).await.expect("loopback");
+    write_framed(&mut stream, &query.to_vec().expect("encodes")).await;
+    let answer = tokio::time::timeout(PATIENCE, read_framed(&mut stream)).await.expect("in time");
+    Message::from_vec(&answer).expect("a message")
+}
+
+fn a(text: &str) -> RData {
+    RData::A(A(text.parse().expect("literal")))
+}
+
+fn aaaa(text: &str) -> RData {
+    RData::AAAA(AAAA(text.parse().expect("literal")))
+}
+
+fn data(message: &Message) -> Vec<RData> {
+    message.answers.iter().map(|record| record.data.clone()).collect()
+}
+
+#[tokio::test]
+async fn synthesis_over_udp_and_tcp() {
+    let upstream = Upstream::start().await;
+    upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
+    let resolver = start(settings(&[upstream.addr])).expect("starts");
+    let query = query("V4.example.", RecordType::AAAA);
+    for answer in [over_udp(&resolver, &query).await, over_tcp(&resolver, &query).await] {
+        assert_eq!(answer.metadata.id, 0x6464);
+        assert!(answer.metadata.recursion_available);
+        assert_eq!(answer.queries, query.queries);
+        assert_eq!(data(&answer), [aaaa("2001:db8:64::c633:6407")]);
+    }
+    let row = resolver.counters().zone(Some(ZoneId(3)));
+    assert_eq!(row.outcome(Outcome::SynthesisedNodata), 2);
+    resolver.stop(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_dropped_aaaa_and_a_dead_upstream_end() {
+    // ids 6147-5.1.3-timeout
+    let upstream = Upstream::start().await;
+    upstream
+        .on("v4.example.", RecordType::AAAA, Does::Drop)
+        .on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]))
+        .on("dead.example.", RecordType::AAAA, Does::Drop)
+        .on("dead.example.", RecordType::A, Does::Drop);
+    let mut settings = settings(&[upstream.addr]);
+    settings.timeouts = Timeouts {
+        aaaa_wait: Duration::from_millis(50),
+        attempt: Duration::from_millis(50),
+        total: Duration::from_millis(200),
+        ..Timeouts::default()
+    };
+    let resolver = start(settings).expect("starts");
+    let answer = over_udp(&resolver, &query("v4.example.", RecordType::AAAA)).await;
+    assert_eq!(data(&answer), [aaaa("2001:db8:64::c633:6407")]);
+    let answer = over_udp(&resolver, &query("dead.example.", RecordType::AAAA)).await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+    assert_eq!(resolver.counters().outcome(Outcome::SynthesisedTimeout), 1);
+    assert_eq!(resolver.counters().outcome(Outcome::UpstreamTimeout), 1);
+}
+
+#[tokio::test]
+async fn another_upstream_helps_out() {
+    let lame = Upstream::start().await;
+    let closed = UdpSocket::bind("127.0.0.1:0").await.expect("loopback").local_addr().expect("bound");
+    let good = Upstream::start().await;
+    lame.on("x.example.", RecordType::AAAA, Does::Fail(ResponseCode::Refused));
+    good.on("x.example.", RecordType::AAAA, Does::Answer(vec![aaaa("2001:db8:9::1")]));
+    let resolver = start(settings(&[closed, lame.addr, good.addr])).expect("starts");
+    let answer = over_udp(&resolver, &query("x.example.", RecordType::AAAA)).await;
+    assert_eq!(data(&answer), [aaaa("2001:db8:9::1")]);
+    assert_eq!(resolver.counters().outcome(Outcome::Native), 1);
+}
+
+#[tokio::test]
+async fn lies_are_not_believed() {
+    let upstream = Upstream::start().await;
+    upstream.on("v4.example.", RecordType::A, Does::LieFirst(vec![a("198.51.100.7")]));
+    let resolver = start(settings(&[upstream.addr])).expect("starts");
+    let answer = over_udp(&resolver, &query("v4.example.", RecordType::AAAA)).await;
+    assert_eq!(data(&answer), [aaaa("2001:db8:64::c633:6407")]);
+}
+
+#[tokio::test]
+async fn what_is_cut_short_is_asked_over_tcp_and_cut_again_for_a_small_client() {
+    // id 6147-5.4-trunc
+    let upstream = Upstream::start().await;
+    let many: Vec<_> = (1..=40).map(|n| a(&format!("198.51.100.{n}"))).collect();
+    upstream.on("many.example.", RecordType::A, Does::Truncate(many));
+    let resolver = start(settings(&[upstream.addr])).expect("starts");
+    let query = query("many.example.", RecordType::AAAA);
+    let answer = over_udp(&resolver, &query).await;
+    assert!(answer.metadata.truncation);
+    assert!(answer.answers.is_empty());
+    let answer = over_tcp(&resolver, &query).await;
+    assert!(!answer.metadata.truncation);
+    assert_eq!(answer.answers.len(), 40);
+    assert_eq!(resolver.counters().zone(Some(ZoneId(3))).truncated(), 1);
+}
+
+#[tokio::test]
+async fn other_types_are_passed_on() {
+    // id 6147-5.3.3-rr
+    let upstream = Upstream::start().await;
+    let text = RData::TXT(TXT::new(vec!["hello".to_owned()]));
+    upstream.on("x.example.", RecordType::TXT, Does::Answer(vec![text.clone()]));
+    let resolver = start(settings(&[upstream.addr])).expect("starts");
+    let query = query("x.example.", RecordType::TXT);
+    assert_eq!(data(&over_udp(&resolver, &query).await), std::slice::from_ref(&text));
+    assert_eq!(data(&over_tcp(&resolver, &query).await), [text]);
+    assert_eq!(resolver.counters().outcome(Outcome::PassedType), 2);
+}
+
+#[tokio::test]
+async fn strangers_are_refused_over_tcp_and_ignored_over_udp() {
+    let mut settings = settings(&[]);
+    settings.zones[0].clients = vec!["2001:db8::/64".parse().expect("literal")];
+    let resolver = start(settings).expect("starts");
+    let query = query("x.example.", RecordType::AAAA);
+    let socket = UdpSocket::bind("[::1]:0").await.expect("loopback");
+    socket.connect(resolver.addresses()[0]).await.expect("loopback");
+    socket.send(&query.to_vec().expect("encodes")).await.expect("loopback");
+    let answer = over_tcp(&resolver, &query).await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
+    let row = resolver.counters().zone(None);
+    let counted = async {
+        while row.outcome(Outcome::NoZone) < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.expect("both are counted");
+    resolver.stop(PATIENCE).await;
+    let nothing = socket.try_recv(&mut [0; 512]);
+    assert!(nothing.is_err(), "an answer to a stranger: {nothing:?}");
+}
+
+#[tokio::test]
+async fn a_client_may_not_have_too_much_in_flight() {
+    let upstream = Upstream::start().await;
+    upstream.on("slow.example.", RecordType::TXT, Does::Drop);
+    let mut settings = settings(&[upstream.addr]);
+    settings.limits = Limits { in_flight_per_client: 1, ..Limits::default() };
+    let resolver = start(settings).expect("starts");
+    let slow = query("slow.example.", RecordType::TXT).to_vec().expect("encodes");
+    let mut first = TcpStream::connect(resolver.addresses()[0]).await.expect("loopback");
+    write_framed(&mut first, &slow).await;
+    // Whichever of the two comes second is refused at once; the other one waits.
+    let mut second = TcpStream::connect(resolver.addresses()[0]).await.expect("loopback");
+    write_framed(&mut second, &slow).await;
+    let refused = async {
+        tokio::select! {
+            answer = read_framed(&mut first) => answer,
+            answer = read_framed(&mut second) => answer,
+        }
+    };
+    let refused = tokio::time::timeout(PATIENCE, refused).await.expect("in time");
+    let refused = Message::from_vec(&refused).expect("a message");
+    assert_eq!(refused.metadata.response_code, ResponseCode::Refused);
+    assert_eq!(resolver.counters().outcome(Outcome::BusyClient), 1);
+}
+
+#[tokio::test]
+async fn a_reload_keeps_sockets_and_changes_rules() {
+    let upstream = Upstream::start().await;
+    upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
+    let mut settings = settings(&[upstream.addr]);
+    let mut resolver = start(settings.clone()).expect("starts");
+    let before = resolver.addresses();
+    let query = query("v4.example.", RecordType::AAAA);
+    settings.zones[0].pref64 = vec!["2001:db8:aa::/96".parse::<Pref64>().expect("literal").into()];
+    settings.listen.push("127.0.0.1:0".parse().expect("literal"));
+    resolver.reconfigure(settings.clone()).expect("reloads");
+    assert_eq!(resolver.addresses()[0], before[0]);
+    assert_eq!(resolver.addresses().len(), 2);
+    assert_eq!(data(&over_udp(&resolver, &query).await), [aaaa("2001:db8:aa::c633:6407")]);
+
+    let mut broken = settings.clone();
+    broken.listen = vec!["[::]:53".parse().expect("literal")];
+    broken.zones.clear();
+    assert!(resolver.reconfigure(broken).is_err());
+    assert_eq!(data(&over_udp(&resolver, &query).await), [aaaa("2001:db8:aa::c633:6407")]);
+
+    settings.listen.pop();
+    resolver.reconfigure(settings).expect("reloads");
+    assert_eq!(resolver.addresses(), before);
+}
+
+#[tokio::test]
+async fn an_address_nobody_has_is_no_error() {
+    let mut settings = settings(&[]);
+    settings.listen = vec!["[2001:db8:dead::53]:0".parse().expect("literal")];
+    let resolver = start(settings).expect("starts all the same");
+    assert_eq!(resolver.addresses().len(), 1);
+    assert!(super::socket::is_absent(resolver.addresses()[0]));
+}

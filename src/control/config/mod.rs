@@ -15,7 +15,7 @@ mod translator;
 mod zones;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::control) mod tests;
 
 use std::net::IpAddr;
 use std::path::Path;

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::*;
 
 /// A host with two addresses, whose routes lead everywhere.
-struct Fake(Vec<OwnAddress>);
+pub(in crate::control) struct Fake(pub(in crate::control) Vec<OwnAddress>);
 
 impl Fake {
-    fn new() -> Self {
+    pub(in crate::control) fn new() -> Self {
         let own = |addr: &str, len| OwnAddress {
             interface: "eth0".to_owned(),
             addr: addr.parse().expect("literal"),
@@ -33,7 +33,11 @@ impl Surroundings for Fake {
 }
 
 fn load(text: &str) -> Result<Config, ConfigError> {
-    Config::parse("t.toml", text, &Fake::new())
+    load_on(text, &Fake::new())
+}
+
+pub(in crate::control) fn load_on(text: &str, host: &Fake) -> Result<Config, ConfigError> {
+    Config::parse("t.toml", text, host)
 }
 
 #[test]

@@ -1,0 +1,278 @@
+//! Interfaces, addresses, routes and proxied neighbours, through rtnetlink.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage,
+};
+use rtnetlink::packet_route::route::RouteMessage;
+use rtnetlink::packet_route::{AddressFamily, route::RouteProtocol};
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+
+use super::config::OwnAddress;
+
+/// `errno` of an object that exists already.
+const EEXIST: i32 = 17;
+/// `errno` of an object that is not there: no such file, process, device or address.
+const ABSENT: [i32; 4] = [2, 3, 19, 99];
+
+/// Why the kernel's tables could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct NetlinkError {
+    /// What was tried.
+    pub what: String,
+    /// What the kernel said.
+    pub why: String,
+    /// Its `errno`, 0 if it gave none.
+    pub errno: i32,
+}
+
+impl NetlinkError {
+    fn new(what: impl Into<String>, why: &rtnetlink::Error) -> Self {
+        let errno = match why {
+            rtnetlink::Error::NetlinkError(message) => message.raw_code().abs(),
+            _ => 0,
+        };
+        let why = match errno {
+            0 => why.to_string(),
+            errno => std::io::Error::from_raw_os_error(errno).to_string(),
+        };
+        Self { what: what.into(), why, errno }
+    }
+}
+
+/// A destination of a route, of either family.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Destination {
+    /// The first address.
+    pub addr: IpAddr,
+    /// The length of the prefix.
+    pub len: u8,
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.addr, self.len)
+    }
+}
+
+/// A conversation with the kernel; its other half runs as a task.
+#[derive(Clone, Debug)]
+pub struct Netlink(Handle);
+
+impl Netlink {
+    /// Opens it, on the current tokio runtime.
+    ///
+    /// # Errors
+    /// If there is no netlink socket to be had.
+    pub fn open() -> std::io::Result<Self> {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        Ok(Self(handle))
+    }
+
+    /// The number of an interface.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub async fn index(&self, interface: &str) -> Result<u32, NetlinkError> {
+        let failed = |why: &_| NetlinkError::new(format!("interface {interface}"), why);
+        let mut links = self.0.link().get().match_name(interface.to_owned()).execute();
+        match links.try_next().await {
+            Ok(Some(link)) => Ok(link.header.index),
+            Ok(None) => Err(NetlinkError {
+                what: format!("interface {interface}"),
+                why: "there is none of that name".to_owned(),
+                errno: ABSENT[2],
+            }),
+            Err(why) => Err(failed(&why)),
+        }
+    }
+
+    /// Every interface's number and name.
+    async fn links(&self) -> Result<Vec<(u32, String)>, NetlinkError> {
+        let mut read = Vec::new();
+        let mut links = self.0.link().get().execute();
+        while let Some(link) = links.try_next().await.map_err(|why| NetlinkError::new("interfaces", &why))? {
+            read.push((link.header.index, name_of(&link)));
+        }
+        Ok(read)
+    }
+
+    /// The addresses of all interfaces but `except`.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub async fn addresses(&self, except: Option<&str>) -> Result<Vec<OwnAddress>, NetlinkError> {
+        let names = self.links().await?;
+        let mut read = Vec::new();
+        let mut listed = self.0.address().get().execute();
+        while let Some(message) =
+            listed.try_next().await.map_err(|why| NetlinkError::new("addresses", &why))?
+        {
+            let name = names.iter().find(|(index, _)| *index == message.header.index);
+            let interface = name.map(|(_, name)| name.clone()).unwrap_or_default();
+            if let Some(addr) = addr_of(&message).filter(|_| Some(interface.as_str()) != except) {
+                read.push(OwnAddress { interface, addr, len: message.header.prefix_len });
+            }
+        }
+        Ok(read)
+    }
+
+    /// Gives an interface its MTU and queue length, and takes it into use.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub async fn bring_up(&self, index: u32, mtu: u16, queue: u32) -> Result<(), NetlinkError> {
+        let link = LinkUnspec::new_with_index(index).mtu(mtu.into()).txqueuelen(queue).up().build();
+        self.0
+            .link()
+            .set(link)
+            .execute()
+            .await
+            .map_err(|why| NetlinkError::new("bringing the device up", &why))
+    }
+
+    /// Adds a route to the interface `index`. Ours are known by their protocol number.
+    ///
+    /// # Errors
+    /// What the kernel said; a route that is there already is an error too, for it is not ours.
+    pub async fn add_route(&self, to: Destination, index: u32) -> Result<(), NetlinkError> {
+        let added = self.0.route().add(route(to, index)).execute().await;
+        added.map_err(|why| NetlinkError::new(format!("route to {to}"), &why))
+    }
+
+    /// Removes a route of ours; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub async fn remove_route(&self, to: Destination, index: u32) -> Result<(), NetlinkError> {
+        let removed = self.0.route().del(route(to, index)).execute().await;
+        gone(removed, || format!("removing the route to {to}"))
+    }
+
+    /// Adds an address to an interface, usable at once. False if it was there before.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub async fn add_address(&self, interface: &str, addr: IpAddr, len: u8) -> Result<bool, NetlinkError> {
+        let index = self.index(interface).await?;
+        let mut request = self.0.address().add(index, addr, len);
+        if addr.is_ipv6() {
+            // A service address is on this host alone; waiting for duplicates would delay the start.
+            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        }
+        match request.execute().await {
+            Ok(()) => Ok(true),
+            Err(why) => {
+                let why = NetlinkError::new(format!("address {addr} on {interface}"), &why);
+                if why.errno == EEXIST { Ok(false) } else { Err(why) }
+            }
+        }
+    }
+
+    /// Removes an address; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub async fn remove_address(&self, interface: &str, addr: IpAddr, len: u8) -> Result<(), NetlinkError> {
+        let Ok(index) = self.index(interface).await else { return Ok(()) };
+        let mut message = AddressMessage::default();
+        message.header.family = family(addr);
+        message.header.index = index;
+        message.header.prefix_len = len;
+        message.attributes.push(AddressAttribute::Local(addr));
+        gone(self.0.address().del(message).execute().await, || format!("removing {addr} from {interface}"))
+    }
+
+    /// Has the kernel answer for `addr` on an interface (ARP or neighbour discovery). False if it did
+    /// so before.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub async fn add_proxy(&self, interface: &str, addr: IpAddr) -> Result<bool, NetlinkError> {
+        let index = self.index(interface).await?;
+        match self.0.neighbours().add(index, addr).flags(NeighbourFlags::Proxy).execute().await {
+            Ok(()) => Ok(true),
+            Err(why) => {
+                let why = NetlinkError::new(format!("proxy for {addr} on {interface}"), &why);
+                if why.errno == EEXIST { Ok(false) } else { Err(why) }
+            }
+        }
+    }
+
+    /// Ends that; what is gone already is no error.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub async fn remove_proxy(&self, interface: &str, addr: IpAddr) -> Result<(), NetlinkError> {
+        let Ok(index) = self.index(interface).await else { return Ok(()) };
+        let mut message = NeighbourMessage::default();
+        message.header.family = family(addr);
+        message.header.ifindex = index;
+        message.header.flags = NeighbourFlags::Proxy;
+        message.attributes.push(NeighbourAttribute::Destination(match addr {
+            IpAddr::V4(addr) => NeighbourAddress::Inet(addr),
+            IpAddr::V6(addr) => NeighbourAddress::Inet6(addr),
+        }));
+        let removed = self.0.neighbours().del(message).execute().await;
+        gone(removed, || format!("removing the proxy for {addr} from {interface}"))
+    }
+}
+
+fn gone(result: Result<(), rtnetlink::Error>, what: impl FnOnce() -> String) -> Result<(), NetlinkError> {
+    let Err(why) = result else { return Ok(()) };
+    let why = NetlinkError::new(what(), &why);
+    if ABSENT.contains(&why.errno) { Ok(()) } else { Err(why) }
+}
+
+const fn family(addr: IpAddr) -> AddressFamily {
+    match addr {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+fn name_of(link: &LinkMessage) -> String {
+    let name = link.attributes.iter().find_map(|a| match a {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    });
+    name.unwrap_or_default()
+}
+
+/// Of a point-to-point address the local end is ours; elsewhere there is only one.
+fn addr_of(message: &AddressMessage) -> Option<IpAddr> {
+    let local = message.attributes.iter().find_map(|a| match a {
+        AddressAttribute::Local(addr) => Some(*addr),
+        _ => None,
+    });
+    local.or_else(|| {
+        message.attributes.iter().find_map(|a| match a {
+            AddressAttribute::Address(addr) => Some(*addr),
+            _ => None,
+        })
+    })
+}
+
+fn route(to: Destination, index: u32) -> RouteMessage {
+    match to.addr {
+        IpAddr::V4(addr) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(addr, to.len)
+            .output_interface(index)
+            .protocol(RouteProtocol::Other(PROTOCOL))
+            .build(),
+        IpAddr::V6(addr) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(addr, to.len)
+            .output_interface(index)
+            .protocol(RouteProtocol::Other(PROTOCOL))
+            .build(),
+    }
+}
+
+/// The number by which `ip route show proto 64` finds our routes.
+const PROTOCOL: u8 = 64;

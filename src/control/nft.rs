@@ -1,0 +1,228 @@
+//! nftables, through `nft -f -`: our own table for `egress = "masquerade"`, and a look at what the
+//! host's firewall does with forwarded packets.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::config::INNER;
+use crate::addr::PortRange;
+use crate::nat64::{Proto, StaticBinding, Timers};
+
+/// Why nft did not do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum NftError {
+    /// It can't be run.
+    #[error("nft can't be run: {0}; egress = \"masquerade\" needs the package nftables")]
+    Run(std::io::Error),
+    /// It refused.
+    #[error("nft: {0}")]
+    Refused(String),
+}
+
+async fn nft(arguments: &[&str], input: &str) -> Result<String, NftError> {
+    let mut child = Command::new("nft")
+        .args(arguments)
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(NftError::Run)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // If nft has ended already, its own words say why.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await.map_err(NftError::Run)?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    Err(NftError::Refused(words.lines().next().unwrap_or("no reason given").to_owned()))
+}
+
+/// Makes or replaces a table in one transaction.
+///
+/// # Errors
+/// If nft can't be run or refuses.
+pub async fn apply(script: &str) -> Result<(), NftError> {
+    nft(&["-f", "-"], script).await.map(drop)
+}
+
+/// Removes a table of the family `ip`; none of that name is no error.
+///
+/// # Errors
+/// If nft can't be run or refuses.
+pub async fn remove(table: &str) -> Result<(), NftError> {
+    nft(&["-f", "-"], &format!("table ip {table} {{}}\ndelete table ip {table}\n")).await.map(drop)
+}
+
+/// The table that gives the inner address the host's own in exchange.
+///
+/// Ports stay as they are on the way out, since the host leaves them free and there is one inner
+/// address only; from outside they lead in whether conntrack knows the sender or not. So mappings
+/// stay what the translator made them: endpoint-independent, and filtered by it alone. conntrack
+/// must not forget a flow before the translator does.
+pub fn masquerade(
+    table: &str,
+    device: &str,
+    ports: PortRange,
+    statics: &[StaticBinding],
+    timers: &Timers,
+) -> String {
+    let transit = timers.tcp_transitory.as_secs();
+    let established = timers.tcp_established.as_secs() + transit;
+    let udp = timers.udp.as_secs();
+    let inward = [Proto::Tcp, Proto::Udp].map(|proto| {
+        let mut listed = vec![ports.to_string()];
+        let mut extra: Vec<u16> = statics
+            .iter()
+            .filter(|s| s.proto == proto && s.v4.addr == INNER && !ports.contains(s.v4.port))
+            .map(|s| s.v4.port)
+            .collect();
+        extra.sort_unstable();
+        listed.extend(extra.iter().map(u16::to_string));
+        let (proto, ports) = (proto.name(), listed.join(", "));
+        format!(
+            "    iifname != \"{device}\" fib daddr type local {proto} dport {{ {ports} }} dnat to {INNER}\n"
+        )
+    });
+    let inward = inward.concat();
+    format!(
+        "table ip {table} {{}}\n\
+         delete table ip {table}\n\
+         table ip {table} {{\n\
+         \x20 ct timeout tcp {{\n\
+         \x20   protocol tcp; l3proto ip\n\
+         \x20   policy = {{ syn_sent : {transit}, syn_recv : {transit}, established : {established}, \
+         fin_wait : {transit}, close_wait : {transit}, last_ack : {transit}, time_wait : {transit}, \
+         close : {transit} }}\n\
+         \x20 }}\n\
+         \x20 ct timeout udp {{\n\
+         \x20   protocol udp; l3proto ip\n\
+         \x20   policy = {{ unreplied : {udp}, replied : {udp} }}\n\
+         \x20 }}\n\
+         \x20 chain inward {{\n\
+         \x20   type nat hook prerouting priority dstnat; policy accept;\n\
+         {inward}\
+         \x20 }}\n\
+         \x20 chain outward {{\n\
+         \x20   type nat hook postrouting priority srcnat; policy accept;\n\
+         \x20   ip saddr {INNER} oifname != \"{device}\" masquerade\n\
+         \x20 }}\n\
+         \x20 chain lifetimes {{\n\
+         \x20   type filter hook forward priority filter; policy accept;\n\
+         \x20   ip saddr {INNER} meta l4proto tcp ct timeout set \"tcp\"\n\
+         \x20   ip daddr {INNER} meta l4proto tcp ct timeout set \"tcp\"\n\
+         \x20   ip saddr {INNER} meta l4proto udp ct timeout set \"udp\"\n\
+         \x20   ip daddr {INNER} meta l4proto udp ct timeout set \"udp\"\n\
+         \x20 }}\n\
+         }}\n"
+    )
+}
+
+/// The list of reserved ports that has `ports` in it besides what it had.
+pub fn reserve(before: &str, ports: PortRange) -> String {
+    let mut ranges: Vec<(u16, u16)> = before
+        .split(',')
+        .filter_map(|text| text.trim().parse::<PortRange>().ok())
+        .map(|range| (range.first(), range.last()))
+        .chain([(ports.first(), ports.last())])
+        .collect();
+    ranges.sort_unstable();
+    let mut merged: Vec<(u16, u16)> = Vec::new();
+    for (first, last) in ranges {
+        match merged.last_mut() {
+            Some(previous) if u32::from(first) <= u32::from(previous.1) + 1 => {
+                previous.1 = previous.1.max(last)
+            }
+            _ => merged.push((first, last)),
+        }
+    }
+    let text = |(first, last): &(u16, u16)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    merged.iter().map(text).collect::<Vec<_>>().join(",")
+}
+
+/// A chain that drops what is forwarded and has no rule that names `device`.
+///
+/// Rules that let our packets pass without naming the device can't be told from here; whoever has
+/// such rules says `firewall = "ignore"`. `None` too where there is no nft to ask.
+pub async fn dropping_forward(device: &str) -> Option<(String, String, String)> {
+    let ruleset = nft(&["-j", "list", "ruleset"], "").await.ok()?;
+    dropping(&ruleset, device)
+}
+
+fn dropping(ruleset: &str, device: &str) -> Option<(String, String, String)> {
+    let parsed: serde_json::Value = serde_json::from_str(ruleset).ok()?;
+    let objects = parsed.get("nftables")?.as_array()?;
+    let quoted = format!("\"{device}\"");
+    for chain in objects.iter().filter_map(|o| o.get("chain")) {
+        let text = |key: &str| chain.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+        if text("hook") != "forward" || text("policy") != "drop" {
+            continue;
+        }
+        let (family, table) = (text("family"), text("table"));
+        let named = objects.iter().filter_map(|o| o.get("rule")).any(|rule| {
+            rule.get("family").and_then(|v| v.as_str()) == Some(family.as_str())
+                && rule.get("table").and_then(|v| v.as_str()) == Some(table.as_str())
+                && rule.to_string().contains(&quoted)
+        });
+        if !named {
+            return Some((family, table, text("name")));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::{Transport4, Transport6};
+
+    #[test]
+    fn reserved_ports_are_merged() {
+        let ports = PortRange::new(40_960, 65_535).expect("a range");
+        for (before, after) in [
+            ("", "40960-65535"),
+            ("8080", "8080,40960-65535"),
+            ("8080,9000-9010,50000", "8080,9000-9010,40960-65535"),
+            ("40000-40959", "40000-65535"),
+            ("40960-65535", "40960-65535"),
+        ] {
+            assert_eq!(reserve(before, ports), after, "{before}");
+        }
+    }
+
+    #[test]
+    fn a_static_binding_outside_the_range_leads_in_too() {
+        let binding = StaticBinding {
+            proto: Proto::Tcp,
+            v6: Transport6::new("2001:db8:1::80".parse().expect("literal"), 443),
+            v4: Transport4::new(INNER, 443),
+        };
+        let ports = PortRange::new(40_960, 65_535).expect("a range");
+        let script = masquerade("gate64", "gate64", ports, &[binding], &Timers::default());
+        assert!(script.contains("tcp dport { 40960-65535, 443 } dnat to 192.0.0.2"), "{script}");
+        assert!(script.contains("udp dport { 40960-65535 } dnat to 192.0.0.2"), "{script}");
+        assert!(script.contains("replied : 300"), "{script}");
+        assert!(script.contains("established : 7440"), "{script}");
+    }
+
+    #[test]
+    fn a_forward_chain_that_drops() {
+        let chain =
+            r#"{"chain":{"family":"ip","table":"filter","name":"FORWARD","hook":"forward","policy":"drop"}}"#;
+        let rule =
+            r#"{"rule":{"family":"ip","table":"filter","chain":"X","expr":[{"match":{"right":"gate64"}}]}}"#;
+        let all = |list: &[&str]| format!("{{\"nftables\":[{}]}}", list.join(","));
+        let found = Some(("ip".to_owned(), "filter".to_owned(), "FORWARD".to_owned()));
+        assert_eq!(dropping(&all(&[chain]), "gate64"), found);
+        assert_eq!(dropping(&all(&[chain, rule]), "gate64"), None);
+        assert_eq!(dropping(&all(&[&chain.replace("drop", "accept")]), "gate64"), None);
+        assert_eq!(dropping(&all(&[&chain.replace("forward", "input")]), "gate64"), None);
+    }
+}

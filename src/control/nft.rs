@@ -136,7 +136,7 @@ pub fn reserve(before: &str, ports: PortRange) -> String {
     for (first, last) in ranges {
         match merged.last_mut() {
             Some(previous) if u32::from(first) <= u32::from(previous.1) + 1 => {
-                previous.1 = previous.1.max(last)
+                previous.1 = previous.1.max(last);
             }
             _ => merged.push((first, last)),
         }

@@ -1,1 +1,3 @@
 //! Tests of the whole: scenarios, simulation, the tree itself, and the kernel lab.
+
+mod lab;

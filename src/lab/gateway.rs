@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Daemon, Deadline, LabError, Namespace, Run};
+use super::{Daemon, Deadline, LabError, Namespace};
 
 /// What the laboratory varies in the gateway's configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -116,6 +116,14 @@ impl Gateway {
         self.await_ready()
     }
 
+    /// Sends SIGHUP.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn hangup(&self) -> Result<(), LabError> {
+        self.daemon.signal("HUP")
+    }
+
     /// Ends it by SIGTERM; its log.
     ///
     /// # Errors
@@ -157,10 +165,5 @@ impl Gateway {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
         line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
-    }
-
-    /// A program of `gate64` about this gateway, such as `check` or `cleanup`.
-    pub fn subcommand(&self, program: &Path, namespace: &Namespace, words: &str) -> Run {
-        namespace.run(&format!("{} {words} --config {}", program.display(), self.config.display()))
     }
 }

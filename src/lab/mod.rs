@@ -29,5 +29,5 @@ pub use namespace::Namespace;
 pub use process::Daemon;
 pub use show::run;
 pub use sweep::sweep;
-pub use topology::{Lab, Plan};
+pub use topology::{Lab, Plan, is_root};
 pub use wait::{Deadline, until};

@@ -124,7 +124,8 @@ impl Lab {
     }
 }
 
-fn is_root() -> bool {
+/// Whether this process may do anything.
+pub fn is_root() -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| {
         status.lines().any(|l| l.starts_with("Uid:") && l.split_whitespace().nth(2) == Some("0"))
     })
@@ -163,7 +164,8 @@ fn join_far(internet: &Namespace, far: Namespace, mtu: u16) -> Result<Namespace,
     internet.join("far", &far, "eth0")?;
     internet.ip("addr add 203.0.113.1/25 dev far")?;
     far.ip("addr add 203.0.113.80/25 dev eth0")?;
-    far.ip("route add default via 203.0.113.1")?;
+    // An MSS for another MTU than the link has, so that the path MTU must be found.
+    far.ip("route add default via 203.0.113.1 advmss 1460")?;
     internet.ip(&format!("link set far mtu {mtu}"))?;
     far.ip(&format!("link set eth0 mtu {mtu}"))?;
     Ok(far)

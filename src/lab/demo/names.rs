@@ -1,24 +1,111 @@
 //! The DNS64 engine, and the name server it asks.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr as _;
+use std::sync::Arc;
 
-use super::world::{SERVER, pref64};
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::rdata::{A, SOA};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+use super::world::{CLIENT, SERVER, clients, pref64};
+use crate::addr::ZoneId;
+use crate::dns64::{self, Begin, Outcome, Rules, Settings, Transport, Zone};
 use crate::lab::LabError;
+use crate::time::Instant;
 
-/// The engine with its settings.
-pub(super) struct Names;
+/// Seconds for which the name server's records hold.
+const TTL: u32 = 300;
+
+/// The engine with its settings, and the one name its upstream knows.
+pub(super) struct Names {
+    settings: Arc<Settings>,
+    name: Name,
+}
+
+/// What the engine did with a query.
+pub(super) struct Answered {
+    /// For the client.
+    pub(super) message: Vec<u8>,
+    /// Why it says what it says.
+    pub(super) outcome: Outcome,
+    /// What the upstream was asked and what it said, a line each.
+    pub(super) asked: Vec<String>,
+}
+
+fn failed(what: impl std::fmt::Display) -> LabError {
+    LabError::Story(format!("DNS: {what}"))
+}
 
 impl Names {
-    pub(super) fn new() -> Self {
-        Self
+    /// An engine for the client's zone, whose upstream knows `name`.
+    pub(super) fn new(name: &str) -> Result<Self, LabError> {
+        let zone = Zone {
+            id: ZoneId(0),
+            name: "demo".to_owned(),
+            clients: vec![clients()],
+            pref64: vec![pref64().into()],
+            rules: Rules::default(),
+        };
+        let upstream = (IpAddr::V4(SERVER), 53).into();
+        let settings = Settings { zones: vec![zone], upstreams: vec![upstream], ..Settings::default() };
+        Ok(Self { settings: Arc::new(settings), name: Name::from_str(name).map_err(failed)? })
     }
-    pub(super) fn query(_name: &str) -> Result<Vec<u8>, LabError> {
-        Ok(Vec::new())
+
+    /// The client's query.
+    pub(super) fn query(&self) -> Result<Vec<u8>, LabError> {
+        let mut message = Message::new(0x6464, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = true;
+        message.add_query(Query::query(self.name.clone(), RecordType::AAAA));
+        message.to_vec().map_err(failed)
     }
-    pub(super) fn read(_m: &[u8]) -> Result<Ipv6Addr, LabError> {
-        Ok(pref64().embed(SERVER))
+
+    /// Takes a query through the engine; the upstream answers at once.
+    pub(super) fn answer(&self, now: Instant, query: &[u8]) -> Result<Answered, LabError> {
+        let mut asked = Vec::new();
+        let answer = match dns64::begin(now, &self.settings, CLIENT.into(), Transport::Udp, query) {
+            Begin::Answer(answer) => answer,
+            Begin::Drop(_, outcome) => return Err(failed(outcome)),
+            Begin::Exchange(mut exchange) => {
+                while let Some(ask) = exchange.poll_ask(now) {
+                    let (reply, line) = self.upstream(&ask.query)?;
+                    asked.push(line);
+                    exchange.reply(now, ask.id, &reply);
+                }
+                exchange.poll_answer().ok_or_else(|| failed("the engine has no answer"))?
+            }
+        };
+        Ok(Answered { message: answer.message, outcome: answer.outcome, asked })
     }
-    pub(super) fn answer(&self, query: &[u8], _client: Ipv6Addr) -> Result<Vec<u8>, LabError> {
-        Ok(query.to_vec())
+
+    /// A name server that knows one A record.
+    fn upstream(&self, query: &[u8]) -> Result<(Vec<u8>, String), LabError> {
+        let query = Message::from_vec(query).map_err(failed)?;
+        let question = query.queries.first().ok_or_else(|| failed("no question"))?;
+        let (name, kind) = (question.name().clone(), question.query_type());
+        let mut reply = Message::response(query.metadata.id, OpCode::Query);
+        reply.metadata.recursion_desired = true;
+        reply.metadata.recursion_available = true;
+        reply.add_query(question.clone());
+        let said = if name == self.name && kind == RecordType::A {
+            reply.add_answer(Record::from_rdata(name.clone(), TTL, RData::A(A(SERVER))));
+            format!("{SERVER}")
+        } else {
+            let root = Name::root();
+            let soa = SOA::new(root.clone(), root.clone(), 1, 3600, 600, 86_400, 60);
+            reply.add_authority(Record::from_rdata(root, TTL, RData::SOA(soa)));
+            "no such record".to_owned()
+        };
+        Ok((reply.to_vec().map_err(failed)?, format!("{name} {kind}? {said}")))
     }
+}
+
+/// The address in an answer.
+pub(super) fn address(message: &[u8]) -> Result<(Ipv6Addr, u32), LabError> {
+    let message = Message::from_vec(message).map_err(failed)?;
+    let found = message.answers.iter().find_map(|record| match &record.data {
+        RData::AAAA(found) => Some((found.0, record.ttl)),
+        _ => None,
+    });
+    found.ok_or_else(|| failed("no AAAA record in the answer"))
 }

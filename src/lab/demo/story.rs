@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{Icmpv6Packet, Icmpv6Repr, IpAddress};
 
-use super::names::Names;
+use super::names::{self, Names};
 use super::world::{CLIENT, DNS, SERVER, World, pref64};
 use crate::lab::LabError;
 
@@ -42,25 +42,29 @@ pub(super) fn tell(world: &mut World) -> Result<(), LabError> {
 
 fn resolve(world: &mut World) -> Result<Ipv6Addr, LabError> {
     heading(1, &format!("The host asks for the IPv6 address of {NAME}."));
-    let query = Names::query(NAME)?;
-    let names = Names::new();
+    let names = Names::new(NAME)?;
     let (ask, answer) = (world.client.udp(49_153)?, world.gateway.udp(53)?);
     let to = (IpAddress::Ipv6(DNS), 53);
-    world.client.udp_mut(ask).send_slice(&query, to).map_err(failed)?;
+    world.client.udp_mut(ask).send_slice(&names.query()?, to).map_err(failed)?;
     let mut found = None;
     world.until("the answer to a DNS query", |world| {
+        let now = world.now();
         if let Ok((query, from)) = world.gateway.udp_mut(answer).recv() {
-            let (query, from) = (query.to_vec(), from.endpoint);
-            let response = names.answer(&query, CLIENT)?;
-            world.gateway.udp_mut(answer).send_slice(&response, from).map_err(failed)?;
+            let (answered, from) = (names.answer(now, query)?, from.endpoint);
+            for line in &answered.asked {
+                println!("        the DNS64 asks its name server: {line}");
+            }
+            println!("        it answers: {} ({})", answered.outcome, answered.outcome.meaning().trim());
+            world.gateway.udp_mut(answer).send_slice(&answered.message, from).map_err(failed)?;
         }
         if let Ok((response, _)) = world.client.udp_mut(ask).recv() {
-            found = Some(Names::read(response)?);
+            found = Some(names::address(response)?);
         }
         Ok(found.is_some())
     })?;
-    let found = found.ok_or_else(|| failed("no answer"))?;
-    println!("   The answer, made from the A record and the pref64: {NAME} AAAA {found}");
+    let (found, ttl) = found.ok_or_else(|| failed("no answer"))?;
+    println!("   The host has an answer: {NAME} AAAA {found}, good for {ttl} s.");
+    println!("   Its last 32 bits are {SERVER}.");
     Ok(found)
 }
 

@@ -138,6 +138,11 @@ impl World {
         Err(LabError::Story(format!("it never came to this: {what}")))
     }
 
+    /// What time it is.
+    pub(super) fn now(&self) -> Instant {
+        Instant::from_nanos(self.micros * 1_000)
+    }
+
     /// Every host works once, and what they sent travels.
     fn turn(&mut self) -> Result<(), LabError> {
         let now = smoltcp::time::Instant::from_micros(i64::try_from(self.micros).unwrap_or(i64::MAX));
@@ -188,7 +193,7 @@ impl World {
             buffer.fill(packet);
         }
         self.extra.clear();
-        let now = Instant::from_nanos(self.micros * 1_000);
+        let now = self.now();
         let spent = timed(|| {
             let buffers = &mut self.buffers[..count];
             self.translator.process(now, buffers, &mut self.verdicts[..count], &mut self.extra);

@@ -1,0 +1,136 @@
+//! Start, reload, end, sudden end: what stays and what must not.
+
+use std::fs;
+
+use gate64::lab::{Deadline, GatewayConfig, LabError, Namespace, until};
+
+use super::{Site, Test, build, expect, program, wrong};
+
+/// All that the gateway may touch on its host.
+fn snapshot(at: &Namespace) -> Result<String, LabError> {
+    let settled = "link-local addresses have settled";
+    until(Deadline::after(5), settled, || at.text("ip addr").is_ok_and(|said| !said.contains("tentative")))?;
+    let commands = [
+        "ip addr",
+        "ip route show table all",
+        "ip -6 route show table all",
+        "ip rule",
+        "ip -6 rule",
+        "ip neigh show proxy",
+        "ip -6 neigh show proxy",
+        "nft list ruleset",
+        "sysctl -a --pattern ^net[.]ipv[46][.](conf|ip_forward|ip_local|neigh)",
+    ];
+    let mut text = String::new();
+    for command in commands {
+        text.push_str(&format!("# {command}\n{}\n", at.text(command)?));
+    }
+    Ok(text)
+}
+
+fn assert_same(before: &str, after: &str) {
+    let changed: Vec<_> = before
+        .lines()
+        .filter(|line| !after.lines().any(|l| l == *line))
+        .map(|line| format!("- {line}"))
+        .chain(
+            after.lines().filter(|line| !before.lines().any(|l| l == *line)).map(|line| format!("+ {line}")),
+        )
+        .collect();
+    assert!(changed.is_empty(), "left behind:\n{}", changed.join("\n"));
+}
+
+fn configs() -> [GatewayConfig; 2] {
+    let masquerade = GatewayConfig { pool: "egress = \"masquerade\"".to_owned(), ..GatewayConfig::default() };
+    [GatewayConfig::default(), masquerade]
+}
+
+#[test]
+fn a_clean_stop_leaves_nothing() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let before = snapshot(&site.lab.gateway)?;
+    for config in configs() {
+        let gateway = site.start(&config)?;
+        site.page()?;
+        gateway.stop()?;
+        assert_same(&before, &snapshot(&site.lab.gateway)?);
+    }
+    Ok(())
+}
+
+fn cleanup(site: &Site) -> Test {
+    let dir = site.file("state");
+    site.lab
+        .gateway
+        .text(&format!("{} cleanup --state-dir {}", program().display(), dir.display()))
+        .map(|said| eprintln!("{said}"))
+}
+
+#[test]
+fn cleanup_removes_what_a_killed_gateway_left() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let before = snapshot(&site.lab.gateway)?;
+    for config in configs() {
+        let gateway = site.start(&config)?;
+        site.page()?;
+        gateway.kill()?;
+        cleanup(&site)?;
+        assert_same(&before, &snapshot(&site.lab.gateway)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_next_start_removes_what_a_killed_gateway_left() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let before = snapshot(&site.lab.gateway)?;
+    let [pool, masquerade] = configs();
+    site.start(&masquerade)?.kill()?;
+    let gateway = site.start(&pool)?;
+    site.page()?;
+    gateway.stop()?;
+    assert_same(&before, &snapshot(&site.lab.gateway)?);
+    Ok(())
+}
+
+/// A second zone, for nobody here.
+fn with_another_zone() -> GatewayConfig {
+    let more = "[[zone]]\nname = \"other\"\nclients = [\"2001:db8:2::/48\"]".to_owned();
+    GatewayConfig { more, ..GatewayConfig::default() }
+}
+
+#[test]
+fn a_reload_keeps_sessions() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let mut gateway = site.start(&GatewayConfig::default())?;
+    let bytes = 24 << 20;
+    let file = site.file("slow");
+    let line =
+        format!("curl -sS --limit-rate 12M -o {} http://www.v4only.example/bytes/{bytes}", file.display());
+    let mut transfer = site.host().daemon(&line, &site.file("slow.log"))?;
+    let size = || fs::metadata(&file).map_or(0, |file| file.len());
+    until(Deadline::after(5), "the transfer has begun", || size() > 0)?;
+    gateway.reload(&with_another_zone())?;
+    gateway.reload(&GatewayConfig::default())?;
+    if size() == bytes {
+        return Err(wrong("the transfer was over before the reload"));
+    }
+    until(Deadline::after(15), "the transfer ends", || !transfer.alive())?;
+    assert_eq!(size(), bytes, "{}", transfer.log());
+    expect(&site.page()?, "Hello!")?;
+    gateway.stop()
+}
+
+#[test]
+fn a_bad_file_changes_nothing() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let gateway = site.start(&GatewayConfig::default())?;
+    fs::write(gateway.config(), "[translator]\npref64 = \"2001:db8:64::/95\"\n")
+        .map_err(|e| wrong(e.to_string()))?;
+    let before = gateway.log().len();
+    gateway.hangup()?;
+    let refused = || gateway.log()[before..].contains("/95");
+    until(Deadline::after(5), "the gateway says what is wrong", refused)?;
+    expect(&site.page()?, "Hello!")?;
+    gateway.stop()
+}

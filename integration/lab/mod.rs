@@ -1,0 +1,135 @@
+//! The kernel lab: the program between real kernels, seen from outside through real tools.
+//!
+//! Needs root. Without it each test says loudly that it did nothing; with `CI=true` it fails
+//! instead.
+
+mod basics;
+mod datagrams;
+mod egress;
+mod hairpin;
+mod lifecycle;
+mod soak;
+mod transfer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use gate64::lab::{Gateway, GatewayConfig, Lab, LabError, Namespace, Plan, Run};
+
+/// What a test of the lab returns: the first thing that went wrong.
+pub(crate) type Test = Result<(), LabError>;
+
+/// The IPv4-only servers as the hosts see them.
+pub(crate) const WWW: &str = "2001:db8:64::c633:6450";
+pub(crate) const FAR: &str = "2001:db8:64::cb00:7150";
+
+/// The tests share two cores and measure nothing by time, but ten at once would starve each other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// The program under test.
+pub(crate) fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_gate64"))
+}
+
+/// Takes the machine for one test; `None` if there is no root.
+pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
+    if gate64::lab::is_root() {
+        return Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+    assert!(std::env::var_os("CI").is_none(), "CI has to run the lab's tests, which need root");
+    eprintln!("SKIPPED: the lab needs root; `sudo -E make lab` runs it");
+    None
+}
+
+/// A laboratory, and the right to use the machine.
+pub(crate) struct Site {
+    pub(crate) lab: Lab,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// A gateway under test. What it logged is shown if the test fails.
+pub(crate) struct Tested(Option<Gateway>);
+
+impl std::ops::Deref for Tested {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        self.0.as_ref().expect("taken only at its end")
+    }
+}
+
+impl std::ops::DerefMut for Tested {
+    fn deref_mut(&mut self) -> &mut Gateway {
+        self.0.as_mut().expect("taken only at its end")
+    }
+}
+
+impl Tested {
+    /// Ends it kindly.
+    pub(crate) fn stop(mut self) -> Test {
+        self.0.take().map_or(Ok(()), |gateway| gateway.stop().map(|log| eprintln!("{log}")))
+    }
+
+    /// Ends it so that it can't clean up.
+    pub(crate) fn kill(mut self) -> Test {
+        self.0.take().map_or(Ok(()), Gateway::kill)
+    }
+}
+
+impl Drop for Tested {
+    fn drop(&mut self) {
+        if let Some(gateway) = &self.0 {
+            eprintln!("{}", gateway.log());
+        }
+    }
+}
+
+impl Site {
+    /// Starts the gateway.
+    pub(crate) fn start(&self, config: &GatewayConfig) -> Result<Tested, LabError> {
+        self.lab.start(config).map(|gateway| Tested(Some(gateway)))
+    }
+
+    /// The first host.
+    pub(crate) fn host(&self) -> &Namespace {
+        self.lab.host()
+    }
+
+    /// A file of this laboratory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.lab.dir().join(name)
+    }
+
+    /// Fetches the page by name from the first host.
+    pub(crate) fn page(&self) -> Result<String, LabError> {
+        self.host().text("curl -sS -m 5 http://www.v4only.example/")
+    }
+}
+
+/// Builds a laboratory with so many hosts, and the far server behind a link of this MTU.
+pub(crate) fn build(hosts: u8, far: Option<u16>) -> Result<Option<Site>, LabError> {
+    let Some(turn) = turn() else { return Ok(None) };
+    let lab = Lab::build(&Plan { hosts, far, gate64: program().to_owned() })?;
+    Ok(Some(Site { lab, _turn: turn }))
+}
+
+/// A program of the lab: `probe` or `listen`.
+pub(crate) fn tool(at: &Namespace, words: &str) -> Run {
+    at.run(&format!("{} lab {words}", program().display()))
+}
+
+/// An error of the test itself.
+pub(crate) fn wrong(what: impl Into<String>) -> LabError {
+    LabError::Story(what.into())
+}
+
+/// Fails with what was said unless it contains `wanted`.
+pub(crate) fn expect(said: &str, wanted: &str) -> Test {
+    if said.contains(wanted) { Ok(()) } else { Err(wrong(format!("no `{wanted}` in: {said}"))) }
+}
+
+/// The SHA-256 of a file.
+pub(crate) fn digest(file: &Path) -> Result<String, LabError> {
+    let text = Run::new("sha256sum").arg(file.display().to_string()).text()?;
+    Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
+}

@@ -49,7 +49,9 @@ impl Names {
         };
         let upstream = (IpAddr::V4(SERVER), 53).into();
         let settings = Settings { zones: vec![zone], upstreams: vec![upstream], ..Settings::default() };
-        Ok(Self { settings: Arc::new(settings), name: Name::from_str(name).map_err(failed)? })
+        let mut name = Name::from_str(name).map_err(failed)?;
+        name.set_fqdn(true);
+        Ok(Self { settings: Arc::new(settings), name })
     }
 
     /// The client's query.

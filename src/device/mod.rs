@@ -15,6 +15,7 @@ mod layout;
 pub mod memory;
 #[cfg(test)]
 mod own_network;
+pub mod steer;
 mod sys;
 pub mod tun;
 pub mod vnet;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, RawFd};
 use std::time::Duration;
 
 /// A new event counter: non-blocking, closed on exec.
@@ -91,6 +91,13 @@ pub(super) fn set_queue_len(name: &str, packets: u16) -> io::Result<()> {
     #[expect(unsafe_code, reason = "std has no ioctl")]
     // SAFETY: SIOCSIFTXQLEN reads one ifreq, which lives through the call.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFTXQLEN, &raw const request) })
+}
+
+/// Has the interface of this queue ask a BPF program which queue a packet goes to.
+pub(super) fn set_steering(queue: impl AsFd, program: RawFd) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "std has no ioctl")]
+    // SAFETY: TUNSETSTEERINGEBPF reads one int, which lives through the call.
+    check(unsafe { libc::ioctl(queue.as_fd().as_raw_fd(), libc::TUNSETSTEERINGEBPF, &raw const program) })
 }
 
 /// Gives the calling thread a network of its own: no interface but a loopback that is down.

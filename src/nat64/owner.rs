@@ -31,7 +31,8 @@ use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, PortRange, Transport4, Worker
 /// Port blocks of an address: 64 of 16 ports below 1024, 252 of 256 ports above.
 pub const BLOCKS: usize = LOW_BLOCKS + 252;
 const LOW_BLOCKS: usize = 64;
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+/// The number that the hash multiplies by.
+pub const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The block that `port` is in, below [`BLOCKS`].
 pub const fn block_of(port: u16) -> usize {
@@ -140,6 +141,11 @@ impl Owners {
                 self.blocks[at..at + BLOCKS].copy_from_slice(&old.blocks[theirs]);
             }
         }
+    }
+
+    /// The seed of the hash.
+    pub const fn seed(&self) -> u32 {
+        self.seed
     }
 
     /// How many workers there are, at least 1.

@@ -1,0 +1,225 @@
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::time::Duration;
+
+use super::*;
+use crate::addr::{PortRange, Transport4, Transport6, ZoneId};
+use crate::device::own_network::{own_network, run};
+use crate::device::{Device, Waker, tun};
+use crate::nat64::{self, Proto, StaticBinding, Zone};
+use crate::wire::buf::{MAX_PACKET, PacketBuf};
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+
+fn owners(workers: u8, clients: &[(&str, u8)], pools: &[&str], statics: &[(Proto, &str, u16)]) -> Owners {
+    let zone = |(n, (clients, host_len)): (usize, &(&str, u8))| Zone {
+        id: ZoneId(n as u16),
+        clients: vec![clients.parse().expect("literal")],
+        pref64: Vec::new(),
+        pool: 0,
+        host_len: *host_len,
+        blocks_per_host: 8,
+        sessions_per_host: 8,
+    };
+    let ranges = pools.iter().map(|net| (net.parse().expect("literal"), PortRange::ALL)).collect();
+    let binding = |&(proto, addr, port): &(Proto, &str, u16)| StaticBinding {
+        proto,
+        v6: Transport6::new(Ipv6Addr::new(0x2001, 0xdb8, 1, port, 0, 0, 0, 9), port),
+        v4: Transport4::new(addr.parse().expect("literal"), port),
+    };
+    let settings = nat64::Settings {
+        zones: clients.iter().enumerate().map(zone).collect(),
+        pools: vec![nat64::Pool { ranges }],
+        statics: statics.iter().map(binding).collect(),
+        deny: Vec::new(),
+        private_under_well_known: false,
+        filtering: [nat64::Filtering::EndpointIndependent; 3],
+        unsolicited_syn: nat64::UnsolicitedSyn::Drop,
+        inbound_refresh: true,
+        parity: true,
+        timers: nat64::Timers::default(),
+        limits: nat64::Limits::default(),
+        address6: Ipv6Addr::LOCALHOST,
+        address4: Ipv4Addr::LOCALHOST,
+    };
+    Owners::new(&settings, 0x1234_5678, workers)
+}
+
+fn some_owners(workers: u8) -> Owners {
+    owners(
+        workers,
+        &[("2001:db8:1::/48", 64), ("2001:db8:1:7::/64", 128), ("2001:db8:2::/64", 120)],
+        &["192.0.2.64/28", "203.0.113.5/32", "198.18.0.0/24"],
+        &[(Proto::Tcp, "192.0.2.70", 443), (Proto::Udp, "192.0.2.70", 5000), (Proto::Icmp, "203.0.113.5", 7)],
+    )
+}
+
+/// A number that depends on all of `n`, for many different packets.
+fn scatter(n: u32) -> u32 {
+    (n.wrapping_mul(0x9e37_79b1) ^ n.rotate_left(15)).wrapping_mul(0x85eb_ca6b)
+}
+
+/// An IPv4 packet with `words` of options.
+fn v4(protocol: u8, src: Ipv4Addr, dst: Ipv4Addr, words: usize, rest: &[u8]) -> Vec<u8> {
+    let header = 20 + 4 * words;
+    let len = (header + rest.len()) as u16;
+    let mut bytes = vec![0x40 | (header / 4) as u8, 0, 0, 0, 0x12, 0x34, 0, 0, 64, protocol, 0, 0];
+    bytes[2..4].copy_from_slice(&len.to_be_bytes());
+    bytes.extend(src.octets());
+    bytes.extend(dst.octets());
+    bytes.resize(header, 1);
+    bytes.extend(rest);
+    bytes
+}
+
+fn v6(src: Ipv6Addr) -> Vec<u8> {
+    let mut bytes = vec![0x60, 0, 0, 0, 0, 8, 17, 64];
+    bytes.extend(src.octets());
+    bytes.extend(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0xc633, 0x6407).octets());
+    bytes.extend([0, 1, 0, 2, 0, 8, 0, 0]);
+    bytes
+}
+
+fn ports(src: u16, dst: u16) -> Vec<u8> {
+    [src.to_be_bytes(), dst.to_be_bytes(), [0, 8], [0, 0]].concat()
+}
+
+/// The number of a protocol with ports.
+const fn number(proto: Proto) -> u8 {
+    match proto {
+        Proto::Tcp => 6,
+        Proto::Udp => 17,
+        Proto::Icmp => 1,
+    }
+}
+
+/// Packets to `place` of every kind that goes by a place.
+fn packets_to(proto: Proto, place: Transport4, words: usize) -> Vec<Vec<u8>> {
+    let id = place.port.to_be_bytes();
+    let direct: Vec<Vec<u8>> = match proto {
+        Proto::Icmp => [0u8, 8].map(|kind| vec![kind, 0, 0, 0, id[0], id[1], 0, 1]).into(),
+        Proto::Tcp | Proto::Udp => vec![ports(53, place.port)],
+    };
+    let quoted = match proto {
+        Proto::Icmp => vec![8, 0, 0, 0, id[0], id[1], 0, 1],
+        Proto::Tcp | Proto::Udp => ports(place.port, 53),
+    };
+    let inner = v4(number(proto), place.addr, SERVER, words, &quoted);
+    let error = [vec![3, 4, 0, 0, 0, 0, 5, 0], inner].concat();
+    let direct = direct.into_iter().map(|rest| v4(number(proto), SERVER, place.addr, words, &rest));
+    direct.chain([v4(1, Ipv4Addr::new(10, 0, 0, 1), place.addr, words, &error)]).collect()
+}
+
+fn must_be(steering: &Steering, packet: &[u8], worker: u8, what: &str) {
+    let got = bpf::test_run(&steering.program, packet).expect("runs");
+    assert_eq!(got, u32::from(worker), "{what}: {packet:02x?}");
+}
+
+fn agree(steering: &Steering, owners: &Owners) {
+    for n in 0..400 {
+        let bits = scatter(n);
+        let host =
+            Ipv6Addr::new(0x2001, 0xdb8, (n % 4) as u16, (bits % 9) as u16, 0, 0, 0, (bits >> 16) as u16);
+        must_be(steering, &v6(host), owners.source(host).0, "IPv6 source");
+
+        let addr =
+            [[192, 0, 2, 64 + (n % 16) as u8], [203, 0, 113, 5], [198, 18, 0, bits as u8]][n as usize % 3];
+        let port = if n % 5 == 0 { bits >> 22 } else { bits >> 16 } as u16;
+        let place = Transport4::new(Ipv4Addr::from(addr), port);
+        let proto = Proto::ALL[(bits >> 3) as usize % 3];
+        let owner = owners.place(proto, place).expect("a pool address");
+        for packet in packets_to(proto, place, n as usize % 11) {
+            must_be(steering, &packet, owner.0, &format!("{proto:?} to {place}"));
+        }
+
+        let mut fragment = v4(17, SERVER, place.addr, n as usize % 3, &ports(53, port));
+        fragment[4..8].copy_from_slice(&[
+            (bits >> 8) as u8,
+            bits as u8,
+            0x20 * (n % 2) as u8,
+            1 + (n % 7) as u8,
+        ]);
+        let id = bits as u16;
+        must_be(steering, &fragment, owners.datagram(SERVER, place.addr, 17, id).0, "fragment");
+    }
+}
+
+#[test]
+fn the_kernel_and_the_table_agree() {
+    own_network("the_kernel_and_the_table_agree", || {
+        for workers in [1, 2, 3, 8] {
+            let owners = some_owners(workers);
+            let steering = Steering::load(&owners).expect("the verifier accepts it");
+            agree(&steering, &owners);
+            for (proto, place, worker) in owners.statics() {
+                for packet in packets_to(proto, place, 0) {
+                    must_be(&steering, &packet, worker.0, "static binding");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn they_agree_after_a_reload() {
+    own_network("they_agree_after_a_reload", || {
+        let mut steering = Steering::load(&some_owners(4)).expect("loads");
+        let mut new = owners(
+            4,
+            &[("2001:db8:1::/48", 56), ("2001:db8:3::/64", 64)],
+            &["192.0.2.64/28", "203.0.113.4/31", "198.18.0.0/24"],
+            &[(Proto::Tcp, "192.0.2.71", 443)],
+        );
+        assert!(new.give(Ipv4Addr::new(203, 0, 113, 5), 100, crate::addr::WorkerId(3)));
+        steering.update(&new).expect("fits");
+        agree(&steering, &new);
+        let freed = Transport4::new(Ipv4Addr::new(192, 0, 2, 70), 443);
+        let owner = new.place(Proto::Tcp, freed).expect("a pool address");
+        must_be(&steering, &packets_to(Proto::Tcp, freed, 0)[0], owner.0, "a binding that went");
+    });
+}
+
+#[test]
+fn what_belongs_to_nobody_goes_to_the_first() {
+    own_network("what_belongs_to_nobody_goes_to_the_first", || {
+        let steering = Steering::load(&some_owners(4)).expect("loads");
+        let elsewhere = Transport4::new(Ipv4Addr::new(10, 1, 2, 3), 999);
+        let to = |protocol, rest: &[u8]| v4(protocol, SERVER, Ipv4Addr::new(192, 0, 2, 65), 0, rest);
+        let cases = [
+            ("no pool address", packets_to(Proto::Udp, elsewhere, 0).remove(0)),
+            ("another protocol", to(47, &[0; 8])),
+            ("cut off", to(6, &[0; 3])),
+            ("a quoted packet cut off", to(1, &[3, 4, 0, 0, 0, 0, 5, 0, 0x45, 0])),
+            ("not IP", [vec![0x50; 40]].concat()),
+        ];
+        for (name, packet) in cases {
+            must_be(&steering, &packet, 0, name);
+        }
+    });
+}
+
+#[test]
+fn packets_come_to_the_queue_of_their_owner() {
+    own_network("packets_come_to_the_queue_of_their_owner", || {
+        let settings = tun::Settings { name: "gate%d".into(), queues: 3, mtu: 1500, offloads: true };
+        let (interface, mut queues) = tun::open(&settings).expect("opens");
+        let owners = owners(3, &[("2001:db8:1::/48", 64)], &["10.9.0.0/24"], &[]);
+        Steering::load(&owners).and_then(|s| s.attach(&queues[0])).expect("attaches");
+        run(&format!("ip addr add 10.9.0.1/24 dev {}", interface.name()));
+        let socket = UdpSocket::bind((Ipv4Addr::new(10, 9, 0, 1), 0)).expect("own address");
+        let waker = Waker::new().expect("eventfd");
+        let mut packets = [PacketBuf::new(MAX_PACKET)];
+        for n in 0..60 {
+            let to = Transport4::new(Ipv4Addr::new(10, 9, 0, 2 + (n % 7) as u8), scatter(n) as u16 | 1);
+            socket.send_to(&[7], (to.addr, to.port)).expect("sent");
+            let queue = &mut queues[usize::from(owners.place(Proto::Udp, to).expect("a pool address").0)];
+            loop {
+                queue.wait(&waker, Some(Duration::from_secs(20))).expect("waits");
+                assert_eq!(queue.recv(&mut packets).expect("readable"), 1, "{to} has come here");
+                if packets[0].bytes()[0] == 0x45 {
+                    break;
+                }
+            }
+            assert_eq!(packets[0].bytes()[22..24], to.port.to_be_bytes());
+        }
+    });
+}

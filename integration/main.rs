@@ -1,3 +1,4 @@
 //! Tests of the whole: scenarios, simulation, the tree itself, and the kernel lab.
 
 mod lab;
+mod systemd;

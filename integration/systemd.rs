@@ -1,0 +1,70 @@
+//! The unit in `configs/` under a systemd booted for it, in namespaces of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gate64::lab::{LabError, Run};
+
+use crate::lab::{Test, expect, program, turn, wrong};
+
+/// Where the booted systemd and we both see files: not under /tmp, which it gets anew.
+struct Shared(PathBuf);
+
+impl Shared {
+    fn new() -> Result<Self, LabError> {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("systemd-{}", std::process::id()));
+        fs::create_dir_all(&dir).map_err(|e| wrong(e.to_string()))?;
+        for (name, text) in
+            [("boot.sh", include_str!("systemd/boot.sh")), ("drive.sh", include_str!("systemd/drive.sh"))]
+        {
+            fs::write(dir.join(name), text).map_err(|e| wrong(e.to_string()))?;
+        }
+        Ok(Self(dir))
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.0.join(name)).unwrap_or_default()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn the_unit_starts_reloads_stops_and_cleans_up() -> Test {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let shared = Shared::new()?;
+    let dir = shared.0.display();
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/gate64.service");
+    let line = format!(
+        "unshare --pid --fork --mount --net --uts --ipc --cgroup --kill-child \
+         bash {dir}/boot.sh {} {} {dir}",
+        program().display(),
+        unit.display()
+    );
+    // Its exit code is systemd's, and says little; the transcript says it all.
+    let outcome = Run::new(&line).limit(60).outcome()?;
+    let said = shared.read("transcript");
+    eprintln!("{said}\n{}\n{}", shared.read("boot.log"), outcome.stderr);
+    for wanted in [
+        "LAB start: active running",
+        "LAB type: notify",
+        "LAB uid: own",
+        "LAB device: there",
+        "LAB name: 2001:db8:64::c000:a",
+        "LAB reload: active success",
+        "LAB same process: yes",
+        "LAB stop: inactive success",
+        "LAB links: as before",
+        "LAB sysctls: as before",
+        "LAB links after a crash: as before",
+        "LAB sysctls after a crash: as before",
+        "LAB end",
+    ] {
+        expect(&said, wanted)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+#!/bin/bash
+# Runs as a unit of the booted systemd: takes the gateway's unit through its life and says what it saw.
+export PATH=$PATH:/usr/sbin:/sbin
+trap 'systemctl exit' EXIT
+say() { echo "LAB $*"; }
+links() { ip -o link | wc -l; }
+forwarding() { sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding | tr '\n' ' '; }
+show() { systemctl show -p "$1" --value gate64.service; }
+
+ip link set lo up
+ip link add wan type veth peer name wan-peer
+ip link add lan type veth peer name lan-peer
+for link in wan wan-peer lan lan-peer; do ip link set "$link" up; done
+ip addr add 192.0.2.2/24 dev wan
+ip route add default via 192.0.2.1
+for addr in 2001:db8:1::1 2001:db8:1::53 2001:db8:1::10; do ip addr add $addr/64 dev lan nodad; done
+links_before=$(links)
+sysctl_before=$(forwarding)
+
+systemctl start gate64.service
+say "start: $(show ActiveState) $(show SubState)"
+pid=$(show MainPID)
+say "type: $(show Type)"
+if [ "$pid" != 0 ]; then
+    say "uid: $(awk '/^Uid:/ { print ($2 == 0 || $3 == 0) ? "root" : "own" }' /proc/$pid/status)"
+    say "device: $([ "$(links)" -gt "$links_before" ] && echo there || echo missing)"
+    say "name: $(dig +time=2 +tries=2 +short @2001:db8:1::53 -b 2001:db8:1::10 ipv4only.arpa AAAA | head -1)"
+fi
+systemctl reload gate64.service
+say "reload: $(show ActiveState) $(show Result)"
+say "same process: $([ "$pid" = "$(show MainPID)" ] && echo yes || echo no)"
+systemctl stop gate64.service
+say "stop: $(show ActiveState) $(show Result)"
+say "links: $([ "$(links)" = "$links_before" ] && echo as before || ip -o link)"
+sysctl_after=$(forwarding)
+say "sysctls: $([ "$sysctl_before" = "$sysctl_after" ] && echo as before || echo "changed: $sysctl_before to $sysctl_after")"
+
+# A crash: the unit's ExecStopPost has to clean up.
+systemctl start gate64.service
+pid=$(show MainPID)
+[ "$pid" != 0 ] && kill -KILL "$pid"
+systemctl stop gate64.service
+say "links after a crash: $([ "$(links)" = "$links_before" ] && echo as before || ip -o link)"
+sysctl_after=$(forwarding)
+say "sysctls after a crash: $([ "$sysctl_before" = "$sysctl_after" ] && echo as before || echo "changed: $sysctl_before to $sysctl_after")"
+say end

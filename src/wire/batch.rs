@@ -45,6 +45,12 @@ impl Batch {
         self.slots.len() - self.used
     }
 
+    /// Whether there is room for so many more packets of up to `len` bytes each.
+    pub fn has_room(&self, packets: usize, len: usize) -> bool {
+        let free = self.slots.get(self.used..self.used + packets);
+        free.is_some_and(|slots| slots.iter().all(|slot| slot.packet.capacity() >= len))
+    }
+
     /// From now on packets follow the input with this index.
     pub fn follow(&mut self, input: u16) {
         self.follows = input;

@@ -153,6 +153,11 @@ impl PacketBuf {
         self.start == self.end
     }
 
+    /// The longest packet the buffer takes with its full headroom.
+    pub fn capacity(&self) -> usize {
+        self.storage.len() - HEADROOM
+    }
+
     /// Free bytes in front of the packet.
     pub const fn headroom(&self) -> usize {
         self.start as usize

@@ -1,15 +1,18 @@
 //! ICMP errors of our own: the refused packet with an error in front of it.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
+use core::ops::Range;
 
+use super::fragment::IpHeader;
 use super::header::{Header4, Header6};
 use super::plan::Answer;
+use super::segment::{Run, complete};
 use crate::addr::special::is_host_v4;
-use crate::wire::buf::{Offload, PacketBuf};
+use crate::wire::buf::{Checksum, Offload, PacketBuf};
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{self, Ipv4Packet};
 use crate::wire::ipv6::{self, Ipv6Packet, MIN_MTU};
-use crate::wire::{ICMP4, ICMP6, Transport, icmp, put_u16, put_u32};
+use crate::wire::{ICMP4, ICMP6, Transport, icmp, put_u16, put_u32, u16_at};
 
 /// Longest ICMPv4 error (RFC 1812 §4.3.2.3).
 pub(super) const MAX_ERROR4: usize = 576;
@@ -43,8 +46,14 @@ pub fn answer6(packet: &Ipv6Packet, answer: Answer, from: Ipv6Addr, buf: &mut Pa
         hop_limit: OWN_HOP_LIMIT,
         protocol: ICMP6,
         fragment: None,
+        id: 0,
     };
-    buf.set_len(packet.len.min(MIN_MTU - ipv6::HEADER - icmp::HEADER));
+    let pseudo = Sum::of_v6(packet.src).plus(Sum::of_v6(packet.dst)).word(u16::from(packet.protocol));
+    let len = settle(buf, packet.upper_at..packet.len, packet.protocol, pseudo);
+    if len != packet.len {
+        put_u16(buf.bytes_mut(), 4, (len - ipv6::HEADER) as u16);
+    }
+    buf.set_len(len.min(MIN_MTU - ipv6::HEADER - icmp::HEADER));
     buf.grow_front(icmp::HEADER);
     put_message(buf, answer, |len| Sum::pseudo6(from, packet.src, ICMP6, len));
     let upper = buf.len();
@@ -77,13 +86,39 @@ pub fn answer4(packet: &Ipv4Packet, answer: Answer, from: Ipv4Addr, id: u16, buf
         offset: 0,
         more: false,
     };
-    buf.set_len(packet.total_len.min(MAX_ERROR4 - ipv4::HEADER - icmp::HEADER));
+    let pseudo = Sum::of_v4(packet.src).plus(Sum::of_v4(packet.dst)).word(u16::from(packet.protocol));
+    let len = settle(buf, packet.header_len..packet.total_len, packet.protocol, pseudo);
+    if len != packet.total_len {
+        let bytes = buf.bytes_mut();
+        let change = Sum::ZERO.word(packet.total_len as u16).replaced_by(Sum::ZERO.word(len as u16));
+        put_u16(bytes, 2, len as u16);
+        let checksum = change.apply(u16_at(bytes, 10));
+        put_u16(bytes, 10, checksum);
+    }
+    buf.set_len(len.min(MAX_ERROR4 - ipv4::HEADER - icmp::HEADER));
     buf.grow_front(icmp::HEADER);
     put_message(buf, answer, |_| Sum::ZERO);
+    let upper = buf.len();
     buf.grow_front(ipv4::HEADER);
-    let len = buf.len();
-    header.write(buf.bytes_mut(), len);
+    header.write(buf.bytes_mut(), upper);
     true
+}
+
+/// Makes the message at `at` what it would have been on the wire: the first packet of a super-packet,
+/// its checksum complete. Returns the length of that packet, IP header included. `pseudo` is the sum of
+/// the pseudo-header but for the length.
+fn settle(buf: &mut PacketBuf, at: Range<usize>, protocol: u8, pseudo: Sum) -> usize {
+    let offload = buf.offload;
+    let message = &mut buf.bytes_mut()[at.clone()];
+    if let Some(run) = Run::of(message, offload.segmentation) {
+        let (header, len) = run.header(message, 0, pseudo);
+        message[..len].copy_from_slice(&header[..len]);
+        return at.start + run.unit();
+    }
+    if offload.checksum == Checksum::Partial {
+        complete(message, protocol);
+    }
+    at.end
 }
 
 /// Writes the ICMP header in front of the quoted packet.

@@ -2,10 +2,11 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use super::fragment::IpHeader;
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4;
 use crate::wire::ipv6::{self, FRAGMENT_HEADER};
-use crate::wire::{Fragment, put_u16, put_u32};
+use crate::wire::{Fragment, put_u16, put_u32, u16_at, u32_at};
 
 /// An IPv4 header without options, all but its length and checksum.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +24,50 @@ pub(super) struct Header4 {
 }
 
 impl Header4 {
-    /// Writes the header of a packet that is `total_len` bytes long, to the start of `out`.
-    pub(super) fn write(&self, out: &mut [u8], total_len: usize) {
+    /// Reads a header, leaving out what it does not know.
+    pub(super) fn read(head: &[u8; ipv4::HEADER]) -> Self {
+        let flags = u16_at(head, 6);
+        Self {
+            src: Ipv4Addr::from_bits(u32_at(head, 12)),
+            dst: Ipv4Addr::from_bits(u32_at(head, 16)),
+            tos: head[1],
+            ttl: head[8],
+            protocol: head[9],
+            id: u16_at(head, 4),
+            df: flags & 0x4000 != 0,
+            offset: flags << 3,
+            more: flags & 0x2000 != 0,
+        }
+    }
+}
+
+impl IpHeader for Header4 {
+    fn len(&self) -> usize {
+        ipv4::HEADER
+    }
+
+    fn fragment_len(&self) -> usize {
+        ipv4::HEADER
+    }
+
+    fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    fn pseudo(&self) -> Sum {
+        Sum::of_v4(self.src).plus(Sum::of_v4(self.dst)).word(u16::from(self.protocol))
+    }
+
+    fn segment(self, index: usize) -> Self {
+        Self { id: self.id.wrapping_add(index as u16), ..self }
+    }
+
+    fn fragment(self, offset: usize, more: bool) -> Self {
+        Self { offset: self.offset + offset as u16, more: self.more || more, ..self }
+    }
+
+    fn write(&self, out: &mut [u8], upper: usize) {
+        let total_len = ipv4::HEADER + upper;
         let flags = u16::from(self.df) << 14 | u16::from(self.more) << 13 | self.offset >> 3;
         let words = [
             0x4500_0000 | u32::from(self.tos) << 16 | total_len as u32,
@@ -52,19 +95,62 @@ pub(super) struct Header6 {
     pub(super) hop_limit: u8,
     pub(super) protocol: u8,
     pub(super) fragment: Option<Fragment>,
+    /// The identification that fragments get, if it has to be cut.
+    pub(super) id: u32,
 }
 
 impl Header6 {
-    /// How long it is: 40 or 48 bytes.
-    pub(super) const fn len(&self) -> usize {
+    /// Reads a fixed header.
+    pub(super) fn read(head: &[u8; ipv6::HEADER]) -> Self {
+        let addr = |at: usize| {
+            let mut octets = [0; 16];
+            octets.copy_from_slice(&head[at..at + 16]);
+            Ipv6Addr::from(octets)
+        };
+        Self {
+            src: addr(8),
+            dst: addr(24),
+            traffic_class: head[0] << 4 | head[1] >> 4,
+            hop_limit: head[7],
+            protocol: head[6],
+            fragment: None,
+            id: 0,
+        }
+    }
+}
+
+impl IpHeader for Header6 {
+    fn len(&self) -> usize {
         match self.fragment {
             None => ipv6::HEADER,
-            Some(_) => ipv6::HEADER + FRAGMENT_HEADER,
+            Some(_) => self.fragment_len(),
         }
     }
 
-    /// Writes the headers of a packet with `upper` bytes behind them, to the start of `out`.
-    pub(super) fn write(&self, out: &mut [u8], upper: usize) {
+    fn fragment_len(&self) -> usize {
+        ipv6::HEADER + FRAGMENT_HEADER
+    }
+
+    fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    fn pseudo(&self) -> Sum {
+        Sum::of_v6(self.src).plus(Sum::of_v6(self.dst)).word(u16::from(self.protocol))
+    }
+
+    fn segment(self, index: usize) -> Self {
+        // What comes from IPv4 has 16 bits, and each segment one of its own.
+        Self { id: u32::from((self.id as u16).wrapping_add(index as u16)), ..self }
+    }
+
+    fn fragment(self, offset: usize, more: bool) -> Self {
+        let (id, base, last) = self.fragment.map_or((self.id, 0, true), |f| (f.id, f.offset, !f.more));
+        let fragment = Fragment { id, offset: base + offset as u16, more: more || !last };
+        Self { fragment: Some(fragment), ..self }
+    }
+
+    fn write(&self, out: &mut [u8], upper: usize) {
         let (next, extension) = match self.fragment {
             None => (self.protocol, 0),
             Some(_) => (ipv6::FRAGMENT, FRAGMENT_HEADER),

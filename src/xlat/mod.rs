@@ -6,14 +6,17 @@
 
 mod error;
 mod flow;
+mod fragment;
 mod header;
 mod icmp;
 mod ids;
 mod judge;
 mod limit;
 mod plan;
+mod quoted;
 mod rewrite;
 mod rules;
+mod segment;
 mod transport;
 
 pub use error::{answer4, answer6};
@@ -25,3 +28,7 @@ pub use limit::Bucket;
 pub use plan::{Answer, Leg, Plan, Refusal, Way};
 pub use rewrite::{v4_to_v6, v6_to_v4};
 pub use rules::{Rules, TrafficClass};
+pub use segment::{Cuts, cut};
+
+#[cfg(test)]
+mod tests;

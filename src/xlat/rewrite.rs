@@ -1,19 +1,22 @@
 //! The rewriting itself: from the payload towards the front.
 
 use super::flow::{Flow4, Flow6, To4, To6};
+use super::fragment::{IpHeader, Shape};
 use super::header::{Header4, Header6};
 use super::ids::Ids;
 use super::judge::MAX_WITHOUT_DF;
 use super::plan::{Plan, Way};
+use super::quoted::{error_to_v4, error_to_v6};
 use super::rules::{Rules, TrafficClass};
-use super::transport::{give_udp_checksum, rewrite_tcp, rewrite_udp};
+use super::segment::{Run, complete};
+use super::transport::{give_udp_checksum, put_echo, rewrite_tcp, rewrite_udp};
 use crate::reason::Reason;
 use crate::wire::batch::Batch;
-use crate::wire::buf::{Checksum, PacketBuf, Segmentation};
+use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{self, Ipv4Packet};
 use crate::wire::ipv6::Ipv6Packet;
-use crate::wire::{Fragment, ICMP4, ICMP6, Transport, icmp, put_u16, tcp, u16_at};
+use crate::wire::{ICMP4, ICMP6, Transport, icmp, tcp};
 
 /// Rewrites a packet to IPv4 in place (RFC 7915 §5). Further packets, if it is cut, go to `extra`.
 ///
@@ -31,37 +34,53 @@ pub fn v6_to_v4(
     buf: &mut PacketBuf,
     extra: &mut Batch,
 ) -> Result<(), Reason> {
-    let upper = packet.len - packet.upper_at;
-    let _ = extra;
-    match plan.way {
-        Way::Whole => {}
-        Way::Resegment(size) => resegment(buf, size),
-        Way::Cut { .. } => return Err(Reason::TooBig),
-        Way::Error(_) => return Err(Reason::IcmpType),
-    }
     buf.set_len(packet.len);
-    message_to_v4(rules, packet, &to.outer, buf);
-    let (unit, units) = unit_of(buf, packet.upper_at);
-    let df = packet.fragment.is_none() && ipv4::HEADER + unit > MAX_WITHOUT_DF;
     let (src, dst) = (to.outer.src.addr, to.outer.dst.addr);
     let protocol = if packet.protocol == ICMP6 { ICMP4 } else { packet.protocol };
-    let header = Header4 {
+    let mut header = Header4 {
         src,
         dst,
         tos: traffic_class(rules.tos, packet.traffic_class),
         ttl: plan.hop_limit,
         protocol,
-        id: match packet.fragment {
-            Some(fragment) => fragment.id as u16,
-            None => ids.take(src, dst, protocol, df, units),
-        },
-        df,
+        id: packet.fragment.map_or(0, |f| f.id as u16),
+        df: false,
         offset: packet.fragment.map_or(0, |f| f.offset),
         more: packet.fragment.is_some_and(|f| f.more),
     };
-    buf.shrink_front(packet.upper_at);
-    buf.grow_front(ipv4::HEADER);
-    header.write(buf.bytes_mut(), ipv4::HEADER + upper);
+    let mut units = 1;
+    match (plan.way, packet.transport) {
+        (Way::Error(message), Transport::Error(error)) => error_to_v4(rules, message, &error, to, buf),
+        (Way::Error(_), _) => return Err(Reason::IcmpType),
+        (Way::Cut { max }, _) => {
+            let message = &buf.bytes()[packet.upper_at..];
+            let shape = Shape::of(&header, message, &buf.offload, usize::from(max));
+            if !shape.fits(extra) {
+                return Err(Reason::ExtraFull);
+            }
+            if packet.fragment.is_none() {
+                header.id = ids.take(src, dst, protocol, false, shape.segments());
+            }
+            message_to_v4(rules, packet, &to.outer, buf);
+            buf.shrink_front(packet.upper_at);
+            shape.cut(&header, buf, extra);
+            return Ok(());
+        }
+        (Way::Whole | Way::Resegment(_), _) => {
+            if let Way::Resegment(size) = plan.way {
+                resegment(buf, size);
+            }
+            let unit = unit_of(buf, packet.upper_at);
+            units = unit.count;
+            header.df = packet.fragment.is_none() && ipv4::HEADER + unit.len > MAX_WITHOUT_DF;
+            message_to_v4(rules, packet, &to.outer, buf);
+            buf.shrink_front(packet.upper_at);
+        }
+    }
+    if packet.fragment.is_none() {
+        header.id = ids.take(src, dst, protocol, header.df, units);
+    }
+    put_header(&header, buf);
     Ok(())
 }
 
@@ -80,28 +99,48 @@ pub fn v4_to_v6(
     buf: &mut PacketBuf,
     extra: &mut Batch,
 ) -> Result<(), Reason> {
-    let upper = packet.total_len - packet.header_len;
-    let _ = extra;
-    match plan.way {
-        Way::Whole => {}
-        Way::Resegment(size) => resegment(buf, size),
-        Way::Cut { .. } => return Err(Reason::TooBig),
-        Way::Error(_) => return Err(Reason::IcmpType),
-    }
     buf.set_len(packet.total_len);
-    message_to_v6(rules, packet, &to.outer, buf);
     let header = Header6 {
         src: to.outer.src.addr,
         dst: to.outer.dst.addr,
         traffic_class: traffic_class(rules.traffic_class, packet.tos),
         hop_limit: plan.hop_limit,
         protocol: if packet.protocol == ICMP4 { ICMP6 } else { packet.protocol },
-        fragment: packet.fragment.map(|f| Fragment { id: u32::from(packet.id), ..f }),
+        fragment: packet.fragment,
+        id: u32::from(packet.id),
     };
-    buf.shrink_front(packet.header_len);
+    match (plan.way, packet.transport) {
+        (Way::Error(message), Transport::Error(error)) => error_to_v6(message, &error, to, buf),
+        (Way::Error(_), _) => return Err(Reason::IcmpType),
+        (Way::Cut { max }, _) => {
+            let message = &buf.bytes()[packet.header_len..];
+            let shape = Shape::of(&header, message, &buf.offload, usize::from(max));
+            if !shape.fits(extra) {
+                return Err(Reason::ExtraFull);
+            }
+            message_to_v6(rules, packet, &to.outer, buf);
+            buf.shrink_front(packet.header_len);
+            shape.cut(&header, buf, extra);
+            return Ok(());
+        }
+        (Way::Whole | Way::Resegment(_), _) => {
+            if let Way::Resegment(size) = plan.way {
+                resegment(buf, size);
+            }
+            message_to_v6(rules, packet, &to.outer, buf);
+            buf.shrink_front(packet.header_len);
+        }
+    }
+    put_header(&header, buf);
+    Ok(())
+}
+
+/// Puts the header in front of what `buf` holds.
+#[inline]
+fn put_header<H: IpHeader>(header: &H, buf: &mut PacketBuf) {
+    let upper = buf.len();
     buf.grow_front(header.len());
     header.write(buf.bytes_mut(), upper);
-    Ok(())
 }
 
 const fn traffic_class(rule: TrafficClass, received: u8) -> u8 {
@@ -117,19 +156,21 @@ fn resegment(buf: &mut PacketBuf, size: u16) {
     }
 }
 
-/// Length without the IP header of the longest packet on the wire, and how many there are.
+/// The packets on the wire that a packet in memory stands for.
+pub(super) struct Unit {
+    /// Length of the longest, without its IP header.
+    pub(super) len: usize,
+    /// How many there are.
+    pub(super) count: usize,
+}
+
 #[inline]
-fn unit_of(buf: &PacketBuf, upper_at: usize) -> (usize, usize) {
-    let upper = buf.len() - upper_at;
-    let (header, size) = match buf.offload.segmentation {
-        Segmentation::None => return (upper, 1),
-        Segmentation::Udp { size } => (crate::wire::udp::HEADER, size),
-        Segmentation::Tcp { size, .. } => {
-            (tcp::header_len(&buf.bytes()[upper_at..]).unwrap_or(tcp::HEADER), size)
-        }
-    };
-    let units = buf.offload.segments(upper.saturating_sub(header));
-    (upper.min(header + usize::from(size)), units)
+fn unit_of(buf: &PacketBuf, upper_at: usize) -> Unit {
+    let message = &buf.bytes()[upper_at..];
+    match Run::of(message, buf.offload.segmentation) {
+        None => Unit { len: message.len(), count: 1 },
+        Some(run) => Unit { len: run.unit(), count: run.count() },
+    }
 }
 
 /// The most that a SYN may announce, if that is to be limited: what fits both MTUs.
@@ -140,7 +181,7 @@ fn most_mss(rules: &Rules, flags: tcp::Flags) -> Option<u16> {
 
 #[inline]
 fn message_to_v4(rules: &Rules, packet: &Ipv6Packet, to: &Flow4, buf: &mut PacketBuf) {
-    let offload = buf.offload;
+    let mut offload = buf.offload;
     let message = &mut buf.bytes_mut()[packet.upper_at..];
     let old = Sum::of_v6(packet.src).plus(Sum::of_v6(packet.dst));
     let new = Sum::of_v4(to.src.addr).plus(Sum::of_v4(to.dst.addr));
@@ -151,12 +192,14 @@ fn message_to_v4(rules: &Rules, packet: &Ipv6Packet, to: &Flow4, buf: &mut Packe
         }
         Transport::Udp { .. } => rewrite_udp(message, ports, old.replaced_by(new), &offload),
         Transport::Echo { reply, .. } => {
+            complete_echo(message, &mut offload, ICMP6);
             let pseudo = Sum::pseudo6(packet.src, packet.dst, ICMP6, message.len());
             let kind = if reply { icmp::v4::ECHO_REPLY } else { icmp::v4::ECHO };
             put_echo(message, kind, to.src.port, pseudo, Sum::ZERO);
         }
         Transport::Error(_) | Transport::Icmp | Transport::Fragment | Transport::Other => {}
     }
+    buf.offload = offload;
 }
 
 #[inline]
@@ -173,25 +216,24 @@ fn message_to_v6(rules: &Rules, packet: &Ipv4Packet, to: &Flow6, buf: &mut Packe
         Transport::Udp { checksum: 0, .. } if offload.checksum != Checksum::Partial => {
             let pseudo = new.word(u16::from(packet.protocol));
             give_udp_checksum(message, ports, pseudo, &mut offload);
-            buf.offload = offload;
         }
         Transport::Udp { .. } => rewrite_udp(message, ports, old.replaced_by(new), &offload),
         Transport::Echo { reply, .. } => {
+            complete_echo(message, &mut offload, ICMP4);
             let pseudo = Sum::pseudo6(to.src.addr, to.dst.addr, ICMP6, message.len());
             let kind = if reply { icmp::v6::ECHO_REPLY } else { icmp::v6::ECHO };
             put_echo(message, kind, to.src.port, Sum::ZERO, pseudo);
         }
         Transport::Error(_) | Transport::Icmp | Transport::Fragment | Transport::Other => {}
     }
+    buf.offload = offload;
 }
 
-/// Rewrites an echo: type and identifier, and the checksum, whose pseudo-header was `old` and
-/// becomes `new` (ICMPv4 has none).
-fn put_echo(message: &mut [u8], kind: u8, id: u16, old: Sum, new: Sum) {
-    let old = old.word(u16_at(message, 0)).word(u16_at(message, icmp::IDENTIFIER));
-    message[0] = kind;
-    put_u16(message, icmp::IDENTIFIER, id);
-    let new = new.word(u16_at(message, 0)).word(id);
-    let field = u16_at(message, icmp::CHECKSUM);
-    put_u16(message, icmp::CHECKSUM, old.replaced_by(new).apply(field));
+/// A partial checksum of ICMP is completed at once: it can't go on, as only one family has a
+/// pseudo-header.
+fn complete_echo(message: &mut [u8], offload: &mut Offload, protocol: u8) {
+    if offload.checksum == Checksum::Partial {
+        complete(message, protocol);
+        offload.checksum = Checksum::Verified;
+    }
 }

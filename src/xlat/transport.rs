@@ -2,7 +2,7 @@
 
 use crate::wire::buf::{Checksum, Offload, Segmentation};
 use crate::wire::checksum::{Delta, Sum};
-use crate::wire::{put_u16, tcp, u16_at, udp};
+use crate::wire::{icmp, put_u16, tcp, u16_at, udp};
 
 /// Writes both ports at the start of a TCP or UDP message.
 ///
@@ -71,6 +71,17 @@ pub(super) fn give_udp_checksum(
         }
     };
     put_u16(message, udp::CHECKSUM, field);
+}
+
+/// Rewrites an echo: type and identifier, and the checksum, whose pseudo-header was `old` and
+/// becomes `new` (ICMPv4 has none).
+pub(super) fn put_echo(message: &mut [u8], kind: u8, id: u16, old: Sum, new: Sum) {
+    let old = old.word(u16_at(message, 0)).word(u16_at(message, icmp::IDENTIFIER));
+    message[0] = kind;
+    put_u16(message, icmp::IDENTIFIER, id);
+    let new = new.word(u16_at(message, 0)).word(id);
+    let field = u16_at(message, icmp::CHECKSUM);
+    put_u16(message, icmp::CHECKSUM, old.replaced_by(new).apply(field));
 }
 
 /// Lowers the maximum segment size that a SYN announces, never raises it, never adds one (id 6m-mss).

@@ -1,0 +1,234 @@
+//! ICMP errors rewritten with the packet they quote (RFC 7915 §4.3, §5.3), and their RFC 4884
+//! extensions.
+
+use super::error::MAX_ERROR4;
+use super::flow::{Flow4, Flow6, To4, To6};
+use super::fragment::IpHeader;
+use super::header::{Header4, Header6};
+use super::icmp::Message;
+use super::judge::MAX_WITHOUT_DF;
+use super::rules::Rules;
+use super::transport::put_ports;
+use crate::addr::{Transport4, Transport6};
+use crate::wire::buf::{Offload, PacketBuf};
+use crate::wire::checksum::{Delta, Sum};
+use crate::wire::icmp::{self, IcmpError};
+use crate::wire::ipv6::MIN_MTU;
+use crate::wire::quoted::{Quoted4, Quoted6, QuotedTransport};
+use crate::wire::{Fragment, ICMP4, ICMP6, TCP, UDP, ipv4, ipv6, put_u16, put_u32, tcp, u16_at, udp};
+
+/// A quoted packet with an extension behind it is padded to this (RFC 4884 §3).
+const MIN_QUOTED: usize = 128;
+
+/// Rewrites an ICMPv4 error to ICMPv6, all but the outer IP header. Its checksum is made anew: that
+/// of the ICMPv4 error was right, or it would not be an [`IcmpError`].
+pub(super) fn error_to_v6(message: Message, error: &IcmpError<Quoted4>, to: &To6, buf: &mut PacketBuf) {
+    let quoted = error.quoted;
+    let ports = ports_of(quoted.transport);
+    let flow = to.quoted.unwrap_or_else(|| Flow6 {
+        src: Transport6::new(to.outer.dst.addr, ports.0),
+        dst: Transport6::new(to.outer.src.addr, ports.1),
+    });
+    let upper = quoted.total_len - quoted.header_len;
+    let header = Header6 {
+        src: flow.src.addr,
+        dst: flow.dst.addr,
+        traffic_class: quoted.tos,
+        hop_limit: quoted.ttl,
+        protocol: if quoted.protocol == ICMP4 { ICMP6 } else { quoted.protocol },
+        fragment: quoted.fragment.map(|f| Fragment { id: u32::from(quoted.id), ..f }),
+        id: 0,
+    };
+    let upper_at = quoted.at + quoted.header_len;
+    let inner = Inner { protocol: quoted.protocol, transport: quoted.transport, upper };
+    let old = Sum::of_v4(quoted.src).plus(Sum::of_v4(quoted.dst));
+    let new = Sum::of_v6(flow.src.addr).plus(Sum::of_v6(flow.dst.addr));
+    let ports = (flow.src.port, flow.dst.port);
+    inner.rewrite(&mut buf.bytes_mut()[upper_at..quoted.at + quoted.len], ports, old, new, Family::V6);
+    let captured = quoted.len - quoted.header_len;
+    let extension = if message.extensible { error.extension_len } else { 0 };
+    let mut tail = Tail::fit(captured, extension, header.len(), MIN_MTU - ipv6::HEADER, 8);
+    tail.lay(error.extension_at, upper_at, buf);
+    buf.shrink_front(upper_at);
+    buf.grow_front(header.len());
+    header.write(buf.bytes_mut(), upper);
+    let attribute = tail.attribute(header.len(), 8) << 24;
+    let (src, dst) = (to.outer.src.addr, to.outer.dst.addr);
+    put_message(message, attribute, |len| Sum::pseudo6(src, dst, ICMP6, len), buf);
+}
+
+/// Rewrites an ICMPv6 error to ICMPv4, all but the outer IP header; see [`error_to_v6`].
+pub(super) fn error_to_v4(
+    rules: &Rules,
+    message: Message,
+    error: &IcmpError<Quoted6>,
+    to: &To4,
+    buf: &mut PacketBuf,
+) {
+    let quoted = error.quoted;
+    let ports = ports_of(quoted.transport);
+    let flow = to.quoted.unwrap_or_else(|| Flow4 {
+        src: Transport4::new(to.outer.dst.addr, ports.0),
+        dst: Transport4::new(to.outer.src.addr, ports.1),
+    });
+    let upper = quoted.total_len - quoted.header_len;
+    let header = Header4 {
+        src: flow.src.addr,
+        dst: flow.dst.addr,
+        tos: quoted.traffic_class,
+        ttl: quoted.hop_limit,
+        protocol: if quoted.protocol == ICMP6 { ICMP4 } else { quoted.protocol },
+        // The identification of a packet that had none is long forgotten.
+        id: quoted.fragment.map_or(0, |f| f.id as u16),
+        df: quoted.fragment.is_none() && ipv4::HEADER + upper > MAX_WITHOUT_DF,
+        offset: quoted.fragment.map_or(0, |f| f.offset),
+        more: quoted.fragment.is_some_and(|f| f.more),
+    };
+    let upper_at = quoted.at + quoted.header_len;
+    let inner = Inner { protocol: quoted.protocol, transport: quoted.transport, upper };
+    let old = Sum::of_v6(quoted.src).plus(Sum::of_v6(quoted.dst));
+    let new = Sum::of_v4(flow.src.addr).plus(Sum::of_v4(flow.dst.addr));
+    let ports = (flow.src.port, flow.dst.port);
+    inner.rewrite(&mut buf.bytes_mut()[upper_at..quoted.at + quoted.len], ports, old, new, Family::V4);
+    let max = MAX_ERROR4.min(usize::from(rules.mtu4)).max(68);
+    let captured = quoted.len - quoted.header_len;
+    let extension = if message.extensible { error.extension_len } else { 0 };
+    let mut tail = Tail::fit(captured, extension, ipv4::HEADER, max - ipv4::HEADER, 4);
+    tail.lay(error.extension_at, upper_at, buf);
+    buf.shrink_front(upper_at);
+    buf.grow_front(ipv4::HEADER);
+    header.write(buf.bytes_mut(), upper);
+    let attribute = tail.attribute(ipv4::HEADER, 4) << 16;
+    put_message(message, attribute, |_| Sum::ZERO, buf);
+}
+
+const fn ports_of(transport: QuotedTransport) -> (u16, u16) {
+    match transport {
+        QuotedTransport::Ports { src, dst } => (src, dst),
+        QuotedTransport::Echo { id, .. } => (id, id),
+        QuotedTransport::Error | QuotedTransport::Unknown => (0, 0),
+    }
+}
+
+/// Writes the ICMP header in front of the quoted packet.
+fn put_message(message: Message, attribute: u32, pseudo: impl Fn(usize) -> Sum, buf: &mut PacketBuf) {
+    buf.offload = Offload::default();
+    buf.grow_front(icmp::HEADER);
+    let bytes = buf.bytes_mut();
+    bytes[0] = message.kind;
+    bytes[1] = message.code;
+    put_u16(bytes, icmp::CHECKSUM, 0);
+    put_u32(bytes, 4, message.info | attribute);
+    let checksum = pseudo(bytes.len()).plus(Sum::of(bytes)).checksum();
+    put_u16(bytes, icmp::CHECKSUM, checksum);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Family {
+    V4,
+    V6,
+}
+
+/// The transport header of a quoted packet.
+struct Inner {
+    protocol: u8,
+    transport: QuotedTransport,
+    /// Length of the message before it was cut off.
+    upper: usize,
+}
+
+impl Inner {
+    /// Rewrites what is there of the message for the family it goes to. `old` and `new` are the sums
+    /// of the addresses.
+    fn rewrite(&self, message: &mut [u8], (src, dst): (u16, u16), old: Sum, new: Sum, family: Family) {
+        match self.transport {
+            QuotedTransport::Ports { .. } => {
+                let change = put_ports(message, src, dst).and(old.replaced_by(new));
+                self.apply(message, change);
+            }
+            QuotedTransport::Echo { reply, .. } => {
+                // Only ICMPv6 has a pseudo-header.
+                let pseudo = |sum: Sum| sum.word(u16::from(ICMP6)).pair(self.upper as u32);
+                let (old, new, kinds) = match family {
+                    Family::V4 => (pseudo(old), Sum::ZERO, [icmp::v4::ECHO, icmp::v4::ECHO_REPLY]),
+                    Family::V6 => (Sum::ZERO, pseudo(new), [icmp::v6::ECHO, icmp::v6::ECHO_REPLY]),
+                };
+                super::transport::put_echo(message, kinds[usize::from(reply)], src, old, new);
+            }
+            QuotedTransport::Error | QuotedTransport::Unknown => {}
+        }
+    }
+
+    /// Changes the checksum if it was quoted. A UDP datagram without one is left so: the rest of it
+    /// is not there to be summed.
+    fn apply(&self, message: &mut [u8], change: Delta) {
+        match self.protocol {
+            TCP if message.len() >= tcp::CHECKSUM + 2 => {
+                let field = u16_at(message, tcp::CHECKSUM);
+                put_u16(message, tcp::CHECKSUM, change.apply(field));
+            }
+            UDP if u16_at(message, udp::CHECKSUM) != 0 => {
+                let field = u16_at(message, udp::CHECKSUM);
+                put_u16(message, udp::CHECKSUM, change.apply_udp(field));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What follows the header of the quoted packet: its message, padding, the extension.
+#[derive(Clone, Copy, Debug)]
+struct Tail {
+    message: usize,
+    padding: usize,
+    extension: usize,
+}
+
+impl Tail {
+    /// Fits it into `max` bytes of ICMP message. Headers and 128 bytes of the quoted packet go before
+    /// the extension, which is kept whole or not at all, and that before the rest of the packet. `unit`
+    /// is that of the length attribute.
+    fn fit(captured: usize, extension: usize, header: usize, max: usize, unit: usize) -> Self {
+        let room = max - icmp::HEADER;
+        let plain = Self { message: captured.min(room - header), padding: 0, extension: 0 };
+        if extension == 0 {
+            return plain;
+        }
+        let padded = (header + captured).max(MIN_QUOTED).next_multiple_of(unit);
+        let most = room.saturating_sub(extension) / unit * unit;
+        if most < MIN_QUOTED {
+            return plain;
+        }
+        let padded = padded.min(most);
+        let message = captured.min(padded - header);
+        Self { message, padding: padded - header - message, extension }
+    }
+
+    const fn len(&self) -> usize {
+        self.message + self.padding + self.extension
+    }
+
+    /// Moves the extension to where it belongs and cuts off the rest. A buffer too short for the
+    /// padding loses the extension.
+    fn lay(&mut self, extension_from: usize, upper_at: usize, buf: &mut PacketBuf) {
+        if self.len() > buf.len() - upper_at + buf.room() {
+            *self = Self { padding: 0, extension: 0, ..*self };
+        }
+        let padding_at = upper_at + self.message;
+        let extension_at = padding_at + self.padding;
+        let end = extension_at + self.extension;
+        if end > buf.len() {
+            buf.append(end - buf.len());
+        }
+        let bytes = buf.bytes_mut();
+        bytes.copy_within(extension_from..extension_from + self.extension, extension_at);
+        bytes[padding_at..extension_at].fill(0);
+        buf.set_len(end);
+    }
+
+    /// The length attribute: length of the quoted packet, padding included, in `unit`s; zero if
+    /// there is no extension.
+    fn attribute(&self, header: usize, unit: usize) -> u32 {
+        if self.extension == 0 { 0 } else { ((header + self.message + self.padding) / unit) as u32 }
+    }
+}

@@ -1,0 +1,156 @@
+//! A stateless translator of a few lines around the public functions: addresses go by one pref64, as
+//! in fixture S1 of the requirements.
+
+mod errors;
+mod headers;
+mod icmp_types;
+mod offloads;
+mod properties;
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::addr::{Pref64, Transport4, Transport6};
+use crate::reason::Reason;
+use crate::wire::Transport;
+use crate::wire::batch::Batch;
+use crate::wire::buf::PacketBuf;
+use crate::wire::build::{Packet4, Packet6};
+use crate::wire::icmp::IcmpError;
+use crate::wire::ipv4::Ipv4Packet;
+use crate::wire::ipv6::Ipv6Packet;
+use crate::wire::quoted::QuotedTransport;
+
+use super::*;
+
+pub(super) const A4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+pub(super) const B4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 33);
+pub(super) const R4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
+pub(super) const OWN4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 254);
+pub(super) const OWN6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);
+
+pub(super) fn pref64() -> Pref64 {
+    "2001:db8:64::/96".parse().expect("literal")
+}
+
+pub(super) fn six(v4: Ipv4Addr) -> Ipv6Addr {
+    pref64().embed(v4)
+}
+
+/// From the IPv4 side: A to B.
+pub(super) fn a4_to_b4() -> Packet4 {
+    Packet4::new(A4, B4)
+}
+
+/// From the IPv6 side: B to A.
+pub(super) fn b6_to_a6() -> Packet6 {
+    Packet6::new(six(B4), six(A4))
+}
+
+/// What became of a packet.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Dropped {
+    pub(super) reason: Reason,
+    /// Type, code and second word of the error that was sent.
+    pub(super) told: Option<(u8, u8, u32)>,
+}
+
+pub(super) fn silent(reason: Reason) -> Dropped {
+    Dropped { reason, told: None }
+}
+
+pub(super) fn told(reason: Reason, kind: u8, code: u8, info: u32) -> Dropped {
+    Dropped { reason, told: Some((kind, code, info)) }
+}
+
+const fn ports_of<Q>(transport: &Transport<Q>) -> (u16, u16) {
+    match *transport {
+        Transport::Tcp { src, dst, .. } | Transport::Udp { src, dst, .. } => (src, dst),
+        Transport::Echo { id, .. } => (id, id),
+        Transport::Error(_) | Transport::Icmp | Transport::Fragment | Transport::Other => (0, 0),
+    }
+}
+
+const fn quoted_ports(transport: QuotedTransport) -> (u16, u16) {
+    match transport {
+        QuotedTransport::Ports { src, dst } => (src, dst),
+        QuotedTransport::Echo { id, .. } => (id, id),
+        QuotedTransport::Error | QuotedTransport::Unknown => (0, 0),
+    }
+}
+
+fn flow6((src, dst): (Ipv4Addr, Ipv4Addr), (from, to): (u16, u16)) -> Flow6 {
+    Flow6::new(Transport6::new(six(src), from), Transport6::new(six(dst), to))
+}
+
+fn flow4((src, dst): (Ipv6Addr, Ipv6Addr), (from, to): (u16, u16)) -> Flow4 {
+    let four = |addr| pref64().extract(addr).unwrap_or(R4);
+    Flow4::new(Transport4::new(four(src), from), Transport4::new(four(dst), to))
+}
+
+/// The translated packets as they leave: the buffer first, then the extra ones.
+pub(super) fn out(mut buf: PacketBuf, extra: &mut Batch) -> Vec<PacketBuf> {
+    let mut packets = vec![core::mem::replace(&mut buf, PacketBuf::new(0))];
+    for slot in extra.packets() {
+        packets.push(core::mem::replace(&mut slot.packet, PacketBuf::new(0)));
+    }
+    packets
+}
+
+pub(super) fn translate4(rules: &Rules, mut buf: PacketBuf, leg: Leg) -> Result<Vec<PacketBuf>, Dropped> {
+    let mut extra = Batch::new(128, 2048);
+    let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload).map_err(silent)?;
+    let plan = match judge_v4_to_v6(rules, &packet, &buf, leg) {
+        Ok(plan) => plan,
+        Err(refusal) => {
+            let told = refusal.answer.filter(|answer| answer4(&packet, *answer, OWN4, 1, &mut buf));
+            return Err(Dropped { reason: refusal.reason, told: told.map(|a| (a.kind, a.code, a.info)) });
+        }
+    };
+    let mut quoted = None;
+    if let Transport::Error(IcmpError { quoted: q, .. }) = packet.transport {
+        quoted = Some(flow6((q.src, q.dst), quoted_ports(q.transport)));
+    }
+    let to = To6 { outer: flow6((packet.src, packet.dst), ports_of(&packet.transport)), quoted };
+    v4_to_v6(rules, plan, &packet, &to, &mut buf, &mut extra).map_err(silent)?;
+    Ok(out(buf, &mut extra))
+}
+
+pub(super) fn translate6(rules: &Rules, mut buf: PacketBuf, leg: Leg) -> Result<Vec<PacketBuf>, Dropped> {
+    let mut extra = Batch::new(128, 2048);
+    let packet = Ipv6Packet::parse(buf.bytes(), &buf.offload).map_err(silent)?;
+    let plan = match judge_v6_to_v4(rules, &packet, &buf, leg) {
+        Ok(plan) => plan,
+        Err(refusal) => {
+            let told = refusal.answer.filter(|answer| answer6(&packet, *answer, OWN6, &mut buf));
+            return Err(Dropped { reason: refusal.reason, told: told.map(|a| (a.kind, a.code, a.info)) });
+        }
+    };
+    let mut quoted = None;
+    if let Transport::Error(IcmpError { quoted: q, .. }) = packet.transport {
+        quoted = Some(flow4((q.src, q.dst), quoted_ports(q.transport)));
+    }
+    let to = To4 { outer: flow4((packet.src, packet.dst), ports_of(&packet.transport)), quoted };
+    v6_to_v4(rules, plan, &packet, &to, &mut Ids::new(1), &mut buf, &mut extra).map_err(silent)?;
+    Ok(out(buf, &mut extra))
+}
+
+/// One packet translated to one packet, under default rules.
+pub(super) fn to_v6(packet: &[u8]) -> Result<Vec<u8>, Dropped> {
+    let out = translate4(&Rules::default(), PacketBuf::holding(packet), Leg::Wire)?;
+    assert_eq!(out.len(), 1);
+    Ok(out[0].bytes().to_vec())
+}
+
+/// One packet translated to one packet, under default rules.
+pub(super) fn to_v4(packet: &[u8]) -> Result<Vec<u8>, Dropped> {
+    let out = translate6(&Rules::default(), PacketBuf::holding(packet), Leg::Wire)?;
+    assert_eq!(out.len(), 1);
+    Ok(out[0].bytes().to_vec())
+}
+
+/// Forgets the identification of an IPv4 packet, which is free.
+pub(super) fn without_id(mut packet: Vec<u8>) -> Vec<u8> {
+    packet[4..6].fill(0);
+    packet[10..12].fill(0);
+    packet
+}

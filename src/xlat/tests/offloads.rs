@@ -1,0 +1,210 @@
+//! Super-packets and partial checksums: what a packet in memory does must be what its packets on the
+//! wire would do, one by one.
+
+use super::*;
+use crate::wire::buf::{Checksum, Segmentation};
+use crate::wire::build::{Tcp, checksums_are_right, super_packet};
+use crate::wire::tcp::Flags;
+use crate::wire::u16_at;
+
+/// The packets that a packet stands for, checksums complete.
+fn cut_up(mut buf: PacketBuf) -> Vec<Vec<u8>> {
+    let mut extra = Batch::new(128, 2048);
+    cut(&mut buf, &mut extra).expect("there is room");
+    out(buf, &mut extra).iter().map(|p| p.bytes().to_vec()).collect()
+}
+
+fn tcp() -> Tcp {
+    let flags = Flags::ACK.with(Flags::PSH).with(Flags::FIN).with(Flags::CWR);
+    Tcp::new(40_000, 80).numbers(u32::MAX - 2000, 5).flags(flags).options(&[1; 12])
+}
+
+/// The packets of `tcp()` with `payload` in segments of `size`, built one by one.
+fn singles(payload: &[u8], size: usize, build: impl Fn(usize, Tcp, &[u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
+    let count = payload.len().div_ceil(size);
+    let single = |(index, part): (usize, &[u8])| {
+        let mut flags = Flags::ACK;
+        if index == 0 {
+            flags = flags.with(Flags::CWR);
+        }
+        if index + 1 == count {
+            flags = flags.with(Flags::PSH).with(Flags::FIN);
+        }
+        let seq = (u32::MAX - 2000).wrapping_add((index * size) as u32);
+        build(index, tcp().numbers(seq, 5).flags(flags), part)
+    };
+    payload.chunks(size).enumerate().map(single).collect()
+}
+
+fn bytes(n: usize) -> Vec<u8> {
+    (0..n).map(|i| (i * 7 + i / 256) as u8).collect()
+}
+
+#[test]
+fn a_super_packet_from_ipv6_is_translated_whole() {
+    let payload = bytes(60_000);
+    let buf = super_packet(&b6_to_a6().tcp(tcp(), &payload), 1428);
+    let got = translate6(&Rules::default(), buf, Leg::Wire).expect("translated");
+    assert_eq!(got.len(), 1);
+    assert_eq!(got[0].offload.checksum, Checksum::Partial);
+    assert_eq!(got[0].offload.segmentation, Segmentation::Tcp { size: 1428, ecn: true });
+    // DF, as its segments are longer than 1,260 bytes; identifications that follow each other.
+    let first = u16_at(got[0].bytes(), 4);
+    let from = Packet4::new(B4, A4).ttl(63).df();
+    let want =
+        singles(&payload, 1428, |i, tcp, part| from.clone().id(first.wrapping_add(i as u16)).tcp(tcp, part));
+    assert_eq!(cut_up(got.into_iter().next().expect("one")), want);
+}
+
+#[test]
+fn a_super_packet_from_ipv4_is_translated_whole() {
+    let payload = bytes(9_999);
+    let buf = super_packet(&a4_to_b4().df().tcp(tcp(), &payload), 1428);
+    let got = translate4(&Rules::default(), buf, Leg::Wire).expect("translated");
+    assert_eq!((got.len(), got[0].len()), (1, 40 + 32 + 9_999));
+    let want =
+        singles(&payload, 1428, |_, tcp, part| Packet6::new(six(A4), six(B4)).hop_limit(63).tcp(tcp, part));
+    assert_eq!(cut_up(got.into_iter().next().expect("one")), want);
+}
+
+#[test]
+fn a_super_packet_is_judged_by_its_segments() {
+    // One segment more than fits is answered as a single packet would be.
+    let run = |size, rules: &Rules| {
+        let buf = super_packet(&a4_to_b4().df().tcp(tcp(), &bytes(9_000)), size);
+        translate4(rules, buf, Leg::Wire).map(|got| got[0].offload.segmentation)
+    };
+    let rules = Rules::default();
+    assert_eq!(run(1428, &rules), Ok(Segmentation::Tcp { size: 1428, ecn: true }));
+    assert_eq!(run(1429, &rules), Err(told(Reason::TooBig, 3, 4, 1480)));
+    let rules = Rules { tcp_resegment: true, ..rules };
+    assert_eq!(run(1448, &rules), Ok(Segmentation::Tcp { size: 1428, ecn: true }));
+
+    let run = |size, rules: &Rules| {
+        let buf = super_packet(&b6_to_a6().tcp(tcp(), &bytes(9_000)), size);
+        translate6(rules, buf, Leg::Wire).map(|got| (got[0].offload.segmentation, u16_at(got[0].bytes(), 6)))
+    };
+    let rules = Rules { mtu4: 1400, ..Rules::default() };
+    assert_eq!(run(1348, &rules), Ok((Segmentation::Tcp { size: 1348, ecn: true }, 0x4000)));
+    assert_eq!(run(1349, &rules), Err(told(Reason::TooBig, 2, 0, 1420)));
+    assert_eq!(run(1208, &rules), Ok((Segmentation::Tcp { size: 1208, ecn: true }, 0)));
+    let rules = Rules { tcp_resegment: true, ..rules };
+    assert_eq!(run(1428, &rules), Ok((Segmentation::Tcp { size: 1348, ecn: true }, 0x4000)));
+}
+
+#[test]
+fn tcp_without_df_that_does_not_fit_is_cut_and_fragmented() {
+    let payload = bytes(3_000);
+    let from = a4_to_b4().id(100);
+    let buf = super_packet(&from.tcp(tcp(), &payload), 1440);
+    let got = translate4(&Rules::default(), buf, Leg::Wire).expect("translated");
+    let got: Vec<_> = got.iter().map(|p| p.bytes().to_vec()).collect();
+    let single = singles(&payload, 1440, |i, tcp, part| from.clone().id(100 + i as u16).tcp(tcp, part));
+    let want: Vec<_> = single
+        .iter()
+        .flat_map(|packet| {
+            let got = translate4(&Rules::default(), PacketBuf::holding(packet), Leg::Wire);
+            got.expect("translated").iter().map(|p| p.bytes().to_vec()).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(got, want);
+    assert_eq!(got.len(), 5);
+}
+
+#[test]
+fn a_run_of_datagrams_that_outgrow_the_mtu_is_split_first() {
+    let payload = bytes(1472 * 3 + 100);
+    let buf = super_packet(&a4_to_b4().id(9).udp(1, 2, &payload), 1472);
+    let got = translate4(&Rules::default(), buf, Leg::Wire).expect("translated");
+    let mut want = Vec::new();
+    for (index, part) in payload.chunks(1472).enumerate() {
+        let single = a4_to_b4().id(9 + index as u16).udp(1, 2, part);
+        want.extend(
+            translate4(&Rules::default(), PacketBuf::holding(&single), Leg::Wire).expect("translated"),
+        );
+    }
+    assert_eq!(got.len(), 7);
+    for (got, want) in got.iter().zip(want) {
+        assert_eq!(got.bytes(), want.bytes());
+        assert_eq!(got.offload.segmentation, Segmentation::None);
+    }
+
+    let rules = Rules { mtu4: 1200, ..Rules::default() };
+    let buf = super_packet(&b6_to_a6().udp(1, 2, &bytes(2464)), 1232);
+    let got = translate6(&rules, buf, Leg::Wire).expect("translated");
+    assert_eq!(got.iter().map(PacketBuf::len).collect::<Vec<_>>(), [1196, 84, 1196, 84]);
+    let ids: Vec<_> = got.iter().map(|p| u16_at(p.bytes(), 4)).collect();
+    assert_eq!([ids[1], ids[2], ids[3]], [ids[0], ids[0].wrapping_add(1), ids[0].wrapping_add(1)]);
+}
+
+#[test]
+fn a_run_of_datagrams_that_fits_stays_one() {
+    let payload = bytes(1000 * 9 + 10);
+    let buf = super_packet(&a4_to_b4().udp(1, 2, &payload), 1000);
+    let got = translate4(&Rules::default(), buf, Leg::Wire).expect("translated");
+    let want: Vec<_> = payload
+        .chunks(1000)
+        .map(|part| Packet6::new(six(A4), six(B4)).hop_limit(63).udp(1, 2, part))
+        .collect();
+    assert_eq!(cut_up(got.into_iter().next().expect("one")), want);
+}
+
+#[test]
+fn a_partial_checksum_stays_partial() {
+    for (payload, mss_clamp) in [(0, true), (9, false)] {
+        let rules = Rules { mss_clamp, ..Rules::default() };
+        let syn = Tcp::new(7, 8).flags(Flags::SYN).mss(1460);
+        let mut buf = super_packet(&b6_to_a6().tcp(syn, &bytes(payload)), 9999);
+        buf.offload.segmentation = Segmentation::None;
+        let got = translate6(&rules, buf, Leg::Wire).expect("translated");
+        assert_eq!(got[0].offload.checksum, Checksum::Partial);
+        assert!(checksums_are_right(&cut_up(got.into_iter().next().expect("one"))[0]));
+    }
+}
+
+#[test]
+fn a_partial_checksum_is_complete_in_fragments() {
+    let mut buf = super_packet(&a4_to_b4().udp(1, 2, &bytes(1472)), 9999);
+    buf.offload.segmentation = Segmentation::None;
+    let got = translate4(&Rules::default(), buf, Leg::Wire).expect("translated");
+    let plain = PacketBuf::holding(&a4_to_b4().udp(1, 2, &bytes(1472)));
+    let want = translate4(&Rules::default(), plain, Leg::Wire).expect("translated");
+    for (got, want) in got.iter().zip(&want) {
+        assert_eq!((got.bytes(), got.offload), (want.bytes(), Default::default()));
+    }
+}
+
+#[test]
+fn without_room_nothing_is_written() {
+    let bytes = a4_to_b4().udp(1, 2, &bytes(1472));
+    let mut buf = PacketBuf::holding(&bytes);
+    let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("a good packet");
+    let plan = judge_v4_to_v6(&Rules::default(), &packet, &buf, Leg::Wire).expect("it may pass");
+    let to = To6 { outer: flow6((A4, B4), (1, 2)), quoted: None };
+    for mut extra in [Batch::new(0, 2048), Batch::new(1, 200)] {
+        let got = v4_to_v6(&Rules::default(), plan, &packet, &to, &mut buf, &mut extra);
+        assert_eq!(got, Err(Reason::ExtraFull));
+        assert_eq!((buf.bytes(), extra.packets().len()), (&bytes[..], 0));
+    }
+}
+
+#[test]
+fn cuts_write_what_cut_writes() {
+    let payload = bytes(5_000);
+    for buf in [
+        super_packet(&a4_to_b4().id(3).tcp(tcp(), &payload), 1000),
+        super_packet(&b6_to_a6().udp(1, 2, &payload), 999),
+    ] {
+        let cuts = Cuts::of(buf.bytes(), &buf.offload).expect("a super-packet");
+        let mut single = PacketBuf::new(cuts.longest());
+        let mut got = Vec::new();
+        for index in 0..cuts.count() {
+            cuts.write(buf.bytes(), index, &mut single);
+            assert!(checksums_are_right(single.bytes()));
+            got.push(single.bytes().to_vec());
+        }
+        assert_eq!(got, cut_up(buf));
+    }
+    let single = PacketBuf::holding(&a4_to_b4().udp(1, 2, b""));
+    assert!(Cuts::of(single.bytes(), &single.offload).is_none());
+}

@@ -3,6 +3,7 @@
 //! A worker owns one [`Device`]: one queue of the kernel's TUN ([`tun`]), a pair of queues in memory
 //! ([`memory`]) or a capture file ([`pcap`]). All `unsafe` of the packet path lives below here.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ mod layout;
 pub mod memory;
 #[cfg(test)]
 mod own_network;
+pub mod pcap;
 pub mod steer;
 mod sys;
 pub mod tun;
@@ -87,4 +89,17 @@ pub trait Device: Send {
 
     /// The device's tallies, to be read from any thread.
     fn tallies(&self) -> &Arc<Tallies>;
+}
+
+impl fmt::Display for Offloads {
+    /// As an operator reads it: what there is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.checksum, self.tcp, self.udp) {
+            (_, true, true) => "checksum, TCP and UDP",
+            (_, true, false) => "checksum and TCP, not UDP (that needs Linux 6.2)",
+            (_, false, true) => "checksum and UDP",
+            (true, false, false) => "checksum only",
+            (false, false, false) => "none",
+        })
+    }
 }

@@ -27,6 +27,16 @@ pub struct Steering {
 }
 
 impl Steering {
+    /// Loads the program and has the interface of `queue` ask it.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load) and [`attach`](Self::attach). The gateway works without.
+    pub fn begin(owners: &Owners, queue: &Queue) -> io::Result<Self> {
+        let steering = Self::load(owners)?;
+        steering.attach(queue)?;
+        Ok(steering)
+    }
+
     /// Loads the program and tells it who owns what.
     ///
     /// # Errors

@@ -2,11 +2,11 @@
 //!
 //! Read the modules in this order; each uses only those above it.
 //!
-//! 1. [`time`], [`reason`], [`addr`]: values.
+//! 1. [`time`], [`reason`], [`addr`], [`counters`]: values.
 //! 2. [`wire`]: bytes. Packet buffers, and views whose constructors check.
 //! 3. [`xlat`]: one packet rewritten (RFC 7915).
 //! 4. [`nat64`]: state (RFC 6146).
-//! 5. [`translator`], [`counters`]: the doors.
+//! 5. [`translator`]: the doors.
 //!
 //! With the feature `daemon` (the default) come the parts that do I/O. Without it the package has
 //! no dependency, reads no clock and opens nothing.

@@ -107,6 +107,8 @@ reasons! {
     HostQuota = "host_quota",
     /// The host or the whole table has all sessions it may have.
     SessionLimit = "session_limit",
+    /// The table of bindings, port blocks or hosts is full.
+    TableFull = "table_full",
     /// A packet turned round twice.
     HairpinLoop = "hairpin_loop",
     /// Fragments of one datagram overlap or contradict each other.

@@ -2,34 +2,16 @@
 
 use std::sync::Arc;
 
-use core::net::Ipv4Addr;
-use core::time::Duration;
-
-use crate::addr::{HostKey, PortRange, Pref64, Transport4, Transport6};
 use crate::counters::Counters;
-use crate::nat64::{self, Proto};
+use crate::nat64::{self, Nat64};
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::buf::PacketBuf;
 use crate::xlat;
 
 pub use crate::addr::WorkerId;
-pub use crate::wire::batch::{Batch, Extra};
-
-/// What became of a packet. Whoever brought it acts on it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// The buffer holds the translated packet: send it.
-    Forward,
-    /// The packet was refused and the buffer holds the ICMP error for its sender: send it.
-    Reject(Reason),
-    /// The translator keeps the packet for now; the buffer is empty.
-    Hold,
-    /// The packet belongs to another worker: give it the buffer as it is.
-    HandOver(WorkerId),
-    /// Nothing is to be sent; the buffer is unchanged.
-    Drop(Reason),
-}
+pub use crate::nat64::{Event, Record};
+pub use crate::wire::batch::{Batch, Extra, Verdict};
 
 /// What a translator is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,77 +32,6 @@ pub struct Settings {
     pub nat64: nat64::Settings,
 }
 
-/// Something an operator may have to prove later.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// A host was given a port block.
-    BlockGiven {
-        /// Who.
-        host: HostKey,
-        /// The block's address.
-        addr: Ipv4Addr,
-        /// The block's ports.
-        ports: PortRange,
-    },
-    /// A host's port block fell back to the pool.
-    BlockReleased {
-        /// Who.
-        host: HostKey,
-        /// The block's address.
-        addr: Ipv4Addr,
-        /// The block's ports.
-        ports: PortRange,
-    },
-    /// A host was refused a new mapping or session.
-    QuotaReached {
-        /// Who.
-        host: HostKey,
-        /// Which bound.
-        reason: Reason,
-    },
-    /// A pool had nothing left to give.
-    PoolEmpty {
-        /// For whom.
-        host: HostKey,
-    },
-    /// A session ended.
-    SessionEnded {
-        /// Whose.
-        host: HostKey,
-        /// Its protocol.
-        proto: Proto,
-        /// The client.
-        v6: Transport6,
-        /// The client's mapped address.
-        v4: Transport4,
-        /// The server.
-        remote: Transport4,
-        /// Packets to and from the server.
-        packets: [u32; 2],
-        /// Bytes to and from the server, counted on the IPv6 side.
-        bytes: [u64; 2],
-    },
-}
-
-/// One session as another translator can take it over: remaining lifetime, never a deadline.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Record {
-    /// Its protocol.
-    pub proto: Proto,
-    /// The client.
-    pub v6: Transport6,
-    /// The client's mapped address.
-    pub v4: Transport4,
-    /// The server.
-    pub remote: Transport4,
-    /// The pref64 under which the client addresses the server.
-    pub pref64: Pref64,
-    /// The state of a TCP session, as a number that only this crate reads; 0 for others.
-    pub state: u8,
-    /// How long the session lives if nothing comes.
-    pub remaining: Duration,
-}
-
 /// Where an export stands; start with the default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cursor(pub u32);
@@ -136,13 +47,21 @@ pub enum Change {
 /// A translator: one worker's share of the gateway.
 pub struct Translator {
     counters: Arc<Counters>,
+    nat64: Nat64,
 }
 
 impl Translator {
     /// Takes all the memory it will ever use. Zone numbers must be below `zones`.
     pub fn new(settings: Settings, zones: usize) -> Self {
-        let _ = settings;
-        Self { counters: Arc::new(Counters::new(zones)) }
+        let counters = Arc::new(Counters::new(zones));
+        let who = nat64::Identity {
+            worker: settings.worker,
+            workers: settings.workers,
+            seed: settings.seed,
+            owner_seed: settings.owner_seed,
+        };
+        let nat64 = Nat64::new(who, settings.rules, &settings.nat64, counters.clone());
+        Self { counters, nat64 }
     }
 
     /// Translates a batch in place: `verdicts[i]` says what became of `packets[i]`.
@@ -156,37 +75,49 @@ impl Translator {
         verdicts: &mut [Verdict],
         extra: &mut Batch,
     ) {
-        let _ = (now, extra);
-        verdicts[..packets.len()].fill(Verdict::Drop(Reason::NoZone));
+        let verdicts = &mut verdicts[..packets.len()];
+        for (at, (packet, verdict)) in packets.iter_mut().zip(verdicts).enumerate() {
+            extra.follow(at as u16);
+            *verdict = match packet.bytes().first().map(|byte| byte >> 4) {
+                Some(6) => self.nat64.from_v6(now, packet, extra),
+                Some(4) => self.nat64.from_v4(now, packet, extra),
+                Some(_) | None => {
+                    self.counters.zone(None).drops(Reason::NotIp).add(1);
+                    Verdict::Drop(Reason::NotIp)
+                }
+            };
+            if matches!(verdict, Verdict::HandOver(_)) {
+                self.counters.handed_over.add(1);
+            }
+        }
     }
 
     /// When [`expire`](Self::expire) is to be called next, if nothing comes.
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        self.nat64.next_deadline()
     }
 
     /// Ends what has run out by `now`, at most `budget` sessions; packets that timers send go to
     /// `extra`. True if more is due.
     pub fn expire(&mut self, now: Instant, budget: usize, extra: &mut Batch) -> bool {
-        let _ = (now, budget, extra);
-        false
+        self.nat64.expire(now, budget, extra)
     }
 
-    /// Switches to new settings between two batches.
+    /// Switches to new settings between two batches. Takes time in proportion to the sessions.
     pub fn reconfigure(&mut self, now: Instant, change: Change) {
-        let _ = (now, change);
+        match change {
+            Change::Settings(new) => self.nat64.reconfigure(now, new.rules, new.owner_seed, &new.nat64),
+        }
     }
 
     /// Moves waiting events to `out`, the oldest first; how many were moved.
     pub fn events(&mut self, out: &mut [Event]) -> usize {
-        let _ = out;
-        0
+        self.nat64.events(out)
     }
 
     /// Writes sessions from `cursor` on to `out`; how many. Zero is the end.
     pub fn export(&self, now: Instant, cursor: &mut Cursor, out: &mut [Record]) -> usize {
-        let _ = (now, cursor, out);
-        0
+        self.nat64.export(now, &mut cursor.0, out)
     }
 
     /// Takes over a session.
@@ -194,8 +125,7 @@ impl Translator {
     /// # Errors
     /// The reason, if a table is full, or the record fits no zone, pool or pref64 here.
     pub fn import(&mut self, now: Instant, record: &Record) -> Result<(), Reason> {
-        let _ = (now, record);
-        Err(Reason::NoZone)
+        self.nat64.import(now, record)
     }
 
     /// This worker's tallies, to be read from any thread.

@@ -1,7 +1,293 @@
 //! Stateful translation (RFC 6146).
+//!
+//! | step | RFC 6146 | module |
+//! |---|---|---|
+//! | which flow | §3.4 | `tuple`, `hold` and [`fragment`] |
+//! | may it pass, and what is known of it | §3.5 | `zones`, `filter`, `tcp` |
+//! | what it becomes, and the way out | §3.6, §3.7 | `outgoing` |
+//! | back in | §3.8 | `hairpin` |
+//!
+//! Underneath are the tables: `bib`, `session` and its timer wheel `expiry`, `pool4` with `block`
+//! and `limits` (hosts), `statics`, `syn`; and how things end, in `ending`. All memory is taken
+//! when a translator is made.
 
+use std::sync::Arc;
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::addr::{Transport4, Transport6, WorkerId, ZoneId};
+use crate::counters::Counters;
+use crate::reason::Reason;
+use crate::time::Instant;
+use crate::wire::Transport;
+use crate::wire::batch::{Batch, Verdict};
+use crate::wire::buf::{MAX_PACKET, PacketBuf};
+use crate::wire::ipv4::Ipv4Packet;
+use crate::wire::ipv6::Ipv6Packet;
+use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Leg, Refusal, Rules, To4, To6};
+
+use bib::Bib;
+use events::Events;
+use fragment::Hold;
+use hairpin::Judged;
+use hash::Chance;
+use owner::Owners;
+use pool4::Pool4;
+use session::Sessions;
+use statics::Statics;
+use syn::Syns;
+use zones::{Way, Zones};
+
+mod bib;
+mod block;
+mod ending;
+mod events;
+mod expiry;
+mod filter;
 pub mod fragment;
+mod hairpin;
+mod hash;
+mod hold;
+mod limits;
+mod outgoing;
 pub mod owner;
+mod pool4;
+mod probe;
+mod reload;
+mod session;
 mod settings;
+mod slab;
+mod statics;
+mod syn;
+mod tcp;
+mod transfer;
+mod tuple;
+mod zones;
 
+#[cfg(test)]
+mod tests;
+
+pub use events::{Event, Record};
 pub use settings::{Filtering, Limits, Pool, Proto, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone};
+
+/// One worker's state, and everything that is done with it.
+pub struct Nat64 {
+    me: WorkerId,
+    /// Whether there is no other worker.
+    alone: bool,
+    rules: Rules,
+    zones: Zones,
+    filtering: [Filtering; 3],
+    unsolicited_syn: UnsolicitedSyn,
+    inbound_refresh: bool,
+    parity: bool,
+    timers: Timers,
+    address6: Ipv6Addr,
+    address4: Ipv4Addr,
+    bib: Bib,
+    sessions: Sessions,
+    pool4: Pool4,
+    statics: Statics,
+    syns: Syns,
+    hold: Hold,
+    ids: Ids,
+    /// Allowance for own errors to the IPv6 and to the IPv4 side.
+    buckets: [Bucket; 2],
+    chance: Chance,
+    events: Events,
+    counters: Arc<Counters>,
+    /// The zone of the packet at hand, as soon as it is known.
+    zone: Option<ZoneId>,
+    /// Room for one packet that is in no batch; elsewhere while it is used.
+    scratch: Option<PacketBuf>,
+}
+
+/// Which worker of how many, and the seeds of all chance.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// This worker.
+    pub worker: WorkerId,
+    /// How many there are, at least 1.
+    pub workers: u8,
+    /// Ports, identifiers, hash keys come from it.
+    pub seed: u64,
+    /// Seed of the hash that gives hosts and datagrams to workers.
+    pub owner_seed: u32,
+}
+
+impl Nat64 {
+    /// Takes all the memory it will ever use.
+    pub fn new(who: Identity, rules: Rules, settings: &Settings, counters: Arc<Counters>) -> Self {
+        let mut chance = Chance::new(who.seed);
+        let owners = Owners::new(settings, who.owner_seed, who.workers);
+        let limits = &settings.limits;
+        let mut nat64 = Self {
+            me: who.worker,
+            alone: who.workers <= 1,
+            rules,
+            zones: Zones::new(settings, None),
+            filtering: settings.filtering,
+            unsolicited_syn: settings.unsolicited_syn,
+            inbound_refresh: settings.inbound_refresh,
+            parity: settings.parity,
+            timers: settings.timers,
+            address6: settings.address6,
+            address4: settings.address4,
+            bib: Bib::new(limits.bindings, &mut chance),
+            sessions: Sessions::new(limits.sessions, &mut chance),
+            pool4: Pool4::new(settings, owners, who.worker, &mut chance, counters.clone()),
+            statics: Statics::new(&settings.statics),
+            syns: Syns::new(limits.unsolicited_syns, limits.unsolicited_syns_per_source, &mut chance),
+            hold: Hold::new(limits.hold_bytes, settings.timers.fragment, chance.next() as u32),
+            ids: Ids::new(chance.next()),
+            buckets: [Bucket::new(); 2],
+            chance,
+            events: Events::new(limits.events, counters.clone()),
+            counters,
+            zone: None,
+            scratch: Some(PacketBuf::new(MAX_PACKET)),
+        };
+        nat64.bind_statics();
+        nat64
+    }
+
+    /// Translates a packet from the IPv6 side, or says why not.
+    #[inline]
+    pub fn from_v6(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Verdict {
+        self.zone = None;
+        match self.packet6(now, buf, extra) {
+            Ok(verdict) => verdict,
+            Err(refusal) => self.refuse6(now, refusal, buf),
+        }
+    }
+
+    /// Translates a packet from the IPv4 side, or says why not.
+    #[inline]
+    pub fn from_v4(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Verdict {
+        self.zone = None;
+        match self.packet4(now, buf, extra) {
+            Ok(verdict) => verdict,
+            Err(refusal) => self.refuse4(now, refusal, buf),
+        }
+    }
+
+    fn packet6(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Result<Verdict, Refusal> {
+        let packet = Ipv6Packet::parse(buf.bytes(), &buf.offload)?;
+        let (way, owner) = self.admit6(&packet)?;
+        if owner != self.me {
+            return Ok(self.hand_over(owner, buf)?);
+        }
+        if let Some(fragment) = packet.fragment.filter(|f| !f.is_atomic() && buf.handed.ports.is_none()) {
+            return self.hold6(now, &packet, fragment, buf, extra);
+        }
+        if let Transport::Error(error) = &packet.transport {
+            return self.error6(now, &way, &packet, error, buf, extra);
+        }
+        let tuple = tuple::of6(&packet, buf.handed.ports)?;
+        let client = Transport6::new(packet.src, tuple.src);
+        let remote = Transport4::new(way.remote, tuple.dst);
+        let leg = self.leg6(tuple.proto, remote);
+        let plan = xlat::judge_v6_to_v4(&self.rules, &packet, buf, leg)?;
+        let traffic = outgoing::traffic6(&packet, buf);
+        let mapped = self.update6(now, &way, client, &tuple, traffic, extra)?;
+        let to = To4 { outer: Flow4::new(mapped, remote), quoted: None };
+        self.forward4(now, (tuple.proto, remote), Judged { packet: &packet, plan, leg }, &to, buf, extra)
+    }
+
+    fn packet4(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Result<Verdict, Refusal> {
+        let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload)?;
+        self.admit4(&packet, buf)?;
+        if let Some(fragment) = packet.fragment.filter(|_| buf.handed.ports.is_none()) {
+            return self.hold4(now, &packet, fragment, buf, extra);
+        }
+        let leg = if buf.handed.hairpin { Leg::HairpinIn } else { Leg::Wire };
+        if let Transport::Error(error) = &packet.transport {
+            return self.error4(&packet, error, leg, buf, extra);
+        }
+        let tuple = tuple::of4(&packet, buf.handed.ports)?;
+        let place = Transport4::new(packet.dst, tuple.dst);
+        if let Some(elsewhere) = self.elsewhere(tuple.proto, place, buf)? {
+            return Ok(elsewhere);
+        }
+        let plan = xlat::judge_v4_to_v6(&self.rules, &packet, buf, leg)?;
+        let traffic = outgoing::traffic4(&packet, buf);
+        let remote = Transport4::new(packet.src, tuple.src);
+        let inward = match self.update4(now, remote, place, &tuple, traffic, extra) {
+            Err(Reason::UnsolicitedSyn) => return self.unsolicited(now, remote, place, &packet, buf),
+            found => found?,
+        };
+        let server = self.zones.pref64(inward.pref64).embed(packet.src);
+        let port = if tuple.proto == Proto::Icmp { inward.client.port } else { tuple.src };
+        let to = To6 { outer: Flow6::new(Transport6::new(server, port), inward.client), quoted: None };
+        self.write6(plan, &packet, &to, buf, extra)
+    }
+
+    /// Whose packet this is and where it goes. An error is the business of the host that sent the
+    /// packet it is about, whichever router sent it.
+    #[inline]
+    fn admit6(&mut self, packet: &Ipv6Packet) -> Result<(Way, WorkerId), Reason> {
+        self.zones.check_source(packet.src)?;
+        let client = match &packet.transport {
+            Transport::Error(error) => error.quoted.dst,
+            Transport::Tcp { .. }
+            | Transport::Udp { .. }
+            | Transport::Echo { .. }
+            | Transport::Icmp
+            | Transport::Fragment
+            | Transport::Other => packet.src,
+        };
+        let zone = self.zones.of(client).ok_or(Reason::NoZone)?;
+        self.zone = Some(self.zones.rules(zone).id);
+        let way = self.zones.way(zone, packet.dst)?;
+        let owner =
+            if self.alone { self.me } else { self.pool4.owners().host(self.zones.host(zone, client)) };
+        Ok((way, owner))
+    }
+
+    /// Whether an IPv4 packet is for us at all. What comes from the outside does not come from our
+    /// own addresses.
+    #[inline]
+    fn admit4(&self, packet: &Ipv4Packet, buf: &PacketBuf) -> Result<(), Reason> {
+        if !self.pool4.has(packet.dst) && !self.statics.has_address(packet.dst) {
+            return Err(Reason::NotPool4);
+        }
+        if !buf.handed.hairpin && self.pool4.has(packet.src) {
+            return Err(Reason::SourceAddress);
+        }
+        Ok(())
+    }
+
+    /// A SYN that nobody asked for: kept for a while or dropped, by policy (RFC 6146 §3.5.2.2).
+    fn unsolicited(
+        &mut self,
+        now: Instant,
+        remote: Transport4,
+        place: Transport4,
+        packet: &Ipv4Packet,
+        buf: &mut PacketBuf,
+    ) -> Result<Verdict, Refusal> {
+        if buf.handed.hairpin || self.unsolicited_syn == UnsolicitedSyn::Drop {
+            return Err(Reason::UnsolicitedSyn.into());
+        }
+        let syn = (packet, buf.bytes());
+        self.syns.store(now, self.timers.tcp_incoming_syn, remote, place, syn)?;
+        self.counters.zone(self.zone).held.add(1);
+        buf.clear();
+        Ok(Verdict::Hold)
+    }
+
+    /// The pref64 under which a binding's client knows a server: that of their session, else that of
+    /// the packet which made the binding.
+    fn pref64_towards(&self, binding: u32, proto: Proto, server: Transport4) -> u16 {
+        let server = filter::remote_of(proto, server);
+        match self.sessions.find(binding, server) {
+            Some(session) => self.sessions.of(session).pref64,
+            None => self.bib.of(binding).pref64,
+        }
+    }
+
+    /// Moves waiting events to `out`, the oldest first; how many were moved.
+    pub fn events(&mut self, out: &mut [Event]) -> usize {
+        self.events.fetch(out)
+    }
+}

@@ -226,10 +226,15 @@ impl Owners {
     }
 
     fn row(&self, addr: Ipv4Addr) -> Option<Range<usize>> {
+        let at = self.position(addr)? * BLOCKS;
+        Some(at..at + BLOCKS)
+    }
+
+    /// The row of `addr` in the table; `None` if it is no pool's.
+    pub(super) fn position(&self, addr: Ipv4Addr) -> Option<usize> {
         let behind = self.pools.partition_point(|(net, _)| net.addr() <= addr);
         let (net, first) = self.pools.get(behind.checked_sub(1)?)?;
-        let at = (first + (addr.to_bits() - net.addr().to_bits()) as usize) * BLOCKS;
-        net.contains(addr).then_some(at..at + BLOCKS)
+        net.contains(addr).then(|| first + (addr.to_bits() - net.addr().to_bits()) as usize)
     }
 }
 

@@ -2,6 +2,22 @@
 
 use super::buf::PacketBuf;
 use crate::addr::WorkerId;
+use crate::reason::Reason;
+
+/// What became of a packet. Whoever brought it acts on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// The buffer holds the translated packet: send it.
+    Forward,
+    /// The packet was refused and the buffer holds the ICMP error for its sender: send it.
+    Reject(Reason),
+    /// The translator keeps the packet for now; the buffer is empty.
+    Hold,
+    /// The packet belongs to another worker: give it the buffer as it is.
+    HandOver(WorkerId),
+    /// Nothing is to be sent; the buffer is unchanged.
+    Drop(Reason),
+}
 
 /// A packet that came of a batch beside the ones put in.
 #[derive(Debug)]

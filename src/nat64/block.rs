@@ -1,0 +1,256 @@
+//! Port blocks in use: which ports are taken, and by which binding.
+
+use core::net::Ipv4Addr;
+
+use super::Proto;
+use super::bib::Bib;
+use super::slab::{Item, NIL, Slab};
+use crate::addr::PortRange;
+
+/// One bit a port, the block's first port first.
+pub(super) type Ports = [u64; 4];
+
+/// Ports of a block, at most.
+const WIDTH: usize = 256;
+
+/// A port block that a host holds.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    /// Its address.
+    pub(super) addr: Ipv4Addr,
+    /// Slot of its host.
+    pub(super) host: u32,
+    /// The host's next block; in a free slot the next free one.
+    pub(super) next: u32,
+    /// The address's row and the block's number there.
+    pub(super) row: u32,
+    pub(super) number: u16,
+    /// Bindings in it, resting ones included.
+    bindings: u16,
+    ports: PortRange,
+    /// Ports that bindings may have.
+    allowed: Ports,
+    /// Ports that bindings have, by protocol.
+    taken: [Ports; 3],
+    /// When it became empty, and the next in the queue of the empty ones.
+    pub(super) since: u32,
+    pub(super) next_empty: u32,
+    pub(super) queued: bool,
+}
+
+impl Item for Block {
+    fn free(next: u32) -> Self {
+        Self::new(Ipv4Addr::UNSPECIFIED, PortRange::ALL, (0, 0), [0; 4], NIL, next)
+    }
+
+    fn next_free(&self) -> Option<u32> {
+        (self.host == NIL).then_some(self.next)
+    }
+}
+
+impl Block {
+    const fn new(
+        addr: Ipv4Addr,
+        ports: PortRange,
+        (row, number): (u32, u16),
+        allowed: Ports,
+        host: u32,
+        next: u32,
+    ) -> Self {
+        Self {
+            addr,
+            host,
+            next,
+            row,
+            number,
+            bindings: 0,
+            ports,
+            allowed,
+            taken: [[0; 4]; 3],
+            since: 0,
+            next_empty: NIL,
+            queued: false,
+        }
+    }
+
+    /// Its ports, those included that no binding may have.
+    pub(super) const fn ports(&self) -> PortRange {
+        self.ports
+    }
+
+    /// Whether its ports are below 1024.
+    pub(super) const fn is_low(&self) -> bool {
+        self.ports.first() < 1024
+    }
+
+    /// Whether no binding is left.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.bindings == 0
+    }
+
+    /// Whether `port` is one of its ports and no binding of `proto` has it.
+    pub(super) const fn is_free(&self, proto: Proto, port: u16) -> bool {
+        self.ports.contains(port) && {
+            let at = (port - self.ports.first()) as usize;
+            (self.allowed[at / 64] & !self.taken[proto as usize][at / 64]) >> (at % 64) & 1 == 1
+        }
+    }
+
+    fn free_word(&self, proto: Proto, parity: Option<u16>, word: usize) -> u64 {
+        const EVEN: u64 = 0x5555_5555_5555_5555;
+        // Blocks begin at an even port.
+        let wanted = match parity {
+            None => u64::MAX,
+            Some(0) => EVEN,
+            Some(_) => !EVEN,
+        };
+        self.allowed[word] & !self.taken[proto as usize][word] & wanted
+    }
+
+    /// How many ports no binding of `proto` has; only those of one parity, if given.
+    pub(super) fn count_free(&self, proto: Proto, parity: Option<u16>) -> u32 {
+        (0..4).map(|word| self.free_word(proto, parity, word).count_ones()).sum()
+    }
+
+    /// The `n`th of the ports that [`count_free`](Self::count_free) counts.
+    pub(super) fn nth_free(&self, proto: Proto, parity: Option<u16>, mut n: u32) -> Option<u16> {
+        for word in 0..4 {
+            let mut bits = self.free_word(proto, parity, word);
+            if n >= bits.count_ones() {
+                n -= bits.count_ones();
+                continue;
+            }
+            for _ in 0..n {
+                bits &= bits - 1;
+            }
+            return Some(self.ports.first() + (word * 64) as u16 + bits.trailing_zeros() as u16);
+        }
+        None
+    }
+
+    /// Sets which ports bindings may have from now on.
+    pub(super) const fn allow(&mut self, allowed: Ports) {
+        self.allowed = allowed;
+    }
+
+    /// Whether no binding may have any of its ports.
+    pub(super) fn is_barred(&self) -> bool {
+        self.allowed == [0; 4]
+    }
+
+    /// Keeps a port of `proto` from bindings because a static one has it.
+    pub(super) const fn reserve(&mut self, proto: Proto, port: u16) {
+        if self.ports.contains(port) {
+            let at = (port - self.ports.first()) as usize;
+            self.taken[proto as usize][at / 64] |= 1 << (at % 64);
+        }
+    }
+}
+
+/// All blocks in use. The index from the IPv4 side is here: each port has the list of its bindings,
+/// at most one for each protocol.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    slab: Slab<Block>,
+    heads: Box<[u32]>,
+}
+
+impl Blocks {
+    pub(super) fn new(limit: u32) -> Self {
+        // Slots plus one, so that untouched memory is zero and stays untouched.
+        Self { slab: Slab::new(limit), heads: vec![0; limit as usize * WIDTH].into_boxed_slice() }
+    }
+
+    /// Takes a block into use; `None` if the table is full.
+    pub(super) fn insert(
+        &mut self,
+        addr: Ipv4Addr,
+        ports: PortRange,
+        place: (u32, u16),
+        allowed: Ports,
+        host: u32,
+        next: u32,
+    ) -> Option<u32> {
+        self.slab.insert(Block::new(addr, ports, place, allowed, host, next))
+    }
+
+    /// Gives a block up that has no binding.
+    pub(super) fn remove(&mut self, slot: u32) {
+        debug_assert!(self.slab[slot].is_empty(), "a block in use is given up");
+        self.slab.remove(slot);
+    }
+
+    fn head(&mut self, slot: u32, port: u16) -> &mut u32 {
+        let first = self.slab[slot].ports.first();
+        &mut self.heads[slot as usize * WIDTH + usize::from(port - first)]
+    }
+
+    /// The binding that has `port` of a block.
+    #[inline]
+    pub(super) fn find(&self, slot: u32, proto: Proto, port: u16, bib: &Bib) -> Option<u32> {
+        let first = self.slab[slot].ports.first();
+        let mut link = self.heads[slot as usize * WIDTH + usize::from(port - first)].wrapping_sub(1);
+        while link != NIL {
+            let binding = bib.of(link);
+            if binding.proto() == proto {
+                return Some(link);
+            }
+            link = binding.same_port;
+        }
+        None
+    }
+
+    /// Gives a free port of a block to a binding.
+    pub(super) fn link(&mut self, slot: u32, proto: Proto, port: u16, binding: u32, bib: &mut Bib) {
+        let head = self.head(slot, port);
+        bib.of_mut(binding).same_port = head.wrapping_sub(1);
+        *head = binding + 1;
+        let block = &mut self.slab[slot];
+        block.reserve(proto, port);
+        block.bindings += 1;
+    }
+
+    /// Takes a port back from its binding.
+    pub(super) fn unlink(&mut self, slot: u32, proto: Proto, port: u16, binding: u32, bib: &mut Bib) {
+        let head = self.head(slot, port);
+        let next = bib.of(binding).same_port;
+        let mut link = head.wrapping_sub(1);
+        if link == binding {
+            *head = next.wrapping_add(1);
+        } else {
+            while bib.of(link).same_port != binding {
+                link = bib.of(link).same_port;
+            }
+            bib.of_mut(link).same_port = next;
+        }
+        let block = &mut self.slab[slot];
+        let at = usize::from(port - block.ports.first());
+        block.taken[proto as usize][at / 64] &= !(1 << (at % 64));
+        block.bindings -= 1;
+    }
+
+    /// The block in a taken slot.
+    pub(super) fn of(&self, slot: u32) -> &Block {
+        &self.slab[slot]
+    }
+
+    /// The block in a taken slot, to be changed.
+    pub(super) fn of_mut(&mut self, slot: u32) -> &mut Block {
+        &mut self.slab[slot]
+    }
+
+    /// The block in a slot, if there is one.
+    pub(super) fn at(&self, slot: u32) -> Option<&Block> {
+        self.slab.at(slot)
+    }
+
+    /// Whether there is no room.
+    pub(super) const fn is_full(&self) -> bool {
+        self.slab.is_full()
+    }
+
+    /// All taken slots are below this one.
+    pub(super) const fn end(&self) -> u32 {
+        self.slab.high_water()
+    }
+}

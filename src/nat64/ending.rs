@@ -1,0 +1,176 @@
+//! How sessions, bindings and blocks end (RFC 6146 §3.5, RFC 6888 REQ-8).
+
+use core::time::Duration;
+
+use super::slab::NIL;
+use super::tcp::{State, on_timeout};
+use super::{Event, Nat64, Proto, probe};
+use crate::addr::{HostKey, ZoneId};
+use crate::reason::Reason;
+use crate::time::Instant;
+use crate::wire::ICMP4;
+use crate::wire::batch::Batch;
+use crate::xlat::{Answer, answer4};
+
+impl Nat64 {
+    /// When [`expire`](Self::expire) has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let rest = self.timers.port_rest;
+        [
+            self.sessions.next_deadline(),
+            self.syns.next_deadline(),
+            self.hold.next_deadline(),
+            self.bib.next_rested(rest),
+            self.pool4.next_empty(rest),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Ends what has run out by `now`, at most `budget` things; true if more is due.
+    pub fn expire(&mut self, now: Instant, budget: usize, extra: &mut Batch) -> bool {
+        let mut left = budget;
+        while left > 0
+            && let Some(session) = self.sessions.due(now, &mut left)
+        {
+            self.run_out(session, extra);
+            left = left.saturating_sub(1);
+        }
+        while left > 0 && self.give_up_a_syn(now, extra) {
+            left -= 1;
+        }
+        while left > 0
+            && let Some(expired) = self.hold.expire(now)
+        {
+            let zone = self.zone_of_datagram(&expired.key);
+            self.counters.zone(zone).drops(Reason::FragmentTimeout).add(u64::from(expired.held));
+            left -= 1;
+        }
+        let rest = self.timers.port_rest;
+        while left > 0
+            && let Some(binding) = self.bib.rested(now, Some(rest), &mut left)
+        {
+            self.unbind(now, binding);
+        }
+        while left > 0 && self.pool4.release_rested(now, rest, &mut self.events) {
+            left -= 1;
+        }
+        self.next_deadline().is_some_and(|next| next <= now)
+    }
+
+    /// What the end of a session's lifetime does: a TCP session that was established is probed and
+    /// has a last chance, others end.
+    pub(super) fn run_out(&mut self, slot: u32, extra: &mut Batch) {
+        let session = self.sessions.of(slot);
+        let deadline = Instant::from_nanos(session.deadline);
+        let next = on_timeout(session.state());
+        if next == State::Closed {
+            self.end_session(deadline, slot);
+            return;
+        }
+        self.probe(slot, extra);
+        self.sessions.of_mut(slot).set_state(next);
+        self.sessions.set_deadline(slot, deadline + self.timers.tcp_transitory);
+    }
+
+    /// Asks the client whether a connection that was idle for two hours still lives. Without room
+    /// for the packet it is not asked.
+    fn probe(&mut self, slot: u32, extra: &mut Batch) {
+        let session = self.sessions.of(slot);
+        let client = self.bib.of(session.binding()).v6();
+        let server = self.zones.pref64(session.pref64).embed(session.remote().addr);
+        if let Some(place) = extra.next_slot() {
+            place.packet.fill(&probe::keepalive(server, session.remote().port, client));
+        }
+    }
+
+    /// Ends a session, and its binding with the last one.
+    pub(super) fn end_session(&mut self, now: Instant, slot: u32) {
+        let session = self.sessions.of(slot);
+        let binding = session.binding();
+        let (remote, packets, bytes) = (session.remote(), session.packets(), session.bytes());
+        let of = self.bib.of(binding);
+        let (proto, v6, mut first) = (of.proto(), of.v6(), of.first);
+        let v4 = self.mapped(binding);
+        let zone = self.zone_of(binding);
+        if let Some(host) = self.host_of(binding) {
+            self.events.push_minor(Event::SessionEnded { host, proto, v6, v4, remote, packets, bytes });
+        }
+        self.sessions.remove(slot, &mut first);
+        self.bib.of_mut(binding).first = first;
+        self.counters.zone(zone).sessions[proto as usize].sub(1);
+        if self.bib.of(binding).is_static() {
+            return;
+        }
+        let block = self.bib.of(binding).place;
+        self.pool4.host_of(block).sessions -= 1;
+        if first != NIL {
+            return;
+        }
+        self.gauge_binding(binding, -1);
+        // A TCP port whose connections were followed to their end may be used again at once.
+        if proto == Proto::Tcp || self.timers.port_rest == Duration::ZERO {
+            self.unbind(now, binding);
+        } else {
+            self.bib.rest(binding, now);
+        }
+    }
+
+    /// Gives a binding's port back.
+    pub(super) fn unbind(&mut self, now: Instant, slot: u32) {
+        let binding = self.bib.of(slot);
+        let (block, proto, port) = (binding.place, binding.proto(), binding.port);
+        self.pool4.unlink(now, block, proto, port, slot, &mut self.bib);
+        self.bib.remove(slot);
+    }
+
+    /// Cuts the longest rest short because the table is full; false if nothing rests.
+    pub(super) fn end_a_rest(&mut self, now: Instant) -> bool {
+        let mut budget = usize::MAX;
+        let found = self.bib.rested(now, None, &mut budget);
+        found.map(|slot| self.unbind(now, slot)).is_some()
+    }
+
+    /// Tells the sender of an unsolicited SYN that nobody wanted it; false if none is due.
+    fn give_up_a_syn(&mut self, now: Instant, extra: &mut Batch) -> bool {
+        let Some(due) = self.syns.due(now) else { return false };
+        let Some(syn) = due else { return true };
+        self.counters.zone(None).drops(Reason::UnsolicitedSyn).add(1);
+        let Some(mut packet) = self.scratch.take() else { return true };
+        packet.fill(syn.bytes());
+        let (header, answer) = (syn.packet, Answer::unreachable4(3));
+        let id = self.ids.take(self.address4, header.src, ICMP4, false, 1);
+        if extra.room() > 0
+            && self.buckets[1].take(now, self.rules.error_rate, self.rules.error_burst)
+            && answer4(&header, answer, self.address4, id, &mut packet)
+            && let Some(place) = extra.next_slot()
+        {
+            place.packet.fill(packet.bytes());
+            self.counters.zone(None).errors_sent.add(1);
+        }
+        self.scratch = Some(packet);
+        true
+    }
+
+    /// Counts a binding as made or ended.
+    pub(super) fn gauge_binding(&self, slot: u32, by: i64) {
+        let gauge = &self.counters.zone(self.zone_of(slot)).bindings[self.bib.of(slot).proto() as usize];
+        if by > 0 { gauge.add(1) } else { gauge.sub(1) }
+    }
+
+    /// The zone of a binding's client.
+    pub(super) fn zone_of(&self, binding: u32) -> Option<ZoneId> {
+        self.host_of(binding).map(|host| host.zone)
+    }
+
+    /// The host of a binding.
+    pub(super) fn host_of(&self, slot: u32) -> Option<HostKey> {
+        let binding = self.bib.of(slot);
+        if binding.is_static() {
+            let addr = binding.v6().addr;
+            return self.zones.of(addr).map(|zone| self.zones.host(zone, addr));
+        }
+        Some(self.pool4.hosts().of(self.pool4.blocks().of(binding.place).host).key)
+    }
+}

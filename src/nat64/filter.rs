@@ -1,0 +1,308 @@
+//! Filtering, and updating bindings and sessions (RFC 6146 §3.5).
+
+use core::time::Duration;
+
+use super::pool4::Wish;
+use super::session::Traffic;
+use super::tcp::{Kind, Lifetime, Side, State, on_segment};
+use super::tuple::Tuple;
+use super::zones::Way;
+use super::{Event, Filtering, Nat64, Proto};
+use crate::addr::{HostKey, Transport4, Transport6};
+use crate::reason::Reason;
+use crate::time::Instant;
+use crate::wire::batch::Batch;
+use crate::xlat::{Answer, Refusal};
+
+/// A flow's place in the tables.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    binding: Option<u32>,
+    session: Option<u32>,
+}
+
+/// A flow from the IPv4 side, translated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inward {
+    /// The client.
+    pub(super) client: Transport6,
+    /// Index of the pref64 under which it knows the server.
+    pub(super) pref64: u16,
+}
+
+/// No resources: ICMPv6 address unreachable (RFC 6146 §3.5.1.1).
+const fn exhausted(reason: Reason) -> Refusal {
+    Refusal::telling(reason, Answer::unreachable6(3))
+}
+
+impl Nat64 {
+    /// Finds or makes what a packet from the IPv6 side needs; the client's mapped address.
+    pub(super) fn update6(
+        &mut self,
+        now: Instant,
+        way: &Way,
+        client: Transport6,
+        tuple: &Tuple,
+        traffic: Traffic,
+        extra: &mut Batch,
+    ) -> Result<Transport4, Refusal> {
+        let proto = tuple.proto;
+        let remote = remote_of(proto, Transport4::new(way.remote, tuple.dst));
+        let mut found = self.find6(proto, client, remote);
+        while let Some(slot) = found.session
+            && self.sessions.of(slot).is_over(now)
+        {
+            self.run_out(slot, extra);
+            found = self.find6(proto, client, remote);
+        }
+        let opens = proto != Proto::Tcp || tuple.kind == Kind::Syn;
+        let binding = match (found.binding, found.session) {
+            (Some(binding), Some(session)) => {
+                self.advance(now, session, proto, tuple.kind, traffic);
+                binding
+            }
+            // A segment of a connection that we forgot still finds its way (RFC 6146 §3.5.2.2).
+            (Some(binding), None) if !opens => binding,
+            (None, _) if !opens => return Err(Reason::NoSession.into()),
+            (binding, _) => {
+                let binding = self.open6(now, way, client, binding, tuple).map_err(exhausted)?;
+                let session = self.open_session(now, binding, remote, way.pref64).map_err(exhausted)?;
+                self.adopt(binding, session, remote, proto);
+                self.advance(now, session, proto, tuple.kind, traffic);
+                binding
+            }
+        };
+        Ok(self.mapped(binding))
+    }
+
+    /// Finds or makes what a packet from the IPv4 side needs, and decides whether it may pass.
+    ///
+    /// # Errors
+    /// The reason why not, and [`Reason::UnsolicitedSyn`] for a SYN that is to be stored or dropped.
+    pub(super) fn update4(
+        &mut self,
+        now: Instant,
+        remote: Transport4,
+        place: Transport4,
+        tuple: &Tuple,
+        traffic: Traffic,
+        extra: &mut Batch,
+    ) -> Result<Inward, Reason> {
+        let proto = tuple.proto;
+        let remote = remote_of(proto, remote);
+        let mut found = self.find4(proto, place, remote);
+        while let Some(slot) = found.session
+            && self.sessions.of(slot).is_over(now)
+        {
+            self.run_out(slot, extra);
+            found = self.find4(proto, place, remote);
+        }
+        let syn = proto == Proto::Tcp && tuple.kind == Kind::Syn;
+        let refused = |reason| if syn { Reason::UnsolicitedSyn } else { reason };
+        let binding = found.binding.ok_or_else(|| refused(Reason::NoBinding))?;
+        self.zone = self.zone_of(binding);
+        let pref64 = match found.session {
+            Some(session) => self.sessions.of(session).pref64,
+            None => self.bib.of(binding).pref64,
+        };
+        self.zones.check_well_known(pref64, remote.addr)?;
+        match found.session {
+            Some(session) => self.advance(now, session, proto, tuple.kind, traffic),
+            None => {
+                let first = self.bib.of(binding).first;
+                let filtered = self.filtering[proto as usize] == Filtering::AddressDependent
+                    && !self.sessions.knows(first, remote.addr, now);
+                if filtered {
+                    return Err(refused(Reason::Filtered));
+                }
+                if proto != Proto::Tcp || syn {
+                    let session = self.open_session(now, binding, remote, pref64)?;
+                    self.advance(now, session, proto, tuple.kind, traffic);
+                }
+            }
+        }
+        Ok(Inward { client: self.bib.of(binding).v6(), pref64 })
+    }
+
+    fn find6(&self, proto: Proto, client: Transport6, remote: Transport4) -> Found {
+        let binding = self.bib.find(proto, client).filter(|slot| !self.bib.of(*slot).is_resting());
+        Found { binding, session: binding.and_then(|slot| self.sessions.find(slot, remote)) }
+    }
+
+    fn find4(&self, proto: Proto, place: Transport4, remote: Transport4) -> Found {
+        let binding = self.binding_at(proto, place);
+        Found { binding, session: binding.and_then(|slot| self.sessions.find(slot, remote)) }
+    }
+
+    /// The live binding at an IPv4 transport address.
+    #[inline]
+    pub(super) fn binding_at(&self, proto: Proto, place: Transport4) -> Option<u32> {
+        self.statics
+            .find(proto, place)
+            .or_else(|| self.pool4.find(proto, place, &self.bib).filter(|b| !self.bib.of(*b).is_resting()))
+    }
+
+    /// The live binding of a client's transport address.
+    pub(super) fn binding_of(&self, proto: Proto, client: Transport6) -> Option<u32> {
+        self.bib.find(proto, client).filter(|slot| !self.bib.of(*slot).is_resting())
+    }
+
+    /// A binding for a packet that opens a session, made if need be.
+    fn open6(
+        &mut self,
+        now: Instant,
+        way: &Way,
+        client: Transport6,
+        binding: Option<u32>,
+        tuple: &Tuple,
+    ) -> Result<u32, Reason> {
+        let host = self.zones.host(way.zone, client.addr);
+        self.check_sessions(now, way.zone, host, binding)?;
+        if let Some(binding) = binding {
+            return Ok(binding);
+        }
+        let rules = self.zones.rules(way.zone);
+        let wish = Wish {
+            host,
+            proto: tuple.proto,
+            port: client.port,
+            pool: rules.pool,
+            quota: rules.blocks_per_host,
+            parity: self.parity,
+        };
+        self.bind(now, &wish, client, way.pref64).inspect_err(|reason| self.tell_refusal(now, host, *reason))
+    }
+
+    /// Whether the table and the host have room for one more session.
+    fn check_sessions(
+        &mut self,
+        now: Instant,
+        zone: u16,
+        host: HostKey,
+        binding: Option<u32>,
+    ) -> Result<(), Reason> {
+        let stands_outside = binding.is_some_and(|slot| self.bib.of(slot).is_static());
+        let quota = self.zones.rules(zone).sessions_per_host;
+        let held = match self.pool4.hosts().find(host) {
+            Some(slot) if !stands_outside => self.pool4.hosts().of(slot).sessions,
+            Some(_) | None => 0,
+        };
+        if self.sessions.is_full() || !stands_outside && held >= quota {
+            self.tell_refusal(now, host, Reason::SessionLimit);
+            return Err(Reason::SessionLimit);
+        }
+        Ok(())
+    }
+
+    /// Makes a binding, or ends the rest of the one that the client had.
+    pub(super) fn bind(
+        &mut self,
+        now: Instant,
+        wish: &Wish,
+        client: Transport6,
+        pref64: u16,
+    ) -> Result<u32, Reason> {
+        if let Some(slot) = self.bib.find(wish.proto, client) {
+            self.bib.revive(slot, pref64);
+            self.gauge_binding(slot, 1);
+            return Ok(slot);
+        }
+        if self.bib.is_full() && !self.end_a_rest(now) {
+            return Err(Reason::TableFull);
+        }
+        let (block, port) = self.pool4.allocate(wish, &mut self.chance, &mut self.events)?;
+        let slot =
+            self.bib.insert(wish.proto, client, block, port, pref64, false).ok_or(Reason::TableFull)?;
+        self.pool4.link(block, wish.proto, port, slot, &mut self.bib);
+        self.gauge_binding(slot, 1);
+        Ok(slot)
+    }
+
+    /// Makes a session; the caller has made sure that it may.
+    pub(super) fn open_session(
+        &mut self,
+        now: Instant,
+        binding: u32,
+        remote: Transport4,
+        pref64: u16,
+    ) -> Result<u32, Reason> {
+        let zone = self.zones.of(self.bib.of(binding).v6().addr).ok_or(Reason::NoZone)?;
+        let host = self.zones.host(zone, self.bib.of(binding).v6().addr);
+        self.check_sessions(now, zone, host, Some(binding))?;
+        let mut first = self.bib.of(binding).first;
+        let session = self.sessions.insert(binding, &mut first, remote, pref64, now + Duration::from_secs(1));
+        self.bib.of_mut(binding).first = first;
+        let session = session.ok_or(Reason::SessionLimit)?;
+        if !self.bib.of(binding).is_static() {
+            let block = self.bib.of(binding).place;
+            self.pool4.host_of(block).sessions += 1;
+        }
+        let proto = self.bib.of(binding).proto();
+        self.counters.zone(self.zone_of(binding)).sessions[proto as usize].add(1);
+        Ok(session)
+    }
+
+    /// A SYN of the same connection that waits makes this the second half of a simultaneous open.
+    fn adopt(&mut self, binding: u32, session: u32, remote: Transport4, proto: Proto) {
+        if proto == Proto::Tcp {
+            let place = self.mapped(binding);
+            if self.syns.adopt(remote, place) {
+                self.sessions.of_mut(session).set_state(State::V4Init);
+            }
+        }
+    }
+
+    /// Moves a session on and credits what it carried.
+    #[inline]
+    fn advance(&mut self, now: Instant, slot: u32, proto: Proto, kind: Kind, traffic: Traffic) {
+        let refreshes = traffic.from == Side::V6 || self.inbound_refresh;
+        let is_new = self.sessions.of(slot).packets() == [0; 2];
+        let lifetime = match proto {
+            Proto::Tcp => {
+                let state = self.sessions.of(slot).state();
+                let (next, lifetime) = on_segment(state, traffic.from, kind);
+                self.sessions.of_mut(slot).set_state(next);
+                match lifetime {
+                    Lifetime::Keep => None,
+                    Lifetime::Established => Some(self.timers.tcp_established),
+                    Lifetime::Transitory => Some(self.timers.tcp_transitory),
+                }
+                .filter(|_| refreshes || next != state)
+            }
+            Proto::Udp => Some(self.timers.udp).filter(|_| refreshes || is_new),
+            Proto::Icmp => Some(self.timers.icmp).filter(|_| refreshes || is_new),
+        };
+        self.sessions.credit(slot, traffic, lifetime.map(|lifetime| now + lifetime));
+    }
+
+    /// Tells of a refusal, once a second for each host at most (RFC 6888 REQ-11).
+    fn tell_refusal(&mut self, now: Instant, host: HostKey, reason: Reason) {
+        let second = now.as_secs() as u32 + 1;
+        if let Some(told) = self.pool4.told(host) {
+            if core::mem::replace(told, second) != second {
+                self.events.push(Event::QuotaReached { host, reason });
+            }
+        } else if reason == Reason::PoolExhausted && self.pool4.pool_told(second) {
+            self.events.push(Event::PoolEmpty { host });
+        }
+    }
+
+    /// The IPv4 transport address of a binding.
+    #[inline]
+    pub(super) fn mapped(&self, binding: u32) -> Transport4 {
+        let binding = self.bib.of(binding);
+        if binding.is_static() {
+            self.statics.place(binding.place)
+        } else {
+            Transport4::new(self.pool4.blocks().of(binding.place).addr, binding.port)
+        }
+    }
+}
+
+/// A session's server: ICMP queries have no port there (RFC 6146 §3.2).
+pub(super) const fn remote_of(proto: Proto, remote: Transport4) -> Transport4 {
+    match proto {
+        Proto::Tcp | Proto::Udp => remote,
+        Proto::Icmp => Transport4::new(remote.addr, 0),
+    }
+}

@@ -1,0 +1,107 @@
+//! Hosts of ours that talk to each other by their IPv4 addresses (RFC 6146 §3.8).
+
+use super::{Nat64, Proto};
+use crate::addr::{Transport4, WorkerId};
+use crate::reason::Reason;
+use crate::time::Instant;
+use crate::wire::batch::{Batch, Verdict};
+use crate::wire::buf::{Handed, PacketBuf};
+use crate::wire::ipv6::Ipv6Packet;
+use crate::xlat::{Leg, Plan, Refusal, To4};
+
+/// More hand-overs than a packet can need: to its datagram's worker, its owner, and once turned round
+/// to the receiver's.
+const MAX_HOPS: u8 = 4;
+
+/// An IPv6 packet that may pass, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Judged<'a> {
+    pub(super) packet: &'a Ipv6Packet,
+    pub(super) plan: Plan,
+    pub(super) leg: Leg,
+}
+
+impl Nat64 {
+    /// Whether an IPv4 transport address is one that we give to bindings.
+    #[inline]
+    pub(super) fn is_ours(&self, proto: Proto, place: Transport4) -> bool {
+        self.pool4.has_place(place) || self.statics.has(proto, place)
+    }
+
+    /// Which way an IPv6 packet takes whose flow ends at `place` on the IPv4 side.
+    #[inline]
+    pub(super) fn leg6(&self, proto: Proto, place: Transport4) -> Leg {
+        if self.is_ours(proto, place) { Leg::HairpinOut } else { Leg::Wire }
+    }
+
+    /// Sends an IPv6 packet on as IPv4: out, or back in. `flow` is the receiver's end of it.
+    #[inline]
+    pub(super) fn forward4(
+        &mut self,
+        now: Instant,
+        flow: (Proto, Transport4),
+        judged: Judged<'_>,
+        to: &To4,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        if judged.leg == Leg::HairpinOut {
+            return self.turn(now, flow, judged, to, buf, extra);
+        }
+        self.write4(judged.plan, judged.packet, to, buf, extra)?;
+        buf.handed = Handed::default();
+        Ok(Verdict::Forward)
+    }
+
+    /// Turns a packet round: it enters again from the IPv4 side, here or at the receiver's worker.
+    ///
+    /// What fails behind the first half fails silently: the buffer is no longer what its sender sent.
+    fn turn(
+        &mut self,
+        now: Instant,
+        (proto, place): (Proto, Transport4),
+        judged: Judged<'_>,
+        to: &To4,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        let owner = self.pool4.owners().place(proto, place).ok_or(Reason::NotPool4)?;
+        if owner == self.me && self.binding_at(proto, place).is_none() {
+            return Err(Reason::NoBinding.into());
+        }
+        self.write4(judged.plan, judged.packet, to, buf, extra)?;
+        buf.handed.hairpin = true;
+        if owner != self.me {
+            return Ok(Verdict::HandOver(owner));
+        }
+        self.packet4(now, buf, extra).map_err(|refusal| refusal.reason.into())
+    }
+
+    /// The worker that has this place, if it is not this one.
+    ///
+    /// # Errors
+    /// A [`Reason`] if the packet has been handed over too often already.
+    #[inline]
+    pub(super) fn elsewhere(
+        &self,
+        proto: Proto,
+        place: Transport4,
+        buf: &PacketBuf,
+    ) -> Result<Option<Verdict>, Reason> {
+        if self.alone {
+            return Ok(None);
+        }
+        match self.pool4.owners().place(proto, place) {
+            Some(owner) if owner != self.me => self.hand_over(owner, buf).map(Some),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Hands a packet over, unless that has been done too often.
+    pub(super) fn hand_over(&self, to: WorkerId, buf: &PacketBuf) -> Result<Verdict, Reason> {
+        if buf.handed.hops < MAX_HOPS {
+            return Ok(Verdict::HandOver(to));
+        }
+        Err(if buf.handed.hairpin { Reason::HairpinLoop } else { Reason::HandOverLimit })
+    }
+}

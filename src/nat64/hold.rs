@@ -1,0 +1,163 @@
+//! How fragments pass the hold store (RFC 6146 §3.4).
+
+use core::net::IpAddr;
+
+use super::fragment::{Arrival, First, Key, Step};
+use super::{Nat64, tuple};
+use crate::addr::ZoneId;
+use crate::reason::Reason;
+use crate::time::Instant;
+use crate::wire::batch::{Batch, Verdict};
+use crate::wire::buf::PacketBuf;
+use crate::wire::ipv4::Ipv4Packet;
+use crate::wire::ipv6::Ipv6Packet;
+use crate::wire::{Fragment, Transport};
+use crate::xlat::{Answer, Refusal};
+
+/// A side's way in, for packets that were on hold.
+type Enter = fn(&mut Nat64, Instant, &mut PacketBuf, &mut Batch) -> Result<Verdict, Refusal>;
+
+/// What the first fragment says; `None` if this is not the first.
+fn first<Q>(transport: &Transport<Q>, protocol: u8, refused: Answer) -> Result<Option<First>, Refusal> {
+    match *transport {
+        Transport::Tcp { src, dst, .. } => Ok(Some(First::Ports(src, dst))),
+        // A checksum has to be made, over all of the datagram.
+        Transport::Udp { checksum: 0, .. } => Ok(Some(First::Gather)),
+        Transport::Udp { src, dst, .. } => Ok(Some(First::Ports(src, dst))),
+        // The ICMPv6 checksum covers the length of the whole message.
+        Transport::Echo { .. } | Transport::Error(_) | Transport::Icmp => Ok(Some(First::Gather)),
+        Transport::Fragment if tuple::proto_of(protocol).is_some() => Ok(None),
+        Transport::Fragment => Err(Reason::Protocol.into()),
+        Transport::Other => Err(Refusal::telling(Reason::Protocol, refused)),
+    }
+}
+
+impl Nat64 {
+    /// A fragment from the IPv6 side.
+    pub(super) fn hold6(
+        &mut self,
+        now: Instant,
+        packet: &Ipv6Packet,
+        fragment: Fragment,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        if let Transport::Udp { checksum: 0, .. } = packet.transport {
+            return Err(Reason::UdpZeroChecksum.into());
+        }
+        let first = first(&packet.transport, packet.protocol, Answer::unreachable6(4))?;
+        let arrival = Arrival {
+            key: Key::v6(packet.src, packet.dst, packet.protocol, fragment.id),
+            offset: fragment.offset,
+            more: fragment.more,
+            packet: &buf.bytes()[..packet.len],
+            data_at: packet.upper_at,
+            first,
+        };
+        let step = self.hold.offer(now, &arrival);
+        self.follow(now, step, Self::packet6, buf, extra)
+    }
+
+    /// A fragment from the IPv4 side, at its datagram's worker.
+    pub(super) fn hold4(
+        &mut self,
+        now: Instant,
+        packet: &Ipv4Packet,
+        fragment: Fragment,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        let owner = self.pool4.owners().datagram(packet.src, packet.dst, packet.protocol, packet.id);
+        if owner != self.me {
+            return Ok(self.hand_over(owner, buf)?);
+        }
+        let first = first(&packet.transport, packet.protocol, Answer::unreachable4(2))?;
+        let arrival = Arrival {
+            key: Key::v4(packet.src, packet.dst, packet.protocol, packet.id),
+            offset: fragment.offset,
+            more: fragment.more,
+            packet: &buf.bytes()[..packet.total_len],
+            data_at: packet.header_len,
+            first,
+        };
+        let step = self.hold.offer(now, &arrival);
+        self.follow(now, step, Self::packet4, buf, extra)
+    }
+
+    /// Does what the store says.
+    fn follow(
+        &mut self,
+        now: Instant,
+        step: Step,
+        enter: Enter,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        match step {
+            Step::Pass { ports, held } => {
+                buf.handed.ports = Some(ports);
+                let verdict = enter(self, now, buf, extra);
+                while let Some(datagram) = held
+                    && self.hold.held(datagram) > 0
+                    && extra.room() > 0
+                    && let Some(mut released) = self.scratch.take()
+                {
+                    self.hold.release(datagram, &mut released);
+                    self.let_go(now, enter, &mut released, extra);
+                    self.scratch = Some(released);
+                }
+                verdict
+            }
+            Step::Held => {
+                self.counters.zone(self.zone).held.add(1);
+                buf.clear();
+                Ok(Verdict::Hold)
+            }
+            Step::Whole(datagram) => {
+                let hops = buf.handed.hops;
+                if !self.hold.assemble(datagram, buf) {
+                    return Err(Reason::FragmentSize.into());
+                }
+                buf.handed.hops = hops;
+                enter(self, now, buf, extra)
+            }
+            Step::Drop { reason, held } => {
+                self.counters.zone(self.zone).drops(reason).add(u64::from(held));
+                Err(reason.into())
+            }
+        }
+    }
+
+    /// Translates a fragment that was on hold and puts it into the batch.
+    fn let_go(&mut self, now: Instant, enter: Enter, released: &mut PacketBuf, extra: &mut Batch) {
+        let to = match enter(self, now, released, extra) {
+            Ok(Verdict::Forward) => None,
+            Ok(Verdict::HandOver(worker)) => Some(worker),
+            Ok(Verdict::Hold) => return,
+            Ok(Verdict::Reject(reason) | Verdict::Drop(reason)) => {
+                self.counters.zone(self.zone).drops(reason).add(1);
+                return;
+            }
+            Err(refusal) => {
+                self.counters.zone(self.zone).drops(refusal.reason).add(1);
+                return;
+            }
+        };
+        let Some(place) = extra.next_slot().filter(|place| released.len() <= place.packet.room()) else {
+            self.counters.zone(self.zone).drops(Reason::ExtraFull).add(1);
+            return;
+        };
+        place.packet.fill(released.bytes());
+        place.packet.offload = released.offload;
+        place.packet.handed = released.handed;
+        place.to = to;
+    }
+
+    /// The zone that a datagram on hold belongs to; unknown for one from the IPv4 side.
+    pub(super) fn zone_of_datagram(&self, key: &Key) -> Option<ZoneId> {
+        match key.src {
+            IpAddr::V6(src) => self.zones.of(src).map(|zone| self.zones.rules(zone).id),
+            IpAddr::V4(_) => None,
+        }
+    }
+}

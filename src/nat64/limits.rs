@@ -1,0 +1,100 @@
+//! Hosts, and what each may have.
+
+use core::net::Ipv6Addr;
+
+use super::hash::{Chance, Hasher};
+use super::slab::{Index, Item, NIL, Slab};
+use crate::addr::{HostKey, Ipv6Prefix, ZoneId};
+
+/// A host that holds port blocks, all on one address (RFC 4787 REQ-2).
+#[derive(Debug)]
+pub(super) struct Host {
+    /// Who it is.
+    pub(super) key: HostKey,
+    /// Row of its address.
+    pub(super) row: u32,
+    /// Its first block; in a free slot the next free one.
+    pub(super) first_block: u32,
+    /// How many blocks it has; zero in a free slot.
+    pub(super) blocks: u16,
+    /// How many sessions it has.
+    pub(super) sessions: u32,
+    /// The second, plus one, in which its last [`QuotaReached`](crate::nat64::Event) was written.
+    pub(super) told: u32,
+    /// Not to be found any more: its blocks are in no pool.
+    disowned: bool,
+}
+
+impl Item for Host {
+    fn free(next: u32) -> Self {
+        let nobody = HostKey { zone: ZoneId(0), prefix: Ipv6Prefix::host(Ipv6Addr::UNSPECIFIED) };
+        Self { key: nobody, row: NIL, first_block: next, blocks: 0, sessions: 0, told: 0, disowned: false }
+    }
+
+    fn next_free(&self) -> Option<u32> {
+        (self.blocks == 0).then_some(self.first_block)
+    }
+}
+
+/// All hosts that hold blocks.
+#[derive(Debug)]
+pub(super) struct Hosts {
+    slab: Slab<Host>,
+    index: Index,
+    hasher: Hasher,
+}
+
+impl Hosts {
+    pub(super) fn new(limit: u32, chance: &mut Chance) -> Self {
+        Self { slab: Slab::new(limit), index: Index::new(limit), hasher: Hasher::new(chance) }
+    }
+
+    /// The hash of a host: also where the search for its address begins.
+    pub(super) fn hash(&self, key: HostKey) -> u32 {
+        self.hasher.address(key.prefix.addr(), u64::from(key.zone.0) << 8 | u64::from(key.prefix.len()))
+    }
+
+    /// The slot of a host that holds blocks.
+    pub(super) fn find(&self, key: HostKey) -> Option<u32> {
+        self.index.find(self.hash(key), |slot| self.slab[slot].key == key)
+    }
+
+    /// Adds a host that is about to be given its first block; `None` if the table is full.
+    pub(super) fn insert(&mut self, key: HostKey, row: u32) -> Option<u32> {
+        let slot = self.slab.insert(Host { key, row, first_block: NIL, blocks: 1, ..Host::free(NIL) })?;
+        self.index.insert(self.hash(key), slot);
+        Some(slot)
+    }
+
+    /// Forgets a host that has given its last block back.
+    pub(super) fn remove(&mut self, slot: u32) {
+        self.disown(slot);
+        // Counted as holding one until here, so that the slab sees a taken slot.
+        self.slab[slot].blocks = 1;
+        self.slab.remove(slot);
+    }
+
+    /// Makes a host unknown whose blocks live on until they are empty.
+    pub(super) fn disown(&mut self, slot: u32) {
+        let host = &mut self.slab[slot];
+        if !core::mem::replace(&mut host.disowned, true) {
+            let key = host.key;
+            self.index.remove(self.hash(key), slot);
+        }
+    }
+
+    /// The host in a taken slot.
+    pub(super) fn of(&self, slot: u32) -> &Host {
+        &self.slab[slot]
+    }
+
+    /// The host in a taken slot, to be changed.
+    pub(super) fn of_mut(&mut self, slot: u32) -> &mut Host {
+        &mut self.slab[slot]
+    }
+
+    /// Whether there is no room.
+    pub(super) const fn is_full(&self) -> bool {
+        self.slab.is_full()
+    }
+}

@@ -1,0 +1,187 @@
+//! What leaves: translated packets, ICMP errors about them, and our own (RFC 6146 §3.6, §3.7).
+
+use super::hairpin::Judged;
+use super::session::Traffic;
+use super::tcp::Side;
+use super::zones::Way;
+use super::{Nat64, Proto, tuple};
+use crate::addr::{Transport4, Transport6};
+use crate::reason::Reason;
+use crate::time::Instant;
+use crate::wire::batch::{Batch, Verdict};
+use crate::wire::buf::{Handed, PacketBuf, Segmentation};
+use crate::wire::icmp::IcmpError;
+use crate::wire::ipv4::Ipv4Packet;
+use crate::wire::ipv6::{self, Ipv6Packet};
+use crate::wire::quoted::{Quoted4, Quoted6};
+use crate::wire::{ICMP4, TCP, UDP, tcp as tcp_header, udp};
+use crate::xlat::{self, Flow4, Flow6, Leg, Plan, Refusal, To4, To6};
+
+/// Packets on the wire that a buffer stands for.
+#[inline]
+fn packets(buf: &PacketBuf, upper_at: usize, len: usize, protocol: u8) -> u32 {
+    if buf.offload.segmentation == Segmentation::None {
+        return 1;
+    }
+    let header = match protocol {
+        TCP => tcp_header::header_len(&buf.bytes()[upper_at..len]).unwrap_or(tcp_header::HEADER),
+        UDP => udp::HEADER,
+        _ => 0,
+    };
+    buf.offload.segments(len.saturating_sub(upper_at + header)) as u32
+}
+
+/// What a packet from the IPv6 side carries.
+#[inline]
+pub(super) fn traffic6(packet: &Ipv6Packet, buf: &PacketBuf) -> Traffic {
+    let packets = packets(buf, packet.upper_at, packet.len, packet.protocol);
+    Traffic { from: Side::V6, packets, bytes: packet.len as u64 }
+}
+
+/// What a packet from the IPv4 side carries, counted as it will be on the IPv6 side.
+#[inline]
+pub(super) fn traffic4(packet: &Ipv4Packet, buf: &PacketBuf) -> Traffic {
+    let packets = packets(buf, packet.header_len, packet.total_len, packet.protocol);
+    let extension = if packet.fragment.is_some() { ipv6::FRAGMENT_HEADER } else { 0 };
+    let bytes = packet.total_len - packet.header_len + ipv6::HEADER + extension;
+    Traffic { from: Side::V4, packets, bytes: bytes as u64 }
+}
+
+impl Nat64 {
+    /// Rewrites a packet to IPv4 and counts it.
+    #[inline]
+    pub(super) fn write4(
+        &mut self,
+        plan: Plan,
+        packet: &Ipv6Packet,
+        to: &To4,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<(), Reason> {
+        let traffic = traffic6(packet, buf);
+        xlat::v6_to_v4(&self.rules, plan, packet, to, &mut self.ids, buf, extra)?;
+        let row = self.counters.zone(self.zone);
+        row.packets_v6_to_v4.add(u64::from(traffic.packets));
+        row.bytes_v6_to_v4.add(traffic.bytes);
+        Ok(())
+    }
+
+    /// Rewrites a packet to IPv6 and counts it.
+    #[inline]
+    pub(super) fn write6(
+        &mut self,
+        plan: Plan,
+        packet: &Ipv4Packet,
+        to: &To6,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        let traffic = traffic4(packet, buf);
+        xlat::v4_to_v6(&self.rules, plan, packet, to, buf, extra)?;
+        let row = self.counters.zone(self.zone);
+        row.packets_v4_to_v6.add(u64::from(traffic.packets));
+        row.bytes_v4_to_v6.add(packet.total_len as u64);
+        buf.handed = Handed::default();
+        Ok(Verdict::Forward)
+    }
+
+    /// An ICMP error from the IPv6 side, about a packet to one of our clients. It needs a binding
+    /// and changes nothing. Its source is the binding's address, whoever sent it (RFC 5508 REQ-5c).
+    pub(super) fn error6(
+        &mut self,
+        now: Instant,
+        way: &Way,
+        packet: &Ipv6Packet,
+        error: &IcmpError<Quoted6>,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        let quoted = tuple::of_quoted(error.quoted.transport, error.quoted.protocol)?;
+        let about = self.zones.way(way.zone, error.quoted.src).map_err(|_| Reason::IcmpQuoted)?;
+        if error.quoted.src != packet.dst {
+            return Err(Reason::IcmpQuoted.into());
+        }
+        let client = Transport6::new(error.quoted.dst, quoted.dst);
+        let binding = self.binding_of(quoted.proto, client).ok_or(Reason::IcmpNoBinding)?;
+        let mapped = self.mapped(binding);
+        let port = if quoted.proto == Proto::Icmp { mapped.port } else { quoted.src };
+        let server = Transport4::new(about.remote, port);
+        let to = To4 {
+            outer: Flow4::new(mapped, Transport4::new(way.remote, 0)),
+            quoted: Some(Flow4::new(server, mapped)),
+        };
+        let place = Transport4::new(about.remote, quoted.src);
+        let leg = self.leg6(quoted.proto, place);
+        let plan = xlat::judge_v6_to_v4(&self.rules, packet, buf, leg)?;
+        self.forward4(now, (quoted.proto, place), Judged { packet, plan, leg }, &to, buf, extra)
+    }
+
+    /// An ICMP error from the IPv4 side, about a packet of one of our clients.
+    pub(super) fn error4(
+        &mut self,
+        packet: &Ipv4Packet,
+        error: &IcmpError<Quoted4>,
+        leg: Leg,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        let quoted = tuple::of_quoted(error.quoted.transport, error.quoted.protocol)?;
+        if error.quoted.src != packet.dst {
+            return Err(Reason::IcmpQuoted.into());
+        }
+        let place = Transport4::new(error.quoted.src, quoted.src);
+        if let Some(worker) = self.elsewhere(quoted.proto, place, buf)? {
+            return Ok(worker);
+        }
+        let binding = self.binding_at(quoted.proto, place).ok_or(Reason::IcmpNoBinding)?;
+        self.zone = self.zone_of(binding);
+        let client = self.bib.of(binding).v6();
+        let server = Transport4::new(error.quoted.dst, quoted.dst);
+        let pref64 = self.pref64_towards(binding, quoted.proto, server);
+        self.zones.check_well_known(pref64, packet.src)?;
+        let plan = xlat::judge_v4_to_v6(&self.rules, packet, buf, leg)?;
+        let pref64 = self.zones.pref64(pref64);
+        let port = if quoted.proto == Proto::Icmp { client.port } else { server.port };
+        let to = To6 {
+            outer: Flow6::new(Transport6::new(pref64.embed(packet.src), 0), client),
+            quoted: Some(Flow6::new(client, Transport6::new(pref64.embed(server.addr), port))),
+        };
+        self.write6(plan, packet, &to, buf, extra)
+    }
+
+    /// Answers a refused IPv6 packet if it deserves an answer and the rate allows one.
+    pub(super) fn refuse6(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
+        let reason = refusal.reason;
+        self.counters.zone(self.zone).drops(reason).add(1);
+        let (rate, burst) = (self.rules.error_rate, self.rules.error_burst);
+        if let Some(answer) = refusal.answer
+            && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
+            && self.buckets[0].take(now, rate, burst)
+            && xlat::answer6(&packet, answer, self.address6, buf)
+        {
+            self.counters.zone(self.zone).errors_sent.add(1);
+            return Verdict::Reject(reason);
+        }
+        Verdict::Drop(reason)
+    }
+
+    /// Answers a refused IPv4 packet if it deserves an answer and the rate allows one. One that was
+    /// turned round comes from a host of ours, which knows no IPv4.
+    pub(super) fn refuse4(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
+        let reason = refusal.reason;
+        self.counters.zone(self.zone).drops(reason).add(1);
+        let (rate, burst) = (self.rules.error_rate, self.rules.error_burst);
+        if let Some(answer) = refusal.answer
+            && !buf.handed.hairpin
+            && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
+            && self.buckets[1].take(now, rate, burst)
+        {
+            let id = self.ids.take(self.address4, packet.src, ICMP4, false, 1);
+            if xlat::answer4(&packet, answer, self.address4, id, buf) {
+                self.counters.zone(self.zone).errors_sent.add(1);
+                return Verdict::Reject(reason);
+            }
+        }
+        Verdict::Drop(reason)
+    }
+}

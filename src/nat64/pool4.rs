@@ -1,0 +1,578 @@
+//! pool4 as port blocks: which block a host is given, and which port a binding.
+
+use std::sync::Arc;
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use super::bib::{Bib, RestTick};
+use super::block::{Blocks, Ports};
+use super::events::{Event, Events};
+use super::hash::Chance;
+use super::limits::{Host, Hosts};
+use super::owner::{BLOCKS, Owners, block_of, ports_of};
+use super::slab::NIL;
+use super::{Pool, Proto, Settings};
+use crate::addr::{HostKey, Transport4, WorkerId};
+use crate::counters::Counters;
+use crate::reason::Reason;
+use crate::time::Instant;
+
+/// Blocks below 1024.
+const LOW: usize = 64;
+/// Addresses that are tried for a block that holds the host's source port.
+const TRIED: usize = 64;
+
+/// A port range's half: below 1024 and above are apart (RFC 6146 §3.5.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Class {
+    Low,
+    High,
+}
+
+impl Class {
+    const fn blocks(self) -> core::ops::Range<usize> {
+        match self {
+            Self::Low => 0..LOW,
+            Self::High => LOW..BLOCKS,
+        }
+    }
+
+    const fn of(block: usize) -> Self {
+        if block < LOW { Self::Low } else { Self::High }
+    }
+}
+
+/// What a new binding asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    pub(super) host: HostKey,
+    pub(super) proto: Proto,
+    /// The client's port or identifier.
+    pub(super) port: u16,
+    /// Index of the zone's pool, and how many blocks the host may hold.
+    pub(super) pool: u16,
+    pub(super) quota: u16,
+    /// Whether the port's parity is to be kept.
+    pub(super) parity: bool,
+}
+
+impl Wish {
+    /// ICMP identifiers have no classes, and a low one is no reason to use up a small block.
+    const fn class(&self) -> Class {
+        if self.port < 1024 && !matches!(self.proto, Proto::Icmp) { Class::Low } else { Class::High }
+    }
+
+    const fn wanted_parity(&self) -> Option<u16> {
+        if self.parity && matches!(self.proto, Proto::Udp) { Some(self.port & 1) } else { None }
+    }
+}
+
+/// The pools, the blocks in use, and who has them.
+pub(super) struct Pool4 {
+    me: WorkerId,
+    owners: Owners,
+    pools: Vec<Pool>,
+    /// Places that static bindings have.
+    statics: Vec<(Proto, Transport4)>,
+    /// Slot plus one of the block in use, by row and number; zero if none.
+    active: Box<[u32]>,
+    /// Unused blocks of ours, low and high, by row.
+    unused: Box<[[u16; 2]]>,
+    /// Whether the last search through a whole pool found nothing, by pool and class.
+    dry: Vec<[bool; 2]>,
+    blocks: Blocks,
+    hosts: Hosts,
+    /// Empty blocks that rest, the longest rest first.
+    empty: (u32, u32),
+    /// The second, plus one, in which the last [`Event::PoolEmpty`] was written.
+    told: u32,
+    counters: Arc<Counters>,
+}
+
+impl Pool4 {
+    pub(super) fn new(
+        settings: &Settings,
+        owners: Owners,
+        me: WorkerId,
+        chance: &mut Chance,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let mut pool4 = Self {
+            me,
+            owners,
+            pools: settings.pools.clone(),
+            statics: settings.statics.iter().map(|entry| (entry.proto, entry.v4)).collect(),
+            active: Box::default(),
+            unused: Box::default(),
+            dry: Vec::new(),
+            blocks: Blocks::new(settings.limits.blocks),
+            hosts: Hosts::new(settings.limits.hosts, chance),
+            empty: (NIL, NIL),
+            told: 0,
+            counters,
+        };
+        pool4.lay_out();
+        pool4
+    }
+
+    /// Builds the table of blocks in use anew, from the owners' rows and the blocks.
+    fn lay_out(&mut self) {
+        let rows = self.owners.table().len() / BLOCKS;
+        self.active = vec![0; rows * BLOCKS].into_boxed_slice();
+        self.unused = vec![[0; 2]; rows].into_boxed_slice();
+        self.dry = vec![[false; 2]; self.pools.len()];
+        for slot in 0..self.blocks.end() {
+            let Some(block) = self.blocks.at(slot) else { continue };
+            let host = block.host;
+            let row = self.owners.position(block.addr);
+            if let Some(row) = row {
+                self.active[row * BLOCKS + usize::from(block.number)] = slot + 1;
+            }
+            let row = row.map_or(NIL, |row| row as u32);
+            self.blocks.of_mut(slot).row = row;
+            self.hosts.of_mut(host).row = row;
+        }
+        for row in 0..rows {
+            for block in 0..BLOCKS {
+                let at = row * BLOCKS + block;
+                if self.active[at] == 0 && self.owners.table()[at] == self.me.0 {
+                    self.unused[row][Class::of(block) as usize] += 1;
+                }
+            }
+        }
+    }
+
+    /// Who owns what.
+    pub(super) const fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
+    /// The blocks in use.
+    pub(super) const fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// The hosts that hold blocks.
+    pub(super) const fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// The host that holds a block.
+    pub(super) fn host_of(&mut self, block: u32) -> &mut Host {
+        self.hosts.of_mut(self.blocks.of(block).host)
+    }
+
+    /// Whether an address is a pool's.
+    pub(super) fn has(&self, addr: Ipv4Addr) -> bool {
+        self.owners.position(addr).is_some()
+    }
+
+    /// The binding at an IPv4 transport address, resting ones included.
+    #[inline]
+    pub(super) fn find(&self, proto: Proto, place: Transport4, bib: &Bib) -> Option<u32> {
+        let row = self.owners.position(place.addr)?;
+        let slot = self.active[row * BLOCKS + block_of(place.port)].checked_sub(1)?;
+        self.blocks.find(slot, proto, place.port, bib)
+    }
+
+    /// Finds a port for a new binding (RFC 6146 §3.5.1.1, §3.5.2.3): the client's own in the host's
+    /// blocks, else any there of its class and parity, else in a new block, else of the other
+    /// parity, else above 1024.
+    ///
+    /// # Errors
+    /// [`Reason::HostQuota`] or [`Reason::PoolExhausted`] or [`Reason::TableFull`]
+    pub(super) fn allocate(
+        &mut self,
+        wish: &Wish,
+        chance: &mut Chance,
+        events: &mut Events,
+    ) -> Result<(u32, u16), Reason> {
+        let host = self.hosts.find(wish.host);
+        if let Some(block) = host.and_then(|host| self.block_with(host, wish)) {
+            return Ok((block, wish.port));
+        }
+        let parity = wish.wanted_parity();
+        let mut refused = Reason::PoolExhausted;
+        let classes: &[Class] = match wish.class() {
+            Class::Low => &[Class::Low, Class::High],
+            Class::High => &[Class::High],
+        };
+        for &class in classes {
+            if let Some(found) = host.and_then(|host| self.any_port(host, wish.proto, class, parity, chance))
+            {
+                return Ok(found);
+            }
+            match self.new_block(host, wish, class, chance, events) {
+                Ok(block) if self.blocks.of(block).is_free(wish.proto, wish.port) => {
+                    return Ok((block, wish.port));
+                }
+                Ok(block) => {
+                    let host = self.blocks.of(block).host;
+                    let found = self
+                        .any_port(host, wish.proto, class, parity, chance)
+                        .or_else(|| self.any_port(host, wish.proto, class, None, chance));
+                    if let Some(found) = found {
+                        return Ok(found);
+                    }
+                }
+                Err(reason) => refused = reason,
+            }
+            if let Some(found) = host.and_then(|host| self.any_port(host, wish.proto, class, None, chance)) {
+                return Ok(found);
+            }
+        }
+        Err(refused)
+    }
+
+    /// The block of a host in which the wanted port is free.
+    fn block_with(&self, host: u32, wish: &Wish) -> Option<u32> {
+        self.blocks_of(host).find(|slot| self.blocks.of(*slot).is_free(wish.proto, wish.port))
+    }
+
+    /// The blocks of a host.
+    fn blocks_of(&self, host: u32) -> impl Iterator<Item = u32> + '_ {
+        let mut next = self.hosts.of(host).first_block;
+        core::iter::from_fn(move || {
+            let slot = next;
+            next = self.blocks.at(slot)?.next;
+            Some(slot)
+        })
+    }
+
+    /// A random one of the free ports in a host's blocks, each as likely as the others (RFC 7857 §9).
+    fn any_port(
+        &self,
+        host: u32,
+        proto: Proto,
+        class: Class,
+        parity: Option<u16>,
+        chance: &mut Chance,
+    ) -> Option<(u32, u16)> {
+        let of_class = |slot: &u32| self.blocks.of(*slot).is_low() == (class == Class::Low);
+        let free = |slot: u32| self.blocks.of(slot).count_free(proto, parity);
+        let all: u32 = self.blocks_of(host).filter(of_class).map(free).sum();
+        if all == 0 {
+            return None;
+        }
+        let mut n = chance.below(all);
+        for slot in self.blocks_of(host).filter(of_class) {
+            match self.blocks.of(slot).nth_free(proto, parity, n) {
+                Some(port) => return Some((slot, port)),
+                None => n -= free(slot),
+            }
+        }
+        None
+    }
+
+    /// Gives a host one more block.
+    fn new_block(
+        &mut self,
+        host: Option<u32>,
+        wish: &Wish,
+        class: Class,
+        chance: &mut Chance,
+        events: &mut Events,
+    ) -> Result<u32, Reason> {
+        if let Some(host) = host.map(|host| self.hosts.of(host))
+            && host.blocks >= wish.quota
+        {
+            return Err(Reason::HostQuota);
+        }
+        if wish.quota == 0 {
+            return Err(Reason::HostQuota);
+        }
+        if host.is_none() && self.hosts.is_full() || self.blocks.is_full() {
+            return Err(Reason::TableFull);
+        }
+        let place = match host {
+            Some(host) => self.block_at(self.hosts.of(host).row as usize, wish, class, chance),
+            None => self.address(wish, class, chance),
+        };
+        let (row, number) = place.ok_or(Reason::PoolExhausted)?;
+        self.occupy(host, wish, row, number, events)
+    }
+
+    /// An address for a new host, and its first block: where the host's port is free if possible. The
+    /// search begins at an address that is the same whenever the host comes back.
+    fn address(&mut self, wish: &Wish, class: Class, chance: &mut Chance) -> Option<(usize, usize)> {
+        let pool = usize::from(wish.pool);
+        if self.dry[pool][class as usize] {
+            return None;
+        }
+        let start = u64::from(self.hosts.hash(wish.host));
+        let wanted = block_of(wish.port);
+        let of_class = Class::of(wanted) == class;
+        if of_class
+            && let Some(row) = self.rows(pool, start).take(TRIED).find(|row| self.usable(pool, *row, wanted))
+        {
+            return Some((row, wanted));
+        }
+        let found = self.rows(pool, start).find_map(|row| self.block_at(row, wish, class, chance));
+        self.dry[pool][class as usize] = found.is_none();
+        found
+    }
+
+    /// All rows of a pool, beginning at a `start / 2^32` of it.
+    fn rows(&self, pool: usize, start: u64) -> impl Iterator<Item = usize> + '_ {
+        let ranges = &self.pools[pool].ranges;
+        let size: u64 = ranges.iter().map(|(net, _)| net.size()).sum();
+        (0..size).filter_map(move |n| {
+            let mut at = (((start * size) >> 32) + n) % size;
+            let (net, _) = ranges.iter().find(|(net, _)| {
+                let inside = at < net.size();
+                at -= if inside { 0 } else { net.size() };
+                inside
+            })?;
+            self.owners.position(Ipv4Addr::from_bits(net.addr().to_bits() + at as u32))
+        })
+    }
+
+    /// A block of an address that can be given away: the one with the wanted port, or any of the class.
+    fn block_at(&self, row: usize, wish: &Wish, class: Class, chance: &mut Chance) -> Option<(usize, usize)> {
+        let pool = usize::from(wish.pool);
+        let wanted = block_of(wish.port);
+        if self.unused[row][class as usize] == 0 {
+            return None;
+        }
+        if Class::of(wanted) == class && self.usable(pool, row, wanted) {
+            return Some((row, wanted));
+        }
+        let range = class.blocks();
+        let start = chance.below(range.len() as u32) as usize;
+        (0..range.len())
+            .map(|n| range.start + (start + n) % range.len())
+            .find(|block| self.usable(pool, row, *block))
+            .map(|block| (row, block))
+    }
+
+    fn usable(&self, pool: usize, row: usize, block: usize) -> bool {
+        let at = row * BLOCKS + block;
+        self.active[at] == 0
+            && self.owners.table()[at] == self.me.0
+            && self.allowed(pool, row, block).iter().any(|word| *word != 0)
+    }
+
+    fn addr_of(&self, row: usize) -> Ipv4Addr {
+        let nets = self.owners.pools();
+        let (net, first) = nets[nets.partition_point(|(_, first)| *first <= row) - 1];
+        Ipv4Addr::from_bits(net.addr().to_bits() + (row - first) as u32)
+    }
+
+    /// The ports of a block that a pool has: a range may begin or end inside a block.
+    fn allowed(&self, pool: usize, row: usize, block: usize) -> Ports {
+        let (addr, ports) = (self.addr_of(row), ports_of(block));
+        let mut allowed = [0; 4];
+        let of_addr = self.pools[pool].ranges.iter().filter(|(net, _)| net.contains(addr));
+        for (_, range) in of_addr.filter(|(_, range)| range.overlaps(ports)) {
+            // Port zero is never given away.
+            for port in range.first().max(ports.first()).max(1)..=range.last().min(ports.last()) {
+                let at = usize::from(port - ports.first());
+                allowed[at / 64] |= 1 << (at % 64);
+            }
+        }
+        allowed
+    }
+
+    fn occupy(
+        &mut self,
+        host: Option<u32>,
+        wish: &Wish,
+        row: usize,
+        number: usize,
+        events: &mut Events,
+    ) -> Result<u32, Reason> {
+        let (addr, ports) = (self.addr_of(row), ports_of(number));
+        let allowed = self.allowed(usize::from(wish.pool), row, number);
+        let host = match host {
+            Some(host) => {
+                self.hosts.of_mut(host).blocks += 1;
+                host
+            }
+            None => self.hosts.insert(wish.host, row as u32).ok_or(Reason::TableFull)?,
+        };
+        let next = self.hosts.of(host).first_block;
+        let place = (row as u32, number as u16);
+        let slot = self.blocks.insert(addr, ports, place, allowed, host, next).ok_or(Reason::TableFull)?;
+        for (proto, place) in self.statics.iter().filter(|(_, place)| place.addr == addr) {
+            self.blocks.of_mut(slot).reserve(*proto, place.port);
+        }
+        self.hosts.of_mut(host).first_block = slot;
+        self.active[row * BLOCKS + number] = slot + 1;
+        self.unused[row][Class::of(number) as usize] -= 1;
+        self.counters.zone(Some(wish.host.zone)).blocks.add(1);
+        events.push(Event::BlockGiven { host: wish.host, addr, ports });
+        Ok(slot)
+    }
+
+    /// Gives a port of a block to a binding.
+    pub(super) fn link(&mut self, block: u32, proto: Proto, port: u16, binding: u32, bib: &mut Bib) {
+        self.blocks.link(block, proto, port, binding, bib);
+    }
+
+    /// Takes a port back. A block that is empty then stays with its host for a while.
+    pub(super) fn unlink(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        proto: Proto,
+        port: u16,
+        binding: u32,
+        bib: &mut Bib,
+    ) {
+        self.blocks.unlink(slot, proto, port, binding, bib);
+        if self.blocks.of(slot).is_empty() {
+            self.rest(now, slot);
+        }
+    }
+
+    fn rest(&mut self, now: Instant, slot: u32) {
+        let block = self.blocks.of_mut(slot);
+        block.since = RestTick::of(now).0;
+        if !core::mem::replace(&mut block.queued, true) {
+            self.queue(slot);
+        }
+    }
+
+    fn queue(&mut self, slot: u32) {
+        self.blocks.of_mut(slot).next_empty = NIL;
+        let (first, last) = self.empty;
+        if last == NIL {
+            self.empty = (slot, slot);
+        } else {
+            self.blocks.of_mut(last).next_empty = slot;
+            self.empty = (first, slot);
+        }
+    }
+
+    /// When [`release_rested`](Self::release_rested) has something to do.
+    pub(super) fn next_empty(&self, rest: Duration) -> Option<Instant> {
+        self.blocks.at(self.empty.0).map(|block| RestTick(block.since).end(rest))
+    }
+
+    /// Releases the block that has been empty longest, if it has been so for `rest`; false if there
+    /// is nothing more to do.
+    pub(super) fn release_rested(&mut self, now: Instant, rest: Duration, events: &mut Events) -> bool {
+        let slot = self.empty.0;
+        let Some(block) = self.blocks.at(slot) else { return false };
+        if RestTick(block.since).end(rest) > now {
+            return false;
+        }
+        self.empty.0 = block.next_empty;
+        if self.empty.0 == NIL {
+            self.empty.1 = NIL;
+        }
+        self.blocks.of_mut(slot).queued = false;
+        if self.blocks.of(slot).is_empty() {
+            self.release(slot, events);
+        }
+        true
+    }
+
+    /// Gives an empty block back to the pool, and forgets its host with the last one.
+    fn release(&mut self, slot: u32, events: &mut Events) {
+        let block = self.blocks.of(slot).clone();
+        let before = self.blocks_of(block.host).find(|other| self.blocks.of(*other).next == slot);
+        match before {
+            Some(before) => self.blocks.of_mut(before).next = block.next,
+            None => self.hosts.of_mut(block.host).first_block = block.next,
+        }
+        let (row, number) = (block.row as usize, usize::from(block.number));
+        if block.row != NIL {
+            self.active[row * BLOCKS + number] = 0;
+            self.unused[row][Class::of(number) as usize] += 1;
+        }
+        self.dry.fill([false; 2]);
+        let host = self.hosts.of_mut(block.host);
+        host.blocks -= 1;
+        let (key, left) = (host.key, host.blocks);
+        self.counters.zone(Some(key.zone)).blocks.sub(1);
+        events.push(Event::BlockReleased { host: key, addr: block.addr, ports: block.ports() });
+        self.blocks.remove(slot);
+        if left == 0 {
+            self.hosts.remove(block.host);
+        }
+    }
+
+    /// The second in which a host was last told of, to be changed; `None` if it holds no block.
+    pub(super) fn told(&mut self, host: HostKey) -> Option<&mut u32> {
+        let slot = self.hosts.find(host)?;
+        Some(&mut self.hosts.of_mut(slot).told)
+    }
+
+    /// Whether nobody has been told in this second that a pool is empty; then this is the telling.
+    pub(super) fn pool_told(&mut self, second: u32) -> bool {
+        core::mem::replace(&mut self.told, second) != second
+    }
+
+    /// Whether a pool has this transport address.
+    #[inline]
+    pub(super) fn has_place(&self, place: Transport4) -> bool {
+        self.has(place.addr)
+            && self.pools.iter().any(|pool| {
+                pool.ranges.iter().any(|(net, ports)| net.contains(place.addr) && ports.contains(place.port))
+            })
+    }
+
+    /// Gives a host the very port that another translator gave it; the block that holds it.
+    ///
+    /// # Errors
+    /// [`Reason::NotPool4`] if the pool or this worker does not have it, [`Reason::PoolExhausted`] if
+    /// somebody else does, [`Reason::TableFull`]
+    pub(super) fn take_over(
+        &mut self,
+        key: HostKey,
+        pool: u16,
+        proto: Proto,
+        place: Transport4,
+        events: &mut Events,
+    ) -> Result<u32, Reason> {
+        let row = self.owners.position(place.addr).ok_or(Reason::NotPool4)?;
+        let number = block_of(place.port);
+        let host = self.hosts.find(key);
+        if host.is_some_and(|host| self.hosts.of(host).row as usize != row) {
+            return Err(Reason::PoolExhausted);
+        }
+        let slot = match self.active[row * BLOCKS + number].checked_sub(1) {
+            Some(slot) if Some(self.blocks.of(slot).host) == host => slot,
+            Some(_) => return Err(Reason::PoolExhausted),
+            None if !self.usable(usize::from(pool), row, number) => return Err(Reason::NotPool4),
+            None if host.is_none() && self.hosts.is_full() || self.blocks.is_full() => {
+                return Err(Reason::TableFull);
+            }
+            None => {
+                let wish = Wish { host: key, proto, port: place.port, pool, quota: 0, parity: false };
+                self.occupy(host, &wish, row, number, events)?
+            }
+        };
+        if self.blocks.of(slot).is_free(proto, place.port) { Ok(slot) } else { Err(Reason::PoolExhausted) }
+    }
+
+    /// Switches to new pools. No binding may be left whose port the new ones don't have. Blocks that
+    /// they don't have are given to nobody and fall back when they have rested; a host that has no
+    /// other is unknown from now on, and may be given an address anew.
+    pub(super) fn reconfigure(&mut self, settings: &Settings, owners: Owners) {
+        self.owners = owners;
+        self.pools.clone_from(&settings.pools);
+        self.statics = settings.statics.iter().map(|entry| (entry.proto, entry.v4)).collect();
+        self.lay_out();
+        for slot in 0..self.blocks.end() {
+            let Some(block) = self.blocks.at(slot) else { continue };
+            let (row, number, addr) = (block.row, usize::from(block.number), block.addr);
+            let zone = self.hosts.of(block.host).key.zone;
+            let pool = settings.zones.iter().find(|z| z.id == zone).map(|z| z.pool).filter(|_| row != NIL);
+            let allowed = pool.map_or([0; 4], |pool| self.allowed(pool, row as usize, number));
+            let block = self.blocks.of_mut(slot);
+            block.allow(allowed);
+            for (proto, place) in self.statics.iter().filter(|(_, place)| place.addr == addr) {
+                block.reserve(*proto, place.port);
+            }
+        }
+        for slot in 0..self.blocks.end() {
+            let Some(host) = self.blocks.at(slot).map(|block| block.host) else { continue };
+            if self.blocks_of(host).all(|slot| self.blocks.of(slot).is_barred()) {
+                self.hosts.disown(host);
+            }
+        }
+    }
+}

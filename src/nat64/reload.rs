@@ -1,0 +1,144 @@
+//! New settings while sessions live: a session ends only if its own pref64, pool address or zone is gone.
+
+use super::owner::Owners;
+use super::slab::NIL;
+use super::statics::Statics;
+use super::zones::Zones;
+use super::{Nat64, Settings};
+use crate::time::Instant;
+use crate::xlat::Rules;
+
+impl Nat64 {
+    /// Switches to new settings. The limits stay as they were. Walks all bindings and sessions once.
+    pub fn reconfigure(&mut self, now: Instant, rules: Rules, owner_seed: u32, settings: &Settings) {
+        let mut owners = Owners::new(settings, owner_seed, self.pool4.owners().workers());
+        owners.carry(self.pool4.owners());
+        let zones = Zones::new(settings, Some(&self.zones));
+        let old = core::mem::replace(&mut self.zones, zones);
+        self.rules = rules;
+        self.filtering = settings.filtering;
+        self.unsolicited_syn = settings.unsolicited_syn;
+        self.inbound_refresh = settings.inbound_refresh;
+        self.parity = settings.parity;
+        self.timers = settings.timers;
+        self.address6 = settings.address6;
+        self.address4 = settings.address4;
+        self.hold.set_timeout(settings.timers.fragment);
+        self.end_strangers(now, &old, settings);
+        self.drop_statics(now, settings);
+        self.pool4.reconfigure(settings, owners);
+        self.bind_statics();
+    }
+
+    /// Ends the sessions that the new settings have no place for.
+    fn end_strangers(&mut self, now: Instant, old: &Zones, settings: &Settings) {
+        for slot in 0..self.sessions.end() {
+            let Some(session) = self.sessions.at(slot) else { continue };
+            let addr = self.bib.of(session.binding()).v6().addr;
+            let zone = self.zones.of(addr).filter(|_| self.keeps(session.binding(), old, settings));
+            let named = old.pref64(session.pref64);
+            if zone.is_none_or(|zone| self.zones.pref64_of(zone, named).is_none()) {
+                self.end_session(now, slot);
+            }
+        }
+        for slot in 0..self.bib.end() {
+            let Some(binding) = self.bib.at(slot).filter(|binding| !binding.is_static()) else { continue };
+            if !self.keeps(slot, old, settings) {
+                self.end_binding(now, slot);
+                continue;
+            }
+            let zone = self.zones.of(binding.v6().addr);
+            let pref64 = binding.pref64;
+            if let Some(zone) = zone
+                && !self.zones.has_pref64(zone, pref64)
+            {
+                self.bib.of_mut(slot).pref64 = self.zones.first_pref64(zone).unwrap_or(pref64);
+            }
+        }
+    }
+
+    /// Whether a binding's host is still in its zone, and its port in that zone's pool.
+    fn keeps(&self, slot: u32, old: &Zones, settings: &Settings) -> bool {
+        let binding = self.bib.of(slot);
+        let addr = binding.v6().addr;
+        let (Some(was), Some(is)) = (old.of(addr), self.zones.of(addr)) else { return false };
+        if old.host(was, addr) != self.zones.host(is, addr) {
+            return false;
+        }
+        if binding.is_static() {
+            return self.statics.entry(binding.place).is_some_and(|entry| settings.statics.contains(entry));
+        }
+        let place = self.mapped(slot);
+        let pool = settings.pools.get(usize::from(self.zones.rules(is).pool));
+        let taken = settings.statics.iter().any(|entry| entry.proto == binding.proto() && entry.v4 == place);
+        let has = |pool: &super::Pool| {
+            pool.ranges.iter().any(|(net, ports)| net.contains(place.addr) && ports.contains(place.port))
+        };
+        !taken && pool.is_some_and(has)
+    }
+
+    /// Ends a binding that is no static one, with its sessions and without rest.
+    fn end_binding(&mut self, now: Instant, slot: u32) {
+        while let Some(session) = self.first_session(slot) {
+            self.end_session(now, session);
+        }
+        if self.bib.at(slot).is_some() {
+            self.unbind(now, slot);
+        }
+    }
+
+    fn first_session(&self, slot: u32) -> Option<u32> {
+        let binding = self.bib.at(slot).filter(|binding| !binding.is_resting())?;
+        (binding.first != NIL).then_some(binding.first)
+    }
+
+    /// Removes the static bindings that are gone, their sessions are already.
+    fn drop_statics(&mut self, now: Instant, settings: &Settings) {
+        let new = Statics::new(&settings.statics);
+        let old = core::mem::replace(&mut self.statics, new);
+        for slot in 0..self.bib.end() {
+            let Some(binding) = self.bib.at(slot) else { continue };
+            if !binding.is_static() {
+                // What the operator binds now is no host's any more.
+                let bound = (0..).map_while(|n| self.statics.entry(n));
+                let v6 = (binding.proto(), binding.v6());
+                if bound.into_iter().any(|entry| (entry.proto, entry.v6) == v6) {
+                    self.end_binding(now, slot);
+                }
+                continue;
+            }
+            let number = old.entry(binding.place).and_then(|entry| self.statics.number_of(entry));
+            match number.filter(|_| self.zones.of(binding.v6().addr).is_some()) {
+                Some(number) => {
+                    self.bib.of_mut(slot).place = number;
+                    self.statics.set_slot(number, slot);
+                }
+                None => {
+                    self.counters.zone(None).bindings[binding.proto() as usize].sub(1);
+                    self.bib.remove(slot);
+                }
+            }
+        }
+    }
+
+    /// Makes the static bindings that this worker's hosts have and that are not there yet. One that
+    /// finds no room or lies in no zone is left out.
+    pub(super) fn bind_statics(&mut self) {
+        for number in 0.. {
+            let Some(entry) = self.statics.entry(number).copied() else { break };
+            if self.statics.find(entry.proto, entry.v4).is_some()
+                || !self.alone && self.pool4.owners().source(entry.v6.addr) != self.me
+            {
+                continue;
+            }
+            let Some(pref64) = self.zones.of(entry.v6.addr).and_then(|zone| self.zones.first_pref64(zone))
+            else {
+                continue;
+            };
+            if let Some(slot) = self.bib.insert(entry.proto, entry.v6, number, entry.v4.port, pref64, true) {
+                self.statics.set_slot(number, slot);
+                self.gauge_binding(slot, 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! The session table (RFC 6146 §3.2).
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use super::expiry::{Filed, Wheel};
+use super::hash::{Chance, Hasher};
+use super::slab::{Index, Item, NIL, Slab};
+use super::tcp::{Side, State};
+use crate::addr::Transport4;
+use crate::time::Instant;
+
+/// A session: a binding and a server. 64 bytes, one cache line.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// When it ends, in nanoseconds.
+    pub(super) deadline: u64,
+    /// Bytes to and from the server, counted on the IPv6 side.
+    bytes: [u64; 2],
+    /// Packets to and from the server.
+    packets: [u32; 2],
+    remote: Ipv4Addr,
+    binding: u32,
+    /// Neighbours in the list of the binding's sessions; in a free slot `next` is the next free one.
+    next: u32,
+    prev: u32,
+    /// Its neighbours in the timer wheel.
+    pub(super) filed: Filed,
+    /// Its bucket in the timer wheel.
+    pub(super) bucket: u16,
+    remote_port: u16,
+    /// Index of the pref64 under which the client knows the server.
+    pub(super) pref64: u16,
+    state: u8,
+}
+
+const FREE: u8 = u8::MAX;
+
+impl Item for Session {
+    fn free(next: u32) -> Self {
+        Self {
+            deadline: 0,
+            bytes: [0; 2],
+            packets: [0; 2],
+            remote: Ipv4Addr::UNSPECIFIED,
+            binding: NIL,
+            next,
+            prev: NIL,
+            filed: Filed::NOWHERE,
+            bucket: u16::MAX,
+            remote_port: 0,
+            pref64: 0,
+            state: FREE,
+        }
+    }
+
+    fn next_free(&self) -> Option<u32> {
+        (self.state == FREE).then_some(self.next)
+    }
+}
+
+impl Session {
+    /// The server.
+    pub(super) const fn remote(&self) -> Transport4 {
+        Transport4::new(self.remote, self.remote_port)
+    }
+
+    /// The binding it belongs to.
+    pub(super) const fn binding(&self) -> u32 {
+        self.binding
+    }
+
+    /// The TCP state; `Closed` for other protocols.
+    pub(super) fn state(&self) -> State {
+        State::from_number(self.state).unwrap_or(State::Closed)
+    }
+
+    /// Sets the TCP state.
+    pub(super) const fn set_state(&mut self, state: State) {
+        self.state = state as u8;
+    }
+
+    /// Packets to and from the server.
+    pub(super) const fn packets(&self) -> [u32; 2] {
+        self.packets
+    }
+
+    /// Bytes to and from the server.
+    pub(super) const fn bytes(&self) -> [u64; 2] {
+        self.bytes
+    }
+
+    /// Whether it has ended by `now`.
+    pub(super) const fn is_over(&self, now: Instant) -> bool {
+        self.deadline <= now.as_nanos()
+    }
+
+    /// How long it lives if nothing comes.
+    pub(super) const fn remaining(&self, now: Instant) -> Duration {
+        Instant::from_nanos(self.deadline).since(now)
+    }
+}
+
+/// Traffic to be credited to a session: what one packet or super-packet carried.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Traffic {
+    /// Where it came from.
+    pub(super) from: Side,
+    /// Packets on the wire.
+    pub(super) packets: u32,
+    /// Bytes, counted on the IPv6 side.
+    pub(super) bytes: u64,
+}
+
+/// All sessions, found by binding and server.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    slab: Slab<Session>,
+    index: Index,
+    hasher: Hasher,
+    wheel: Wheel,
+}
+
+impl Sessions {
+    pub(super) fn new(limit: u32, chance: &mut Chance) -> Self {
+        Self {
+            slab: Slab::new(limit),
+            index: Index::new(limit),
+            hasher: Hasher::new(chance),
+            wheel: Wheel::new(),
+        }
+    }
+
+    fn hash(&self, binding: u32, remote: Transport4) -> u32 {
+        self.hasher.words(u64::from(binding) << 32 | u64::from(remote.addr.to_bits()), u64::from(remote.port))
+    }
+
+    /// The session between a binding and a server.
+    #[inline]
+    pub(super) fn find(&self, binding: u32, remote: Transport4) -> Option<u32> {
+        self.index.find(self.hash(binding, remote), |slot| {
+            let session = &self.slab[slot];
+            session.binding == binding && session.remote() == remote
+        })
+    }
+
+    /// Makes a session that is not there yet. `first` is the first of the binding's sessions and is
+    /// set to the new one. `None` if the table is full.
+    pub(super) fn insert(
+        &mut self,
+        binding: u32,
+        first: &mut u32,
+        remote: Transport4,
+        pref64: u16,
+        deadline: Instant,
+    ) -> Option<u32> {
+        let slot = self.slab.insert(Session {
+            deadline: deadline.as_nanos(),
+            remote: remote.addr,
+            remote_port: remote.port,
+            binding,
+            next: *first,
+            pref64,
+            state: State::Closed as u8,
+            ..Session::free(NIL)
+        })?;
+        if *first != NIL {
+            self.slab[*first].prev = slot;
+        }
+        *first = slot;
+        self.index.insert(self.hash(binding, remote), slot);
+        self.wheel.file(&mut self.slab, slot);
+        Some(slot)
+    }
+
+    /// Ends a session; `first` is the first of the binding's sessions.
+    pub(super) fn remove(&mut self, slot: u32, first: &mut u32) {
+        let Session { next, prev, binding, .. } = self.slab[slot];
+        let remote = self.slab[slot].remote();
+        if next != NIL {
+            self.slab[next].prev = prev;
+        }
+        if prev != NIL {
+            self.slab[prev].next = next;
+        } else {
+            *first = next;
+        }
+        self.index.remove(self.hash(binding, remote), slot);
+        self.wheel.unfile(&mut self.slab, slot);
+        self.slab.remove(slot);
+    }
+
+    /// Credits traffic and prolongs or shortens the lifetime. Everything that is ever learnt about
+    /// a session's use goes through here, so that a flow cache outside can report it too.
+    #[inline]
+    pub(super) fn credit(&mut self, slot: u32, traffic: Traffic, deadline: Option<Instant>) {
+        let session = &mut self.slab[slot];
+        let way = traffic.from as usize;
+        session.packets[way] = session.packets[way].wrapping_add(traffic.packets);
+        session.bytes[way] += traffic.bytes;
+        if let Some(deadline) = deadline {
+            self.wheel.set(&mut self.slab, slot, deadline);
+        }
+    }
+
+    /// Sets the deadline without traffic.
+    pub(super) fn set_deadline(&mut self, slot: u32, deadline: Instant) {
+        self.wheel.set(&mut self.slab, slot, deadline);
+    }
+
+    /// A session that has ended by `now`.
+    pub(super) fn due(&mut self, now: Instant, budget: &mut usize) -> Option<u32> {
+        self.wheel.due(&mut self.slab, now, budget)
+    }
+
+    /// When [`due`](Self::due) is to be asked next.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.wheel.next(&self.slab)
+    }
+
+    /// Whether the binding whose first session is `first` has one with a host at `addr`.
+    ///
+    /// Walks the binding's sessions; the host's session quota bounds it.
+    pub(super) fn knows(&self, first: u32, addr: Ipv4Addr, now: Instant) -> bool {
+        let mut slot = first;
+        while slot != NIL {
+            let session = &self.slab[slot];
+            if session.remote == addr && !session.is_over(now) {
+                return true;
+            }
+            slot = session.next;
+        }
+        false
+    }
+
+    /// The session in a slot, if there is one.
+    pub(super) fn at(&self, slot: u32) -> Option<&Session> {
+        self.slab.at(slot)
+    }
+
+    /// The session in a taken slot.
+    pub(super) fn of(&self, slot: u32) -> &Session {
+        &self.slab[slot]
+    }
+
+    /// The session in a taken slot, to be changed; not its deadline.
+    pub(super) fn of_mut(&mut self, slot: u32) -> &mut Session {
+        &mut self.slab[slot]
+    }
+
+    /// All taken slots are below this one.
+    pub(super) const fn end(&self) -> u32 {
+        self.slab.high_water()
+    }
+
+    /// Whether there is no room.
+    pub(super) const fn is_full(&self) -> bool {
+        self.slab.is_full()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sessions() -> Sessions {
+        Sessions::new(4096, &mut Chance::new(3))
+    }
+
+    fn server(n: u32) -> Transport4 {
+        Transport4::new(Ipv4Addr::from_bits(0xc633_6400 + n), 53)
+    }
+
+    #[test]
+    fn a_session_is_one_cache_line() {
+        assert_eq!(size_of::<Session>(), 64);
+    }
+
+    #[test]
+    fn sessions_end_in_their_time_however_far_off_and_however_often_prolonged() {
+        let mut table = sessions();
+        let mut chance = Chance::new(9);
+        let mut deadlines = std::collections::HashMap::new();
+        let mut first = NIL;
+        for n in 0..2000 {
+            // From a microsecond to 60 days.
+            let deadline = chance.next() >> (12 + chance.below(40));
+            let slot = table.insert(0, &mut first, server(n), 0, Instant::from_nanos(deadline));
+            deadlines.insert(slot.expect("room"), deadline);
+        }
+        let mut now = 0;
+        while let Some(next) = table.next_deadline() {
+            now = next.as_nanos().max(now);
+            let at = Instant::from_nanos(now);
+            let mut budget = 10_000;
+            while let Some(slot) = table.due(at, &mut budget) {
+                let deadline = deadlines.remove(&slot).expect("once");
+                assert!(deadline <= now && deadline + (1 << 20) >= now, "{deadline} {now}");
+                table.remove(slot, &mut first);
+            }
+            if chance.below(2) == 0
+                && let Some((&slot, deadline)) = deadlines.iter_mut().next()
+            {
+                *deadline = now + (chance.next() >> (12 + chance.below(40)));
+                table.set_deadline(slot, Instant::from_nanos(*deadline));
+                now = now.max(1);
+            }
+            if chance.below(50) == 0 {
+                now += chance.next() >> 30;
+                let early = deadlines.values().filter(|d| **d < now).count();
+                let mut ended = 0;
+                let mut budget = 10_000;
+                while let Some(slot) = table.due(Instant::from_nanos(now), &mut budget) {
+                    deadlines.remove(&slot).expect("once");
+                    table.remove(slot, &mut first);
+                    ended += 1;
+                }
+                assert!(ended >= early);
+            }
+        }
+        assert!(deadlines.is_empty() && first == NIL);
+    }
+
+    #[test]
+    fn a_small_budget_ends_all_in_the_end() {
+        let mut table = sessions();
+        let mut first = NIL;
+        for n in 0..1000 {
+            table.insert(0, &mut first, server(n), 0, Instant::from_secs(300)).expect("room");
+        }
+        let (mut ended, mut rounds) = (0, 0);
+        while ended < 1000 {
+            let mut budget = 7;
+            while let Some(slot) = table.due(Instant::from_secs(301), &mut budget) {
+                table.remove(slot, &mut first);
+                ended += 1;
+                if budget == 0 {
+                    break;
+                }
+                budget -= 1;
+            }
+            rounds += 1;
+            assert!(rounds < 10_000);
+        }
+        assert!(table.next_deadline().is_none());
+    }
+}

@@ -1,0 +1,73 @@
+//! Bindings made by the operator (RFC 6146 §3.1).
+
+use core::net::Ipv4Addr;
+
+use super::{Proto, StaticBinding};
+use crate::addr::Transport4;
+
+/// The static bindings, in the order of protocol and IPv4 transport address. A binding's number is
+/// its place here.
+#[derive(Debug, Default)]
+pub(super) struct Statics {
+    /// Each with the slot of its binding, if this worker has it.
+    entries: Vec<(StaticBinding, Option<u32>)>,
+    /// Their addresses, sorted.
+    addresses: Vec<Ipv4Addr>,
+}
+
+const fn key(entry: &StaticBinding) -> (Proto, Transport4) {
+    (entry.proto, entry.v4)
+}
+
+impl Statics {
+    /// Takes the settings' entries; none has a slot yet.
+    pub(super) fn new(entries: &[StaticBinding]) -> Self {
+        let mut entries: Vec<_> = entries.iter().map(|entry| (*entry, None)).collect();
+        entries.sort_by_key(|(entry, _)| key(entry));
+        let mut addresses: Vec<_> = entries.iter().map(|(entry, _)| entry.v4.addr).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        Self { entries, addresses }
+    }
+
+    /// The slot of the binding at an IPv4 transport address.
+    #[inline]
+    pub(super) fn find(&self, proto: Proto, place: Transport4) -> Option<u32> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let at = self.entries.binary_search_by_key(&(proto, place), |(entry, _)| key(entry)).ok()?;
+        self.entries[at].1
+    }
+
+    /// Whether there is a binding at an IPv4 transport address, here or at another worker.
+    pub(super) fn has(&self, proto: Proto, place: Transport4) -> bool {
+        self.entries.binary_search_by_key(&(proto, place), |(entry, _)| key(entry)).is_ok()
+    }
+
+    /// Whether any binding is on this address.
+    pub(super) fn has_address(&self, addr: Ipv4Addr) -> bool {
+        self.addresses.binary_search(&addr).is_ok()
+    }
+
+    /// The IPv4 transport address of the binding with this number.
+    pub(super) fn place(&self, number: u32) -> Transport4 {
+        self.entries[number as usize].0.v4
+    }
+
+    /// The binding with this number; `None` behind the last.
+    pub(super) fn entry(&self, number: u32) -> Option<&StaticBinding> {
+        self.entries.get(number as usize).map(|(entry, _)| entry)
+    }
+
+    /// The number of an equal binding.
+    pub(super) fn number_of(&self, sought: &StaticBinding) -> Option<u32> {
+        let at = self.entries.binary_search_by_key(&key(sought), |(entry, _)| key(entry)).ok()?;
+        (self.entries[at].0 == *sought).then_some(at as u32)
+    }
+
+    /// Notes the slot of a binding.
+    pub(super) fn set_slot(&mut self, number: u32, slot: u32) {
+        self.entries[number as usize].1 = Some(slot);
+    }
+}

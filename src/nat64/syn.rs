@@ -1,0 +1,138 @@
+//! SYNs from the IPv4 side that nobody asked for, kept in case the host inside opens the same
+//! connection (RFC 6146 §3.5.2.2).
+
+use core::time::Duration;
+use std::net::Ipv4Addr;
+
+use super::hash::{Chance, Hasher};
+use crate::addr::Transport4;
+use crate::reason::Reason;
+use crate::time::Instant;
+use crate::wire::ipv4::Ipv4Packet;
+
+/// As much of a SYN as an ICMPv4 error of 576 bytes can quote.
+const QUOTED: usize = 548;
+
+/// A SYN that waits.
+pub(super) struct Waiting {
+    from: Transport4,
+    to: Transport4,
+    until: Instant,
+    /// Adopted meanwhile: nobody is told anything.
+    adopted: bool,
+    /// The packet, its length cut to what is kept.
+    pub(super) packet: Ipv4Packet,
+    bytes: [u8; QUOTED],
+}
+
+impl Waiting {
+    /// What is kept of the packet.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.packet.total_len]
+    }
+}
+
+/// The SYNs that wait, the oldest first: a ring.
+pub(super) struct Syns {
+    ring: Vec<Waiting>,
+    first: usize,
+    len: usize,
+    limit: usize,
+    per_source: u16,
+    /// How many wait, by hash of their source: many more places than SYNs, so that two sources
+    /// seldom share one.
+    counts: Box<[u16]>,
+    hasher: Hasher,
+}
+
+impl Syns {
+    /// Room for `limit` SYNs, `per_source` of one source.
+    pub(super) fn new(limit: u32, per_source: u32, chance: &mut Chance) -> Self {
+        let limit = limit as usize;
+        Self {
+            ring: Vec::with_capacity(limit),
+            first: 0,
+            len: 0,
+            limit,
+            per_source: u16::try_from(per_source).unwrap_or(u16::MAX),
+            counts: vec![0; (limit * 16).max(16)].into_boxed_slice(),
+            hasher: Hasher::new(chance),
+        }
+    }
+
+    fn count(&mut self, source: Ipv4Addr) -> &mut u16 {
+        let hash = u64::from(self.hasher.words(u64::from(source.to_bits()), 0));
+        &mut self.counts[((hash * self.counts.len() as u64) >> 32) as usize]
+    }
+
+    fn waiting(&mut self) -> impl Iterator<Item = &mut Waiting> {
+        let (behind, front) = self.ring.split_at_mut(self.first);
+        front.iter_mut().chain(behind).take(self.len)
+    }
+
+    /// Keeps a copy of a SYN.
+    ///
+    /// # Errors
+    /// [`Reason::SynLimit`] if there is no room, [`Reason::UnsolicitedSyn`] if it is kept already.
+    pub(super) fn store(
+        &mut self,
+        now: Instant,
+        lifetime: Duration,
+        from: Transport4,
+        to: Transport4,
+        (packet, bytes): (&Ipv4Packet, &[u8]),
+    ) -> Result<(), Reason> {
+        if *self.count(from.addr) > 0 && self.waiting().any(|w| w.from == from && w.to == to && !w.adopted) {
+            return Err(Reason::UnsolicitedSyn);
+        }
+        let per_source = self.per_source;
+        if self.len == self.limit || *self.count(from.addr) >= per_source {
+            return Err(Reason::SynLimit);
+        }
+        let kept = packet.total_len.min(QUOTED);
+        let mut waiting = Waiting {
+            from,
+            to,
+            until: now + lifetime,
+            adopted: false,
+            packet: Ipv4Packet { total_len: kept, ..*packet },
+            bytes: [0; QUOTED],
+        };
+        waiting.bytes[..kept].copy_from_slice(&bytes[..kept]);
+        *self.count(from.addr) += 1;
+        let place = (self.first + self.len) % self.limit;
+        if place == self.ring.len() {
+            self.ring.push(waiting);
+        } else {
+            self.ring[place] = waiting;
+        }
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Whether a SYN between the two waits. It is adopted: nobody will be told that it failed.
+    pub(super) fn adopt(&mut self, from: Transport4, to: Transport4) -> bool {
+        if self.len == 0 || *self.count(from.addr) == 0 {
+            return false;
+        }
+        let found = self.waiting().find(|w| w.from == from && w.to == to && !w.adopted);
+        found.map(|waiting| waiting.adopted = true).is_some()
+    }
+
+    /// Takes out the oldest if its time has come by `now`; `Some(None)` if it was adopted.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Option<&Waiting>> {
+        let oldest = self.ring.get(self.first).filter(|w| self.len > 0 && w.until <= now)?;
+        let source = oldest.from.addr;
+        *self.count(source) -= 1;
+        let place = self.first;
+        self.first = (self.first + 1) % self.limit;
+        self.len -= 1;
+        let oldest = &self.ring[place];
+        Some((!oldest.adopted).then_some(oldest))
+    }
+
+    /// When [`due`](Self::due) is to be asked next.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.ring.get(self.first).filter(|_| self.len > 0).map(|w| w.until)
+    }
+}

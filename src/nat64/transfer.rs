@@ -1,0 +1,83 @@
+//! Sessions handed to another translator, or taken over from one.
+
+use super::tcp::State;
+use super::{Nat64, Proto, Record};
+use crate::reason::Reason;
+use crate::time::Instant;
+
+impl Nat64 {
+    /// Writes sessions from slot `cursor` on to `out`; how many. Zero is the end.
+    pub fn export(&self, now: Instant, cursor: &mut u32, out: &mut [Record]) -> usize {
+        let mut written = 0;
+        while written < out.len() && *cursor < self.sessions.end() {
+            let slot = *cursor;
+            *cursor += 1;
+            let Some(session) = self.sessions.at(slot).filter(|session| !session.is_over(now)) else {
+                continue;
+            };
+            let binding = self.bib.of(session.binding());
+            out[written] = Record {
+                proto: binding.proto(),
+                v6: binding.v6(),
+                v4: self.mapped(session.binding()),
+                remote: session.remote(),
+                pref64: self.zones.pref64(session.pref64),
+                state: session.state() as u8,
+                remaining: session.remaining(now),
+            };
+            written += 1;
+        }
+        written
+    }
+
+    /// Takes over a session.
+    ///
+    /// # Errors
+    /// The reason, if a table is full, or the record fits no zone, pool or pref64 here.
+    pub fn import(&mut self, now: Instant, record: &Record) -> Result<(), Reason> {
+        let state = State::from_number(record.state)
+            .filter(|state| (*state == State::Closed) == (record.proto != Proto::Tcp))
+            .ok_or(Reason::NoSession)?;
+        let zone = self.zones.of(record.v6.addr).ok_or(Reason::NoZone)?;
+        let pref64 = self.zones.pref64_of(zone, record.pref64).ok_or(Reason::NotPref64)?;
+        let binding = match self.binding_of(record.proto, record.v6) {
+            Some(binding) if self.mapped(binding) == record.v4 => binding,
+            Some(_) => return Err(Reason::NoBinding),
+            None => self.import_binding(now, zone, pref64, record)?,
+        };
+        if self.sessions.find(binding, record.remote).is_some() {
+            return Ok(());
+        }
+        let session = self.open_session(now, binding, record.remote, pref64)?;
+        self.sessions.of_mut(session).set_state(state);
+        self.sessions.set_deadline(session, now + record.remaining);
+        Ok(())
+    }
+
+    fn import_binding(
+        &mut self,
+        now: Instant,
+        zone: u16,
+        pref64: u16,
+        record: &Record,
+    ) -> Result<u32, Reason> {
+        if self.bib.find(record.proto, record.v6).is_some() {
+            // It rests here with a port of its own.
+            return Err(Reason::NoBinding);
+        }
+        if self.sessions.is_full() || self.bib.is_full() && !self.end_a_rest(now) {
+            return Err(Reason::TableFull);
+        }
+        let host = self.zones.host(zone, record.v6.addr);
+        let rules = self.zones.rules(zone);
+        let pool = rules.pool;
+        let block = self.pool4.take_over(host, pool, record.proto, record.v4, &mut self.events)?;
+        let slot = self
+            .bib
+            .insert(record.proto, record.v6, block, record.v4.port, pref64, false)
+            .ok_or(Reason::TableFull)?;
+        self.pool4.link(block, record.proto, record.v4.port, slot, &mut self.bib);
+        self.gauge_binding(slot, 1);
+        Ok(slot)
+    }
+}

@@ -1,0 +1,95 @@
+//! Which flow a packet belongs to (RFC 6146 §3.4).
+
+use super::{Proto, tcp};
+use crate::reason::Reason;
+use crate::wire::ipv4::Ipv4Packet;
+use crate::wire::ipv6::Ipv6Packet;
+use crate::wire::quoted::QuotedTransport;
+use crate::wire::tcp::Flags;
+use crate::wire::{ICMP4, ICMP6, TCP, Transport, UDP};
+use crate::xlat::{Answer, Refusal};
+
+/// What a packet shows of its flow beside the addresses. An identifier stands in both ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Tuple {
+    pub(super) proto: Proto,
+    pub(super) src: u16,
+    pub(super) dst: u16,
+    /// What a TCP segment does to the connection; `Other` for other protocols.
+    pub(super) kind: tcp::Kind,
+}
+
+const fn kind_of(flags: Flags) -> tcp::Kind {
+    if flags.has(Flags::RST) {
+        tcp::Kind::Rst
+    } else if flags.has(Flags::SYN) {
+        tcp::Kind::Syn
+    } else if flags.has(Flags::FIN) {
+        tcp::Kind::Fin
+    } else {
+        tcp::Kind::Other
+    }
+}
+
+/// The three protocols by number, in either family.
+pub(super) const fn proto_of(protocol: u8) -> Option<Proto> {
+    match protocol {
+        TCP => Some(Proto::Tcp),
+        UDP => Some(Proto::Udp),
+        ICMP4 | ICMP6 => Some(Proto::Icmp),
+        _ => None,
+    }
+}
+
+fn of<Q>(
+    transport: &Transport<Q>,
+    protocol: u8,
+    learnt: Option<(u16, u16)>,
+    refused: Answer,
+) -> Result<Tuple, Refusal> {
+    let other = tcp::Kind::Other;
+    match *transport {
+        Transport::Tcp { src, dst, flags } => Ok(Tuple { proto: Proto::Tcp, src, dst, kind: kind_of(flags) }),
+        Transport::Udp { src, dst, .. } => Ok(Tuple { proto: Proto::Udp, src, dst, kind: other }),
+        Transport::Echo { id, .. } => Ok(Tuple { proto: Proto::Icmp, src: id, dst: id, kind: other }),
+        Transport::Fragment => match (proto_of(protocol), learnt) {
+            (Some(proto), Some((src, dst))) => Ok(Tuple { proto, src, dst, kind: other }),
+            (Some(_), None) | (None, _) => Err(Reason::Protocol.into()),
+        },
+        Transport::Error(_) | Transport::Icmp => Err(Reason::IcmpType.into()),
+        Transport::Other => Err(Refusal::telling(Reason::Protocol, refused)),
+    }
+}
+
+/// The flow of an IPv6 packet that is no ICMP error. `learnt` are the ports of a fragment's datagram.
+///
+/// # Errors
+/// A protocol without state is answered with ICMPv6 port unreachable.
+#[inline]
+pub(super) fn of6(packet: &Ipv6Packet, learnt: Option<(u16, u16)>) -> Result<Tuple, Refusal> {
+    of(&packet.transport, packet.protocol, learnt, Answer::unreachable6(4))
+}
+
+/// The flow of an IPv4 packet that is no ICMP error; see [`of6`].
+///
+/// # Errors
+/// A protocol without state is answered with ICMPv4 protocol unreachable.
+#[inline]
+pub(super) fn of4(packet: &Ipv4Packet, learnt: Option<(u16, u16)>) -> Result<Tuple, Refusal> {
+    of(&packet.transport, packet.protocol, learnt, Answer::unreachable4(2))
+}
+
+/// The flow of the packet that an ICMP error quotes.
+///
+/// # Errors
+/// [`Reason::IcmpQuoted`] if it shows no ports.
+pub(super) fn of_quoted(transport: QuotedTransport, protocol: u8) -> Result<Tuple, Reason> {
+    let kind = tcp::Kind::Other;
+    match (transport, proto_of(protocol)) {
+        (QuotedTransport::Ports { src, dst }, Some(proto)) => Ok(Tuple { proto, src, dst, kind }),
+        (QuotedTransport::Echo { id, .. }, _) => Ok(Tuple { proto: Proto::Icmp, src: id, dst: id, kind }),
+        (QuotedTransport::Ports { .. }, None) | (QuotedTransport::Error | QuotedTransport::Unknown, _) => {
+            Err(Reason::IcmpQuoted)
+        }
+    }
+}

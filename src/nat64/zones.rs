@@ -1,0 +1,223 @@
+//! Whose packet it is and whether it may be translated at all: zones, pref64s and the rules about
+//! addresses, in a form that is quick to ask.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::{Settings, Zone};
+use crate::addr::{HostKey, Ipv6Prefix, Pref64, ZoneId, special};
+use crate::reason::Reason;
+
+/// Finds the longest prefix that holds an address. A row for each length, the longest first.
+#[derive(Clone, Debug, Default)]
+struct Prefixes<T> {
+    rows: Vec<(u128, Vec<(u128, T)>)>,
+}
+
+impl<T: Copy> Prefixes<T> {
+    fn new(prefixes: impl Iterator<Item = (Ipv6Prefix, T)>) -> Self {
+        let mut all: Vec<_> = prefixes.collect();
+        all.sort_by_key(|(prefix, _)| (core::cmp::Reverse(prefix.len()), prefix.addr()));
+        let mut rows: Vec<(u128, Vec<(u128, T)>)> = Vec::new();
+        for (prefix, value) in all {
+            let entry = (prefix.addr().to_bits(), value);
+            match rows.last_mut() {
+                Some((mask, row)) if *mask == prefix.mask() => row.push(entry),
+                _ => rows.push((prefix.mask(), vec![entry])),
+            }
+        }
+        Self { rows }
+    }
+
+    #[inline]
+    fn find(&self, addr: Ipv6Addr) -> Option<T> {
+        let bits = addr.to_bits();
+        self.rows.iter().find_map(|(mask, row)| {
+            let sought = bits & mask;
+            if let [(only, value)] = row.as_slice() {
+                return (*only == sought).then_some(*value);
+            }
+            row.binary_search_by_key(&sought, |(prefix, _)| *prefix).ok().map(|at| row[at].1)
+        })
+    }
+}
+
+/// The IPv4 prefix `addr` in the upper 32 bits, so that one search serves both families.
+const fn widen(addr: Ipv4Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits((addr.to_bits() as u128) << 96)
+}
+
+/// A zone as packets need it.
+#[derive(Clone, Debug)]
+pub(super) struct ZoneRules {
+    /// Its number.
+    pub(super) id: ZoneId,
+    /// Its pref64s, by index.
+    pref64: Vec<u16>,
+    /// Index of its pool.
+    pub(super) pool: u16,
+    host_len: u8,
+    /// Most blocks a host may hold.
+    pub(super) blocks_per_host: u16,
+    /// Most sessions a host may hold.
+    pub(super) sessions_per_host: u32,
+}
+
+/// Where an IPv6 packet belongs, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// Index of the client's zone.
+    pub(super) zone: u16,
+    /// Index of the pref64 that the packet names.
+    pub(super) pref64: u16,
+    /// The IPv4 address in its destination.
+    pub(super) remote: Ipv4Addr,
+}
+
+/// All zones, and what may not be translated for any.
+#[derive(Clone, Debug)]
+pub(super) struct Zones {
+    zones: Vec<ZoneRules>,
+    clients: Prefixes<u16>,
+    /// Every pref64 of every zone. An index stays what it is over reloads, as long as it is used.
+    pref64s: Vec<Pref64>,
+    any_pref64: Prefixes<()>,
+    denied: Prefixes<()>,
+    private_under_well_known: bool,
+}
+
+impl Zones {
+    /// Reads the settings. Pref64s that `old` knows keep their index.
+    pub(super) fn new(settings: &Settings, old: Option<&Self>) -> Self {
+        let wanted: Vec<_> = settings.zones.iter().flat_map(|zone| zone.pref64.iter().copied()).collect();
+        let pref64s = renumber(old.map_or(&[], |old| &old.pref64s), &wanted);
+        let index = |pref64: &Pref64| pref64s.iter().position(|p| p == pref64).unwrap_or_default() as u16;
+        let rules = |zone: &Zone| ZoneRules {
+            id: zone.id,
+            pref64: zone.pref64.iter().map(index).collect(),
+            pool: zone.pool as u16,
+            host_len: zone.host_len,
+            blocks_per_host: zone.blocks_per_host,
+            sessions_per_host: zone.sessions_per_host,
+        };
+        let zones: Vec<_> = settings.zones.iter().map(rules).collect();
+        let clients = settings
+            .zones
+            .iter()
+            .enumerate()
+            .flat_map(|(at, zone)| zone.clients.iter().map(move |clients| (*clients, at as u16)));
+        let denied = settings.deny.iter().map(|net| (Ipv6Prefix::holding(widen(net.addr()), net.len()), ()));
+        Self {
+            clients: Prefixes::new(clients),
+            any_pref64: Prefixes::new(distinct(&wanted).map(|p| (p.prefix(), ()))),
+            denied: Prefixes::new(denied),
+            private_under_well_known: settings.private_under_well_known,
+            zones,
+            pref64s,
+        }
+    }
+
+    /// The zone whose clients `addr` is one of.
+    #[inline]
+    pub(super) fn of(&self, addr: Ipv6Addr) -> Option<u16> {
+        self.clients.find(addr)
+    }
+
+    /// The zone with this index.
+    pub(super) fn rules(&self, zone: u16) -> &ZoneRules {
+        &self.zones[usize::from(zone)]
+    }
+
+    /// The pref64 with this index.
+    pub(super) fn pref64(&self, index: u16) -> Pref64 {
+        self.pref64s[usize::from(index)]
+    }
+
+    /// The index of a pref64 of a zone, by value.
+    pub(super) fn pref64_of(&self, zone: u16, pref64: Pref64) -> Option<u16> {
+        let of_zone = &self.rules(zone).pref64;
+        of_zone.iter().copied().find(|index| self.pref64(*index) == pref64)
+    }
+
+    /// Whether a zone has the pref64 with this index.
+    pub(super) fn has_pref64(&self, zone: u16, index: u16) -> bool {
+        self.rules(zone).pref64.contains(&index)
+    }
+
+    /// The index of the pref64 that a zone advertises.
+    pub(super) fn first_pref64(&self, zone: u16) -> Option<u16> {
+        self.rules(zone).pref64.first().copied()
+    }
+
+    /// The host that `addr` belongs to.
+    pub(super) fn host(&self, zone: u16, addr: Ipv6Addr) -> HostKey {
+        let rules = self.rules(zone);
+        HostKey::new(rules.id, addr, rules.host_len)
+    }
+
+    /// Whether a packet may have come from `src` (RFC 6146 §3.5).
+    ///
+    /// # Errors
+    /// The reason why it may not.
+    #[inline]
+    pub(super) fn check_source(&self, src: Ipv6Addr) -> Result<(), Reason> {
+        if !special::is_host_v6(src) {
+            return Err(Reason::SourceAddress);
+        }
+        if self.any_pref64.find(src).is_some() {
+            return Err(Reason::SourceInPref64);
+        }
+        Ok(())
+    }
+
+    /// Where a packet to `dst` goes, if the sender is in `zone`.
+    ///
+    /// # Errors
+    /// The reason why it goes nowhere.
+    #[inline]
+    pub(super) fn way(&self, zone: u16, dst: Ipv6Addr) -> Result<Way, Reason> {
+        let of_zone = self.rules(zone).pref64.iter();
+        let named = of_zone.filter(|index| self.pref64(**index).contains(dst));
+        let pref64 =
+            *named.max_by_key(|index| self.pref64(**index).prefix().len()).ok_or(Reason::NotPref64)?;
+        let remote = self.pref64(pref64).extract(dst).ok_or(Reason::NotPref64)?;
+        if !special::is_host_v4(remote) {
+            return Err(Reason::DestinationAddress);
+        }
+        self.check_well_known(pref64, remote)?;
+        if self.denied.find(widen(remote)).is_some() {
+            return Err(Reason::Denied);
+        }
+        Ok(Way { zone, pref64, remote })
+    }
+
+    /// Whether `remote` may be represented under a pref64 (RFC 6052 §3.1).
+    ///
+    /// # Errors
+    /// [`Reason::WellKnownNotGlobal`]
+    #[inline]
+    pub(super) fn check_well_known(&self, pref64: u16, remote: Ipv4Addr) -> Result<(), Reason> {
+        let allowed = !self.pref64(pref64).is_well_known()
+            || special::is_global(remote)
+            || self.private_under_well_known && special::is_private(remote);
+        if allowed { Ok(()) } else { Err(Reason::WellKnownNotGlobal) }
+    }
+}
+
+fn distinct(wanted: &[Pref64]) -> impl Iterator<Item = Pref64> {
+    wanted.iter().enumerate().filter(|(at, p)| !wanted[..*at].contains(p)).map(|(_, p)| *p)
+}
+
+/// Gives every wanted pref64 an index: the old one where there is one, else a place that is free.
+fn renumber(old: &[Pref64], wanted: &[Pref64]) -> Vec<Pref64> {
+    let mut new = old.to_vec();
+    for pref64 in distinct(wanted) {
+        if new.contains(&pref64) {
+            continue;
+        }
+        match new.iter_mut().find(|p| !wanted.contains(p)) {
+            Some(place) => *place = pref64,
+            None => new.push(pref64),
+        }
+    }
+    new
+}

@@ -1,9 +1,11 @@
-//! `gate64 check`.
+//! `gate64 check`: is the file good, what does it mean, and what has somebody else to do?
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::control::config::Config;
+use crate::control::config::{Config, Egress, LoadError, OwnAddress, Surroundings};
+use crate::control::footprint::Footprint;
 use crate::control::surroundings::System;
 
 /// Checks a file and shows what it means.
@@ -20,12 +22,129 @@ pub(super) fn check(path: &Path) -> ExitCode {
             for warning in &config.warnings {
                 eprintln!("warning: {warning}");
             }
-            println!("{}: ok, {} zones", path.display(), config.zone_names.len());
-            ExitCode::SUCCESS
+            let device = config.host.device.as_str();
+            // A gateway that runs already has an interface, whose addresses say nothing.
+            let own: Vec<_> =
+                system.addresses().iter().filter(|own| own.interface != device).cloned().collect();
+            let footprint = Footprint::of(&config, &own, &[]);
+            print!("{}", summary(&config, &footprint, &own));
+            if footprint.obstacles.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::USAGE) }
         }
-        Err(why) => {
+        Err(LoadError::Config(why)) => {
             eprintln!("{why}");
             ExitCode::from(super::USAGE)
         }
+        Err(why @ LoadError::Read { .. }) => {
+            eprintln!("gate64: {why}");
+            ExitCode::from(super::USAGE)
+        }
+    }
+}
+
+/// What the file means on this host, as text.
+fn summary(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> String {
+    let mut out = String::new();
+    for line in zones(config).into_iter().chain(host(config)).chain(to_do(config, footprint, own)) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{line}");
+    }
+    out
+}
+
+fn zones(config: &Config) -> Vec<String> {
+    let join = |texts: Vec<String>| texts.join(" ");
+    let mut lines = Vec::new();
+    for (zone, name) in config.nat64.zones.iter().zip(&config.zone_names) {
+        let pool = &config.nat64.pools[zone.pool].ranges;
+        lines.push(format!("zone {name}"));
+        lines.push(format!("  clients  {}", join(zone.clients.iter().map(ToString::to_string).collect())));
+        lines.push(format!("  pref64   {}", join(zone.pref64.iter().map(ToString::to_string).collect())));
+        let ranges = pool.iter().map(|(prefix, ports)| format!("{prefix} ports {ports}"));
+        lines.push(format!("  pool4    {}", join(ranges.collect())));
+        lines.push(format!(
+            "  limits   {} port blocks and {} sessions a host, a host being a /{}",
+            zone.blocks_per_host, zone.sessions_per_host, zone.host_len
+        ));
+    }
+    lines
+}
+
+fn host(config: &Config) -> Vec<String> {
+    let host = &config.host;
+    let mut lines = vec![
+        format!("device {}: {} workers, MTU {}", host.device, host.workers, host.mtu),
+        format!("ICMP errors from {} and {}", config.nat64.address6, config.nat64.address4),
+    ];
+    if let Egress::Masquerade { ports } = config.egress {
+        lines.push(format!("egress: masquerade; this host's ports {ports} are the clients'"));
+    }
+    match &config.dns64 {
+        Some(dns) => {
+            let all = |addrs: &[std::net::SocketAddr]| {
+                addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            };
+            let settings = &dns.settings;
+            lines.push(format!("DNS64 on {}, asking {}", all(&settings.listen), all(&settings.upstreams)));
+        }
+        None => lines.push("no DNS64".to_owned()),
+    }
+    lines
+}
+
+/// What has to be done elsewhere, or is missing here.
+fn to_do(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for prefix in &footprint.upstream {
+        lines.push(format!("to do: route {prefix} to this host (on the router upstream)"));
+    }
+    for pref64 in config.pref64s() {
+        lines.push(format!(
+            "to do: clients route {pref64} to this host (no need where it is their default router)"
+        ));
+    }
+    if let Some((interface, _)) = footprint.proxies.first() {
+        let count = footprint.proxies.len();
+        lines.push(format!("this host answers for {count} pool4 addresses on {interface}"));
+    }
+    for obstacle in &footprint.obstacles {
+        lines.push(format!("error: {obstacle}"));
+    }
+    let here = |addr| own.iter().any(|own| own.addr == addr);
+    for listen in config.dns64.iter().filter(|dns| dns.assign.is_none()).flat_map(|dns| &dns.settings.listen)
+    {
+        if !here(listen.ip()) {
+            lines.push(format!(
+                "missing: no interface has {}, which DNS64 listens on; add it, or write assign = \"INTERFACE\"",
+                listen.ip()
+            ));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::config::tests::{Fake, load_on};
+
+    #[test]
+    fn the_smallest_file_and_what_is_left_to_do() {
+        let host = Fake::new();
+        let config = load_on(include_str!("../../configs/nat64.toml"), &host).expect("a good file");
+        let footprint = Footprint::of(&config, &host.0, &[]);
+        let want = "\
+zone floor-3
+  clients  2001:db8:1::/64
+  pref64   2001:db8:64::/96
+  pool4    192.0.2.64/28 ports 1-65535
+  limits   8 port blocks and 16384 sessions a host, a host being a /128
+device gate64: 4 workers, MTU 1500
+ICMP errors from 2001:db8:1::1 and 203.0.113.1
+DNS64 on [2001:db8:1::53]:53, asking 198.51.100.53:53
+to do: route 192.0.2.64/28 to this host (on the router upstream)
+to do: clients route 2001:db8:64::/96 to this host (no need where it is their default router)
+missing: no interface has 2001:db8:1::53, which DNS64 listens on; add it, or write assign = \"INTERFACE\"
+";
+        assert_eq!(summary(&config, &footprint, &host.0), want);
     }
 }

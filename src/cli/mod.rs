@@ -1,6 +1,8 @@
 //! The command line.
 
 mod check;
+mod run;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +13,9 @@ use crate::lab;
 
 /// Exit code for a configuration or a command line that can't be used.
 pub const USAGE: u8 = 2;
+
+/// The configuration file if nobody says otherwise.
+const CONFIG: &str = "/etc/gate64/gate64.toml";
 
 /// A NAT64 and DNS64 gateway in one program.
 #[derive(Parser, Debug)]
@@ -41,15 +46,18 @@ enum Command {
 #[derive(Args, Debug)]
 struct ConfigFile {
     /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = "/etc/gate64/gate64.toml")]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
 }
 
 #[derive(Args, Debug)]
 struct StatusArgs {
-    /// The admin socket of the gateway.
-    #[arg(long, value_name = "PATH", default_value = "/run/gate64/admin.sock")]
-    socket: PathBuf,
+    /// The configuration file of the gateway, for the path of its admin socket.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The admin socket itself.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
     /// For programs: one JSON object.
     #[arg(long)]
     json: bool,
@@ -57,18 +65,21 @@ struct StatusArgs {
 
 #[derive(Args, Debug)]
 struct CleanupArgs {
-    /// Where the gateway keeps its record of changes to the host.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/gate64")]
-    state_dir: PathBuf,
+    /// The configuration file of the gateway, for the path of its record of changes.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory of that record itself.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
 }
 
 /// Runs the program that the arguments name.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run(args) => unavailable(&args.config),
+        Command::Run(args) => run::run(&args.config),
         Command::Check(args) => check::check(&args.config),
-        Command::Status(args) => unavailable(&args.socket),
-        Command::Cleanup(args) => unavailable(&args.state_dir),
+        Command::Status(args) => status::status(args.config.as_deref(), args.socket.as_deref(), args.json),
+        Command::Cleanup(args) => run::clean(args.config.as_deref(), args.state_dir.as_deref()),
         Command::Demo(args) => lab::demo::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Version => {
@@ -76,9 +87,4 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
     }
-}
-
-fn unavailable(path: &std::path::Path) -> ExitCode {
-    eprintln!("gate64: {}: this command comes with the next landing", path.display());
-    ExitCode::FAILURE
 }

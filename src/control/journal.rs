@@ -54,7 +54,7 @@ pub enum Change {
 
 /// Why the record can't be kept.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {why}; the record of changes to the host must be writable")]
+#[error("{path}: {why}; no change is made to the host without a record of it")]
 pub struct JournalError {
     /// The file.
     pub path: PathBuf,
@@ -76,6 +76,8 @@ struct Record {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
+    /// Held as long as the record is: two gateways must not undo each other's changes.
+    _lock: fs::File,
     record: Record,
 }
 
@@ -86,10 +88,11 @@ impl Journal {
     /// an empty one, with a warning; so does one of another boot or another network namespace.
     ///
     /// # Errors
-    /// If the directory can't be made.
+    /// If the directory can't be made, or another process holds the record.
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
         let path = dir.join(FILE);
         fs::create_dir_all(dir).map_err(|why| JournalError { path: dir.to_owned(), why })?;
+        let lock = lock(&dir.join("lock"))?;
         let here = Record { boot: boot(), namespace: namespace(), changes: Vec::new() };
         let record = match fs::read(&path) {
             Ok(bytes) => match serde_json::from_slice::<Record>(&bytes) {
@@ -102,7 +105,7 @@ impl Journal {
             },
             Err(_) => here,
         };
-        Ok(Self { path, record })
+        Ok(Self { path, _lock: lock, record })
     }
 
     /// Whether there is nothing to undo.
@@ -120,20 +123,31 @@ impl Journal {
     /// # Errors
     /// If the file can't be written; then the change must not be made.
     pub fn record(&mut self, change: Change) -> Result<(), JournalError> {
-        if self.record.changes.contains(&change) {
-            return Ok(());
-        }
-        self.record.changes.push(change);
-        self.save()
+        self.record_all([change])
     }
 
-    /// Forgets a change that was undone or was not made after all.
+    /// Records changes that are about to be made, with one write.
+    ///
+    /// # Errors
+    /// If the file can't be written; then none of them must be made.
+    pub fn record_all(&mut self, changes: impl IntoIterator<Item = Change>) -> Result<(), JournalError> {
+        let before = self.record.changes.len();
+        for change in changes {
+            if !self.record.changes.contains(&change) {
+                self.record.changes.push(change);
+            }
+        }
+        if self.record.changes.len() > before { self.save() } else { Ok(()) }
+    }
+
+    /// Forgets changes that were undone or were not made after all.
     ///
     /// # Errors
     /// If the file can't be written.
-    pub fn forget(&mut self, change: &Change) -> Result<(), JournalError> {
-        self.record.changes.retain(|known| known != change);
-        self.save()
+    pub fn forget(&mut self, changes: &[Change]) -> Result<(), JournalError> {
+        let before = self.record.changes.len();
+        self.record.changes.retain(|known| !changes.contains(known));
+        if self.record.changes.len() < before { self.save() } else { Ok(()) }
     }
 
     /// Writes a new file and puts it in the old one's place, so that a crash leaves one of the two.
@@ -168,6 +182,18 @@ impl Journal {
         }
         self.save()?;
         Ok(changes.len())
+    }
+}
+
+fn lock(path: &Path) -> Result<fs::File, JournalError> {
+    let failed = |why| JournalError { path: path.to_owned(), why };
+    let file = fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(failed(io::Error::new(io::ErrorKind::WouldBlock, "another gateway is running here")))
+        }
+        Err(fs::TryLockError::Error(why)) => Err(failed(why)),
     }
 }
 
@@ -218,9 +244,20 @@ mod tests {
         drop(journal);
         let mut journal = Journal::open(dir.path()).expect("read");
         assert_eq!(journal.changes(), [change(1), change(2)]);
-        journal.forget(&change(1)).expect("written");
-        journal.forget(&change(2)).expect("written");
+        journal.forget(&[change(1)]).expect("written");
+        assert!(dir.path().join(FILE).exists());
+        journal.forget(&[change(2)]).expect("written");
         assert!(!dir.path().join(FILE).exists(), "an empty record is no file");
+    }
+
+    #[test]
+    fn two_gateways_do_not_share_a_record() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let first = Journal::open(dir.path()).expect("new");
+        let second = Journal::open(dir.path()).expect_err("locked");
+        assert!(second.to_string().contains("another gateway is running"), "{second}");
+        drop(first);
+        assert!(Journal::open(dir.path()).is_ok());
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! Starting, reloading and stopping; configuration; the host's addresses, routes and settings.
 
+pub mod cleanup;
 pub mod config;
 pub mod footprint;
+pub mod hold;
 pub mod journal;
+pub mod lifecycle;
+mod logging;
 pub mod netlink;
 pub mod nft;
 pub mod privileges;
+mod reload;
 pub mod surroundings;
 pub mod sysctl;

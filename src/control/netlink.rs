@@ -123,18 +123,17 @@ impl Netlink {
         Ok(read)
     }
 
-    /// Gives an interface its MTU and queue length, and takes it into use.
+    /// Takes an interface out of use or into use.
     ///
     /// # Errors
     /// What the kernel said.
-    pub async fn bring_up(&self, index: u32, mtu: u16, queue: u32) -> Result<(), NetlinkError> {
-        let link = LinkUnspec::new_with_index(index).mtu(mtu.into()).txqueuelen(queue).up().build();
-        self.0
-            .link()
-            .set(link)
-            .execute()
-            .await
-            .map_err(|why| NetlinkError::new("bringing the device up", &why))
+    pub async fn set_up(&self, index: u32, up: bool) -> Result<(), NetlinkError> {
+        let link = LinkUnspec::new_with_index(index);
+        let link = if up { link.up() } else { link.down() };
+        let set = self.0.link().set(link.build()).execute().await;
+        set.map_err(|why| {
+            NetlinkError::new(format!("setting the device {}", if up { "up" } else { "down" }), &why)
+        })
     }
 
     /// Adds a route to the interface `index`. Ours are known by their protocol number.

@@ -43,6 +43,15 @@ async fn nft(arguments: &[&str], input: &str) -> Result<String, NftError> {
     Err(NftError::Refused(words.lines().next().unwrap_or("no reason given").to_owned()))
 }
 
+/// The name of our table beside a device; nft takes fewer characters than the kernel.
+pub fn table_of(device: &str) -> String {
+    if device == "gate64" {
+        return device.to_owned();
+    }
+    let plain: String = device.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    format!("gate64_{plain}")
+}
+
 /// Makes or replaces a table in one transaction.
 ///
 /// # Errors

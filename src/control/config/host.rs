@@ -73,6 +73,8 @@ pub struct Host {
     pub announce: Announce,
     /// What becomes of kernel settings.
     pub sysctls: Sysctls,
+    /// Whether a firewall that drops forwarded packets keeps the gateway from starting.
+    pub check_firewall: bool,
     /// Where the record of changes to the host is kept.
     pub state_dir: PathBuf,
     /// How long what was already read may take to leave at SIGTERM.
@@ -103,6 +105,7 @@ pub(super) fn host(reader: &mut Reader<'_>, told: Option<&schema::Host>) -> Host
         steering: told.steering.unwrap_or(true),
         announce: reader.word(told.announce.as_ref(), Announce::default(), &announce),
         sysctls: reader.word(told.sysctls.as_ref(), Sysctls::default(), &sysctls),
+        check_firewall: reader.word(told.firewall.as_ref(), true, &[("check", true), ("ignore", false)]),
         state_dir: path(reader, told.state_dir.as_ref(), "/var/lib/gate64"),
         drain: reader.duration(told.drain.as_ref(), Duration::from_secs(2), Duration::ZERO, ""),
     }

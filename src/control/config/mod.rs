@@ -15,10 +15,11 @@ mod translator;
 mod zones;
 
 #[cfg(test)]
-pub(in crate::control) mod tests;
+pub(crate) mod tests;
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::addr::WorkerId;
 use crate::addr::{Pref64, ZoneId};
@@ -34,6 +35,9 @@ pub use host::{Announce, Egress, Host, INNER, Observe, Sysctls};
 pub const MAX_ZONES: usize = 256;
 /// Most workers a gateway can have.
 pub const MAX_WORKERS: u8 = 64;
+
+/// No resolver keeps an answer longer than a day, so that nobody uses a prefix longer.
+const LINGER: Duration = Duration::from_secs(86_400);
 
 /// An address of the host.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,6 +71,8 @@ pub struct Config {
     pub rules: Rules,
     /// State, with the bounds of the whole gateway.
     pub nat64: nat64::Settings,
+    /// How long a pref64 that was taken out of the file is still translated.
+    pub linger: Duration,
     /// Names of the zones, in the order of `nat64.zones`.
     pub zone_names: Vec<String>,
     /// DNS64, if there is to be one.
@@ -192,6 +198,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     let sources = host::error_sources(reader, file, told, &zones);
     let timers = translator::timers(reader, file.timers.as_ref());
     let limits = translator::limits(reader, file.limits.as_ref());
+    let linger = reader.duration(told.linger.as_ref(), LINGER, Duration::ZERO, "");
     let (address6, address4) = sources?;
     let nat64 = nat64::Settings {
         deny: translator::deny(reader, told, &zones),
@@ -208,5 +215,15 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         address6,
         address4,
     };
-    Some(Config { host, egress, rules, nat64, zone_names: zones.names, dns64, observe, warnings: Vec::new() })
+    Some(Config {
+        host,
+        egress,
+        rules,
+        nat64,
+        linger,
+        zone_names: zones.names,
+        dns64,
+        observe,
+        warnings: Vec::new(),
+    })
 }

@@ -54,6 +54,7 @@ pub(crate) struct Translator {
     pub(crate) error_burst: Option<Number>,
     pub(crate) address6: Option<Text>,
     pub(crate) address4: Option<Text>,
+    pub(crate) linger: Option<Text>,
 }
 
 #[derive(Deserialize, Debug, Default)]
@@ -114,6 +115,7 @@ pub(crate) struct Host {
     pub(crate) steering: Option<bool>,
     pub(crate) announce: Option<Text>,
     pub(crate) sysctls: Option<Text>,
+    pub(crate) firewall: Option<Text>,
     pub(crate) state_dir: Option<Text>,
     pub(crate) drain: Option<Text>,
 }

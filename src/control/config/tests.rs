@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::*;
 
 /// A host with two addresses, whose routes lead everywhere.
-pub(in crate::control) struct Fake(pub(in crate::control) Vec<OwnAddress>);
+pub(crate) struct Fake(pub(crate) Vec<OwnAddress>);
 
 impl Fake {
-    pub(in crate::control) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let own = |addr: &str, len| OwnAddress {
             interface: "eth0".to_owned(),
             addr: addr.parse().expect("literal"),
@@ -36,7 +36,7 @@ fn load(text: &str) -> Result<Config, ConfigError> {
     load_on(text, &Fake::new())
 }
 
-pub(in crate::control) fn load_on(text: &str, host: &Fake) -> Result<Config, ConfigError> {
+pub(crate) fn load_on(text: &str, host: &Fake) -> Result<Config, ConfigError> {
     Config::parse("t.toml", text, host)
 }
 

@@ -81,6 +81,7 @@ pub(super) fn deny(reader: &mut Reader<'_>, told: &schema::Translator, zones: &Z
         std::net::IpAddr::V4(addr) => Some(Ipv4Prefix::host(addr)),
         std::net::IpAddr::V6(_) => None,
     });
+    let own: Vec<_> = own.filter(|own| !deny.iter().any(|prefix| prefix.overlaps(*own))).collect();
     deny.extend(own);
     let pooled = |prefix: &Ipv4Prefix| {
         prefix.len() == 32

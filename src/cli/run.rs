@@ -1,0 +1,46 @@
+//! `gate64 run` and `gate64 cleanup`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::control::cleanup;
+use crate::control::config::LoadError;
+use crate::control::lifecycle::{self, RunError};
+
+/// Runs a gateway.
+pub(super) fn run(config: &Path) -> ExitCode {
+    match lifecycle::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(RunError::Load(why @ LoadError::Config(_))) => {
+            eprintln!("{why}");
+            ExitCode::from(super::USAGE)
+        }
+        Err(why) => {
+            eprintln!("gate64: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Undoes what a killed gateway has left.
+pub(super) fn clean(config: Option<&Path>, state_dir: Option<&Path>) -> ExitCode {
+    let dir = match (state_dir, config) {
+        (Some(dir), _) => dir.to_owned(),
+        (None, Some(config)) => cleanup::state_dir_of(config),
+        (None, None) => cleanup::state_dir_of(Path::new(super::CONFIG)),
+    };
+    match cleanup::cleanup(&dir) {
+        Ok(0) => {
+            println!("nothing to clean up");
+            ExitCode::SUCCESS
+        }
+        Ok(changes) => {
+            println!("{changes} changes undone");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("gate64: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

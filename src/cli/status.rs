@@ -1,0 +1,63 @@
+//! `gate64 status`.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::observe::status::Status;
+
+/// The admin socket if nobody says otherwise.
+const SOCKET: &str = "/run/gate64/admin.sock";
+
+/// Shows how a running gateway is.
+pub(super) fn status(config: Option<&Path>, socket: Option<&Path>, json: bool) -> ExitCode {
+    let socket = match (socket, config) {
+        (Some(socket), _) => socket.to_owned(),
+        (None, Some(config)) => socket_of(config),
+        (None, None) => PathBuf::from(SOCKET),
+    };
+    match ask(&socket) {
+        Ok(body) if json => {
+            println!("{body}");
+            ExitCode::SUCCESS
+        }
+        Ok(body) => match serde_json::from_str::<Status>(&body) {
+            Ok(status) => {
+                print!("{status}");
+                ExitCode::SUCCESS
+            }
+            Err(why) => failed(&socket, &format!("not the answer of this version: {why}")),
+        },
+        Err(why) => failed(&socket, &format!("{why}; is gate64 running?")),
+    }
+}
+
+fn failed(socket: &Path, why: &str) -> ExitCode {
+    eprintln!("gate64: {}: {why}", socket.display());
+    ExitCode::FAILURE
+}
+
+/// The admin socket that a configuration names.
+fn socket_of(config: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    let table: toml::Table = toml::from_str(&text).unwrap_or_default();
+    let told = table.get("observe").and_then(|observe| observe.get("admin")).and_then(|path| path.as_str());
+    PathBuf::from(told.unwrap_or(SOCKET))
+}
+
+/// One HTTP/1.0 exchange: the body is what follows the first empty line.
+fn ask(socket: &Path) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /status HTTP/1.0\r\nHost: gate64\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.0 200") || head.starts_with("HTTP/1.1 200") => {
+            Ok(body.to_owned())
+        }
+        _ => Err(io::Error::other(answer.lines().next().unwrap_or("no answer").to_owned())),
+    }
+}

@@ -1,0 +1,63 @@
+//! `gate64 cleanup`: undoing what a killed gateway has left.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::journal::Journal;
+use super::logging;
+use super::netlink::Netlink;
+use super::sysctl::Tree;
+
+/// Where the record is if nobody says otherwise.
+pub const STATE_DIR: &str = "/var/lib/gate64";
+
+/// The state directory that a configuration names. The file may be broken in every other way: it
+/// must not keep the host from being cleaned up.
+pub fn state_dir_of(config: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    let table: toml::Table = toml::from_str(&text).unwrap_or_default();
+    let told = table.get("host").and_then(|host| host.get("state_dir")).and_then(|dir| dir.as_str());
+    PathBuf::from(told.unwrap_or(STATE_DIR))
+}
+
+/// Undoes everything recorded in `dir`; how many changes there were. Doing it twice does nothing.
+///
+/// # Errors
+/// If a gateway holds the record, or it can't be read or removed.
+pub fn cleanup(dir: &Path) -> io::Result<usize> {
+    logging::init();
+    if !dir.exists() {
+        return Ok(0);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut journal = Journal::open(dir).map_err(io::Error::other)?;
+        if journal.is_empty() {
+            return Ok(0);
+        }
+        journal.undo(&Tree::kernel(), &Netlink::open()?).await.map_err(io::Error::other)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_directory_of_a_file_that_is_otherwise_broken() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("c.toml");
+        std::fs::write(&file, "[host]\nstate_dir = \"/srv/state\"\nnonsense = 1\n").expect("written");
+        assert_eq!(state_dir_of(&file), Path::new("/srv/state"));
+        std::fs::write(&file, "[host\n").expect("written");
+        assert_eq!(state_dir_of(&file), Path::new(STATE_DIR));
+        assert_eq!(state_dir_of(&dir.path().join("absent")), Path::new(STATE_DIR));
+    }
+
+    #[test]
+    fn nothing_was_ever_started_here() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(cleanup(&dir.path().join("absent")).expect("nothing to do"), 0);
+        assert_eq!(cleanup(dir.path()).expect("nothing to do"), 0);
+    }
+}

@@ -1,0 +1,278 @@
+//! SIGHUP: a new file, in two phases.
+//!
+//! First everything is read, checked and prepared; a failure there changes nothing. Then it is
+//! switched in an order in which nothing is promised that is not kept: routes, translation, DNS;
+//! and what is gone goes after DNS has stopped naming it, a withdrawn pref64 only when no answer
+//! with it can be in a cache any more.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::time::Instant;
+
+use super::config::{Config, LoadError};
+use super::footprint::Footprint;
+use super::hold::HoldError;
+use super::lifecycle::{self, Gateway, RunError, say};
+use super::surroundings::System;
+use crate::addr::Pref64;
+
+/// A pref64 that was taken out of the file and is still translated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Lingering {
+    pub(super) zone: String,
+    pub(super) pref64: Pref64,
+    pub(super) until: Instant,
+}
+
+/// Settings that only a restart changes: the new configuration is given their old values.
+/// Their keys are returned.
+fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
+    let mut kept = Vec::new();
+    macro_rules! keep {
+        ($($key:literal: $($field:ident).+;)+) => {
+            $(if old.$($field).+ != new.$($field).+ {
+                new.$($field).+ = old.$($field).+.clone();
+                kept.push($key);
+            })+
+        };
+    }
+    keep! {
+        "host.device": host.device;
+        "host.mtu": host.mtu;
+        "host.workers": host.workers;
+        "host.offloads": host.offloads;
+        "host.steering": host.steering;
+        "host.state_dir": host.state_dir;
+        "limits": nat64.limits;
+        "observe.metrics": observe.metrics;
+        "observe.admin": observe.admin;
+    }
+    // The device's MTU bounds both sides'.
+    new.rules.mtu6 = new.rules.mtu6.min(new.host.mtu);
+    new.rules.mtu4 = new.rules.mtu4.min(new.host.mtu);
+    new.rules.lowest_ipv6_mtu = new.rules.lowest_ipv6_mtu.min(new.rules.mtu6);
+    kept
+}
+
+/// The configuration that also translates what lingers.
+fn with_lingering(config: &Config, lingering: &[Lingering]) -> Config {
+    let mut both = config.clone();
+    for (zone, name) in both.nat64.zones.iter_mut().zip(&config.zone_names) {
+        let gone = lingering.iter().filter(|l| l.zone == *name).map(|l| l.pref64);
+        let gone: Vec<_> = gone.filter(|p| !zone.pref64.contains(p)).collect();
+        zone.pref64.extend(gone);
+    }
+    both
+}
+
+/// What `old` translates and `new` does not, zone by zone; and what lingers already and is not back.
+/// A prefix that overlaps one of the new file's can't linger: addresses under it mean something else
+/// now.
+fn withdrawn(old: &Config, new: &Config, before: &[Lingering], until: Instant) -> Vec<Lingering> {
+    let now_used = new.pref64s();
+    let mut all: Vec<Lingering> = Vec::new();
+    let gone = old.zone_names.iter().zip(&old.nat64.zones).flat_map(|(name, zone)| {
+        zone.pref64.iter().map(move |p| Lingering { zone: name.clone(), pref64: *p, until })
+    });
+    for candidate in before.iter().cloned().chain(gone) {
+        let Some(place) = new.zone_names.iter().position(|name| *name == candidate.zone) else { continue };
+        let back = new.nat64.zones[place].pref64.contains(&candidate.pref64);
+        let clash =
+            now_used.iter().any(|p| *p != candidate.pref64 && p.prefix().overlaps(candidate.pref64.prefix()));
+        let known = all.iter().any(|l| l.zone == candidate.zone && l.pref64 == candidate.pref64);
+        if !back && !clash && !known {
+            all.push(candidate);
+        }
+    }
+    all
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Hold(#[from] HoldError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("egress can't be changed by a reload: restart")]
+    Egress,
+    #[error("{0}")]
+    Surroundings(std::io::Error),
+    #[error("DNS64: {0}")]
+    Resolver(std::io::Error),
+    #[error("worker {0} has ended: restart")]
+    Worker(u8),
+}
+
+impl Gateway {
+    /// Reads the file again and follows it; says so to systemd either way.
+    pub(super) async fn reload(&mut self) {
+        let now = NotifyState::monotonic_usec_now();
+        say(&[NotifyState::Reloading]);
+        if let Ok(now) = now {
+            say(&[now]);
+        }
+        let status = match self.try_reload().await {
+            Ok(()) => {
+                tracing::info!("reloaded: {} zones", self.config.zone_names.len());
+                "translating".to_owned()
+            }
+            Err(why) => {
+                tracing::error!("not reloaded, nothing has changed: {why}");
+                "translating; the last reload was refused, see the log".to_owned()
+            }
+        };
+        say(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    }
+
+    async fn try_reload(&mut self) -> Result<(), ReloadError> {
+        let device = Some(self.config.host.device.as_str());
+        let system = System::look_from_within(device).await.map_err(ReloadError::Surroundings)?;
+        let mut new = Config::load(&self.path, &system)?;
+        lifecycle::log_warnings(&mut new);
+        if new.egress != self.config.egress {
+            return Err(ReloadError::Egress);
+        }
+        for key in keep_fixed(&self.config, &mut new) {
+            tracing::warn!("{key} needs restart; until then it stays as it was");
+        }
+        new.keep_zone_numbers(&self.config);
+        let lingering = withdrawn(&self.config, &new, &self.lingering, Instant::now() + new.linger);
+        let both = with_lingering(&new, &lingering);
+        let own = super::config::Surroundings::addresses(&system);
+        let names: Vec<_> = lingering.iter().map(|l| l.pref64).collect();
+        let footprint = Footprint::of(&new, own, &names);
+        self.hold.grow(&footprint).await?;
+        if let Err(why) = self.switch(&new, &both).await {
+            let before = with_lingering(&self.config, &self.lingering);
+            // What the workers were told before fits them still; the routes stay until the next reload.
+            let _ = self.workers.reconfigure(self.seeds.settings(&before)).await;
+            return Err(why);
+        }
+        self.hold.shrink(&footprint).await;
+        self.config = new;
+        self.lingering = lingering;
+        self.view.show(&self.config, self.resolver.as_ref());
+        for l in &self.lingering {
+            tracing::info!(
+                "{} of zone {} is translated for {:?} more",
+                l.pref64,
+                l.zone,
+                l.until - Instant::now()
+            );
+        }
+        Ok(())
+    }
+
+    /// Translation first, then what hands out its addresses.
+    async fn switch(&mut self, new: &Config, both: &Config) -> Result<(), ReloadError> {
+        self.hold.egress(new).await?;
+        let told = self.workers.reconfigure(self.seeds.settings(both)).await;
+        told.map_err(|worker| ReloadError::Worker(worker.0))?;
+        match (&mut self.resolver, &new.dns64) {
+            (Some(resolver), Some(dns)) => {
+                resolver.reconfigure(dns.settings.clone()).map_err(ReloadError::Resolver)
+            }
+            (none @ None, Some(dns)) => {
+                *none = Some(lifecycle::start_resolver(dns)?);
+                Ok(())
+            }
+            (some @ Some(_), None) => {
+                if let Some(resolver) = some.take() {
+                    resolver.stop(Duration::ZERO).await;
+                }
+                Ok(())
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Ends when the next lingering pref64 has lingered long enough; never if there is none.
+    pub(super) async fn linger(&self) {
+        match self.lingering.iter().map(|l| l.until).min() {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the translation of what has lingered long enough.
+    pub(super) async fn forget_lingering(&mut self) {
+        let now = Instant::now();
+        for over in self.lingering.extract_if(.., |l| l.until <= now) {
+            tracing::info!("{} of zone {} is no longer translated", over.pref64, over.zone);
+        }
+        let both = with_lingering(&self.config, &self.lingering);
+        if let Err(worker) = self.workers.reconfigure(self.seeds.settings(&both)).await {
+            tracing::error!("worker {} has ended", worker.0);
+        }
+        let device = Some(self.config.host.device.as_str());
+        let names: Vec<_> = self.lingering.iter().map(|l| l.pref64).collect();
+        match System::look_from_within(device).await {
+            Ok(system) => {
+                let own = super::config::Surroundings::addresses(&system);
+                self.hold.shrink(&Footprint::of(&self.config, own, &names)).await;
+            }
+            Err(why) => tracing::warn!("addresses: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::config::tests::{Fake, load_on};
+
+    fn config(pref64: &str, more: &str) -> Config {
+        let text = format!(
+            "[translator]\npref64 = {pref64}\npool4 = \"192.0.2.64/28\"\n{more}\n\
+             [[zone]]\nname = \"a\"\nclients = [\"2001:db8:1::/64\"]\n\
+             [[zone]]\nname = \"b\"\nclients = [\"2001:db8:2::/64\"]\npref64 = \"64:ff9b::/96\"\n"
+        );
+        load_on(&text, &Fake::new()).expect("a good file")
+    }
+
+    fn texts(lingering: &[Lingering]) -> Vec<String> {
+        lingering.iter().map(|l| format!("{} {}", l.zone, l.pref64)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_pref64_lingers_and_comes_last() {
+        let until = Instant::now();
+        let old = config("[\"2001:db8:64::/96\", \"2001:db8:65::/96\"]", "");
+        let new = config("\"2001:db8:66::/96\"", "");
+        let lingering = withdrawn(&old, &new, &[], until);
+        assert_eq!(texts(&lingering), ["a 2001:db8:64::/96", "a 2001:db8:65::/96"]);
+        let both = with_lingering(&new, &lingering);
+        let zone: Vec<_> = both.nat64.zones[0].pref64.iter().map(ToString::to_string).collect();
+        assert_eq!(zone, ["2001:db8:66::/96", "2001:db8:64::/96", "2001:db8:65::/96"]);
+        assert_eq!(both.nat64.zones[1], new.nat64.zones[1]);
+        assert_eq!(both.dns64, new.dns64, "DNS does not name it");
+        // A second reload brings one of them back.
+        let third = config("[\"2001:db8:66::/96\", \"2001:db8:64::/96\"]", "");
+        assert_eq!(texts(&withdrawn(&new, &third, &lingering, until)), ["a 2001:db8:65::/96"]);
+    }
+
+    #[tokio::test]
+    async fn what_overlaps_the_new_file_does_not_linger() {
+        let old = config("\"2001:db8:64::/96\"", "");
+        let new = config("\"2001:db8:64::/64\"", "");
+        assert_eq!(withdrawn(&old, &new, &[], Instant::now()), []);
+    }
+
+    #[test]
+    fn what_needs_a_restart_stays_as_it_was() {
+        let old = config("\"2001:db8:64::/96\"", "[host]\nworkers = 2\n[timers]\nudp = \"300s\"");
+        let mut new = config(
+            "\"2001:db8:64::/96\"",
+            "[host]\nworkers = 3\ndevice = \"other\"\n[limits]\nsessions = 5\n[timers]\nudp = \"400s\"",
+        );
+        assert_eq!(keep_fixed(&old, &mut new), ["host.device", "host.workers", "limits"]);
+        assert_eq!(new.host, old.host);
+        assert_eq!(new.nat64.limits, old.nat64.limits);
+        assert_eq!(new.nat64.timers.udp, Duration::from_secs(400));
+        assert_eq!(keep_fixed(&old, &mut old.clone()), [""; 0]);
+    }
+}

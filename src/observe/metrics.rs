@@ -1,0 +1,226 @@
+//! Prometheus metrics, read from the tallies at each scrape.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use super::view::View;
+use crate::addr::ZoneId;
+use crate::counters::{Counters, ZoneCounters};
+use crate::device::Tallies;
+use crate::dns64::Outcome;
+use crate::nat64::Proto;
+use crate::reason::Reason;
+
+/// Serves `/metrics` on `listen` until the runtime ends.
+///
+/// # Errors
+/// If the address can't be listened on.
+pub async fn serve(listen: SocketAddr, view: Arc<View>) -> io::Result<()> {
+    let listener = TcpListener::bind(listen).await?;
+    let router = Router::new().route("/metrics", get(answer)).with_state(view);
+    tokio::spawn(async move {
+        if let Err(why) = axum::serve(listener, router).await {
+            tracing::error!("metrics: {why}");
+        }
+    });
+    Ok(())
+}
+
+async fn answer(State(view): State<Arc<View>>) -> Response {
+    match render(&view) {
+        Ok(text) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// All metrics as text.
+///
+/// # Errors
+/// Never in practice: text can always be written.
+pub fn render(view: &Arc<View>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("gate64");
+    registry.register_collector(Box::new(Scrape(Arc::clone(view))));
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+#[derive(Debug)]
+struct Scrape(Arc<View>);
+
+/// The name of the row of packets and queries that belong to no zone.
+const NO_ZONE: &str = "";
+
+/// One metric being written.
+struct Metric<'a>(MetricEncoder<'a>);
+
+impl Metric<'_> {
+    fn counter(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+        self.0.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+
+    fn gauge(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+        self.0.encode_family(labels)?.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
+fn counter<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+) -> Result<Metric<'a>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Counter).map(Metric)
+}
+
+fn gauge<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+) -> Result<Metric<'a>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge).map(Metric)
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let view = &*self.0;
+        let shown = view.shown();
+        let zones: Vec<(Option<ZoneId>, &str)> =
+            shown.zones.iter().map(|z| (Some(z.id), z.name.as_str())).chain([(None, NO_ZONE)]).collect();
+        traffic(&mut encoder, view, &zones)?;
+        tables(&mut encoder, view, &zones)?;
+        drops(&mut encoder, view, &zones)?;
+        workers(&mut encoder, view)?;
+        dns64(&mut encoder, view, &zones)
+    }
+}
+
+type Zones<'a> = [(Option<ZoneId>, &'a str)];
+
+const DIRECTIONS: [&str; 2] = ["v6_to_v4", "v4_to_v6"];
+
+fn traffic(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) -> fmt::Result {
+    let both = |z: &ZoneCounters| [z.packets_v6_to_v4.read(), z.packets_v4_to_v6.read()];
+    let mut packets =
+        counter(encoder, "packets", "Packets translated, super-packets counted by their segments")?;
+    for (zone, name) in zones {
+        for (way, direction) in DIRECTIONS.iter().enumerate() {
+            packets
+                .counter(&[("zone", *name), ("direction", direction)], view.sum(*zone, |z| both(z)[way]))?;
+        }
+    }
+    let both = |z: &ZoneCounters| [z.bytes_v6_to_v4.read(), z.bytes_v4_to_v6.read()];
+    let mut bytes = counter(encoder, "bytes", "Bytes translated, counted on the IPv6 side")?;
+    for (zone, name) in zones {
+        for (way, direction) in DIRECTIONS.iter().enumerate() {
+            bytes.counter(&[("zone", *name), ("direction", direction)], view.sum(*zone, |z| both(z)[way]))?;
+        }
+    }
+    let mut errors = counter(encoder, "icmp_errors", "ICMP errors of our own")?;
+    for (zone, name) in zones {
+        errors.counter(&[("zone", *name)], view.sum(*zone, |z| z.errors_sent.read()))?;
+    }
+    let mut held = counter(encoder, "held_packets", "Packets kept for a while: fragments, unsolicited SYNs")?;
+    for (zone, name) in zones {
+        held.counter(&[("zone", *name)], view.sum(*zone, |z| z.held.read()))?;
+    }
+    Ok(())
+}
+
+fn tables(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) -> fmt::Result {
+    let mut sessions = gauge(encoder, "sessions", "Sessions alive")?;
+    for (zone, name) in zones {
+        for proto in Proto::ALL {
+            let alive = view.sum(*zone, |z| z.sessions[proto as usize].read());
+            sessions.gauge(&[("zone", *name), ("protocol", proto.name())], alive)?;
+        }
+    }
+    let mut bindings = gauge(encoder, "bindings", "Bindings alive (BIB entries)")?;
+    for (zone, name) in zones {
+        for proto in Proto::ALL {
+            let alive = view.sum(*zone, |z| z.bindings[proto as usize].read());
+            bindings.gauge(&[("zone", *name), ("protocol", proto.name())], alive)?;
+        }
+    }
+    let mut blocks = gauge(encoder, "blocks", "Port blocks in use")?;
+    for (zone, name) in zones {
+        blocks.gauge(&[("zone", *name)], view.sum(*zone, |z| z.blocks.read()))?;
+    }
+    Ok(())
+}
+
+fn drops(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) -> fmt::Result {
+    let mut dropped = counter(encoder, "dropped_packets", "Packets not forwarded, by reason")?;
+    for (zone, name) in zones {
+        for reason in Reason::ALL {
+            let count = view.sum(*zone, |z| z.drops(*reason).read());
+            dropped.counter(&[("zone", *name), ("reason", reason.name())], count)?;
+        }
+    }
+    Ok(())
+}
+
+/// Name, help and number of a metric that each worker has.
+type Column<'a, T> = (&'a str, &'a str, fn(&T) -> u64);
+
+fn workers(encoder: &mut DescriptorEncoder<'_>, view: &View) -> fmt::Result {
+    let names: Vec<_> = (0..view.counters().len()).map(|n| n.to_string()).collect();
+    let of_translators: [Column<'_, Counters>; 2] = [
+        ("handed_over_packets", "Packets that left for another worker", |c| c.handed_over.read()),
+        ("lost_events", "Events that found no room", |c| c.events_lost.read()),
+    ];
+    for (name, help, number) in of_translators {
+        let mut metric = counter(encoder, name, help)?;
+        for (worker, counters) in names.iter().zip(view.counters()) {
+            metric.counter(&[("worker", worker.as_str())], number(counters))?;
+        }
+    }
+    let of_devices: [Column<'_, Tallies>; 8] = [
+        ("device_received", "Packets read, super-packets counted once", |t| t.received.read()),
+        ("device_received_super", "Super-packets read", |t| t.received_super.read()),
+        ("device_unreadable", "Packets read that can't be any", |t| t.unreadable.read()),
+        ("device_sent", "Packets sent, super-packets counted once", |t| t.sent.read()),
+        ("device_writes", "Writes that carried them", |t| t.writes.read()),
+        ("device_joined", "Packets sent joined with others of their flow", |t| t.joined.read()),
+        ("device_cut", "Super-packets cut in software", |t| t.cut.read()),
+        ("device_refused", "Packets the device did not take", |t| t.refused.read()),
+    ];
+    for (name, help, number) in of_devices {
+        let mut metric = counter(encoder, name, help)?;
+        for (worker, tallies) in names.iter().zip(view.tallies()) {
+            metric.counter(&[("worker", worker.as_str())], number(tallies))?;
+        }
+    }
+    Ok(())
+}
+
+fn dns64(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) -> fmt::Result {
+    let Some(counters) = view.resolver() else { return Ok(()) };
+    let mut queries = counter(encoder, "dns64_queries", "Queries, by what became of them")?;
+    for (zone, name) in zones {
+        let row = counters.zone(*zone);
+        for outcome in Outcome::ALL {
+            queries.counter(&[("zone", *name), ("outcome", outcome.name())], row.outcome(*outcome))?;
+        }
+    }
+    let mut truncated = counter(encoder, "dns64_truncated", "Answers sent empty, with TC")?;
+    for (zone, name) in zones {
+        truncated.counter(&[("zone", *name)], counters.zone(*zone).truncated())?;
+    }
+    Ok(())
+}

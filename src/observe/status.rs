@@ -1,0 +1,231 @@
+//! The state of a gateway as `gate64 status` shows it, as data and as text.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use serde::{Deserialize, Serialize};
+
+use super::view::{ShownZone, View};
+use crate::addr::ZoneId;
+use crate::counters::ZoneCounters;
+use crate::dns64::Outcome;
+use crate::nat64::Proto;
+use crate::reason::Reason;
+
+/// The state of a gateway.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// Seconds since the start.
+    pub uptime: u64,
+    /// The zones, in the order of the file.
+    pub zones: Vec<ZoneStatus>,
+    /// Packets that belong to no zone, by why they were dropped.
+    pub dropped_without_zone: BTreeMap<String, u64>,
+    /// The workers.
+    pub workers: Vec<WorkerStatus>,
+    /// What the device does itself: checksum, tcp, udp.
+    pub offloads: BTreeMap<String, bool>,
+    /// Settings in force, by key.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// The state of a zone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ZoneStatus {
+    /// Its name.
+    pub name: String,
+    /// Its clients.
+    pub clients: Vec<String>,
+    /// Its pref64s, the advertised one first.
+    pub pref64: Vec<String>,
+    /// What it is translated to.
+    pub pool4: Vec<String>,
+    /// Packets translated, to IPv4 and to IPv6.
+    pub packets: [u64; 2],
+    /// Bytes translated, counted on the IPv6 side, to IPv4 and to IPv6.
+    pub bytes: [u64; 2],
+    /// Sessions alive, by protocol.
+    pub sessions: BTreeMap<String, u64>,
+    /// Bindings alive, by protocol.
+    pub bindings: BTreeMap<String, u64>,
+    /// Port blocks in use.
+    pub blocks: u64,
+    /// Packets dropped, by reason; zeros left out.
+    pub drops: BTreeMap<String, u64>,
+    /// Queries, by what became of them; zeros left out.
+    pub dns64: BTreeMap<String, u64>,
+}
+
+/// The state of a worker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Packets read, super-packets counted once.
+    pub received: u64,
+    /// Packets sent.
+    pub sent: u64,
+    /// Packets that left for another worker.
+    pub handed_over: u64,
+    /// Sessions alive.
+    pub sessions: u64,
+}
+
+impl Status {
+    /// How things stand now.
+    pub fn of(view: &View) -> Self {
+        let shown = view.shown();
+        let offloads = shown.offloads;
+        let workers = view.counters().iter().zip(view.tallies()).map(|(counters, tallies)| WorkerStatus {
+            received: tallies.received.read(),
+            sent: tallies.sent.read(),
+            handed_over: counters.handed_over.read(),
+            sessions: shown.zones.iter().map(|z| sessions(counters.zone(Some(z.id)))).sum(),
+        });
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime: view.uptime().as_secs(),
+            zones: shown.zones.iter().map(|zone| ZoneStatus::of(view, zone)).collect(),
+            dropped_without_zone: drops(view, None),
+            workers: workers.collect(),
+            offloads: [("checksum", offloads.checksum), ("tcp", offloads.tcp), ("udp", offloads.udp)]
+                .map(|(name, on)| (name.to_owned(), on))
+                .into(),
+            settings: shown.settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        }
+    }
+}
+
+impl ZoneStatus {
+    fn of(view: &View, zone: &ShownZone) -> Self {
+        let sum = |number: fn(&ZoneCounters) -> u64| view.sum(Some(zone.id), number);
+        let by_protocol = |number: fn(&ZoneCounters, usize) -> u64| {
+            let each = Proto::ALL.into_iter().map(|proto| {
+                (proto.name().to_owned(), view.sum(Some(zone.id), |z| number(z, proto as usize)))
+            });
+            each.collect()
+        };
+        Self {
+            name: zone.name.clone(),
+            clients: zone.clients.clone(),
+            pref64: zone.pref64.clone(),
+            pool4: zone.pool4.clone(),
+            packets: [sum(|z| z.packets_v6_to_v4.read()), sum(|z| z.packets_v4_to_v6.read())],
+            bytes: [sum(|z| z.bytes_v6_to_v4.read()), sum(|z| z.bytes_v4_to_v6.read())],
+            sessions: by_protocol(|z, proto| z.sessions[proto].read()),
+            bindings: by_protocol(|z, proto| z.bindings[proto].read()),
+            blocks: sum(|z| z.blocks.read()),
+            drops: drops(view, Some(zone.id)),
+            dns64: outcomes(view, zone.id),
+        }
+    }
+}
+
+fn sessions(zone: &ZoneCounters) -> u64 {
+    zone.sessions.iter().map(crate::counters::Tally::read).sum()
+}
+
+fn drops(view: &View, zone: Option<ZoneId>) -> BTreeMap<String, u64> {
+    let all = Reason::ALL.iter().map(|r| (r.name().to_owned(), view.sum(zone, |z| z.drops(*r).read())));
+    all.filter(|(_, count)| *count > 0).collect()
+}
+
+fn outcomes(view: &View, zone: ZoneId) -> BTreeMap<String, u64> {
+    let Some(counters) = view.resolver() else { return BTreeMap::new() };
+    let row = counters.zone(Some(zone));
+    let all = Outcome::ALL.iter().map(|o| (o.name().to_owned(), row.outcome(*o)));
+    all.filter(|(_, count)| *count > 0).collect()
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "gate64 {}, up {}", self.version, span(self.uptime))?;
+        for zone in &self.zones {
+            writeln!(f, "\nzone {}", zone.name)?;
+            writeln!(f, "  clients   {}", zone.clients.join(" "))?;
+            writeln!(f, "  pref64    {}", zone.pref64.join(" "))?;
+            writeln!(f, "  pool4     {} ({} blocks in use)", zone.pool4.join(" "), zone.blocks)?;
+            writeln!(f, "  to IPv4   {} packets, {}", zone.packets[0], size(zone.bytes[0]))?;
+            writeln!(f, "  to IPv6   {} packets, {}", zone.packets[1], size(zone.bytes[1]))?;
+            writeln!(f, "  sessions  {}", pairs(&zone.sessions))?;
+            writeln!(f, "  bindings  {}", pairs(&zone.bindings))?;
+            if !zone.drops.is_empty() {
+                writeln!(f, "  dropped   {}", pairs(&zone.drops))?;
+            }
+            if !zone.dns64.is_empty() {
+                writeln!(f, "  dns64     {}", pairs(&zone.dns64))?;
+            }
+        }
+        if !self.dropped_without_zone.is_empty() {
+            writeln!(f, "\nno zone\n  dropped   {}", pairs(&self.dropped_without_zone))?;
+        }
+        writeln!(f, "\nworkers")?;
+        for (number, w) in self.workers.iter().enumerate() {
+            let WorkerStatus { received, sent, handed_over, sessions } = w;
+            writeln!(
+                f,
+                "  {number}  received {received}  sent {sent}  handed over {handed_over}  sessions {sessions}"
+            )?;
+        }
+        writeln!(f, "\noffloads  {}", pairs(&self.offloads))?;
+        writeln!(f, "\nsettings")?;
+        for (key, value) in &self.settings {
+            writeln!(f, "  {key:<16} {value}")?;
+        }
+        Ok(())
+    }
+}
+
+fn pairs<T: fmt::Display>(map: &BTreeMap<String, T>) -> String {
+    let mut text = String::new();
+    for (name, value) in map {
+        let gap = if text.is_empty() { "" } else { "  " };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{gap}{name} {value}");
+    }
+    text
+}
+
+/// Seconds as people say them.
+fn span(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, m) => format!("{m} min"),
+        (0, h, m) => format!("{h} h {m} min"),
+        (d, h, _) => format!("{d} d {h} h"),
+    }
+}
+
+/// Bytes as people say them.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64;
+    let mut unit = "";
+    for name in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = name;
+    }
+    format!("{value:.1} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")] {
+            assert_eq!(size(bytes), text);
+        }
+        for (seconds, text) in [(5, "5 s"), (61, "1 min"), (3_700, "1 h 1 min"), (90_000, "1 d 1 h")] {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Tests of the whole: scenarios, simulation, the tree itself, and the kernel lab.
 
 mod lab;
+mod scenarios;
+mod script;
 mod systemd;
 mod vectors;

@@ -1,0 +1,64 @@
+//! Every file under `integration/scenarios/` holds one behaviour and is named after it.
+
+use std::path::{Path, PathBuf};
+
+use crate::script;
+
+fn files() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/scenarios");
+    let mut found = Vec::new();
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the folder is part of the repository") {
+            let path = entry.expect("readable").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|e| e == "txt") => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// `SCENARIO=words cargo test scenarios` runs only files whose path has the words.
+#[test]
+#[ignore = "the translator does not translate yet"]
+fn scenarios_hold() {
+    let only = std::env::var("SCENARIO").unwrap_or_default();
+    let files: Vec<_> = files().into_iter().filter(|f| f.to_string_lossy().contains(&only)).collect();
+    let failures: Vec<_> = files.iter().filter_map(|file| script::run_file(file).err()).collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {} scenarios fail:\n\n{}\n",
+        failures.len(),
+        files.len(),
+        failures.join("\n\n")
+    );
+}
+
+#[test]
+fn each_file_cites_what_it_holds() {
+    let files = files();
+    assert!(files.len() >= 60, "{} scenarios", files.len());
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("readable");
+        let first = text.lines().next().unwrap_or_default();
+        assert!(
+            first.starts_with("# ") && first.contains(char::is_numeric),
+            "{} begins with `# ids: what`",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn scenarios_can_be_read() {
+    let unreadable = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).expect("readable");
+        script::parse(&text).err().map(|error| format!("{}: {error}", file.display()))
+    };
+    let failures: Vec<_> = files().iter().filter_map(unreadable).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}

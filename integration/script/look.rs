@@ -1,0 +1,168 @@
+//! The lines that look at the state: counters, sessions, events, and the values that were shown.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use gate64::addr::{HostKey, Transport4, Transport6, ZoneId};
+use gate64::counters::ZoneCounters;
+use gate64::nat64::Proto;
+use gate64::reason::Reason;
+use gate64::translator::{Cursor, Event, Record};
+
+use super::packet::{Num, endpoint, int, num};
+use super::settings;
+use super::world::{World, ZONES};
+
+impl World {
+    pub(super) fn look(&mut self, words: &[&str]) -> Result<(), String> {
+        let equal = |what: &str, want: u64, got: u64| match want == got {
+            true => Ok(()),
+            false => Err(format!("\n  expected  {want} {what}\n  got       {got}")),
+        };
+        match *words {
+            ["sessions", name, want] => {
+                let proto = settings::proto(name)?;
+                equal("sessions", int(want)?.into(), self.count(|zone| zone.sessions[proto as usize].read()))
+            }
+            ["bindings", name, want] => {
+                let proto = settings::proto(name)?;
+                equal("bindings", int(want)?.into(), self.count(|zone| zone.bindings[proto as usize].read()))
+            }
+            ["blocks", want] => equal("blocks", int(want)?.into(), self.count(|zone| zone.blocks.read())),
+            ["handed_over", want] => equal("packets handed over", int(want)?.into(), self.handed_over.into()),
+            ["counter", name, want] => {
+                let reason = Reason::ALL.iter().find(|r| r.name() == name).ok_or("no such reason")?;
+                let got = self.workers.iter().map(|w| w.counters().drops(*reason)).sum();
+                equal("drops", int(want)?.into(), got)
+            }
+            ["session", name, v6, v4, remote, remaining] => self.session(name, [v6, v4, remote], remaining),
+            ["no_events"] => match self.event() {
+                None => Ok(()),
+                Some(event) => Err(format!("\n  expected  no event\n  got       {}", event_text(&event))),
+            },
+            ["event", ref want @ ..] => self.expect_event(want),
+            ["check", ref rest @ ..] => self.check(rest),
+            _ => Err("this line can't be read".into()),
+        }
+    }
+
+    fn count(&self, of: impl Fn(&ZoneCounters) -> u64) -> u64 {
+        let zones = (0..ZONES as u16).map(ZoneId);
+        zones
+            .flat_map(|zone| self.workers.iter().map(move |w| (w, zone)))
+            .map(|(w, zone)| of(w.counters().zone(Some(zone))))
+            .sum()
+    }
+
+    /// `session udp C.40000 T.$p Z.53 remaining=300s`
+    fn session(&mut self, name: &str, ends: [&str; 3], remaining: &str) -> Result<(), String> {
+        let proto = settings::proto(name)?;
+        let remaining = settings::duration(remaining.strip_prefix("remaining=").ok_or("remaining=TIME")?)?;
+        let mut wanted = Vec::new();
+        for end in ends {
+            let (addr, port) = endpoint(end)?;
+            let port = match port.ok_or("a port is missing")? {
+                Num::Is(port) => port,
+                Num::Var(name) => *self.vars.get(&name).ok_or("nothing has shown this name")?,
+            };
+            wanted.push((addr, port));
+        }
+        let mut all = Vec::new();
+        for worker in &self.workers {
+            let mut cursor = Cursor::default();
+            let blank = blank_record();
+            let mut records = [blank; 16];
+            loop {
+                let count = worker.export(self.now, &mut cursor, &mut records);
+                if count == 0 {
+                    break;
+                }
+                all.extend(records[..count].iter().copied());
+            }
+        }
+        let matches = |r: &&Record| {
+            let v4 = |end: Transport4| (IpAddr::V4(end.addr), end.port);
+            r.proto == proto && [(IpAddr::V6(r.v6.addr), r.v6.port), v4(r.v4), v4(r.remote)] == wanted[..]
+        };
+        let record = all.iter().find(matches).ok_or_else(|| {
+            let list: Vec<_> =
+                all.iter().map(|r| format!("{} {} {} {}", r.proto.name(), r.v6, r.v4, r.remote)).collect();
+            format!("\n  expected  this session\n  got       {}", list.join("; "))
+        })?;
+        match record.remaining == remaining {
+            true => Ok(()),
+            false => {
+                Err(format!("\n  expected  {remaining:?} remaining\n  got       {:?}", record.remaining))
+            }
+        }
+    }
+
+    fn event(&mut self) -> Option<Event> {
+        let mut out = [Event::PoolEmpty { host: HostKey::new(ZoneId(0), Ipv6Addr::UNSPECIFIED, 128) }];
+        self.workers.iter_mut().find_map(|worker| (worker.events(&mut out) == 1).then_some(out[0]))
+    }
+
+    /// The words of the next event; `*` stands for any one.
+    fn expect_event(&mut self, want: &[&str]) -> Result<(), String> {
+        let got = self.event().map_or_else(|| "nothing".to_owned(), |event| event_text(&event));
+        let words: Vec<_> = got.split(' ').collect();
+        let same = words.len() == want.len() && words.iter().zip(want).all(|(a, b)| a == b || *b == "*");
+        if same { Ok(()) } else { Err(format!("\n  expected  {}\n  got       {got}", want.join(" "))) }
+    }
+
+    /// `check $p is 5`, `not $q`, `below 1024`, `odd`, `even`
+    fn check(&self, words: &[&str]) -> Result<(), String> {
+        let value = |text: &str| match num(text)? {
+            Num::Is(value) => Ok(value),
+            Num::Var(name) => {
+                self.vars.get(&name).copied().ok_or_else(|| format!("nothing has shown ${name}"))
+            }
+        };
+        let (left, right) =
+            (value(words.first().ok_or("check what?")?)?, words.get(2).map(|w| value(w)).transpose()?);
+        let right = right.unwrap_or(0);
+        let holds = match words.get(1) {
+            Some(&"is") => left == right,
+            Some(&"not") => left != right,
+            Some(&"below") => left < right,
+            Some(&"from") => left >= right,
+            Some(&"odd") => left % 2 == 1,
+            Some(&"even") => left % 2 == 0,
+            _ => return Err("is, not, below, from, odd or even".into()),
+        };
+        if holds { Ok(()) } else { Err(format!("{} is {left}", words[0])) }
+    }
+}
+
+fn blank_record() -> Record {
+    let v4 = Transport4::new(Ipv4Addr::UNSPECIFIED, 0);
+    Record {
+        proto: Proto::Udp,
+        v6: Transport6::new(Ipv6Addr::UNSPECIFIED, 0),
+        v4,
+        remote: v4,
+        pref64: "64:ff9b::/96".parse().expect("literal"),
+        state: 0,
+        remaining: Duration::ZERO,
+    }
+}
+
+fn event_text(event: &Event) -> String {
+    match event {
+        Event::BlockGiven { host, addr, ports } => format!("block_given {} {addr} {ports}", host.prefix),
+        Event::BlockReleased { host, addr, ports } => {
+            format!("block_released {} {addr} {ports}", host.prefix)
+        }
+        Event::QuotaReached { host, reason } => format!("quota_reached {} {reason}", host.prefix),
+        Event::PoolEmpty { host } => format!("pool_empty {}", host.prefix),
+        Event::SessionEnded { host, proto, v6, v4, remote, packets, bytes } => format!(
+            "session_ended {} {} {v6} {v4} {remote} packets={}/{} bytes={}/{}",
+            host.prefix,
+            proto.name(),
+            packets[0],
+            packets[1],
+            bytes[0],
+            bytes[1]
+        ),
+    }
+}

@@ -1,0 +1,239 @@
+//! The lines `set ...`: what a scenario's translator is told. Without any it is fixture N1 of the
+//! requirements: one zone 2001:db8:1::/64, pref64 2001:db8:64::/96, pool 203.0.113.1 with all ports,
+//! endpoint-independent filtering.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use gate64::addr::{PortRange, Transport4, Transport6, WorkerId, ZoneId};
+use gate64::nat64::{self, Filtering, Limits, Pool, Proto, StaticBinding, Timers, UnsolicitedSyn, Zone};
+use gate64::translator::Settings;
+use gate64::xlat::{self, TrafficClass};
+
+use super::packet::{address, int, transport4, transport6};
+
+pub(crate) fn fixture() -> Settings {
+    let zone = Zone {
+        id: ZoneId(0),
+        clients: vec!["2001:db8:1::/64".parse().expect("literal")],
+        pref64: vec!["2001:db8:64::/96".parse().expect("literal")],
+        pool: 0,
+        host_len: 128,
+        blocks_per_host: 8,
+        sessions_per_host: 1000,
+    };
+    let limits = Limits {
+        sessions: 4096,
+        bindings: 4096,
+        blocks: 512,
+        hosts: 256,
+        hold_bytes: 256 << 10,
+        unsolicited_syns: 100,
+        unsolicited_syns_per_source: 10,
+        events: 256,
+    };
+    Settings {
+        worker: WorkerId(0),
+        workers: 1,
+        seed: 64,
+        owner_seed: 46,
+        rules: xlat::Rules::default(),
+        nat64: nat64::Settings {
+            zones: vec![zone],
+            pools: vec![Pool { ranges: vec![("203.0.113.1/32".parse().expect("literal"), PortRange::ALL)] }],
+            statics: Vec::new(),
+            deny: Vec::new(),
+            private_under_well_known: false,
+            filtering: [Filtering::EndpointIndependent; 3],
+            unsolicited_syn: UnsolicitedSyn::Store,
+            inbound_refresh: true,
+            parity: true,
+            timers: Timers::default(),
+            limits,
+            address6: Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1),
+            address4: Ipv4Addr::new(192, 0, 2, 254),
+        },
+    }
+}
+
+/// Applies one `set` line: its words behind `set`.
+pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), String> {
+    let rest = words.get(1..).unwrap_or_default();
+    let first = || rest.first().copied().ok_or("a value is missing");
+    match *words.first().ok_or("set what?")? {
+        "workers" => settings.workers = int(first()?)? as u8,
+        "seed" => settings.seed = u64::from(int(first()?)?),
+        "owner_seed" => settings.owner_seed = int(first()?)?,
+        "zone" => zone(settings, first()?, &rest[1..])?,
+        "pool" => settings.nat64.pools = vec![pool(rest)?],
+        "pools" => settings.nat64.pools.push(pool(rest)?),
+        "static" => settings.nat64.statics.push(binding(rest)?),
+        "no_statics" => settings.nat64.statics.clear(),
+        "deny" => settings.nat64.deny = parsed(rest)?,
+        "filtering" => filtering(settings, rest)?,
+        "unsolicited_syn" => {
+            settings.nat64.unsolicited_syn = match first()? {
+                "store" => UnsolicitedSyn::Store,
+                "drop" => UnsolicitedSyn::Drop,
+                other => return Err(format!("`{other}` is no policy for SYNs")),
+            }
+        }
+        "timer" => timer(&mut settings.nat64.timers, rest)?,
+        "limit" => limit(&mut settings.nat64.limits, rest)?,
+        "address6" => settings.nat64.address6 = parsed(rest)?.pop().ok_or("no address")?,
+        "address4" => settings.nat64.address4 = parsed(rest)?.pop().ok_or("no address")?,
+        other => return switch(settings, other, first()?),
+    }
+    Ok(())
+}
+
+/// One word, one value.
+fn switch(settings: &mut Settings, name: &str, value: &str) -> Result<(), String> {
+    let on = value == "on";
+    let class = |text: &str| match text {
+        "copy" => Ok(TrafficClass::Copy),
+        other => int(other).map(|n| TrafficClass::Set(n as u8)),
+    };
+    let rules = &mut settings.rules;
+    match name {
+        "private_under_well_known" => settings.nat64.private_under_well_known = on,
+        "inbound_refresh" => settings.nat64.inbound_refresh = on,
+        "parity" => settings.nat64.parity = on,
+        "mss_clamp" => rules.mss_clamp = on,
+        "tcp_resegment" => rules.tcp_resegment = on,
+        "mtu6" => rules.mtu6 = int(value)? as u16,
+        "mtu4" => rules.mtu4 = int(value)? as u16,
+        "lowest_ipv6_mtu" => rules.lowest_ipv6_mtu = int(value)? as u16,
+        "error_rate" => rules.error_rate = int(value)?,
+        "error_burst" => rules.error_burst = int(value)?,
+        "traffic_class" => rules.traffic_class = class(value)?,
+        "tos" => rules.tos = class(value)?,
+        other => return Err(format!("nothing is called `{other}`")),
+    }
+    Ok(())
+}
+
+fn parsed<T: std::str::FromStr>(words: &[&str]) -> Result<Vec<T>, String> {
+    words.iter().map(|w| w.parse().map_err(|_| format!("`{w}` can't be read"))).collect()
+}
+
+/// `zone N key=value ...`: changes a zone, or adds it as a copy of the first.
+fn zone(settings: &mut Settings, number: &str, words: &[&str]) -> Result<(), String> {
+    let id = ZoneId(int(number)? as u16);
+    let zones = &mut settings.nat64.zones;
+    if !zones.iter().any(|zone| zone.id == id) {
+        let copy = Zone { id, ..zones.first().ok_or("no zone to copy")?.clone() };
+        zones.push(copy);
+    }
+    let zone = zones.iter_mut().find(|zone| zone.id == id).ok_or("no such zone")?;
+    for word in words {
+        let (name, value) = word.split_once('=').ok_or("key=value")?;
+        let list: Vec<&str> = value.split(',').collect();
+        match name {
+            "clients" => zone.clients = parsed(&list)?,
+            "pref64" => zone.pref64 = parsed(&list)?,
+            "pool" => zone.pool = int(value)? as usize,
+            "host" => zone.host_len = int(value)? as u8,
+            "blocks" => zone.blocks_per_host = int(value)? as u16,
+            "sessions" => zone.sessions_per_host = int(value)?,
+            other => return Err(format!("a zone has no `{other}`")),
+        }
+    }
+    Ok(())
+}
+
+/// `PREFIX PORTS ...`, pairs of them, or `PREFIX` alone for all ports.
+fn pool(words: &[&str]) -> Result<Pool, String> {
+    let mut ranges = Vec::new();
+    for word in words {
+        let (net, ports) = word.split_once(':').unwrap_or((word, "1-65535"));
+        let net = match address(net) {
+            Some(IpAddr::V4(addr)) => addr.to_string(),
+            _ => net.to_owned(),
+        };
+        let net = net.parse().map_err(|e| format!("`{net}`: {e}"))?;
+        ranges.push((net, ports.parse().map_err(|e| format!("`{ports}`: {e}"))?));
+    }
+    Ok(Pool { ranges })
+}
+
+pub(crate) fn proto(text: &str) -> Result<Proto, String> {
+    Proto::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| format!("`{text}` is no protocol"))
+}
+
+/// `tcp C.80 T.80`
+fn binding(words: &[&str]) -> Result<StaticBinding, String> {
+    let [name, v6, v4] = words else { return Err("set static PROTO V6 V4".into()) };
+    let ((addr6, port6), (addr4, port4)) = (transport6(v6)?, transport4(v4)?);
+    Ok(StaticBinding {
+        proto: proto(name)?,
+        v6: Transport6::new(addr6, port6),
+        v4: Transport4::new(addr4, port4),
+    })
+}
+
+/// `filtering address` for all protocols, `filtering udp address` for one.
+fn filtering(settings: &mut Settings, words: &[&str]) -> Result<(), String> {
+    let kind = match words.last() {
+        Some(&"address") => Filtering::AddressDependent,
+        Some(&"endpoint") => Filtering::EndpointIndependent,
+        _ => return Err("filtering is `address` or `endpoint`".into()),
+    };
+    match words {
+        [_] => settings.nat64.filtering = [kind; 3],
+        [name, _] => settings.nat64.filtering[proto(name)? as usize] = kind,
+        _ => return Err("set filtering [PROTO] KIND".into()),
+    }
+    Ok(())
+}
+
+/// A length of time: `300s`, `1500ms`, `2h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number = u64::from(int(number)?);
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "min" => Ok(Duration::from_secs(number * 60)),
+        "h" => Ok(Duration::from_secs(number * 3600)),
+        _ => Err(format!("`{text}` is no length of time such as 300s")),
+    }
+}
+
+fn timer(timers: &mut Timers, words: &[&str]) -> Result<(), String> {
+    let [name, value] = words else { return Err("set timer NAME TIME".into()) };
+    let place = match *name {
+        "udp" => &mut timers.udp,
+        "tcp_established" => &mut timers.tcp_established,
+        "tcp_transitory" => &mut timers.tcp_transitory,
+        "icmp" => &mut timers.icmp,
+        "tcp_incoming_syn" => &mut timers.tcp_incoming_syn,
+        "fragment" => &mut timers.fragment,
+        "port_rest" => &mut timers.port_rest,
+        other => return Err(format!("no timer is called `{other}`")),
+    };
+    *place = duration(value)?;
+    Ok(())
+}
+
+fn limit(limits: &mut Limits, words: &[&str]) -> Result<(), String> {
+    let [name, value] = words else { return Err("set limit NAME NUMBER".into()) };
+    let value = int(value)?;
+    let place = match *name {
+        "sessions" => &mut limits.sessions,
+        "bindings" => &mut limits.bindings,
+        "blocks" => &mut limits.blocks,
+        "hosts" => &mut limits.hosts,
+        "unsolicited_syns" => &mut limits.unsolicited_syns,
+        "unsolicited_syns_per_source" => &mut limits.unsolicited_syns_per_source,
+        "events" => &mut limits.events,
+        "hold_bytes" => {
+            limits.hold_bytes = value as usize;
+            return Ok(());
+        }
+        other => return Err(format!("nothing is limited that is called `{other}`")),
+    };
+    *place = value;
+    Ok(())
+}

@@ -1,14 +1,13 @@
 //! Records of messages, by hickory-proto. No other module of the DNS64 names it.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query as Question};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
-use super::Zone;
-use super::synthesis;
+use super::{AddressKind, Zone, synthesis};
 
 /// Aliases that are followed in one answer.
 const MAX_ALIASES: usize = 16;
@@ -173,4 +172,54 @@ fn local(asked: &[u8], kind: u16, ttl: u32, data: impl Iterator<Item = RData>) -
     message.answers = data.map(|data| Record::from_rdata(asked.clone(), ttl, data)).collect();
     message.queries.push(Question::query(asked, RecordType::from(kind)));
     message.to_vec().ok()
+}
+
+/// For [`super::play`]: see there.
+pub(super) fn address_query(id: u16, name: &str, kind: AddressKind) -> Option<Vec<u8>> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    let kind = match kind {
+        AddressKind::A => RecordType::A,
+        AddressKind::Aaaa => RecordType::AAAA,
+    };
+    message.queries.push(Question::query(Name::from_ascii(name).ok()?, kind));
+    message.to_vec().ok()
+}
+
+/// For [`super::play`]: see there.
+pub(super) fn asked_for(query: &[u8]) -> Option<(String, AddressKind)> {
+    let message = Message::from_vec(query).ok()?;
+    let question = message.queries.first()?;
+    let kind = match question.query_type {
+        RecordType::A => AddressKind::A,
+        RecordType::AAAA => AddressKind::Aaaa,
+        _ => return None,
+    };
+    Some((question.name.to_ascii(), kind))
+}
+
+/// For [`super::play`]: see there.
+pub(super) fn address_reply(query: &[u8], addresses: &[IpAddr], ttl: u32) -> Option<Vec<u8>> {
+    let (_, kind) = asked_for(query)?;
+    let query = Message::from_vec(query).ok()?;
+    let mut reply = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
+    reply.metadata.recursion_desired = query.metadata.recursion_desired;
+    reply.metadata.recursion_available = true;
+    let owner = &query.queries.first()?.name;
+    for addr in addresses {
+        let data = match (addr, kind) {
+            (IpAddr::V4(v4), AddressKind::A) => RData::A(A(*v4)),
+            (IpAddr::V6(v6), AddressKind::Aaaa) => RData::AAAA(AAAA(*v6)),
+            (IpAddr::V4(_), AddressKind::Aaaa) | (IpAddr::V6(_), AddressKind::A) => continue,
+        };
+        reply.answers.push(Record::from_rdata(owner.clone(), ttl, data));
+    }
+    reply.queries = query.queries;
+    reply.to_vec().ok()
+}
+
+/// For [`super::play`]: see there.
+pub(super) fn addresses(answer: &[u8]) -> Vec<(IpAddr, u32)> {
+    let answers = Message::from_vec(answer).map(|message| message.answers).unwrap_or_default();
+    answers.iter().filter_map(|record| Some((record.data.ip_addr()?, record.ttl))).collect()
 }

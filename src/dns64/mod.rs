@@ -12,6 +12,7 @@ mod discovery;
 mod exchange;
 mod message;
 mod outcome;
+mod play;
 mod query;
 mod reverse;
 mod settings;
@@ -22,4 +23,5 @@ mod wire;
 
 pub use exchange::{Answer, Ask, AskId, Begin, Exchange, Transport, begin, refuse};
 pub use outcome::Outcome;
+pub use play::{AddressKind, Played, address_query, address_reply, addresses, asked_for, play};
 pub use settings::{Limits, MAPPED, Mapping, Rules, Settings, Timeouts, WithDo, Zone};

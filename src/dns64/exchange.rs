@@ -251,7 +251,7 @@ impl Exchange {
                 slot.conclude();
             }
         }
-        if now >= self.wait {
+        if self.plan == Plan::Synthesis && now >= self.wait {
             self.slots[0].settle_for_error();
         }
         self.settle(now);

@@ -1,0 +1,349 @@
+//! Conversations with the DNS64 engine, as text with time in it. `dns_scenarios/README.md` says how to
+//! read and write them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gate64::addr::ZoneId;
+use gate64::dns64::{Answer, Ask, Begin, Exchange, Rules, Settings, Transport, WithDo, Zone, begin};
+use gate64::time::Instant;
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::DNSClass;
+
+mod text;
+
+use text::{
+    add_error, code_of, edns, key, mapping, name, number, parse_record, prefix4, prefix6, question, text_of,
+    upstream,
+};
+
+const CLIENT: &str = "2001:db8:1::5";
+
+#[test]
+fn dns_scenarios() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/dns_scenarios");
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "txt"));
+    files.sort();
+    let mut played = 0;
+    let mut failures = String::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a text file");
+        for (line, scenario) in scenarios(&text) {
+            played += 1;
+            if let Err((at, why)) = play(&scenario) {
+                let file = file.file_name().expect("a file").to_string_lossy();
+                let _ = writeln!(failures, "{file}:{}: {}\n    {why}", line + at, scenario[0]);
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+    assert!(played >= 60, "only {played} scenarios were found");
+}
+
+/// Splits a file at its `==` lines; each scenario with the number of its first line.
+fn scenarios(text: &str) -> Vec<(usize, Vec<&str>)> {
+    let mut all: Vec<(usize, Vec<&str>)> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        if line.starts_with("== ") {
+            all.push((number + 1, Vec::new()));
+        }
+        if let Some((_, lines)) = all.last_mut() {
+            lines.push(line);
+        }
+    }
+    all
+}
+
+/// Plays one scenario. On failure, the offset of the line and what was wrong.
+fn play(lines: &[&str]) -> Result<(), (usize, String)> {
+    let mut stage = Stage::new();
+    let mut at = 1;
+    while at < lines.len() {
+        let line = lines[at].split('#').next().unwrap_or_default();
+        let mut records = Vec::new();
+        let mut next = at + 1;
+        while let Some(record) = lines.get(next).and_then(|l| l.strip_prefix("  ")) {
+            records.push(record.split('#').next().unwrap_or_default().trim());
+            next += 1;
+        }
+        if !line.trim().is_empty() {
+            stage.step(line.trim(), &records).map_err(|why| (at, why))?;
+        }
+        at = next;
+    }
+    stage.end().map_err(|why| (lines.len() - 1, why))
+}
+
+struct Stage {
+    settings: Settings,
+    now: Instant,
+    exchange: Option<Exchange>,
+    answer: Option<Answer>,
+    dropped: Option<String>,
+    question: Query,
+    /// Asked and not yet answered, by `TYPE NAME to=N` as the scenario has it.
+    open: BTreeMap<String, Ask>,
+}
+
+type Step = Result<(), String>;
+
+impl Stage {
+    fn new() -> Self {
+        let zone = Zone {
+            id: ZoneId(7),
+            name: "test".to_owned(),
+            clients: vec![prefix6("2001:db8:1::/64")],
+            pref64: vec![mapping("2001:db8:64::/96")],
+            rules: Rules::default(),
+        };
+        Self {
+            settings: Settings { zones: vec![zone], upstreams: vec![upstream(1)], ..Settings::default() },
+            now: Instant::ZERO,
+            exchange: None,
+            answer: None,
+            dropped: None,
+            question: Query::new(),
+            open: BTreeMap::new(),
+        }
+    }
+
+    fn step(&mut self, line: &str, records: &[&str]) -> Step {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        if !matches!(verb, "?" | "<" | "<-") {
+            self.quiet()?;
+        }
+        match verb {
+            "set" => words.iter().try_for_each(|word| self.set(word)),
+            ">" => self.client_asks(&words),
+            "?" => self.is_asked(&words),
+            "!" => self.upstream_answers(&words, records),
+            "x" => self.fails(&words),
+            "." => self.time_passes(rest),
+            "<" => self.is_answered(&words, records),
+            "<-" => match self.dropped.take() {
+                Some(outcome) if outcome == rest => Ok(()),
+                other => Err(format!("dropped as {other:?}, answer {:?}", self.answer.is_some())),
+            },
+            _ => Err(format!("no such step: {line}")),
+        }
+    }
+
+    /// Nothing may happen that the scenario does not name.
+    fn quiet(&mut self) -> Step {
+        if let Some(answer) = &self.answer {
+            return Err(format!("an answer that was not expected: {}", text_of(answer)));
+        }
+        if let Some(outcome) = &self.dropped {
+            return Err(format!("not answered: {outcome}"));
+        }
+        match self.exchange.as_mut().and_then(|e| e.poll_ask(self.now)) {
+            Some(ask) => Err(format!("a question that was not expected: {}", key(&ask))),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&mut self) -> Step {
+        self.quiet()?;
+        if self.exchange.is_some() { Err("the client still waits".to_owned()) } else { Ok(()) }
+    }
+
+    fn set(&mut self, word: &str) -> Step {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        let zone = &mut self.settings.zones[0];
+        match key {
+            "trust_ad" => self.settings.trust_ad = true,
+            "off" => zone.rules.enabled = false,
+            "wkp_private" => zone.rules.private_under_well_known = true,
+            "with_do" => {
+                zone.rules.with_do = Some(match value {
+                    "never" => WithDo::Never,
+                    "unsigned" => WithDo::UnsignedOnly,
+                    "validated" => WithDo::Validated,
+                    _ => return Err(format!("no such value: {word}")),
+                });
+            }
+            "exclude" => zone.rules.exclude_aaaa.push(prefix6(value)),
+            "never" => zone.rules.never_translate_ipv4.push(prefix4(value)),
+            "pref64" => zone.pref64 = value.split(',').map(mapping).collect(),
+            "upstreams" => self.settings.upstreams = (1..=number(value)).map(upstream).collect(),
+            _ => return Err(format!("no such setting: {word}")),
+        }
+        Ok(())
+    }
+
+    fn client_asks(&mut self, words: &[&str]) -> Step {
+        let mut message = question(words)?;
+        let mut from = text::address(CLIENT);
+        let mut transport = Transport::Udp;
+        message.metadata.id = 0x6464;
+        message.metadata.recursion_desired = true;
+        for flag in &words[2..] {
+            let (flag, value) = flag.split_once('=').unwrap_or((flag, ""));
+            match flag {
+                "do" => _ = edns(&mut message).set_dnssec_ok(true),
+                "edns" if value.is_empty() => _ = edns(&mut message),
+                "edns" => _ = edns(&mut message).set_max_payload(number(value)),
+                "version" => _ = edns(&mut message).set_version(number(value)),
+                "cd" => message.metadata.checking_disabled = true,
+                "ad" => message.metadata.authentic_data = true,
+                "norec" => message.metadata.recursion_desired = false,
+                "class" if value == "CH" => message.queries[0].query_class = DNSClass::CH,
+                "opcode" => message.metadata.op_code = OpCode::from_u8(number(value)),
+                "twice" => message.queries.push(message.queries[0].clone()),
+                "response" => message.metadata.message_type = MessageType::Response,
+                "from" => from = text::address(value),
+                "tcp" => transport = Transport::Tcp,
+                _ => return Err(format!("no such flag: {flag}")),
+            }
+        }
+        self.question = message.queries[0].clone();
+        let bytes = message.to_vec().map_err(|e| e.to_string())?;
+        match begin(self.now, &Arc::new(self.settings.clone()), from, transport, &bytes) {
+            Begin::Answer(answer) => self.answer = Some(answer),
+            Begin::Drop(_, outcome) => self.dropped = Some(outcome.to_string()),
+            Begin::Exchange(exchange) => self.exchange = Some(exchange),
+        }
+        Ok(())
+    }
+
+    fn is_asked(&mut self, words: &[&str]) -> Step {
+        let exchange = self.exchange.as_mut().ok_or("nobody asks")?;
+        let ask = exchange.poll_ask(self.now).ok_or("nothing is asked")?;
+        let (got, want) = (key(&ask), words.join(" "));
+        let got = match (want.contains(" to="), got.rsplit_once(" to=")) {
+            (false, Some((short, "1"))) => short.to_owned(),
+            _ => got,
+        };
+        if got != want {
+            return Err(format!("asked: {got}"));
+        }
+        let short: Vec<_> =
+            words.iter().take(2).chain(words.iter().filter(|w| w.starts_with("to="))).copied().collect();
+        self.open.insert(short.join(" "), ask);
+        Ok(())
+    }
+
+    fn upstream_answers(&mut self, words: &[&str], records: &[&str]) -> Step {
+        let asked: Vec<_> = words.iter().take_while(|w| code_of(w).is_none()).copied().collect();
+        let ask = self.asked(&asked)?;
+        let query = Message::from_vec(&ask.query).map_err(|e| e.to_string())?;
+        let mut reply = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
+        reply.queries.clone_from(&query.queries);
+        reply.metadata.recursion_available = true;
+        for word in &words[asked.len()..] {
+            let (flag, value) = word.split_once('=').unwrap_or((word, ""));
+            match flag {
+                "ad" => reply.metadata.authentic_data = true,
+                "tc" => reply.metadata.truncation = true,
+                "ede" => add_error(&mut reply, number(value)),
+                "about" => reply.queries[0].name = name(value),
+                "noquestion" => reply.queries.clear(),
+                _ => {
+                    reply.metadata.response_code =
+                        code_of(flag).ok_or_else(|| format!("no such flag: {flag}"))?;
+                }
+            }
+        }
+        for line in records {
+            let (section, record) = line.split_once(' ').ok_or("a record needs a section")?;
+            let record = parse_record(record)?;
+            match section {
+                "an" => reply.answers.push(record),
+                "au" => reply.authorities.push(record),
+                "ad" => reply.additionals.push(record),
+                _ => return Err(format!("no such section: {section}")),
+            }
+        }
+        let bytes = reply.to_vec().map_err(|e| e.to_string())?;
+        let exchange = self.exchange.as_mut().ok_or("nobody waits")?;
+        if !exchange.reply(self.now, ask.id, &bytes) {
+            // Not believed; the question is still open.
+            self.open.insert(asked.join(" "), ask);
+        }
+        self.fetch();
+        Ok(())
+    }
+
+    fn fails(&mut self, words: &[&str]) -> Step {
+        let ask = self.asked(words)?;
+        self.exchange.as_mut().ok_or("nobody waits")?.failed(self.now, ask.id);
+        self.fetch();
+        Ok(())
+    }
+
+    fn asked(&mut self, words: &[&str]) -> Result<Ask, String> {
+        self.open.remove(&words.join(" ")).ok_or_else(|| format!("{} was not asked", words.join(" ")))
+    }
+
+    fn time_passes(&mut self, until: &str) -> Step {
+        let millis = until.strip_suffix("ms").and_then(|m| m.parse().ok()).ok_or("time is given in ms")?;
+        let until = Instant::from_millis(millis);
+        while let Some(exchange) = &mut self.exchange {
+            let deadline = exchange.deadline(self.now);
+            if deadline > until {
+                break;
+            }
+            self.now = deadline;
+            exchange.timeout(deadline);
+            self.fetch();
+            if deadline < until {
+                self.quiet()?;
+            } else {
+                break;
+            }
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn fetch(&mut self) {
+        if let Some(answer) = self.exchange.as_mut().and_then(Exchange::poll_answer) {
+            self.answer = Some(answer);
+            self.exchange = None;
+        }
+    }
+
+    fn is_answered(&mut self, words: &[&str], records: &[&str]) -> Step {
+        if self.answer.is_none() {
+            // Asking may find that there is nobody to ask.
+            self.quiet()?;
+            self.fetch();
+        }
+        let answer = self.answer.take().ok_or("no answer")?;
+        let repeated = Message::from_vec(&answer.message).map_err(|e| e.to_string())?.queries;
+        let asked = &self.question;
+        let case = |q: &Query| (q.name.to_ascii(), q.query_type, q.query_class);
+        if repeated.iter().any(|q| case(q) != case(asked)) {
+            return Err(format!("the question became {repeated:?}"));
+        }
+        let got = text_of(&answer);
+        let mut want = words.join(" ");
+        for record in records {
+            let _ = write!(want, "\n  {record}");
+        }
+        if got == want { Ok(()) } else { Err(format!("answered:\n{got}")) }
+    }
+}
+
+#[test]
+fn a_step_that_lies_is_noticed() {
+    for lies in [
+        "== t\n> AAAA x.example.\n? A x.example.",
+        "== t\n> AAAA x.example.\n? AAAA x.example.",
+        "== t\n> A x.example.\n? A x.example.\n! A x.example. noerror\n< nxdomain passed_type",
+        "== t\n> A x.example.\n? A x.example.",
+        "== t\n> A x.example.\n. 10ms",
+    ] {
+        let (_, lines) = scenarios(lies).remove(0);
+        assert!(play(&lines).is_err(), "{lies}");
+    }
+    assert_eq!(Duration::from_millis(800), Settings::default().timeouts.aaaa_wait);
+}

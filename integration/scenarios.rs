@@ -24,7 +24,6 @@ fn files() -> Vec<PathBuf> {
 
 /// `SCENARIO=words cargo test scenarios` runs only files whose path has the words.
 #[test]
-#[ignore = "the translator does not translate yet"]
 fn scenarios_hold() {
     let only = std::env::var("SCENARIO").unwrap_or_default();
     let files: Vec<_> = files().into_iter().filter(|f| f.to_string_lossy().contains(&only)).collect();

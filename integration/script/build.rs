@@ -146,11 +146,13 @@ fn message(p: &Packet, blank: Blank<'_>) -> Result<(u8, Vec<u8>), String> {
             out.extend([0, 0]);
             (17, out, Some(6))
         }
-        Body::Tcp { src, dst, flags, seq, ack, mss } => {
+        Body::Tcp { src, dst, flags, seq, ack, win, mss } => {
             let mut out = [num(src)?.to_be_bytes(), num(dst)?.to_be_bytes()].concat();
             out.extend(seq.to_be_bytes());
             out.extend(ack.to_be_bytes());
-            out.extend([if mss.is_some() { 0x60 } else { 0x50 }, *flags, 0x20, 0, 0, 0, 0, 0]);
+            out.extend([if mss.is_some() { 0x60 } else { 0x50 }, *flags]);
+            out.extend(win.to_be_bytes());
+            out.extend([0; 4]);
             if let Some(mss) = mss {
                 out.extend([2, 4]);
                 out.extend(mss.to_be_bytes());

@@ -17,7 +17,7 @@ pub(crate) type Vars = HashMap<String, u16>;
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Udp { src: Num, dst: Num },
-    Tcp { src: Num, dst: Num, flags: u8, seq: u32, ack: u32, mss: Option<u16> },
+    Tcp { src: Num, dst: Num, flags: u8, seq: u32, ack: u32, win: u16, mss: Option<u16> },
     Echo { id: Num, seq: u16, reply: bool },
     Icmp { kind: u8, code: u8, word: u32, quote: Option<Quote> },
     Proto(u8),
@@ -194,7 +194,15 @@ impl Packet {
             "udp" => ports().map(|(src, dst)| Body::Udp { src, dst })?,
             "tcp" => {
                 let (src, dst) = ports()?;
-                Body::Tcp { src, dst, flags: flags(next("the flags")?)?, seq: 1000, ack: 0, mss: None }
+                Body::Tcp {
+                    src,
+                    dst,
+                    flags: flags(next("the flags")?)?,
+                    seq: 1000,
+                    ack: 0,
+                    win: 0x2000,
+                    mss: None,
+                }
             }
             "echo" | "echo-reply" => Body::Echo { id: Num::Is(1), seq: 1, reply: kind == "echo-reply" },
             "icmp4" | "icmp6" => {
@@ -239,6 +247,7 @@ impl Packet {
         match (name, &mut self.body) {
             ("seq", Body::Tcp { seq, .. }) => *seq = int(value)?,
             ("ack", Body::Tcp { ack, .. }) => *ack = int(value)?,
+            ("win", Body::Tcp { win, .. }) => *win = int(value)? as u16,
             ("mss", Body::Tcp { mss, .. }) => *mss = Some(int(value)? as u16),
             ("seq", Body::Echo { seq, .. }) => *seq = int(value)? as u16,
             ("id", Body::Echo { id, .. }) => *id = num(value)?,

@@ -146,7 +146,7 @@ fn way_to_v4(rules: &Rules, packet: &Ipv6Packet, buf: &PacketBuf) -> Result<Way,
         return Ok(Way::Resegment(size));
     }
     // A sender that was told 1,280 and obeyed can't do more (RFC 8200 §5).
-    if packet.upper_at + unit.upper <= MIN_MTU {
+    if packet.upper_at + unit.upper <= MIN_MTU || buf.handed.gathered {
         return Ok(Way::Cut { max: rules.mtu4 });
     }
     let told = (u32::from(rules.mtu4) + 20).max(MIN_MTU as u32);

@@ -1,5 +1,6 @@
 //! What the gateway holds of the host while it runs, and gives back.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::config::{Config, Egress, Sysctls};
@@ -165,29 +166,46 @@ impl Hold {
     async fn add_addresses(&mut self, wanted: &Footprint) -> Result<(), HoldError> {
         let new: Vec<_> = wanted.addresses.difference(&self.footprint.addresses).cloned().collect();
         self.journal.record_all(new.iter().map(address))?;
-        let mut theirs = Vec::new();
+        let mut not_ours: BTreeSet<_> = new.iter().cloned().collect();
+        let mut result = Ok(());
         for entry in new {
-            let (interface, addr) = &entry;
-            if !self.netlink.add_address(interface, *addr, host_len(*addr)).await? {
-                theirs.push(address(&entry));
+            match self.netlink.add_address(&entry.0, entry.1, host_len(entry.1)).await {
+                Ok(true) => {
+                    not_ours.remove(&entry);
+                }
+                // It was there before us, so it stays after us.
+                Ok(false) => {}
+                Err(why) => {
+                    result = Err(why.into());
+                    break;
+                }
             }
             self.footprint.addresses.insert(entry);
         }
-        // What was there before us stays after us.
-        Ok(self.journal.forget(&theirs)?)
+        self.journal.forget(&not_ours.iter().map(address).collect::<Vec<_>>())?;
+        result
     }
 
     async fn add_proxies(&mut self, wanted: &Footprint) -> Result<(), HoldError> {
         let new: Vec<_> = wanted.proxies.difference(&self.footprint.proxies).cloned().collect();
         self.journal.record_all(new.iter().map(proxy))?;
-        let mut theirs = Vec::new();
+        let mut not_ours: BTreeSet<_> = new.iter().cloned().collect();
+        let mut result = Ok(());
         for entry in new {
-            if !self.netlink.add_proxy(&entry.0, entry.1).await? {
-                theirs.push(proxy(&entry));
+            match self.netlink.add_proxy(&entry.0, entry.1).await {
+                Ok(true) => {
+                    not_ours.remove(&entry);
+                }
+                Ok(false) => {}
+                Err(why) => {
+                    result = Err(why.into());
+                    break;
+                }
             }
             self.footprint.proxies.insert(entry);
         }
-        Ok(self.journal.forget(&theirs)?)
+        self.journal.forget(&not_ours.iter().map(proxy).collect::<Vec<_>>())?;
+        result
     }
 
     /// Gives back what `wanted` no longer has. What the kernel refuses is logged.

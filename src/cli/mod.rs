@@ -88,3 +88,40 @@ pub fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIT: &str = include_str!("../../configs/gate64.service");
+
+    fn value<'a>(key: &str) -> Vec<&'a str> {
+        UNIT.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
+    }
+
+    #[test]
+    fn the_unit_starts_reloads_and_cleans_up() {
+        for (key, command) in [("ExecStart", "Run"), ("ExecStopPost", "Cleanup")] {
+            let words = value(key)[0].split_whitespace();
+            let cli = Cli::try_parse_from(words).expect("words of ours");
+            assert!(format!("{:?}", cli.command).starts_with(command), "{key}: {cli:?}");
+        }
+        assert_eq!(value("ExecReload"), ["/bin/kill -HUP $MAINPID"]);
+        assert_eq!(value("Type"), ["notify"]);
+    }
+
+    #[test]
+    fn the_unit_has_a_user_and_few_capabilities() {
+        assert_eq!(value("User"), ["gate64"]);
+        let capabilities = "CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_BPF";
+        assert_eq!(value("AmbientCapabilities"), [capabilities]);
+        assert_eq!(value("CapabilityBoundingSet"), [capabilities]);
+        assert!(value("ProtectKernelTunables").is_empty(), "sysctls = \"set\" writes below /proc/sys/net");
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

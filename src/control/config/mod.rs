@@ -15,6 +15,8 @@ mod translator;
 mod zones;
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 pub(crate) mod tests;
 
 use std::net::IpAddr;

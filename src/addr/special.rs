@@ -50,9 +50,11 @@ pub const fn is_host_v4(addr: Ipv4Addr) -> bool {
 /// Whether a packet can come from or go to `addr` through a router: not ::, ::1, fe80::/10 or
 /// ff00::/8, and no IPv4-mapped address.
 pub const fn is_host_v6(addr: Ipv6Addr) -> bool {
-    let o = addr.octets();
-    let mapped = addr.to_ipv4_mapped().is_some();
-    !(o[0] == 0xff || addr.is_unicast_link_local() || addr.is_unspecified() || addr.is_loopback() || mapped)
+    // Asked twice for every packet, so in numbers.
+    let bits = addr.to_bits();
+    let top = (bits >> 112) as u16;
+    let low_or_mapped = bits <= 1 || bits >> 32 == 0xffff;
+    !(top >= 0xff00 || top & 0xffc0 == 0xfe80 || low_or_mapped)
 }
 
 #[cfg(test)]

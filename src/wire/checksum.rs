@@ -87,16 +87,16 @@ impl Sum {
 
     /// What changes in a sum when the words of `self` make place for those of `new`.
     pub const fn replaced_by(self, new: Self) -> Delta {
-        Delta(fold(!self.fold() as u64 + new.0))
+        Delta(!self.fold() as u64 + new.0)
     }
 }
 
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum as u16
+    // Half the width each time, the carry brought round.
+    let (sum, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    let sum = sum + carry as u32;
+    let (sum, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
+    sum + carry as u16
 }
 
 /// A UDP checksum of zero is sent as all ones.
@@ -104,20 +104,20 @@ const fn nonzero(checksum: u16) -> u16 {
     if checksum == 0 { 0xffff } else { checksum }
 }
 
-/// A change of a sum. Applied to a checksum, it leaves a right one right and a wrong one wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Delta(u16);
+/// A change of a sum, not yet folded. Applied to a checksum, it leaves a right one right and a wrong one wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delta(u64);
 
 impl Delta {
     /// This change and another.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
-        Self(fold(self.0 as u64 + other.0 as u64))
+        Self(self.0 + other.0)
     }
 
     /// The checksum field after the change (RFC 1624 §3, equation 3).
     pub const fn apply(self, checksum: u16) -> u16 {
-        !fold(!checksum as u64 + self.0 as u64)
+        !fold(!checksum as u64 + self.0)
     }
 
     /// As [`apply`](Self::apply) for UDP, whose checksum is never sent as zero.
@@ -128,7 +128,7 @@ impl Delta {
     /// The field after the change, where it holds a folded sum that is not inverted: the partial
     /// checksum that the kernel leaves to be completed.
     pub const fn apply_partial(self, sum: u16) -> u16 {
-        fold(sum as u64 + self.0 as u64)
+        fold(sum as u64 + self.0)
     }
 }
 

@@ -102,6 +102,7 @@ impl Layout {
 }
 
 /// Reads the ICMPv4 message at `at` of an unfragmented packet.
+#[inline(never)]
 pub(super) fn read4(packet: &[u8], at: usize, partial: bool) -> Result<Transport<Quoted4>, Reason> {
     let message = &packet[at..];
     if message.len() < HEADER {
@@ -133,6 +134,7 @@ pub(super) fn read4(packet: &[u8], at: usize, partial: bool) -> Result<Transport
 }
 
 /// Reads the ICMPv6 message at `at` of an unfragmented packet.
+#[inline(never)]
 pub(super) fn read6(
     packet: &[u8],
     at: usize,

@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use super::buf::{Checksum, Offload};
 use super::checksum::Sum;
 use super::quoted::Quoted4;
-use super::transport::{fits, with_ports};
+use super::transport::{Ports, cut_off, fits, ports_of};
 use super::{Fragment, ICMP4, Transport, icmp, u16_at};
 use crate::reason::Reason;
 
@@ -69,51 +69,46 @@ impl Ipv4Packet {
             has_source_route(&bytes[HEADER..header_len])?
         };
         let fragment = fragment_of(head);
+        let whole = fragment.is_none();
         let packet = &bytes[..total_len];
         let protocol = head[9];
-        Ok(Self {
-            src: addr_at(head, 12),
-            dst: addr_at(head, 16),
-            tos: head[1],
-            ttl: head[8],
-            id: u16_at(head, 4),
-            df: head[6] & 0x40 != 0,
-            header_len,
-            total_len,
-            protocol,
-            fragment,
-            source_route,
-            transport: transport_of(packet, header_len, protocol, fragment, offload)?,
-        })
-    }
-}
-
-fn transport_of(
-    packet: &[u8],
-    at: usize,
-    protocol: u8,
-    fragment: Option<Fragment>,
-    offload: &Offload,
-) -> Result<Transport<Quoted4>, Reason> {
-    let message = &packet[at..];
-    if let Some(fragment) = fragment {
-        if !fits(fragment, message.len()) {
-            return Err(Reason::FragmentSize);
+        // Made in each arm, so that the large value is written once and in its place.
+        let with = |transport| {
+            Ok(Self {
+                src: addr_at(head, 12),
+                dst: addr_at(head, 16),
+                tos: head[1],
+                ttl: head[8],
+                id: u16_at(head, 4),
+                df: head[6] & 0x40 != 0,
+                header_len,
+                total_len,
+                protocol,
+                fragment,
+                source_route,
+                transport,
+            })
+        };
+        let message = &packet[header_len..];
+        if let Some(fragment) = fragment {
+            if !fits(fragment, message.len()) {
+                return Err(Reason::FragmentSize);
+            }
+            if fragment.offset != 0 {
+                return with(Transport::Fragment);
+            }
         }
-        if fragment.offset != 0 {
-            return Ok(Transport::Fragment);
+        match ports_of(protocol, message, whole) {
+            Ports::Tcp(src, dst, flags) => with(Transport::Tcp { src, dst, flags }),
+            Ports::Udp(src, dst, checksum) => with(Transport::Udp { src, dst, checksum }),
+            Ports::Bad => Err(cut_off(whole)),
+            Ports::None if protocol != ICMP4 => with(Transport::Other),
+            Ports::None if whole => {
+                with(icmp::read4(packet, header_len, offload.checksum == Checksum::Partial)?)
+            }
+            Ports::None => with(icmp::first_fragment(message, [icmp::v4::ECHO, icmp::v4::ECHO_REPLY])?),
         }
     }
-    if let Some(transport) = with_ports(protocol, message, fragment.is_none()) {
-        return transport;
-    }
-    if protocol != ICMP4 {
-        return Ok(Transport::Other);
-    }
-    if fragment.is_none() {
-        return icmp::read4(packet, at, offload.checksum == Checksum::Partial);
-    }
-    icmp::first_fragment(message, [icmp::v4::ECHO, icmp::v4::ECHO_REPLY])
 }
 
 /// The sum of a header without options.

@@ -4,7 +4,7 @@ use core::net::Ipv6Addr;
 
 use super::buf::{Checksum, Offload};
 use super::quoted::Quoted6;
-use super::transport::{fits, with_ports};
+use super::transport::{Ports, cut_off, fits, ports_of};
 use super::{Fragment, ICMP6, TCP, Transport, UDP, icmp, u16_at, u32_at};
 use crate::reason::Reason;
 
@@ -69,50 +69,44 @@ impl Ipv6Packet {
         }
         let packet = &bytes[..len];
         let chain = walk(packet)?;
+        let whole = chain.fragment.is_none_or(Fragment::is_atomic);
         let (src, dst) = (addr_at(head, 8), addr_at(head, 24));
-        Ok(Self {
-            src,
-            dst,
-            traffic_class: traffic_class_of(head),
-            hop_limit: head[7],
-            len,
-            upper_at: chain.upper_at,
-            protocol: chain.protocol,
-            fragment: chain.fragment,
-            segments_left_at: chain.segments_left_at,
-            transport: transport_of(packet, &chain, src, dst, offload)?,
-        })
-    }
-}
-
-fn transport_of(
-    packet: &[u8],
-    chain: &Chain,
-    src: Ipv6Addr,
-    dst: Ipv6Addr,
-    offload: &Offload,
-) -> Result<Transport<Quoted6>, Reason> {
-    let message = &packet[chain.upper_at..];
-    let mut whole = true;
-    if let Some(fragment) = chain.fragment {
-        if !fits(fragment, message.len()) {
-            return Err(Reason::FragmentSize);
+        // Made in each arm, so that the large value is written once and in its place.
+        let with = |transport| {
+            Ok(Self {
+                src,
+                dst,
+                traffic_class: traffic_class_of(head),
+                hop_limit: head[7],
+                len,
+                upper_at: chain.upper_at,
+                protocol: chain.protocol,
+                fragment: chain.fragment,
+                segments_left_at: chain.segments_left_at,
+                transport,
+            })
+        };
+        let message = &packet[chain.upper_at..];
+        if let Some(fragment) = chain.fragment {
+            if !fits(fragment, message.len()) {
+                return Err(Reason::FragmentSize);
+            }
+            if fragment.offset != 0 {
+                return with(Transport::Fragment);
+            }
         }
-        if fragment.offset != 0 {
-            return Ok(Transport::Fragment);
+        match ports_of(chain.protocol, message, whole) {
+            Ports::Tcp(src, dst, flags) => with(Transport::Tcp { src, dst, flags }),
+            Ports::Udp(src, dst, checksum) => with(Transport::Udp { src, dst, checksum }),
+            Ports::Bad => Err(cut_off(whole)),
+            Ports::None if chain.protocol != ICMP6 => with(Transport::Other),
+            Ports::None if whole => {
+                let partial = offload.checksum == Checksum::Partial;
+                with(icmp::read6(packet, chain.upper_at, src, dst, partial)?)
+            }
+            Ports::None => with(icmp::first_fragment(message, [icmp::v6::ECHO, icmp::v6::ECHO_REPLY])?),
         }
-        whole = fragment.is_atomic();
     }
-    if let Some(transport) = with_ports(chain.protocol, message, whole) {
-        return transport;
-    }
-    if chain.protocol != ICMP6 {
-        return Ok(Transport::Other);
-    }
-    if whole {
-        return icmp::read6(packet, chain.upper_at, src, dst, offload.checksum == Checksum::Partial);
-    }
-    icmp::first_fragment(message, [icmp::v6::ECHO, icmp::v6::ECHO_REPLY])
 }
 
 /// What a walk over the extension headers finds.
@@ -124,7 +118,7 @@ pub(super) struct Chain {
 }
 
 /// Walks the extension headers of a packet with a whole fixed header, [`MAX_EXTENSIONS`] at most.
-#[inline]
+#[inline(always)]
 pub(super) fn walk(packet: &[u8]) -> Result<Chain, Reason> {
     let mut chain = Chain { upper_at: HEADER, protocol: packet[6], fragment: None, segments_left_at: None };
     if !matches!(chain.protocol, TCP | UDP | ICMP6) {

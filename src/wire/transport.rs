@@ -61,35 +61,33 @@ pub enum Transport<Q> {
     Other,
 }
 
-/// Reads the TCP or UDP header at the start of `message`; `None` for other protocols. `whole` says
-/// that the message is not a fragment.
-#[inline]
-pub(super) fn with_ports<Q>(
-    protocol: u8,
-    message: &[u8],
-    whole: bool,
-) -> Option<Result<Transport<Q>, Reason>> {
-    let cut = if whole { Reason::TransportHeader } else { Reason::FragmentHeader };
+/// What stands behind an IP header, as far as it is found without a second look.
+pub(super) enum Ports {
+    Tcp(u16, u16, tcp::Flags),
+    Udp(u16, u16, u16),
+    /// A header cut off or impossible.
+    Bad,
+    /// Another protocol.
+    None,
+}
+
+/// Reads the TCP or UDP header at the start of `message`. `whole` says that it is not a fragment.
+#[inline(always)]
+pub(super) fn ports_of(protocol: u8, message: &[u8], whole: bool) -> Ports {
     match protocol {
-        TCP => Some(match tcp::header_len(message) {
-            None => Err(cut),
-            Some(_) => Ok(Transport::Tcp {
-                src: u16_at(message, 0),
-                dst: u16_at(message, 2),
-                flags: tcp::Flags(message[13]),
-            }),
-        }),
-        UDP => Some(if udp::is_valid(message, whole) {
-            Ok(Transport::Udp {
-                src: u16_at(message, 0),
-                dst: u16_at(message, 2),
-                checksum: u16_at(message, udp::CHECKSUM),
-            })
-        } else {
-            Err(cut)
-        }),
-        _ => None,
+        TCP => match tcp::header_len(message) {
+            None => Ports::Bad,
+            Some(_) => Ports::Tcp(u16_at(message, 0), u16_at(message, 2), tcp::Flags(message[13])),
+        },
+        UDP if !udp::is_valid(message, whole) => Ports::Bad,
+        UDP => Ports::Udp(u16_at(message, 0), u16_at(message, 2), u16_at(message, udp::CHECKSUM)),
+        _ => Ports::None,
     }
+}
+
+/// Why a transport header is refused.
+pub(super) const fn cut_off(whole: bool) -> Reason {
+    if whole { Reason::TransportHeader } else { Reason::FragmentHeader }
 }
 
 /// Whether the fragments of a datagram can lie like this, `len` bytes of payload in this one: all

@@ -66,6 +66,7 @@ impl IpHeader for Header4 {
         Self { offset: self.offset + offset as u16, more: self.more || more, ..self }
     }
 
+    #[inline]
     fn write(&self, out: &mut [u8], upper: usize) {
         let total_len = ipv4::HEADER + upper;
         let flags = u16::from(self.df) << 14 | u16::from(self.more) << 13 | self.offset >> 3;
@@ -76,13 +77,12 @@ impl IpHeader for Header4 {
         ];
         let sum =
             Sum::of_v4(self.src).plus(Sum::of_v4(self.dst)).pair(words[0]).pair(words[1]).pair(words[2]);
-        let mut head = [0; ipv4::HEADER];
+        let head = &mut out[..ipv4::HEADER];
         head[..4].copy_from_slice(&words[0].to_be_bytes());
         head[4..8].copy_from_slice(&words[1].to_be_bytes());
         head[8..12].copy_from_slice(&(words[2] | u32::from(sum.checksum())).to_be_bytes());
         head[12..16].copy_from_slice(&self.src.octets());
         head[16..].copy_from_slice(&self.dst.octets());
-        out[..ipv4::HEADER].copy_from_slice(&head);
     }
 }
 
@@ -150,26 +150,24 @@ impl IpHeader for Header6 {
         Self { fragment: Some(fragment), ..self }
     }
 
+    #[inline]
     fn write(&self, out: &mut [u8], upper: usize) {
         let (next, extension) = match self.fragment {
             None => (self.protocol, 0),
             Some(_) => (ipv6::FRAGMENT, FRAGMENT_HEADER),
         };
-        let mut head = [0; ipv6::HEADER];
+        let (head, behind) = out.split_at_mut(ipv6::HEADER);
         let first = 0x6000_0000 | u32::from(self.traffic_class) << 20;
         head[..4].copy_from_slice(&first.to_be_bytes());
         head[4..6].copy_from_slice(&((upper + extension) as u16).to_be_bytes());
-        head[6] = next;
-        head[7] = self.hop_limit;
+        head[6..8].copy_from_slice(&[next, self.hop_limit]);
         head[8..24].copy_from_slice(&self.src.octets());
         head[24..].copy_from_slice(&self.dst.octets());
-        out[..ipv6::HEADER].copy_from_slice(&head);
         if let Some(fragment) = self.fragment {
-            let out = &mut out[ipv6::HEADER..];
-            out[0] = self.protocol;
-            out[1] = 0;
-            put_u16(out, 2, fragment.offset | u16::from(fragment.more));
-            put_u32(out, 4, fragment.id);
+            behind[0] = self.protocol;
+            behind[1] = 0;
+            put_u16(behind, 2, fragment.offset | u16::from(fragment.more));
+            put_u32(behind, 4, fragment.id);
         }
     }
 }

@@ -3,13 +3,14 @@
 use super::icmp;
 use super::plan::{Answer, Leg, Plan, Refusal, Way};
 use super::rules::Rules;
+use super::segment::Unit;
 use crate::addr::special::{is_host_v4, is_host_v6};
 use crate::reason::Reason;
 use crate::wire::buf::{Checksum, PacketBuf, Segmentation};
 use crate::wire::ipv4::{self, Ipv4Packet};
 use crate::wire::ipv6::{self, Ipv6Packet, MIN_MTU};
 use crate::wire::quoted::QuotedTransport;
-use crate::wire::{ICMP4, ICMP6, Transport, tcp, udp};
+use crate::wire::{ICMP4, ICMP6, Transport};
 
 /// Largest IPv4 packet that is sent without DF, so that what was an IPv6 packet of the minimum MTU
 /// can be fragmented on its way (RFC 7915 §5.1).
@@ -62,10 +63,7 @@ pub fn judge_v6_to_v4(
         | Transport::Udp { .. }
         | Transport::Echo { .. }
         | Transport::Fragment
-        | Transport::Other => match leg {
-            Leg::HairpinOut => Way::Whole,
-            Leg::Wire | Leg::HairpinIn => way_to_v4(rules, packet, buf)?,
-        },
+        | Transport::Other => way_to_v4(rules, packet, buf, leg)?,
     };
     Ok(Plan { way, hop_limit })
 }
@@ -136,29 +134,60 @@ const fn has_meaning_in_v6(protocol: u8) -> bool {
     !matches!(protocol, IGMP | ICMP6 | ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::FRAGMENT | ipv6::DESTINATION)
 }
 
-fn way_to_v4(rules: &Rules, packet: &Ipv6Packet, buf: &PacketBuf) -> Result<Way, Refusal> {
-    let unit = Unit::of(buf, packet.upper_at, packet.len);
-    let mtu = usize::from(rules.mtu4);
-    if ipv4::HEADER + unit.upper <= mtu {
+#[inline(always)]
+fn way_to_v4(rules: &Rules, packet: &Ipv6Packet, buf: &PacketBuf, leg: Leg) -> Result<Way, Refusal> {
+    let len = ipv4::HEADER + packet.len - packet.upper_at;
+    if buf.offload.segmentation == Segmentation::None && len <= usize::from(rules.mtu4) {
         return Ok(Way::Whole);
     }
-    if let Some(size) = unit.resegmented(rules, mtu, ipv4::HEADER) {
+    long_way_to_v4(rules, packet, buf, leg)
+}
+
+#[inline(never)]
+fn long_way_to_v4(rules: &Rules, packet: &Ipv6Packet, buf: &PacketBuf, leg: Leg) -> Result<Way, Refusal> {
+    let unit = Unit::of(&buf.bytes()[packet.upper_at..packet.len], buf.offload.segmentation);
+    // On its way back to IPv6 a packet has no link to fit, only the length field.
+    let mtu = if leg == Leg::HairpinOut { u16::MAX } else { rules.mtu4 };
+    let (len, max) = (ipv4::HEADER + unit.len, usize::from(mtu));
+    if len <= max {
+        // An IPv6 super-packet may be longer than IPv4 can say.
+        let sayable = ipv4::HEADER + packet.len - packet.upper_at <= usize::from(u16::MAX);
+        return Ok(if sayable { Way::Whole } else { Way::Cut { max: mtu } });
+    }
+    if let Some(size) = unit.resegmented(rules, max, ipv4::HEADER) {
         return Ok(Way::Resegment(size));
     }
     // A sender that was told 1,280 and obeyed can't do more (RFC 8200 §5).
-    if packet.upper_at + unit.upper <= MIN_MTU || buf.handed.gathered {
-        return Ok(Way::Cut { max: rules.mtu4 });
+    if packet.upper_at + unit.len <= MIN_MTU || buf.handed.gathered {
+        return Ok(Way::Cut { max: mtu });
     }
-    let told = (u32::from(rules.mtu4) + 20).max(MIN_MTU as u32);
+    let told = (u32::from(mtu) + 20).max(MIN_MTU as u32);
     Err(Refusal::telling(Reason::TooBig, Answer::too_big6(told)))
 }
 
+#[inline(always)]
 fn way_to_v6(rules: &Rules, packet: &Ipv4Packet, buf: &PacketBuf) -> Result<Way, Refusal> {
-    let unit = Unit::of(buf, packet.header_len, packet.total_len);
     let extension = if packet.fragment.is_some() { ipv6::FRAGMENT_HEADER } else { 0 };
     let header = ipv6::HEADER + extension;
     let max = if packet.df { rules.mtu6 } else { rules.lowest_ipv6_mtu };
-    if header + unit.upper <= usize::from(max) {
+    let len = header + packet.total_len - packet.header_len;
+    if buf.offload.segmentation == Segmentation::None && len <= usize::from(max) {
+        return Ok(Way::Whole);
+    }
+    long_way_to_v6(rules, packet, buf, header, max)
+}
+
+#[inline(never)]
+fn long_way_to_v6(
+    rules: &Rules,
+    packet: &Ipv4Packet,
+    buf: &PacketBuf,
+    header: usize,
+    max: u16,
+) -> Result<Way, Refusal> {
+    let message = &buf.bytes()[packet.header_len..packet.total_len];
+    let unit = Unit::of(message, buf.offload.segmentation);
+    if header + unit.len <= usize::from(max) {
         return Ok(Way::Whole);
     }
     if let Some(size) = unit.resegmented(rules, usize::from(max), header) {
@@ -169,36 +198,4 @@ fn way_to_v6(rules: &Rules, packet: &Ipv4Packet, buf: &PacketBuf) -> Result<Way,
     }
     let told = rules.mtu6.saturating_sub((header - ipv4::HEADER) as u16);
     Err(Refusal::telling(Reason::TooBig, Answer::too_big4(told)))
-}
-
-/// The longest packet on the wire that a packet in memory stands for.
-struct Unit {
-    /// Its length without the IP header.
-    upper: usize,
-    /// Length of the TCP header, if it is a segment of a super-packet.
-    tcp_header: Option<usize>,
-}
-
-impl Unit {
-    fn of(buf: &PacketBuf, upper_at: usize, len: usize) -> Self {
-        let whole = Self { upper: len - upper_at, tcp_header: None };
-        match buf.offload.segmentation {
-            Segmentation::None => whole,
-            Segmentation::Udp { size } => {
-                Self { upper: whole.upper.min(udp::HEADER + usize::from(size)), tcp_header: None }
-            }
-            Segmentation::Tcp { size, .. } => match tcp::header_len(&buf.bytes()[upper_at..len]) {
-                None => whole,
-                Some(header) => {
-                    Self { upper: whole.upper.min(header + usize::from(size)), tcp_header: Some(header) }
-                }
-            },
-        }
-    }
-
-    /// The segment size with which a TCP super-packet fits `mtu` behind an IP header of `header` bytes.
-    fn resegmented(&self, rules: &Rules, mtu: usize, header: usize) -> Option<u16> {
-        let room = mtu.checked_sub(header + self.tcp_header?)?;
-        (rules.tcp_resegment && room > 0).then_some(room as u16)
-    }
 }

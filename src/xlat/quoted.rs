@@ -8,7 +8,7 @@ use super::header::{Header4, Header6};
 use super::icmp::Message;
 use super::judge::MAX_WITHOUT_DF;
 use super::rules::Rules;
-use super::transport::put_ports;
+use super::transport::{Addresses, put_echo, put_ports};
 use crate::addr::{Transport4, Transport6};
 use crate::wire::buf::{Offload, PacketBuf};
 use crate::wire::checksum::{Delta, Sum};
@@ -143,7 +143,7 @@ impl Inner {
     fn rewrite(&self, message: &mut [u8], (src, dst): (u16, u16), old: Sum, new: Sum, family: Family) {
         match self.transport {
             QuotedTransport::Ports { .. } => {
-                let change = put_ports(message, src, dst).and(old.replaced_by(new));
+                let change = put_ports(message, (src, dst), Addresses { old, new });
                 self.apply(message, change);
             }
             QuotedTransport::Echo { reply, .. } => {
@@ -153,7 +153,7 @@ impl Inner {
                     Family::V4 => (pseudo(old), Sum::ZERO, [icmp::v4::ECHO, icmp::v4::ECHO_REPLY]),
                     Family::V6 => (Sum::ZERO, pseudo(new), [icmp::v6::ECHO, icmp::v6::ECHO_REPLY]),
                 };
-                super::transport::put_echo(message, kinds[usize::from(reply)], src, old, new);
+                put_echo(message, kinds[usize::from(reply)], src, old, new);
             }
             QuotedTransport::Error | QuotedTransport::Unknown => {}
         }

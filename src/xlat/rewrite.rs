@@ -8,8 +8,8 @@ use super::judge::MAX_WITHOUT_DF;
 use super::plan::{Plan, Way};
 use super::quoted::{error_to_v4, error_to_v6};
 use super::rules::{Rules, TrafficClass};
-use super::segment::{Run, complete};
-use super::transport::{give_udp_checksum, put_echo, rewrite_tcp, rewrite_udp};
+use super::segment::{Unit, complete};
+use super::transport::{Addresses, give_udp_checksum, put_echo, rewrite_tcp, rewrite_udp};
 use crate::reason::Reason;
 use crate::wire::batch::Batch;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
@@ -70,7 +70,7 @@ pub fn v6_to_v4(
             if let Way::Resegment(size) = plan.way {
                 resegment(buf, size);
             }
-            let unit = unit_of(buf, packet.upper_at);
+            let unit = Unit::of(&buf.bytes()[packet.upper_at..], buf.offload.segmentation);
             units = unit.count;
             header.df = packet.fragment.is_none() && ipv4::HEADER + unit.len > MAX_WITHOUT_DF;
             message_to_v4(rules, packet, &to.outer, buf);
@@ -156,41 +156,26 @@ fn resegment(buf: &mut PacketBuf, size: u16) {
     }
 }
 
-/// The packets on the wire that a packet in memory stands for.
-pub(super) struct Unit {
-    /// Length of the longest, without its IP header.
-    pub(super) len: usize,
-    /// How many there are.
-    pub(super) count: usize,
-}
-
-#[inline]
-fn unit_of(buf: &PacketBuf, upper_at: usize) -> Unit {
-    let message = &buf.bytes()[upper_at..];
-    match Run::of(message, buf.offload.segmentation) {
-        None => Unit { len: message.len(), count: 1 },
-        Some(run) => Unit { len: run.unit(), count: run.count() },
-    }
-}
-
 /// The most that a SYN may announce, if that is to be limited: what fits both MTUs.
 fn most_mss(rules: &Rules, flags: tcp::Flags) -> Option<u16> {
     (rules.mss_clamp && flags.has(tcp::Flags::SYN))
         .then(|| rules.mtu6.saturating_sub(60).min(rules.mtu4.saturating_sub(40)))
 }
 
-#[inline]
+#[inline(always)]
 fn message_to_v4(rules: &Rules, packet: &Ipv6Packet, to: &Flow4, buf: &mut PacketBuf) {
     let mut offload = buf.offload;
     let message = &mut buf.bytes_mut()[packet.upper_at..];
-    let old = Sum::of_v6(packet.src).plus(Sum::of_v6(packet.dst));
-    let new = Sum::of_v4(to.src.addr).plus(Sum::of_v4(to.dst.addr));
+    let addresses = Addresses {
+        old: Sum::of_v6(packet.src).plus(Sum::of_v6(packet.dst)),
+        new: Sum::of_v4(to.src.addr).plus(Sum::of_v4(to.dst.addr)),
+    };
     let ports = (to.src.port, to.dst.port);
     match packet.transport {
         Transport::Tcp { flags, .. } => {
-            rewrite_tcp(message, ports, old.replaced_by(new), most_mss(rules, flags), &offload);
+            rewrite_tcp(message, ports, addresses, most_mss(rules, flags), &offload);
         }
-        Transport::Udp { .. } => rewrite_udp(message, ports, old.replaced_by(new), &offload),
+        Transport::Udp { .. } => rewrite_udp(message, ports, addresses, &offload),
         Transport::Echo { reply, .. } => {
             complete_echo(message, &mut offload, ICMP6);
             let pseudo = Sum::pseudo6(packet.src, packet.dst, ICMP6, message.len());
@@ -202,22 +187,24 @@ fn message_to_v4(rules: &Rules, packet: &Ipv6Packet, to: &Flow4, buf: &mut Packe
     buf.offload = offload;
 }
 
-#[inline]
+#[inline(always)]
 fn message_to_v6(rules: &Rules, packet: &Ipv4Packet, to: &Flow6, buf: &mut PacketBuf) {
     let mut offload = buf.offload;
     let message = &mut buf.bytes_mut()[packet.header_len..];
-    let old = Sum::of_v4(packet.src).plus(Sum::of_v4(packet.dst));
-    let new = Sum::of_v6(to.src.addr).plus(Sum::of_v6(to.dst.addr));
+    let addresses = Addresses {
+        old: Sum::of_v4(packet.src).plus(Sum::of_v4(packet.dst)),
+        new: Sum::of_v6(to.src.addr).plus(Sum::of_v6(to.dst.addr)),
+    };
     let ports = (to.src.port, to.dst.port);
     match packet.transport {
         Transport::Tcp { flags, .. } => {
-            rewrite_tcp(message, ports, old.replaced_by(new), most_mss(rules, flags), &offload);
+            rewrite_tcp(message, ports, addresses, most_mss(rules, flags), &offload);
         }
         Transport::Udp { checksum: 0, .. } if offload.checksum != Checksum::Partial => {
-            let pseudo = new.word(u16::from(packet.protocol));
+            let pseudo = addresses.new.word(u16::from(packet.protocol));
             give_udp_checksum(message, ports, pseudo, &mut offload);
         }
-        Transport::Udp { .. } => rewrite_udp(message, ports, old.replaced_by(new), &offload),
+        Transport::Udp { .. } => rewrite_udp(message, ports, addresses, &offload),
         Transport::Echo { reply, .. } => {
             complete_echo(message, &mut offload, ICMP4);
             let pseudo = Sum::pseudo6(to.src.addr, to.dst.addr, ICMP6, message.len());

@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use super::fragment::{self, IpHeader};
 use super::header::{Header4, Header6};
+use super::rules::Rules;
 use crate::reason::Reason;
 use crate::wire::batch::Batch;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
@@ -28,6 +29,7 @@ pub(super) struct Run {
 
 impl Run {
     /// `None` if `message` is a single packet.
+    #[inline]
     pub(super) fn of(message: &[u8], segmentation: Segmentation) -> Option<Self> {
         let (protocol, header_len, size) = match segmentation {
             Segmentation::None => return None,
@@ -85,6 +87,37 @@ impl Run {
         let checksum = if self.protocol == UDP { sum.udp_checksum() } else { sum.checksum() };
         put_u16(header, at, checksum);
         (bytes, self.header_len)
+    }
+}
+
+/// The packets on the wire that a packet in memory stands for, as the judge sees them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unit {
+    /// Length of the longest, without its IP header.
+    pub(super) len: usize,
+    /// How many there are.
+    pub(super) count: usize,
+    /// Length of the TCP header, if they are segments of a super-packet.
+    tcp_header: Option<usize>,
+}
+
+impl Unit {
+    #[inline]
+    pub(super) fn of(message: &[u8], segmentation: Segmentation) -> Self {
+        match Run::of(message, segmentation) {
+            None => Self { len: message.len(), count: 1, tcp_header: None },
+            Some(run) => Self {
+                len: run.unit(),
+                count: run.count(),
+                tcp_header: (run.protocol == TCP).then_some(run.header_len),
+            },
+        }
+    }
+
+    /// The segment size with which a TCP super-packet fits `mtu` behind an IP header of `header` bytes.
+    pub(super) fn resegmented(&self, rules: &Rules, mtu: usize, header: usize) -> Option<u16> {
+        let room = mtu.checked_sub(header + self.tcp_header?)?;
+        (rules.tcp_resegment && room > 0).then_some(room as u16)
     }
 }
 

@@ -2,49 +2,60 @@
 
 use crate::wire::buf::{Checksum, Offload, Segmentation};
 use crate::wire::checksum::{Delta, Sum};
-use crate::wire::{icmp, put_u16, tcp, u16_at, udp};
+use crate::wire::{icmp, put_u16, put_u32, tcp, u16_at, u32_at, udp};
 
-/// Writes both ports at the start of a TCP or UDP message.
-///
-/// Returns what that changes in its sum.
-#[inline]
-pub(super) fn put_ports(message: &mut [u8], src: u16, dst: u16) -> Delta {
-    let old = Sum::ZERO.word(u16_at(message, 0)).word(u16_at(message, 2));
-    put_u16(message, 0, src);
-    put_u16(message, 2, dst);
-    old.replaced_by(Sum::ZERO.word(src).word(dst))
+/// The sums of a packet's addresses, before and after.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub(super) old: Sum,
+    pub(super) new: Sum,
 }
 
-/// Rewrites a TCP segment. `pseudo` is the change of the pseudo-header; `mss` the most that a SYN
-/// may announce.
+impl Addresses {
+    /// The change of a pseudo-header: the rest of it stays.
+    const fn change(self) -> Delta {
+        self.old.replaced_by(self.new)
+    }
+}
+
+/// Writes both ports at the start of a TCP or UDP message. Returns what changes in its checksum.
+#[inline(always)]
+pub(super) fn put_ports(message: &mut [u8], (src, dst): (u16, u16), addresses: Addresses) -> Delta {
+    let new = u32::from(src) << 16 | u32::from(dst);
+    let old = addresses.old.pair(u32_at(message, 0));
+    put_u32(message, 0, new);
+    old.replaced_by(addresses.new.pair(new))
+}
+
+/// Rewrites a TCP segment; `mss` is the most that a SYN may announce.
 #[inline]
 pub(super) fn rewrite_tcp(
     message: &mut [u8],
-    (src, dst): (u16, u16),
-    pseudo: Delta,
+    ports: (u16, u16),
+    addresses: Addresses,
     mss: Option<u16>,
     offload: &Offload,
 ) {
-    let mut change = put_ports(message, src, dst);
+    let mut change = put_ports(message, ports, addresses);
     if let Some(mss) = mss {
         change = change.and(clamp_mss(message, mss));
     }
     let field = u16_at(message, tcp::CHECKSUM);
     let field = match offload.checksum {
-        Checksum::Partial => pseudo.apply_partial(field),
-        Checksum::Verified | Checksum::Unverified => pseudo.and(change).apply(field),
+        Checksum::Partial => addresses.change().apply_partial(field),
+        Checksum::Verified | Checksum::Unverified => change.apply(field),
     };
     put_u16(message, tcp::CHECKSUM, field);
 }
 
 /// Rewrites a UDP datagram that has a checksum.
 #[inline]
-pub(super) fn rewrite_udp(message: &mut [u8], (src, dst): (u16, u16), pseudo: Delta, offload: &Offload) {
-    let change = put_ports(message, src, dst);
+pub(super) fn rewrite_udp(message: &mut [u8], ports: (u16, u16), addresses: Addresses, offload: &Offload) {
+    let change = put_ports(message, ports, addresses);
     let field = u16_at(message, udp::CHECKSUM);
     let field = match offload.checksum {
-        Checksum::Partial => pseudo.apply_partial(field),
-        Checksum::Verified | Checksum::Unverified => pseudo.and(change).apply_udp(field),
+        Checksum::Partial => addresses.change().apply_partial(field),
+        Checksum::Verified | Checksum::Unverified => change.apply_udp(field),
     };
     put_u16(message, udp::CHECKSUM, field);
 }
@@ -57,7 +68,9 @@ pub(super) fn give_udp_checksum(
     pseudo: Sum,
     offload: &mut Offload,
 ) {
-    put_ports(message, src, dst);
+    put_u16(message, 0, src);
+    put_u16(message, 2, dst);
+    put_u16(message, udp::CHECKSUM, 0);
     let len = u16_at(message, udp::LENGTH);
     let pseudo = pseudo.word(len);
     let field = match offload.segmentation {
@@ -102,6 +115,8 @@ fn clamp_mss(message: &mut [u8], most: u16) -> Delta {
 mod tests {
     use super::*;
 
+    const SAME: Addresses = Addresses { old: Sum::ZERO, new: Sum::ZERO };
+
     fn syn(options: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 20];
         bytes.extend_from_slice(options);
@@ -123,7 +138,7 @@ mod tests {
         ];
         for (options, most, want) in cases {
             let mut segment = syn(options);
-            rewrite_tcp(&mut segment, (0, 0), Delta::default(), Some(most), &Offload::default());
+            rewrite_tcp(&mut segment, (0, 0), SAME, Some(most), &Offload::default());
             assert_eq!(tcp::mss(&segment), want, "{options:?}");
             assert_eq!(Sum::of(&segment).checksum(), 0, "{options:?}");
         }
@@ -135,7 +150,7 @@ mod tests {
         let mut segment = syn(&[]);
         segment[4] ^= 0x10;
         let error = Sum::of(&segment).checksum();
-        rewrite_tcp(&mut segment, (4000, 80), Delta::default(), None, &Offload::default());
+        rewrite_tcp(&mut segment, (4000, 80), SAME, None, &Offload::default());
         assert_eq!(Sum::of(&segment).checksum(), error);
     }
 }

@@ -208,3 +208,21 @@ fn cuts_write_what_cut_writes() {
     let single = PacketBuf::holding(&a4_to_b4().udp(1, 2, b""));
     assert!(Cuts::of(single.bytes(), &single.offload).is_none());
 }
+
+#[test]
+fn what_ipv4_has_no_length_for_is_cut() {
+    // 65,516 bytes of payload are fine in IPv6; with an IPv4 header they are 65,536.
+    let payload = bytes(65_516 - 32);
+    for leg in [Leg::Wire, Leg::HairpinOut] {
+        let buf = super_packet(&b6_to_a6().tcp(tcp(), &payload), 1428);
+        let got = translate6(&Rules::default(), buf, leg).expect("translated");
+        assert_eq!(got.len(), payload.len().div_ceil(1428));
+        assert!(got.iter().all(|p| checksums_are_right(p.bytes())));
+    }
+    let buf = super_packet(&b6_to_a6().tcp(tcp(), &payload[1..]), 1428);
+    let got = translate6(&Rules::default(), buf, Leg::Wire).expect("translated");
+    assert_eq!((got.len(), u16_at(got[0].bytes(), 2)), (1, 65_535));
+    let packet = PacketBuf::holding(&b6_to_a6().payload(132, &[0; 65_516]));
+    let got = translate6(&Rules::default(), packet, Leg::HairpinOut);
+    assert_eq!(got.err(), Some(told(Reason::TooBig, 2, 0, 65_555)));
+}

@@ -18,6 +18,8 @@ mod reverse;
 mod settings;
 mod slot;
 mod synthesis;
+#[cfg(test)]
+mod tests;
 mod verdict;
 mod wire;
 

@@ -1,9 +1,11 @@
-//! TCP, by hickory-server: it frames, keeps time, and takes one query of a connection after the other.
+//! TCP, by hickory-server: it frames, closes idle connections, and takes one query of a connection
+//! after the other. How many connections there are it does not bound; what they ask is bounded like
+//! the rest.
 
 use std::sync::Arc;
 
 use hickory_server::net::runtime::Time;
-use hickory_server::proto::op::{Edns, Header, HeaderCounts, Message, Metadata, ResponseCode};
+use hickory_server::proto::op::{Header, HeaderCounts, Message, Metadata, ResponseCode};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
 
@@ -31,8 +33,7 @@ async fn send<R: ResponseHandler>(request: &Request, mut reply: R, answer: &[u8]
     let mut builder = MessageResponseBuilder::from_message_request(request);
     let sent = match Message::from_vec(answer) {
         Ok(message) => {
-            let edns = message.edns.as_ref().map(answer_edns);
-            if let Some(edns) = &edns {
+            if let Some(edns) = &message.edns {
                 builder.edns(edns);
             }
             let (answers, authorities) = (message.answers.iter(), message.authorities.iter());
@@ -47,13 +48,6 @@ async fn send<R: ResponseHandler>(request: &Request, mut reply: R, answer: &[u8]
         }
     };
     sent.unwrap_or_else(|_| nothing_sent(request))
-}
-
-/// hickory-server cuts answers at the size in their OPT record, TCP or not.
-fn answer_edns(edns: &Edns) -> Edns {
-    let mut edns = edns.clone();
-    edns.set_max_payload(u16::MAX);
-    edns
 }
 
 fn nothing_sent(request: &Request) -> ResponseInfo {

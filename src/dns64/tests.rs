@@ -1,0 +1,187 @@
+//! Bytes that no scenario can write: what is passed on untouched, and what is broken.
+
+use std::sync::Arc;
+
+use super::wire::{self, flag, rcode};
+use super::*;
+use crate::addr::{Pref64, ZoneId};
+use crate::time::Instant;
+
+const NAME: &[u8] = b"\x03www\x07example\x00";
+
+fn settings() -> Arc<Settings> {
+    Arc::new(Settings {
+        zones: vec![Zone {
+            id: ZoneId(0),
+            name: "test".to_owned(),
+            clients: vec!["2001:db8:1::/64".parse().expect("literal")],
+            pref64: vec!["2001:db8:64::/96".parse::<Pref64>().expect("literal").into()],
+            rules: Rules::default(),
+        }],
+        upstreams: vec!["192.0.2.53:53".parse().expect("literal")],
+        ..Settings::default()
+    })
+}
+
+fn ask(query: &[u8], upstream: impl FnMut(&Ask) -> Option<Vec<u8>>) -> Option<Answer> {
+    let client = "2001:db8:1::5".parse().expect("literal");
+    play(&settings(), client, query, upstream).map(|played| played.answer)
+}
+
+fn query(kind: u16, edns: bool) -> Vec<u8> {
+    let mut message = vec![0xab, 0xcd, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
+    message.extend_from_slice(NAME);
+    message.extend_from_slice(&kind.to_be_bytes());
+    message.extend_from_slice(&[0, 1]);
+    if edns {
+        wire::push_opt(&mut message, 0, false, &[]);
+    }
+    message
+}
+
+/// A reply to `ask` with one record for its name in each of the sections given, OPT at `opt`.
+fn reply(ask: &Ask, kind: u16, rdata: &[u8], additional: &[&[u8]], opt: usize) -> Vec<u8> {
+    let question = wire::question(&ask.query).expect("our own query");
+    let mut message = vec![0, 0, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+    message.extend_from_slice(&ask.query[question]);
+    let push = |message: &mut Vec<u8>, rdata: &[u8]| {
+        message.extend_from_slice(&[0xc0, 12]);
+        message.extend_from_slice(&kind.to_be_bytes());
+        message.extend_from_slice(&[0, 1, 0, 0, 1, 44]);
+        message.extend_from_slice(&u16::try_from(rdata.len()).expect("short").to_be_bytes());
+        message.extend_from_slice(rdata);
+    };
+    push(&mut message, rdata);
+    for place in 0..=additional.len() {
+        if place == opt {
+            wire::push_opt(&mut message, 0, false, &[]);
+        }
+        if let Some(rdata) = additional.get(place) {
+            push(&mut message, rdata);
+            let count = wire::u16_at(&message, 10).expect("a header");
+            wire::set_u16(&mut message, 10, count + 1);
+        }
+    }
+    message
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_passed_on_byte_for_byte() {
+    // id 6147-5.3.3-rr: HTTPS with parameters out of order, which hickory refuses to decode.
+    let broken = b"\x00\x01\x00\x00\x04\x00\x04\xc6\x33\x64\x07\x00\x01\x00\x03\x02h2";
+    let answer = ask(&query(65, true), |ask| Some(reply(ask, 65, broken, &[], 0))).expect("answered");
+    assert_eq!(answer.outcome, Outcome::PassedType);
+    assert_eq!(wire::u16_at(&answer.message, 0), Some(0xabcd));
+    let layout = wire::layout(&answer.message).expect("well formed");
+    let record = layout.question.end..layout.opt.expect("EDNS was asked for").at.start;
+    assert!(answer.message[record].ends_with(broken));
+}
+
+#[test]
+fn a_client_without_edns_gets_no_opt_wherever_the_upstream_put_it() {
+    for opt in 0..=2 {
+        let extra: [&[u8]; 2] = [b"first", b"second"];
+        let answer =
+            ask(&query(10, false), |ask| Some(reply(ask, 10, b"data", &extra, opt))).expect("answered");
+        let layout = wire::layout(&answer.message).expect("well formed");
+        assert_eq!(layout.opt, None);
+        assert_eq!(layout.end, answer.message.len());
+        // What stood behind OPT is left out.
+        assert_eq!(wire::u16_at(&answer.message, 10).map(usize::from), Some(opt));
+    }
+}
+
+#[test]
+fn an_a_answer_that_cannot_be_read_is_servfail() {
+    let answer = ask(&query(28, false), |ask| {
+        let asked = asked_for(&ask.query)?.1;
+        if asked == AddressKind::Aaaa {
+            address_reply(&ask.query, &[], 0)
+        } else {
+            Some(reply(ask, 1, b"abc", &[], 9))
+        }
+    });
+    let answer = answer.expect("answered");
+    assert_eq!(answer.outcome, Outcome::UpstreamError);
+    assert_eq!(wire::rcode_of(&answer.message), rcode::SERVFAIL);
+}
+
+#[test]
+fn synthesised_records_have_the_right_shape_on_the_wire() {
+    // id 6147-5.1.7-name
+    let answer = ask(&query(28, false), |ask| {
+        address_reply(&ask.query, &["198.51.100.7".parse().expect("literal")], 300)
+    });
+    let message = answer.expect("answered").message;
+    let end = wire::question(&message).expect("one question").end;
+    let want = b"\xc0\x0c\x00\x1c\x00\x01\x00\x00\x01\x2c\x00\x10\x20\x01\x0d\xb8\x00\x64\0\0\0\0\0\0\xc6\x33\x64\x07";
+    assert_eq!(&message[end..], want);
+}
+
+#[test]
+fn forty_records_fit_only_where_they_fit() {
+    // id 6147-5.4-trunc
+    let forty: Vec<_> = (1..=40).map(|n| std::net::IpAddr::from([198, 51, 100, n])).collect();
+    let settings = settings();
+    let client = "2001:db8:1::5".parse().expect("literal");
+    for (transport, edns, limit) in [
+        (Transport::Udp, false, 512),
+        (Transport::Udp, true, 1232),
+        (Transport::Tcp, false, 65_535),
+        (Transport::Tcp, true, 65_535),
+    ] {
+        let begun = begin(Instant::ZERO, &settings, client, transport, &query(28, edns));
+        let Begin::Exchange(mut exchange) = begun else { panic!("{begun:?}") };
+        while let Some(ask) = exchange.poll_ask(Instant::ZERO) {
+            let reply = address_reply(&ask.query, &forty, 300).expect("an address query");
+            exchange.reply(Instant::ZERO, ask.id, &reply);
+        }
+        let answer = exchange.poll_answer().expect("all is answered");
+        assert!(answer.message.len() <= limit);
+        let whole = transport == Transport::Tcp || answer.message.len() > 512;
+        assert_eq!(answer.truncated, !whole, "{transport:?} {edns}");
+        let flags = wire::u16_at(&answer.message, 2).expect("a header");
+        assert_eq!(flags & flag::TC != 0, answer.truncated);
+        assert_eq!(addresses(&answer.message).len(), if answer.truncated { 0 } else { 40 });
+    }
+}
+
+/// A small deterministic generator: tests must fail alike everywhere.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+fn damage(message: &mut Vec<u8>, state: &mut u64) {
+    for _ in 0..=next(state) % 4 {
+        let at = usize::try_from(next(state)).expect("31 bits") % message.len();
+        message[at] = next(state).to_le_bytes()[0];
+    }
+    if next(state).is_multiple_of(8) {
+        message.truncate(usize::try_from(next(state)).expect("31 bits") % message.len() + 1);
+    }
+}
+
+#[test]
+fn damaged_queries_and_replies_end_in_an_answer_or_in_silence() {
+    let mut state = 64;
+    for round in 0..6_000 {
+        let mut query = query([1, 12, 16, 28, 28, 28][round % 6], round % 2 == 0);
+        if round % 3 == 0 {
+            damage(&mut query, &mut state);
+        }
+        let answer = ask(&query, |ask| {
+            let mut reply = address_reply(&ask.query, &["198.51.100.7".parse().expect("literal")], 300)
+                .unwrap_or_else(|| reply(ask, 16, b"\x04text", &[], 0));
+            damage(&mut reply, &mut state);
+            Some(reply)
+        });
+        if let Some(answer) = answer {
+            assert!(answer.message.len() >= wire::HEADER);
+            assert_eq!(answer.message[..2], query[..2]);
+            if answer.outcome != Outcome::Formerr && answer.outcome != Outcome::Notimp {
+                assert!(wire::layout(&answer.message).is_some(), "round {round}: {answer:?}");
+            }
+        }
+    }
+}

@@ -4,8 +4,8 @@
 //! use gate64::wire::build::{Packet6, Tcp, fragments6};
 //! use gate64::wire::tcp::Flags;
 //!
-//! let to = Packet6::new("2001:db8:1::2".parse()?, "2001:db8:64::c633:6407".parse()?);
-//! let syn = to.hop_limit(9).tcp(Tcp::new(40_000, 80).flags(Flags::SYN).mss(1440), b"");
+//! let to = Packet6::new("2001:db8:1::2".parse()?, "2001:db8:64::c633:6407".parse()?).hop_limit(9);
+//! let syn = to.tcp(Tcp::new(40_000, 80).flags(Flags::SYN).mss(1440), b"");
 //! assert_eq!(syn.len(), 64);
 //! let fragments = fragments6(&to.udp(1234, 53, &[0; 3000]), 0xbeef, 1280);
 //! assert_eq!(fragments.len(), 3);

@@ -53,6 +53,12 @@ impl Admission {
         Ok(Permit { admission: Arc::clone(self), client })
     }
 
+    /// How many exchanges there are.
+    #[cfg(test)]
+    pub(super) fn in_flight(&self) -> usize {
+        self.state().total
+    }
+
     /// Admits nobody any more, and waits until the last exchange has ended.
     pub(super) async fn close(&self) {
         loop {

@@ -366,3 +366,27 @@ async fn an_address_nobody_has_is_no_error() {
     assert_eq!(resolver.addresses().len(), 1);
     assert!(super::socket::is_absent(resolver.addresses()[0]));
 }
+
+#[tokio::test]
+async fn what_is_in_flight_when_it_stops_is_still_answered() {
+    let upstream = Upstream::start().await;
+    upstream.on("slow.example.", RecordType::TXT, Does::Drop);
+    let mut settings = settings(&[upstream.addr]);
+    settings.timeouts.total = Duration::from_millis(100);
+    let resolver = start(settings).expect("starts");
+    let socket = UdpSocket::bind("[::1]:0").await.expect("loopback");
+    socket.connect(resolver.addresses()[0]).await.expect("loopback");
+    let slow = query("slow.example.", RecordType::TXT).to_vec().expect("encodes");
+    socket.send(&slow).await.expect("loopback");
+    let admitted = async {
+        while resolver.service.admission.in_flight() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, admitted).await.expect("it is taken");
+    resolver.stop(PATIENCE).await;
+    let mut buffer = [0; 512];
+    let len = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("in time").expect("some");
+    let answer = Message::from_vec(&buffer[..len]).expect("a message");
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+}

@@ -10,9 +10,11 @@ use std::time::Duration;
 use tun::AbstractDevice;
 
 use super::join::{Group, Joiner};
+use super::layout::Layout;
 use super::vnet::{self, HEADER};
 use super::{BATCH_BYTES, Device, Offloads, Tallies, Waker, sys};
-use crate::wire::buf::{PacketBuf, Segmentation};
+use crate::wire::buf::{MAX_PACKET, PacketBuf, Segmentation};
+use crate::xlat::Cuts;
 
 const NODE: &str = "/dev/net/tun";
 /// Packets that may wait in a queue: a burst that comes while its worker translates a batch. The
@@ -78,6 +80,8 @@ pub struct Queue {
     file: File,
     offloads: Offloads,
     joiner: Joiner,
+    /// Where the pieces of a super-packet are made that the kernel does not cut.
+    piece: PacketBuf,
     tallies: Arc<Tallies>,
 }
 
@@ -107,7 +111,13 @@ pub fn open(settings: &Settings) -> Result<(Interface, Vec<Queue>), OpenError> {
     let index = control.tun_index().map_err(|e| fail("index")(e.into()))?.unsigned_abs();
     let queues = files
         .into_iter()
-        .map(|file| Queue { file, offloads, joiner: Joiner::default(), tallies: Arc::default() })
+        .map(|file| Queue {
+            file,
+            offloads,
+            joiner: Joiner::default(),
+            piece: PacketBuf::new(MAX_PACKET),
+            tallies: Arc::default(),
+        })
         .collect();
     Ok((Interface { name, index, offloads, control }, queues))
 }
@@ -215,7 +225,12 @@ impl Device for Queue {
                 continue;
             }
             for place in self.joiner.members(group) {
-                refused += usize::from(write(&self.file, packets[place]).is_err());
+                let sent = write(&self.file, packets[place]).or_else(|error| {
+                    let sent = write_cut(&self.file, packets[place], &mut self.piece, error);
+                    self.tallies.cut.add(sent.is_ok().into());
+                    sent
+                });
+                refused += usize::from(sent.is_err());
             }
         }
         self.tallies.sent.add((packets.len() - refused) as u64);
@@ -249,6 +264,21 @@ fn read(mut file: &File, slot: &mut PacketBuf) -> io::Result<bool> {
 fn write(file: &File, packet: &PacketBuf) -> io::Result<()> {
     let header = vnet::encode(packet.bytes(), packet.offload).ok_or(ErrorKind::InvalidInput)?;
     write_pieces(file, &[IoSlice::new(&header), IoSlice::new(packet.bytes())])
+}
+
+/// Writes a super-packet that the kernel refused with `error` piece by piece. An interface that is
+/// down refuses the pieces as well.
+fn write_cut(file: &File, packet: &PacketBuf, piece: &mut PacketBuf, error: io::Error) -> io::Result<()> {
+    let plain = Layout::of(packet.bytes())
+        .is_some_and(|layout| layout.transport_at == if layout.v6 { 40 } else { 20 });
+    let cuts = Cuts::of(packet.bytes(), &packet.offload).filter(|_| plain);
+    let refused = matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE));
+    let Some(cuts) = cuts.filter(|_| refused) else { return Err(error) };
+    for index in 0..cuts.count() {
+        cuts.write(packet.bytes(), index, piece);
+        write(file, piece)?;
+    }
+    Ok(())
 }
 
 /// Writes a group as one super-packet: a new head, and the payloads from where they lie.

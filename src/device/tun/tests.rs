@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::device::BATCH;
 use crate::device::own_network::{own_network, run};
-use crate::wire::buf::{Checksum, MAX_PACKET};
+use crate::wire::buf::{Checksum, MAX_PACKET, Offload};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -149,6 +149,34 @@ fn a_damaged_datagram_is_not_repaired() {
         let (_interface, mut queues) = opened(1, true);
         let got = datagrams(&mut queues[0], &[100, 100, 100], Some(1));
         assert_eq!(got.iter().map(|b| b[0]).collect::<Vec<_>>(), [0, 2]);
+    });
+}
+
+#[test]
+fn what_the_kernel_refuses_is_cut_here() {
+    own_network("what_the_kernel_refuses_is_cut_here", || {
+        let (_interface, mut queues) = opened(1, true);
+        let queue = &mut queues[0];
+        let socket = UdpSocket::bind((Ipv4Addr::new(10, 9, 0, 1), 0)).expect("own address");
+        let port = socket.local_addr().expect("bound").port();
+        let payload: Vec<u8> = (0..2500).map(|n| (n / 1000) as u8).collect();
+        let mut bytes = Vec::new();
+        let builder = etherparse::PacketBuilder::ipv4([10, 9, 0, 2], [10, 9, 0, 1], 64).udp(4000, port);
+        builder.write(&mut bytes, &payload).expect("fits");
+        let mut packet = PacketBuf::holding(&bytes);
+        packet.offload =
+            Offload { segmentation: Segmentation::Udp { size: 1000 }, checksum: Checksum::Partial };
+        let refusal = || io::Error::from_raw_os_error(libc::EINVAL);
+        write_cut(&queue.file, &packet, &mut queue.piece, refusal()).expect("each piece is taken");
+        for want in [1000, 1000, 500] {
+            let mut got = [0; 2000];
+            assert_eq!(socket.recv(&mut got).expect("received"), want);
+        }
+        packet.offload = Offload::default();
+        assert!(
+            write_cut(&queue.file, &packet, &mut queue.piece, refusal()).is_err(),
+            "a lone packet is not"
+        );
     });
 }
 

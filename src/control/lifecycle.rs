@@ -20,7 +20,9 @@ use super::surroundings::System;
 use super::sysctl::Tree;
 use super::{logging, privileges};
 use crate::addr::WorkerId;
+use crate::device::steer::Steering;
 use crate::device::tun::{self, Queue};
+use crate::nat64::owner::Owners;
 use crate::observe::{admin, metrics, view::View};
 use crate::resolver::{self, Resolver};
 use crate::worker::{self, Assignment, Cause, Failure, Notice, Started, Workers};
@@ -73,6 +75,8 @@ struct Prepared {
     journal: Journal,
     interface: tun::Interface,
     queues: Vec<Queue>,
+    seeds: Seeds,
+    steering: Option<Steering>,
 }
 
 /// Runs a gateway until SIGTERM or SIGINT.
@@ -120,7 +124,27 @@ fn prepare(path: &Path) -> Result<Prepared, RunError> {
         offloads: host.offloads,
     };
     let (interface, queues) = tun::open(&settings)?;
-    Ok(Prepared { config, journal, interface, queues })
+    let seeds = Seeds::draw(config.host.workers)?;
+    let steering = steer(&config, &seeds, &interface, &queues);
+    Ok(Prepared { config, journal, interface, queues, seeds, steering })
+}
+
+/// Has the kernel choose each packet's worker, where there is a choice and it can; and says in one
+/// line what the device does for us.
+fn steer(config: &Config, seeds: &Seeds, interface: &tun::Interface, queues: &[Queue]) -> Option<Steering> {
+    let wanted = config.host.steering && queues.len() > 1;
+    let steering = wanted.then(|| Steering::begin(&seeds.owners(config), &queues[0]));
+    let how = match &steering {
+        _ if queues.len() == 1 => "one worker".to_owned(),
+        Some(Ok(_)) => "the kernel chooses the worker".to_owned(),
+        Some(Err(why)) => {
+            format!("workers hand packets over, since the kernel takes no steering program: {why}")
+        }
+        None => "workers hand packets over".to_owned(),
+    };
+    let (name, count, offloads) = (interface.name(), queues.len(), interface.offloads());
+    tracing::info!("{name}: {count} queues, offloads: {offloads}; {how}");
+    steering.and_then(Result::ok)
 }
 
 /// Shows the warnings of a file once.
@@ -136,6 +160,7 @@ pub(super) struct Gateway {
     pub(super) config: Config,
     pub(super) hold: Hold,
     pub(super) seeds: Seeds,
+    pub(super) steering: Option<Steering>,
     pub(super) workers: Workers,
     pub(super) resolver: Option<Resolver>,
     pub(super) lingering: Vec<Lingering>,
@@ -158,6 +183,11 @@ impl Seeds {
         Ok(Self { workers: drawn.map_err(failed)?, owner: getrandom::u32().map_err(failed)? })
     }
 
+    /// Who owns what under this configuration.
+    pub(super) fn owners(&self, config: &Config) -> Owners {
+        Owners::new(&config.nat64, self.owner, u8::try_from(self.workers.len()).unwrap_or(u8::MAX))
+    }
+
     /// What each worker is told.
     pub(super) fn settings(&self, config: &Config) -> Vec<crate::translator::Settings> {
         let count = u8::try_from(self.workers.len()).unwrap_or(u8::MAX);
@@ -167,7 +197,7 @@ impl Seeds {
 }
 
 async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
-    let Prepared { config, journal, interface, queues } = prepared;
+    let Prepared { config, journal, interface, queues, seeds, steering } = prepared;
     let netlink = Netlink::open().map_err(RunError::system("netlink"))?;
     let mut hold = Hold::new(netlink.clone(), journal, interface.name(), interface.index());
     let own = netlink.addresses(Some(interface.name())).await.map_err(HoldError::from)?;
@@ -177,24 +207,15 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
         return Err(why.into());
     }
     let offloads = interface.offloads();
-    tracing::info!(
-        "{}: {} workers, offloads: checksum {}, TCP {}, UDP {}",
-        interface.name(),
-        queues.len(),
-        offloads.checksum,
-        offloads.tcp,
-        offloads.udp
-    );
-    match begin(&config, queues).await {
+    match begin(&config, &seeds, queues).await {
         Ok(begun) => {
-            let seeds = begun.seeds;
             let Started { workers, events, failures } = begun.started;
             let path = path.to_owned();
             let view = begun.view;
             view.set_offloads(offloads);
             let resolver = begun.resolver;
             let lingering = Vec::new();
-            let gateway = Gateway { path, config, hold, seeds, workers, resolver, lingering, view };
+            let gateway = Gateway { path, config, hold, seeds, steering, workers, resolver, lingering, view };
             gateway.live(events, failures).await;
             drop(interface);
             Ok(())
@@ -209,13 +230,11 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
 /// What runs besides the host's part.
 struct Begun {
     started: Started,
-    seeds: Seeds,
     resolver: Option<Resolver>,
     view: Arc<View>,
 }
 
-async fn begin(config: &Config, queues: Vec<Queue>) -> Result<Begun, RunError> {
-    let seeds = Seeds::draw(config.host.workers)?;
+async fn begin(config: &Config, seeds: &Seeds, queues: Vec<Queue>) -> Result<Begun, RunError> {
     // Listeners first: an address in use shows before the first packet is translated.
     let resolver = config.dns64.as_ref().map(start_resolver).transpose()?;
     let assignments = seeds.settings(config).into_iter().zip(queues);
@@ -229,7 +248,7 @@ async fn begin(config: &Config, queues: Vec<Queue>) -> Result<Begun, RunError> {
     }
     let what = config.observe.admin.display().to_string();
     admin::serve(&config.observe.admin, view.clone()).await.map_err(RunError::system(what))?;
-    Ok(Begun { started, seeds, resolver, view })
+    Ok(Begun { started, resolver, view })
 }
 
 /// Starts listening.

@@ -150,6 +150,7 @@ impl Gateway {
             let before = with_lingering(&self.config, &self.lingering);
             // What the workers were told before fits them still; the routes stay until the next reload.
             let _ = self.workers.reconfigure(self.seeds.settings(&before)).await;
+            self.steer(&before);
             return Err(why);
         }
         self.hold.shrink(&footprint).await;
@@ -172,6 +173,7 @@ impl Gateway {
         self.hold.egress(new).await?;
         let told = self.workers.reconfigure(self.seeds.settings(both)).await;
         told.map_err(|worker| ReloadError::Worker(worker.0))?;
+        self.steer(both);
         match (&mut self.resolver, &new.dns64) {
             (Some(resolver), Some(dns)) => {
                 resolver.reconfigure(dns.settings.clone()).map_err(ReloadError::Resolver)
@@ -187,6 +189,15 @@ impl Gateway {
                 Ok(())
             }
             (None, None) => Ok(()),
+        }
+    }
+
+    /// Tells the steering program who owns what. If it can't be told all, packets go to wrong workers,
+    /// who hand them over.
+    fn steer(&mut self, config: &Config) {
+        let owners = self.seeds.owners(config);
+        if let Some(Err(why)) = self.steering.as_mut().map(|steering| steering.update(&owners)) {
+            tracing::warn!("the steering program is not up to date, workers hand packets over: {why}");
         }
     }
 

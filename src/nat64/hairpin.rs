@@ -22,16 +22,15 @@ pub(super) struct Judged<'a> {
 }
 
 impl Nat64 {
-    /// Whether an IPv4 transport address is one that we give to bindings.
-    #[inline]
-    pub(super) fn is_ours(&self, proto: Proto, place: Transport4) -> bool {
-        self.pool4.has_place(place) || self.statics.has(proto, place)
-    }
-
-    /// Which way an IPv6 packet takes whose flow ends at `place` on the IPv4 side.
+    /// Which way an IPv6 packet takes whose flow ends at `place` on the IPv4 side: in again if that
+    /// is ours to give to bindings. A query's identifier will be another there, so its address decides.
     #[inline]
     pub(super) fn leg6(&self, proto: Proto, place: Transport4) -> Leg {
-        if self.is_ours(proto, place) { Leg::HairpinOut } else { Leg::Wire }
+        let is_ours = match proto {
+            Proto::Tcp | Proto::Udp => self.pool4.has_place(place) || self.statics.has(proto, place),
+            Proto::Icmp => self.pool4.has(place.addr) || self.statics.has_address(place.addr),
+        };
+        if is_ours { Leg::HairpinOut } else { Leg::Wire }
     }
 
     /// Sends an IPv6 packet on as IPv4: out, or back in. `flow` is the receiver's end of it.

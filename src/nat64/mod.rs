@@ -190,6 +190,8 @@ impl Nat64 {
         let plan = xlat::judge_v6_to_v4(&self.rules, &packet, buf, leg)?;
         let traffic = outgoing::traffic6(&packet, buf);
         let mapped = self.update6(now, &way, client, &tuple, traffic, extra)?;
+        let port = if tuple.proto == Proto::Icmp { mapped.port } else { remote.port };
+        let remote = Transport4::new(remote.addr, port);
         let to = To4 { outer: Flow4::new(mapped, remote), quoted: None };
         self.forward4(now, (tuple.proto, remote), Judged { packet: &packet, plan, leg }, &to, buf, extra)
     }

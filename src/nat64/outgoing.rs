@@ -110,10 +110,9 @@ impl Nat64 {
             outer: Flow4::new(mapped, Transport4::new(way.remote, 0)),
             quoted: Some(Flow4::new(server, mapped)),
         };
-        let place = Transport4::new(about.remote, quoted.src);
-        let leg = self.leg6(quoted.proto, place);
+        let leg = self.leg6(quoted.proto, server);
         let plan = xlat::judge_v6_to_v4(&self.rules, packet, buf, leg)?;
-        self.forward4(now, (quoted.proto, place), Judged { packet, plan, leg }, &to, buf, extra)
+        self.forward4(now, (quoted.proto, server), Judged { packet, plan, leg }, &to, buf, extra)
     }
 
     /// An ICMP error from the IPv4 side, about a packet of one of our clients.

@@ -4,5 +4,7 @@ mod dns_scenarios;
 mod lab;
 mod scenarios;
 mod script;
+mod simulate;
 mod systemd;
+mod tidy;
 mod vectors;

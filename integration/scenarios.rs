@@ -1,33 +1,16 @@
 //! Every file under `integration/scenarios/` holds one behaviour and is named after it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::script;
-
-fn files() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/scenarios");
-    let mut found = Vec::new();
-    let mut folders = vec![root];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("the folder is part of the repository") {
-            let path = entry.expect("readable").path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false if path.extension().is_some_and(|e| e == "txt") => found.push(path),
-                false => {}
-            }
-        }
-    }
-    found.sort();
-    found
-}
+use crate::script::{self, files};
 
 /// `SCENARIO=words cargo test scenarios` runs only files whose path has the words.
 #[test]
 fn scenarios_hold() {
     let only = std::env::var("SCENARIO").unwrap_or_default();
     let files: Vec<_> = files().into_iter().filter(|f| f.to_string_lossy().contains(&only)).collect();
-    let failures: Vec<_> = files.iter().filter_map(|file| script::run_file(file).err()).collect();
+    let failures: Vec<_> =
+        files.iter().filter_map(|file| script::run_file(file, |act| act()).err()).collect();
     assert!(
         failures.is_empty(),
         "{} of {} scenarios fail:\n\n{}\n",
@@ -45,7 +28,7 @@ fn each_file_cites_what_it_holds() {
         let text = std::fs::read_to_string(&file).expect("readable");
         let first = text.lines().next().unwrap_or_default();
         assert!(
-            first.starts_with("# ") && first.contains(char::is_numeric),
+            first.starts_with("# ") && first.contains(": "),
             "{} begins with `# ids: what`",
             file.display()
         );

@@ -5,16 +5,16 @@ mod describe;
 mod look;
 mod oracle;
 pub(crate) mod packet;
-mod settings;
+pub(crate) mod settings;
 mod world;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gate64::reason::Reason;
 
 use packet::Packet;
-pub(crate) use world::run;
+pub(crate) use world::Meter;
 
 /// One line that does something, and what is expected to come of it.
 #[derive(Clone, Debug)]
@@ -147,10 +147,29 @@ fn expectation(head: &str, rest: &str) -> Result<Option<Expected>, String> {
     }))
 }
 
+/// All scenarios.
+pub(crate) fn files() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/scenarios");
+    let mut found = Vec::new();
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the folder is part of the repository") {
+            let path = entry.expect("readable").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|e| e == "txt") => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
 /// Runs a file; the error names file and line.
-pub(crate) fn run_file(path: &Path) -> Result<(), String> {
+pub(crate) fn run_file(path: &Path, meter: Meter) -> Result<(), String> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
     let steps = parse(&text).map_err(|error| format!("{name}: {error}"))?;
-    run(&steps).map_err(|error| format!("{name}: {error}"))
+    world::run(&steps, meter).map_err(|error| format!("{name}: {error}"))
 }

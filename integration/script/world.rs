@@ -28,6 +28,7 @@ enum Seen {
 }
 
 pub(super) struct World {
+    meter: Meter,
     pub(super) settings: Settings,
     pub(super) owners: Owners,
     pub(super) workers: Vec<Translator>,
@@ -40,8 +41,11 @@ pub(super) struct World {
     input: Vec<u8>,
 }
 
+/// Runs what a translator does to packets, and may watch it doing so.
+pub(crate) type Meter = fn(&mut dyn FnMut());
+
 /// Runs a scenario; the error names the line.
-pub(crate) fn run(steps: &[Step]) -> Result<(), String> {
+pub(crate) fn run(steps: &[Step], meter: Meter) -> Result<(), String> {
     let mut fixture = settings::fixture();
     let mut steps = steps.iter().peekable();
     let at = |line: usize| move |error: String| format!("line {line}: {error}");
@@ -49,7 +53,7 @@ pub(crate) fn run(steps: &[Step]) -> Result<(), String> {
         apply(&mut fixture, words).map_err(at(*line))?;
         steps.next();
     }
-    let mut world = World::new(fixture);
+    let mut world = World::new(fixture, meter);
     for step in steps {
         world.step(step).map_err(|error| {
             if error.starts_with("line ") { error } else { format!("line {}: {error}", step.line) }
@@ -63,10 +67,11 @@ fn apply(target: &mut Settings, words: &[String]) -> Result<(), String> {
 }
 
 impl World {
-    fn new(settings: Settings) -> Self {
+    fn new(settings: Settings, meter: Meter) -> Self {
         let worker = |n| Translator::new(Settings { worker: WorkerId(n), ..settings.clone() }, ZONES);
         let start = Instant::from_secs(1000);
         Self {
+            meter,
             owners: Owners::new(&settings.nat64, settings.owner_seed, settings.workers),
             workers: (0..settings.workers).map(worker).collect(),
             settings,
@@ -141,7 +146,8 @@ impl World {
         self.extra.clear();
         let now = self.now;
         let worker = self.workers.get_mut(usize::from(at.0)).ok_or("handed over to nobody")?;
-        worker.process(now, &mut bufs, &mut verdicts, &mut self.extra);
+        let extra = &mut self.extra;
+        (self.meter)(&mut || worker.process(now, &mut bufs, &mut verdicts, extra));
         let mut extras = Vec::new();
         for extra in self.extra.packets() {
             let packet = core::mem::replace(&mut extra.packet, PacketBuf::new(65_535 + 40));
@@ -219,7 +225,9 @@ impl World {
     fn expire(&mut self, worker: usize, seen: &mut Vec<Seen>) -> Result<(), String> {
         for _ in 0..10_000 {
             self.extra.clear();
-            let more = self.workers[worker].expire(self.now, 8, &mut self.extra);
+            let (now, extra, expiring) = (self.now, &mut self.extra, &mut self.workers[worker]);
+            let mut more = false;
+            (self.meter)(&mut || more = expiring.expire(now, 8, extra));
             let mut packets = Vec::new();
             for extra in self.extra.packets() {
                 packets.push((core::mem::replace(&mut extra.packet, PacketBuf::new(65_535 + 40)), extra.to));

@@ -1,0 +1,78 @@
+//! Forwarding allocates nothing: every scenario once more, with an allocator that counts.
+//!
+//! So known, new and refused packets, fragments, hairpins, handed over packets, timers and their
+//! packets are all among them.
+
+#[path = "script/mod.rs"]
+mod script;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+thread_local! {
+    /// Whether this thread's allocations count, and how many there were.
+    static WATCHED: Cell<(bool, u64)> = const { Cell::new((false, 0)) };
+}
+
+struct Counting;
+
+impl Counting {
+    fn count() {
+        let (watching, count) = WATCHED.get();
+        WATCHED.set((watching, count + u64::from(watching)));
+    }
+}
+
+#[expect(unsafe_code, reason = "an allocator can't be written without")]
+// SAFETY: every call goes to the system's allocator as it came; counting touches a thread-local cell that
+// needs neither initialisation nor destruction, so that it allocates nothing itself.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Self::count();
+        // SAFETY: the caller's promises are the system allocator's conditions.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        Self::count();
+        // SAFETY: as above; `ptr` came from `System`.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        Self::count();
+        // SAFETY: as above; `ptr` came from `System`.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn watch(act: &mut dyn FnMut()) {
+    WATCHED.set((true, WATCHED.get().1));
+    act();
+    WATCHED.set((false, WATCHED.get().1));
+}
+
+#[test]
+fn forwarding_allocates_nothing() {
+    let mut greedy = Vec::new();
+    for file in script::files() {
+        WATCHED.set((false, 0));
+        // Whether the scenario holds is for another test to say.
+        let _ = script::run_file(&file, watch);
+        let (_, count) = WATCHED.get();
+        if count > 0 {
+            greedy.push(format!("{}: {count} times", file.display()));
+        }
+    }
+    assert!(greedy.is_empty(), "memory is taken or given back while forwarding:\n{}", greedy.join("\n"));
+}
+
+#[test]
+fn the_meter_counts() {
+    WATCHED.set((false, 0));
+    watch(&mut || drop(Box::new(64)));
+    assert_eq!(WATCHED.get().1, 2);
+}

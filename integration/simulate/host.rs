@@ -1,0 +1,167 @@
+//! A host of the simulation: smoltcp's IP stack behind a device that is two queues.
+
+use std::collections::VecDeque;
+
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::{tcp, udp};
+use smoltcp::time::Instant;
+use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpEndpoint};
+
+/// Bytes of a socket's buffer, each way.
+const WINDOW: usize = 64 << 10;
+
+#[derive(Default)]
+struct Wire {
+    inward: VecDeque<Vec<u8>>,
+    outward: VecDeque<Vec<u8>>,
+}
+
+pub(super) struct Received(Vec<u8>);
+pub(super) struct Sending<'a>(&'a mut VecDeque<Vec<u8>>);
+
+impl RxToken for Received {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
+        read(&self.0)
+    }
+}
+
+impl TxToken for Sending<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {
+        let mut packet = vec![0; len];
+        let result = write(&mut packet);
+        self.0.push_back(packet);
+        result
+    }
+}
+
+impl Device for Wire {
+    type RxToken<'a> = Received;
+    type TxToken<'a> = Sending<'a>;
+
+    fn receive(&mut self, _: Instant) -> Option<(Received, Sending<'_>)> {
+        let packet = self.inward.pop_front()?;
+        Some((Received(packet), Sending(&mut self.outward)))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Sending<'_>> {
+        Some(Sending(&mut self.outward))
+    }
+
+    /// Checksums are computed and verified, as by default: a wrong one must not be forgiven.
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = 1500;
+        capabilities
+    }
+}
+
+/// What one end of a connection has to say, and what it heard.
+pub(super) struct Talk {
+    socket: SocketHandle,
+    say: Vec<u8>,
+    said: usize,
+    pub(super) heard: Vec<u8>,
+    closed: bool,
+}
+
+/// A host with one address; everything else is behind its wire.
+pub(super) struct Host {
+    wire: Wire,
+    interface: Interface,
+    sockets: SocketSet<'static>,
+    pub(super) talks: Vec<Talk>,
+}
+
+impl Host {
+    pub(super) fn new(address: IpAddress, seed: u64) -> Self {
+        let mut wire = Wire::default();
+        let mut config = Config::new(HardwareAddress::Ip);
+        config.random_seed = seed;
+        let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
+        let len = if matches!(address, IpAddress::Ipv4(_)) { 32 } else { 128 };
+        interface.update_ip_addrs(|list| list.push(IpCidr::new(address, len)).expect("room for one"));
+        let routes = interface.routes_mut();
+        match address {
+            IpAddress::Ipv4(own) => routes.add_default_ipv4_route(own).map(|_| ()),
+            IpAddress::Ipv6(own) => routes.add_default_ipv6_route(own).map(|_| ()),
+        }
+        .expect("room for one");
+        Self { wire, interface, sockets: SocketSet::new(Vec::new()), talks: Vec::new() }
+    }
+
+    fn socket(&mut self) -> SocketHandle {
+        let buffer = || tcp::SocketBuffer::new(vec![0; WINDOW]);
+        self.sockets.add(tcp::Socket::new(buffer(), buffer()))
+    }
+
+    fn talk(&mut self, socket: SocketHandle, say: Vec<u8>) {
+        self.talks.push(Talk { socket, say, said: 0, heard: Vec::new(), closed: false });
+    }
+
+    /// Connects from `from` and says this.
+    pub(super) fn connect(&mut self, from: u16, to: IpEndpoint, say: Vec<u8>) {
+        let socket = self.socket();
+        let context = self.interface.context();
+        self.sockets.get_mut::<tcp::Socket<'_>>(socket).connect(context, to, from).expect("a free socket");
+        self.talk(socket, say);
+    }
+
+    /// Waits for one connection and says this on it.
+    pub(super) fn listen(&mut self, port: u16, say: Vec<u8>) {
+        let socket = self.socket();
+        self.sockets.get_mut::<tcp::Socket<'_>>(socket).listen(port).expect("a free socket");
+        self.talk(socket, say);
+    }
+
+    /// A UDP socket on `port`.
+    pub(super) fn bind(&mut self, port: u16) -> SocketHandle {
+        let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 64], vec![0; WINDOW]);
+        let mut socket = udp::Socket::new(buffer(), buffer());
+        socket.bind(port).expect("a free socket");
+        self.sockets.add(socket)
+    }
+
+    pub(super) fn send_to(&mut self, socket: SocketHandle, to: IpEndpoint, payload: &[u8]) {
+        self.sockets.get_mut::<udp::Socket<'_>>(socket).send_slice(payload, to).expect("room");
+    }
+
+    /// The next datagram that came.
+    pub(super) fn datagram(&mut self, socket: SocketHandle) -> Option<(Vec<u8>, IpEndpoint)> {
+        let (payload, from) = self.sockets.get_mut::<udp::Socket<'_>>(socket).recv().ok()?;
+        Some((payload.to_vec(), from.endpoint))
+    }
+
+    pub(super) fn arrive(&mut self, packet: Vec<u8>) {
+        self.wire.inward.push_back(packet);
+    }
+
+    /// Works, and gives what it has sent.
+    pub(super) fn poll(&mut self, micros: i64) -> Vec<Vec<u8>> {
+        let now = Instant::from_micros(micros);
+        self.interface.poll(now, &mut self.wire, &mut self.sockets);
+        for talk in &mut self.talks {
+            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(talk.socket);
+            while socket.can_recv() {
+                let heard = &mut talk.heard;
+                socket.recv(|data| (data.len(), heard.extend_from_slice(data))).expect("can receive");
+            }
+            if talk.said < talk.say.len() && socket.can_send() {
+                talk.said += socket.send_slice(&talk.say[talk.said..]).expect("can send");
+            }
+            if talk.said == talk.say.len() && socket.may_send() && !talk.closed {
+                socket.close();
+                talk.closed = true;
+            }
+        }
+        self.interface.poll(now, &mut self.wire, &mut self.sockets);
+        self.wire.outward.drain(..).collect()
+    }
+
+    /// When it wants to work though nothing comes.
+    pub(super) fn poll_at(&mut self, micros: i64) -> Option<i64> {
+        let at = self.interface.poll_at(Instant::from_micros(micros), &self.sockets)?;
+        Some(at.total_micros())
+    }
+}

@@ -165,14 +165,12 @@ impl Hold {
 
     async fn add_addresses(&mut self, wanted: &Footprint) -> Result<(), HoldError> {
         let new: Vec<_> = wanted.addresses.difference(&self.footprint.addresses).cloned().collect();
-        self.journal.record_all(new.iter().map(address))?;
-        let mut not_ours: BTreeSet<_> = new.iter().cloned().collect();
+        let mut not_ours = self.unrecorded(new.iter().map(address));
+        self.journal.record_all(not_ours.iter().cloned())?;
         let mut result = Ok(());
         for entry in new {
             match self.netlink.add_address(&entry.0, entry.1, host_len(entry.1)).await {
-                Ok(true) => {
-                    not_ours.remove(&entry);
-                }
+                Ok(true) => not_ours.retain(|change| *change != address(&entry)),
                 // It was there before us, so it stays after us.
                 Ok(false) => {}
                 Err(why) => {
@@ -182,30 +180,31 @@ impl Hold {
             }
             self.footprint.addresses.insert(entry);
         }
-        self.journal.forget(&not_ours.iter().map(address).collect::<Vec<_>>())?;
+        self.journal.forget(&not_ours)?;
         result
     }
 
     async fn add_proxies(&mut self, wanted: &Footprint) -> Result<(), HoldError> {
         let new: Vec<_> = wanted.proxies.difference(&self.footprint.proxies).cloned().collect();
-        self.journal.record_all(new.iter().map(proxy))?;
-        let mut not_ours: BTreeSet<_> = new.iter().cloned().collect();
-        let mut result = Ok(());
+        let interfaces: BTreeSet<_> = new.iter().map(|(interface, _)| interface.clone()).collect();
+        let mut theirs = BTreeSet::new();
+        for interface in interfaces {
+            let there = self.netlink.proxies(&interface).await?;
+            theirs.extend(there.into_iter().map(|addr| (interface.clone(), addr)));
+        }
+        let ours = self.unrecorded(new.iter().filter(|entry| !theirs.contains(*entry)).map(proxy));
+        self.journal.record_all(ours)?;
         for entry in new {
-            match self.netlink.add_proxy(&entry.0, entry.1).await {
-                Ok(true) => {
-                    not_ours.remove(&entry);
-                }
-                Ok(false) => {}
-                Err(why) => {
-                    result = Err(why.into());
-                    break;
-                }
-            }
+            // On failure those that were not made are in the record too; to remove them does no harm.
+            self.netlink.add_proxy(&entry.0, entry.1).await?;
             self.footprint.proxies.insert(entry);
         }
-        self.journal.forget(&not_ours.iter().map(proxy).collect::<Vec<_>>())?;
-        result
+        Ok(())
+    }
+
+    /// Those of `changes` that are not recorded yet.
+    fn unrecorded(&self, changes: impl Iterator<Item = Change>) -> Vec<Change> {
+        changes.filter(|change| !self.journal.changes().contains(change)).collect()
     }
 
     /// Gives back what `wanted` no longer has. What the kernel refuses is logged.
@@ -253,3 +252,6 @@ fn address((interface, addr): &(String, IpAddr)) -> Change {
 fn proxy((interface, addr): &(String, IpAddr)) -> Change {
     Change::Proxy { interface: interface.clone(), addr: *addr }
 }
+
+#[cfg(test)]
+mod tests;

@@ -222,7 +222,7 @@ fn boot() -> String {
 }
 
 fn namespace() -> u64 {
-    fs::metadata("/proc/self/ns/net").map(|meta| meta.ino()).unwrap_or_default()
+    fs::metadata("/proc/thread-self/ns/net").map(|meta| meta.ino()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rtnetlink::packet_route::neighbour::{
 };
 use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::packet_route::{AddressFamily, route::RouteProtocol};
-use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::{Handle, IpVersion, LinkUnspec, RouteMessageBuilder};
 
 use super::config::OwnAddress;
 
@@ -188,20 +188,42 @@ impl Netlink {
         gone(self.0.address().del(message).execute().await, || format!("removing {addr} from {interface}"))
     }
 
-    /// Has the kernel answer for `addr` on an interface (ARP or neighbour discovery). False if it did
-    /// so before.
+    /// The addresses that the kernel answers for on an interface.
     ///
     /// # Errors
     /// What the kernel said.
-    pub async fn add_proxy(&self, interface: &str, addr: IpAddr) -> Result<bool, NetlinkError> {
+    pub async fn proxies(&self, interface: &str) -> Result<Vec<IpAddr>, NetlinkError> {
         let index = self.index(interface).await?;
-        match self.0.neighbours().add(index, addr).flags(NeighbourFlags::Proxy).execute().await {
-            Ok(()) => Ok(true),
-            Err(why) => {
-                let why = NetlinkError::new(format!("proxy for {addr} on {interface}"), &why);
-                if why.errno == EEXIST { Ok(false) } else { Err(why) }
+        let mut read = Vec::new();
+        for version in [IpVersion::V4, IpVersion::V6] {
+            let mut listed = self.0.neighbours().get().proxies().set_family(version).execute();
+            let failed = |why: &_| NetlinkError::new(format!("proxies on {interface}"), why);
+            while let Some(message) = listed.try_next().await.map_err(|why| failed(&why))? {
+                if message.header.ifindex == index {
+                    read.extend(message.attributes.iter().find_map(|a| match a {
+                        NeighbourAttribute::Destination(NeighbourAddress::Inet(addr)) => {
+                            Some(IpAddr::V4(*addr))
+                        }
+                        NeighbourAttribute::Destination(NeighbourAddress::Inet6(addr)) => {
+                            Some(IpAddr::V6(*addr))
+                        }
+                        _ => None,
+                    }));
+                }
             }
         }
+        Ok(read)
+    }
+
+    /// Has the kernel answer for `addr` on an interface (ARP or neighbour discovery). It does not say
+    /// whether it did so before.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub async fn add_proxy(&self, interface: &str, addr: IpAddr) -> Result<(), NetlinkError> {
+        let index = self.index(interface).await?;
+        let added = self.0.neighbours().add(index, addr).flags(NeighbourFlags::Proxy).execute().await;
+        added.map_err(|why| NetlinkError::new(format!("proxy for {addr} on {interface}"), &why))
     }
 
     /// Ends that; what is gone already is no error.

@@ -103,13 +103,13 @@ pub fn masquerade(
         "table ip {table} {{}}\n\
          delete table ip {table}\n\
          table ip {table} {{\n\
-         \x20 ct timeout tcp {{\n\
+         \x20 ct timeout flows_tcp {{\n\
          \x20   protocol tcp; l3proto ip\n\
          \x20   policy = {{ syn_sent : {transit}, syn_recv : {transit}, established : {established}, \
          fin_wait : {transit}, close_wait : {transit}, last_ack : {transit}, time_wait : {transit}, \
          close : {transit} }}\n\
          \x20 }}\n\
-         \x20 ct timeout udp {{\n\
+         \x20 ct timeout flows_udp {{\n\
          \x20   protocol udp; l3proto ip\n\
          \x20   policy = {{ unreplied : {udp}, replied : {udp} }}\n\
          \x20 }}\n\
@@ -123,10 +123,10 @@ pub fn masquerade(
          \x20 }}\n\
          \x20 chain lifetimes {{\n\
          \x20   type filter hook forward priority filter; policy accept;\n\
-         \x20   ip saddr {INNER} meta l4proto tcp ct timeout set \"tcp\"\n\
-         \x20   ip daddr {INNER} meta l4proto tcp ct timeout set \"tcp\"\n\
-         \x20   ip saddr {INNER} meta l4proto udp ct timeout set \"udp\"\n\
-         \x20   ip daddr {INNER} meta l4proto udp ct timeout set \"udp\"\n\
+         \x20   ip saddr {INNER} meta l4proto tcp ct timeout set \"flows_tcp\"\n\
+         \x20   ip daddr {INNER} meta l4proto tcp ct timeout set \"flows_tcp\"\n\
+         \x20   ip saddr {INNER} meta l4proto udp ct timeout set \"flows_udp\"\n\
+         \x20   ip daddr {INNER} meta l4proto udp ct timeout set \"flows_udp\"\n\
          \x20 }}\n\
          }}\n"
     )

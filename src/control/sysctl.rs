@@ -95,7 +95,8 @@ impl Tree {
     pub fn write(&self, key: &str, value: &str) -> io::Result<()> {
         // No truncation: the kernel takes one write for the whole value.
         let mut file = fs::OpenOptions::new().write(true).open(self.0.join(key))?;
-        io::Write::write_all(&mut file, value.as_bytes())
+        // An empty value is a line too: the kernel ignores an empty write.
+        io::Write::write_all(&mut file, format!("{value}\n").as_bytes())
     }
 
     /// The settings that forwarding needs, those of interfaces first: once forwarding is on, an

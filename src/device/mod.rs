@@ -15,7 +15,7 @@ mod join;
 mod layout;
 pub mod memory;
 #[cfg(test)]
-mod own_network;
+pub(crate) mod own_network;
 pub mod pcap;
 pub mod steer;
 mod sys;

@@ -6,7 +6,7 @@ use super::sys;
 
 /// Runs `test` in a network of its own, or says loudly that it cannot: that needs root. Under
 /// CI=true not to run is to fail.
-pub(super) fn own_network(name: &str, test: impl FnOnce() + Send + 'static) {
+pub(crate) fn own_network(name: &str, test: impl FnOnce() + Send + 'static) {
     let thread = std::thread::spawn(move || match sys::leave_network() {
         Ok(()) => {
             run("ip link set lo up");
@@ -21,7 +21,7 @@ pub(super) fn own_network(name: &str, test: impl FnOnce() + Send + 'static) {
 }
 
 /// Runs a command of words in the thread's network.
-pub(super) fn run(line: &str) {
+pub(crate) fn run(line: &str) {
     let mut words = line.split_whitespace();
     let program = words.next().expect("a command");
     let output = Command::new(program).args(words).output().expect("installed");

@@ -10,7 +10,7 @@ use rtnetlink::packet_route::neighbour::{
 };
 use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::packet_route::{AddressFamily, route::RouteProtocol};
-use rtnetlink::{Handle, IpVersion, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use super::config::OwnAddress;
 
@@ -195,8 +195,8 @@ impl Netlink {
     pub async fn proxies(&self, interface: &str) -> Result<Vec<IpAddr>, NetlinkError> {
         let index = self.index(interface).await?;
         let mut read = Vec::new();
-        for version in [IpVersion::V4, IpVersion::V6] {
-            let mut listed = self.0.neighbours().get().proxies().set_family(version).execute();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut listed = self.0.neighbours().get().proxies().set_address_family(family).execute();
             let failed = |why: &_| NetlinkError::new(format!("proxies on {interface}"), why);
             while let Some(message) = listed.try_next().await.map_err(|why| failed(&why))? {
                 if message.header.ifindex == index {

@@ -18,55 +18,11 @@ use crate::counters::Counters;
 use crate::reason::Reason;
 use crate::time::Instant;
 
-/// Blocks below 1024.
-const LOW: usize = 64;
-/// Addresses that are tried for a block that holds the host's source port.
-const TRIED: usize = 64;
+mod choice;
 
-/// A port range's half: below 1024 and above are apart (RFC 6146 §3.5.1.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Class {
-    Low,
-    High,
-}
+pub(super) use choice::Wish;
 
-impl Class {
-    const fn blocks(self) -> core::ops::Range<usize> {
-        match self {
-            Self::Low => 0..LOW,
-            Self::High => LOW..BLOCKS,
-        }
-    }
-
-    const fn of(block: usize) -> Self {
-        if block < LOW { Self::Low } else { Self::High }
-    }
-}
-
-/// What a new binding asks for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wish {
-    pub(super) host: HostKey,
-    pub(super) proto: Proto,
-    /// The client's port or identifier.
-    pub(super) port: u16,
-    /// Index of the zone's pool, and how many blocks the host may hold.
-    pub(super) pool: u16,
-    pub(super) quota: u16,
-    /// Whether the port's parity is to be kept.
-    pub(super) parity: bool,
-}
-
-impl Wish {
-    /// ICMP identifiers have no classes, and a low one is no reason to use up a small block.
-    const fn class(&self) -> Class {
-        if self.port < 1024 && !matches!(self.proto, Proto::Icmp) { Class::Low } else { Class::High }
-    }
-
-    const fn wanted_parity(&self) -> Option<u16> {
-        if self.parity && matches!(self.proto, Proto::Udp) { Some(self.port & 1) } else { None }
-    }
-}
+use choice::Class;
 
 /// The pools, the blocks in use, and who has them.
 pub(super) struct Pool4 {
@@ -176,60 +132,6 @@ impl Pool4 {
         self.blocks.find(slot, proto, place.port, bib)
     }
 
-    /// Finds a port for a new binding (RFC 6146 §3.5.1.1, §3.5.2.3): the client's own in the host's
-    /// blocks, else any there of its class and parity, else in a new block, else of the other
-    /// parity, else above 1024.
-    ///
-    /// # Errors
-    /// [`Reason::HostQuota`] or [`Reason::PoolExhausted`] or [`Reason::TableFull`]
-    pub(super) fn allocate(
-        &mut self,
-        wish: &Wish,
-        chance: &mut Chance,
-        events: &mut Events,
-    ) -> Result<(u32, u16), Reason> {
-        let host = self.hosts.find(wish.host);
-        if let Some(block) = host.and_then(|host| self.block_with(host, wish)) {
-            return Ok((block, wish.port));
-        }
-        let parity = wish.wanted_parity();
-        let mut refused = Reason::PoolExhausted;
-        let classes: &[Class] = match wish.class() {
-            Class::Low => &[Class::Low, Class::High],
-            Class::High => &[Class::High],
-        };
-        for &class in classes {
-            if let Some(found) = host.and_then(|host| self.any_port(host, wish.proto, class, parity, chance))
-            {
-                return Ok(found);
-            }
-            match self.new_block(host, wish, class, chance, events) {
-                Ok(block) if self.blocks.of(block).is_free(wish.proto, wish.port) => {
-                    return Ok((block, wish.port));
-                }
-                Ok(block) => {
-                    let host = self.blocks.of(block).host;
-                    let found = self
-                        .any_port(host, wish.proto, class, parity, chance)
-                        .or_else(|| self.any_port(host, wish.proto, class, None, chance));
-                    if let Some(found) = found {
-                        return Ok(found);
-                    }
-                }
-                Err(reason) => refused = reason,
-            }
-            if let Some(found) = host.and_then(|host| self.any_port(host, wish.proto, class, None, chance)) {
-                return Ok(found);
-            }
-        }
-        Err(refused)
-    }
-
-    /// The block of a host in which the wanted port is free.
-    fn block_with(&self, host: u32, wish: &Wish) -> Option<u32> {
-        self.blocks_of(host).find(|slot| self.blocks.of(*slot).is_free(wish.proto, wish.port))
-    }
-
     /// The blocks of a host.
     fn blocks_of(&self, host: u32) -> impl Iterator<Item = u32> + '_ {
         let mut next = self.hosts.of(host).first_block;
@@ -238,112 +140,6 @@ impl Pool4 {
             next = self.blocks.at(slot)?.next;
             Some(slot)
         })
-    }
-
-    /// A random one of the free ports in a host's blocks, each as likely as the others (RFC 7857 §9).
-    fn any_port(
-        &self,
-        host: u32,
-        proto: Proto,
-        class: Class,
-        parity: Option<u16>,
-        chance: &mut Chance,
-    ) -> Option<(u32, u16)> {
-        let of_class = |slot: &u32| self.blocks.of(*slot).is_low() == (class == Class::Low);
-        let free = |slot: u32| self.blocks.of(slot).count_free(proto, parity);
-        let all: u32 = self.blocks_of(host).filter(of_class).map(free).sum();
-        if all == 0 {
-            return None;
-        }
-        let mut n = chance.below(all);
-        for slot in self.blocks_of(host).filter(of_class) {
-            match self.blocks.of(slot).nth_free(proto, parity, n) {
-                Some(port) => return Some((slot, port)),
-                None => n -= free(slot),
-            }
-        }
-        None
-    }
-
-    /// Gives a host one more block.
-    fn new_block(
-        &mut self,
-        host: Option<u32>,
-        wish: &Wish,
-        class: Class,
-        chance: &mut Chance,
-        events: &mut Events,
-    ) -> Result<u32, Reason> {
-        if let Some(host) = host.map(|host| self.hosts.of(host))
-            && host.blocks >= wish.quota
-        {
-            return Err(Reason::HostQuota);
-        }
-        if wish.quota == 0 {
-            return Err(Reason::HostQuota);
-        }
-        if host.is_none() && self.hosts.is_full() || self.blocks.is_full() {
-            return Err(Reason::TableFull);
-        }
-        let place = match host {
-            Some(host) => self.block_at(self.hosts.of(host).row as usize, wish, class, chance),
-            None => self.address(wish, class, chance),
-        };
-        let (row, number) = place.ok_or(Reason::PoolExhausted)?;
-        self.occupy(host, wish, row, number, events)
-    }
-
-    /// An address for a new host, and its first block: where the host's port is free if possible. The
-    /// search begins at an address that is the same whenever the host comes back.
-    fn address(&mut self, wish: &Wish, class: Class, chance: &mut Chance) -> Option<(usize, usize)> {
-        let pool = usize::from(wish.pool);
-        if self.dry[pool][class as usize] {
-            return None;
-        }
-        let start = u64::from(self.hosts.hash(wish.host));
-        let wanted = block_of(wish.port);
-        let of_class = Class::of(wanted) == class;
-        if of_class
-            && let Some(row) = self.rows(pool, start).take(TRIED).find(|row| self.usable(pool, *row, wanted))
-        {
-            return Some((row, wanted));
-        }
-        let found = self.rows(pool, start).find_map(|row| self.block_at(row, wish, class, chance));
-        self.dry[pool][class as usize] = found.is_none();
-        found
-    }
-
-    /// All rows of a pool, beginning at a `start / 2^32` of it.
-    fn rows(&self, pool: usize, start: u64) -> impl Iterator<Item = usize> + '_ {
-        let ranges = &self.pools[pool].ranges;
-        let size: u64 = ranges.iter().map(|(net, _)| net.size()).sum();
-        (0..size).filter_map(move |n| {
-            let mut at = (((start * size) >> 32) + n) % size;
-            let (net, _) = ranges.iter().find(|(net, _)| {
-                let inside = at < net.size();
-                at -= if inside { 0 } else { net.size() };
-                inside
-            })?;
-            self.owners.position(Ipv4Addr::from_bits(net.addr().to_bits() + at as u32))
-        })
-    }
-
-    /// A block of an address that can be given away: the one with the wanted port, or any of the class.
-    fn block_at(&self, row: usize, wish: &Wish, class: Class, chance: &mut Chance) -> Option<(usize, usize)> {
-        let pool = usize::from(wish.pool);
-        let wanted = block_of(wish.port);
-        if self.unused[row][class as usize] == 0 {
-            return None;
-        }
-        if Class::of(wanted) == class && self.usable(pool, row, wanted) {
-            return Some((row, wanted));
-        }
-        let range = class.blocks();
-        let start = chance.below(range.len() as u32) as usize;
-        (0..range.len())
-            .map(|n| range.start + (start + n) % range.len())
-            .find(|block| self.usable(pool, row, *block))
-            .map(|block| (row, block))
     }
 
     fn usable(&self, pool: usize, row: usize, block: usize) -> bool {

@@ -5,6 +5,7 @@ mod lab;
 mod scenarios;
 mod script;
 mod simulate;
+mod storm;
 mod systemd;
 mod tidy;
 mod vectors;

@@ -15,7 +15,8 @@ pub enum Verdict {
     Hold,
     /// The packet belongs to another worker: give it the buffer as it is.
     HandOver(WorkerId),
-    /// Nothing is to be sent; the buffer is unchanged.
+    /// Nothing is to be sent; the buffer is unchanged. Two exceptions, which `handed` shows: it holds
+    /// the datagram that the packet made whole, or the packet turned round, which failed on its way in.
     Drop(Reason),
 }
 

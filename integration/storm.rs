@@ -1,0 +1,149 @@
+//! Damaged packets by the thousand (`STORM=5000` for more): every packet of the scenarios, with bytes changed, cut, joined and its
+//! offload lied about, through translators that have state. Nothing may panic, and the doors keep
+//! their promises: what is dropped is as it was, what is on hold is gone, what goes out is a packet.
+
+use gate64::addr::WorkerId;
+use gate64::time::Instant;
+use gate64::translator::{Batch, Settings, Translator, Verdict};
+use gate64::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
+
+use crate::script::build::{Blank, build};
+use crate::script::packet::Vars;
+use crate::script::settings::fixture;
+use crate::script::{Action, files, parse};
+
+/// A small generator, so that a failure's seed is all there is to say.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 20) as usize % bound.max(1)
+    }
+}
+
+/// The packets that scenarios put in, as far as they depend on no answer.
+fn corpus() -> Vec<Vec<u8>> {
+    let (vars, mut found) = (Vars::new(), Vec::new());
+    for file in files() {
+        let text = std::fs::read_to_string(file).expect("readable");
+        for step in parse(&text).expect("another test says why not") {
+            let Action::Input { packets, .. } = step.action else { continue };
+            let blank = Blank { vars: &vars, hop: Some(64), actual: None, input: &[] };
+            found.extend(packets.iter().filter_map(|(_, packet)| build(packet, blank).ok()));
+        }
+    }
+    found
+}
+
+fn damage(packet: &mut Vec<u8>, others: &[Vec<u8>], chance: &mut Chance) {
+    match chance.below(8) {
+        0..=2 => {}
+        3 | 4 => {
+            for _ in 0..=chance.below(4) {
+                let at = chance.below(packet.len().min(120));
+                if let Some(byte) = packet.get_mut(at) {
+                    *byte = [0, 1, 0x7f, 0xff, chance.below(256) as u8][chance.below(5)];
+                }
+            }
+        }
+        5 => packet.truncate(chance.below(packet.len() + 1)),
+        6 => {
+            let other = &others[chance.below(others.len())];
+            let at = chance.below(packet.len().min(other.len()) + 1);
+            packet.truncate(at);
+            packet.extend_from_slice(&other[at.min(other.len())..]);
+        }
+        _ => packet.resize(packet.len() + chance.below(64), 0x5a),
+    }
+    packet.truncate(65_535);
+    if packet.first().is_some_and(|b| b >> 4 == 4) && packet.len() >= 20 && chance.below(4) > 0 {
+        // Otherwise the header's checksum keeps most of them from going far.
+        let header = (usize::from(packet[0] & 15) * 4).clamp(20, packet.len());
+        packet[10..12].fill(0);
+        let sum = !crate::script::build::fold(crate::script::build::add(0, &packet[..header]));
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    }
+}
+
+fn offload(chance: &mut Chance) -> Offload {
+    let size = [0, 1, 7, 536, 1428, 1460, 65_535][chance.below(7)];
+    let segmentation = match chance.below(12) {
+        0 => Segmentation::Tcp { size, ecn: chance.below(2) == 0 },
+        1 => Segmentation::Udp { size },
+        _ => Segmentation::None,
+    };
+    let checksum = [Checksum::Unverified, Checksum::Verified, Checksum::Partial][chance.below(8).min(2)];
+    Offload { segmentation, checksum }
+}
+
+/// What goes out has a version and a length that agree with its bytes.
+fn is_packet(bytes: &[u8]) -> bool {
+    let word = |at: usize| bytes.get(at..at + 2).map_or(0, |w| usize::from(u16::from_be_bytes([w[0], w[1]])));
+    match bytes.first().map(|b| b >> 4) {
+        Some(4) => bytes.len() >= 20 && word(2) == bytes.len(),
+        Some(6) => bytes.len() >= 40 && word(4) + 40 == bytes.len(),
+        _ => false,
+    }
+}
+
+fn storm(seed: u64, settings: &Settings, corpus: &[Vec<u8>]) {
+    let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let worker = |n| Translator::new(Settings { worker: WorkerId(n), ..settings.clone() }, 4);
+    let mut workers: Vec<_> = (0..settings.workers).map(worker).collect();
+    let mut extra = Batch::new(32, 65_535 + 40);
+    let mut now = Instant::from_secs(5);
+    for _ in 0..400 {
+        now = Instant::from_nanos(now.as_nanos() + (1 << chance.below(38)));
+        let translator = &mut workers[chance.below(usize::from(settings.workers))];
+        extra.clear();
+        translator.expire(now, 16, &mut extra);
+        assert!(extra.packets().iter().all(|extra| is_packet(extra.packet.bytes())), "seed {seed}");
+        let mut batch = Vec::new();
+        for _ in 0..=chance.below(8) {
+            let mut packet = corpus[chance.below(corpus.len())].clone();
+            damage(&mut packet, corpus, &mut chance);
+            let mut buf = PacketBuf::holding(&packet);
+            buf.offload = offload(&mut chance);
+            buf.handed.hops = (chance.below(20) == 0).into();
+            batch.push(buf);
+        }
+        let before: Vec<_> = batch.iter().map(|buf| buf.bytes().to_vec()).collect();
+        let mut verdicts = vec![Verdict::Hold; batch.len()];
+        extra.clear();
+        translator.process(now, &mut batch, &mut verdicts, &mut extra);
+        for ((buf, verdict), before) in batch.iter().zip(&verdicts).zip(&before) {
+            let kept = match verdict {
+                Verdict::Forward | Verdict::Reject(_) => is_packet(buf.bytes()),
+                Verdict::Hold => buf.is_empty(),
+                Verdict::Drop(_) => buf.bytes() == before || buf.handed.gathered || buf.handed.hairpin,
+                Verdict::HandOver(to) => to.0 < settings.workers,
+            };
+            assert!(kept, "seed {seed}: {verdict:?} of {before:02x?} gave {:02x?}", buf.bytes());
+        }
+        for extra in extra.packets() {
+            assert!(is_packet(extra.packet.bytes()), "seed {seed}: {:02x?}", extra.packet.bytes());
+            assert!(usize::from(extra.follows) < batch.len(), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn damaged_packets_break_nothing() {
+    let corpus = corpus();
+    assert!(corpus.len() > 200, "{} packets", corpus.len());
+    let one = fixture();
+    let mut three = Settings { workers: 3, ..fixture() };
+    three.nat64.limits.sessions = 16;
+    three.nat64.limits.bindings = 16;
+    three.nat64.limits.hold_bytes = 8 << 10;
+    three.rules.mtu4 = 600;
+    three.rules.tcp_resegment = true;
+    three.rules.mss_clamp = true;
+    let seeds = std::env::var("STORM").ok().and_then(|n| n.parse().ok()).unwrap_or(30);
+    for seed in 0..seeds {
+        storm(seed, if seed % 2 == 0 { &one } else { &three }, &corpus);
+    }
+}

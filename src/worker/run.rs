@@ -52,16 +52,16 @@ pub(super) enum Order {
 
 /// A list of packets to send that keeps its memory from batch to batch.
 #[derive(Default)]
-struct Outgoing(Vec<&'static PacketBuf>);
+pub(super) struct Outgoing(Vec<&'static PacketBuf>);
 
 impl Outgoing {
     /// The empty list, for references that live as long as this batch.
-    fn lend<'a>(&mut self) -> Vec<&'a PacketBuf> {
+    pub(super) fn lend<'a>(&mut self) -> Vec<&'a PacketBuf> {
         std::mem::take(&mut self.0)
     }
 
     /// Takes the list back. Collecting from an emptied vector keeps its allocation.
-    fn give_back(&mut self, mut list: Vec<&PacketBuf>) {
+    pub(super) fn give_back(&mut self, mut list: Vec<&PacketBuf>) {
         list.clear();
         self.0 = list.into_iter().map(|_| unreachable!("the list is empty")).collect();
     }

@@ -1,9 +1,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
+use crate::addr::{PortRange, Pref64, ZoneId};
 use crate::device::memory::{self, Frame, MemoryDevice, MemoryPeer};
 use crate::device::{Offloads, Waker};
-use crate::nat64;
+use crate::nat64::{self, owner::Owners};
+use crate::reason::Reason;
 use crate::wire::buf::PacketBuf;
 use crate::xlat;
 
@@ -87,6 +89,74 @@ fn what_waits_is_read_before_a_worker_stops() {
     let tallies = started.workers.tallies();
     started.workers.stop(LONG);
     assert_eq!(tallies[0].received.read(), 1);
+}
+
+/// Settings that translate 2001:db8:1::/64 to 192.0.2.1.
+fn translating(worker: u8, workers: u8) -> Settings {
+    let mut settings = settings(worker, workers);
+    settings.nat64.zones.push(nat64::Zone {
+        id: ZoneId(0),
+        clients: vec!["2001:db8:1::/64".parse().expect("literal")],
+        pref64: vec![Pref64::WELL_KNOWN],
+        pool: 0,
+        host_len: 128,
+        blocks_per_host: 4,
+        sessions_per_host: 16,
+    });
+    let address = "192.0.2.1".parse().expect("literal");
+    settings.nat64.pools.push(nat64::Pool { ranges: vec![(address, PortRange::ALL)] });
+    settings
+}
+
+#[test]
+fn what_comes_to_the_wrong_worker_leaves_by_the_right_one() {
+    const WORKERS: u8 = 3;
+    let (devices, peers): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| memory()).unzip();
+    let assignments = devices.into_iter().zip(0..).map(|(device, worker)| Assignment {
+        settings: translating(worker, WORKERS),
+        device: Box::new(device),
+    });
+    let started = start(assignments.collect(), 1, 64).expect("starts");
+    let owners = Owners::new(&translating(0, WORKERS).nat64, 1, WORKERS);
+    let server = Ipv4Addr::new(8, 8, 8, 8);
+    for host in 1..10u16 {
+        let client = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, host);
+        let owner = owners.source(client).0;
+        let wrong = &peers[usize::from((owner + 1) % WORKERS)];
+        let mut query = Vec::new();
+        let to = Pref64::WELL_KNOWN.embed(server).octets();
+        let builder = etherparse::PacketBuilder::ipv6(client.octets(), to, 64).udp(5000 + host, 53);
+        builder.write(&mut query, b"question").expect("fits");
+        assert!(wrong.inject(Frame::plain(query)));
+        let out = peers[usize::from(owner)].take(LONG).expect("from its owner");
+        let port = u16::from_be_bytes([out.bytes[20], out.bytes[21]]);
+
+        let mut answer = Vec::new();
+        let builder = etherparse::PacketBuilder::ipv4(server.octets(), [192, 0, 2, 1], 64).udp(53, port);
+        builder.write(&mut answer, b"answer").expect("fits");
+        assert!(wrong.inject(Frame::plain(answer)));
+        let back = peers[usize::from(owner)].take(LONG).expect("from the same");
+        assert_eq!(back.bytes[24..40], client.octets());
+        assert!(back.bytes.ends_with(b"answer"));
+    }
+    let counters = started.workers.counters();
+    started.workers.stop(LONG);
+    assert_eq!(counters.iter().map(|c| c.handed_over.read()).sum::<u64>(), 18);
+    assert_eq!(counters.iter().map(|c| c.drops(Reason::RingFull)).sum::<u64>(), 0);
+    let mut events = started.events;
+    assert!(matches!(block_on(events.recv()).expect("told").event, Event::BlockGiven { .. }));
+}
+
+#[test]
+fn the_list_of_a_batch_keeps_its_memory() {
+    let buf = PacketBuf::new(10);
+    let mut outgoing = run::Outgoing::default();
+    let mut list = outgoing.lend();
+    list.resize(100, &buf);
+    let (memory, room) = (list.as_ptr(), list.capacity());
+    outgoing.give_back(list);
+    let again = outgoing.lend();
+    assert_eq!((again.as_ptr(), again.capacity()), (memory, room));
 }
 
 #[test]

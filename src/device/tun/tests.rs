@@ -216,6 +216,16 @@ fn queues_share_an_interface_that_goes_with_the_last() {
 }
 
 #[test]
+fn a_deleted_interface_is_an_error_not_a_loop() {
+    own_network("a_deleted_interface_is_an_error_not_a_loop", || {
+        let (interface, mut queues) = opened(1, true);
+        run(&format!("ip link del {}", interface.name()));
+        let mut packets = [PacketBuf::new(MAX_PACKET)];
+        assert!(queues[0].recv(&mut packets).is_err());
+    });
+}
+
+#[test]
 fn errors_say_what_and_why() {
     own_network("errors_say_what_and_why", || {
         let too_long = Settings { name: "a-name-of-16-byt".into(), ..settings(1, true) };

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::control::config::{Config, Egress, LoadError, OwnAddress, Surroundings};
+use crate::control::config::{Config, Egress, LoadError, OwnAddress, Surroundings, Sysctls};
 use crate::control::footprint::Footprint;
 use crate::control::surroundings::System;
+use crate::control::sysctl::Tree;
 
 /// Checks a file and shows what it means.
 pub(super) fn check(path: &Path) -> ExitCode {
@@ -105,6 +106,10 @@ fn to_do(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> Vec<Stri
     if let Some((interface, _)) = footprint.proxies.first() {
         let count = footprint.proxies.len();
         lines.push(format!("this host answers for {count} pool4 addresses on {interface}"));
+    }
+    if config.host.sysctls == Sysctls::Check {
+        let wrong = Tree::forwarding().into_iter().filter_map(|wanted| Tree::kernel().look(&wanted));
+        lines.extend(wrong.map(|wrong| format!("missing: {wrong} (sysctls = \"check\")")));
     }
     for obstacle in &footprint.obstacles {
         lines.push(format!("error: {obstacle}"));

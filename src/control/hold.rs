@@ -69,6 +69,11 @@ impl Hold {
         Self { tree: Tree::kernel(), netlink, journal, device: device.to_owned(), index, footprint }
     }
 
+    /// What is held.
+    pub const fn footprint(&self) -> &Footprint {
+        &self.footprint
+    }
+
     /// Makes the host ready: firewall looked at, device and kernel settings set, egress, then
     /// everything in `footprint`.
     ///
@@ -84,7 +89,13 @@ impl Hold {
             return Err(HoldError::Forward { family, table, chain, device: self.device.clone() });
         }
         self.settle_device().await?;
-        for wanted in self.tree.forwarding(&self.device)? {
+        for wanted in self.tree.router_advertisements(&self.device) {
+            // Matters only where a route was learnt, which can't be told from here.
+            if let Err(why) = self.tree.ensure(&wanted, config.host.sysctls, &mut self.journal) {
+                tracing::warn!("{why}, if {} learns routes from routers", wanted.key);
+            }
+        }
+        for wanted in Tree::forwarding() {
             self.tree.ensure(&wanted, config.host.sysctls, &mut self.journal)?;
         }
         self.egress(config).await?;
@@ -95,8 +106,12 @@ impl Hold {
     /// link-local address when it comes up.
     async fn settle_device(&self) -> Result<(), HoldError> {
         self.netlink.set_up(self.index, false).await?;
-        for wanted in Tree::of_device(&self.device) {
-            self.tree.own(&wanted)?;
+        for (wanted, needed) in Tree::of_device(&self.device) {
+            match self.tree.own(&wanted) {
+                Err(why) if needed => return Err(why.into()),
+                Err(why) => tracing::warn!("{why}"),
+                Ok(()) => {}
+            }
         }
         Ok(self.netlink.set_up(self.index, true).await?)
     }

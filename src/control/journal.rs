@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -185,16 +186,20 @@ impl Journal {
     }
 }
 
+/// Takes the lock. A child on its way to become another program (nft) holds its parent's lock for a
+/// moment, so that one try is not enough after a gateway was killed.
 fn lock(path: &Path) -> Result<fs::File, JournalError> {
+    const TRIES: u32 = 20;
     let failed = |why| JournalError { path: path.to_owned(), why };
     let file = fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(failed(io::Error::new(io::ErrorKind::WouldBlock, "another gateway is running here")))
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) => std::thread::park_timeout(Duration::from_millis(10)),
+            Err(fs::TryLockError::Error(why)) => return Err(failed(why)),
         }
-        Err(fs::TryLockError::Error(why)) => Err(failed(why)),
     }
+    Err(failed(io::Error::new(io::ErrorKind::WouldBlock, "another gateway is running here")))
 }
 
 /// Undoes one change.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::config::{Config, Dns64, LoadError, MAX_ZONES};
 use super::footprint::Footprint;
@@ -51,6 +52,9 @@ pub enum RunError {
     /// Capabilities can't be given up.
     #[error("giving up capabilities: {0}")]
     Privileges(#[from] caps::errors::CapsError),
+    /// A worker panicked: a bug, and a share of the traffic lost until a restart.
+    #[error("worker {0} has ended; all others are ended too, so that a restart brings it back")]
+    Worker(u8),
     /// Something of the system.
     #[error("{what}: {source}")]
     System {
@@ -198,6 +202,8 @@ impl Seeds {
 
 async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     let Prepared { config, journal, interface, queues, seeds, steering } = prepared;
+    // From now on a signal ends the gateway in good order, even while it starts.
+    let signals = Signals::listen().map_err(RunError::system("signals"))?;
     let netlink = Netlink::open().map_err(RunError::system("netlink"))?;
     let mut hold = Hold::new(netlink.clone(), journal, interface.name(), interface.index());
     let own = netlink.addresses(Some(interface.name())).await.map_err(HoldError::from)?;
@@ -212,13 +218,13 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
             let Started { workers, events, failures } = begun.started;
             let path = path.to_owned();
             let view = begun.view;
-            view.set_offloads(offloads);
+            view.set_device(offloads, steering.is_some());
             let resolver = begun.resolver;
             let lingering = Vec::new();
             let gateway = Gateway { path, config, hold, seeds, steering, workers, resolver, lingering, view };
-            gateway.live(events, failures).await;
+            let ended = gateway.live(signals, events, failures).await;
             drop(interface);
-            Ok(())
+            ended
         }
         Err(why) => {
             hold.release().await;
@@ -259,31 +265,50 @@ pub(super) fn start_resolver(dns: &Dns64) -> Result<Resolver, RunError> {
     resolver::start(dns.settings.clone()).map_err(RunError::system("DNS64"))
 }
 
+/// The signals that a gateway obeys.
+struct Signals {
+    reload: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            reload: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 impl Gateway {
+    /// Until it is told to end, or a worker has ended.
     async fn live(
         mut self,
-        mut events: tokio::sync::mpsc::Receiver<Notice>,
-        mut failures: tokio::sync::mpsc::Receiver<Failure>,
-    ) {
-        let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            tracing::error!("signals can't be received");
-            return self.end().await;
-        };
+        mut signals: Signals,
+        mut events: mpsc::Receiver<Notice>,
+        mut failures: mpsc::Receiver<Failure>,
+    ) -> Result<(), RunError> {
         say(&[NotifyState::Ready, NotifyState::Status("translating")]);
         tracing::info!("ready: {} zones", self.config.zone_names.len());
-        loop {
+        let ended = loop {
             tokio::select! {
-                _ = hangup.recv() => self.reload().await,
+                _ = signals.reload.recv() => self.reload().await,
                 () = self.linger() => self.forget_lingering().await,
                 Some(notice) = events.recv() => self.view.note(&notice),
-                Some(failure) = failures.recv() => log_failure(&failure),
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                Some(failure) = failures.recv() => {
+                    log_failure(&failure);
+                    if let Cause::Panic(_) = failure.cause {
+                        break Err(RunError::Worker(failure.worker.0));
+                    }
+                }
+                _ = signals.terminate.recv() => break Ok(()),
+                _ = signals.interrupt.recv() => break Ok(()),
             }
-        }
+        };
         self.end().await;
+        ended
     }
 
     /// Answers are given no more, then what was read leaves, then the host is as it was.

@@ -145,12 +145,11 @@ impl Gateway {
         let own = super::config::Surroundings::addresses(&system);
         let names: Vec<_> = lingering.iter().map(|l| l.pref64).collect();
         let footprint = Footprint::of(&new, own, &names);
+        let held = self.hold.footprint().clone();
         self.hold.grow(&footprint).await?;
         if let Err(why) = self.switch(&new, &both).await {
-            let before = with_lingering(&self.config, &self.lingering);
-            // What the workers were told before fits them still; the routes stay until the next reload.
-            let _ = self.workers.reconfigure(self.seeds.settings(&before)).await;
-            self.steer(&before);
+            self.switch_back().await;
+            self.hold.shrink(&held).await;
             return Err(why);
         }
         self.hold.shrink(&footprint).await;
@@ -189,6 +188,18 @@ impl Gateway {
                 Ok(())
             }
             (None, None) => Ok(()),
+        }
+    }
+
+    /// After a failed switch, all but DNS, which has kept its settings, is told the old ones again.
+    async fn switch_back(&mut self) {
+        let before = with_lingering(&self.config, &self.lingering);
+        if let Err(worker) = self.workers.reconfigure(self.seeds.settings(&before)).await {
+            tracing::error!("worker {} has ended", worker.0);
+        }
+        self.steer(&before);
+        if let Err(why) = self.hold.egress(&before).await {
+            tracing::error!("{why}");
         }
     }
 

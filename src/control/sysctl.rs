@@ -35,6 +35,9 @@ pub enum SysctlError {
     Journal(#[from] JournalError),
 }
 
+/// IPv6 and IPv4 forwarding.
+const FORWARDING: [&str; 2] = ["net/ipv6/conf/all/forwarding", "net/ipv4/ip_forward"];
+
 /// Where kernel settings are: /proc/sys, or a directory that stands for it in tests.
 #[derive(Clone, Debug)]
 pub struct Tree(PathBuf);
@@ -99,25 +102,30 @@ impl Tree {
         io::Write::write_all(&mut file, format!("{value}\n").as_bytes())
     }
 
-    /// The settings that forwarding needs, those of interfaces first: once forwarding is on, an
-    /// interface with `accept_ra` 1 has lost the default route it learnt.
-    ///
-    /// # Errors
-    /// If a setting can't be read.
-    pub fn forwarding(&self, device: &str) -> Result<Vec<Wanted>, SysctlError> {
-        let mut wanted = Vec::new();
-        if self.read("net/ipv6/conf/all/forwarding")? == "0" {
-            for interface in self.interfaces() {
-                let key = format!("net/ipv6/conf/{interface}/accept_ra");
-                let skipped = ["all", "default", "lo", device].contains(&interface.as_str());
-                if !skipped && self.read(&key).is_ok_and(|value| value == "1") {
-                    wanted.push(Wanted::new(key, "2"));
-                }
-            }
+    /// The interfaces that listen to router advertisements and would no longer do so with
+    /// forwarding on. To be set before forwarding is: an interface with `accept_ra` 1 loses at once
+    /// the default route it has learnt.
+    pub fn router_advertisements(&self, device: &str) -> Vec<Wanted> {
+        if self.read(FORWARDING[0]).is_ok_and(|value| value != "0") {
+            return Vec::new();
         }
-        wanted.push(Wanted::new("net/ipv6/conf/all/forwarding", "1"));
-        wanted.push(Wanted::new("net/ipv4/ip_forward", "1"));
-        Ok(wanted)
+        let skipped = ["all", "default", "lo", device];
+        let others = self.interfaces().into_iter().filter(|name| !skipped.contains(&name.as_str()));
+        let keys = others.map(|interface| format!("net/ipv6/conf/{interface}/accept_ra"));
+        let listening = keys.filter(|key| self.read(key).is_ok_and(|value| value == "1"));
+        listening.map(|key| Wanted::new(key, "2")).collect()
+    }
+
+    /// The settings without which nothing is forwarded.
+    pub fn forwarding() -> [Wanted; 2] {
+        FORWARDING.map(|key| Wanted::new(key, "1"))
+    }
+
+    /// What is wrong with a setting, if it is; says so only.
+    pub fn look(&self, wanted: &Wanted) -> Option<String> {
+        let found = self.read(&wanted.key).ok()?;
+        let name = name(&wanted.key);
+        (found != wanted.value).then(|| format!("{name} is {found} and must be {}", wanted.value))
     }
 
     fn interfaces(&self) -> Vec<String> {
@@ -158,19 +166,23 @@ impl Tree {
         }
     }
 
-    /// The settings of the translator's own device, which end with it.
+    /// The settings of the translator's own device, which end with it, and whether it is of no use
+    /// without.
     ///
     /// rp_filter: clients' answers come in on another interface than they go out on. accept_local:
     /// our ICMPv4 errors have an address of the host as their source. addr_gen_mode: a link-local
     /// address would make the kernel send multicast into the translator.
-    pub fn of_device(device: &str) -> [Wanted; 6] {
+    pub fn of_device(device: &str) -> [(Wanted, bool); 7] {
+        let v6 = |name: &str, value: &str| Wanted::new(format!("net/ipv6/conf/{device}/{name}"), value);
+        let v4 = |name: &str, value: &str| Wanted::new(format!("net/ipv4/conf/{device}/{name}"), value);
         [
-            Wanted::new(format!("net/ipv6/conf/{device}/addr_gen_mode"), "1"),
-            Wanted::new(format!("net/ipv6/conf/{device}/accept_ra"), "0"),
-            Wanted::new(format!("net/ipv6/conf/{device}/forwarding"), "1"),
-            Wanted::new(format!("net/ipv4/conf/{device}/forwarding"), "1"),
-            Wanted::new(format!("net/ipv4/conf/{device}/rp_filter"), "0"),
-            Wanted::new(format!("net/ipv4/conf/{device}/accept_local"), "1"),
+            (v6("addr_gen_mode", "1"), false),
+            (v6("accept_ra", "0"), false),
+            (v6("disable_ipv6", "0"), true),
+            (v6("forwarding", "1"), true),
+            (v4("forwarding", "1"), true),
+            (v4("rp_filter", "0"), false),
+            (v4("accept_local", "1"), false),
         ]
     }
 

@@ -6,3 +6,6 @@ pub mod admin;
 pub mod metrics;
 pub mod status;
 pub mod view;
+
+#[cfg(test)]
+mod tests;

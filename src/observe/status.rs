@@ -27,6 +27,8 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// What the device does itself: checksum, tcp, udp.
     pub offloads: BTreeMap<String, bool>,
+    /// Whether the kernel chooses the worker; otherwise workers hand packets over.
+    pub steering: bool,
     /// Settings in force, by key.
     pub settings: BTreeMap<String, String>,
 }
@@ -91,6 +93,7 @@ impl Status {
             offloads: [("checksum", offloads.checksum), ("tcp", offloads.tcp), ("udp", offloads.udp)]
                 .map(|(name, on)| (name.to_owned(), on))
                 .into(),
+            steering: shown.steering,
             settings: shown.settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         }
     }
@@ -167,7 +170,7 @@ impl fmt::Display for Status {
                 "  {number}  received {received}  sent {sent}  handed over {handed_over}  sessions {sessions}"
             )?;
         }
-        writeln!(f, "\noffloads  {}", pairs(&self.offloads))?;
+        writeln!(f, "\noffloads  {}  steering {}", pairs(&self.offloads), self.steering)?;
         writeln!(f, "\nsettings")?;
         for (key, value) in &self.settings {
             writeln!(f, "  {key:<16} {value}")?;

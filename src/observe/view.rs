@@ -38,6 +38,8 @@ pub struct Shown {
     pub settings: Vec<(&'static str, String)>,
     /// What the kernel does with super-packets.
     pub offloads: Offloads,
+    /// Whether the kernel chooses the worker.
+    pub steering: bool,
 }
 
 /// Everything that can be seen of a running gateway. Shared by all who serve it.
@@ -70,14 +72,17 @@ impl View {
 
     /// Shows another configuration from now on.
     pub fn show(&self, config: &Config, resolver: Option<&Resolver>) {
-        let offloads = self.shown().offloads;
-        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Shown { offloads, ..shown(config) };
+        let Shown { offloads, steering, .. } = self.shown();
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) =
+            Shown { offloads, steering, ..shown(config) };
         *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = resolver.map(Resolver::counters);
     }
 
-    /// Says what the device does itself.
-    pub fn set_offloads(&self, offloads: Offloads) {
-        self.shown.write().unwrap_or_else(PoisonError::into_inner).offloads = offloads;
+    /// Says what the device does itself, and whether the kernel chooses the worker.
+    pub fn set_device(&self, offloads: Offloads, steering: bool) {
+        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+        shown.offloads = offloads;
+        shown.steering = steering;
     }
 
     /// What the configuration shows.
@@ -138,7 +143,7 @@ fn shown(config: &Config) -> Shown {
         pref64: zone.pref64.iter().map(ToString::to_string).collect(),
         pool4: config.nat64.pools[zone.pool].ranges.iter().map(|(p, ports)| format!("{p}:{ports}")).collect(),
     });
-    Shown { zones: zones.collect(), settings: settings(config), offloads: Offloads::default() }
+    Shown { zones: zones.collect(), settings: settings(config), ..Shown::default() }
 }
 
 /// The settings that people ask for when something does not work.

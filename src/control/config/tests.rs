@@ -406,6 +406,15 @@ fn warnings_do_not_keep_it_from_starting() {
 }
 
 #[test]
+fn a_pref64_in_a_subnet_of_ours_is_a_warning() {
+    let text = with("", "", "")
+        .replace("2001:db8:64::/96", "2001:db8:1:0:0:64::/96")
+        .replace("2001:db8:1::/64", "2001:db8:2::/64");
+    let config = load(&text).expect("only a warning");
+    assert_eq!(config.warnings[0].found, "2001:db8:1::64:0:0/96 lies in the subnet 2001:db8:1::/64 of eth0");
+}
+
+#[test]
 fn zones_share_a_pool_or_have_their_own() {
     let zone = |name: &str, n: u8, more: &str| {
         format!("[[zone]]\nname = \"{name}\"\nclients = \"2001:db8:{n}::/64\"\n{more}\n")

@@ -1,6 +1,6 @@
 //! `[[zone]]`: who is served, under which prefixes and with which addresses.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 
 use toml::Spanned;
@@ -175,6 +175,7 @@ impl Zones {
                     "a global prefix or 64:ff9b::/96: hosts prefer IPv4 to unique local addresses (RFC 6724)";
                 reader.warn(text.span(), format!("{pref64} is unique local"), advice);
             }
+            warn_on_link(reader, text, pref64);
             self.pref64s.push((pref64, text.span()));
         }
         read
@@ -214,6 +215,21 @@ impl Zones {
     /// Whether `addr` is a client of some zone.
     pub(super) fn has_client(&self, addr: Ipv6Addr) -> bool {
         self.clients.iter().any(|(prefix, _)| prefix.contains(addr))
+    }
+}
+
+/// Hosts look for addresses of their own subnet on the link, not at a router.
+fn warn_on_link(reader: &mut Reader<'_>, text: &schema::Text, pref64: Pref64) {
+    let subnet = reader.around.addresses().iter().find_map(|own| match own.addr {
+        IpAddr::V6(addr) if own.len < pref64.prefix().len() => {
+            Some((Ipv6Prefix::holding(addr, own.len), own.interface.clone()))
+                .filter(|(subnet, _)| subnet.contains(pref64.prefix().addr()))
+        }
+        _ => None,
+    });
+    if let Some((subnet, interface)) = subnet {
+        let found = format!("{pref64} lies in the subnet {subnet} of {interface}");
+        reader.warn(text.span(), found, "a prefix outside every subnet: hosts there look for it on the link");
     }
 }
 

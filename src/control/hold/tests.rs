@@ -164,9 +164,6 @@ fn egress_ports_leave_the_host_some() {
 fn sysctls_that_are_only_checked_name_the_command() {
     own_network("sysctls_that_are_only_checked_name_the_command", || {
         prepare();
-        for name in ["lan", "lanpeer", "eth0", "eth0peer"] {
-            run(&format!("sysctl -q -w net.ipv6.conf.{name}.accept_ra=0"));
-        }
         let before = host();
         let dir = tempfile::tempdir().expect("a directory");
         let config = config(ON_LINK, "[host]\nsysctls = \"check\"");

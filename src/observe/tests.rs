@@ -1,0 +1,96 @@
+//! A gateway in memory, seen from outside.
+
+use std::sync::Arc;
+
+use super::status::Status;
+use super::view::View;
+use super::{admin, metrics};
+use crate::addr::ZoneId;
+use crate::control::config::tests::{Fake, load_on};
+use crate::control::config::{Config, MAX_ZONES};
+use crate::device::memory;
+use crate::nat64::Proto;
+use crate::reason::Reason;
+use crate::translator::WorkerId;
+use crate::worker::{self, Assignment, Started};
+
+fn config() -> Config {
+    let small = "[limits]\nsessions = 64\nbindings = 64\nblocks = 16\nhosts = 16\nhold_bytes = 65536\n";
+    let text = format!("{small}{}", include_str!("../../configs/nat64.toml"));
+    load_on(&text, &Fake::new()).expect("a good file")
+}
+
+/// Two workers that nothing is sent to.
+fn view(config: &Config) -> (Arc<View>, Started) {
+    let assignment = |worker| {
+        let (device, _) = memory::pair(1).expect("descriptors");
+        Assignment { settings: config.worker(WorkerId(worker), 2, 1, 1), device: Box::new(device) }
+    };
+    let started = worker::start(vec![assignment(0), assignment(1)], MAX_ZONES, 1).expect("threads");
+    let view = View::new(config, &started.workers, None);
+    (Arc::new(view), started)
+}
+
+#[tokio::test]
+async fn metrics_are_sums_over_workers_by_zone() {
+    let (view, started) = view(&config());
+    let zone = Some(ZoneId(0));
+    for counters in view.counters() {
+        counters.zone(zone).packets_v6_to_v4.add(2);
+        counters.zone(zone).sessions[Proto::Udp as usize].add(3);
+        counters.zone(None).drops(Reason::NoZone).add(1);
+    }
+    view.counters()[1].handed_over.add(7);
+    let text = metrics::render(&view).expect("text");
+    for line in [
+        "gate64_packets_total{zone=\"floor-3\",direction=\"v6_to_v4\"} 4",
+        "gate64_sessions{zone=\"floor-3\",protocol=\"udp\"} 6",
+        "gate64_dropped_packets_total{zone=\"\",reason=\"no_zone\"} 2",
+        "gate64_dropped_packets_total{zone=\"floor-3\",reason=\"no_zone\"} 0",
+        "gate64_handed_over_packets_total{worker=\"0\"} 0",
+        "gate64_handed_over_packets_total{worker=\"1\"} 7",
+        "# TYPE gate64_blocks gauge",
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    assert_eq!(text.matches("reason=").count(), 2 * Reason::COUNT);
+    drop(started);
+}
+
+#[tokio::test]
+async fn the_admin_socket_tells_how_things_stand() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (view, started) = view(&config());
+    view.counters()[0].zone(Some(ZoneId(0))).drops(Reason::Denied).add(5);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("run/admin.sock");
+    admin::serve(&path, view.clone()).await.expect("a socket");
+    let mut stream = tokio::net::UnixStream::connect(&path).await.expect("served");
+    stream.write_all(b"GET /status HTTP/1.0\r\nHost: gate64\r\n\r\n").await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.starts_with("HTTP/1.0 200"), "{head}");
+    let status: Status = serde_json::from_str(body).expect("a status");
+    assert_eq!(status.zones[0].drops["denied"], 5);
+    assert_eq!(status.workers.len(), 2);
+    assert_eq!(status.settings["wkp_private"], "false");
+    let text = status.to_string();
+    for part in ["zone floor-3", "pref64    2001:db8:64::/96", "dropped   denied 5", "wkp_private      false"]
+    {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    drop(started);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_socket_is_not_removed() {
+    let (view, started) = view(&config());
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("precious");
+    std::fs::write(&path, "data").expect("written");
+    admin::serve(&path, view).await.expect_err("in use");
+    assert_eq!(std::fs::read_to_string(&path).expect("still there"), "data");
+    drop(started);
+}

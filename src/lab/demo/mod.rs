@@ -15,6 +15,9 @@ use super::LabError;
 use capture::Capture;
 use world::World;
 
+/// Bytes of the file that shows how fast it is.
+const FILE: usize = 16 << 20;
+
 /// A host that has only IPv6 fetches a page from a server that has only IPv4, all in memory.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -37,7 +40,7 @@ pub fn run(args: &Args) -> ExitCode {
 fn tell(args: &Args) -> Result<(), LabError> {
     let capture = args.pcap.as_deref().map(Capture::create).transpose()?;
     let mut world = World::new(capture)?;
-    story::tell(&mut world)?;
+    story::tell(&mut world, FILE)?;
     world.finish()?;
     if let Some(path) = &args.pcap {
         println!("Every packet is in {}: look at it with Wireshark.", path.display());

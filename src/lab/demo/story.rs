@@ -13,8 +13,6 @@ use crate::lab::LabError;
 const NAME: &str = "www.v4only.example";
 /// What the server says.
 const PAGE: &str = "Hello! This server has never heard of IPv6.\n";
-/// Bytes of the large file.
-const FILE: usize = 16 << 20;
 
 fn heading(number: u32, text: &str) {
     println!("\n{number}. {text}");
@@ -24,8 +22,8 @@ fn failed(what: impl std::fmt::Display) -> LabError {
     LabError::Story(what.to_string())
 }
 
-/// Tells it all.
-pub(super) fn tell(world: &mut World) -> Result<(), LabError> {
+/// Tells it all; the large file at its end has `bytes` bytes.
+pub(super) fn tell(world: &mut World, bytes: usize) -> Result<(), LabError> {
     println!("A host that has only IPv6 fetches a page from a server that has only IPv4.");
     println!("Hosts and wires are in memory; the DNS64 and the translator are the real ones.\n");
     println!("  the host      {CLIENT}, nothing else");
@@ -35,7 +33,7 @@ pub(super) fn tell(world: &mut World) -> Result<(), LabError> {
     let there = resolve(world)?;
     ping(world, there)?;
     page(world, there)?;
-    file(world, there)?;
+    file(world, there, bytes)?;
     println!("\nWhat was translated, on one core:\n\n{}", world.tally);
     Ok(())
 }
@@ -114,8 +112,8 @@ fn page(world: &mut World, there: Ipv6Addr) -> Result<(), LabError> {
     Ok(())
 }
 
-fn file(world: &mut World, there: Ipv6Addr) -> Result<(), LabError> {
-    heading(4, &format!("The same again with a file of {} MiB, packets not shown.", FILE >> 20));
+fn file(world: &mut World, there: Ipv6Addr, bytes: usize) -> Result<(), LabError> {
+    heading(4, &format!("The same again with a file of {} MiB, packets not shown.", bytes >> 20));
     world.tells = false;
     let (client, server) = (world.client.tcp(), world.server.tcp());
     world.server.tcp_mut(server).listen(80).map_err(failed)?;
@@ -123,9 +121,9 @@ fn file(world: &mut World, there: Ipv6Addr) -> Result<(), LabError> {
     let (mut sent, mut received) = (0, 0);
     world.until("the file", |world| {
         let socket = world.server.tcp_mut(server);
-        if socket.can_send() && sent < FILE {
+        if socket.can_send() && sent < bytes {
             let count = |room: &mut [u8]| {
-                let take = room.len().min(FILE - sent);
+                let take = room.len().min(bytes - sent);
                 for (at, byte) in room[..take].iter_mut().enumerate() {
                     *byte = noise(sent + at);
                 }
@@ -146,7 +144,7 @@ fn file(world: &mut World, there: Ipv6Addr) -> Result<(), LabError> {
             }
             received += count;
         }
-        Ok(received == FILE)
+        Ok(received == bytes)
     })?;
     world.tells = true;
     println!("   Every byte is as it was sent.");
@@ -156,4 +154,15 @@ fn file(world: &mut World, there: Ipv6Addr) -> Result<(), LabError> {
 /// The file's byte at a place; neighbouring segments differ.
 fn noise(at: usize) -> u8 {
     (at ^ (at >> 8) ^ (at >> 16)) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_story_ends_well() {
+        let mut world = World::new(None).unwrap();
+        tell(&mut world, 256 << 10).unwrap();
+    }
 }

@@ -8,6 +8,7 @@ mod datagrams;
 mod egress;
 mod hairpin;
 mod lifecycle;
+mod program;
 mod soak;
 mod transfer;
 

@@ -1,6 +1,7 @@
 //! Programs that run on until their guard is dropped.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 
@@ -24,6 +25,8 @@ impl Daemon {
         let err = out.try_clone().map_err(LabError::io(log.display().to_string()))?;
         let child = run
             .command(false)
+            // Ctrl-C is for whoever runs the lab, who then ends its daemons in order.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)

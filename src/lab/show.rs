@@ -1,15 +1,24 @@
 //! `gate64 lab`: the laboratory shows what it can do, or opens a shell in it.
 
 use std::process::ExitCode;
+use std::thread;
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Action, Args, Gateway, GatewayConfig, Lab, LabError, Plan, Run, probe, sweep, web};
+
+/// The exit code of a program that SIGINT has ended.
+const INTERRUPTED: i32 = 130;
 
 /// Does what `gate64 lab` was told. Failures are printed; the exit code is 0, or 1 after a failure.
 pub fn run(args: &Args) -> ExitCode {
     let done = match &args.action {
-        None => story(),
-        Some(Action::Shell) => shell(),
-        Some(Action::Sweep) => sweep().map(|gone| println!("removed: {}", gone.join(" "))),
+        None => clean_at_signals().and_then(|()| story()),
+        Some(Action::Shell) => clean_at_signals().and_then(|()| shell()),
+        Some(Action::Sweep) => {
+            println!("removed: {}", sweep().join(" "));
+            Ok(())
+        }
         Some(Action::Web { dir, listen }) => web::serve(listen, dir.clone()),
         Some(Action::Probe { bind, sizes, targets }) => probe::probe(*bind, targets, *sizes),
         Some(Action::Listen { bind, server }) => probe::listen(*bind, *server),
@@ -21,6 +30,33 @@ pub fn run(args: &Args) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// From now on SIGINT, SIGTERM and SIGHUP take everything down before they end the program.
+fn clean_at_signals() -> Result<(), LabError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(LabError::io("watching for signals"))?;
+    let inside = runtime.enter();
+    let watch = |kind| signal(kind).map_err(LabError::io("watching for signals"));
+    let mut interrupt = watch(SignalKind::interrupt())?;
+    let mut terminate = watch(SignalKind::terminate())?;
+    let mut hangup = watch(SignalKind::hangup())?;
+    drop(inside);
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        });
+        eprintln!("\nTaking everything down.");
+        sweep::sweep_own();
+        std::process::exit(INTERRUPTED);
+    });
+    Ok(())
 }
 
 fn build() -> Result<(Lab, Gateway), LabError> {

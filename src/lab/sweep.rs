@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{LabError, Run, namespace};
+use super::{Run, namespace};
 
 /// What every name of the laboratory begins with.
 const MARK: &str = "g64lab";
@@ -50,33 +50,39 @@ fn lives(pid: u32) -> bool {
             || ["gate64", "integration", "lab"].iter().any(|known| theirs.as_deref() == Some(known)))
 }
 
-/// The names in a directory whose makers are dead.
-fn orphans(dir: &Path) -> Vec<String> {
+/// The names in a directory whose makers are to be swept.
+fn made_by(dir: &Path, swept: fn(u32) -> bool) -> Vec<String> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
-    names.filter(|name| maker(name).is_some_and(|pid| !lives(pid))).collect()
+    names.filter(|name| maker(name).is_some_and(swept)).collect()
 }
 
 /// Removes what runs that crashed have left: their namespaces with the processes in them, and
-/// their files. Returns the names of what was removed.
-///
-/// # Errors
-/// None for now; what can't be removed is tried again the next time.
-pub fn sweep() -> Result<Vec<String>, LabError> {
+/// their files. Returns the names of what was removed. What can't be removed is tried again the
+/// next time.
+pub fn sweep() -> Vec<String> {
+    remove_all(|pid| !lives(pid))
+}
+
+/// Removes what this very process has made, when a signal ends it.
+pub(super) fn sweep_own() {
+    remove_all(|pid| pid == std::process::id());
+}
+
+fn remove_all(swept: fn(u32) -> bool) -> Vec<String> {
     let mut removed = Vec::new();
-    for name in orphans(Path::new("/run/netns")) {
+    for name in made_by(Path::new("/run/netns"), swept) {
         namespace::remove(&name);
         removed.push(name);
     }
     for dir in [std::env::temp_dir(), PathBuf::from("/etc/netns")] {
-        for name in orphans(&dir) {
+        for name in made_by(&dir, swept) {
             end_by_path(&dir.join(&name));
             let _ = fs::remove_dir_all(dir.join(&name));
             removed.push(name);
         }
     }
-    removed.dedup();
-    Ok(removed)
+    removed
 }
 
 /// Ends processes that were started from a directory of the laboratory: they name it in their

@@ -73,7 +73,7 @@ impl Lab {
             return Err(LabError::NotRoot);
         }
         require(PROGRAMS)?;
-        sweep()?;
+        sweep();
         let tag = Tag::fresh();
         let dir = Dir(tag.dir());
         fs::create_dir_all(&dir.0).map_err(LabError::io(dir.0.display().to_string()))?;

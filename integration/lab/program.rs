@@ -1,0 +1,75 @@
+//! `gate64 lab` as a user runs it.
+
+use std::fs;
+
+use gate64::lab::{Daemon, Deadline, LabError, Run, until};
+
+use super::{Test, expect, program, turn, wrong};
+
+/// What carries the pid of one maker.
+fn traces(pid: u32) -> Result<Vec<String>, LabError> {
+    let mark = format!("g64lab-{pid}-");
+    let mut found: Vec<_> =
+        Run::new("ip netns list").text()?.lines().filter(|l| l.contains(&mark)).map(str::to_owned).collect();
+    for dir in ["/tmp", "/etc/netns"] {
+        let Ok(entries) = fs::read_dir(dir) else { continue };
+        let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
+        found.extend(names.filter(|name| name.contains(&mark)));
+    }
+    let processes = Run::new("pgrep -af").arg(&mark).outcome()?;
+    found.extend(processes.stdout.lines().filter(|l| !l.contains("pgrep")).map(str::to_owned));
+    Ok(found)
+}
+
+#[test]
+fn the_lab_shows_itself() -> Test {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let said = Run::new(&format!("{} lab", program().display())).limit(60).text()?;
+    expect(&said, "Hello! To this server you are 192.0.2.")?;
+    expect(&said, "Gbit/s")
+}
+
+#[test]
+fn a_shell_in_the_zone_fetches_the_page() -> Test {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let said = Run::new(&format!("{} lab shell", program().display()))
+        .env("SHELL", "/bin/sh")
+        .input("curl -s http://www.v4only.example/\nexit\n")
+        .limit(30)
+        .text()?;
+    expect(&said, "Hello! To this server you are 192.0.2.")
+}
+
+/// Starts a lab that waits, and ends it by this signal.
+fn ended_by(signal: &str) -> Result<u32, LabError> {
+    let log = std::env::temp_dir().join(format!("lab-test-{}", std::process::id()));
+    let run = Run::new(&format!("{} lab shell", program().display())).env("SHELL", "sleep 1000");
+    let mut lab = Daemon::start(&run, &log)?;
+    let pid = lab.pid();
+    let stands =
+        lab.ready(Deadline::after(20), "the lab stands", |lab| lab.log().contains("This is a shell"));
+    if !traces(pid)?.iter().any(|trace| trace.contains("zone")) {
+        return Err(wrong("a lab without namespaces"));
+    }
+    lab.end(signal, Deadline::after(20))?;
+    let _ = fs::remove_file(log);
+    stands.map(|()| pid)
+}
+
+#[test]
+fn a_signal_takes_the_lab_down() -> Test {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let pid = ended_by("INT")?;
+    assert_eq!(traces(pid)?, Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn the_next_start_removes_a_crashed_lab() -> Test {
+    let Some(_turn) = turn() else { return Ok(()) };
+    let pid = ended_by("KILL")?;
+    let gone = Run::new(&format!("{} lab sweep", program().display())).text()?;
+    expect(&gone, &format!("g64lab-{pid}-"))?;
+    let gone = || traces(pid).is_ok_and(|traces| traces.is_empty());
+    until(Deadline::after(5), "every trace is gone", gone)
+}

@@ -238,7 +238,7 @@ impl Nat64 {
             | Transport::Fragment
             | Transport::Other => packet.src,
         };
-        let zone = self.zones.of(client).ok_or(Reason::NoZone)?;
+        let zone = self.zones.of(client).ok_or_else(|| Zones::stranger(packet.src))?;
         self.zone = Some(self.zones.rules(zone).id);
         let way = self.zones.way(zone, packet.dst)?;
         let owner =

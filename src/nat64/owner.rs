@@ -231,9 +231,12 @@ impl Owners {
     }
 
     /// The row of `addr` in the table; `None` if it is no pool's.
+    #[inline]
     pub(super) fn position(&self, addr: Ipv4Addr) -> Option<usize> {
-        let behind = self.pools.partition_point(|(net, _)| net.addr() <= addr);
-        let (net, first) = self.pools.get(behind.checked_sub(1)?)?;
+        let (net, first) = match &*self.pools {
+            [only] => only,
+            all => all.get(all.partition_point(|(net, _)| net.addr() <= addr).checked_sub(1)?)?,
+        };
         net.contains(addr).then(|| first + (addr.to_bits() - net.addr().to_bits()) as usize)
     }
 }

@@ -4,7 +4,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Settings, Zone};
-use crate::addr::{HostKey, Ipv6Prefix, Pref64, ZoneId, special};
+use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
 use crate::reason::Reason;
 
 /// Finds the longest prefix that holds an address. A row for each length, the longest first.
@@ -41,9 +41,19 @@ impl<T: Copy> Prefixes<T> {
     }
 }
 
-/// The IPv4 prefix `addr` in the upper 32 bits, so that one search serves both families.
-const fn widen(addr: Ipv4Addr) -> Ipv6Addr {
-    Ipv6Addr::from_bits((addr.to_bits() as u128) << 96)
+fn rows(prefixes: &[Ipv4Prefix]) -> Vec<(u32, Vec<u32>)> {
+    let mut rows: Vec<(u32, Vec<u32>)> = Vec::new();
+    for prefix in prefixes {
+        let addr = prefix.addr().to_bits();
+        match rows.iter_mut().find(|(mask, _)| *mask == prefix.mask()) {
+            Some((_, row)) => row.push(addr),
+            None => rows.push((prefix.mask(), vec![addr])),
+        }
+    }
+    for (_, row) in &mut rows {
+        row.sort_unstable();
+    }
+    rows
 }
 
 /// A zone as packets need it.
@@ -51,8 +61,10 @@ const fn widen(addr: Ipv4Addr) -> Ipv6Addr {
 pub(super) struct ZoneRules {
     /// Its number.
     pub(super) id: ZoneId,
-    /// Its pref64s, by index.
-    pref64: Vec<u16>,
+    /// Its pref64s with their indices, the longest first.
+    pref64: Vec<(Pref64, u16)>,
+    /// The index of the advertised one.
+    first: Option<u16>,
     /// Index of its pool.
     pub(super) pool: u16,
     host_len: u8,
@@ -81,7 +93,8 @@ pub(super) struct Zones {
     /// Every pref64 of every zone. An index stays what it is over reloads, as long as it is used.
     pref64s: Vec<Pref64>,
     any_pref64: Prefixes<()>,
-    denied: Prefixes<()>,
+    /// Denied prefixes: a sorted row for each mask.
+    denied: Vec<(u32, Vec<u32>)>,
     private_under_well_known: bool,
 }
 
@@ -91,9 +104,15 @@ impl Zones {
         let wanted: Vec<_> = settings.zones.iter().flat_map(|zone| zone.pref64.iter().copied()).collect();
         let pref64s = renumber(old.map_or(&[], |old| &old.pref64s), &wanted);
         let index = |pref64: &Pref64| pref64s.iter().position(|p| p == pref64).unwrap_or_default() as u16;
+        let named = |zone: &Zone| {
+            let mut named: Vec<_> = zone.pref64.iter().map(|p| (*p, index(p))).collect();
+            named.sort_by_key(|(p, _)| core::cmp::Reverse(p.prefix().len()));
+            named
+        };
         let rules = |zone: &Zone| ZoneRules {
             id: zone.id,
-            pref64: zone.pref64.iter().map(index).collect(),
+            pref64: named(zone),
+            first: zone.pref64.first().map(index),
             pool: zone.pool as u16,
             host_len: zone.host_len,
             blocks_per_host: zone.blocks_per_host,
@@ -105,11 +124,10 @@ impl Zones {
             .iter()
             .enumerate()
             .flat_map(|(at, zone)| zone.clients.iter().map(move |clients| (*clients, at as u16)));
-        let denied = settings.deny.iter().map(|net| (Ipv6Prefix::holding(widen(net.addr()), net.len()), ()));
         Self {
             clients: Prefixes::new(clients),
             any_pref64: Prefixes::new(distinct(&wanted).map(|p| (p.prefix(), ()))),
-            denied: Prefixes::new(denied),
+            denied: rows(&settings.deny),
             private_under_well_known: settings.private_under_well_known,
             zones,
             pref64s,
@@ -134,18 +152,17 @@ impl Zones {
 
     /// The index of a pref64 of a zone, by value.
     pub(super) fn pref64_of(&self, zone: u16, pref64: Pref64) -> Option<u16> {
-        let of_zone = &self.rules(zone).pref64;
-        of_zone.iter().copied().find(|index| self.pref64(*index) == pref64)
+        self.rules(zone).pref64.iter().find(|(named, _)| *named == pref64).map(|(_, index)| *index)
     }
 
     /// Whether a zone has the pref64 with this index.
     pub(super) fn has_pref64(&self, zone: u16, index: u16) -> bool {
-        self.rules(zone).pref64.contains(&index)
+        self.rules(zone).pref64.iter().any(|(_, of_zone)| *of_zone == index)
     }
 
     /// The index of the pref64 that a zone advertises.
     pub(super) fn first_pref64(&self, zone: u16) -> Option<u16> {
-        self.rules(zone).pref64.first().copied()
+        self.rules(zone).first
     }
 
     /// The host that `addr` belongs to.
@@ -160,13 +177,16 @@ impl Zones {
     /// The reason why it may not.
     #[inline]
     pub(super) fn check_source(&self, src: Ipv6Addr) -> Result<(), Reason> {
-        if !special::is_host_v6(src) {
-            return Err(Reason::SourceAddress);
-        }
         if self.any_pref64.find(src).is_some() {
             return Err(Reason::SourceInPref64);
         }
         Ok(())
+    }
+
+    /// Why a packet from `src` is in no zone.
+    #[cold]
+    pub(super) const fn stranger(src: Ipv6Addr) -> Reason {
+        if special::is_host_v6(src) { Reason::NoZone } else { Reason::SourceAddress }
     }
 
     /// Where a packet to `dst` goes, if the sender is in `zone`.
@@ -175,16 +195,16 @@ impl Zones {
     /// The reason why it goes nowhere.
     #[inline]
     pub(super) fn way(&self, zone: u16, dst: Ipv6Addr) -> Result<Way, Reason> {
-        let of_zone = self.rules(zone).pref64.iter();
-        let named = of_zone.filter(|index| self.pref64(**index).contains(dst));
-        let pref64 =
-            *named.max_by_key(|index| self.pref64(**index).prefix().len()).ok_or(Reason::NotPref64)?;
-        let remote = self.pref64(pref64).extract(dst).ok_or(Reason::NotPref64)?;
+        let mut of_zone = self.rules(zone).pref64.iter();
+        let named = of_zone.find_map(|(named, index)| Some((named, *index, named.extract(dst)?)));
+        let (named, pref64, remote) = named.ok_or(Reason::NotPref64)?;
         if !special::is_host_v4(remote) {
             return Err(Reason::DestinationAddress);
         }
-        self.check_well_known(pref64, remote)?;
-        if self.denied.find(widen(remote)).is_some() {
+        if named.is_well_known() {
+            self.check_well_known(pref64, remote)?;
+        }
+        if self.denied.iter().any(|(mask, row)| row.binary_search(&(remote.to_bits() & mask)).is_ok()) {
             return Err(Reason::Denied);
         }
         Ok(Way { zone, pref64, remote })

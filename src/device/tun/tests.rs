@@ -211,7 +211,8 @@ fn queues_share_an_interface_that_goes_with_the_last() {
         drop(interface);
         run(&show);
         drop(queues);
-        assert!(std::panic::catch_unwind(|| run(&show)).is_err(), "gone");
+        // A child that another test is just starting holds our descriptors until it is another program.
+        assert!((0..50).any(|_| std::panic::catch_unwind(|| run(&show)).is_err()), "gone");
     });
 }
 

@@ -4,8 +4,8 @@
 //! upstream and is told what came back. Nothing here opens a socket or reads a clock, so that a test
 //! or a demonstration can play any conversation; `resolver` drives it on the network.
 //!
-//! Messages stay bytes as long as they are only passed on ([`wire`]); where records are read or made,
-//! [`message`] does it with hickory-proto.
+//! Messages stay bytes as long as they are only passed on (`wire`); where records are read or made,
+//! `message` does it with hickory-proto.
 
 mod answer;
 mod discovery;

@@ -24,8 +24,14 @@ fn socket(bind: SocketAddr) -> Result<UdpSocket, LabError> {
     Ok(socket)
 }
 
-/// Sends and waits for what comes back from there; `None` if nothing does.
-fn exchange(socket: &UdpSocket, to: SocketAddr, data: &[u8]) -> Result<Option<Vec<u8>>, LabError> {
+/// Sends and waits for an answer of which `answers` says that it is one; `None` if none comes. Others
+/// are passed over: a late answer to an earlier question is none to this one.
+fn exchange(
+    socket: &UdpSocket,
+    to: SocketAddr,
+    data: &[u8],
+    answers: impl Fn(&[u8]) -> bool,
+) -> Result<Option<Vec<u8>>, LabError> {
     let mut buffer = vec![0; 65_535];
     for _ in 0..TRIES {
         match socket.send_to(data, to) {
@@ -36,9 +42,11 @@ fn exchange(socket: &UdpSocket, to: SocketAddr, data: &[u8]) -> Result<Option<Ve
             }
             Err(e) => return Err(LabError::io(format!("sending to {to}"))(e)),
         }
-        if let Ok((count, _)) = socket.recv_from(&mut buffer) {
-            buffer.truncate(count);
-            return Ok(Some(buffer));
+        while let Ok((count, from)) = socket.recv_from(&mut buffer) {
+            if from == to && answers(&buffer[..count]) {
+                buffer.truncate(count);
+                return Ok(Some(buffer));
+            }
         }
     }
     Ok(None)
@@ -54,7 +62,7 @@ pub(super) fn probe(
     let socket = socket(bind)?;
     for to in targets {
         let Some((first, last)) = sizes else {
-            let seen = exchange(&socket, *to, WHO)?;
+            let seen = exchange(&socket, *to, WHO, |_| true)?;
             println!(
                 "seen {}",
                 seen.map_or_else(|| "nothing".to_owned(), |s| String::from_utf8_lossy(&s).into_owned())
@@ -63,7 +71,7 @@ pub(super) fn probe(
         };
         let wrong = (first..=last).try_fold(Vec::new(), |mut wrong, size| {
             let data: Vec<u8> = (0..size).map(|at| (at ^ (at >> 8) ^ size) as u8).collect();
-            if exchange(&socket, *to, &data)?.as_deref() != Some(&data) {
+            if exchange(&socket, *to, &data, |answer| answer == data)?.is_none() {
                 wrong.push(size);
             }
             Ok::<_, LabError>(wrong)
@@ -76,7 +84,7 @@ pub(super) fn probe(
 /// Says how `server` sees us, then echoes all that comes until it is ended.
 pub(super) fn listen(bind: SocketAddr, server: SocketAddr) -> Result<(), LabError> {
     let socket = socket(bind)?;
-    let seen = exchange(&socket, server, WHO)?.unwrap_or_else(|| b"nothing".to_vec());
+    let seen = exchange(&socket, server, WHO, |_| true)?.unwrap_or_else(|| b"nothing".to_vec());
     println!("seen {}", String::from_utf8_lossy(&seen));
     io::stdout().flush().map_err(LabError::io("standard output"))?;
     let mut buffer = vec![0; 65_535];

@@ -2,6 +2,7 @@
 
 mod dns_scenarios;
 mod lab;
+mod matrix;
 mod scenarios;
 mod script;
 mod simulate;

@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn one_address_for_each_prefix() {
-        // id 6147-5.2-multi-pref, 6147-7.3
+        // ids 6147-5.2-multi-pref, 6147-7.3
         let zone = zone(&[("2001:db8:64::/96", None), ("2001:db8::/96", None)]);
         assert_eq!(all(&zone, "192.0.2.1"), ["2001:db8:64::c000:201", "2001:db8::c000:201"]);
     }

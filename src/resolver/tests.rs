@@ -209,7 +209,7 @@ async fn synthesis_over_udp_and_tcp() {
 
 #[tokio::test]
 async fn a_dropped_aaaa_and_a_dead_upstream_end() {
-    // ids 6147-5.1.3-timeout
+    // id 6147-5.1.3-timeout
     let upstream = Upstream::start().await;
     upstream
         .on("v4.example.", RecordType::AAAA, Does::Drop)

@@ -5,7 +5,7 @@ use crate::wire::Transport;
 
 #[test]
 fn udp_there_and_back() {
-    // ids 6146-3.5.1-new, -reuse, 6146-5.2-eim, 6146-3.7-ports
+    // ids 6146-3.5.1-new, 6146-3.5.1-reuse, 6146-5.2-eim, 6146-3.7-ports
     let mut n1 = Bench::new(n1());
     let mapped = n1.udp_mapping(C, 40_000);
     assert_eq!(mapped, Transport4::new(v4(T), 40_000), "the port is kept");
@@ -37,7 +37,7 @@ fn tcp_opens_and_closes() {
 
 #[test]
 fn echo_there_and_back() {
-    // ids 6146-3.5.3-new, -reply, 6146-3.7-icmpid
+    // ids 6146-3.5.3-new, 6146-3.5.3-reply, 6146-3.7-icmpid
     let mut n1 = Bench::new(n1());
     let (out, _) = n1.to4(&Packet6::new(v6(C), under(Z)).echo(7, 1, b"ping"));
     let Transport::Echo { id, reply: false } = out.transport else { panic!("{out:?}") };

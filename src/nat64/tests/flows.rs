@@ -7,7 +7,8 @@ use crate::wire::quoted::QuotedTransport;
 
 #[test]
 fn lifetimes_are_refreshed_from_both_sides() {
-    // ids 6146-3.5.1-timer-def, -refresh-out, -refresh-in, 6146-5.3-noextend, 6146-3.1-dyn-del
+    // ids 6146-3.5.1-timer-def, 6146-3.5.1-refresh-out, 6146-3.5.1-refresh-in, 6146-5.3-noextend,
+    // 6146-3.1-dyn-del
     for (inbound_refresh, outward, alive) in [(true, true, true), (true, false, true), (false, false, false)]
     {
         let mut settings = n1();
@@ -38,7 +39,7 @@ fn a_session_ends_at_its_deadline_though_nobody_collects() {
 
 #[test]
 fn filtering() {
-    // ids 6146-3.5.1-eif, -adf-ok, -adf-no, 6146-3.5.3-adf, 7857-7
+    // ids 6146-3.5.1-eif, 6146-3.5.1-adf-ok, 6146-3.5.1-adf-no, 6146-3.5.3-adf, 7857-7
     let mut n1 = Bench::new(n1());
     let mapped = n1.udp_mapping(C, 40_000);
     let (out, _) = n1.to6(&udp4(W, 7777, mapped));
@@ -59,7 +60,7 @@ fn filtering() {
 
 #[test]
 fn an_idle_connection_is_probed() {
-    // ids 6146-3.5.2-estmin, -probe, -probe-alive
+    // ids 6146-3.5.2-estmin, 6146-3.5.2-probe, 6146-3.5.2-probe-alive
     let mut n1 = Bench::new(n1());
     n1.to4(&tcp6(C, 40_000, Z, Flags::SYN));
     let mapped = Transport4::new(v4(T), 40_000);
@@ -79,7 +80,7 @@ fn an_idle_connection_is_probed() {
 
 #[test]
 fn a_reset_leaves_four_minutes() {
-    // ids 6146-3.5.2-rst-grace, -lifetime-rst-in-init
+    // ids 6146-3.5.2-rst-grace, 6146-3.5.2-lifetime-rst-in-init
     let mut n1 = Bench::new(n1());
     n1.to4(&tcp6(C, 40_000, Z, Flags::SYN));
     let mapped = Transport4::new(v4(T), 40_000);
@@ -96,7 +97,7 @@ fn a_reset_leaves_four_minutes() {
 
 #[test]
 fn an_unsolicited_syn_is_answered_after_six_seconds() {
-    // ids 6146-3.5.2-unsol-6s, -unsol-icmp, -unsol-policy, -unsol-limit
+    // ids 6146-3.5.2-unsol-6s, 6146-3.5.2-unsol-icmp, 6146-3.5.2-unsol-policy, 6146-3.5.2-unsol-limit
     let mut n1 = Bench::new(n1());
     let syn = tcp4(Z, Transport4::new(v4(T), 81), Flags::SYN);
     assert_eq!(n1.send(&syn).0, Verdict::Hold);
@@ -118,7 +119,7 @@ fn an_unsolicited_syn_is_answered_after_six_seconds() {
 
 #[test]
 fn simultaneous_open() {
-    // ids 6146-3.5.2-simopen, -unsol-cancel, 5382-2
+    // ids 6146-3.5.2-simopen, 6146-3.5.2-unsol-cancel, 5382-2
     for filtering in [Filtering::EndpointIndependent, Filtering::AddressDependent] {
         let mut settings = n1();
         settings.nat64.filtering = [filtering; 3];
@@ -135,7 +136,7 @@ fn simultaneous_open() {
 
 #[test]
 fn a_closed_session_beside_a_binding_is_no_obstacle() {
-    // ids 6146-3.5.2.2-closed-*: with a binding all but a SYN pass without a session
+    // With a binding all but a SYN pass without a session.
     let mut n1 = Bench::new(n1());
     n1.to4(&tcp6(C, 40_000, Z, Flags::SYN));
     let mapped = Transport4::new(v4(T), 40_000);
@@ -150,7 +151,7 @@ fn a_closed_session_beside_a_binding_is_no_obstacle() {
 
 #[test]
 fn hairpin() {
-    // ids 6146-3.8-udp, -tcp, -query, -self, -nomap, -ttl, 4787-9, 5382-8
+    // ids 6146-3.8-udp, 6146-3.8-tcp, 6146-3.8-query, 6146-3.8-self, 6146-3.8-nomap, 6146-3.8-ttl
     let mut n1 = Bench::new(n1());
     let two = n1.udp_mapping(C2, 50_000);
     let (out, _) = n1.to6(&Packet6::new(v6(C), under(T)).hop_limit(9).udp(40_000, two.port, b"hi"));
@@ -179,7 +180,8 @@ fn about6(from: &str, to: Ipv6Addr, packet: &[u8]) -> Vec<u8> {
 
 #[test]
 fn icmp_errors_from_the_ipv4_side() {
-    // ids 6146-3.4-icmperr, -icmperr-query, 6146-3.7-icmperr-inner, 6146-3.5-icmperr-nostate, 5508-4, 5508-6
+    // ids 6146-3.4-icmperr, 6146-3.4-icmperr-query, 6146-3.7-icmperr-inner, 6146-3.5-icmperr-nostate,
+    // 5508-4, 5508-6
     let mut n1 = Bench::new(n1());
     let (_, sent) = n1.to4(&Packet6::new(v6(C), under(Z)).udp(40_000, 53, b"query"));
     n1.secs(200);
@@ -217,7 +219,7 @@ fn icmp_errors_from_the_ipv6_side() {
 
 #[test]
 fn icmp_errors_turn_round() {
-    // ids 6146-3.8-icmp, 5508-7
+    // ids 6146-3.8-icmp
     let mut n1 = Bench::new(n1());
     let two = n1.udp_mapping(C2, 50_000);
     let first = Packet6::new(v6(C), under(T)).udp(40_000, two.port, b"hi");
@@ -231,7 +233,7 @@ fn icmp_errors_turn_round() {
 
 #[test]
 fn unknown_protocols_are_answered() {
-    // ids 6146-3.4-proto6, -proto4
+    // ids 6146-3.4-proto6, 6146-3.4-proto4
     let mut n1 = Bench::new(n1());
     let (verdict, out) = n1.send(&Packet6::new(v6(C), under(Z)).payload(132, &[0; 20]));
     assert_eq!((verdict, &out[40..42]), (Verdict::Reject(Reason::Protocol), &[1, 4][..]));

@@ -25,7 +25,7 @@ fn two_addresses() -> translator::Settings {
 
 #[test]
 fn classes_and_parity() {
-    // ids 6146-3.5.1.1-low, -high, -parity, -inuse, 4787-3, 4787-4
+    // ids 6146-3.5.1.1-low, 6146-3.5.1.1-high, 6146-3.5.1.1-parity, 6146-3.5.1.1-inuse, 4787-3
     let mut n1 = Bench::new(n1());
     for port in [1, 500, 501, 1023, 1024, 1025, 40_000, 65_535] {
         for host in [C, C2, "2001:db8:1::4"] {
@@ -96,7 +96,7 @@ fn the_three_bibs_are_apart() {
 
 #[test]
 fn an_empty_pool_leaves_what_there_is() {
-    // ids 6146-3.5.1.1-exh, 6146-3.5.2.3-exh, 6146-3.5.3-exh, 6888-11a, -11b, -11c, -11d
+    // ids 6146-3.5.1.1-exh, 6146-3.5.2.3-exh, 6146-3.5.3-exh, 6888-11a, 6888-11b, 6888-11c, 6888-11d
     let mut bench = Bench::new(with_ports(5000, 5001));
     let first = bench.udp_mapping(C, 5000);
     bench.udp_mapping(C, 5001);
@@ -168,7 +168,7 @@ fn an_empty_block_stays_a_while_then_falls_back() {
 
 #[test]
 fn a_port_that_must_change_is_random() {
-    // ids 7857-9, 6056-4: the second host of a /64 with the same port
+    // id 7857-9: the second host of a /64 with the same port
     let mut settings = n1();
     settings.nat64.zones[0].host_len = 64;
     let mut counts = [0u32; 8];

@@ -13,7 +13,7 @@ fn web() -> StaticBinding {
 
 #[test]
 fn a_static_binding_serves_and_stays() {
-    // ids 6146-3.1-static, -static-persist
+    // ids 6146-3.1-static, 6146-3.1-static-persist
     let mut settings = n1();
     settings.nat64.statics = vec![web()];
     let mut n1 = Bench::new(settings);
@@ -32,7 +32,7 @@ fn a_static_binding_serves_and_stays() {
 
 #[test]
 fn fragments_in_any_order() {
-    // ids 6146-3.4-frag-ooo, -frag-4to6, -udp0, -icmp-frag
+    // ids 6146-3.4-frag-ooo, 6146-3.4-frag-4to6, 6146-3.4-udp0, 6146-3.4-icmp-frag
     let mut n1 = Bench::new(n1());
     let pieces = fragments6(&Packet6::new(v6(C), under(Z)).udp(40_000, 53, &[7; 2000]), 5, 1280);
     assert_eq!(n1.send(&pieces[1]).0, Verdict::Hold);

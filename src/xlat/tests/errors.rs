@@ -50,7 +50,7 @@ fn padding_behind_a_packet_is_not_quoted() {
 
 #[test]
 fn about_what_no_icmpv6_error_is_sent() {
-    // ids 4443-2.4e1, -2.4e3, -2.4e6, 7915-5.4-default; C-17
+    // ids 4443-2.4e1, 4443-2.4e3, 4443-2.4e6, 7915-5.4-default, C-17
     let error = b6_to_a6().icmp(1, 0, 0, &Packet6::new(six(A4), six(B4)).udp(1, 2, b""));
     let many: Ipv6Addr = "ff0e::1".parse().expect("literal");
     let silent = [

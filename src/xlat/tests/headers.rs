@@ -11,7 +11,8 @@ fn lens(packets: &[PacketBuf]) -> Vec<usize> {
 
 #[test]
 fn a_packet_from_ipv4_becomes_the_one_that_ipv6_would_have_sent() {
-    // ids 7915-4.1-base, -tc-copy, -flow0, -ttl-dec, 7915-4-df0-noatomic, 7915-4.5-tcp, -udp, -icmp
+    // ids 7915-4.1-base, 7915-4.1-tc-copy, 7915-4.1-flow0, 7915-4.1-ttl-dec, 7915-4-df0-noatomic,
+    // 7915-4.5-tcp, 7915-4.5-udp, 7915-4.5-icmp
     let from = a4_to_b4().tos(0xb8).id(77);
     let want = Packet6::new(six(A4), six(B4)).traffic_class(0xb8).hop_limit(63);
     for from in [from.clone(), from.df()] {
@@ -25,7 +26,8 @@ fn a_packet_from_ipv4_becomes_the_one_that_ipv6_would_have_sent() {
 
 #[test]
 fn a_packet_from_ipv6_becomes_the_one_that_ipv4_would_have_sent() {
-    // ids 7915-5.1-base, -tos-copy, -hl-dec, -mf-off, -df0-1260, 7915-5.5-all
+    // ids 7915-5.1-base, 7915-5.1-tos-copy, 7915-5.1-hl-dec, 7915-5.1-mf-off, 7915-5.1-df0-1260,
+    // 7915-5.5-all
     let from = b6_to_a6().traffic_class(0x2f).flow_label(0xabcde);
     let want = Packet4::new(B4, A4).tos(0x2f).ttl(63);
     let tcp = Tcp::new(40_000, 80).numbers(1, 2);
@@ -113,7 +115,8 @@ fn what_is_refused_from_ipv4() {
 
 #[test]
 fn addresses_that_are_no_hosts() {
-    // ids 7915-4.1-src-illegal, 7915-4.1-dst-illegal, 7915-1.2-mcast, 7915-5.1-src-illegal, -dst-mcast
+    // ids 7915-4.1-src-illegal, 7915-4.1-dst-illegal, 7915-1.2-mcast, 7915-5.1-src-illegal,
+    // 7915-5.1-dst-mcast
     for bad in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.5", "255.255.255.255", "240.0.0.1"] {
         let bad: Ipv4Addr = bad.parse().expect("literal");
         let packet = Packet4::new(bad, B4).udp(1, 2, b"");
@@ -154,7 +157,8 @@ fn ipv4_options_are_left_out() {
 
 #[test]
 fn extension_headers_are_skipped_or_refused() {
-    // ids 7915-5.1-ext-skip, -rh-live, -ext-order, -ext-trunc, -ext-limit, 7915-5.1.1-fh-ext
+    // ids 7915-5.1-ext-skip, 7915-5.1-rh-live, 7915-5.1-ext-order, 7915-5.1-ext-trunc, 7915-5.1-ext-limit,
+    // 7915-5.1.1-fh-ext
     let want = without_id(Packet4::new(B4, A4).ttl(63).udp(1, 2, b"hello-nat64"));
     let udp = |packet: Packet6| packet.udp(1, 2, b"hello-nat64");
     let got = to_v4(&udp(b6_to_a6().hop_by_hop().destination_options().routing(0))).expect("translated");
@@ -190,7 +194,7 @@ fn extension_headers_are_skipped_or_refused() {
 
 #[test]
 fn other_protocols_pass_untouched() {
-    // ids 7915-4.5-unknown, 7915-5.1-proto-copy, -ah, -nonext59, 7915-5.1.1-fh-esp
+    // ids 7915-4.5-unknown, 7915-5.1-proto-copy, 7915-5.1-ah, 7915-5.1-nonext59, 7915-5.1.1-fh-esp
     for protocol in [41, 47, 50, 51, 59, 132, 136, 253] {
         let got = to_v6(&a4_to_b4().payload(protocol, &[9; 40])).expect("translated");
         assert_eq!(got, Packet6::new(six(A4), six(B4)).hop_limit(63).payload(protocol, &[9; 40]));
@@ -203,7 +207,7 @@ fn other_protocols_pass_untouched() {
 
 #[test]
 fn fragments_from_ipv4_keep_offset_and_identification() {
-    // ids 7915-4.1-frag-id, -frag-in-first, -frag-in-last, -frag-df1
+    // ids 7915-4.1-frag-id, 7915-4.1-frag-in-first, 7915-4.1-frag-in-last, 7915-4.1-frag-df1
     let whole = a4_to_b4().id(0xbeef).udp(5000, 6000, &[7; 1992]);
     let want =
         fragments6(&Packet6::new(six(A4), six(B4)).hop_limit(63).udp(5000, 6000, &[7; 1992]), 0xbeef, 1048);
@@ -228,7 +232,8 @@ fn fragments_from_ipv6_keep_offset_and_identification() {
 
 #[test]
 fn packets_without_df_are_cut_to_the_lowest_mtu() {
-    // ids 7915-4.1-frag-df0, -df0-1261, -mtucfg, -refrag, -1252; in bytes of IPv4 packet and of
+    // ids 7915-4.1-frag-df0, 7915-4.1-frag-df0-1261, 7915-4.1-frag-mtucfg, 7915-4.1-frag-refrag,
+    // 7915-4.1-frag-1252: in bytes of IPv4 packet and of
     // the payloads behind the IPv6 headers
     let cases: [(usize, u16, bool, &[usize]); 7] = [
         (1260, 1280, false, &[1240]),
@@ -262,7 +267,7 @@ fn packets_without_df_are_cut_to_the_lowest_mtu() {
 
 #[test]
 fn packets_with_df_that_are_too_big_are_refused() {
-    // ids 7915-4.1-df1-toobig, -df1-frag-toobig
+    // ids 7915-4.1-df1-toobig, 7915-4.1-df1-frag-toobig
     let rules = Rules { mtu6: 1400, ..Rules::default() };
     let run = |packet: Packet4, len: usize| {
         let bytes = packet.df().udp(1, 2, &vec![0; len - 28]);
@@ -276,7 +281,7 @@ fn packets_with_df_that_are_too_big_are_refused() {
 
 #[test]
 fn a_small_ipv4_mtu() {
-    // ids 7915-5-ptb, -ptb-floor, -ptb-fh, 7915-5.1.1-v4frag, 7915-5.1.1-fh-big
+    // ids 7915-5-ptb, 7915-5-ptb-floor, 7915-5-ptb-fh, 7915-5.1.1-v4frag, 7915-5.1.1-fh-big
     let run = |mtu4, packet: Packet6, payload: usize| {
         let rules = Rules { mtu4, ..Rules::default() };
         let bytes = packet.udp(1, 2, &vec![3; payload]);

@@ -39,7 +39,9 @@ fn header4(packet: &[u8]) -> Result<(u8, u8, u32), Dropped> {
 
 #[test]
 fn types_and_codes_from_ipv4() {
-    // ids 7915-4.2-3/0 … 3/other, -11, -12/1, -12/other
+    // ids 7915-4.2-3/0, 7915-4.2-3/1, 7915-4.2-3/2, 7915-4.2-3/3, 7915-4.2-3/4, 7915-4.2-3/5,
+    // 7915-4.2-3/6,7,8, 7915-4.2-3/9,10, 7915-4.2-3/11,12, 7915-4.2-3/13, 7915-4.2-3/14, 7915-4.2-3/15,
+    // 7915-4.2-3/other, 7915-4.2-11, 7915-4.2-12/1, 7915-4.2-12/other
     let unreachable = |code| match code {
         0 | 1 | 5..=8 | 11 | 12 => Some((1, 0, 0)),
         2 => Some((4, 1, 6)),
@@ -63,7 +65,8 @@ fn types_and_codes_from_ipv4() {
 
 #[test]
 fn types_and_codes_from_ipv6() {
-    // ids 7915-5.2-1/0 … 1/other, -2, -2-code, -3, -4/1, -4/2, -4/other
+    // ids 7915-5.2-1/0, 7915-5.2-1/1, 7915-5.2-1/2, 7915-5.2-1/3, 7915-5.2-1/4, 7915-5.2-1/other,
+    // 7915-5.2-2, 7915-5.2-2-code, 7915-5.2-3, 7915-5.2-4/1, 7915-5.2-4/2, 7915-5.2-4/other
     let cases = |kind, code| match (kind, code) {
         (1, 0 | 2 | 3) => Some((3, 1, 0)),
         (1, 1) => Some((3, 10, 0)),
@@ -85,7 +88,9 @@ fn types_and_codes_from_ipv6() {
 
 #[test]
 fn messages_without_a_counterpart_are_dropped() {
-    // ids 7915-4.2-t15,16 … -unknown, 7915-5.2-mld, -nd, -info-unknown, -err-unknown
+    // ids 7915-4.2-t15,16, 7915-4.2-t13,14, 7915-4.2-t17,18, 7915-4.2-t9, 7915-4.2-t10, 7915-4.2-t5,
+    // 7915-4.2-t6, 7915-4.2-t4, 7915-4.2-unknown, 7915-5.2-mld, 7915-5.2-nd, 7915-5.2-info-unknown,
+    // 7915-5.2-err-unknown
     for kind in (0..=255u8).filter(|kind| !matches!(kind, 0 | 3 | 8 | 11 | 12)) {
         let packet = Packet4::new(R4, B4).icmp(kind, 0, 0, &quoted4());
         assert_eq!(to_v6(&packet), Err(silent(Reason::IcmpType)), "{kind}");
@@ -131,7 +136,8 @@ fn pointers() {
 
 #[test]
 fn mtus_from_ipv4() {
-    // ids 7915-4.2-3/4-a … -d, -0, -0a … -0c, -low; C-07
+    // ids 7915-4.2-3/4-a, 7915-4.2-3/4-b, 7915-4.2-3/4-c, 7915-4.2-3/4-d, 7915-4.2-3/4-0, 7915-4.2-3/4-0a,
+    // 7915-4.2-3/4-0b, 7915-4.2-3/4-0c, 7915-4.2-3/4-low, C-07
     let run = |mtu: u32, len: u16, mtu6, mtu4| {
         let mut quoted = quoted4();
         put_u16(&mut quoted, 2, len);
@@ -168,7 +174,7 @@ fn mtus_from_ipv4() {
 
 #[test]
 fn mtus_from_ipv6() {
-    // ids 7915-5.2-2a … -2c, -2-fh, -2-small, -2-huge; C-08
+    // ids 7915-5.2-2a, 7915-5.2-2b, 7915-5.2-2c, 7915-5.2-2-fh, 7915-5.2-2-small, 7915-5.2-2-huge, C-08
     let fragment = Packet6::new(six(A4), six(B4)).fragment(1, 0, true).udp(1, 2, &[0; 8]);
     let cases = [
         ((1400, 1500, 1500), 1380, 1372),
@@ -189,7 +195,7 @@ fn mtus_from_ipv6() {
 
 #[test]
 fn the_quoted_packet_is_translated_but_its_hop_limit_stays() {
-    // ids 7915-4.3-inner, -outerlen, 7915-5.3-inner, -len, 5508-3b, 7915-4.3-inner-opts
+    // ids 7915-4.3-inner, 7915-4.3-outerlen, 7915-5.3-inner, 7915-5.3-len, 5508-3b, 7915-4.3-inner-opts
     let tcp = Tcp::new(80, 40_000).numbers(5, 6);
     let want6 = Packet6::new(six(B4), six(A4)).hop_limit(60);
     let from4 = Packet4::new(B4, A4).ttl(60);
@@ -215,7 +221,7 @@ fn the_quoted_packet_is_translated_but_its_hop_limit_stays() {
 
 #[test]
 fn quoted_fragments() {
-    // ids 7915-4.3-inner-frag, -inner-nonfirst, 7915-5.3-inner-fh, -inner-ext
+    // ids 7915-4.3-inner-frag, 7915-4.3-inner-nonfirst, 7915-5.3-inner-fh, 7915-5.3-inner-ext
     for offset in [0, 80] {
         let quoted = Packet4::new(B4, A4).id(0x1234).fragment(offset, true).payload(UDP, &[9; 8]);
         let got = to_v6(&error4(3, 1, 0, &quoted)).expect("translated");
@@ -270,7 +276,8 @@ fn quoted_packets_that_are_of_no_use() {
 
 #[test]
 fn quoted_packets_that_are_cut_off() {
-    // ids 7915-4.3-inner-short, -inner-len, -inner-udp0, -inner-csum-partial, 5508-3c
+    // ids 7915-4.3-inner-short, 7915-4.3-inner-len, 7915-4.3-inner-udp0, 7915-4.3-inner-csum-partial,
+    // 5508-3c
     for len in 20..28 {
         let got = to_v6(&error4(3, 1, 0, &quoted4()[..len])).expect("translated");
         assert_eq!(got.len(), 48 + 40 + len - 20);
@@ -315,7 +322,7 @@ fn extended(mut quoted: Vec<u8>, padded: usize, extension: &[u8]) -> Vec<u8> {
 
 #[test]
 fn extensions_are_measured_anew() {
-    // ids 4884-46-len, -64-len, -min128, -pad, -opaque; in bytes: quoted IPv4 packet, its padded
+    // ids 4884-46-len, 4884-64-len, 4884-min128, 4884-pad, 4884-opaque: in bytes: quoted IPv4 packet, its padded
     // length, and that of the IPv6 one
     for (len, padded4, padded6) in [(128, 128, 152), (136, 136, 160), (48, 128, 128), (156, 156, 176)] {
         let from = Packet4::new(B4, A4).ttl(60);

@@ -1,14 +1,14 @@
 //! Conversations with the DNS64 engine, as text with time in it. `dns_scenarios/README.md` says how to
 //! read and write them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gate64::addr::ZoneId;
-use gate64::dns64::{Answer, Ask, Begin, Exchange, Rules, Settings, Transport, WithDo, Zone, begin};
+use gate64::dns64::{Answer, Ask, Engine, Rules, Settings, Taken, Transport, WithDo, Zone};
 use gate64::time::Instant;
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::DNSClass;
@@ -84,10 +84,10 @@ fn play(lines: &[&str]) -> Result<(), (usize, String)> {
 struct Stage {
     settings: Settings,
     now: Instant,
-    exchange: Option<Exchange>,
-    answer: Option<Answer>,
+    engine: Engine<Query>,
+    /// Answers that the scenario has not named yet, with the questions they are for.
+    answers: VecDeque<(Query, Answer)>,
     dropped: Option<String>,
-    question: Query,
     /// Asked and not yet answered, by `TYPE NAME to=N` as the scenario has it.
     open: BTreeMap<String, Ask>,
 }
@@ -103,13 +103,13 @@ impl Stage {
             pref64: vec![mapping("2001:db8:64::/96")],
             rules: Rules::default(),
         };
+        let settings = Settings { zones: vec![zone], upstreams: vec![upstream(1)], ..Settings::default() };
         Self {
-            settings: Settings { zones: vec![zone], upstreams: vec![upstream(1)], ..Settings::default() },
+            engine: Engine::new(Arc::new(settings.clone()), 64),
+            settings,
             now: Instant::ZERO,
-            exchange: None,
-            answer: None,
+            answers: VecDeque::new(),
             dropped: None,
-            question: Query::new(),
             open: BTreeMap::new(),
         }
     }
@@ -121,7 +121,11 @@ impl Stage {
             self.quiet()?;
         }
         match verb {
-            "set" => words.iter().try_for_each(|word| self.set(word)),
+            "set" => {
+                words.iter().try_for_each(|word| self.set(word))?;
+                self.engine.reconfigure(Arc::new(self.settings.clone()));
+                Ok(())
+            }
             ">" => self.client_asks(&words),
             "?" => self.is_asked(&words),
             "!" => self.upstream_answers(&words, records),
@@ -130,7 +134,7 @@ impl Stage {
             "<" => self.is_answered(&words, records),
             "<-" => match self.dropped.take() {
                 Some(outcome) if outcome == rest => Ok(()),
-                other => Err(format!("dropped as {other:?}, answer {:?}", self.answer.is_some())),
+                other => Err(format!("dropped as {other:?}, {} answers", self.answers.len())),
             },
             _ => Err(format!("no such step: {line}")),
         }
@@ -138,13 +142,13 @@ impl Stage {
 
     /// Nothing may happen that the scenario does not name.
     fn quiet(&mut self) -> Step {
-        if let Some(answer) = &self.answer {
+        if let Some((_, answer)) = self.answers.front() {
             return Err(format!("an answer that was not expected: {}", text_of(answer)));
         }
         if let Some(outcome) = &self.dropped {
             return Err(format!("not answered: {outcome}"));
         }
-        match self.exchange.as_mut().and_then(|e| e.poll_ask(self.now)) {
+        match self.engine.poll_ask() {
             Some(ask) => Err(format!("a question that was not expected: {}", key(&ask))),
             None => Ok(()),
         }
@@ -152,7 +156,7 @@ impl Stage {
 
     fn end(&mut self) -> Step {
         self.quiet()?;
-        if self.exchange.is_some() { Err("the client still waits".to_owned()) } else { Ok(()) }
+        if self.engine.waiting() > 0 { Err("a client still waits".to_owned()) } else { Ok(()) }
     }
 
     fn set(&mut self, word: &str) -> Step {
@@ -204,19 +208,19 @@ impl Stage {
                 _ => return Err(format!("no such flag: {flag}")),
             }
         }
-        self.question = message.queries[0].clone();
+        let question = message.queries[0].clone();
         let bytes = message.to_vec().map_err(|e| e.to_string())?;
-        match begin(self.now, &Arc::new(self.settings.clone()), from, transport, &bytes) {
-            Begin::Answer(answer) => self.answer = Some(answer),
-            Begin::Drop(_, outcome) => self.dropped = Some(outcome.to_string()),
-            Begin::Exchange(exchange) => self.exchange = Some(exchange),
+        match self.engine.query(self.now, from, transport, &bytes, || Ok(question.clone())) {
+            Taken::Answer(answer) => self.answers.push_back((question, answer)),
+            Taken::Drop(_, outcome) => self.dropped = Some(outcome.to_string()),
+            Taken::Waits => {}
         }
+        self.fetch();
         Ok(())
     }
 
     fn is_asked(&mut self, words: &[&str]) -> Step {
-        let exchange = self.exchange.as_mut().ok_or("nobody asks")?;
-        let ask = exchange.poll_ask(self.now).ok_or("nothing is asked")?;
+        let ask = self.engine.poll_ask().ok_or("nothing is asked")?;
         let (got, want) = (key(&ask), words.join(" "));
         let got = match (want.contains(" to="), got.rsplit_once(" to=")) {
             (false, Some((short, "1"))) => short.to_owned(),
@@ -263,8 +267,7 @@ impl Stage {
             }
         }
         let bytes = reply.to_vec().map_err(|e| e.to_string())?;
-        let exchange = self.exchange.as_mut().ok_or("nobody waits")?;
-        if !exchange.reply(self.now, ask.id, &bytes) {
+        if !self.engine.reply(self.now, ask.id, &bytes) {
             // Not believed; the question is still open.
             self.open.insert(asked.join(" "), ask);
         }
@@ -274,7 +277,7 @@ impl Stage {
 
     fn fails(&mut self, words: &[&str]) -> Step {
         let ask = self.asked(words)?;
-        self.exchange.as_mut().ok_or("nobody waits")?.failed(self.now, ask.id);
+        self.engine.failed(self.now, ask.id);
         self.fetch();
         Ok(())
     }
@@ -286,13 +289,13 @@ impl Stage {
     fn time_passes(&mut self, until: &str) -> Step {
         let millis = until.strip_suffix("ms").and_then(|m| m.parse().ok()).ok_or("time is given in ms")?;
         let until = Instant::from_millis(millis);
-        while let Some(exchange) = &mut self.exchange {
-            let deadline = exchange.deadline(self.now);
+        loop {
+            let deadline = self.engine.deadline();
             if deadline > until {
                 break;
             }
             self.now = deadline;
-            exchange.timeout(deadline);
+            self.engine.timeout(deadline);
             self.fetch();
             if deadline < until {
                 self.quiet()?;
@@ -305,23 +308,14 @@ impl Stage {
     }
 
     fn fetch(&mut self) {
-        if let Some(answer) = self.exchange.as_mut().and_then(Exchange::poll_answer) {
-            self.answer = Some(answer);
-            self.exchange = None;
-        }
+        self.answers.extend(std::iter::from_fn(|| self.engine.poll_answer()));
     }
 
     fn is_answered(&mut self, words: &[&str], records: &[&str]) -> Step {
-        if self.answer.is_none() {
-            // Asking may find that there is nobody to ask.
-            self.quiet()?;
-            self.fetch();
-        }
-        let answer = self.answer.take().ok_or("no answer")?;
+        let (asked, answer) = self.answers.pop_front().ok_or("no answer")?;
         let repeated = Message::from_vec(&answer.message).map_err(|e| e.to_string())?.queries;
-        let asked = &self.question;
         let case = |q: &Query| (q.name.to_ascii(), q.query_type, q.query_class);
-        if repeated.iter().any(|q| case(q) != case(asked)) {
+        if repeated.iter().any(|q| case(q) != case(&asked)) {
             return Err(format!("the question became {repeated:?}"));
         }
         let got = text_of(&answer);

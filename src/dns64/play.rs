@@ -1,10 +1,9 @@
 //! A whole conversation in memory, for demonstrations and tests: time is made up, nothing is sent.
 
 use core::net::IpAddr;
-use core::time::Duration;
 use std::sync::Arc;
 
-use super::{Answer, Ask, Begin, Settings, Transport, begin, message};
+use super::{Answer, Ask, Engine, Settings, Taken, Transport, message};
 use crate::time::Instant;
 
 /// A conversation that has been played.
@@ -14,8 +13,6 @@ pub struct Played {
     pub answer: Answer,
     /// What the upstreams were asked, in order.
     pub asked: Vec<Ask>,
-    /// How long the client waited, if upstreams answer at once or never.
-    pub took: Duration,
 }
 
 /// Plays a query of `client`. `upstream` answers each question at once, or never (`None`).
@@ -29,28 +26,27 @@ pub fn play(
 ) -> Option<Played> {
     let mut asked = Vec::new();
     let mut now = Instant::ZERO;
-    let mut exchange = match begin(now, settings, client, Transport::Udp, query) {
-        Begin::Answer(answer) => return Some(Played { answer, asked, took: Duration::ZERO }),
-        Begin::Drop(..) => return None,
-        Begin::Exchange(exchange) => exchange,
-    };
+    let mut engine = Engine::new(Arc::clone(settings), 0);
+    match engine.query(now, client, Transport::Udp, query, || Ok(())) {
+        Taken::Answer(answer) => return Some(Played { answer, asked }),
+        Taken::Drop(..) => return None,
+        Taken::Waits => {}
+    }
     loop {
         // All that is due is asked before anything is answered: A and AAAA leave together.
         let first = asked.len();
-        while let Some(ask) = exchange.poll_ask(now) {
-            asked.push(ask);
-        }
+        asked.extend(core::iter::from_fn(|| engine.poll_ask()));
         for ask in &asked[first..] {
             if let Some(reply) = upstream(ask) {
-                exchange.reply(now, ask.id, &reply);
+                engine.reply(now, ask.id, &reply);
             }
         }
-        if let Some(answer) = exchange.poll_answer() {
-            return Some(Played { answer, asked, took: now - Instant::ZERO });
+        if let Some(((), answer)) = engine.poll_answer() {
+            return Some(Played { answer, asked });
         }
         if asked.len() == first {
-            now = exchange.deadline(now);
-            exchange.timeout(now);
+            now = engine.deadline();
+            engine.timeout(now);
         }
     }
 }
@@ -87,6 +83,8 @@ pub fn addresses(answer: &[u8]) -> Vec<(IpAddr, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
     use crate::addr::{Pref64, ZoneId};
     use crate::dns64::{Outcome, Rules, Zone};
@@ -118,11 +116,11 @@ mod tests {
             (_, AddressKind::A) => server(ask),
         };
         let played = play(&settings, client, &query, silent).expect("answered");
-        assert_eq!(played.took, Duration::from_millis(800));
+        assert_eq!(played.answer.took, Duration::from_millis(800));
         assert_eq!(played.answer.outcome, Outcome::SynthesisedTimeout);
 
         let dead = play(&settings, client, &query, |_| None).expect("answered");
-        assert_eq!(dead.took, Duration::from_secs(4));
+        assert_eq!(dead.answer.took, Duration::from_secs(4));
         assert_eq!(dead.answer.outcome, Outcome::UpstreamTimeout);
         assert_eq!(play(&settings, IpAddr::from([192, 0, 2, 1]), &query, server), None);
     }

@@ -97,6 +97,11 @@ impl Query {
         self.flags & flag::CD != 0
     }
 
+    /// Whether the upstream may look further than its own memory.
+    pub(super) const fn recursion_desired(&self) -> bool {
+        self.flags & flag::RD != 0
+    }
+
     /// Whether the client may be told that data are authentic (RFC 6840 §5.8).
     pub(super) fn wants_ad(&self) -> bool {
         self.dnssec_ok() || self.flags & flag::AD != 0

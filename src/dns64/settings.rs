@@ -3,6 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
+use super::Domains;
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
 
 /// IPv4-mapped addresses, which no AAAA record should hold (RFC 6147 §5.1.4).
@@ -81,6 +82,15 @@ pub struct Zone {
     pub rules: Rules,
 }
 
+/// Names that resolvers of their own are asked about.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Forward {
+    /// The names, with all below them. If several lists hold a name, the longest match decides.
+    pub domains: Domains,
+    /// The resolvers, the preferred one first.
+    pub upstreams: Vec<SocketAddr>,
+}
+
 /// How long things may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
@@ -91,6 +101,8 @@ pub struct Timeouts {
     /// How long an exchange may take in all; then the client gets SERVFAIL (4 s, below the 5 s
     /// after which stub resolvers ask again).
     pub total: Duration,
+    /// How long fresh data are waited for where old ones are at hand (1.8 s, RFC 8767 §5).
+    pub stale_wait: Duration,
     /// How long a TCP connection may be idle (5 s).
     pub tcp_idle: Duration,
 }
@@ -101,6 +113,7 @@ impl Default for Timeouts {
             aaaa_wait: Duration::from_millis(800),
             attempt: Duration::from_secs(1),
             total: Duration::from_secs(4),
+            stale_wait: Duration::from_millis(1_800),
             tcp_idle: Duration::from_secs(5),
         }
     }
@@ -133,6 +146,8 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Recursive resolvers, the first one preferred.
     pub upstreams: Vec<SocketAddr>,
+    /// Names that other resolvers are asked about.
+    pub forwards: Vec<Forward>,
     /// Whether the upstreams validate, and the way to them is safe enough to believe their AD bit.
     pub trust_ad: bool,
     /// TTL of answers about ipv4only.arpa, in seconds, at least 60: how long a client keeps a
@@ -151,6 +166,7 @@ impl Default for Settings {
             zones: Vec::new(),
             listen: Vec::new(),
             upstreams: Vec::new(),
+            forwards: Vec::new(),
             trust_ad: false,
             discovery_ttl: 600,
             timeouts: Timeouts::default(),
@@ -160,15 +176,31 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The zone a client is in: the one with the longest prefix that holds `client`. Clients with
-    /// an IPv4 address are in none.
-    pub fn zone_of(&self, client: IpAddr) -> Option<&Zone> {
+    /// The zone a client is in, by its place in the list: the one with the longest prefix that holds
+    /// `client`. Clients with an IPv4 address are in none.
+    pub fn zone_of(&self, client: IpAddr) -> Option<usize> {
         let IpAddr::V6(client) = client else { return None };
-        self.zones
-            .iter()
-            .filter_map(|zone| Some((zone.longest(client)?, zone)))
+        let zones = self.zones.iter().enumerate();
+        zones
+            .filter_map(|(place, zone)| Some((zone.longest(client)?, place)))
             .max_by_key(|(len, _)| *len)
-            .map(|(_, zone)| zone)
+            .map(|(_, place)| place)
+    }
+
+    /// The resolvers of a group, the preferred one first. Group 0 are those for all names that no
+    /// other group is for.
+    pub fn servers(&self, group: usize) -> &[SocketAddr] {
+        match group.checked_sub(1) {
+            None => &self.upstreams,
+            Some(forward) => self.forwards.get(forward).map_or(&[], |forward| &forward.upstreams),
+        }
+    }
+
+    /// The group of resolvers to ask about `name`, which is uncompressed and in small letters.
+    pub(super) fn group_of(&self, name: &[u8]) -> usize {
+        let forwards = self.forwards.iter().enumerate();
+        let fits = forwards.filter_map(|(n, forward)| Some((forward.domains.longest(name)?, n + 1)));
+        fits.max_by_key(|(labels, _)| *labels).map_or(0, |(_, group)| group)
     }
 }
 
@@ -220,7 +252,8 @@ mod tests {
             ("::ffff:192.0.2.1", None),
         ];
         for (client, want) in cases {
-            let got = settings.zone_of(client.parse().expect("literal")).map(|z| z.id.0);
+            let got =
+                settings.zone_of(client.parse().expect("literal")).map(|place| settings.zones[place].id.0);
             assert_eq!(got, want, "{client}");
         }
     }

@@ -130,13 +130,14 @@ fn forty_records_fit_only_where_they_fit() {
         (Transport::Tcp, false, 65_535),
         (Transport::Tcp, true, 65_535),
     ] {
-        let begun = begin(Instant::ZERO, &settings, client, transport, &query(28, edns));
-        let Begin::Exchange(mut exchange) = begun else { panic!("{begun:?}") };
-        while let Some(ask) = exchange.poll_ask(Instant::ZERO) {
+        let mut engine = Engine::new(Arc::clone(&settings), 0);
+        let taken = engine.query(Instant::ZERO, client, transport, &query(28, edns), || Ok(()));
+        assert!(matches!(taken, Taken::Waits), "{taken:?}");
+        while let Some(ask) = engine.poll_ask() {
             let reply = address_reply(&ask.query, &forty, 300).expect("an address query");
-            exchange.reply(Instant::ZERO, ask.id, &reply);
+            engine.reply(Instant::ZERO, ask.id, &reply);
         }
-        let answer = exchange.poll_answer().expect("all is answered");
+        let ((), answer) = engine.poll_answer().expect("all is answered");
         assert!(answer.message.len() <= limit);
         let whole = transport == Transport::Tcp || answer.message.len() > 512;
         assert_eq!(answer.truncated, !whole, "{transport:?} {edns}");

@@ -1,9 +1,9 @@
 //! What upstreams' answers mean for the client: the rules of RFC 6147 §5.1 and §5.5.
 
 use super::answer::Draft;
-use super::exchange::Exchange;
+use super::flight::{self, Fate, Heard};
 use super::message::{AliasLoop, Reply};
-use super::slot::{self, Fate};
+use super::wait::Wait;
 use super::wire::{self, ede, flag, rcode};
 use super::{Outcome, WithDo, synthesis};
 use crate::time::Instant;
@@ -28,7 +28,7 @@ const NO_SOA_TTL: u32 = 600;
 #[derive(Debug)]
 struct NoAnswer;
 
-impl Exchange {
+impl Wait {
     /// The upstream's answer, its AD bit believed or not (RFC 6840 §5.8).
     fn passed(&self, reply: &[u8]) -> Draft {
         Draft::passed(reply).authentic(self.query.wants_ad() && self.is_authentic(reply))
@@ -67,9 +67,9 @@ impl Exchange {
     }
 
     pub(super) fn synthesis(&self, now: Instant) -> Option<(Draft, Outcome)> {
-        let aaaa = self.slots[AAAA].fate();
+        let aaaa = self.fate(AAAA);
         let (missing, denial) = match aaaa {
-            None if now < self.wait => return None,
+            None if now < self.patience => return None,
             None => (Missing::Timeout, None),
             Some(Fate::Silent) => (Missing::Timeout, None),
             Some(Fate::Reply(reply)) => match self.judge_aaaa(reply) {
@@ -77,7 +77,7 @@ impl Exchange {
                 Err(missing) => (missing, Some(reply)),
             },
         };
-        match self.slots[A].fate()? {
+        match self.fate(A)? {
             // Without A records the late AAAA answer is still worth waiting for.
             Fate::Reply(reply) => match self.judge_a(missing, denial, reply) {
                 Err(NoAnswer) if aaaa.is_none() => None,
@@ -94,7 +94,7 @@ impl Exchange {
         match wire::rcode_of(reply) {
             rcode::NXDOMAIN => return Ok((self.passed(reply), Outcome::Nxdomain)),
             rcode::NOERROR => {}
-            _ if slot::is_bogus(reply) => return Ok((self.passed(reply), Outcome::Bogus)),
+            _ if flight::is_bogus(reply) => return Ok((self.passed(reply), Outcome::Bogus)),
             _ => return Err(Missing::Rcode),
         }
         let decoded = match Reply::decode(reply) {
@@ -125,7 +125,7 @@ impl Exchange {
     fn judge_a(
         &self,
         missing: Missing,
-        denial: Option<&Vec<u8>>,
+        denial: Option<&Heard>,
         reply: &[u8],
     ) -> Result<(Draft, Outcome), NoAnswer> {
         match wire::rcode_of(reply) {
@@ -170,7 +170,7 @@ impl Exchange {
     fn synthesise(
         &self,
         missing: Missing,
-        denial: Option<&Vec<u8>>,
+        denial: Option<&Heard>,
         reply: &[u8],
         decoded: Reply,
     ) -> (Draft, Outcome) {
@@ -207,7 +207,7 @@ impl Exchange {
     fn without_records(
         &self,
         missing: Missing,
-        denial: Option<&Vec<u8>>,
+        denial: Option<&Heard>,
         outcome: Outcome,
     ) -> Result<(Draft, Outcome), NoAnswer> {
         let reply = denial.ok_or(NoAnswer)?;
@@ -230,7 +230,7 @@ impl Exchange {
     }
 
     /// The name has only A records that stay untranslated: no data for a host without IPv4.
-    fn untranslatable(&self, missing: Missing, denial: Option<&Vec<u8>>, a: Reply) -> (Draft, Outcome) {
+    fn untranslatable(&self, missing: Missing, denial: Option<&Heard>, a: Reply) -> (Draft, Outcome) {
         let outcome = Outcome::Untranslatable;
         match missing {
             Missing::Nodata | Missing::Excluded => {

@@ -180,6 +180,10 @@ pub(super) mod ede {
     pub(crate) const SYNTHESISED: u16 = 29;
     /// No upstream could be reached.
     pub(crate) const NO_REACHABLE_AUTHORITY: u16 = 22;
+    /// The answer's time was over, and nothing better was to be had.
+    pub(crate) const STALE: u16 = 3;
+    /// The same of a name that does not exist.
+    pub(crate) const STALE_NXDOMAIN: u16 = 19;
     /// The client is not served.
     pub(crate) const PROHIBITED: u16 = 18;
 
@@ -224,6 +228,33 @@ pub(super) fn labels(name: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = &behind[label.len()..];
         Some(label)
     })
+}
+
+/// The name that a text such as `www.example.com` means, uncompressed, in small letters; `None` if it
+/// is no name. Escapes are not understood: who writes names into files needs none.
+pub(super) fn name_of(text: &str) -> Option<Vec<u8>> {
+    if text == "." {
+        return Some(vec![0]);
+    }
+    let mut name = Vec::with_capacity(text.len() + 2);
+    for label in text.strip_suffix('.').unwrap_or(text).split('.') {
+        let plain = label.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+        let len = u8::try_from(label.len()).ok().filter(|len| plain && matches!(len, 1..=63))?;
+        name.push(len);
+        name.extend(label.bytes().map(|b| b.to_ascii_lowercase()));
+    }
+    name.push(0);
+    (name.len() <= 255).then_some(name)
+}
+
+/// A name as text, for people.
+pub(super) fn text_of(name: &[u8]) -> String {
+    let mut text = String::new();
+    for label in labels(name) {
+        text.extend(label.iter().map(|b| if b.is_ascii_graphic() { char::from(*b) } else { '?' }));
+        text.push('.');
+    }
+    if text.is_empty() { ".".to_owned() } else { text }
 }
 
 #[cfg(test)]

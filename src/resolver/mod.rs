@@ -63,7 +63,8 @@ struct Listener {
 /// Outside a tokio runtime.
 pub fn start(settings: Settings) -> io::Result<Resolver> {
     let wanted = settings.listen.clone();
-    let service = Arc::new(Service::new(settings));
+    let seed = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+    let service = Service::start(settings, seed);
     let listeners = open_all(&wanted)?.into_iter().map(|open| Listener::start(open, &service)).collect();
     Ok(Resolver { service, listeners })
 }

@@ -21,7 +21,10 @@ impl RequestHandler for Handler {
         let answer = match self.0.begin(request.src().ip(), Transport::Tcp, request.as_slice()) {
             Start::Nothing => return nothing_sent(request),
             Start::Answer(answer) => answer,
-            Start::Running(running) => self.0.run(*running).await,
+            Start::Running(running) => match self.0.finish(running).await {
+                Some(answer) => answer,
+                None => return nothing_sent(request),
+            },
         };
         send(request, reply, &answer).await
     }

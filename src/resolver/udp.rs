@@ -32,8 +32,9 @@ pub(super) async fn serve(service: Arc<Service>, socket: UdpSocket, mut stop: on
                     Start::Running(running) => {
                         let (service, socket) = (Arc::clone(&service), Arc::clone(&socket));
                         exchanges.spawn(async move {
-                            let answer = service.run(*running).await;
-                            log(socket.send_to(&answer, client).await);
+                            if let Some(answer) = service.finish(running).await {
+                                log(socket.send_to(&answer, client).await);
+                            }
                         });
                     }
                 },

@@ -50,6 +50,7 @@ pub(super) fn dns64(reader: &mut Reader<'_>, file: &schema::File, zones: &Zones)
         zones: dns_zones(reader, file, zones, &rules),
         listen: listen.into_iter().map(|(addr, _)| addr).collect(),
         upstreams,
+        forwards: Vec::new(),
         trust_ad: told.trust_ad.unwrap_or(false),
         discovery_ttl: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),
         timeouts: timeouts(reader, told),
@@ -103,6 +104,7 @@ fn timeouts(reader: &mut Reader<'_>, told: &schema::Dns64) -> Timeouts {
         aaaa_wait: reader.duration(told.aaaa_wait.as_ref(), default.aaaa_wait, Duration::ZERO, ""),
         attempt: reader.duration(told.attempt.as_ref(), default.attempt, least, ""),
         total: reader.duration(told.total.as_ref(), default.total, least, ""),
+        stale_wait: default.stale_wait,
         tcp_idle: reader.duration(told.tcp_idle.as_ref(), default.tcp_idle, Duration::from_secs(1), ""),
     };
     if let Some(text) = told.total.as_ref().filter(|_| timeouts.total < timeouts.attempt) {

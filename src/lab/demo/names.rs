@@ -10,7 +10,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::world::{CLIENT, SERVER, clients, pref64};
 use crate::addr::ZoneId;
-use crate::dns64::{self, Begin, Outcome, Rules, Settings, Transport, Zone};
+use crate::dns64::{Engine, Outcome, Rules, Settings, Taken, Transport, Zone};
 use crate::lab::LabError;
 use crate::time::Instant;
 
@@ -65,16 +65,18 @@ impl Names {
     /// Takes a query through the engine; the upstream answers at once.
     pub(super) fn answer(&self, now: Instant, query: &[u8]) -> Result<Answered, LabError> {
         let mut asked = Vec::new();
-        let answer = match dns64::begin(now, &self.settings, CLIENT.into(), Transport::Udp, query) {
-            Begin::Answer(answer) => answer,
-            Begin::Drop(_, outcome) => return Err(failed(outcome)),
-            Begin::Exchange(mut exchange) => {
-                while let Some(ask) = exchange.poll_ask(now) {
+        let mut engine = Engine::new(Arc::clone(&self.settings), 0);
+        let answer = match engine.query(now, CLIENT.into(), Transport::Udp, query, || Ok(())) {
+            Taken::Answer(answer) => answer,
+            Taken::Drop(_, outcome) => return Err(failed(outcome)),
+            Taken::Waits => {
+                while let Some(ask) = engine.poll_ask() {
                     let (reply, line) = self.upstream(&ask.query)?;
                     asked.push(line);
-                    exchange.reply(now, ask.id, &reply);
+                    engine.reply(now, ask.id, &reply);
                 }
-                exchange.poll_answer().ok_or_else(|| failed("the engine has no answer"))?
+                let answer = engine.poll_answer().ok_or_else(|| failed("the engine has no answer"))?;
+                answer.1
             }
         };
         Ok(Answered { message: answer.message, outcome: answer.outcome, asked })

@@ -1,7 +1,10 @@
-//! One question on its way through the upstreams: which is asked when, and what came of it.
+//! One question on its way through the upstreams: which is asked when, who waits for it, and what
+//! came of it. However many wait, it is asked once.
 
-use core::net::SocketAddr;
+use std::sync::Arc;
 
+use super::key::Key;
+use super::slab::Id;
 use super::wire::{self, Opt, flag, rcode};
 use super::{Ask, AskId, Settings};
 use crate::time::Instant;
@@ -10,66 +13,105 @@ use crate::time::Instant;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Fate {
     /// This answer, perhaps an error.
-    Reply(Vec<u8>),
+    Reply(Heard),
     /// None in time.
     Silent,
 }
 
+/// An upstream's answer, fresh or kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Heard {
+    pub(super) message: Arc<[u8]>,
+    /// Whether its time is over and nothing better was to be had (RFC 8767).
+    pub(super) stale: bool,
+}
+
+impl core::ops::Deref for Heard {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.message
+    }
+}
+
+/// Why a question is asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// For clients that wait, and for those to come.
+    Answer,
+    /// To learn the zone of a name whose AAAA queries are not answered.
+    ZoneCut,
+}
+
 /// A question to the upstreams.
 #[derive(Debug)]
-pub(super) struct Slot {
-    number: u8,
+pub(super) struct Flight {
+    pub(super) key: Key,
+    pub(super) purpose: Purpose,
+    /// Which of the settings' groups of upstreams is asked.
+    group: usize,
     query: Vec<u8>,
+    pub(super) begun: Instant,
+    /// The client that was first, for the cache's fairness.
+    pub(super) owner: u8,
+    /// Who waits, and for which of its needs.
+    pub(super) waiting: Vec<(Id, usize)>,
     /// Times sent.
     attempts: u8,
     /// Sent, and neither answered nor failed.
     open: u8,
     /// When the next attempt is due, [`Instant::NEVER`] if there will be none.
     next: Instant,
+    end: Instant,
     /// An error, kept in case no other upstream knows better.
-    fallback: Option<Vec<u8>>,
-    fate: Option<Fate>,
+    fallback: Option<Arc<[u8]>>,
+    pub(super) fate: Option<Fate>,
     due: bool,
 }
 
-impl Slot {
+impl Flight {
     /// A question not yet asked; it is due at once.
-    pub(super) fn new(number: u8, query: Vec<u8>) -> Self {
+    pub(super) fn new(now: Instant, settings: &Settings, key: Key, query: Vec<u8>) -> Self {
+        let group = settings.group_of(&key.name);
         Self {
-            number,
+            key,
+            purpose: Purpose::Answer,
+            group,
             query,
+            begun: now,
+            owner: 0,
+            waiting: Vec::new(),
             attempts: 0,
             open: 0,
             next: Instant::NEVER,
+            end: now + settings.timeouts.total,
             fallback: None,
             fate: None,
             due: true,
         }
     }
 
-    pub(super) fn fate(&self) -> Option<&Fate> {
-        self.fate.as_ref()
-    }
-
-    /// When [`Slot::timeout`] has something to do.
+    /// When [`Flight::timeout`] has something to do.
     pub(super) fn deadline(&self) -> Instant {
-        if self.fate.is_some() { Instant::NEVER } else { self.next }
+        self.next.min(self.end)
     }
 
     /// What to send now, if anything.
-    pub(super) fn poll_ask(&mut self, now: Instant, settings: &Settings) -> Option<Ask> {
+    pub(super) fn poll_ask(&mut self, now: Instant, id: Id, settings: &Settings) -> Option<Ask> {
         if !core::mem::take(&mut self.due) || self.fate.is_some() {
             return None;
         }
-        let Some(upstream) = upstream(settings, self.attempts) else {
+        let servers = settings.servers(self.group);
+        let Some(upstream) = usize::from(self.attempts).checked_rem(servers.len()).map(|n| servers[n]) else {
             self.fate = Some(Fate::Silent);
             return None;
         };
-        let id = AskId { slot: self.number, attempt: self.attempts };
+        let id = AskId { flight: id, attempt: self.attempts };
+        let attempt = self.attempts;
         self.attempts += 1;
         self.open += 1;
         self.next = now + settings.timeouts.attempt;
-        Some(Ask { id, upstream, query: self.query.clone() })
+        Some(Ask { id, upstream, group: self.group, attempt, query: self.query.clone() })
     }
 
     /// Takes an answer to an attempt. `false` if it is no answer to this question: the true one may
@@ -78,21 +120,17 @@ impl Slot {
         if !is_reply(&self.query, bytes) {
             return false;
         }
-        if self.fate.is_some() {
-            return true;
-        }
         if wire::u16_at(bytes, 2).is_some_and(|flags| flags & flag::TC != 0) {
             // Half an answer is none: whoever sends our questions repeats them over TCP.
             self.failed(settings);
             return true;
         }
         self.open = self.open.saturating_sub(1);
-        let untried = usize::from(self.attempts) < settings.upstreams.len() && self.may_ask(settings);
-        if untried && may_be_local_trouble(bytes) {
-            self.fallback = Some(bytes.to_vec());
+        if may_be_local_trouble(bytes) && self.has_untried(settings) {
+            self.fallback = Some(bytes.into());
             self.due = true;
         } else {
-            self.fate = Some(Fate::Reply(bytes.to_vec()));
+            self.fate = Some(heard(bytes.into()));
         }
         true
     }
@@ -100,7 +138,7 @@ impl Slot {
     /// An attempt ended without an answer: nobody listens there, or the connection broke.
     pub(super) fn failed(&mut self, settings: &Settings) {
         self.open = self.open.saturating_sub(1);
-        if usize::from(self.attempts) < settings.upstreams.len() && self.may_ask(settings) {
+        if self.has_untried(settings) {
             self.due = true;
         } else if self.open == 0 && !self.may_ask(settings) {
             self.conclude();
@@ -109,7 +147,10 @@ impl Slot {
 
     /// Asks again, the next upstream, if that is due.
     pub(super) fn timeout(&mut self, now: Instant, settings: &Settings) {
-        if now < self.deadline() {
+        if now >= self.end {
+            self.conclude();
+        }
+        if now < self.next || self.fate.is_some() {
             return;
         }
         self.next = Instant::NEVER;
@@ -121,28 +162,30 @@ impl Slot {
     }
 
     /// Settles for what there is: nobody waits any longer.
-    pub(super) fn conclude(&mut self) {
+    fn conclude(&mut self) {
         if self.fate.is_none() {
-            self.fate = Some(self.fallback.take().map_or(Fate::Silent, Fate::Reply));
+            self.fate = Some(self.fallback.take().map_or(Fate::Silent, heard));
         }
     }
 
-    /// Settles for an error if one came: no other upstream knew better in time.
-    pub(super) fn settle_for_error(&mut self) {
-        if self.fallback.is_some() {
-            self.conclude();
-        }
+    /// An error that came, if that is all so far.
+    pub(super) fn error(&self) -> Option<Fate> {
+        self.fallback.clone().map(heard)
+    }
+
+    fn has_untried(&self, settings: &Settings) -> bool {
+        usize::from(self.attempts) < settings.servers(self.group).len() && self.may_ask(settings)
     }
 
     fn may_ask(&self, settings: &Settings) -> bool {
-        self.attempts < settings.limits.attempts.max(1)
+        let wanted = !self.waiting.is_empty() || self.key.kind == wire::rr::AAAA;
+        // A question nobody waits for is not repeated, except where its silence is to be learnt.
+        wanted && self.attempts < settings.limits.attempts.max(1)
     }
 }
 
-/// Upstreams in their order, and round again.
-fn upstream(settings: &Settings, attempt: u8) -> Option<SocketAddr> {
-    let count = settings.upstreams.len();
-    usize::from(attempt).checked_rem(count).and_then(|number| settings.upstreams.get(number)).copied()
+const fn heard(message: Arc<[u8]>) -> Fate {
+    Fate::Reply(Heard { message, stale: false })
 }
 
 /// Whether `reply` answers `query`: the question is the same but for case (0x20). An error may come

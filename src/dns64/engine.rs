@@ -1,0 +1,358 @@
+//! The DNS64 as one thing that is driven from outside: queries and replies in, questions and answers
+//! out, time as an argument.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::answer::Draft;
+use super::flight::{self, Flight};
+use super::key::{Key, Seed};
+use super::query::Query;
+use super::slab::{Id, Slab};
+use super::wait::{Need, Wait, mapped_by};
+use super::wire::{ede, rcode, rr};
+use super::{Outcome, Settings, Zone, discovery};
+use crate::addr::ZoneId;
+use crate::time::Instant;
+
+/// How a query came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// A datagram: answers have a size limit, and who is not served gets nothing, so that forged
+    /// sources gain nothing.
+    Udp,
+    /// A stream: answers may have 65,535 bytes, and who is not served is told so.
+    Tcp,
+}
+
+/// Names a question sent upstream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AskId {
+    pub(super) flight: Id,
+    pub(super) attempt: u8,
+}
+
+/// A question to be sent upstream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ask {
+    /// To be given back with the answer.
+    pub id: AskId,
+    /// Whom to ask if all servers of the group are equally good: they take turns by attempt.
+    pub upstream: SocketAddr,
+    /// Who may be asked: [`Settings::servers`] of this number.
+    pub group: usize,
+    /// How many times this question has been sent before. Each attempt is for another server, if
+    /// there are so many.
+    pub attempt: u8,
+    /// The message. Its id, the first two bytes, is 0: the sender puts a random one there and checks
+    /// that the answer has it.
+    pub query: Vec<u8>,
+}
+
+impl Ask {
+    /// Whether `reply` is an answer to this question, whatever its id.
+    pub fn is_answered_by(&self, reply: &[u8]) -> bool {
+        flight::is_reply(&self.query, reply)
+    }
+}
+
+/// An answer for a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// The message.
+    pub message: Vec<u8>,
+    /// The zone of the client.
+    pub zone: Option<ZoneId>,
+    /// Why the answer is what it is.
+    pub outcome: Outcome,
+    /// Whether it was too big and went without records, with TC.
+    pub truncated: bool,
+    /// How long the client waited.
+    pub took: Duration,
+    /// How long the same answer may be given to the same question from a client of the same zone
+    /// without asking again, if TTLs are lowered by the age; zero if not at all.
+    pub keep: Duration,
+}
+
+/// What becomes of a query when it comes.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is answered at once.
+    Answer(Answer),
+    /// It waits for upstreams; [`Engine::poll_answer`] will give its answer.
+    Waits,
+    /// It is not answered.
+    Drop(Option<ZoneId>, Outcome),
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Due {
+    Flight(Id),
+    Wait(Id),
+}
+
+/// A DNS64.
+///
+/// Drive it so: hand in queries with [`query`](Self::query), and what upstreams send with
+/// [`reply`](Self::reply) and [`failed`](Self::failed); call [`timeout`](Self::timeout) when
+/// [`deadline`](Self::deadline) has come. After each of these, send what [`poll_ask`](Self::poll_ask)
+/// gives and what [`poll_answer`](Self::poll_answer) gives. Every query that waits is answered within
+/// [`Timeouts::total`](super::Timeouts::total), whatever upstreams do.
+///
+/// An engine has no lock. Several of them can share the work by [`share_of`](super::share_of).
+/// `T` is what the caller needs to send an answer; it comes back with it.
+#[derive(Debug)]
+pub struct Engine<T> {
+    settings: Arc<Settings>,
+    flights: Slab<Flight>,
+    by_key: HashMap<Key, Id, Seed>,
+    waits: Slab<(T, Wait)>,
+    /// May hold timers of what has ended; they are skipped.
+    timers: BinaryHeap<Reverse<(Instant, Due)>>,
+    asks: VecDeque<Ask>,
+    answers: VecDeque<(T, Answer)>,
+}
+
+impl<T> Engine<T> {
+    /// An engine that knows nothing yet. `seed` is random: it keeps others from foreseeing where in
+    /// its tables a name lies.
+    pub fn new(settings: Arc<Settings>, seed: u64) -> Self {
+        Self {
+            settings,
+            flights: Slab::default(),
+            by_key: HashMap::with_hasher(Seed(seed)),
+            waits: Slab::default(),
+            timers: BinaryHeap::new(),
+            asks: VecDeque::new(),
+            answers: VecDeque::new(),
+        }
+    }
+
+    /// Changes the settings. Queries that wait end under those they began with.
+    pub fn reconfigure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
+    /// Takes a query of `client`.
+    ///
+    /// If it has to wait, `admit` is asked for what is needed to send the answer later, or says why
+    /// there is no room ([`Outcome::Busy`], [`Outcome::BusyClient`]).
+    pub fn query(
+        &mut self,
+        now: Instant,
+        client: IpAddr,
+        transport: Transport,
+        message: &[u8],
+        admit: impl FnOnce() -> Result<T, Outcome>,
+    ) -> Taken {
+        let settings = Arc::clone(&self.settings);
+        let Some(place) = settings.zone_of(client) else {
+            return refuse(None, transport, message, Outcome::NoZone);
+        };
+        let zone = &settings.zones[place];
+        let id = Some(zone.id);
+        let Some(query) = Query::read(message, transport) else { return Taken::Drop(id, Outcome::Ignored) };
+        if let Some((code, outcome)) = query.refusal() {
+            return Taken::Answer(answer(id, &query, Draft::empty(code), outcome));
+        }
+        if let Some((draft, outcome)) = local(&settings, zone, &query) {
+            return Taken::Answer(answer(id, &query, draft, outcome));
+        }
+        let wait = Wait::new(now, &settings, place, query);
+        if let Some(answer) = wait.settle(now) {
+            return Taken::Answer(answer);
+        }
+        let back = match self.has_room().then(admit) {
+            Some(Ok(back)) => back,
+            Some(Err(outcome)) => return refuse(id, transport, message, outcome),
+            None => return refuse(id, transport, message, Outcome::Busy),
+        };
+        self.wait(now, back, wait);
+        Taken::Waits
+    }
+
+    fn has_room(&self) -> bool {
+        let most = self.settings.limits.in_flight;
+        self.waits.len() < most && self.flights.len() < most.saturating_mul(2)
+    }
+
+    /// Asks what has to be asked.
+    fn wait(&mut self, now: Instant, back: T, mut wait: Wait) {
+        let missing: Vec<usize> = (0..wait.needs.len()).filter(|n| wait.needs[*n].fate.is_none()).collect();
+        let flights: Vec<Id> = missing.iter().map(|n| self.flight(now, &wait.needs[*n])).collect();
+        if let Some(flight) = flights.first().and_then(|id| self.flights.find(*id)) {
+            // Who joins late has not to wait as long.
+            wait.patience = flight.begun + wait.settings.timeouts.aaaa_wait;
+        }
+        let deadlines: Vec<_> = wait.deadlines().collect();
+        let id = self.waits.insert((back, wait));
+        for at in deadlines {
+            self.timers.push(Reverse((at.max(now), Due::Wait(id))));
+        }
+        for (need, flight) in missing.into_iter().zip(&flights) {
+            if let Some(flight) = self.flights.find_mut(*flight) {
+                flight.waiting.push((id, need));
+            }
+        }
+        for flight in flights {
+            self.advance(now, flight);
+        }
+    }
+
+    /// The flight of a question: the one under way, or a new one.
+    fn flight(&mut self, now: Instant, need: &Need) -> Id {
+        if let Some(id) = self.by_key.get(&need.key) {
+            return *id;
+        }
+        let flight = Flight::new(now, &self.settings, need.key.clone(), need.query.clone());
+        let id = self.flights.insert(flight);
+        self.by_key.insert(need.key.clone(), id);
+        id
+    }
+
+    /// Sends what a flight has to ask, and ends it if it has come to something.
+    fn advance(&mut self, now: Instant, id: Id) {
+        let Some(flight) = self.flights.find_mut(id) else { return };
+        if let Some(ask) = flight.poll_ask(now, id, &self.settings) {
+            self.asks.push_back(ask);
+            self.timers.push(Reverse((flight.deadline(), Due::Flight(id))));
+        }
+        if flight.fate.is_some() {
+            self.conclude(now, id);
+        }
+    }
+
+    fn conclude(&mut self, now: Instant, id: Id) {
+        let Some(flight) = self.flights.remove(id) else { return };
+        self.by_key.remove(&flight.key);
+        let Some(fate) = flight.fate else { return };
+        for (id, need) in flight.waiting {
+            if let Some((_, wait)) = self.waits.find_mut(id) {
+                wait.needs[need].fate.get_or_insert_with(|| fate.clone());
+                self.settle(now, id);
+            }
+        }
+    }
+
+    fn settle(&mut self, now: Instant, id: Id) {
+        let answer = self.waits.find(id).and_then(|(_, wait)| wait.settle(now));
+        if let Some(answer) = answer
+            && let Some((back, _)) = self.waits.remove(id)
+        {
+            self.answers.push_back((back, answer));
+        }
+    }
+
+    /// The next question to send, if there is one.
+    pub fn poll_ask(&mut self) -> Option<Ask> {
+        self.asks.pop_front()
+    }
+
+    /// The next answer to a query that waited, if there is one, with what `admit` gave.
+    pub fn poll_answer(&mut self) -> Option<(T, Answer)> {
+        self.answers.pop_front()
+    }
+
+    /// Takes an answer to `id`. `false` if it is none: wait on.
+    pub fn reply(&mut self, now: Instant, id: AskId, message: &[u8]) -> bool {
+        // An answer to a question that has been answered meanwhile is taken too.
+        let Some(flight) = self.flights.find_mut(id.flight) else { return true };
+        let taken = flight.reply(message, &self.settings);
+        self.advance(now, id.flight);
+        taken
+    }
+
+    /// No answer to `id` will come.
+    pub fn failed(&mut self, now: Instant, id: AskId) {
+        if let Some(flight) = self.flights.find_mut(id.flight) {
+            flight.failed(&self.settings);
+        }
+        self.advance(now, id.flight);
+    }
+
+    /// When [`timeout`](Self::timeout) has something to do; [`Instant::NEVER`] if nothing is under way.
+    pub fn deadline(&mut self) -> Instant {
+        while let Some(Reverse((at, due))) = self.timers.peek() {
+            let alive = match due {
+                Due::Flight(id) => self.flights.find(*id).is_some_and(|flight| flight.deadline() == *at),
+                Due::Wait(id) => self.waits.find(*id).is_some(),
+            };
+            if alive {
+                return *at;
+            }
+            self.timers.pop();
+        }
+        Instant::NEVER
+    }
+
+    /// Does what is due by `now`.
+    pub fn timeout(&mut self, now: Instant) {
+        while self.deadline() <= now {
+            match self.timers.pop() {
+                Some(Reverse((_, Due::Flight(id)))) => self.flight_is_due(now, id),
+                Some(Reverse((_, Due::Wait(id)))) => self.wait_is_due(now, id),
+                None => return,
+            }
+        }
+    }
+
+    fn flight_is_due(&mut self, now: Instant, id: Id) {
+        let Some(flight) = self.flights.find_mut(id) else { return };
+        flight.timeout(now, &self.settings);
+        let at = flight.deadline();
+        self.advance(now, id);
+        if self.flights.find(id).is_some_and(|flight| flight.deadline() == at) {
+            self.timers.push(Reverse((at, Due::Flight(id))));
+        }
+    }
+
+    fn wait_is_due(&mut self, now: Instant, id: Id) {
+        let Some((_, wait)) = self.waits.find_mut(id) else { return };
+        wait.timeout(now);
+        if now >= wait.patience {
+            // Without better news an error that came is what AAAA has come to.
+            for need in wait.needs.iter_mut().take(1).filter(|need| need.fate.is_none()) {
+                let flight = self.by_key.get(&need.key).and_then(|id| self.flights.find(*id));
+                need.fate = flight.and_then(Flight::error);
+            }
+        }
+        self.settle(now, id);
+    }
+
+    /// Queries that wait.
+    pub fn waiting(&self) -> usize {
+        self.waits.len()
+    }
+}
+
+/// Turns a query away: over UDP silently, over TCP with REFUSED.
+pub fn refuse(zone: Option<ZoneId>, transport: Transport, message: &[u8], outcome: Outcome) -> Taken {
+    match (transport, Query::read(message, transport)) {
+        (Transport::Udp, _) | (Transport::Tcp, None) => Taken::Drop(zone, outcome),
+        (Transport::Tcp, Some(query)) => {
+            let draft = Draft::empty(rcode::REFUSED).error(ede::PROHIBITED);
+            Taken::Answer(answer(zone, &query, draft, outcome))
+        }
+    }
+}
+
+fn answer(zone: Option<ZoneId>, query: &Query, draft: Draft, outcome: Outcome) -> Answer {
+    let (message, truncated) = draft.finish(query);
+    Answer { message, zone, outcome, truncated, took: Duration::ZERO, keep: Duration::ZERO }
+}
+
+/// What is answered without an upstream (RFC 8880 §7).
+fn local(settings: &Settings, zone: &Zone, query: &Query) -> Option<(Draft, Outcome)> {
+    if !zone.rules.enabled || query.class() != rr::IN {
+        return None;
+    }
+    let draft = discovery::answer(settings, zone, query).or_else(|| {
+        let v4 = mapped_by(zone, query)?;
+        discovery::reverse(settings, query, v4)
+    });
+    draft.map(|draft| (draft, Outcome::Ipv4only))
+}

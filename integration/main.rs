@@ -8,5 +8,6 @@ mod script;
 mod simulate;
 mod storm;
 mod systemd;
+mod tcp_matrix;
 mod tidy;
 mod vectors;

@@ -13,6 +13,9 @@ use super::packet::{Num, endpoint, int, num};
 use super::settings;
 use super::world::{World, ZONES};
 
+/// TCP states as RFC 6146 §3.5.2 names them, by the number in a record.
+const STATES: [&str; 8] = ["CLOSED", "V4INIT", "V6INIT", "EST", "V4FIN", "V6FIN", "V4FIN+V6FIN", "TRANS"];
+
 impl World {
     pub(super) fn look(&mut self, words: &[&str]) -> Result<(), String> {
         let equal = |what: &str, want: u64, got: u64| match want == got {
@@ -35,7 +38,7 @@ impl World {
                 let got = self.workers.iter().map(|w| w.counters().drops(*reason)).sum();
                 equal("drops", int(want)?.into(), got)
             }
-            ["session", name, v6, v4, remote, remaining] => self.session(name, [v6, v4, remote], remaining),
+            ["session", name, v6, v4, remote, ref left @ ..] => self.session(name, [v6, v4, remote], left),
             ["no_events"] => match self.event() {
                 None => Ok(()),
                 Some(event) => Err(format!("\n  expected  no event\n  got       {}", event_text(&event))),
@@ -54,10 +57,12 @@ impl World {
             .sum()
     }
 
-    /// `session udp C.40000 T.$p Z.53 remaining=300s`
-    fn session(&mut self, name: &str, ends: [&str; 3], remaining: &str) -> Result<(), String> {
+    /// `session udp C.40000 T.$p Z.53 remaining=300s`, and of a TCP session `state=EST`
+    fn session(&mut self, name: &str, ends: [&str; 3], words: &[&str]) -> Result<(), String> {
         let proto = settings::proto(name)?;
-        let remaining = settings::duration(remaining.strip_prefix("remaining=").ok_or("remaining=TIME")?)?;
+        let told = |what: &str| words.iter().find_map(|word| word.strip_prefix(what));
+        let remaining = settings::duration(told("remaining=").ok_or("remaining=TIME")?)?;
+        let state = told("state=");
         let mut wanted = Vec::new();
         for end in ends {
             let (addr, port) = endpoint(end)?;
@@ -89,6 +94,10 @@ impl World {
                 all.iter().map(|r| format!("{} {} {} {}", r.proto.name(), r.v6, r.v4, r.remote)).collect();
             format!("\n  expected  this session\n  got       {}", list.join("; "))
         })?;
+        let is = STATES.get(usize::from(record.state)).copied();
+        if let Some(state) = state.filter(|state| is != Some(state)) {
+            return Err(format!("\n  expected  state {state}\n  got       {is:?}"));
+        }
         match record.remaining == remaining {
             true => Ok(()),
             false => {

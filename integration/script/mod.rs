@@ -170,6 +170,10 @@ pub(crate) fn files() -> Vec<PathBuf> {
 pub(crate) fn run_file(path: &Path, meter: Meter) -> Result<(), String> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-    let steps = parse(&text).map_err(|error| format!("{name}: {error}"))?;
-    world::run(&steps, meter).map_err(|error| format!("{name}: {error}"))
+    run_text(&text, meter).map_err(|error| format!("{name}: {error}"))
+}
+
+/// Runs a scenario that is no file; the error names the line.
+pub(crate) fn run_text(text: &str, meter: Meter) -> Result<(), String> {
+    world::run(&parse(text)?, meter)
 }

@@ -105,6 +105,8 @@ reasons! {
     PoolExhausted = "pool_exhausted",
     /// The host has all port blocks it may have, and they are full.
     HostQuota = "host_quota",
+    /// The host makes more new bindings in a second than it may.
+    BindingRate = "binding_rate",
     /// The host or the whole table has all sessions it may have.
     SessionLimit = "session_limit",
     /// The table of bindings, port blocks or hosts is full.

@@ -48,6 +48,7 @@ fn settings() -> Settings {
         host_len: 128,
         blocks_per_host: 8,
         sessions_per_host: u32::MAX,
+        bindings_per_second: 0,
     };
     let flows = u32::from(FLOWS) * 2;
     let limits = nat64::Limits { sessions: flows, bindings: flows, ..nat64::Limits::default() };
@@ -62,17 +63,10 @@ fn settings() -> Settings {
             pools: vec![nat64::Pool {
                 ranges: vec![("192.0.2.0/24".parse().expect("literal"), PortRange::ALL)],
             }],
-            statics: Vec::new(),
-            deny: Vec::new(),
-            private_under_well_known: false,
-            filtering: Default::default(),
-            unsolicited_syn: nat64::UnsolicitedSyn::default(),
-            inbound_refresh: true,
-            parity: true,
-            timers: nat64::Timers::default(),
             limits,
             address6: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1),
             address4: Ipv4Addr::new(192, 0, 2, 1),
+            ..nat64::Settings::default()
         },
     }
 }

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use gate64::addr::{PortRange, Transport4, Transport6, WorkerId, ZoneId};
-use gate64::nat64::{self, Filtering, Limits, Pool, Proto, StaticBinding, Timers, UnsolicitedSyn, Zone};
+use gate64::nat64::{
+    self, Filtering, Limits, Pairing, Pool, Proto, StaticBinding, Timers, UnsolicitedSyn, Zone,
+};
 use gate64::translator::Settings;
 use gate64::xlat::{self, TrafficClass};
 
@@ -21,6 +23,7 @@ pub(crate) fn fixture() -> Settings {
         host_len: 128,
         blocks_per_host: 8,
         sessions_per_host: 1000,
+        bindings_per_second: 0,
     };
     let limits = Limits {
         sessions: 4096,
@@ -41,17 +44,10 @@ pub(crate) fn fixture() -> Settings {
         nat64: nat64::Settings {
             zones: vec![zone],
             pools: vec![Pool { ranges: vec![("203.0.113.1/32".parse().expect("literal"), PortRange::ALL)] }],
-            statics: Vec::new(),
-            deny: Vec::new(),
-            private_under_well_known: false,
-            filtering: [Filtering::EndpointIndependent; 3],
-            unsolicited_syn: UnsolicitedSyn::Store,
-            inbound_refresh: true,
-            parity: true,
-            timers: Timers::default(),
             limits,
             address6: Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1),
             address4: Ipv4Addr::new(192, 0, 2, 254),
+            ..nat64::Settings::default()
         },
     }
 }
@@ -79,6 +75,8 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
             }
         }
         "timer" => timer(&mut settings.nat64.timers, rest)?,
+        // `udp_port 53 30s`
+        "udp_port" => settings.nat64.udp_ports.push((int(first()?)? as u16, duration(rest[1])?)),
         "limit" => limit(&mut settings.nat64.limits, rest)?,
         "address6" => settings.nat64.address6 = parsed(rest)?.pop().ok_or("no address")?,
         "address4" => settings.nat64.address4 = parsed(rest)?.pop().ok_or("no address")?,
@@ -98,13 +96,17 @@ fn switch(settings: &mut Settings, name: &str, value: &str) -> Result<(), String
     match name {
         "private_under_well_known" => settings.nat64.private_under_well_known = on,
         "inbound_refresh" => settings.nat64.inbound_refresh = on,
+        "errors_under_well_known" => settings.nat64.errors_under_well_known = on,
+        "soft_pairing" => settings.nat64.pairing = if on { Pairing::Soft } else { Pairing::Strict },
         "parity" => settings.nat64.parity = on,
         "mss_clamp" => rules.mss_clamp = on,
         "tcp_resegment" => rules.tcp_resegment = on,
         "mtu6" => rules.mtu6 = int(value)? as u16,
         "mtu4" => rules.mtu4 = int(value)? as u16,
         "lowest_ipv6_mtu" => rules.lowest_ipv6_mtu = int(value)? as u16,
-        "error_rate" => rules.error_rate = int(value)?,
+        "error_rate" => rules.error_rate = [int(value)?; 2],
+        "error_rate6" => rules.error_rate[0] = int(value)?,
+        "error_rate4" => rules.error_rate[1] = int(value)?,
         "error_burst" => rules.error_burst = int(value)?,
         "traffic_class" => rules.traffic_class = class(value)?,
         "tos" => rules.tos = class(value)?,
@@ -136,6 +138,7 @@ fn zone(settings: &mut Settings, number: &str, words: &[&str]) -> Result<(), Str
             "host" => zone.host_len = int(value)? as u8,
             "blocks" => zone.blocks_per_host = int(value)? as u16,
             "sessions" => zone.sessions_per_host = int(value)?,
+            "rate" => zone.bindings_per_second = int(value)?,
             other => return Err(format!("a zone has no `{other}`")),
         }
     }
@@ -177,7 +180,8 @@ fn filtering(settings: &mut Settings, words: &[&str]) -> Result<(), String> {
     let kind = match words.last() {
         Some(&"address") => Filtering::AddressDependent,
         Some(&"endpoint") => Filtering::EndpointIndependent,
-        _ => return Err("filtering is `address` or `endpoint`".into()),
+        Some(&"port") => Filtering::AddressAndPortDependent,
+        _ => return Err("filtering is `address`, `port` or `endpoint`".into()),
     };
     match words {
         [_] => settings.nat64.filtering = [kind; 3],
@@ -206,7 +210,8 @@ fn timer(timers: &mut Timers, words: &[&str]) -> Result<(), String> {
     let place = match *name {
         "udp" => &mut timers.udp,
         "tcp_established" => &mut timers.tcp_established,
-        "tcp_transitory" => &mut timers.tcp_transitory,
+        "tcp_opening" => &mut timers.tcp_opening,
+        "tcp_closing" => &mut timers.tcp_closing,
         "icmp" => &mut timers.icmp,
         "tcp_incoming_syn" => &mut timers.tcp_incoming_syn,
         "fragment" => &mut timers.fragment,

@@ -81,7 +81,7 @@ pub fn masquerade(
     statics: &[StaticBinding],
     timers: &Timers,
 ) -> String {
-    let transit = timers.tcp_transitory.as_secs();
+    let transit = timers.tcp_opening.max(timers.tcp_closing).as_secs();
     let established = timers.tcp_established.as_secs() + transit;
     let udp = timers.udp.as_secs();
     let inward = [Proto::Tcp, Proto::Udp].map(|proto| {

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::bib::RestTick;
 use super::slab::NIL;
 use super::tcp::{State, on_timeout};
 use super::{Event, Nat64, Proto, probe};
@@ -71,7 +72,7 @@ impl Nat64 {
         }
         self.probe(slot, extra);
         self.sessions.of_mut(slot).set_state(next);
-        self.sessions.set_deadline(slot, deadline + self.timers.tcp_transitory);
+        self.sessions.set_deadline(slot, deadline + self.timers.tcp_closing);
     }
 
     /// Asks the client whether a connection that was idle for two hours still lives. Without room
@@ -121,7 +122,8 @@ impl Nat64 {
     pub(super) fn unbind(&mut self, now: Instant, slot: u32) {
         let binding = self.bib.of(slot);
         let (block, proto, port) = (binding.place, binding.proto(), binding.port);
-        self.pool4.unlink(now, block, proto, port, slot, &mut self.bib);
+        let since = if binding.is_resting() { RestTick(binding.first) } else { RestTick::of(now) };
+        self.pool4.unlink(since, block, proto, port, slot, &mut self.bib);
         self.bib.remove(slot);
     }
 
@@ -142,7 +144,7 @@ impl Nat64 {
         let (header, answer) = (syn.packet, Answer::unreachable4(3));
         let id = self.ids.take(self.address4, header.src, ICMP4, false, 1);
         if extra.room() > 0
-            && self.buckets[1].take(now, self.rules.error_rate, self.rules.error_burst)
+            && self.buckets[1].take(now, self.rules.error_rate[1], self.rules.error_burst)
             && answer4(&header, answer, self.address4, id, &mut packet)
             && let Some(place) = extra.next_slot()
         {

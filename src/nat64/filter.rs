@@ -110,9 +110,13 @@ impl Nat64 {
             Some(session) => self.advance(now, session, proto, tuple.kind, traffic),
             None => {
                 let first = self.bib.of(binding).first;
-                let filtered = self.filtering[proto as usize] == Filtering::AddressDependent
-                    && !self.sessions.knows(first, remote.addr, now);
-                if filtered {
+                let open = match self.filtering[proto as usize] {
+                    Filtering::EndpointIndependent => true,
+                    Filtering::AddressDependent => self.sessions.knows(first, remote.addr, now),
+                    // A query has no port that another could be told from.
+                    Filtering::AddressAndPortDependent => false,
+                };
+                if !open {
                     return Err(refused(Reason::Filtered));
                 }
                 if proto != Proto::Tcp || syn {
@@ -168,6 +172,7 @@ impl Nat64 {
             port: client.port,
             pool: rules.pool,
             quota: rules.blocks_per_host,
+            rate: rules.bindings_per_second,
             parity: self.parity,
         };
         self.bind(now, &wish, client, way.pref64).inspect_err(|reason| self.tell_refusal(now, host, *reason))
@@ -202,6 +207,11 @@ impl Nat64 {
         client: Transport6,
         pref64: u16,
     ) -> Result<u32, Reason> {
+        let (host, rate) = (wish.host, wish.rate);
+        let allowed = if rate == 0 { Some(true) } else { self.pool4.may_bind(now, host, rate) };
+        if allowed == Some(false) {
+            return Err(Reason::BindingRate);
+        }
         if let Some(slot) = self.bib.find(wish.proto, client) {
             self.bib.revive(slot, pref64);
             self.gauge_binding(slot, 1);
@@ -215,6 +225,10 @@ impl Nat64 {
             self.bib.insert(wish.proto, client, block, port, pref64, false).ok_or(Reason::TableFull)?;
         self.pool4.link(block, wish.proto, port, slot, &mut self.bib);
         self.gauge_binding(slot, 1);
+        if allowed.is_none() {
+            // The host is known from now on, and this was the first.
+            self.pool4.may_bind(now, host, rate);
+        }
         Ok(slot)
     }
 
@@ -265,14 +279,26 @@ impl Nat64 {
                 match lifetime {
                     Lifetime::Keep => None,
                     Lifetime::Established => Some(self.timers.tcp_established),
-                    Lifetime::Transitory => Some(self.timers.tcp_transitory),
+                    Lifetime::Opening => Some(self.timers.tcp_opening),
+                    Lifetime::Closing => Some(self.timers.tcp_closing),
                 }
                 .filter(|_| refreshes || next != state)
             }
-            Proto::Udp => Some(self.timers.udp).filter(|_| refreshes || is_new),
+            Proto::Udp => Some(self.udp_lifetime(slot)).filter(|_| refreshes || is_new),
             Proto::Icmp => Some(self.timers.icmp).filter(|_| refreshes || is_new),
         };
         self.sessions.credit(slot, traffic, lifetime.map(|lifetime| now + lifetime));
+    }
+
+    /// The lifetime of a UDP session: its server's port may have one of its own.
+    #[inline]
+    fn udp_lifetime(&self, slot: u32) -> Duration {
+        if self.udp_ports.is_empty() {
+            return self.timers.udp;
+        }
+        let port = self.sessions.of(slot).remote().port;
+        let found = self.udp_ports.binary_search_by_key(&port, |(port, _)| *port);
+        found.map_or(self.timers.udp, |at| self.udp_ports[at].1)
     }
 
     /// Tells of a refusal, once a second for each host at most (RFC 6888 REQ-11).

@@ -5,6 +5,7 @@ use core::net::Ipv6Addr;
 use super::hash::{Chance, Hasher};
 use super::slab::{Index, Item, NIL, Slab};
 use crate::addr::{HostKey, Ipv6Prefix, ZoneId};
+use crate::xlat::Bucket;
 
 /// A host that holds port blocks, all on one address (RFC 4787 REQ-2).
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Host {
     pub(super) sessions: u32,
     /// The second, plus one, in which its last [`QuotaReached`](crate::nat64::Event) was written.
     pub(super) told: u32,
+    /// Allowance for new bindings.
+    pub(super) bindings: Bucket,
     /// Not to be found any more: its blocks are in no pool.
     disowned: bool,
 }
@@ -28,7 +31,16 @@ pub(super) struct Host {
 impl Item for Host {
     fn free(next: u32) -> Self {
         let nobody = HostKey { zone: ZoneId(0), prefix: Ipv6Prefix::host(Ipv6Addr::UNSPECIFIED) };
-        Self { key: nobody, row: NIL, first_block: next, blocks: 0, sessions: 0, told: 0, disowned: false }
+        Self {
+            key: nobody,
+            row: NIL,
+            first_block: next,
+            blocks: 0,
+            sessions: 0,
+            told: 0,
+            bindings: Bucket::new(),
+            disowned: false,
+        }
     }
 
     fn next_free(&self) -> Option<u32> {

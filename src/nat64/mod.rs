@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
 
 use crate::addr::{Transport4, Transport6, WorkerId, ZoneId};
 use crate::counters::Counters;
@@ -68,7 +69,9 @@ mod zones;
 mod tests;
 
 pub use events::{Event, Record};
-pub use settings::{Filtering, Limits, Pool, Proto, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone};
+pub use settings::{
+    Filtering, Limits, Pairing, Pool, Proto, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone,
+};
 
 /// One worker's state, and everything that is done with it.
 pub struct Nat64 {
@@ -82,6 +85,7 @@ pub struct Nat64 {
     inbound_refresh: bool,
     parity: bool,
     timers: Timers,
+    udp_ports: Vec<(u16, Duration)>,
     address6: Ipv6Addr,
     address4: Ipv4Addr,
     bib: Bib,
@@ -131,6 +135,7 @@ impl Nat64 {
             inbound_refresh: settings.inbound_refresh,
             parity: settings.parity,
             timers: settings.timers,
+            udp_ports: settings.udp_ports.clone(),
             address6: settings.address6,
             address4: settings.address4,
             bib: Bib::new(limits.bindings, &mut chance),

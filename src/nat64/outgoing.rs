@@ -137,7 +137,7 @@ impl Nat64 {
         let client = self.bib.of(binding).v6();
         let server = Transport4::new(error.quoted.dst, quoted.dst);
         let pref64 = self.pref64_towards(binding, quoted.proto, server);
-        self.zones.check_well_known(pref64, packet.src)?;
+        self.zones.check_error_source(pref64, packet.src)?;
         let plan = xlat::judge_v4_to_v6(&self.rules, packet, buf, leg)?;
         let pref64 = self.zones.pref64(pref64);
         let port = if quoted.proto == Proto::Icmp { client.port } else { server.port };
@@ -152,7 +152,7 @@ impl Nat64 {
     pub(super) fn refuse6(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(self.zone).drops(reason).add(1);
-        let (rate, burst) = (self.rules.error_rate, self.rules.error_burst);
+        let (rate, burst) = (self.rules.error_rate[0], self.rules.error_burst);
         if let Some(answer) = refusal.answer
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
             && self.buckets[0].take(now, rate, burst)
@@ -169,7 +169,7 @@ impl Nat64 {
     pub(super) fn refuse4(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(self.zone).drops(reason).add(1);
-        let (rate, burst) = (self.rules.error_rate, self.rules.error_burst);
+        let (rate, burst) = (self.rules.error_rate[1], self.rules.error_burst);
         if let Some(answer) = refusal.answer
             && !buf.handed.hairpin
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)

@@ -12,7 +12,7 @@ use super::hash::Chance;
 use super::limits::{Host, Hosts};
 use super::owner::{BLOCKS, Owners, block_of, ports_of};
 use super::slab::NIL;
-use super::{Pool, Proto, Settings};
+use super::{Pairing, Pool, Proto, Settings};
 use crate::addr::{HostKey, Transport4, WorkerId};
 use crate::counters::Counters;
 use crate::reason::Reason;
@@ -43,6 +43,7 @@ pub(super) struct Pool4 {
     empty: (u32, u32),
     /// The second, plus one, in which the last [`Event::PoolEmpty`] was written.
     told: u32,
+    pairing: Pairing,
     counters: Arc<Counters>,
 }
 
@@ -66,6 +67,7 @@ impl Pool4 {
             hosts: Hosts::new(settings.limits.hosts, chance),
             empty: (NIL, NIL),
             told: 0,
+            pairing: settings.pairing,
             counters,
         };
         pool4.lay_out();
@@ -79,15 +81,19 @@ impl Pool4 {
         self.unused = vec![[0; 2]; rows].into_boxed_slice();
         self.dry = vec![[false; 2]; self.pools.len()];
         for slot in 0..self.blocks.end() {
+            let Some(host) = self.blocks.at(slot).map(|block| block.host) else { continue };
+            self.hosts.of_mut(host).row = NIL;
+        }
+        for slot in 0..self.blocks.end() {
             let Some(block) = self.blocks.at(slot) else { continue };
             let host = block.host;
             let row = self.owners.position(block.addr);
             if let Some(row) = row {
                 self.active[row * BLOCKS + usize::from(block.number)] = slot + 1;
+                // Blocks of a host may lie on more than one address, and not all of those be left.
+                self.hosts.of_mut(host).row = row as u32;
             }
-            let row = row.map_or(NIL, |row| row as u32);
-            self.blocks.of_mut(slot).row = row;
-            self.hosts.of_mut(host).row = row;
+            self.blocks.of_mut(slot).row = row.map_or(NIL, |row| row as u32);
         }
         for row in 0..rows {
             for block in 0..BLOCKS {
@@ -206,10 +212,11 @@ impl Pool4 {
         self.blocks.link(block, proto, port, binding, bib);
     }
 
-    /// Takes a port back. A block that is empty then stays with its host for a while.
+    /// Takes a port back that has been out of use since then. A block that is empty now stays with its
+    /// host until each of its ports has rested.
     pub(super) fn unlink(
         &mut self,
-        now: Instant,
+        since: RestTick,
         slot: u32,
         proto: Proto,
         port: u16,
@@ -217,33 +224,39 @@ impl Pool4 {
         bib: &mut Bib,
     ) {
         self.blocks.unlink(slot, proto, port, binding, bib);
-        if self.blocks.of(slot).is_empty() {
-            self.rest(now, slot);
-        }
-    }
-
-    fn rest(&mut self, now: Instant, slot: u32) {
         let block = self.blocks.of_mut(slot);
-        block.since = RestTick::of(now).0;
-        if !core::mem::replace(&mut block.queued, true) {
+        block.since = block.since.max(since.0);
+        if block.is_empty() && !core::mem::replace(&mut block.queued, true) {
             self.queue(slot);
         }
     }
 
+    /// Puts a block into the queue: in front if its ports rested while they were still bound, so that it
+    /// has rested longer than those that wait.
     fn queue(&mut self, slot: u32) {
-        self.blocks.of_mut(slot).next_empty = NIL;
         let (first, last) = self.empty;
-        if last == NIL {
-            self.empty = (slot, slot);
+        let since = self.blocks.of(slot).since;
+        if self.blocks.at(first).is_none_or(|block| since < block.since) {
+            self.blocks.of_mut(slot).next_empty = first;
+            self.empty = (slot, if last == NIL { slot } else { last });
         } else {
+            self.blocks.of_mut(slot).next_empty = NIL;
             self.blocks.of_mut(last).next_empty = slot;
             self.empty = (first, slot);
         }
     }
 
+    /// Whether the first of the queue was used again and rests anew, so that others end before it.
+    fn is_out_of_turn(&self, slot: u32) -> bool {
+        let block = self.blocks.of(slot);
+        self.blocks.at(block.next_empty).is_some_and(|next| next.since < block.since)
+    }
+
     /// When [`release_rested`](Self::release_rested) has something to do.
     pub(super) fn next_empty(&self, rest: Duration) -> Option<Instant> {
-        self.blocks.at(self.empty.0).map(|block| RestTick(block.since).end(rest))
+        let block = self.blocks.at(self.empty.0)?;
+        let now = self.is_out_of_turn(self.empty.0);
+        Some(if now { Instant::ZERO } else { RestTick(block.since).end(rest) })
     }
 
     /// Releases the block that has been empty longest, if it has been so for `rest`; false if there
@@ -251,16 +264,21 @@ impl Pool4 {
     pub(super) fn release_rested(&mut self, now: Instant, rest: Duration, events: &mut Events) -> bool {
         let slot = self.empty.0;
         let Some(block) = self.blocks.at(slot) else { return false };
-        if RestTick(block.since).end(rest) > now {
+        let over = RestTick(block.since).end(rest) <= now;
+        if !over && !self.is_out_of_turn(slot) {
             return false;
         }
         self.empty.0 = block.next_empty;
         if self.empty.0 == NIL {
             self.empty.1 = NIL;
         }
-        self.blocks.of_mut(slot).queued = false;
-        if self.blocks.of(slot).is_empty() {
+        if !self.blocks.of(slot).is_empty() {
+            self.blocks.of_mut(slot).queued = false;
+        } else if over {
+            self.blocks.of_mut(slot).queued = false;
             self.release(slot, events);
+        } else {
+            self.queue(slot);
         }
         true
     }
@@ -288,6 +306,13 @@ impl Pool4 {
         if left == 0 {
             self.hosts.remove(block.host);
         }
+    }
+
+    /// Whether a host may make one more binding, if it may make `rate` in a second; `None` if it holds no
+    /// block yet.
+    pub(super) fn may_bind(&mut self, now: Instant, host: HostKey, rate: u32) -> Option<bool> {
+        let slot = self.hosts.find(host)?;
+        Some(self.hosts.of_mut(slot).bindings.take(now, rate, rate))
     }
 
     /// The second in which a host was last told of, to be changed; `None` if it holds no block.
@@ -326,7 +351,8 @@ impl Pool4 {
         let row = self.owners.position(place.addr).ok_or(Reason::NotPool4)?;
         let number = block_of(place.port);
         let host = self.hosts.find(key);
-        if host.is_some_and(|host| self.hosts.of(host).row as usize != row) {
+        let paired = host.is_none_or(|host| self.hosts.of(host).row as usize == row);
+        if !paired && self.pairing == Pairing::Strict {
             return Err(Reason::PoolExhausted);
         }
         let slot = match self.active[row * BLOCKS + number].checked_sub(1) {
@@ -337,7 +363,8 @@ impl Pool4 {
                 return Err(Reason::TableFull);
             }
             None => {
-                let wish = Wish { host: key, proto, port: place.port, pool, quota: 0, parity: false };
+                let wish =
+                    Wish { host: key, proto, port: place.port, pool, quota: 0, rate: 0, parity: false };
                 self.occupy(host, &wish, row, number, events)?
             }
         };
@@ -349,6 +376,7 @@ impl Pool4 {
     /// other is unknown from now on, and may be given an address anew.
     pub(super) fn reconfigure(&mut self, settings: &Settings, owners: Owners) {
         self.owners = owners;
+        self.pairing = settings.pairing;
         self.pools.clone_from(&settings.pools);
         self.statics = settings.statics.iter().map(|entry| (entry.proto, entry.v4)).collect();
         self.lay_out();

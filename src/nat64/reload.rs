@@ -21,6 +21,7 @@ impl Nat64 {
         self.inbound_refresh = settings.inbound_refresh;
         self.parity = settings.parity;
         self.timers = settings.timers;
+        self.udp_ports.clone_from(&settings.udp_ports);
         self.address6 = settings.address6;
         self.address4 = settings.address4;
         self.hold.set_timeout(settings.timers.fragment);

@@ -49,6 +49,8 @@ pub struct Zone {
     pub blocks_per_host: u16,
     /// Most sessions a host may hold.
     pub sessions_per_host: u32,
+    /// Most bindings a host may make in a second; 0 is no bound (RFC 6888 REQ-4c).
+    pub bindings_per_second: u32,
 }
 
 /// IPv4 addresses and ports to translate to: any number of ranges, which don't overlap.
@@ -79,6 +81,18 @@ pub enum Filtering {
     EndpointIndependent,
     /// Addresses to which the binding has a session.
     AddressDependent,
+    /// Addresses and ports to which the binding has a session.
+    AddressAndPortDependent,
+}
+
+/// What a host gets that has used up its own IPv4 address (RFC 7857 §4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Pairing {
+    /// Nothing: all its flows have one IPv4 address.
+    #[default]
+    Strict,
+    /// Ports of another address.
+    Soft,
 }
 
 /// What becomes of a SYN from the IPv4 side for which there is no session (RFC 6146 §3.5.2.2).
@@ -99,8 +113,10 @@ pub struct Timers {
     pub udp: Duration,
     /// Established TCP; at least 7,200 s.
     pub tcp_established: Duration,
-    /// TCP while it opens or closes; at least 240 s unless the operator insists (RFC 7857 §2.1).
-    pub tcp_transitory: Duration,
+    /// TCP while it opens; at least 240 s unless the operator insists (RFC 7857 §2.1).
+    pub tcp_opening: Duration,
+    /// TCP while it closes, or has been idle for too long; likewise.
+    pub tcp_closing: Duration,
     /// ICMP queries; at least 60 s.
     pub icmp: Duration,
     /// How long an unsolicited SYN is kept; 6 s.
@@ -116,7 +132,8 @@ impl Default for Timers {
         Self {
             udp: Duration::from_secs(300),
             tcp_established: Duration::from_secs(7_200),
-            tcp_transitory: Duration::from_secs(240),
+            tcp_opening: Duration::from_secs(240),
+            tcp_closing: Duration::from_secs(240),
             icmp: Duration::from_secs(60),
             tcp_incoming_syn: Duration::from_secs(6),
             fragment: Duration::from_secs(2),
@@ -174,6 +191,8 @@ pub struct Settings {
     pub deny: Vec<Ipv4Prefix>,
     /// Whether 10/8, 172.16/12, 192.168/16 and 100.64/10 may be reached under the Well-Known Prefix.
     pub private_under_well_known: bool,
+    /// Whether ICMP errors pass whose sender the Well-Known Prefix must not represent.
+    pub errors_under_well_known: bool,
     /// Filtering for TCP, UDP and ICMP, in the order of [`Proto`].
     pub filtering: [Filtering; 3],
     /// What becomes of unsolicited SYNs.
@@ -182,12 +201,40 @@ pub struct Settings {
     pub inbound_refresh: bool,
     /// Whether a UDP mapping keeps the parity of its port (RFC 4787 REQ-4).
     pub parity: bool,
+    /// What a host gets that has used up its address.
+    pub pairing: Pairing,
     /// Lifetimes.
     pub timers: Timers,
+    /// Lifetimes of UDP towards certain ports below 1024, sorted by port (RFC 4787 REQ-5a).
+    pub udp_ports: Vec<(u16, Duration)>,
     /// Bounds.
     pub limits: Limits,
     /// Source of our own ICMPv6 errors.
     pub address6: Ipv6Addr,
     /// Source of our own ICMPv4 errors.
     pub address4: Ipv4Addr,
+}
+
+impl Default for Settings {
+    /// Nobody is served.
+    fn default() -> Self {
+        Self {
+            zones: Vec::new(),
+            pools: Vec::new(),
+            statics: Vec::new(),
+            deny: Vec::new(),
+            private_under_well_known: false,
+            errors_under_well_known: false,
+            filtering: [Filtering::default(); 3],
+            unsolicited_syn: UnsolicitedSyn::default(),
+            inbound_refresh: true,
+            parity: true,
+            pairing: Pairing::default(),
+            timers: Timers::default(),
+            udp_ports: Vec::new(),
+            limits: Limits::default(),
+            address6: Ipv6Addr::UNSPECIFIED,
+            address4: Ipv4Addr::UNSPECIFIED,
+        }
+    }
 }

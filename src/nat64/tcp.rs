@@ -70,8 +70,10 @@ pub(super) enum Lifetime {
     Keep,
     /// That of an established connection.
     Established,
-    /// That of a connection which opens or closes.
-    Transitory,
+    /// That of a connection which opens.
+    Opening,
+    /// That of a connection which closes.
+    Closing,
 }
 
 /// What a segment does to a session: the state it is in then, and its lifetime.
@@ -83,20 +85,20 @@ pub(super) const fn on_segment(state: State, side: Side, kind: Kind) -> (State, 
     use Lifetime::Keep;
     use Side::{V4, V6};
     match (state, side, kind) {
-        (State::Closed, V6, Syn) => (State::V6Init, Lifetime::Transitory),
-        (State::Closed, V4, Syn) => (State::V4Init, Lifetime::Transitory),
+        (State::Closed, V6, Syn) => (State::V6Init, Lifetime::Opening),
+        (State::Closed, V4, Syn) => (State::V4Init, Lifetime::Opening),
         (State::Closed, _, Fin | Rst | Other) => (State::Closed, Keep),
 
         (State::V4Init, V6, Syn) | (State::V6Init, V4, Syn) => (State::Established, Lifetime::Established),
-        (State::V6Init, V6, Syn) => (State::V6Init, Lifetime::Transitory),
+        (State::V6Init, V6, Syn) => (State::V6Init, Lifetime::Opening),
         (State::V4Init | State::V6Init, _, _) => (state, Keep),
 
         (State::Established, _, Syn | Other) => (State::Established, Lifetime::Established),
         (State::Established, V6, Fin) => (State::V6Fin, Keep),
         (State::Established, V4, Fin) => (State::V4Fin, Keep),
-        (State::Established, _, Rst) => (State::Transitory, Lifetime::Transitory),
+        (State::Established, _, Rst) => (State::Transitory, Lifetime::Closing),
 
-        (State::V4Fin, V6, Fin) | (State::V6Fin, V4, Fin) => (State::BothFin, Lifetime::Transitory),
+        (State::V4Fin, V6, Fin) | (State::V6Fin, V4, Fin) => (State::BothFin, Lifetime::Closing),
         (State::V4Fin | State::V6Fin, _, _) => (state, Lifetime::Established),
 
         (State::BothFin, _, _) | (State::Transitory, _, Rst) => (state, Keep),
@@ -125,12 +127,12 @@ mod tests {
     /// The matrix of RFC 6146 §3.5.2.2 as text: a line a state, a column an event in the order
     /// V6 SYN, V4 SYN, V6 FIN, V4 FIN, V6 RST, V4 RST, V6 other, V4 other, timeout.
     const MATRIX: &str = "
-        Closed      V6Init/T      V4Init/T      -/=      -/=      -/=      -/=      -/=     -/=     -
+        Closed      V6Init/O      V4Init/O      -/=      -/=      -/=      -/=      -/=     -/=     -
         V4Init      Established/E -/=           -/=      -/=      -/=      -/=      -/=     -/=     Closed
-        V6Init      -/T           Established/E -/=      -/=      -/=      -/=      -/=     -/=     Closed
-        Established -/E           -/E           V6Fin/=  V4Fin/=  Transitory/T Transitory/T -/E -/E Transitory
-        V4Fin       -/E           -/E           BothFin/T -/E     -/E      -/E      -/E     -/E     Closed
-        V6Fin       -/E           -/E           -/E      BothFin/T -/E     -/E      -/E     -/E     Closed
+        V6Init      -/O           Established/E -/=      -/=      -/=      -/=      -/=     -/=     Closed
+        Established -/E           -/E           V6Fin/=  V4Fin/=  Transitory/C Transitory/C -/E -/E Transitory
+        V4Fin       -/E           -/E           BothFin/C -/E     -/E      -/E      -/E     -/E     Closed
+        V6Fin       -/E           -/E           -/E      BothFin/C -/E     -/E      -/E     -/E     Closed
         BothFin     -/=           -/=           -/=      -/=      -/=      -/=      -/=     -/=     Closed
         Transitory  Established/E Established/E Established/E Established/E -/= -/= Established/E Established/E Closed";
 
@@ -154,7 +156,8 @@ mod tests {
                 let want = match life {
                     "=" => Lifetime::Keep,
                     "E" => Lifetime::Established,
-                    _ => Lifetime::Transitory,
+                    "O" => Lifetime::Opening,
+                    _ => Lifetime::Closing,
                 };
                 assert_eq!(lifetime, want, "{name} {side:?} {kind:?}");
                 cells += 1;

@@ -72,6 +72,8 @@ pub(super) struct ZoneRules {
     pub(super) blocks_per_host: u16,
     /// Most sessions a host may hold.
     pub(super) sessions_per_host: u32,
+    /// Most bindings a host may make in a second; 0 is no bound.
+    pub(super) bindings_per_second: u32,
 }
 
 /// Where an IPv6 packet belongs, and where it goes.
@@ -96,6 +98,7 @@ pub(super) struct Zones {
     /// Denied prefixes: a sorted row for each mask.
     denied: Vec<(u32, Vec<u32>)>,
     private_under_well_known: bool,
+    errors_under_well_known: bool,
 }
 
 impl Zones {
@@ -117,6 +120,7 @@ impl Zones {
             host_len: zone.host_len,
             blocks_per_host: zone.blocks_per_host,
             sessions_per_host: zone.sessions_per_host,
+            bindings_per_second: zone.bindings_per_second,
         };
         let zones: Vec<_> = settings.zones.iter().map(rules).collect();
         let clients = settings
@@ -129,6 +133,7 @@ impl Zones {
             any_pref64: Prefixes::new(distinct(&wanted).map(|p| (p.prefix(), ()))),
             denied: rows(&settings.deny),
             private_under_well_known: settings.private_under_well_known,
+            errors_under_well_known: settings.errors_under_well_known,
             zones,
             pref64s,
         }
@@ -220,6 +225,15 @@ impl Zones {
             || special::is_global(remote)
             || self.private_under_well_known && special::is_private(remote);
         if allowed { Ok(()) } else { Err(Reason::WellKnownNotGlobal) }
+    }
+
+    /// Whether the sender of an ICMP error may be represented under a pref64. Without such errors a path
+    /// through routers with private addresses is a black hole for large packets.
+    ///
+    /// # Errors
+    /// [`Reason::WellKnownNotGlobal`]
+    pub(super) fn check_error_source(&self, pref64: u16, router: Ipv4Addr) -> Result<(), Reason> {
+        if self.errors_under_well_known { Ok(()) } else { self.check_well_known(pref64, router) }
     }
 }
 

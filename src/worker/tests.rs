@@ -32,17 +32,11 @@ fn settings(worker: u8, workers: u8) -> Settings {
         nat64: nat64::Settings {
             zones: Vec::new(),
             pools: Vec::new(),
-            statics: Vec::new(),
-            deny: Vec::new(),
-            private_under_well_known: false,
-            filtering: [nat64::Filtering::EndpointIndependent; 3],
             unsolicited_syn: nat64::UnsolicitedSyn::Drop,
-            inbound_refresh: true,
-            parity: true,
-            timers: nat64::Timers::default(),
             limits,
             address6: Ipv6Addr::LOCALHOST,
             address4: Ipv4Addr::LOCALHOST,
+            ..nat64::Settings::default()
         },
     }
 }
@@ -102,6 +96,7 @@ fn translating(worker: u8, workers: u8) -> Settings {
         host_len: 128,
         blocks_per_host: 4,
         sessions_per_host: 16,
+        bindings_per_second: 0,
     });
     let address = "192.0.2.1".parse().expect("literal");
     settings.nat64.pools.push(nat64::Pool { ranges: vec![(address, PortRange::ALL)] });

@@ -29,8 +29,8 @@ pub struct Rules {
     /// Whether a TCP super-packet whose segments don't fit is given a smaller segment size instead
     /// of a "too big" answer.
     pub tcp_resegment: bool,
-    /// Most ICMP errors of our own per second and side; 0 sends none (RFC 4443 §2.4 f).
-    pub error_rate: u32,
+    /// Most ICMP errors of our own per second, towards IPv6 and IPv4; 0 sends none (RFC 4443 §2.4 f).
+    pub error_rate: [u32; 2],
     /// How many of them may come at once.
     pub error_burst: u32,
 }
@@ -45,7 +45,7 @@ impl Default for Rules {
             tos: TrafficClass::Copy,
             mss_clamp: false,
             tcp_resegment: false,
-            error_rate: 100,
+            error_rate: [100; 2],
             error_burst: 100,
         }
     }

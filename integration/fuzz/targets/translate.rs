@@ -33,6 +33,7 @@ fn settings() -> Settings {
         host_len: 128,
         blocks_per_host: 2,
         sessions_per_host: 32,
+        bindings_per_second: 0,
     };
     let pool = nat64::Pool { ranges: vec![("192.0.2.1/32".parse().expect("literal"), PortRange::ALL)] };
     Settings {
@@ -44,17 +45,10 @@ fn settings() -> Settings {
         nat64: nat64::Settings {
             zones: vec![zone],
             pools: vec![pool],
-            statics: Vec::new(),
-            deny: Vec::new(),
-            private_under_well_known: false,
-            filtering: Default::default(),
-            unsolicited_syn: nat64::UnsolicitedSyn::default(),
-            inbound_refresh: true,
-            parity: true,
-            timers: nat64::Timers::default(),
             limits,
             address6: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1),
             address4: Ipv4Addr::new(192, 0, 2, 2),
+            ..nat64::Settings::default()
         },
     }
 }

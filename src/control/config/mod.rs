@@ -199,6 +199,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     let dns64 = dns::dns64(reader, file, &zones);
     let sources = host::error_sources(reader, file, told, &zones);
     let timers = translator::timers(reader, file.timers.as_ref());
+    let udp_ports = translator::udp_ports(reader, file.timers.as_ref());
     let limits = translator::limits(reader, file.limits.as_ref());
     let linger = reader.duration(told.linger.as_ref(), LINGER, Duration::ZERO, "");
     let (address6, address4) = sources?;
@@ -207,12 +208,15 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         filtering: translator::filtering(reader, told),
         unsolicited_syn: translator::unsolicited_syn(reader, told),
         private_under_well_known: told.wkp_private.unwrap_or(false),
+        errors_under_well_known: told.wkp_icmp_errors.unwrap_or(false),
         inbound_refresh: told.inbound_refresh.unwrap_or(true),
         parity: told.parity.unwrap_or(true),
+        pairing: translator::pairing(reader, told),
         zones: zones.zones,
         pools: zones.pools.pools,
         statics,
         timers,
+        udp_ports,
         limits,
         address6,
         address4,

@@ -3,6 +3,8 @@
 //!
 //! `configs/reference.toml` explains every key; a test holds the two together.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -38,11 +40,13 @@ pub(crate) struct Translator {
     pub(crate) egress: Option<Text>,
     pub(crate) egress_ports: Option<Text>,
     pub(crate) wkp_private: Option<bool>,
+    pub(crate) wkp_icmp_errors: Option<bool>,
     pub(crate) deny: Option<Texts>,
     pub(crate) filtering: Option<Spanned<PerProtocol>>,
     pub(crate) unsolicited_syn: Option<Text>,
     pub(crate) inbound_refresh: Option<bool>,
     pub(crate) parity: Option<bool>,
+    pub(crate) pairing: Option<Text>,
     pub(crate) mtu6: Option<Number>,
     pub(crate) mtu4: Option<Number>,
     pub(crate) lowest_ipv6_mtu: Option<Number>,
@@ -51,6 +55,8 @@ pub(crate) struct Translator {
     pub(crate) mss_clamp: Option<bool>,
     pub(crate) tcp_resegment: Option<bool>,
     pub(crate) error_rate: Option<Number>,
+    pub(crate) error_rate6: Option<Number>,
+    pub(crate) error_rate4: Option<Number>,
     pub(crate) error_burst: Option<Number>,
     pub(crate) address6: Option<Text>,
     pub(crate) address4: Option<Text>,
@@ -61,8 +67,11 @@ pub(crate) struct Translator {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Timers {
     pub(crate) udp: Option<Text>,
+    pub(crate) udp_ports: Option<BTreeMap<Spanned<String>, Text>>,
     pub(crate) tcp_established: Option<Text>,
     pub(crate) tcp_transitory: Option<Text>,
+    pub(crate) tcp_opening: Option<Text>,
+    pub(crate) tcp_closing: Option<Text>,
     pub(crate) icmp: Option<Text>,
     pub(crate) unsolicited_syn: Option<Text>,
     pub(crate) fragment: Option<Text>,
@@ -82,6 +91,7 @@ pub(crate) struct Limits {
     pub(crate) events: Option<Number>,
     pub(crate) blocks_per_host: Option<Number>,
     pub(crate) sessions_per_host: Option<Number>,
+    pub(crate) bindings_per_second: Option<Number>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -144,6 +154,7 @@ pub(crate) struct Zone {
 pub(crate) struct ZoneLimits {
     pub(crate) blocks_per_host: Option<Number>,
     pub(crate) sessions_per_host: Option<Number>,
+    pub(crate) bindings_per_second: Option<Number>,
 }
 
 #[derive(Deserialize, Debug, Default)]

@@ -343,11 +343,11 @@ fn what_the_rest_gets_wrong() {
     let cases = [
         (
             with("filtering = \"open\"", "", ""),
-            "4:13: `open` is no word for this key (\"endpoint-independent\", \"address-dependent\")",
+            "4:13: `open` is no word for this key (\"endpoint-independent\", \"address-dependent\", \"address-and-port-dependent\")",
         ),
         (
             with("filtering = { udp = \"open\" }", "", ""),
-            "4:21: `open` is no word for this key (\"endpoint-independent\", \"address-dependent\")",
+            "4:21: `open` is no word for this key (\"endpoint-independent\", \"address-dependent\", \"address-and-port-dependent\")",
         ),
         (with("tos = 256", "", ""), "4:7: 256 is out of range (\"copy\", or a number from 0 to 255)"),
         (

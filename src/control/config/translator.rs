@@ -7,7 +7,7 @@ use super::schema;
 use super::shape::{CopyOrNumber, TextOr};
 use super::zones::Zones;
 use crate::addr::Ipv4Prefix;
-use crate::nat64::{Filtering, Limits, Timers, UnsolicitedSyn};
+use crate::nat64::{Filtering, Limits, Pairing, Timers, UnsolicitedSyn};
 use crate::xlat::{Rules, TrafficClass};
 
 /// Destinations that are denied unless the file says otherwise: the host itself and link-local.
@@ -30,9 +30,16 @@ pub(super) fn rules(reader: &mut Reader<'_>, told: &schema::Translator, mtu: u16
         tos: class(reader, told.tos.as_ref()),
         mss_clamp: told.mss_clamp.unwrap_or(default.mss_clamp),
         tcp_resegment: told.tcp_resegment.unwrap_or(default.tcp_resegment),
-        error_rate: reader.number(told.error_rate.as_ref(), default.error_rate, 0..=100_000),
+        error_rate: error_rates(reader, told, default.error_rate),
         error_burst: reader.number(told.error_burst.as_ref(), default.error_burst, 1..=100_000),
     }
+}
+
+/// Errors per second towards IPv6 and IPv4.
+fn error_rates(reader: &mut Reader<'_>, told: &schema::Translator, default: [u32; 2]) -> [u32; 2] {
+    let allowed = 0..=100_000;
+    let both = reader.number(told.error_rate.as_ref(), default[0], allowed.clone());
+    [&told.error_rate6, &told.error_rate4].map(|side| reader.number(side.as_ref(), both, allowed.clone()))
 }
 
 fn class(reader: &mut Reader<'_>, told: Option<&toml::Spanned<CopyOrNumber>>) -> TrafficClass {
@@ -50,9 +57,10 @@ fn class(reader: &mut Reader<'_>, told: Option<&toml::Spanned<CopyOrNumber>>) ->
 }
 
 pub(super) fn filtering(reader: &mut Reader<'_>, told: &schema::Translator) -> [Filtering; 3] {
-    const WORDS: [(&str, Filtering); 2] = [
+    const WORDS: [(&str, Filtering); 3] = [
         ("endpoint-independent", Filtering::EndpointIndependent),
         ("address-dependent", Filtering::AddressDependent),
+        ("address-and-port-dependent", Filtering::AddressAndPortDependent),
     ];
     let default = Filtering::default();
     match told.filtering.as_ref().map(|f| (f.span(), f.get_ref())) {
@@ -62,6 +70,11 @@ pub(super) fn filtering(reader: &mut Reader<'_>, told: &schema::Translator) -> [
             [&each.tcp, &each.udp, &each.icmp].map(|word| reader.word(word.as_ref(), default, &WORDS))
         }
     }
+}
+
+pub(super) fn pairing(reader: &mut Reader<'_>, told: &schema::Translator) -> Pairing {
+    let words = [("strict", Pairing::Strict), ("soft", Pairing::Soft)];
+    reader.word(told.pairing.as_ref(), Pairing::default(), &words)
 }
 
 pub(super) fn unsolicited_syn(reader: &mut Reader<'_>, told: &schema::Translator) -> UnsolicitedSyn {
@@ -97,6 +110,7 @@ pub(super) fn timers(reader: &mut Reader<'_>, told: Option<&schema::Timers>) -> 
     let default = Timers::default();
     let Some(told) = told else { return default };
     let secs = Duration::from_secs;
+    let transitory = reader.duration(told.tcp_transitory.as_ref(), default.tcp_opening, secs(1), "");
     let timers = Timers {
         udp: reader.duration(told.udp.as_ref(), default.udp, secs(120), " (RFC 6146 §4, UDP_MIN)"),
         tcp_established: reader.duration(
@@ -105,7 +119,8 @@ pub(super) fn timers(reader: &mut Reader<'_>, told: Option<&schema::Timers>) -> 
             secs(7_200),
             " (RFC 6146 §4, TCP_EST)",
         ),
-        tcp_transitory: reader.duration(told.tcp_transitory.as_ref(), default.tcp_transitory, secs(1), ""),
+        tcp_opening: reader.duration(told.tcp_opening.as_ref(), transitory, secs(1), ""),
+        tcp_closing: reader.duration(told.tcp_closing.as_ref(), transitory, secs(1), ""),
         icmp: reader.duration(told.icmp.as_ref(), default.icmp, secs(60), " (RFC 6146 §4, ICMP_DEFAULT)"),
         tcp_incoming_syn: reader.duration(
             told.unsolicited_syn.as_ref(),
@@ -116,7 +131,13 @@ pub(super) fn timers(reader: &mut Reader<'_>, told: Option<&schema::Timers>) -> 
         fragment: reader.duration(told.fragment.as_ref(), default.fragment, secs(1), ""),
         port_rest: reader.duration(told.port_rest.as_ref(), default.port_rest, secs(0), ""),
     };
-    if let Some(text) = told.tcp_transitory.as_ref().filter(|_| timers.tcp_transitory < secs(240)) {
+    let opted = [
+        (&told.tcp_transitory, transitory),
+        (&told.tcp_opening, timers.tcp_opening),
+        (&told.tcp_closing, timers.tcp_closing),
+    ];
+    for (text, _) in opted.iter().filter(|(_, time)| *time < secs(240)) {
+        let Some(text) = text else { continue };
         let advice =
             "at least 240s (RFC 6146 §4, TCP_TRANS), unless you know that less will do (RFC 7857 §2.1)";
         reader.warn(text.span(), format!("`{}` is short", text.get_ref()), advice);
@@ -126,6 +147,23 @@ pub(super) fn timers(reader: &mut Reader<'_>, told: Option<&schema::Timers>) -> 
         reader.warn(text.span(), format!("`{}` is short", text.get_ref()), advice);
     }
     timers
+}
+
+/// Lifetimes of UDP by the server's port. Only applications that end in a known time may have less than
+/// the floor, and those have well-known ports (RFC 4787 REQ-5a).
+pub(super) fn udp_ports(reader: &mut Reader<'_>, told: Option<&schema::Timers>) -> Vec<(u16, Duration)> {
+    let mut read = Vec::new();
+    for (port, time) in told.and_then(|t| t.udp_ports.as_ref()).into_iter().flatten() {
+        let Some(number) = port.get_ref().parse().ok().filter(|port| (1..1024).contains(port)) else {
+            let found = format!("`{}` is no well-known port", port.get_ref());
+            reader.refuse(port.span(), found, "1 to 1023 (RFC 4787 REQ-5a)");
+            continue;
+        };
+        let default = Timers::default().udp;
+        read.push((number, reader.duration(Some(time), default, Duration::from_secs(1), "")));
+    }
+    read.sort_unstable();
+    read
 }
 
 pub(super) fn limits(reader: &mut Reader<'_>, told: Option<&schema::Limits>) -> Limits {

@@ -36,6 +36,7 @@ struct Defaults {
     pool: Option<usize>,
     blocks_per_host: u16,
     sessions_per_host: u32,
+    bindings_per_second: u32,
 }
 
 pub(super) fn zones(
@@ -85,11 +86,13 @@ fn defaults(
     let limits = file.limits.as_ref();
     let blocks = limits.and_then(|l| l.blocks_per_host.as_ref());
     let sessions = limits.and_then(|l| l.sessions_per_host.as_ref());
+    let rate = limits.and_then(|l| l.bindings_per_second.as_ref());
     Defaults {
         pref64,
         pool,
         blocks_per_host: reader.number(blocks, BLOCKS_PER_HOST, 1..=u16::MAX),
         sessions_per_host: reader.number(sessions, SESSIONS_PER_HOST, 1..=100_000_000),
+        bindings_per_second: reader.number(rate, 0, 0..=1_000_000),
     }
 }
 
@@ -136,6 +139,7 @@ fn one(
     let limits = told.limits.as_ref();
     let blocks = limits.and_then(|l| l.blocks_per_host.as_ref());
     let sessions = limits.and_then(|l| l.sessions_per_host.as_ref());
+    let rate = limits.and_then(|l| l.bindings_per_second.as_ref());
     zones.names.push(name.clone());
     zones.zones.push(Zone {
         id,
@@ -145,6 +149,7 @@ fn one(
         host_len: reader.number(told.host_prefix.as_ref(), 128, 32..=128),
         blocks_per_host: reader.number(blocks, defaults.blocks_per_host, 1..=u16::MAX),
         sessions_per_host: reader.number(sessions, defaults.sessions_per_host, 1..=100_000_000),
+        bindings_per_second: reader.number(rate, defaults.bindings_per_second, 0..=1_000_000),
     });
 }
 

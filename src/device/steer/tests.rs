@@ -19,6 +19,7 @@ fn owners(workers: u8, clients: &[(&str, u8)], pools: &[&str], statics: &[(Proto
         host_len: *host_len,
         blocks_per_host: 8,
         sessions_per_host: 8,
+        bindings_per_second: 0,
     };
     let ranges = pools.iter().map(|net| (net.parse().expect("literal"), PortRange::ALL)).collect();
     let binding = |&(proto, addr, port): &(Proto, &str, u16)| StaticBinding {
@@ -30,16 +31,10 @@ fn owners(workers: u8, clients: &[(&str, u8)], pools: &[&str], statics: &[(Proto
         zones: clients.iter().enumerate().map(zone).collect(),
         pools: vec![nat64::Pool { ranges }],
         statics: statics.iter().map(binding).collect(),
-        deny: Vec::new(),
-        private_under_well_known: false,
-        filtering: [nat64::Filtering::EndpointIndependent; 3],
         unsolicited_syn: nat64::UnsolicitedSyn::Drop,
-        inbound_refresh: true,
-        parity: true,
-        timers: nat64::Timers::default(),
-        limits: nat64::Limits::default(),
         address6: Ipv6Addr::LOCALHOST,
         address4: Ipv4Addr::LOCALHOST,
+        ..nat64::Settings::default()
     };
     Owners::new(&settings, 0x1234_5678, workers)
 }

@@ -86,19 +86,13 @@ fn settings() -> Settings {
                 host_len: 128,
                 blocks_per_host: 8,
                 sessions_per_host: 1_000,
+                bindings_per_second: 0,
             }],
             pools: vec![nat64::Pool { ranges: vec![(pool, PortRange::ALL)] }],
-            statics: Vec::new(),
-            deny: Vec::new(),
-            private_under_well_known: false,
-            filtering: Default::default(),
-            unsolicited_syn: nat64::UnsolicitedSyn::default(),
-            inbound_refresh: true,
-            parity: true,
-            timers: nat64::Timers::default(),
             limits,
             address6: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1),
             address4: Ipv4Addr::new(192, 0, 2, 2),
+            ..nat64::Settings::default()
         },
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::addr::{Transport6, ZoneId};
-use crate::nat64::{Filtering, Limits, Pool, StaticBinding, Timers, UnsolicitedSyn, Zone};
+use crate::nat64::{Pool, StaticBinding, Zone};
 
 fn settings() -> Settings {
     let range = |net: &str, ports: &str| (net.parse().expect("literal"), ports.parse().expect("literal"));
@@ -12,6 +12,7 @@ fn settings() -> Settings {
         host_len: 64,
         blocks_per_host: 8,
         sessions_per_host: 100,
+        bindings_per_second: 0,
     };
     Settings {
         zones: vec![zone],
@@ -24,16 +25,9 @@ fn settings() -> Settings {
             v6: Transport6::new("2001:db8:1:5::1".parse().expect("literal"), 80),
             v4: Transport4::new(Ipv4Addr::new(192, 0, 2, 80), 80),
         }],
-        deny: Vec::new(),
-        private_under_well_known: false,
-        filtering: [Filtering::EndpointIndependent; 3],
-        unsolicited_syn: UnsolicitedSyn::Store,
-        inbound_refresh: true,
-        parity: true,
-        timers: Timers::default(),
-        limits: Limits::default(),
         address6: "2001:db8:ffff::1".parse().expect("literal"),
         address4: Ipv4Addr::new(203, 0, 113, 254),
+        ..Settings::default()
     }
 }
 

@@ -4,10 +4,10 @@ use core::net::Ipv4Addr;
 
 use super::Pool4;
 use crate::addr::HostKey;
-use crate::nat64::Proto;
 use crate::nat64::events::Events;
 use crate::nat64::hash::Chance;
 use crate::nat64::owner::{BLOCKS, block_of};
+use crate::nat64::{Pairing, Proto};
 use crate::reason::Reason;
 
 /// Blocks below 1024.
@@ -45,6 +45,8 @@ pub(in crate::nat64) struct Wish {
     /// Index of the zone's pool, and how many blocks the host may hold.
     pub(in crate::nat64) pool: u16,
     pub(in crate::nat64) quota: u16,
+    /// How many bindings it may make in a second; 0 is no bound.
+    pub(in crate::nat64) rate: u32,
     /// Whether the port's parity is to be kept.
     pub(in crate::nat64) parity: bool,
 }
@@ -161,7 +163,13 @@ impl Pool4 {
             return Err(Reason::TableFull);
         }
         let place = match host {
-            Some(host) => self.block_at(self.hosts.of(host).row as usize, wish, class, chance),
+            Some(host) => {
+                let paired = self.block_at(self.hosts.of(host).row as usize, wish, class, chance);
+                match self.pairing {
+                    Pairing::Strict => paired,
+                    Pairing::Soft => paired.or_else(|| self.address(wish, class, chance)),
+                }
+            }
             None => self.address(wish, class, chance),
         };
         let (row, number) = place.ok_or(Reason::PoolExhausted)?;

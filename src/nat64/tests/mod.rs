@@ -9,7 +9,7 @@ mod upkeep;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use super::{Filtering, Limits, Pool, Settings, Timers, UnsolicitedSyn, Zone};
+use super::{Filtering, Limits, Pool, Settings, UnsolicitedSyn, Zone};
 use crate::addr::{PortRange, Transport4, WorkerId, ZoneId};
 use crate::reason::Reason;
 use crate::time::Instant;
@@ -50,6 +50,7 @@ pub(super) fn n1() -> translator::Settings {
         host_len: 128,
         blocks_per_host: 8,
         sessions_per_host: 1000,
+        bindings_per_second: 0,
     };
     translator::Settings {
         worker: WorkerId(0),
@@ -60,14 +61,7 @@ pub(super) fn n1() -> translator::Settings {
         nat64: Settings {
             zones: vec![zone],
             pools: vec![Pool { ranges: vec![("203.0.113.1".parse().expect("a prefix"), PortRange::ALL)] }],
-            statics: Vec::new(),
             deny: vec!["127.0.0.0/8".parse().expect("a prefix")],
-            private_under_well_known: false,
-            filtering: [Filtering::EndpointIndependent; 3],
-            unsolicited_syn: UnsolicitedSyn::Store,
-            inbound_refresh: true,
-            parity: true,
-            timers: Timers::default(),
             limits: Limits {
                 sessions: 2000,
                 bindings: 1000,
@@ -80,6 +74,7 @@ pub(super) fn n1() -> translator::Settings {
             },
             address6: v6("2001:db8:ffff::1"),
             address4: v4("192.0.2.1"),
+            ..Settings::default()
         },
     }
 }

@@ -440,8 +440,8 @@ impl Hold {
     }
 }
 
-/// Where a fragment's data starts and ends; `None` if it has none, if it is not the last and its
-/// length is no multiple of 8, or if the datagram would be too long in either family.
+/// Where a fragment's data starts and ends; `None` if it has none, or if the datagram would be too long in
+/// either family.
 fn extent(arrival: &Arrival<'_>) -> Option<(u32, u32)> {
     let len = arrival.packet.len().checked_sub(arrival.data_at)?;
     let end = usize::from(arrival.offset) + len;
@@ -449,7 +449,7 @@ fn extent(arrival: &Arrival<'_>) -> Option<(u32, u32)> {
         IpAddr::V4(_) => arrival.data_at,
         IpAddr::V6(_) => arrival.data_at.saturating_sub(40).max(20),
     };
-    let possible = len > 0 && !(arrival.more && len % 8 != 0) && headers + end <= usize::from(u16::MAX);
+    let possible = len > 0 && headers + end <= usize::from(u16::MAX);
     possible.then_some((u32::from(arrival.offset), end as u32))
 }
 

@@ -182,6 +182,9 @@ impl Nat64 {
         if owner != self.me {
             return Ok(self.hand_over(owner, buf)?);
         }
+        if packet.fragment.is_some() {
+            xlat::check_extensions(&packet)?;
+        }
         if let Some(fragment) = packet.fragment.filter(|f| !f.is_atomic() && buf.handed.ports.is_none()) {
             return self.hold6(now, &packet, fragment, buf, extra);
         }

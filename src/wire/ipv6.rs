@@ -53,7 +53,19 @@ pub struct Ipv6Packet {
     pub transport: Transport<Quoted6>,
 }
 
+/// Whether an extension header stands behind the Fragment header, where nobody can tell what the datagram
+/// carries but who gathers it.
+pub(super) const fn is_veiled(fragment: Option<Fragment>, protocol: u8) -> bool {
+    fragment.is_some() && matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
+}
+
 impl Ipv6Packet {
+    /// Whether an extension header other than ESP stands behind the Fragment header (RFC 7915 §5.1.1);
+    /// `protocol` is its number then.
+    pub const fn is_veiled(&self) -> bool {
+        is_veiled(self.fragment, self.protocol)
+    }
+
     /// Reads a packet at the start of `bytes`.
     ///
     /// # Errors
@@ -151,12 +163,7 @@ fn walk_extensions(packet: &[u8], chain: &mut Chain) -> Result<(), Reason> {
                     Some(Fragment { id: u32_at(head, 4), offset: field & 0xfff8, more: field & 1 != 0 });
                 chain.protocol = head[0];
                 chain.upper_at = at + FRAGMENT_HEADER;
-                return match chain.protocol {
-                    HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION => {
-                        Err(Reason::ExtensionAfterFragment)
-                    }
-                    _ => Ok(()),
-                };
+                return Ok(());
             }
             _ => return Ok(()),
         }

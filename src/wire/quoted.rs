@@ -148,7 +148,7 @@ impl Quoted6 {
         }
         let chain = ipv6::walk(bytes).map_err(|_| Reason::IcmpQuoted)?;
         let total_len = ipv6::HEADER + usize::from(u16_at(head, 4));
-        if chain.upper_at > total_len {
+        if chain.upper_at > total_len || ipv6::is_veiled(chain.fragment, chain.protocol) {
             return Err(Reason::IcmpQuoted);
         }
         let len = if padded { bytes.len().min(total_len) } else { bytes.len() };

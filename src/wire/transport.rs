@@ -90,8 +90,9 @@ pub(super) const fn cut_off(whole: bool) -> Reason {
     if whole { Reason::TransportHeader } else { Reason::FragmentHeader }
 }
 
-/// Whether the fragments of a datagram can lie like this, `len` bytes of payload in this one: all
-/// but the last are multiples of 8, and none reaches beyond what a packet may have.
+/// Whether a fragment can lie like this, `len` bytes of payload in it: not empty if more are to come, and
+/// not beyond what a packet may have. One that is not the last and no multiple of 8 long passes: its
+/// receiver knows what to make of it.
 pub(super) const fn fits(fragment: Fragment, len: usize) -> bool {
-    (!fragment.more || (len.is_multiple_of(8) && len != 0)) && fragment.offset as usize + len <= 65_535
+    (!fragment.more || len != 0) && fragment.offset as usize + len <= 65_535
 }

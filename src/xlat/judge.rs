@@ -36,9 +36,7 @@ pub fn judge_v6_to_v4(
     if !is_host_v6(packet.dst) {
         return Err(Reason::DestinationAddress.into());
     }
-    if let Some(at) = packet.segments_left_at {
-        return Err(Refusal::telling(Reason::RoutingHeader, Answer::parameter6(u32::from(at))));
-    }
+    check_extensions(packet)?;
     let hop_limit = hop_limit(packet.hop_limit, leg, Answer::HOP_LIMIT6)?;
     let fragmented = packet.fragment.is_some_and(|f| !f.is_atomic());
     let way = match packet.transport {
@@ -66,6 +64,22 @@ pub fn judge_v6_to_v4(
         | Transport::Other => way_to_v4(rules, packet, buf, leg)?,
     };
     Ok(Plan { way, hop_limit })
+}
+
+/// Whether the extension headers let an IPv6 packet pass; also to be asked of fragments before any of them
+/// waits for others.
+///
+/// # Errors
+/// A [`Refusal`] that the sender is told of.
+#[inline]
+pub fn check_extensions(packet: &Ipv6Packet) -> Result<(), Refusal> {
+    if let Some(at) = packet.segments_left_at {
+        return Err(Refusal::telling(Reason::RoutingHeader, Answer::parameter6(u32::from(at))));
+    }
+    if packet.is_veiled() {
+        return Err(Refusal::telling(Reason::ExtensionAfterFragment, Answer::unreachable6(1)));
+    }
+    Ok(())
 }
 
 /// Judges a packet from the IPv4 side (RFC 7915 §4).

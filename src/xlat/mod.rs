@@ -23,7 +23,7 @@ pub use error::{answer4, answer6};
 pub use flow::{Flow4, Flow6, To4, To6};
 pub use icmp::Message;
 pub use ids::Ids;
-pub use judge::{judge_v4_to_v6, judge_v6_to_v4};
+pub use judge::{check_extensions, judge_v4_to_v6, judge_v6_to_v4};
 pub use limit::Bucket;
 pub use plan::{Answer, Leg, Plan, Refusal, Way};
 pub use rewrite::{v4_to_v6, v6_to_v4};

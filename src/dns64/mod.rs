@@ -17,6 +17,7 @@ mod flight;
 #[allow(dead_code, reason = "what the cache needs comes next")]
 mod key;
 mod message;
+mod network;
 mod outcome;
 mod play;
 mod query;
@@ -29,11 +30,12 @@ mod tests;
 mod verdict;
 mod wait;
 #[allow(dead_code, reason = "what the cache needs comes next")]
-mod wire;
+pub(crate) mod wire;
 
 pub use domains::Domains;
 pub use engine::{Answer, Ask, AskId, Engine, Taken, Transport, refuse};
 pub use key::share_of;
+pub use network::{Network, Tls, Via};
 pub use outcome::Outcome;
 pub use play::{AddressKind, Played, address_query, address_reply, addresses, asked_for, play};
 pub use settings::{Forward, Limits, MAPPED, Mapping, Rules, Settings, Timeouts, WithDo, Zone};

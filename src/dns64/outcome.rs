@@ -91,6 +91,10 @@ outcomes! {
     Busy = "busy",
     /// Too many exchanges of this client at once; not answered over UDP, refused over TCP.
     BusyClient = "busy_client",
+    /// More queries a second than a client may ask; not answered over UDP, refused over TCP.
+    RateLimited = "rate_limited",
+    /// The same answer too often to one network; not sent, or sent empty with TC.
+    ResponseLimited = "response_limited",
 }
 
 impl Outcome {

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
-use super::Domains;
+use super::{Domains, Network};
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
 
 /// IPv4-mapped addresses, which no AAAA record should hold (RFC 6147 §5.1.4).
@@ -141,8 +141,8 @@ impl Default for Limits {
 pub struct Settings {
     /// The zones. Who is in none gets no answer.
     pub zones: Vec<Zone>,
-    /// Where to listen, UDP and TCP. An unspecified address is refused: the answer could leave
-    /// from another address than the one asked.
+    /// Where to listen, UDP and TCP. An unspecified address stands for all of its family; answers
+    /// leave from the one that was asked.
     pub listen: Vec<SocketAddr>,
     /// Recursive resolvers, the first one preferred.
     pub upstreams: Vec<SocketAddr>,
@@ -157,6 +157,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Bounds.
     pub limits: Limits,
+    /// What only the sockets are told.
+    pub network: Network,
 }
 
 impl Default for Settings {
@@ -171,6 +173,7 @@ impl Default for Settings {
             discovery_ttl: 600,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            network: Network::default(),
         }
     }
 }

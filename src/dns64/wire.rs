@@ -6,14 +6,14 @@
 use core::ops::Range;
 
 /// Length of the header.
-pub(super) const HEADER: usize = 12;
+pub(crate) const HEADER: usize = 12;
 /// Largest UDP answer we send and ask for: fits every path without fragments.
-pub(super) const UDP_SIZE: u16 = 1232;
+pub(crate) const UDP_SIZE: u16 = 1232;
 /// Largest UDP answer to a client without EDNS (RFC 1035 §2.3.4).
-pub(super) const PLAIN_UDP_SIZE: u16 = 512;
+pub(crate) const PLAIN_UDP_SIZE: u16 = 512;
 
 /// Header bits, as in the two bytes behind the id.
-pub(super) mod flag {
+pub(crate) mod flag {
     pub(crate) const QR: u16 = 0x8000;
     pub(crate) const OPCODE: u16 = 0x7800;
     pub(crate) const AA: u16 = 0x0400;
@@ -26,7 +26,7 @@ pub(super) mod flag {
 }
 
 /// Response codes (RFC 1035 §4.1.1, RFC 6891 §9).
-pub(super) mod rcode {
+pub(crate) mod rcode {
     pub(crate) const NOERROR: u16 = 0;
     pub(crate) const FORMERR: u16 = 1;
     pub(crate) const SERVFAIL: u16 = 2;
@@ -37,7 +37,7 @@ pub(super) mod rcode {
 }
 
 /// Types and classes that decide what is done.
-pub(super) mod rr {
+pub(crate) mod rr {
     pub(crate) const A: u16 = 1;
     pub(crate) const PTR: u16 = 12;
     pub(crate) const AAAA: u16 = 28;
@@ -48,12 +48,12 @@ pub(super) mod rr {
     pub(crate) const IN: u16 = 1;
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2).map(|b| u16::from_be_bytes([b[0], b[1]]))
 }
 
 /// Writes a number into bytes that are known to be there: every frame has a whole header.
-pub(super) fn set_u16(bytes: &mut [u8], at: usize, value: u16) {
+pub(crate) fn set_u16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
@@ -71,25 +71,25 @@ fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
 
 /// Where the records of a message lie.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// The first question, if there is one: an uncompressed name, type and class.
-    pub(super) question: Range<usize>,
+    pub(crate) question: Range<usize>,
     /// The OPT record.
-    pub(super) opt: Option<OptAt>,
+    pub(crate) opt: Option<OptAt>,
     /// Where the last record ends.
-    pub(super) end: usize,
+    pub(crate) end: usize,
 }
 
 /// Where the OPT record lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct OptAt {
-    pub(super) at: Range<usize>,
+pub(crate) struct OptAt {
+    pub(crate) at: Range<usize>,
     /// How many additional records stand in front of it.
-    pub(super) number: u16,
+    pub(crate) number: u16,
 }
 
 /// The question of a message with exactly one.
-pub(super) fn question(bytes: &[u8]) -> Option<Range<usize>> {
+pub(crate) fn question(bytes: &[u8]) -> Option<Range<usize>> {
     if u16_at(bytes, 4)? != 1 {
         return None;
     }
@@ -107,7 +107,7 @@ pub(super) fn question(bytes: &[u8]) -> Option<Range<usize>> {
 
 /// Walks over all records of a message with one question. `None` if it is cut off or has two OPT
 /// records.
-pub(super) fn layout(bytes: &[u8]) -> Option<Layout> {
+pub(crate) fn layout(bytes: &[u8]) -> Option<Layout> {
     let question = question(bytes)?;
     let mut at = question.end;
     let mut opt = None;
@@ -132,21 +132,21 @@ pub(super) fn layout(bytes: &[u8]) -> Option<Layout> {
 
 /// What an OPT record says (RFC 6891 §6.1.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Opt<'a> {
+pub(crate) struct Opt<'a> {
     /// The largest UDP message its sender takes, at least 512.
-    pub(super) size: u16,
+    pub(crate) size: u16,
     /// The upper eight bits of the response code.
-    pub(super) rcode_high: u8,
+    pub(crate) rcode_high: u8,
     /// The EDNS version.
-    pub(super) version: u8,
+    pub(crate) version: u8,
     /// Whether DNSSEC records are wanted.
-    pub(super) dnssec_ok: bool,
+    pub(crate) dnssec_ok: bool,
     options: &'a [u8],
 }
 
 impl<'a> Opt<'a> {
     /// Reads the OPT record that [`layout`] found at `range`.
-    pub(super) fn read(bytes: &'a [u8], range: &Range<usize>) -> Option<Self> {
+    pub(crate) fn read(bytes: &'a [u8], range: &Range<usize>) -> Option<Self> {
         let [_, _, _, size0, size1, rcode_high, version, flags, _, _, _, options @ ..] =
             bytes.get(range.clone())?
         else {
@@ -157,7 +157,7 @@ impl<'a> Opt<'a> {
     }
 
     /// The extended errors in it (RFC 8914): code, and the whole option as it came.
-    pub(super) fn errors(self) -> impl Iterator<Item = (u16, &'a [u8])> {
+    pub(crate) fn errors(self) -> impl Iterator<Item = (u16, &'a [u8])> {
         let mut rest = self.options;
         core::iter::from_fn(move || {
             loop {
@@ -173,7 +173,7 @@ impl<'a> Opt<'a> {
 }
 
 /// Extended DNS errors (RFC 8914).
-pub(super) mod ede {
+pub(crate) mod ede {
     /// The number of the option.
     pub(crate) const OPTION: u16 = 15;
     /// The answer was synthesised.
@@ -200,7 +200,7 @@ pub(super) mod ede {
 }
 
 /// Appends an OPT record and counts it. `message` must have a header and no OPT record.
-pub(super) fn push_opt(message: &mut Vec<u8>, rcode_high: u8, dnssec_ok: bool, options: &[u8]) {
+pub(crate) fn push_opt(message: &mut Vec<u8>, rcode_high: u8, dnssec_ok: bool, options: &[u8]) {
     let flags = u8::from(dnssec_ok) << 7;
     message.extend_from_slice(&[0, 0, rr::OPT as u8]);
     message.extend_from_slice(&UDP_SIZE.to_be_bytes());
@@ -212,7 +212,7 @@ pub(super) fn push_opt(message: &mut Vec<u8>, rcode_high: u8, dnssec_ok: bool, o
 }
 
 /// The response code of a reply, with the bits its OPT record adds.
-pub(super) fn rcode_of(reply: &[u8]) -> u16 {
+pub(crate) fn rcode_of(reply: &[u8]) -> u16 {
     let low = u16_at(reply, 2).unwrap_or(0) & flag::RCODE;
     let opt = layout(reply).and_then(|layout| layout.opt);
     let high = opt.and_then(|opt| Opt::read(reply, &opt.at)).map_or(0, |opt| opt.rcode_high);
@@ -220,7 +220,7 @@ pub(super) fn rcode_of(reply: &[u8]) -> u16 {
 }
 
 /// The labels of an uncompressed name, the root left out.
-pub(super) fn labels(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn labels(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = name;
     core::iter::from_fn(move || {
         let (len, behind) = rest.split_first()?;

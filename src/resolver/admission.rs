@@ -1,4 +1,4 @@
-//! How many exchanges may be in flight, of all and of one client.
+//! How many of something there may be at once: of all clients, and of each.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::dns64::{Limits, Outcome};
+use crate::dns64::Outcome;
 
 #[derive(Debug, Default)]
 struct State {
@@ -16,14 +16,14 @@ struct State {
     closed: bool,
 }
 
-/// Counts what is in flight and refuses what would be too much.
+/// Counts what there is and refuses what would be too much.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     state: Mutex<State>,
     idle: Notify,
 }
 
-/// The right to one exchange, given back when dropped.
+/// The right to one, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
     admission: Arc<Admission>,
@@ -35,17 +35,25 @@ impl Admission {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Admits one exchange of `client`.
+    /// Admits one of `client`: at most `total` in all, `per_client` for a client, and never more for
+    /// one than are still free. So a flood can fill half of what there is, two floods two
+    /// thirds, and who comes later still gets in.
     ///
     /// # Errors
     /// [`Outcome::Busy`] or [`Outcome::BusyClient`] at a limit.
-    pub(super) fn enter(self: &Arc<Self>, limits: Limits, client: IpAddr) -> Result<Permit, Outcome> {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        total: usize,
+        per_client: usize,
+        client: IpAddr,
+    ) -> Result<Permit, Outcome> {
         let mut state = self.state();
-        if state.closed || state.total >= limits.in_flight {
+        let free = total.saturating_sub(state.total);
+        if state.closed || free == 0 {
             return Err(Outcome::Busy);
         }
         let of_client = state.clients.entry(client).or_default();
-        if *of_client >= limits.in_flight_per_client.max(1) {
+        if *of_client >= per_client.max(1).min(free) && *of_client > 0 {
             return Err(Outcome::BusyClient);
         }
         *of_client += 1;
@@ -53,13 +61,13 @@ impl Admission {
         Ok(Permit { admission: Arc::clone(self), client })
     }
 
-    /// How many exchanges there are.
+    /// How many there are.
     #[cfg(test)]
     pub(super) fn in_flight(&self) -> usize {
         self.state().total
     }
 
-    /// Admits nobody any more, and waits until the last exchange has ended.
+    /// Admits nobody any more, and waits until the last has gone.
     pub(super) async fn close(&self) {
         loop {
             let idle = self.idle.notified();
@@ -95,19 +103,34 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
+    fn client(number: u16) -> IpAddr {
+        IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, number])
+    }
+
     #[test]
     fn limits_hold_and_permits_come_back() {
         let admission = Arc::new(Admission::default());
-        let limits = Limits { in_flight: 3, in_flight_per_client: 2, ..Limits::default() };
-        let one: IpAddr = "2001:db8::1".parse().expect("literal");
-        let two: IpAddr = "2001:db8::2".parse().expect("literal");
-        let first = admission.enter(limits, one).expect("free");
-        let _second = admission.enter(limits, one).expect("free");
-        assert_eq!(admission.enter(limits, one).expect_err("client's limit"), Outcome::BusyClient);
-        let _third = admission.enter(limits, two).expect("another client");
-        assert_eq!(admission.enter(limits, two).expect_err("limit of all"), Outcome::Busy);
+        let first = admission.enter(5, 2, client(1)).expect("free");
+        let _second = admission.enter(5, 2, client(1)).expect("free");
+        assert_eq!(admission.enter(5, 2, client(1)).expect_err("client's limit"), Outcome::BusyClient);
+        let others: Vec<_> = (2..5).map(|n| admission.enter(5, 2, client(n)).expect("another")).collect();
+        assert_eq!(admission.enter(5, 2, client(9)).expect_err("limit of all"), Outcome::Busy);
         drop(first);
-        assert!(admission.enter(limits, one).is_ok());
-        assert_eq!(admission.state().clients.len(), 2);
+        drop(others);
+        assert!(admission.enter(5, 2, client(1)).is_ok());
+        assert_eq!(admission.state().clients.len(), 1);
+    }
+
+    #[test]
+    fn floods_leave_room_for_who_comes_later() {
+        let admission = Arc::new(Admission::default());
+        let mut permits = Vec::new();
+        for flooder in 1..=8 {
+            let before = permits.len();
+            permits.extend((0..10_000).map_while(|_| admission.enter(4_096, 4_096, client(flooder)).ok()));
+            assert!(permits.len() > before, "the {flooder}th flood gets something too");
+        }
+        assert!(permits.len() < 4_096);
+        assert!(admission.enter(4_096, 4_096, client(100)).is_ok(), "and so does a quiet client");
     }
 }

@@ -1,158 +1,165 @@
 //! The DNS64 on the network: listens, asks upstreams, keeps the time for [`crate::dns64`].
 //!
-//! Each address listened on has a UDP loop of its own and a hickory-server for TCP; both hand
-//! queries to one service, which limits what is in flight, drives the exchange and counts.
+//! A few threads, each with sockets of its own for every listener, among which the kernel shares out the
+//! clients. What a thread has ready it answers at once; names belong to threads, and what isn't
+//! ready goes to the engine of the thread whose name it is (`worker`). Over UDP many datagrams cost one
+//! system call (`mmsg`); TCP and TLS are hickory's framing under limits of our own (`stream`).
 
 mod admission;
+mod asked;
+mod caller;
+mod chance;
+mod cookie;
 mod counters;
-mod service;
+mod frame;
+mod framing;
+mod mmsg;
+mod outlet;
+mod rate;
+mod ready;
+mod shared;
+mod slab;
 mod socket;
 mod stream;
+mod tasks;
 #[cfg(test)]
 mod tests;
-mod udp;
+mod thread;
+mod tls;
 mod upstream;
+mod worker;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_server::Server;
-use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-
 use crate::dns64::Settings;
 
-pub use counters::{Counters, ZoneCounters};
+pub use counters::{Counters, UpstreamCounters, WAITS, ZoneCounters};
 
-use service::Service;
-use stream::Handler;
+use cookie::Secret;
+use shared::{Shared, Told};
+use stream::Speech;
+use thread::{Command, Sockets, Thread};
 
-/// Answers waiting to be written to one TCP connection.
-const TCP_ANSWERS: usize = 32;
-
-/// A running resolver. Dropped, it takes no new queries; those in flight still get their answer if
-/// they came over UDP.
+/// A running resolver. Dropped, it takes no new queries; those in flight still get their answer.
 pub struct Resolver {
-    service: Arc<Service>,
+    shared: Arc<Shared>,
+    threads: Vec<Thread>,
     listeners: Vec<Listener>,
+    /// The number of the next listener.
+    next: usize,
 }
 
 /// One address listened on.
 struct Listener {
+    number: usize,
     /// As it was asked for.
-    wanted: SocketAddr,
+    wanted: (SocketAddr, Speech),
     /// As it is; differs if the port was 0.
     addr: SocketAddr,
-    stop_udp: Option<oneshot::Sender<()>>,
-    udp: JoinHandle<()>,
-    /// Ends its connections when dropped.
-    _tcp: Server<Handler>,
 }
 
-/// Starts listening and answering, on the current tokio runtime (which must have I/O and time).
+/// A listener before anything is served on it.
+struct Open {
+    wanted: (SocketAddr, Speech),
+    addr: SocketAddr,
+    sockets: Vec<Sockets>,
+}
+
+/// Starts listening and answering, on threads of its own.
 ///
 /// An address that no interface has is listened on all the same and logged as a warning.
 ///
 /// # Errors
-/// A listener that could not be opened; the text names its address. An unspecified address is one.
-///
-/// # Panics
-/// Outside a tokio runtime.
+/// A listener that could not be opened, a certificate or key that could not be read; the text names
+/// it.
 pub fn start(settings: Settings) -> io::Result<Resolver> {
-    let wanted = settings.listen.clone();
-    let seed = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
-    let service = Service::start(settings, seed);
-    let listeners = open_all(&wanted)?.into_iter().map(|open| Listener::start(open, &service)).collect();
-    Ok(Resolver { service, listeners })
+    let random = || getrandom::u64().map_err(|error| io::Error::other(error.to_string()));
+    let secret = Secret::new([random()?, random()?]);
+    let told = told(settings, 0)?;
+    let opened = open_all(&wanted(&told.settings), told.settings.network.threads.max(1))?;
+    let shared = Arc::new(Shared::new(told, secret, random()?));
+    let threads = Thread::start_all(&shared)?;
+    let mut resolver = Resolver { shared, threads, listeners: Vec::new(), next: 0 };
+    resolver.serve(opened);
+    Ok(resolver)
 }
 
 impl Resolver {
-    /// Changes the settings. Listeners that stay keep their sockets; what is in flight ends under the
-    /// settings it began with.
+    /// Changes the settings, and reads certificates and keys again. Listeners that stay keep their
+    /// sockets; what is in flight ends under the settings it began with. The number of threads stays.
     ///
     /// # Errors
-    /// A new listener that could not be opened; then nothing has changed.
+    /// As [`start`]; then nothing has changed.
     pub fn reconfigure(&mut self, settings: Settings) -> io::Result<()> {
+        let told = told(settings, self.shared.generation() + 1)?;
+        let wanted = wanted(&told.settings);
         let known: Vec<_> = self.listeners.iter().map(|l| l.wanted).collect();
-        let added: Vec<_> = settings.listen.iter().copied().filter(|addr| !known.contains(addr)).collect();
-        let added = open_all(&added)?;
-        self.listeners.retain(|listener| settings.listen.contains(&listener.wanted));
-        self.service.set_settings(settings);
-        self.listeners.extend(added.into_iter().map(|open| Listener::start(open, &self.service)));
+        let added: Vec<_> = wanted.iter().copied().filter(|one| !known.contains(one)).collect();
+        let opened = open_all(&added, self.threads.len())?;
+        let (kept, gone) = self.listeners.drain(..).partition(|l| wanted.contains(&l.wanted));
+        self.listeners = kept;
+        for listener in &gone {
+            let _: &Listener = listener;
+            self.threads.iter().for_each(|thread| thread.tell(Command::Close(listener.number)));
+        }
+        self.shared.tell(told);
+        self.serve(opened);
         Ok(())
+    }
+
+    fn serve(&mut self, opened: Vec<Open>) {
+        for open in opened {
+            let number = self.next;
+            self.next += 1;
+            for (thread, sockets) in self.threads.iter().zip(open.sockets) {
+                thread.tell(Command::Open(number, sockets));
+            }
+            self.listeners.push(Listener { number, wanted: open.wanted, addr: open.addr });
+        }
     }
 
     /// What has been counted since the start.
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.service.counters)
+        Arc::clone(&self.shared.counters)
     }
 
-    /// The addresses listened on, with the ports chosen where 0 was asked for.
+    /// The addresses listened on, with the ports chosen where 0 was asked for; those for TLS last.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|listener| listener.addr).collect()
+        let of = |speech| self.listeners.iter().filter(move |l| l.wanted.1 == speech).map(|l| l.addr);
+        of(Speech::Plain).chain(of(Speech::Tls)).collect()
     }
 
     /// Takes no new queries, lets what is in flight end for at most `drain`, and ends.
-    pub async fn stop(mut self, drain: Duration) {
-        let listeners = &mut self.listeners;
-        let admission = &self.service.admission;
-        let drained = async {
-            for listener in listeners.iter_mut() {
-                listener.stop_udp = None;
-            }
-            admission.close().await;
-            for listener in listeners.iter_mut() {
-                // It fails only if the loop panicked, and then it has ended too.
-                let _ = (&mut listener.udp).await;
-            }
-        };
-        if tokio::time::timeout(drain, drained).await.is_err() {
-            tracing::info!("DNS queries were cut off after {drain:?}");
-        }
-        for listener in &self.listeners {
-            listener.udp.abort();
+    pub async fn stop(self, drain: Duration) {
+        self.threads.iter().for_each(|thread| thread.tell(Command::End(drain)));
+        for thread in self.threads {
+            thread.ended().await;
         }
     }
 }
 
-impl Drop for Listener {
-    /// Lets the UDP loop end: it takes no new queries, and each exchange has an end.
-    fn drop(&mut self) {
-        self.stop_udp = None;
-    }
+fn told(settings: Settings, generation: u64) -> io::Result<Told> {
+    let server = settings.network.tls.as_ref().map(tls::server).transpose()?;
+    let authorities = tls::authorities(&settings)?;
+    Ok(Told { generation, settings: Arc::new(settings), server, authorities })
 }
 
-/// Sockets known to the runtime, before anything is served on them.
-struct Open {
-    wanted: SocketAddr,
-    addr: SocketAddr,
-    udp: UdpSocket,
-    tcp: TcpListener,
+fn wanted(settings: &Settings) -> Vec<(SocketAddr, Speech)> {
+    let plain = settings.listen.iter().map(|addr| (*addr, Speech::Plain));
+    let tls = settings.network.tls.iter().flat_map(|tls| &tls.listen).map(|addr| (*addr, Speech::Tls));
+    plain.chain(tls).collect()
 }
 
-fn open_all(wanted: &[SocketAddr]) -> io::Result<Vec<Open>> {
-    wanted.iter().map(|addr| open(*addr)).collect()
-}
-
-fn open(wanted: SocketAddr) -> io::Result<Open> {
-    let pair = socket::listen(wanted)?;
-    if socket::is_absent(wanted) {
-        tracing::warn!("DNS64 listens on {wanted}, which no interface has yet");
-    }
-    let udp = UdpSocket::from_std(pair.udp)?;
-    let addr = udp.local_addr()?;
-    Ok(Open { wanted, addr, udp, tcp: TcpListener::from_std(pair.tcp)? })
-}
-
-impl Listener {
-    fn start(open: Open, service: &Arc<Service>) -> Self {
-        let (stop_udp, stopped) = oneshot::channel();
-        let udp = tokio::spawn(udp::serve(Arc::clone(service), open.udp, stopped));
-        let mut tcp = Server::new(Handler(Arc::clone(service)));
-        tcp.register_listener(open.tcp, service.settings().timeouts.tcp_idle, TCP_ANSWERS);
-        Self { wanted: open.wanted, addr: open.addr, stop_udp: Some(stop_udp), udp, _tcp: tcp }
-    }
+fn open_all(wanted: &[(SocketAddr, Speech)], threads: usize) -> io::Result<Vec<Open>> {
+    let each = wanted.iter().map(|&(addr, speech)| {
+        let (chosen, sockets) = socket::listen(addr, speech, threads)?;
+        if socket::is_absent(addr) {
+            tracing::warn!("DNS64 listens on {addr}, which no interface has yet");
+        }
+        Ok(Open { wanted: (addr, speech), addr: chosen, sockets })
+    });
+    each.collect()
 }

@@ -1,48 +1,60 @@
 //! Sockets to listen on.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::mmsg;
+use super::stream::Speech;
+use super::thread::Sockets;
+
 /// Connections the kernel keeps ready before they are accepted.
 const BACKLOG: i32 = 256;
+/// Room for queries that wait to be read, in bytes. The kernel gives less if it must.
+const QUEUE: usize = 4 << 20;
 
-/// The sockets of one address.
-#[derive(Debug)]
-pub(super) struct Pair {
-    pub(super) udp: UdpSocket,
-    pub(super) tcp: TcpListener,
-}
-
-/// Opens UDP and TCP on `addr`, which no interface need have yet (`IPV6_FREEBIND`): the gateway may
-/// start before its address is there.
+/// Opens `addr`, once for each thread, which no interface need have yet (`IPV6_FREEBIND`): the
+/// gateway may start before its address is there. The kernel shares out what comes.
 ///
 /// # Errors
-/// An unspecified address, and whatever `bind` says; the text names the address.
-pub(super) fn listen(addr: SocketAddr) -> io::Result<Pair> {
-    if addr.ip().is_unspecified() {
-        let text = format!("{addr}: name each address to listen on, or answers may leave from another one");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
+/// Whatever `bind` says; the text names the address.
+pub(super) fn listen(addr: SocketAddr, speech: Speech, threads: usize) -> io::Result<(SocketAddr, Vec<Sockets>)> {
     let in_words = |e: io::Error| io::Error::new(e.kind(), format!("{addr}: {e}"));
-    let udp = bound(addr, Type::DGRAM, Protocol::UDP).map_err(in_words)?;
-    // Port 0 means "any", but the same for both.
-    let chosen = udp.local_addr()?.as_socket().unwrap_or(addr);
-    let tcp = bound(chosen, Type::STREAM, Protocol::TCP).map_err(in_words)?;
-    tcp.listen(BACKLOG).map_err(in_words)?;
-    Ok(Pair { udp: udp.into(), tcp: tcp.into() })
+    // With SO_REUSEPORT a second gateway would not notice the first: without it, it does.
+    let probe = bound(addr, Type::DGRAM, false).map_err(in_words)?;
+    // Port 0 means "any", but the same for all.
+    let chosen = probe.local_addr()?.as_socket().unwrap_or(addr);
+    drop(probe);
+    drop(bound(chosen, Type::STREAM, false).map_err(in_words)?);
+    let each = (0..threads).map(|_| {
+        let udp = (speech == Speech::Plain).then(|| bound(chosen, Type::DGRAM, threads > 1)).transpose()?;
+        let tcp = bound(chosen, Type::STREAM, threads > 1)?;
+        tcp.listen(BACKLOG)?;
+        Ok(Sockets { udp: udp.map(UdpSocket::from), tcp: tcp.into(), speech })
+    });
+    Ok((chosen, each.collect::<io::Result<_>>().map_err(in_words)?))
 }
 
-fn bound(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+fn bound(addr: SocketAddr, kind: Type, shared: bool) -> io::Result<Socket> {
+    let protocol = if kind == Type::STREAM { Protocol::TCP } else { Protocol::UDP };
     let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
     match addr {
         SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
-        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+        SocketAddr::V6(_) => {
+            socket.set_freebind_v6(true)?;
+            socket.set_only_v6(true)?;
+        }
     }
     if kind == Type::STREAM {
         socket.set_reuse_address(true)?;
+    } else {
+        socket.set_recv_buffer_size(QUEUE)?;
+        if addr.ip().is_unspecified() {
+            mmsg::ask_for_destination(&socket, addr.is_ipv6())?;
+        }
     }
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     Ok(socket)

@@ -1,59 +1,118 @@
-//! TCP, by hickory-server: it frames, closes idle connections, and takes one query of a connection
-//! after the other. How many connections there are it does not bound; what they ask is bounded like
-//! the rest.
+//! Clients over TCP and TLS (RFC 7766, RFC 7858): several queries of a connection at once, answered in
+//! the order in which answers come. The number and the life of connections are bounded.
 
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hickory_server::net::runtime::Time;
-use hickory_server::proto::op::{Header, HeaderCounts, Message, Metadata, ResponseCode};
-use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::MessageResponseBuilder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
-use super::service::{Service, Start};
-use crate::dns64::Transport;
+use super::admission::Permit;
+use super::caller::Back;
+use super::framing::{Bytes, Frames};
+use super::worker::Worker;
 
-/// Hands hickory-server's requests to the service.
-pub(super) struct Handler(pub(super) Arc<Service>);
+/// Queries of one connection that may be under way at once.
+const AT_ONCE: usize = 32;
+/// How long to wait after `accept` failed: there are no descriptors, or no memory.
+const PAUSE: Duration = Duration::from_millis(50);
 
-#[async_trait::async_trait]
-impl RequestHandler for Handler {
-    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, reply: R) -> ResponseInfo {
-        let answer = match self.0.begin(request.src().ip(), Transport::Tcp, request.as_slice()) {
-            Start::Nothing => return nothing_sent(request),
-            Start::Answer(answer) => answer,
-            Start::Running(running) => match self.0.finish(running).await {
-                Some(answer) => answer,
-                None => return nothing_sent(request),
-            },
-        };
-        send(request, reply, &answer).await
+/// What is spoken on a listener.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Speech {
+    Plain,
+    Tls,
+}
+
+/// Takes connections until it is dropped.
+pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, speech: Speech) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => admit(&worker, stream, peer, speech),
+            Err(error) => {
+                tracing::debug!(%error, "taking a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
 }
 
-/// hickory-server takes records, not bytes. An answer that was passed on untouched and that hickory
-/// can't read becomes SERVFAIL here; over UDP the client has it as it is.
-async fn send<R: ResponseHandler>(request: &Request, mut reply: R, answer: &[u8]) -> ResponseInfo {
-    let mut builder = MessageResponseBuilder::from_message_request(request);
-    let sent = match Message::from_vec(answer) {
-        Ok(message) => {
-            if let Some(edns) = &message.edns {
-                builder.edns(edns);
-            }
-            let (answers, authorities) = (message.answers.iter(), message.authorities.iter());
-            let additionals = message.additionals.iter();
-            let response = builder.build(message.metadata, answers, authorities, [], additionals);
-            reply.send_response(response).await
-        }
-        Err(error) => {
-            tracing::debug!(%error, "an answer that can't be sent over TCP");
-            let response = builder.error_msg(&request.metadata, ResponseCode::ServFail);
-            reply.send_response(response).await
-        }
+/// Serves a connection if there is room for it and its client is in a zone: others are not even
+/// given a handshake.
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, speech: Speech) {
+    let told = worker.shared.told();
+    let network = &told.settings.network;
+    let known = told.settings.zone_of(peer.ip()).is_some();
+    let connections = &worker.shared.connections;
+    let entered = connections.enter(network.connections, network.connections_per_client, peer.ip());
+    let server = match (speech, &told.server) {
+        (Speech::Plain, _) => None,
+        (Speech::Tls, Some(server)) if known => Some(Arc::clone(server)),
+        (Speech::Tls, _) => return,
     };
-    sent.unwrap_or_else(|_| nothing_sent(request))
+    match entered {
+        Ok(permit) => drop(tokio::task::spawn_local(serve(Rc::clone(worker), stream, peer, server, permit))),
+        Err(_) => worker.shared.counters.count_refused_connection(),
+    }
 }
 
-fn nothing_sent(request: &Request) -> ResponseInfo {
-    let metadata = Metadata::response_from_request(&request.metadata);
-    Header { metadata, counts: HeaderCounts::default() }.into()
+async fn serve(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    server: Option<Arc<ServerConfig>>,
+    permit: Permit,
+) {
+    let told = worker.shared.told();
+    let (idle, total) = (told.settings.timeouts.tcp_idle, told.settings.network.connection_total);
+    let served = async {
+        stream.set_nodelay(true)?;
+        match server {
+            None => converse(&worker, stream, peer, idle).await,
+            Some(server) => {
+                let shaken = TlsAcceptor::from(server).accept(stream);
+                let stream = tokio::time::timeout(idle, shaken).await.map_err(|_| io::ErrorKind::TimedOut)??;
+                converse(&worker, stream, peer, idle).await
+            }
+        }
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(total, served).await {
+        tracing::debug!(%error, "the connection of {peer}");
+    }
+    drop(permit);
+}
+
+async fn converse(worker: &Rc<Worker>, stream: impl Bytes, peer: SocketAddr, idle: Duration) -> io::Result<()> {
+    let mut frames = Frames::new(stream, peer);
+    let (answers, mut answered) = mpsc::channel(AT_ONCE);
+    let mut closing = worker.closing.subscribe();
+    let mut under_way = 0;
+    let mut heard = Instant::now();
+    loop {
+        tokio::select! {
+            message = frames.next(), if under_way < AT_ONCE => {
+                let Some(query) = message else { return Ok(()) };
+                let (query, back) = (query?, Back::Stream(answers.clone()));
+                heard = Instant::now();
+                let taken = worker.act(|state, now| state.query(now, peer.ip(), back, &query));
+                if !taken {
+                    return Ok(());
+                }
+                under_way += 1;
+            }
+            Some(answer) = answered.recv() => {
+                under_way -= 1;
+                heard = Instant::now();
+                frames.send(answer)?;
+            }
+            () = tokio::time::sleep_until(heard + idle), if under_way == 0 => return Ok(()),
+            _ = closing.wait_for(|closing| *closing), if under_way == 0 => return Ok(()),
+        }
+    }
 }

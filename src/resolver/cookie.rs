@@ -1,0 +1,182 @@
+//! DNS cookies (RFC 7873, RFC 9018): what shows that a client's address is its own.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// A client cookie.
+pub(super) type ClientCookie = [u8; 8];
+/// Length of a whole cookie of ours: the client's and the server's part.
+pub(super) const WHOLE: usize = 24;
+/// What an answer grows by with a cookie.
+pub(super) const OPTION: usize = 4 + WHOLE;
+
+/// How old a server cookie may be, and how far ahead, in seconds (RFC 9018 §4.3).
+const OLD: u32 = 3_600;
+const AHEAD: u32 = 300;
+
+/// SipHash-2-4 (RFC 9018 §4.4 names it); std has only 1-3.
+fn siphash24(key: [u64; 2], bytes: &[u8]) -> u64 {
+    let mut v = [
+        key[0] ^ 0x736f_6d65_7073_6575,
+        key[1] ^ 0x646f_7261_6e64_6f6d,
+        key[0] ^ 0x6c79_6765_6e65_7261,
+        key[1] ^ 0x7465_6462_7974_6573,
+    ];
+    let round = |v: &mut [u64; 4]| {
+        v[0] = v[0].wrapping_add(v[1]);
+        v[2] = v[2].wrapping_add(v[3]);
+        v[1] = v[1].rotate_left(13) ^ v[0];
+        v[3] = v[3].rotate_left(16) ^ v[2];
+        v[0] = v[0].rotate_left(32);
+        v[2] = v[2].wrapping_add(v[1]);
+        v[0] = v[0].wrapping_add(v[3]);
+        v[1] = v[1].rotate_left(17) ^ v[2];
+        v[3] = v[3].rotate_left(21) ^ v[0];
+        v[2] = v[2].rotate_left(32);
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    last[7] = bytes.len() as u8;
+    for word in words.iter().chain([&last]) {
+        let word = u64::from_le_bytes(*word);
+        v[3] ^= word;
+        round(&mut v);
+        round(&mut v);
+        v[0] ^= word;
+    }
+    v[2] ^= 0xff;
+    (0..4).for_each(|_| round(&mut v));
+    v[0] ^ v[1] ^ v[2] ^ v[3]
+}
+
+/// What server cookies are made with; lives as long as the program.
+#[derive(Clone, Copy)]
+pub(super) struct Secret([u64; 2]);
+
+/// What a client's cookie says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shown {
+    /// It is malformed: its length is none a cookie has (RFC 7873 §5.2.2).
+    Malformed,
+    /// It is new here, or its server part is not ours or too old.
+    New(ClientCookie),
+    /// The client has received an answer of ours at its address.
+    Known(ClientCookie),
+}
+
+impl Shown {
+    /// The client's part.
+    pub(super) const fn client(self) -> Option<ClientCookie> {
+        match self {
+            Self::Malformed => None,
+            Self::New(client) | Self::Known(client) => Some(client),
+        }
+    }
+}
+
+impl Secret {
+    pub(super) const fn new(key: [u64; 2]) -> Self {
+        Self(key)
+    }
+
+    fn hash(self, client: ClientCookie, head: [u8; 8], addr: IpAddr) -> [u8; 8] {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&client);
+        bytes[8..16].copy_from_slice(&head);
+        let len = match addr {
+            IpAddr::V4(v4) => {
+                bytes[16..20].copy_from_slice(&v4.octets());
+                20
+            }
+            IpAddr::V6(v6) => {
+                bytes[16..].copy_from_slice(&v6.octets());
+                32
+            }
+        };
+        siphash24(self.0, &bytes[..len]).to_le_bytes()
+    }
+
+    /// Judges the content of a client's cookie option; `now` is in seconds of any clock of ours.
+    pub(super) fn judge(self, content: &[u8], addr: IpAddr, now: u32) -> Shown {
+        let Some((client, server)) = content.split_first_chunk::<8>() else { return Shown::Malformed };
+        let Some((head, hash)) = server.split_first_chunk::<8>() else {
+            return if server.is_empty() { Shown::New(*client) } else { Shown::Malformed };
+        };
+        if server.len() > 32 {
+            return Shown::Malformed;
+        }
+        let made = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+        let age = now.wrapping_sub(made).cast_signed();
+        let fresh = age <= OLD.cast_signed() && age >= -AHEAD.cast_signed();
+        let ours = head[..4] == [1, 0, 0, 0] && *hash == self.hash(*client, *head, addr);
+        if ours && fresh { Shown::Known(*client) } else { Shown::New(*client) }
+    }
+
+    /// The whole cookie for a client.
+    pub(super) fn bake(self, client: ClientCookie, addr: IpAddr, now: u32) -> [u8; WHOLE] {
+        let mut head = [1, 0, 0, 0, 0, 0, 0, 0];
+        head[4..].copy_from_slice(&now.to_be_bytes());
+        let mut whole = [0; WHOLE];
+        whole[..8].copy_from_slice(&client);
+        whole[8..16].copy_from_slice(&head);
+        whole[16..].copy_from_slice(&self.hash(client, head, addr));
+        whole
+    }
+
+    /// The cookie that we as a client show to `upstream`, another to each (RFC 9018 §3).
+    pub(super) fn client(self, upstream: SocketAddr) -> ClientCookie {
+        self.hash(*b"upstream", u64::from(upstream.port()).to_be_bytes(), upstream.ip())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 9018, appendix A.
+    const SECRET: [u8; 16] = *b"\xe5\xe9\x73\xe5\xa6\xb2\xa4\x3f\x48\xe7\xdc\x84\x9e\x37\xbf\xcf";
+
+    fn secret() -> Secret {
+        let (words, _) = SECRET.as_chunks::<8>();
+        Secret::new([u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])])
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_vectors_of_rfc_9018() {
+        let client = *hex("2464c4abcf10c957").first_chunk::<8>().unwrap();
+        let addr = "198.51.100.100".parse().unwrap();
+        let want = hex("2464c4abcf10c957010000005cf79f111f8130c3eee29480");
+        assert_eq!(secret().bake(client, addr, 1_559_731_985).to_vec(), want);
+        // A.2: from another address, renewed later.
+        let client = *hex("fc93fc62807ddb86").first_chunk::<8>().unwrap();
+        let addr = "203.0.113.203".parse().unwrap();
+        let want = hex("fc93fc62807ddb86010000005cf7a871f73a7810aca2381e");
+        assert_eq!(secret().bake(client, addr, 1_559_734_385).to_vec(), want);
+        assert_eq!(secret().judge(&want, addr, 1_559_734_700), Shown::Known(client));
+    }
+
+    #[test]
+    fn what_is_old_forged_or_malformed() {
+        let client = [7; 8];
+        let addr = "2001:db8::1".parse().unwrap();
+        let whole = secret().bake(client, addr, 10_000);
+        let judge = |content: &[u8], addr, now| secret().judge(content, addr, now);
+        assert_eq!(judge(&whole, addr, 10_000), Shown::Known(client));
+        assert_eq!(judge(&whole, addr, 13_600), Shown::Known(client));
+        assert_eq!(judge(&whole, addr, 13_601), Shown::New(client), "old");
+        assert_eq!(judge(&whole, addr, 9_699), Shown::New(client), "from the future");
+        assert_eq!(judge(&whole, "2001:db8::2".parse().unwrap(), 10_000), Shown::New(client));
+        let mut forged = whole;
+        forged[23] ^= 1;
+        assert_eq!(judge(&forged, addr, 10_000), Shown::New(client));
+        assert_eq!(judge(&whole[..8], addr, 10_000), Shown::New(client));
+        for len in [0, 7, 9, 15] {
+            assert_eq!(judge(&whole[..len], addr, 10_000), Shown::Malformed, "{len}");
+        }
+        assert_eq!(judge(&[0; 41], addr, 10_000), Shown::Malformed);
+    }
+}

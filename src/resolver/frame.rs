@@ -1,0 +1,166 @@
+//! Small changes to whole messages: TTLs, cookies, cutting, the case of names.
+
+use crate::dns64::wire::{self, flag, rr};
+
+/// TTLs, by where they lie, the place of the OPT record, and the least TTL, of an answer that may be used
+/// again: not cut short, no error, with at least one record whose TTL says for how long.
+pub(super) fn lives(message: &[u8]) -> Option<(Vec<u16>, Option<usize>, u32)> {
+    let flags = wire::u16_at(message, 2)?;
+    if flags & flag::TC != 0 || !matches!(flags & flag::RCODE, wire::rcode::NOERROR | wire::rcode::NXDOMAIN) {
+        return None;
+    }
+    let layout = wire::layout(message)?;
+    let opt = layout.opt.map(|opt| opt.at.start);
+    let (mut at, mut ttls, mut least) = (layout.question.end, Vec::new(), u32::MAX);
+    while at < layout.end {
+        let fixed = wire::skip_name(message, at)?;
+        if Some(at) != opt {
+            let ttl = u32::from_be_bytes(*message.get(fixed + 4..)?.first_chunk()?);
+            ttls.push(u16::try_from(fixed + 4).ok()?);
+            least = least.min(ttl);
+        }
+        at = fixed + 10 + usize::from(wire::u16_at(message, fixed + 8)?);
+    }
+    (!ttls.is_empty()).then_some((ttls, opt, least))
+}
+
+/// Makes the TTL at `at` so many seconds older.
+pub(super) fn age(message: &mut [u8], at: usize, seconds: u32) {
+    if let Some(bytes) = message.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *bytes = u32::from_be_bytes(*bytes).saturating_sub(seconds).to_be_bytes();
+    }
+}
+
+/// Adds an option to the OPT record at `opt`, which must be the last record.
+pub(super) fn push_option(message: &mut Vec<u8>, opt: usize, number: u16, content: &[u8]) {
+    let len = wire::u16_at(message, opt + 9).unwrap_or(0);
+    let more = u16::try_from(content.len()).unwrap_or(0);
+    wire::set_u16(message, opt + 9, len + 4 + more);
+    message.extend_from_slice(&number.to_be_bytes());
+    message.extend_from_slice(&more.to_be_bytes());
+    message.extend_from_slice(content);
+}
+
+/// Where the OPT record lies, if it is the last record.
+pub(super) fn last_opt(message: &[u8]) -> Option<usize> {
+    let layout = wire::layout(message)?;
+    let opt = layout.opt?.at;
+    (opt.end == message.len()).then_some(opt.start)
+}
+
+/// Leaves header, question and the OPT record at `opt`, and says that more was there (TC).
+pub(super) fn cut(message: &mut Vec<u8>, opt: Option<usize>) {
+    let Some(question) = wire::question(message) else { return };
+    let kept = opt.map(|at| message.split_off(at)).unwrap_or_default();
+    message.truncate(question.end);
+    message[6..wire::HEADER].fill(0);
+    message[11] = u8::from(!kept.is_empty());
+    message[2] |= (flag::TC >> 8) as u8;
+    message.extend_from_slice(&kept);
+}
+
+/// The content of the first option with this number in the OPT record of `message`.
+pub(super) fn option(message: &[u8], number: u16) -> Option<&[u8]> {
+    let opt = wire::layout(message)?.opt?;
+    let mut rest = message.get(opt.at)?.get(11..)?;
+    loop {
+        let len = usize::from(wire::u16_at(rest, 2)?);
+        let content = rest.get(4..4 + len)?;
+        if wire::u16_at(rest, 0)? == number {
+            return Some(content);
+        }
+        rest = &rest[4 + len..];
+    }
+}
+
+/// A query that can't be read further than its header, answered by a code alone.
+pub(super) fn refusal(query: &[u8], code: u16) -> Option<Vec<u8>> {
+    let flags = wire::u16_at(query, 2)?;
+    let end = wire::question(query)?.end;
+    let mut answer = query.get(..end)?.to_vec();
+    let own = flags & (flag::OPCODE | flag::RD | flag::CD);
+    wire::set_u16(&mut answer, 2, flag::QR | flag::RA | own | code);
+    answer[6..wire::HEADER].fill(0);
+    Some(answer)
+}
+
+/// Gives the letters of the question's name a case by chance (0x20): what a liar would have to guess
+/// besides id and port. Each letter takes one bit of `chance`.
+pub(super) fn shuffle_case(message: &mut [u8], chance: [u8; 32]) {
+    let Some(question) = wire::question(message) else { return };
+    let name = question.start..question.end - 4;
+    for (n, byte) in message[name].iter_mut().enumerate() {
+        if byte.is_ascii_alphabetic() && chance[n / 8 % 32] >> (n % 8) & 1 == 1 {
+            *byte ^= 0x20;
+        }
+    }
+}
+
+/// Whether a message is an address or name query over UDP at all: an OPT record at its end takes options.
+pub(super) fn takes_options(query: &[u8]) -> Option<usize> {
+    let at = query.len().checked_sub(11)?;
+    (query[at..at + 3] == [0, 0, rr::OPT as u8] && query[at + 9..] == [0, 0]).then_some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUESTION: &[u8] = b"\x01a\x07example\x00\x00\x1c\x00\x01";
+    const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
+
+    fn message(flags: u16, counts: [u8; 3], rest: &[&[u8]]) -> Vec<u8> {
+        let [high, low] = flags.to_be_bytes();
+        let mut bytes = vec![1, 2, high, low, 0, 1, 0, counts[0], 0, counts[1], 0, counts[2]];
+        bytes.extend_from_slice(QUESTION);
+        rest.iter().for_each(|part| bytes.extend_from_slice(part));
+        bytes
+    }
+
+    #[test]
+    fn the_least_ttl_of_all_records_counts_and_opt_is_none() {
+        let record = |ttl: u8| [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, ttl, 0, 1, 9];
+        let bytes = message(0x8180, [1, 1, 1], &[&record(60), &record(20), OPT]);
+        let (ttls, opt, least) = lives(&bytes).expect("has records");
+        assert_eq!(least, 20);
+        assert_eq!(opt, Some(bytes.len() - OPT.len()));
+        assert_eq!(ttls, [33, 46]);
+        let mut older = bytes.clone();
+        age(&mut older, 46, 25);
+        assert_eq!(lives(&older).expect("still").2, 0);
+        assert_eq!(lives(&message(0x8182, [1, 0, 0], &[&record(60)])), None, "SERVFAIL");
+        assert_eq!(lives(&message(0x8380, [1, 0, 0], &[&record(60)])), None, "TC");
+        assert_eq!(lives(&message(0x8180, [0, 0, 1], &[OPT])), None, "nothing says how long");
+    }
+
+    #[test]
+    fn options_go_in_and_are_found() {
+        let mut bytes = message(0x8180, [0, 0, 1], &[OPT]);
+        let opt = last_opt(&bytes).expect("the last record");
+        push_option(&mut bytes, opt, 15, &[0, 22]);
+        push_option(&mut bytes, opt, 10, b"cookies!");
+        assert_eq!(option(&bytes, 10), Some(&b"cookies!"[..]));
+        assert_eq!(option(&bytes, 15), Some(&[0, 22][..]));
+        assert_eq!(option(&bytes, 3), None);
+        assert_eq!(last_opt(&bytes), Some(opt));
+    }
+
+    #[test]
+    fn a_cut_answer_keeps_its_opt_record() {
+        let record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 1, 9];
+        let mut bytes = message(0x8180, [1, 0, 1], &[&record, OPT]);
+        let opt = last_opt(&bytes);
+        cut(&mut bytes, opt);
+        assert_eq!(bytes, message(0x8380, [0, 0, 1], &[OPT]));
+    }
+
+    #[test]
+    fn case_changes_nothing_but_letters() {
+        let mut bytes = message(0x0100, [0, 0, 0], &[]);
+        let before = bytes.clone();
+        shuffle_case(&mut bytes, [0xff; 32]);
+        assert_ne!(bytes, before);
+        bytes.make_ascii_lowercase();
+        assert_eq!(bytes, before);
+    }
+}

@@ -1,0 +1,392 @@
+//! Datagrams in batches: one system call receives or sends up to [`BATCH`] of them.
+//!
+//! With [`ask_for_destination`] set on a socket the kernel says which of our addresses a datagram
+//! was sent to, and [`Outgoing`] has the answer leave from there: a socket bound to `[::]` answers like
+//! one bound to each address.
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+/// Datagrams taken by one call.
+pub(super) const BATCH: usize = 32;
+/// Longest datagram that is read whole; a longer one is cut, and then malformed.
+const DATAGRAM: usize = 4_096;
+/// Room for one control message with an `in6_pktinfo`, the larger of the two that we use.
+const CONTROL: usize = 64;
+
+/// Where a datagram came from and which of our addresses it was sent to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Path {
+    pub(super) peer: SocketAddr,
+    /// Only on sockets that [ask for it](ask_for_destination).
+    pub(super) local: Option<Local>,
+}
+
+/// One of our addresses, and the interface a datagram came in by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Local {
+    addr: IpAddr,
+    interface: u32,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL]);
+
+/// Buffers that datagrams are received into; made once and used again.
+pub(super) struct Incoming {
+    bytes: Vec<u8>,
+    names: Vec<libc::sockaddr_storage>,
+    controls: Vec<Control>,
+    lengths: [usize; BATCH],
+    controlled: [usize; BATCH],
+    count: usize,
+}
+
+/// Has the kernel say of each datagram which address it was sent to.
+pub(super) fn ask_for_destination(socket: &socket2::Socket, v6: bool) -> io::Result<()> {
+    let (level, name) =
+        if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::IPPROTO_IP, libc::IP_PKTINFO) };
+    let on: libc::c_int = 1;
+    #[expect(unsafe_code, reason = "socket2 has no call for this option")]
+    // SAFETY: the kernel reads one int, which lives through the call.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn empty_header() -> libc::mmsghdr {
+    #[expect(unsafe_code, reason = "libc has no constructor; padding differs by platform")]
+    // SAFETY: of an mmsghdr all zeros are a valid value: null pointers and lengths of 0.
+    unsafe {
+        zeroed()
+    }
+}
+
+fn empty_name() -> libc::sockaddr_storage {
+    #[expect(unsafe_code, reason = "libc has no constructor; padding differs by platform")]
+    // SAFETY: all zeros are a sockaddr_storage of the family AF_UNSPEC.
+    unsafe {
+        zeroed()
+    }
+}
+
+impl Incoming {
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: vec![0; BATCH * DATAGRAM],
+            names: vec![empty_name(); BATCH],
+            controls: vec![Control([0; CONTROL]); BATCH],
+            lengths: [0; BATCH],
+            controlled: [0; BATCH],
+            count: 0,
+        }
+    }
+
+    /// Receives what is there, at most [`BATCH`] datagrams; how many.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is nothing; what the socket has to report otherwise.
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        self.count = 0;
+        let mut vectors: [libc::iovec; BATCH] =
+            [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: DATAGRAM }; BATCH];
+        let mut headers = [empty_header(); BATCH];
+        let places = self.bytes.chunks_exact_mut(DATAGRAM).zip(&mut self.names).zip(&mut self.controls);
+        for ((header, vector), ((bytes, name), control)) in
+            headers.iter_mut().zip(&mut vectors).zip(places)
+        {
+            vector.iov_base = bytes.as_mut_ptr().cast();
+            header.msg_hdr.msg_iov = vector;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = (&raw mut *name).cast();
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = CONTROL as _;
+        }
+        #[expect(unsafe_code, reason = "std receives one datagram a call")]
+        // SAFETY: each header points to a buffer, a name and a control buffer of its own, which
+        // live in `self` and `vectors` through the call, with their true lengths.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                BATCH as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            )
+        };
+        self.count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        for (n, header) in headers.iter().take(self.count).enumerate() {
+            self.lengths[n] = (header.msg_len as usize).min(DATAGRAM);
+            self.controlled[n] = (header.msg_hdr.msg_controllen as usize).min(CONTROL);
+        }
+        Ok(self.count)
+    }
+
+    /// The `n`th datagram of the last call.
+    pub(super) fn datagram(&self, n: usize) -> &[u8] {
+        &self.bytes[n * DATAGRAM..][..self.lengths[n]]
+    }
+
+    /// The same, to be changed in place.
+    pub(super) fn datagram_mut(&mut self, n: usize) -> &mut [u8] {
+        &mut self.bytes[n * DATAGRAM..][..self.lengths[n]]
+    }
+
+    /// Where the `n`th datagram came from; `None` if the kernel does not say.
+    pub(super) fn path(&self, n: usize) -> Option<Path> {
+        let peer = read_name(&self.names[n])?;
+        let local = read_control(&self.controls[n].0[..self.controlled[n]]);
+        Some(Path { peer, local })
+    }
+}
+
+/// An address as the kernel wrote it.
+fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    let family = libc::c_int::from(name.ss_family);
+    #[expect(unsafe_code, reason = "the family says which of the kernel's structures it is")]
+    // SAFETY: a sockaddr_storage is large and aligned enough for every sockaddr, and each of the two
+    // is valid for all bits.
+    unsafe {
+        let name = &raw const *name;
+        if family == libc::AF_INET6 {
+            let v6 = &*name.cast::<libc::sockaddr_in6>();
+            let addr = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            let (port, scope) = (u16::from_be(v6.sin6_port), v6.sin6_scope_id);
+            return Some(SocketAddrV6::new(addr, port, 0, scope).into());
+        }
+        (family == libc::AF_INET).then(|| {
+            let v4 = &*name.cast::<libc::sockaddr_in>();
+            let addr = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            SocketAddrV4::new(addr, u16::from_be(v4.sin_port)).into()
+        })
+    }
+}
+
+/// Length of the header of a control message, which its data follow.
+const CMSG_HEADER: usize = size_of::<libc::cmsghdr>();
+
+/// The packet information among the control messages; there is only ever one message.
+fn read_control(bytes: &[u8]) -> Option<Local> {
+    let number = |at: usize| Some(libc::c_int::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
+    let level = number(CMSG_HEADER - 8)?;
+    let kind = number(CMSG_HEADER - 4)?;
+    let data = bytes.get(CMSG_HEADER..)?;
+    if level == libc::IPPROTO_IPV6 && kind == libc::IPV6_PKTINFO {
+        let addr = Ipv6Addr::from(*data.first_chunk::<16>()?);
+        let interface = u32::from_ne_bytes(*data.get(16..)?.first_chunk()?);
+        return Some(Local { addr: addr.into(), interface });
+    }
+    (level == libc::IPPROTO_IP && kind == libc::IP_PKTINFO).then_some(())?;
+    // ipi_ifindex, ipi_spec_dst, ipi_addr: the middle one is ours even if the packet was broadcast.
+    let interface = u32::from_ne_bytes(*data.first_chunk()?);
+    let addr = Ipv4Addr::from(*data.get(4..)?.first_chunk::<4>()?);
+    Some(Local { addr: addr.into(), interface })
+}
+
+/// Writes the control message that chooses the source; its length.
+fn write_control(local: Local, into: &mut Control) -> usize {
+    let (level, kind, len) = match local.addr {
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, 20),
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, 12),
+    };
+    let bytes = &mut into.0;
+    bytes.fill(0);
+    // cmsg_len is a size_t, the other two are ints behind it.
+    bytes[..size_of::<usize>()].copy_from_slice(&(CMSG_HEADER + len).to_ne_bytes());
+    bytes[CMSG_HEADER - 8..CMSG_HEADER - 4].copy_from_slice(&level.to_ne_bytes());
+    bytes[CMSG_HEADER - 4..CMSG_HEADER].copy_from_slice(&kind.to_ne_bytes());
+    let data = &mut bytes[CMSG_HEADER..];
+    match local.addr {
+        IpAddr::V6(addr) => {
+            data[..16].copy_from_slice(&addr.octets());
+            // Only a link-local address needs its interface; for others the route decides.
+            let interface = if addr.is_unicast_link_local() { local.interface } else { 0 };
+            data[16..20].copy_from_slice(&interface.to_ne_bytes());
+        }
+        IpAddr::V4(addr) => data[4..8].copy_from_slice(&addr.octets()),
+    }
+    // CMSG_SPACE: rounded up to the size of a word.
+    CMSG_HEADER + len.next_multiple_of(size_of::<usize>())
+}
+
+/// Datagrams that wait to be sent by one socket; their bytes lie behind each other.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    end: usize,
+    /// `None` on a connected socket.
+    path: Option<Path>,
+}
+
+impl Outgoing {
+    /// Adds one datagram, written by `write` behind what is there. If that says `false`, nothing is
+    /// added.
+    pub(super) fn push(&mut self, path: Option<Path>, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        let start = self.bytes.len();
+        let written = write(&mut self.bytes);
+        if written {
+            self.entries.push(Entry { end: self.bytes.len(), path });
+        } else {
+            self.bytes.truncate(start);
+        }
+        written
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Sends all, and forgets all; how many the kernel did not take, and the last reason. A datagram that can't
+    /// be sent now is lost, as datagrams are: whoever waits for it asks again.
+    pub(super) fn send(&mut self, socket: BorrowedFd<'_>) -> (usize, Option<io::Error>) {
+        let (mut lost, mut why) = (0, None);
+        let (mut first, mut start) = (0, 0);
+        while first < self.entries.len() {
+            match self.send_from(socket, first, start) {
+                Ok(0) => break,
+                Ok(sent) => {
+                    first += sent;
+                    start = self.entries[first - 1].end;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    lost += 1;
+                    why = Some(error);
+                    start = self.entries[first].end;
+                    first += 1;
+                }
+            }
+        }
+        self.entries.clear();
+        self.bytes.clear();
+        (lost, why)
+    }
+
+    fn send_from(&mut self, socket: BorrowedFd<'_>, first: usize, mut start: usize) -> io::Result<usize> {
+        let mut vectors: [libc::iovec; BATCH] =
+            [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
+        let mut headers = [empty_header(); BATCH];
+        let mut controls = [Control([0; CONTROL]); BATCH];
+        let mut names: [Option<socket2::SockAddr>; BATCH] = [const { None }; BATCH];
+        let entries = &self.entries[first..];
+        let count = entries.len().min(BATCH);
+        for (n, entry) in entries.iter().take(count).enumerate() {
+            let (vector, header) = (&mut vectors[n], &mut headers[n].msg_hdr);
+            vector.iov_base = self.bytes[start..].as_mut_ptr().cast();
+            vector.iov_len = entry.end - start;
+            start = entry.end;
+            header.msg_iov = vector;
+            header.msg_iovlen = 1;
+            let Some(path) = entry.path else { continue };
+            let name = names[n].insert(path.peer.into());
+            header.msg_name = name.as_ptr().cast_mut().cast();
+            header.msg_namelen = name.len();
+            if let Some(local) = path.local {
+                header.msg_controllen = write_control(local, &mut controls[n]) as _;
+                header.msg_control = controls[n].0.as_mut_ptr().cast();
+            }
+        }
+        #[expect(unsafe_code, reason = "std sends one datagram a call")]
+        // SAFETY: each header points to bytes of `self`, and to a name and control bytes of this
+        // function, which live through the call, with their true lengths; the kernel only reads them.
+        let sent = unsafe {
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                count as libc::c_uint,
+                (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+            )
+        };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_goes_and_comes() {
+        let (a, b) = (UdpSocket::bind("[::1]:0").unwrap(), UdpSocket::bind("[::1]:0").unwrap());
+        let path = Path { peer: b.local_addr().unwrap(), local: None };
+        let mut out = Outgoing::default();
+        for n in 0..40u8 {
+            out.push(Some(path), |bytes| {
+                bytes.extend_from_slice(&[n; 20]);
+                n != 7
+            });
+        }
+        assert_eq!(out.send(a.as_fd()).0, 0);
+        assert!(out.is_empty());
+        let mut incoming = Incoming::new();
+        assert_eq!(incoming.receive(b.as_fd()).unwrap(), BATCH);
+        assert_eq!(incoming.datagram(0), [0; 20]);
+        assert_eq!(incoming.datagram(31), [32; 20]);
+        assert_eq!(incoming.path(3), Some(Path { peer: a.local_addr().unwrap(), local: None }));
+        assert_eq!(incoming.receive(b.as_fd()).unwrap(), 7);
+        assert_eq!(incoming.receive(b.as_fd()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn an_answer_leaves_from_the_address_that_was_asked() {
+        let cases = [("[::]:0", "::1", "[::1]:0"), ("0.0.0.0:0", "127.0.0.2", "127.0.0.1:0")];
+        for (any, asked, from) in cases {
+            let server = socket2::Socket::from(UdpSocket::bind(any).unwrap());
+            ask_for_destination(&server, any.starts_with('[')).unwrap();
+            let server = UdpSocket::from(server);
+            let port = server.local_addr().unwrap().port();
+            let asked = SocketAddr::new(asked.parse().unwrap(), port);
+            let client = UdpSocket::bind(from).unwrap();
+            client.send_to(b"question", asked).unwrap();
+            let mut incoming = Incoming::new();
+            assert_eq!(incoming.receive(server.as_fd()).unwrap(), 1);
+            let path = incoming.path(0).expect("the kernel says");
+            assert_eq!(path.local.map(|local| local.addr), Some(asked.ip()));
+            let mut out = Outgoing::default();
+            out.push(Some(path), |bytes| {
+                bytes.extend_from_slice(b"answer");
+                true
+            });
+            assert_eq!(out.send(server.as_fd()).0, 0);
+            let mut buffer = [0; 16];
+            assert_eq!(client.recv_from(&mut buffer).unwrap(), (6, asked));
+        }
+    }
+
+    #[test]
+    fn one_that_cannot_be_sent_does_not_hold_up_the_rest() {
+        let (a, b) = (UdpSocket::bind("[::1]:0").unwrap(), UdpSocket::bind("[::1]:0").unwrap());
+        let good = Path { peer: b.local_addr().unwrap(), local: None };
+        let bad = Path { peer: "192.0.2.1:9".parse().unwrap(), local: None };
+        let mut out = Outgoing::default();
+        for path in [bad, good, bad, good] {
+            out.push(Some(path), |bytes| {
+                bytes.push(1);
+                true
+            });
+        }
+        let (lost, why) = out.send(a.as_fd());
+        assert_eq!(lost, 2);
+        assert!(why.is_some());
+        assert_eq!(Incoming::new().receive(b.as_fd()).unwrap(), 2);
+    }
+}

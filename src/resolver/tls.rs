@@ -1,0 +1,67 @@
+//! Certificates and keys, read from files.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::dns64::{Settings, Tls, Via};
+
+/// The protocol's name in the handshake (RFC 7858 errata, IANA).
+const ALPN: &[u8] = b"dot";
+
+fn of(path: &Path) -> impl Fn(String) -> io::Error {
+    let path = path.display().to_string();
+    move |why| io::Error::new(io::ErrorKind::InvalidData, format!("{path}: {why}"))
+}
+
+fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let failed = of(path);
+    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let read = read.map_err(|why| failed(why.to_string()))?;
+    if read.is_empty() { Err(failed("no certificate in it".to_owned())) } else { Ok(read) }
+}
+
+/// TLS as `tls` wants it.
+///
+/// # Errors
+/// A file that can't be read or does not hold what it should; the text names it.
+pub(super) fn server(tls: &Tls) -> io::Result<Arc<ServerConfig>> {
+    let chain = certificates(&tls.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|why| of(&tls.key)(why.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|why| of(&tls.certificate)(why.to_string()))?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// TLS towards upstreams; `None` if none is spoken to by TLS.
+///
+/// # Errors
+/// As [`server`].
+pub(super) fn authorities(settings: &Settings) -> io::Result<Option<Arc<ClientConfig>>> {
+    let network = &settings.network;
+    if !network.via.values().any(|via| matches!(via, Via::Tls(_))) {
+        return Ok(None);
+    }
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(certificates(&network.authorities)?);
+    if added == 0 {
+        return Err(of(&network.authorities)("no certificate that can be used".to_owned()));
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(Some(Arc::new(config)))
+}

@@ -48,6 +48,13 @@ fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         "observe.metrics": observe.metrics;
         "observe.admin": observe.admin;
     }
+    if let (Some(old), Some(new)) = (&old.dns64, &mut new.dns64) {
+        let (old, new) = (&old.settings.network.threads, &mut new.settings.network.threads);
+        if old != new {
+            *new = *old;
+            kept.push("dns64.threads");
+        }
+    }
     // The device's MTU bounds both sides'.
     new.rules.mtu6 = new.rules.mtu6.min(new.host.mtu);
     new.rules.mtu4 = new.rules.mtu4.min(new.host.mtu);

@@ -23,7 +23,7 @@ mod play;
 mod query;
 mod reverse;
 mod settings;
-mod slab;
+pub(crate) mod slab;
 mod synthesis;
 #[cfg(test)]
 mod tests;

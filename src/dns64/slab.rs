@@ -2,14 +2,14 @@
 
 /// The number of a thing in a [`Slab`]. A place that is filled again has another number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(super) struct Id {
+pub(crate) struct Id {
     place: u32,
     turn: u32,
 }
 
 /// Things by number.
 #[derive(Debug)]
-pub(super) struct Slab<T> {
+pub(crate) struct Slab<T> {
     cells: Vec<(u32, Option<T>)>,
     free: Vec<u32>,
 }
@@ -22,7 +22,7 @@ impl<T> Default for Slab<T> {
 
 impl<T> Slab<T> {
     /// Puts a thing in. Bounded by whoever calls it: four billion at once would be too many.
-    pub(super) fn insert(&mut self, thing: T) -> Id {
+    pub(crate) fn insert(&mut self, thing: T) -> Id {
         let place = self.free.pop().unwrap_or_else(|| {
             self.cells.push((0, None));
             (self.cells.len() - 1) as u32
@@ -32,17 +32,17 @@ impl<T> Slab<T> {
         Id { place, turn: *turn }
     }
 
-    pub(super) fn find(&self, id: Id) -> Option<&T> {
+    pub(crate) fn find(&self, id: Id) -> Option<&T> {
         let (turn, cell) = self.cells.get(id.place as usize)?;
         cell.as_ref().filter(|_| *turn == id.turn)
     }
 
-    pub(super) fn find_mut(&mut self, id: Id) -> Option<&mut T> {
+    pub(crate) fn find_mut(&mut self, id: Id) -> Option<&mut T> {
         let (turn, cell) = self.cells.get_mut(id.place as usize)?;
         cell.as_mut().filter(|_| *turn == id.turn)
     }
 
-    pub(super) fn remove(&mut self, id: Id) -> Option<T> {
+    pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
         let (turn, cell) = self.cells.get_mut(id.place as usize)?;
         let thing = cell.take_if(|_| *turn == id.turn)?;
         *turn = turn.wrapping_add(1);
@@ -50,7 +50,7 @@ impl<T> Slab<T> {
         Some(thing)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.cells.len() - self.free.len()
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn set_u16(bytes: &mut [u8], at: usize, value: u16) {
 }
 
 /// Where the name at `at` ends.
-fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
+pub(crate) fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *bytes.get(at)? {
             0 => return Some(at + 1),

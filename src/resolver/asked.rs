@@ -31,10 +31,7 @@ impl<'a> Asked<'a> {
         let head: &[u8; wire::HEADER] = bytes.first_chunk()?;
         let flags = u16::from_be_bytes([head[2], head[3]]);
         let usual = flag::RD | flag::AD | flag::CD;
-        let additional = match head[4..] {
-            [0, 1, 0, 0, 0, 0, 0, n @ 0..=1] => n,
-            _ => return None,
-        };
+        let [0, 1, 0, 0, 0, 0, 0, additional @ 0..=1] = head[4..] else { return None };
         if flags & !usual != 0 {
             return None;
         }
@@ -73,7 +70,8 @@ impl<'a> Asked<'a> {
         self.dnssec_ok = opt.dnssec_ok;
         self.limit = usize::from(opt.size.min(wire::UDP_SIZE));
         if !options.is_empty() {
-            if wire::u16_at(options, 0)? != COOKIE || wire::u16_at(options, 2)? as usize != options.len() - 4 {
+            if wire::u16_at(options, 0)? != COOKIE || wire::u16_at(options, 2)? as usize != options.len() - 4
+            {
                 return None;
             }
             self.cookie = Some(&options[4..]);
@@ -107,6 +105,7 @@ impl<'a> Asked<'a> {
 }
 
 /// What an answer depends on.
+#[derive(Debug)]
 pub(super) struct Key {
     bytes: [u8; KEY],
     len: usize,

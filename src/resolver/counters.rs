@@ -104,7 +104,11 @@ impl UpstreamCounters {
             ("answered", "Answers that came", read(&self.answered)),
             ("unanswered", "Questions without an answer in time", read(&self.unanswered)),
             ("strays", "Messages that answered nothing", read(&self.strays)),
-            ("again_by_tcp", "Questions asked again over TCP: cut short, or in doubt", read(&self.again_by_tcp)),
+            (
+                "again_by_tcp",
+                "Questions asked again over TCP: cut short, or in doubt",
+                read(&self.again_by_tcp),
+            ),
         ]
     }
 

@@ -28,8 +28,7 @@ pub(super) struct Frames<S: Bytes> {
 
 impl<S: Bytes> Frames<S> {
     pub(super) fn new(stream: S, peer: SocketAddr) -> Self {
-        let (stream, out) =
-            TcpStream::from_stream_with_buffer_size(AsyncIoTokioAsStd(stream), peer, WAITING);
+        let (stream, out) = TcpStream::from_stream_with_buffer_size(AsyncIoTokioAsStd(stream), peer, WAITING);
         Self { stream, out, peer }
     }
 

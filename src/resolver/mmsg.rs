@@ -102,16 +102,14 @@ impl Incoming {
             [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: DATAGRAM }; BATCH];
         let mut headers = [empty_header(); BATCH];
         let places = self.bytes.chunks_exact_mut(DATAGRAM).zip(&mut self.names).zip(&mut self.controls);
-        for ((header, vector), ((bytes, name), control)) in
-            headers.iter_mut().zip(&mut vectors).zip(places)
-        {
+        for ((header, vector), ((bytes, name), control)) in headers.iter_mut().zip(&mut vectors).zip(places) {
             vector.iov_base = bytes.as_mut_ptr().cast();
             header.msg_hdr.msg_iov = vector;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_name = (&raw mut *name).cast();
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-            header.msg_hdr.msg_controllen = CONTROL as _;
+            header.msg_hdr.msg_controllen = CONTROL;
         }
         #[expect(unsafe_code, reason = "std receives one datagram a call")]
         // SAFETY: each header points to a buffer, a name and a control buffer of its own, which
@@ -128,7 +126,7 @@ impl Incoming {
         self.count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         for (n, header) in headers.iter().take(self.count).enumerate() {
             self.lengths[n] = (header.msg_len as usize).min(DATAGRAM);
-            self.controlled[n] = (header.msg_hdr.msg_controllen as usize).min(CONTROL);
+            self.controlled[n] = header.msg_hdr.msg_controllen.min(CONTROL);
         }
         Ok(self.count)
     }
@@ -298,7 +296,7 @@ impl Outgoing {
             header.msg_name = name.as_ptr().cast_mut().cast();
             header.msg_namelen = name.len();
             if let Some(local) = path.local {
-                header.msg_controllen = write_control(local, &mut controls[n]) as _;
+                header.msg_controllen = write_control(local, &mut controls[n]);
                 header.msg_control = controls[n].0.as_mut_ptr().cast();
             }
         }

@@ -18,7 +18,6 @@ mod outlet;
 mod rate;
 mod ready;
 mod shared;
-mod slab;
 mod socket;
 mod stream;
 mod tasks;

@@ -1,16 +1,15 @@
 //! Where answers leave: the sockets of the listeners, and the streams.
 
-use std::net::UdpSocket;
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
-use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 
 use super::caller::Back;
 use super::mmsg::Outgoing;
 
 struct Outlet {
-    socket: Rc<AsyncFd<UdpSocket>>,
+    socket: Rc<UdpSocket>,
     out: Outgoing,
 }
 
@@ -19,7 +18,7 @@ struct Outlet {
 pub(super) struct Outlets(Vec<Option<Outlet>>);
 
 impl Outlets {
-    pub(super) fn open(&mut self, number: usize, socket: Rc<AsyncFd<UdpSocket>>) {
+    pub(super) fn open(&mut self, number: usize, socket: Rc<UdpSocket>) {
         if self.0.len() <= number {
             self.0.resize_with(number + 1, || None);
         }
@@ -59,7 +58,7 @@ impl Outlets {
     pub(super) fn send(&mut self) -> usize {
         let mut lost = 0;
         for outlet in self.0.iter_mut().flatten().filter(|outlet| !outlet.out.is_empty()) {
-            let (count, why) = outlet.out.send(outlet.socket.get_ref().as_fd());
+            let (count, why) = outlet.out.send(outlet.socket.as_fd());
             lost += count;
             if let Some(error) = why {
                 tracing::debug!(%error, "{count} answers were not sent");

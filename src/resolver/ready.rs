@@ -272,7 +272,7 @@ mod tests {
     struct Bench(Ready, Instant);
 
     impl Bench {
-        fn ask(&mut self, query: &[u8]) -> Result<Vec<u8>, (Place, Key)> {
+        fn ask(&mut self, query: &[u8]) -> Result<Vec<u8>, Box<(Place, Key)>> {
             let asked = Asked::read(query, Transport::Udp).expect("usual");
             let key = asked.key(1);
             let hash = self.0.hash(&key);
@@ -282,11 +282,12 @@ mod tests {
                 found.write(self.1, &asked, &mut out);
                 return Ok(out.split_off(1));
             }
-            Err((self.0.missed(hash), key))
+            Err(Box::new((self.0.missed(hash), key)))
         }
 
         fn ask_and_keep(&mut self, query: &[u8], ttl: u8) {
-            if let Err((place, key)) = self.ask(query) {
+            if let Err(missed) = self.ask(query) {
+                let (place, key) = *missed;
                 let life = Duration::from_secs(ttl.into());
                 self.0.keep(self.1, place, &key, &reply(query, ttl), (Outcome::Native, life));
             }

@@ -19,7 +19,11 @@ const QUEUE: usize = 4 << 20;
 ///
 /// # Errors
 /// Whatever `bind` says; the text names the address.
-pub(super) fn listen(addr: SocketAddr, speech: Speech, threads: usize) -> io::Result<(SocketAddr, Vec<Sockets>)> {
+pub(super) fn listen(
+    addr: SocketAddr,
+    speech: Speech,
+    threads: usize,
+) -> io::Result<(SocketAddr, Vec<Sockets>)> {
     let in_words = |e: io::Error| io::Error::new(e.kind(), format!("{addr}: {e}"));
     // With SO_REUSEPORT a second gateway would not notice the first: without it, it does.
     let probe = bound(addr, Type::DGRAM, false).map_err(in_words)?;

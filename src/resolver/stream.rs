@@ -77,7 +77,8 @@ async fn serve(
             None => converse(&worker, stream, peer, idle).await,
             Some(server) => {
                 let shaken = TlsAcceptor::from(server).accept(stream);
-                let stream = tokio::time::timeout(idle, shaken).await.map_err(|_| io::ErrorKind::TimedOut)??;
+                let stream =
+                    tokio::time::timeout(idle, shaken).await.map_err(|_| io::ErrorKind::TimedOut)??;
                 converse(&worker, stream, peer, idle).await
             }
         }
@@ -88,7 +89,12 @@ async fn serve(
     drop(permit);
 }
 
-async fn converse(worker: &Rc<Worker>, stream: impl Bytes, peer: SocketAddr, idle: Duration) -> io::Result<()> {
+async fn converse(
+    worker: &Rc<Worker>,
+    stream: impl Bytes,
+    peer: SocketAddr,
+    idle: Duration,
+) -> io::Result<()> {
     let mut frames = Frames::new(stream, peer);
     let (answers, mut answered) = mpsc::channel(AT_ONCE);
     let mut closing = worker.closing.subscribe();

@@ -1,26 +1,26 @@
 //! What a thread of the resolver waits for: datagrams, messages of upstreams, the clock, other threads.
 
 use std::io;
-use std::net::UdpSocket;
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::caller::Back;
 use super::mmsg::{BATCH, Incoming};
-use super::slab::Id;
 use super::upstream::{Opened, stream};
 use super::worker::{Handed, State, Worker};
+use crate::dns64::slab::Id;
 use crate::time::Instant;
 
 /// How long to leave a socket alone that gave an error.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Takes the queries of one listener.
-pub(super) async fn listen(worker: Rc<Worker>, number: usize, socket: Rc<AsyncFd<UdpSocket>>) {
+pub(super) async fn listen(worker: Rc<Worker>, number: usize, socket: Rc<UdpSocket>) {
     read(&worker, &socket, |state, now, incoming, n| {
         if let Some(path) = incoming.path(n) {
             state.query(now, path.peer.ip(), Back::Datagram(number, path), incoming.datagram(n));
@@ -51,7 +51,7 @@ pub(super) fn read_from(worker: &Rc<Worker>, way: Opened) {
     worker.state.borrow_mut().pool.attach(id, reader.abort_handle());
 }
 
-async fn read_socket(worker: Rc<Worker>, id: Id, socket: Rc<AsyncFd<UdpSocket>>) {
+async fn read_socket(worker: Rc<Worker>, id: Id, socket: Rc<UdpSocket>) {
     read(&worker, &socket, |state, now, incoming, n| state.came(now, id, incoming.datagram_mut(n))).await;
     // Only an upstream's socket ever gives up: nobody listens there.
     tokio::task::spawn_local(async move { worker.act(|state, now| state.broken(now, id)) });
@@ -61,14 +61,16 @@ async fn read_socket(worker: Rc<Worker>, id: Id, socket: Rc<AsyncFd<UdpSocket>>)
 /// nobody listens at its other end.
 async fn read(
     worker: &Rc<Worker>,
-    socket: &AsyncFd<UdpSocket>,
+    socket: &UdpSocket,
     mut take: impl FnMut(&mut State, Instant, &mut Incoming, usize),
 ) {
     loop {
-        let Ok(mut readable) = socket.readable().await else { return };
+        if socket.readable().await.is_err() {
+            return;
+        }
         let received = worker.act(|state, now| {
             let mut incoming = state.incoming.take().unwrap_or_else(|| Box::new(Incoming::new()));
-            let received = incoming.receive(socket.get_ref().as_fd());
+            let received = receive(socket, &mut incoming);
             for n in 0..*received.as_ref().unwrap_or(&0) {
                 take(state, now, &mut incoming, n);
             }
@@ -78,10 +80,9 @@ async fn read(
         match received {
             // There may be more; the other tasks have their turn first.
             Ok(BATCH) => tokio::task::yield_now().await,
-            Ok(_) => readable.clear_ready(),
+            Ok(_) => {}
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => readable.clear_ready(),
-                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
                 io::ErrorKind::ConnectionRefused => return,
                 _ => {
                     tracing::debug!(%error, "receiving");
@@ -90,6 +91,17 @@ async fn read(
             },
         }
     }
+}
+
+/// Receives a batch. One that is not full has emptied the socket, which is then waited for without
+/// asking it once more: what comes meanwhile is a new event.
+fn receive(socket: &UdpSocket, incoming: &mut Incoming) -> io::Result<usize> {
+    let mut taken = 0;
+    let received = socket.try_io(Interest::READABLE, || {
+        taken = incoming.receive(socket.as_fd())?;
+        if taken == BATCH { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    });
+    if taken > 0 { Ok(taken) } else { received.map(|()| 0) }
 }
 
 /// Lets time pass for the engine.

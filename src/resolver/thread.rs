@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 
@@ -90,11 +89,7 @@ impl Thread {
 /// What runs for one listener.
 type Listening = Vec<AbortHandle>;
 
-async fn live(
-    worker: Rc<Worker>,
-    mut told: mpsc::UnboundedReceiver<Command>,
-    inbox: mpsc::Receiver<Handed>,
-) {
+async fn live(worker: Rc<Worker>, mut told: mpsc::UnboundedReceiver<Command>, inbox: mpsc::Receiver<Handed>) {
     tokio::task::spawn_local(tasks::keep_time(Rc::clone(&worker)));
     tokio::task::spawn_local(tasks::take_handed(Rc::clone(&worker), inbox));
     let mut listening: BTreeMap<usize, Listening> = BTreeMap::new();
@@ -118,7 +113,7 @@ async fn live(
 fn open(worker: &Rc<Worker>, number: usize, sockets: Sockets) -> io::Result<Listening> {
     let mut tasks = Vec::new();
     if let Some(udp) = sockets.udp {
-        let udp = Rc::new(AsyncFd::new(udp)?);
+        let udp = Rc::new(tokio::net::UdpSocket::from_std(udp)?);
         worker.act(|state, _| state.outlets.open(number, Rc::clone(&udp)));
         tasks.push(tokio::task::spawn_local(tasks::listen(Rc::clone(worker), number, udp)).abort_handle());
     }

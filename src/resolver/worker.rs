@@ -22,10 +22,10 @@ use super::outlet::Outlets;
 use super::rate::{self, Rate};
 use super::ready::Ready;
 use super::shared::{Shared, Told};
-use super::slab::Id;
 use super::upstream::{Came, Opened, Pool};
 use super::{frame, tasks};
 use crate::addr::ZoneId;
+use crate::dns64::slab::Id;
 use crate::dns64::{self, Answer, Engine, Outcome, Taken, wire};
 use crate::time::Instant;
 
@@ -112,7 +112,12 @@ impl Worker {
             told,
         };
         state.follow(shared.told());
-        Ok(Rc::new(Self { shared, state: RefCell::new(state), alarm: Notify::new(), closing: watch::Sender::new(false) }))
+        Ok(Rc::new(Self {
+            shared,
+            state: RefCell::new(state),
+            alarm: Notify::new(),
+            closing: watch::Sender::new(false),
+        }))
     }
 
     /// Does something with the state, then sends what has come of it.
@@ -156,8 +161,7 @@ impl State {
 
     /// Takes a query. `false` if there will be no answer.
     pub(super) fn query(&mut self, now: Instant, client: IpAddr, back: Back, query: &[u8]) -> bool {
-        let mut caller =
-            Caller { back, client, cookie: None, limit: 0, hash: 0, keep: None, permit: None };
+        let mut caller = Caller { back, client, cookie: None, limit: 0, hash: 0, keep: None, permit: None };
         let transport = caller.transport();
         let Some(zone) = self.told.settings.zone_of(client) else {
             return self.refuse(now, caller, query, None, Outcome::NoZone);

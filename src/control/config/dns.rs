@@ -1,15 +1,17 @@
 //! `[dns64]`: where it listens, whom it asks, what it leaves alone.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
 use super::Config;
+use super::network;
 use super::reader::Reader;
 use super::schema::{self, Text, Texts};
 use super::zones::Zones;
 use crate::addr::{Ipv4Prefix, Ipv6Prefix};
-use crate::dns64::{Limits, Mapping, Rules, Settings, Timeouts, WithDo, Zone};
+use crate::dns64::{Limits, Mapping, Rules, Settings, Timeouts, Via, WithDo, Zone};
 
 /// DNS64 as the file has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,7 +25,8 @@ pub struct Dns64 {
 pub(super) fn dns64(reader: &mut Reader<'_>, file: &schema::File, zones: &Zones) -> Option<Dns64> {
     let told = file.dns64.as_ref()?.get_ref();
     let listen = listen(reader, &told.listen, zones);
-    let upstreams = upstreams(reader, &told.upstreams, zones, &listen);
+    let mut via = BTreeMap::new();
+    let upstreams = upstreams(reader, &told.upstreams, zones, &listen, &mut via);
     let rules = Rules {
         enabled: told.enabled.unwrap_or(true),
         private_under_well_known: file
@@ -46,9 +49,11 @@ pub(super) fn dns64(reader: &mut Reader<'_>, file: &schema::File, zones: &Zones)
         " (RFC 7050 §5)",
     );
     let assign = told.assign.as_ref().and_then(|text| super::host::interface(reader, text));
+    let listen: Vec<_> = listen.into_iter().map(|(addr, _)| addr).collect();
     let settings = Settings {
         zones: dns_zones(reader, file, zones, &rules),
-        listen: listen.into_iter().map(|(addr, _)| addr).collect(),
+        network: network::network(reader, told, &listen, via),
+        listen,
         upstreams,
         forwards: Vec::new(),
         trust_ad: told.trust_ad.unwrap_or(false),
@@ -134,42 +139,22 @@ fn prefixes4(reader: &mut Reader<'_>, list: Option<&Texts>, default: Vec<Ipv4Pre
     list.map_or(default, |list| list.items.iter().filter_map(|text| reader.parse(text, what)).collect())
 }
 
-/// An address with an optional port, which is 53 if left out.
-fn socket(reader: &mut Reader<'_>, text: &Text) -> Option<SocketAddr> {
-    let written = text.get_ref();
-    let bare = written.trim_start_matches('[').trim_end_matches(']');
-    let addr = written.parse().or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)));
-    if addr.is_err() {
-        let found = format!("`{written}` is no address with a port");
-        reader.refuse(
-            text.span(),
-            found,
-            "\"[2001:db8:1::53]:53\", \"198.51.100.53:53\"; the port may be left out",
-        );
-    }
-    addr.ok()
-}
-
 fn listen(reader: &mut Reader<'_>, list: &Texts, zones: &Zones) -> Vec<(SocketAddr, Range<usize>)> {
     if list.items.is_empty() {
         reader.refuse(list.at.clone(), "listen is empty", "at least one address, or no [dns64] at all");
     }
     let mut read: Vec<(SocketAddr, Range<usize>)> = Vec::new();
     for text in &list.items {
-        let Some(addr) = socket(reader, text) else { continue };
+        let Some(addr) = network::address(reader, text.get_ref(), text, 53) else { continue };
         if let IpAddr::V6(v6) = addr.ip()
             && let Some(pref64) = zones.pref64_of(v6)
         {
             let found = format!("{v6} lies in the pref64 {pref64}");
             reader.refuse(text.span(), found, "an address outside every pref64");
         }
-        if addr.ip().is_unspecified() || addr.ip().is_multicast() {
+        if addr.ip().is_multicast() {
             let found = format!("{} is not an address to listen on", addr.ip());
-            reader.refuse(
-                text.span(),
-                found,
-                "addresses one by one, so that answers come from where queries went",
-            );
+            reader.refuse(text.span(), found, "unicast addresses, or \"[::]\" for all of them");
         }
         if read.iter().any(|(known, _)| *known == addr) {
             reader.refuse(text.span(), format!("{addr} a second time"), "each listen address once");
@@ -184,6 +169,7 @@ fn upstreams(
     list: &Texts,
     zones: &Zones,
     listen: &[(SocketAddr, Range<usize>)],
+    ways: &mut BTreeMap<SocketAddr, Via>,
 ) -> Vec<SocketAddr> {
     if list.items.is_empty() {
         reader.refuse(
@@ -194,7 +180,12 @@ fn upstreams(
     }
     let mut read = Vec::new();
     for text in &list.items {
-        let Some(addr) = socket(reader, text) else { continue };
+        let Some((addr, via)) = network::upstream(reader, text) else { continue };
+        if ways.get(&addr).is_some_and(|known| *known != via) {
+            let found = format!("{addr} a second time, and otherwise");
+            reader.refuse(text.span(), found, "one way to speak to each upstream");
+        }
+        ways.insert(addr, via);
         if listen.iter().any(|(own, _)| *own == addr) {
             let found = format!("{addr} is an address gate64 itself listens on");
             reader.refuse(text.span(), found, "resolvers other than this one");

@@ -6,6 +6,7 @@
 mod diagnostic;
 mod dns;
 mod host;
+mod network;
 mod pool;
 mod reader;
 mod schema;

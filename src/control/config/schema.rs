@@ -113,6 +113,17 @@ pub(crate) struct Dns64 {
     pub(crate) tcp_idle: Option<Text>,
     pub(crate) in_flight: Option<Number>,
     pub(crate) in_flight_per_client: Option<Number>,
+    pub(crate) threads: Option<Number>,
+    pub(crate) tls_listen: Option<Texts>,
+    pub(crate) tls_certificate: Option<Text>,
+    pub(crate) tls_key: Option<Text>,
+    pub(crate) tls_authorities: Option<Text>,
+    pub(crate) connections: Option<Number>,
+    pub(crate) connections_per_client: Option<Number>,
+    pub(crate) connection_total: Option<Text>,
+    pub(crate) queries_per_second: Option<Number>,
+    pub(crate) responses_per_second: Option<Number>,
+    pub(crate) ready_bytes: Option<Number>,
 }
 
 #[derive(Deserialize, Debug, Default)]

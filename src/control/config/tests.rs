@@ -305,9 +305,22 @@ fn what_dns64_gets_wrong() {
             "10:10: 2001:db8:64::53 lies in the pref64 2001:db8:64::/96 (an address outside every pref64)",
         ),
         (
-            dns("[::]:53", good.1, ""),
-            "10:10: :: is not an address to listen on (addresses one by one, so that answers come from where queries went)",
+            dns("[ff02::1]:53", good.1, ""),
+            "10:10: ff02::1 is not an address to listen on (unicast addresses, or \"[::]\" for all of them)",
         ),
+        (
+            dns(good.0, "tls://dns.example", ""),
+            "11:13: `tls://dns.example` is no address with a port (\"[2001:db8:1::53]:53\", \"198.51.100.53:53\"; the port may be left out)",
+        ),
+        (
+            dns(good.0, "X", "").replace("\"X\"", "[\"198.51.100.53\", \"tcp://198.51.100.53\"]"),
+            "11:31: 198.51.100.53:53 a second time, and otherwise (one way to speak to each upstream)",
+        ),
+        (
+            dns(good.0, good.1, "tls_listen = \"[2001:db8:1::53]:853\""),
+            "12:14: tls_listen alone (tls_certificate and tls_key beside it)",
+        ),
+        (dns(good.0, good.1, "threads = 0"), "12:11: 0 is out of range (1 to 64)"),
         (
             dns("dns.example:53", good.1, ""),
             "10:10: `dns.example:53` is no address with a port (\"[2001:db8:1::53]:53\", \"198.51.100.53:53\"; the port may be left out)",
@@ -336,6 +349,27 @@ fn what_dns64_gets_wrong() {
     for (text, want) in cases {
         assert_eq!(complaints(&text), [want]);
     }
+}
+
+#[test]
+fn upstreams_are_spoken_to_as_they_are_written() {
+    use crate::dns64::Via;
+    let text = with(
+        "",
+        "",
+        "[dns64]\nlisten = \"[2001:db8:1::53]\"\nupstreams = [\"192.0.2.53\", \
+        \"tcp://[2001:db8:53::1]\", \"tls://192.0.2.54#dns.example\", \"tls://[2001:db8:53::2]:8853\"]",
+    );
+    let settings = load(&text).expect("good").dns64.expect("has it").settings;
+    let addr = |text: &str| text.parse().expect("literal");
+    let want = [
+        (addr("192.0.2.53:53"), Via::Udp),
+        (addr("[2001:db8:53::1]:53"), Via::Tcp),
+        (addr("192.0.2.54:853"), Via::Tls("dns.example".to_owned())),
+        (addr("[2001:db8:53::2]:8853"), Via::Tls("2001:db8:53::2".to_owned())),
+    ];
+    assert_eq!(settings.upstreams, want.clone().map(|(addr, _)| addr));
+    assert_eq!(settings.network.via, want.into());
 }
 
 #[test]

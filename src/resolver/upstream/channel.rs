@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -46,7 +46,7 @@ pub(super) enum Likeness {
 
 #[derive(Debug)]
 pub(super) enum Kind {
-    Udp { socket: Rc<AsyncFd<UdpSocket>>, sent: u32, opened: Instant },
+    Udp { socket: Rc<UdpSocket>, sent: u32, opened: Instant },
     Stream { out: mpsc::Sender<Vec<u8>> },
 }
 
@@ -75,15 +75,15 @@ impl Channel {
     }
 
     /// A socket on a port that the kernel chooses by chance.
-    pub(super) fn udp(to: SocketAddr) -> io::Result<Rc<AsyncFd<UdpSocket>>> {
+    pub(super) fn udp(to: SocketAddr) -> io::Result<Rc<UdpSocket>> {
         let any = match to {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        let socket = UdpSocket::bind((any, 0))?;
+        let socket = std::net::UdpSocket::bind((any, 0))?;
         socket.set_nonblocking(true)?;
         socket.connect(to)?;
-        Ok(Rc::new(AsyncFd::new(socket)?))
+        Ok(Rc::new(UdpSocket::from_std(socket)?))
     }
 
     /// Whether no more should be asked through it.
@@ -106,7 +106,12 @@ impl Channel {
 
     /// Notes `errand` as under way and gives the message to send: its id by chance and, with
     /// `shuffle`, the case of its name too.
-    pub(super) fn depart(&mut self, errand: Errand, shuffle: bool, chance: &mut Chance) -> io::Result<Vec<u8>> {
+    pub(super) fn depart(
+        &mut self,
+        errand: Errand,
+        shuffle: bool,
+        chance: &mut Chance,
+    ) -> io::Result<Vec<u8>> {
         let mut id = chance.u16()?;
         while self.pending.contains_key(&id) {
             id = chance.u16()?;

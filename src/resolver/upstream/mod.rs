@@ -10,13 +10,13 @@ pub(super) mod stream;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -24,8 +24,8 @@ use super::chance::Chance;
 use super::cookie::{ClientCookie, Secret};
 use super::counters::{Counters, UpstreamCounters};
 use super::mmsg::Outgoing;
-use super::slab::{Id, Slab};
 use super::{asked, frame};
+use crate::dns64::slab::{Id, Slab};
 use crate::dns64::{Ask, AskId, Settings, Via, wire};
 use crate::time::Instant;
 
@@ -62,7 +62,7 @@ pub(super) enum Came {
 
 /// A way to an upstream that needs somebody to read from it.
 pub(super) enum Opened {
-    Udp(Id, Rc<AsyncFd<UdpSocket>>),
+    Udp(Id, Rc<UdpSocket>),
     Stream(Id, SocketAddr, Via, mpsc::Receiver<Vec<u8>>),
 }
 
@@ -100,7 +100,7 @@ impl Pool {
         Self {
             secret,
             upstreams: Vec::new(),
-            channels: Slab::new(),
+            channels: Slab::default(),
             out: Outgoing::default(),
             asked: 0,
             under_way: VecDeque::new(),
@@ -163,13 +163,7 @@ impl Pool {
     }
 
     /// Takes a question; it leaves with the next [`Pool::send`].
-    pub(super) fn ask(
-        &mut self,
-        now: Instant,
-        ask: Ask,
-        told: (&Settings, &Counters),
-        chance: &mut Chance,
-    ) {
+    pub(super) fn ask(&mut self, now: Instant, ask: Ask, told: (&Settings, &Counters), chance: &mut Chance) {
         let place = self.choose(now, &ask, told, chance);
         let errand = Errand { ask, asked: now, retried: false };
         let upstream = &mut self.upstreams[place];
@@ -186,7 +180,9 @@ impl Pool {
                 return;
             }
             self.under_way.pop_front();
-            let Some(channel) = self.channels.get_mut(id).filter(|c| c.waits(number, asked)) else { continue };
+            let Some(channel) = self.channels.find_mut(id).filter(|c| c.waits(number, asked)) else {
+                continue;
+            };
             let upstream = &mut self.upstreams[channel.upstream];
             upstream.counters.unanswered();
             upstream.health.silent(now, asked);
@@ -232,7 +228,7 @@ impl Pool {
             }
         };
         let upstream = &mut self.upstreams[place];
-        let Some(channel) = self.channels.get_mut(id) else { return failed.append(&mut errands) };
+        let Some(channel) = self.channels.find_mut(id) else { return failed.append(&mut errands) };
         for errand in errands.drain(..) {
             upstream.counters.asked();
             let shuffle = upstream.careless < CARELESS;
@@ -252,7 +248,7 @@ impl Pool {
         }
         upstream.by_udp = errands;
         if let Kind::Udp { socket, .. } = &channel.kind
-            && let (1.., Some(error)) = self.out.send(socket.get_ref().as_fd())
+            && let (1.., Some(error)) = self.out.send(socket.as_fd())
             && error.kind() != io::ErrorKind::WouldBlock
         {
             tracing::debug!(%error, "asking {}", upstream.addr);
@@ -274,11 +270,11 @@ impl Pool {
             .sockets
             .iter()
             .copied()
-            .partition(|id| channels.get_mut(*id).is_none_or(|channel| channel.is_worn(now)));
+            .partition(|id| channels.find_mut(*id).is_none_or(|channel| channel.is_worn(now)));
         upstream.sockets = good;
         upstream.retired.extend(worn);
         upstream.retired.retain(|id| {
-            let done = channels.get_mut(*id).is_none_or(|channel| channel.is_done(now));
+            let done = channels.find_mut(*id).is_none_or(|channel| channel.is_done(now));
             if done {
                 channels.remove(*id);
             }
@@ -305,7 +301,7 @@ impl Pool {
     ) {
         let Self { upstreams, channels, under_way, .. } = self;
         let upstream = &mut upstreams[place];
-        let usable = |id: &Id| channels.get_mut(*id).is_some_and(|channel| !channel.is_worn(now));
+        let usable = |id: &Id| channels.find_mut(*id).is_some_and(|channel| !channel.is_worn(now));
         let id = upstream.stream.filter(usable).unwrap_or_else(|| {
             let (out, queue) = mpsc::channel(STREAM_QUEUE);
             let id = channels.insert(Channel::new(place, Kind::Stream { out }));
@@ -313,7 +309,7 @@ impl Pool {
             id
         });
         upstream.stream = Some(id);
-        let Some(channel) = channels.get_mut(id) else { return };
+        let Some(channel) = channels.find_mut(id) else { return };
         for errand in upstream.by_stream.drain(..) {
             upstream.counters.asked();
             let sent = channel.depart(errand.clone(), false, chance).is_ok_and(|message| {
@@ -329,7 +325,7 @@ impl Pool {
 
     /// Keeps the way's reader, which ends with it.
     pub(super) fn attach(&mut self, id: Id, reader: AbortHandle) {
-        match self.channels.get_mut(id) {
+        match self.channels.find_mut(id) {
             Some(channel) => channel.reader = Some(reader),
             None => reader.abort(),
         }
@@ -338,7 +334,7 @@ impl Pool {
     /// Takes a message that came by a way. If it is an answer, the case of its question is as the
     /// engine asked it.
     pub(super) fn came(&mut self, now: Instant, id: Id, message: &mut [u8]) -> Came {
-        let Some(channel) = self.channels.get_mut(id) else { return Came::Nothing };
+        let Some(channel) = self.channels.find_mut(id) else { return Came::Nothing };
         let upstream = &mut self.upstreams[channel.upstream];
         let by_udp = matches!(channel.kind, Kind::Udp { .. });
         let likeness = channel.compare(message);

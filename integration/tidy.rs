@@ -71,7 +71,7 @@ impl Source {
 fn floors() -> BTreeMap<&'static str, Vec<&'static str>> {
     let ground = ["time", "reason", "addr", "wire", "counters"];
     let with = |more: &[&'static str]| ground.iter().chain(more).copied().collect::<Vec<_>>();
-    let doors = ["xlat", "nat64", "dns64", "translator"];
+    let doors = ["xlat", "siit", "nat64", "dns64", "translator"];
     BTreeMap::from([
         ("time", vec![]),
         ("reason", vec![]),
@@ -80,9 +80,10 @@ fn floors() -> BTreeMap<&'static str, Vec<&'static str>> {
         // Ground floor: whoever drops a packet counts it.
         ("counters", vec!["addr", "reason"]),
         ("xlat", with(&[])),
+        ("siit", with(&["xlat"])),
         ("nat64", with(&["xlat"])),
         ("dns64", with(&["xlat"])),
-        ("translator", with(&["xlat", "nat64", "dns64"])),
+        ("translator", with(&["xlat", "siit", "nat64", "dns64"])),
         ("device", with(&doors)),
         ("resolver", with(&doors)),
         ("worker", with(&[&doors[..], &["device"]].concat())),
@@ -110,7 +111,7 @@ fn imports_point_down() {
 
 #[test]
 fn the_core_knows_no_other_crate() {
-    let core = ["time", "reason", "addr", "wire", "counters", "xlat", "nat64", "translator"];
+    let core = ["time", "reason", "addr", "wire", "counters", "xlat", "siit", "nat64", "translator"];
     let outside = [
         "tokio::",
         "serde::",

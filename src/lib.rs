@@ -5,7 +5,7 @@
 //! 1. [`time`], [`reason`], [`addr`], [`counters`]: values.
 //! 2. [`wire`]: bytes. Packet buffers, and views whose constructors check.
 //! 3. [`xlat`]: one packet rewritten (RFC 7915).
-//! 4. [`nat64`]: state (RFC 6146).
+//! 4. [`siit`]: mappings without state (RFC 7757); [`nat64`]: state (RFC 6146).
 //! 5. [`translator`]: the doors.
 //!
 //! With the feature `daemon` (the default) come the parts that do I/O. Without it the package has
@@ -16,6 +16,7 @@ pub mod addr;
 pub mod counters;
 pub mod nat64;
 pub mod reason;
+pub mod siit;
 pub mod time;
 pub mod translator;
 pub mod wire;

@@ -67,6 +67,8 @@ reasons! {
     SourceInPref64 = "source_in_pref64",
     /// The IPv6 destination is under no pref64 of the sender's zone.
     NotPref64 = "not_pref64",
+    /// An address that no mapping and no prefix translates without state (RFC 7757 §3.3).
+    NoMapping = "no_mapping",
     /// The IPv4 destination is no pool4 address.
     NotPool4 = "not_pool4",
     /// The IPv4 destination is on the deny list.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::counters::Counters;
 use crate::nat64::{self, Nat64};
 use crate::reason::Reason;
+use crate::siit::{self, Siit};
 use crate::time::Instant;
-use crate::wire::buf::PacketBuf;
+use crate::wire::buf::{Handed, PacketBuf};
 use crate::xlat;
 
 pub use crate::addr::WorkerId;
@@ -28,8 +29,22 @@ pub struct Settings {
     pub owner_seed: u32,
     /// Rewriting.
     pub rules: xlat::Rules,
+    /// Mappings without state, if there are any. What they cover goes by them; the rest is for `nat64`.
+    pub siit: Option<siit::Settings>,
     /// State.
     pub nat64: nat64::Settings,
+}
+
+impl Settings {
+    /// Who the stateless translator is.
+    const fn stateless(&self) -> siit::Identity {
+        siit::Identity {
+            seed: self.seed,
+            address6: self.nat64.address6,
+            address4: self.nat64.address4,
+            alone: self.nat64.zones.is_empty(),
+        }
+    }
 }
 
 /// Where an export stands; start with the default.
@@ -47,6 +62,7 @@ pub enum Change {
 /// A translator: one worker's share of the gateway.
 pub struct Translator {
     counters: Arc<Counters>,
+    siit: Option<Box<Siit>>,
     nat64: Nat64,
 }
 
@@ -60,8 +76,11 @@ impl Translator {
             seed: settings.seed,
             owner_seed: settings.owner_seed,
         };
+        let siit = settings.siit.as_ref().map(|mappings| {
+            Box::new(Siit::new(settings.stateless(), settings.rules, mappings, counters.clone()))
+        });
         let nat64 = Nat64::new(who, settings.rules, &settings.nat64, counters.clone());
-        Self { counters, nat64 }
+        Self { counters, siit, nat64 }
     }
 
     /// Translates a batch in place: `verdicts[i]` says what became of `packets[i]`.
@@ -79,8 +98,8 @@ impl Translator {
         for (at, (packet, verdict)) in packets.iter_mut().zip(verdicts).enumerate() {
             extra.follow(at as u16);
             *verdict = match packet.bytes().first().map(|byte| byte >> 4) {
-                Some(6) => self.nat64.from_v6(now, packet, extra),
-                Some(4) => self.nat64.from_v4(now, packet, extra),
+                Some(6) => self.from_v6(now, packet, extra),
+                Some(4) => self.from_v4(now, packet, extra),
                 Some(_) | None => {
                     self.counters.zone(None).drops(Reason::NotIp).add(1);
                     Verdict::Drop(Reason::NotIp)
@@ -90,6 +109,29 @@ impl Translator {
                 self.counters.handed_over.add(1);
             }
         }
+    }
+
+    /// Mappings first, then state. What another worker hands over has state.
+    #[inline]
+    fn from_v6(&mut self, now: Instant, packet: &mut PacketBuf, extra: &mut Batch) -> Verdict {
+        if let Some(siit) = &mut self.siit
+            && packet.handed == Handed::default()
+            && let Some(verdict) = siit.from_v6(now, packet, extra)
+        {
+            return verdict;
+        }
+        self.nat64.from_v6(now, packet, extra)
+    }
+
+    #[inline]
+    fn from_v4(&mut self, now: Instant, packet: &mut PacketBuf, extra: &mut Batch) -> Verdict {
+        if let Some(siit) = &mut self.siit
+            && packet.handed == Handed::default()
+            && let Some(verdict) = siit.from_v4(now, packet, extra)
+        {
+            return verdict;
+        }
+        self.nat64.from_v4(now, packet, extra)
     }
 
     /// When [`expire`](Self::expire) is to be called next, if nothing comes.
@@ -106,13 +148,34 @@ impl Translator {
     /// Switches to new settings between two batches. Takes time in proportion to the sessions.
     pub fn reconfigure(&mut self, now: Instant, change: Change) {
         match change {
-            Change::Settings(new) => self.nat64.reconfigure(now, new.rules, new.owner_seed, &new.nat64),
+            Change::Settings(new) => {
+                self.switch_siit(&new);
+                self.nat64.reconfigure(now, new.rules, new.owner_seed, &new.nat64);
+            }
+        }
+    }
+
+    fn switch_siit(&mut self, new: &Settings) {
+        let who = new.stateless();
+        match (&mut self.siit, &new.siit) {
+            (Some(siit), Some(mappings)) => siit.reconfigure(who, new.rules, mappings),
+            (none @ None, Some(mappings)) => {
+                *none = Some(Box::new(Siit::new(who, new.rules, mappings, Arc::clone(&self.counters))));
+            }
+            (some, None) => *some = None,
         }
     }
 
     /// Moves waiting events to `out`, the oldest first; how many were moved.
     pub fn events(&mut self, out: &mut [Event]) -> usize {
-        self.nat64.events(out)
+        let count = self.nat64.events(out);
+        if let Some(place) = out.get_mut(count)
+            && let Some((src, dst)) = self.siit.as_mut().and_then(|siit| siit.without_checksum())
+        {
+            *place = Event::WithoutChecksum { src, dst };
+            return count + 1;
+        }
+        count
     }
 
     /// Writes sessions from `cursor` on to `out`; how many. Zero is the end.

@@ -58,6 +58,7 @@ fn settings() -> Settings {
         seed: 1,
         owner_seed: 1,
         rules: Rules::default(),
+        siit: None,
         nat64: nat64::Settings {
             zones: vec![zone],
             pools: vec![nat64::Pool {

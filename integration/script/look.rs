@@ -163,6 +163,7 @@ fn event_text(event: &Event) -> String {
             format!("block_released {} {addr} {ports}", host.prefix)
         }
         Event::QuotaReached { host, reason } => format!("quota_reached {} {reason}", host.prefix),
+        Event::WithoutChecksum { src, dst } => format!("without_checksum {src} {dst}"),
         Event::PoolEmpty { host } => format!("pool_empty {}", host.prefix),
         Event::SessionEnded { host, proto, v6, v4, remote, packets, bytes } => format!(
             "session_ended {} {} {v6} {v4} {remote} packets={}/{} bytes={}/{}",

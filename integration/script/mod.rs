@@ -6,6 +6,7 @@ mod look;
 mod oracle;
 pub(crate) mod packet;
 pub(crate) mod settings;
+mod siit;
 mod world;
 
 use std::path::{Path, PathBuf};

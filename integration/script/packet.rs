@@ -87,7 +87,7 @@ pub(crate) struct Packet {
 }
 
 /// The names every scenario knows.
-const NAMES: [(&str, &str); 13] = [
+const NAMES: [(&str, &str); 17] = [
     ("C", "2001:db8:1::2"),
     ("D", "2001:db8:1::3"),
     ("Z", "198.51.100.7"),
@@ -101,6 +101,10 @@ const NAMES: [(&str, &str); 13] = [
     ("G4", "192.0.2.254"),
     ("G6", "2001:db8:ffff::1"),
     ("S", "2001:db8:1::80"),
+    ("A4", "198.51.100.2"),
+    ("A6", "2001:db8:64::c633:6402"),
+    ("B4", "192.0.2.33"),
+    ("B6", "2001:db8:64::c000:221"),
 ];
 
 pub(crate) fn address(text: &str) -> Option<IpAddr> {

@@ -13,6 +13,7 @@ use gate64::translator::Settings;
 use gate64::xlat::{self, TrafficClass};
 
 use super::packet::{address, int, transport4, transport6};
+use super::siit;
 
 pub(crate) fn fixture() -> Settings {
     let zone = Zone {
@@ -41,6 +42,7 @@ pub(crate) fn fixture() -> Settings {
         seed: 64,
         owner_seed: 46,
         rules: xlat::Rules::default(),
+        siit: None,
         nat64: nat64::Settings {
             zones: vec![zone],
             pools: vec![Pool { ranges: vec![("203.0.113.1/32".parse().expect("literal"), PortRange::ALL)] }],
@@ -57,6 +59,8 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
     let rest = words.get(1..).unwrap_or_default();
     let first = || rest.first().copied().ok_or("a value is missing");
     match *words.first().ok_or("set what?")? {
+        "fixture" => *settings = siit::named(first()?)?,
+        "siit" => siit::apply(settings, rest)?,
         "workers" => settings.workers = int(first()?)? as u8,
         "seed" => settings.seed = u64::from(int(first()?)?),
         "owner_seed" => settings.owner_seed = int(first()?)?,
@@ -115,7 +119,7 @@ fn switch(settings: &mut Settings, name: &str, value: &str) -> Result<(), String
     Ok(())
 }
 
-fn parsed<T: std::str::FromStr>(words: &[&str]) -> Result<Vec<T>, String> {
+pub(crate) fn parsed<T: std::str::FromStr>(words: &[&str]) -> Result<Vec<T>, String> {
     words.iter().map(|w| w.parse().map_err(|_| format!("`{w}` can't be read"))).collect()
 }
 

@@ -1,12 +1,14 @@
 //! Addresses and prefixes: values, and the arithmetic of RFC 6052.
 
 mod host;
+mod longest;
 mod port;
 mod pref64;
 mod prefix;
 pub mod special;
 
 pub use host::{HostKey, WorkerId, ZoneId};
+pub use longest::Longest;
 pub use port::{PortRange, Transport4, Transport6};
 pub use pref64::{Pref64, Pref64Error};
 pub use prefix::{Ipv4Prefix, Ipv6Prefix, PrefixError};

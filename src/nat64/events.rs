@@ -44,6 +44,13 @@ pub enum Event {
         /// For whom.
         host: HostKey,
     },
+    /// A UDP datagram from IPv4 without a checksum was dropped (RFC 7915 §4.5).
+    WithoutChecksum {
+        /// Who sent it. A fragment's ports are those of its datagram.
+        src: Transport4,
+        /// To whom.
+        dst: Transport4,
+    },
     /// A session ended.
     SessionEnded {
         /// Whose.

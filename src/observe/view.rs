@@ -129,6 +129,9 @@ impl View {
             Event::QuotaReached { host, reason } => {
                 tracing::debug!("{} has reached its bound: {reason}", host.prefix);
             }
+            Event::WithoutChecksum { src, dst } => {
+                tracing::debug!("UDP without checksum from {src} to {dst} was dropped");
+            }
             Event::BlockGiven { .. } | Event::BlockReleased { .. } | Event::SessionEnded { .. } => {}
         }
     }

@@ -33,6 +33,18 @@ pub enum QuotedTransport {
     Unknown,
 }
 
+impl QuotedTransport {
+    /// Source and destination port; the identifier of an echo stands in both, and where there are none
+    /// both are 0.
+    pub const fn ports(self) -> (u16, u16) {
+        match self {
+            Self::Ports { src, dst } => (src, dst),
+            Self::Echo { id, .. } => (id, id),
+            Self::Error | Self::Unknown => (0, 0),
+        }
+    }
+}
+
 /// A quoted IPv4 packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Quoted4 {

@@ -61,6 +61,18 @@ pub enum Transport<Q> {
     Other,
 }
 
+impl<Q> Transport<Q> {
+    /// Source and destination port; the identifier of an echo stands in both, and where there are none
+    /// both are 0.
+    pub const fn ports(&self) -> (u16, u16) {
+        match *self {
+            Self::Tcp { src, dst, .. } | Self::Udp { src, dst, .. } => (src, dst),
+            Self::Echo { id, .. } => (id, id),
+            Self::Error(_) | Self::Icmp | Self::Fragment | Self::Other => (0, 0),
+        }
+    }
+}
+
 /// What stands behind an IP header, as far as it is found without a second look.
 pub(super) enum Ports {
     Tcp(u16, u16, tcp::Flags),

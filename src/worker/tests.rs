@@ -29,6 +29,7 @@ fn settings(worker: u8, workers: u8) -> Settings {
         seed: 1,
         owner_seed: 1,
         rules: xlat::Rules::default(),
+        siit: None,
         nat64: nat64::Settings {
             zones: Vec::new(),
             pools: Vec::new(),

@@ -5,6 +5,7 @@
 //! the payload towards the front.
 
 mod error;
+mod extension;
 mod flow;
 mod fragment;
 mod header;
@@ -20,6 +21,7 @@ mod segment;
 mod transport;
 
 pub use error::{answer4, answer6};
+pub use extension::{Object, add_object};
 pub use flow::{Flow4, Flow6, To4, To6};
 pub use icmp::Message;
 pub use ids::Ids;
@@ -28,7 +30,7 @@ pub use limit::Bucket;
 pub use plan::{Answer, Leg, Plan, Refusal, Way};
 pub use rewrite::{v4_to_v6, v6_to_v4};
 pub use rules::{Rules, TrafficClass};
-pub use segment::{Cuts, cut};
+pub use segment::{Cuts, cut, packets};
 
 #[cfg(test)]
 mod tests;

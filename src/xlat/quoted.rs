@@ -24,7 +24,7 @@ const MIN_QUOTED: usize = 128;
 /// of the ICMPv4 error was right, or it would not be an [`IcmpError`].
 pub(super) fn error_to_v6(message: Message, error: &IcmpError<Quoted4>, to: &To6, buf: &mut PacketBuf) {
     let quoted = error.quoted;
-    let ports = ports_of(quoted.transport);
+    let ports = quoted.transport.ports();
     let flow = to.quoted.unwrap_or_else(|| Flow6 {
         src: Transport6::new(to.outer.dst.addr, ports.0),
         dst: Transport6::new(to.outer.src.addr, ports.1),
@@ -66,7 +66,7 @@ pub(super) fn error_to_v4(
     buf: &mut PacketBuf,
 ) {
     let quoted = error.quoted;
-    let ports = ports_of(quoted.transport);
+    let ports = quoted.transport.ports();
     let flow = to.quoted.unwrap_or_else(|| Flow4 {
         src: Transport4::new(to.outer.dst.addr, ports.0),
         dst: Transport4::new(to.outer.src.addr, ports.1),
@@ -100,14 +100,6 @@ pub(super) fn error_to_v4(
     header.write(buf.bytes_mut(), upper);
     let attribute = tail.attribute(ipv4::HEADER, 4) << 16;
     put_message(message, attribute, |_| Sum::ZERO, buf);
-}
-
-const fn ports_of(transport: QuotedTransport) -> (u16, u16) {
-    match transport {
-        QuotedTransport::Ports { src, dst } => (src, dst),
-        QuotedTransport::Echo { id, .. } => (id, id),
-        QuotedTransport::Error | QuotedTransport::Unknown => (0, 0),
-    }
 }
 
 /// Writes the ICMP header in front of the quoted packet.

@@ -90,6 +90,12 @@ impl Run {
     }
 }
 
+/// How many packets on the wire a message stands for, at least 1.
+#[inline]
+pub fn packets(message: &[u8], offload: &Offload) -> usize {
+    Unit::of(message, offload.segmentation).count
+}
+
 /// The packets on the wire that a packet in memory stands for, as the judge sees them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unit {

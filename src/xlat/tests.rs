@@ -18,7 +18,6 @@ use crate::wire::build::{Packet4, Packet6};
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
-use crate::wire::quoted::QuotedTransport;
 
 use super::*;
 
@@ -62,22 +61,6 @@ pub(super) fn told(reason: Reason, kind: u8, code: u8, info: u32) -> Dropped {
     Dropped { reason, told: Some((kind, code, info)) }
 }
 
-const fn ports_of<Q>(transport: &Transport<Q>) -> (u16, u16) {
-    match *transport {
-        Transport::Tcp { src, dst, .. } | Transport::Udp { src, dst, .. } => (src, dst),
-        Transport::Echo { id, .. } => (id, id),
-        Transport::Error(_) | Transport::Icmp | Transport::Fragment | Transport::Other => (0, 0),
-    }
-}
-
-const fn quoted_ports(transport: QuotedTransport) -> (u16, u16) {
-    match transport {
-        QuotedTransport::Ports { src, dst } => (src, dst),
-        QuotedTransport::Echo { id, .. } => (id, id),
-        QuotedTransport::Error | QuotedTransport::Unknown => (0, 0),
-    }
-}
-
 fn flow6((src, dst): (Ipv4Addr, Ipv4Addr), (from, to): (u16, u16)) -> Flow6 {
     Flow6::new(Transport6::new(six(src), from), Transport6::new(six(dst), to))
 }
@@ -108,9 +91,9 @@ pub(super) fn translate4(rules: &Rules, mut buf: PacketBuf, leg: Leg) -> Result<
     };
     let mut quoted = None;
     if let Transport::Error(IcmpError { quoted: q, .. }) = packet.transport {
-        quoted = Some(flow6((q.src, q.dst), quoted_ports(q.transport)));
+        quoted = Some(flow6((q.src, q.dst), q.transport.ports()));
     }
-    let to = To6 { outer: flow6((packet.src, packet.dst), ports_of(&packet.transport)), quoted };
+    let to = To6 { outer: flow6((packet.src, packet.dst), packet.transport.ports()), quoted };
     v4_to_v6(rules, plan, &packet, &to, &mut buf, &mut extra).map_err(silent)?;
     Ok(out(buf, &mut extra))
 }
@@ -127,9 +110,9 @@ pub(super) fn translate6(rules: &Rules, mut buf: PacketBuf, leg: Leg) -> Result<
     };
     let mut quoted = None;
     if let Transport::Error(IcmpError { quoted: q, .. }) = packet.transport {
-        quoted = Some(flow4((q.src, q.dst), quoted_ports(q.transport)));
+        quoted = Some(flow4((q.src, q.dst), q.transport.ports()));
     }
-    let to = To4 { outer: flow4((packet.src, packet.dst), ports_of(&packet.transport)), quoted };
+    let to = To4 { outer: flow4((packet.src, packet.dst), packet.transport.ports()), quoted };
     v6_to_v4(rules, plan, &packet, &to, &mut Ids::new(1), &mut buf, &mut extra).map_err(silent)?;
     Ok(out(buf, &mut extra))
 }

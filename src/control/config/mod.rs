@@ -27,6 +27,7 @@ use std::time::Duration;
 use crate::addr::WorkerId;
 use crate::addr::{Pref64, ZoneId};
 use crate::nat64;
+use crate::siit;
 use crate::translator::Settings;
 use crate::xlat::Rules;
 
@@ -72,6 +73,8 @@ pub struct Config {
     pub egress: Egress,
     /// Rewriting; the same for all workers.
     pub rules: Rules,
+    /// Mappings without state, if there are any.
+    pub siit: Option<siit::Settings>,
     /// State, with the bounds of the whole gateway.
     pub nat64: nat64::Settings,
     /// How long a pref64 that was taken out of the file is still translated.
@@ -141,7 +144,7 @@ impl Config {
     pub fn worker(&self, worker: WorkerId, workers: u8, seed: u64, owner_seed: u32) -> Settings {
         let mut nat64 = self.nat64.clone();
         nat64.limits = share(nat64.limits, u32::from(workers.max(1)));
-        Settings { worker, workers, seed, owner_seed, rules: self.rules, nat64 }
+        Settings { worker, workers, seed, owner_seed, rules: self.rules, siit: self.siit.clone(), nat64 }
     }
 
     /// Every pref64 of every zone, each once, sorted.
@@ -226,6 +229,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         host,
         egress,
         rules,
+        siit: None,
         nat64,
         linger,
         zone_names: zones.names,

@@ -77,6 +77,7 @@ fn settings() -> Settings {
         seed: 64,
         owner_seed: 46,
         rules: xlat::Rules::default(),
+        siit: None,
         nat64: nat64::Settings {
             zones: vec![nat64::Zone {
                 id: ZoneId(0),

@@ -1,0 +1,131 @@
+//! From IPv4 to IPv6.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::mapping::Mapped;
+use super::{Hairpin, Inside, Siit, ZeroChecksum};
+use crate::addr::{Transport4, Transport6};
+use crate::reason::Reason;
+use crate::time::Instant;
+use crate::wire::Transport;
+use crate::wire::batch::{Batch, Verdict};
+use crate::wire::buf::{Checksum, PacketBuf};
+use crate::wire::icmp::IcmpError;
+use crate::wire::ipv4::Ipv4Packet;
+use crate::wire::quoted::Quoted4;
+use crate::xlat::{self, Answer, Flow6, Leg, Plan, Refusal, To6};
+
+/// Not to be translated, for a reason that its sender is told (RFC 7915 §4.4).
+const fn prohibited(reason: Reason) -> Refusal {
+    Refusal::telling(reason, Answer::unreachable4(13))
+}
+
+/// What is not translated and has no answer of its own gets one all the same; what is to be dropped
+/// silently stays so (RFC 7915 §4.2, §4.4).
+fn default_answer(refusal: Refusal, packet: &Ipv4Packet) -> Refusal {
+    const IGMP: u8 = 2;
+    let told = refusal.reason == Reason::Protocol && packet.protocol != IGMP;
+    if told && refusal.answer.is_none() { prohibited(refusal.reason) } else { refusal }
+}
+
+impl Siit {
+    pub(super) fn packet4(
+        &mut self,
+        now: Instant,
+        packet: &Ipv4Packet,
+        leg: Leg,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        if let Transport::Udp { checksum: 0, .. } = packet.transport
+            && buf.offload.checksum != Checksum::Partial
+            && (self.udp_zero_checksum == ZeroChecksum::Drop || packet.fragment.is_some())
+        {
+            self.note(now, packet);
+            return Err(prohibited(Reason::UdpZeroChecksum));
+        }
+        let plan = xlat::judge_v4_to_v6(&self.rules, packet, buf, leg);
+        let plan = plan.map_err(|refusal| default_answer(refusal, packet))?;
+        // Of two hosts inside the receiver must be shown what it will answer to (RFC 7757 §4.2.1).
+        let by_prefix = leg == Leg::HairpinIn || self.hairpin == Hairpin::Simple;
+        if let Transport::Error(error) = &packet.transport {
+            return self.error4(plan, packet, error, by_prefix, buf, extra);
+        }
+        let (src_port, dst_port) = packet.transport.ports();
+        let src = self.host6(packet.src, self.six(packet.src, by_prefix))?;
+        let dst = self.destination6(packet.dst)?;
+        let outer = Flow6::new(Transport6::new(src, src_port), Transport6::new(dst, dst_port));
+        self.write6(plan, packet, &To6 { outer, quoted: None }, buf, extra)
+    }
+
+    fn error4(
+        &mut self,
+        plan: Plan,
+        packet: &Ipv4Packet,
+        error: &IcmpError<Quoted4>,
+        by_prefix: bool,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        let quoted = &error.quoted;
+        let dst = self.destination6(packet.dst)?;
+        let (src_port, dst_port) = quoted.transport.ports();
+        let quoted_reason = |_| Reason::IcmpQuoted;
+        let from = self.host6(quoted.src, self.mapping.to_v6(quoted.src)).map_err(quoted_reason)?;
+        let to = self.host6(quoted.dst, self.six(quoted.dst, by_prefix)).map_err(quoted_reason)?;
+        // The host itself that the packet was for must be called alike in both places.
+        let alike = by_prefix && packet.src == quoted.dst;
+        let src = self.error_source6(packet.src, self.six(packet.src, alike))?;
+        let to = To6 {
+            outer: Flow6::new(Transport6::new(src, 0), Transport6::new(dst, 0)),
+            quoted: Some(Flow6::new(Transport6::new(from, src_port), Transport6::new(to, dst_port))),
+        };
+        self.write6(plan, packet, &to, buf, extra)
+    }
+
+    fn six(&self, addr: Ipv4Addr, by_prefix: bool) -> Option<Mapped<Ipv6Addr>> {
+        if by_prefix { self.mapping.to_v6_by_prefix(addr) } else { self.mapping.to_v6(addr) }
+    }
+
+    fn host6(&self, addr: Ipv4Addr, mapped: Option<Mapped<Ipv6Addr>>) -> Result<Ipv6Addr, Refusal> {
+        let mapped = mapped.ok_or(prohibited(Reason::NoMapping))?;
+        if !self.mapping.allows(addr, mapped.by) {
+            return Err(Reason::WellKnownNotGlobal.into());
+        }
+        Ok(mapped.addr)
+    }
+
+    fn destination6(&self, dst: Ipv4Addr) -> Result<Ipv6Addr, Refusal> {
+        let addr = self.host6(dst, self.mapping.to_v6(dst))?;
+        if self.inside == Inside::V4 && !self.denied.is_empty() && self.denied.find_v4(dst).is_some() {
+            return Err(Reason::Denied.into());
+        }
+        Ok(addr)
+    }
+
+    fn write6(
+        &mut self,
+        plan: Plan,
+        packet: &Ipv4Packet,
+        to: &To6,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        let packets = xlat::packets(&buf.bytes()[packet.header_len..packet.total_len], &buf.offload);
+        xlat::v4_to_v6(&self.rules, plan, packet, to, buf, extra)?;
+        let row = self.counters.zone(None);
+        row.packets_v4_to_v6.add(packets as u64);
+        row.bytes_v4_to_v6.add(packet.total_len as u64);
+        Ok(Verdict::Forward)
+    }
+
+    /// Keeps in mind who sends without checksums.
+    fn note(&mut self, now: Instant, packet: &Ipv4Packet) {
+        let (src, dst) = packet.transport.ports();
+        let second = now.as_secs() + 1;
+        if self.noted.second != second {
+            self.noted.second = second;
+            self.noted.waiting = Some((Transport4::new(packet.src, src), Transport4::new(packet.dst, dst)));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! From IPv6 to IPv4, and back again where two hosts inside talk (RFC 7757 §4.2.2).
+
+use core::net::Ipv4Addr;
+
+use super::admit::Ends4;
+use super::mapping::{By, Mapped};
+use super::{Hairpin, Siit};
+use crate::addr::{Transport4, special};
+use crate::reason::Reason;
+use crate::time::Instant;
+use crate::wire::Transport;
+use crate::wire::batch::{Batch, Verdict};
+use crate::wire::buf::{Handed, PacketBuf, Segmentation};
+use crate::wire::icmp::IcmpError;
+use crate::wire::ipv4::Ipv4Packet;
+use crate::wire::ipv6::Ipv6Packet;
+use crate::wire::quoted::Quoted6;
+use crate::xlat::{self, Answer, Flow4, Leg, Refusal, To4, Way};
+
+/// An address that nothing stands for.
+const fn unmapped() -> Refusal {
+    Refusal::telling(Reason::NoMapping, Answer::unreachable6(1))
+}
+
+impl Siit {
+    pub(super) fn packet6(
+        &mut self,
+        now: Instant,
+        packet: &Ipv6Packet,
+        ends: &Ends4,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        if let Transport::Error(error) = &packet.transport {
+            return self.error6(now, packet, error, ends, buf, extra);
+        }
+        let (Some(src), Some(dst)) = (ends.src, ends.dst) else {
+            // Addresses that no host has are refused silently.
+            xlat::judge_v6_to_v4(&self.rules, packet, buf, Leg::Wire)?;
+            return Err(unmapped());
+        };
+        let (src_port, dst_port) = packet.transport.ports();
+        let to = To4 {
+            outer: Flow4::new(
+                Transport4::new(self.host4(src, Reason::SourceAddress)?, src_port),
+                Transport4::new(self.destination4(dst)?, dst_port),
+            ),
+            quoted: None,
+        };
+        if self.turns(dst) {
+            return self.turn(now, packet, &to, buf, extra);
+        }
+        self.write4(packet, Leg::Wire, &to, buf, extra)?;
+        Ok(Verdict::Forward)
+    }
+
+    /// An ICMP error from the IPv6 side. Its sender may be a router that has no IPv4 address.
+    fn error6(
+        &mut self,
+        now: Instant,
+        packet: &Ipv6Packet,
+        error: &IcmpError<Quoted6>,
+        ends: &Ends4,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        // Before a source is drawn that is not needed.
+        let plan = xlat::judge_v6_to_v4(&self.rules, packet, buf, Leg::Wire)?;
+        let quoted = &error.quoted;
+        let dst = self.host4(ends.dst.ok_or_else(unmapped)?, Reason::DestinationAddress)?;
+        let from = self.mapping.to_v4(quoted.src).ok_or(Reason::IcmpQuoted)?;
+        let to = self.mapping.to_v4(quoted.dst).ok_or(Reason::IcmpQuoted)?;
+        let (src_port, dst_port) = quoted.transport.ports();
+        let about = Flow4::new(
+            Transport4::new(self.host4(from, Reason::IcmpQuoted)?, src_port),
+            Transport4::new(self.host4(to, Reason::IcmpQuoted)?, dst_port),
+        );
+        let (src, stands_in) = self.error_source4(ends.src)?;
+        let to =
+            To4 { outer: Flow4::new(Transport4::new(src, 0), Transport4::new(dst, 0)), quoted: Some(about) };
+        if self.turns(from) {
+            return self.turn(now, packet, &to, buf, extra);
+        }
+        self.write4(packet, Leg::Wire, &to, buf, extra)?;
+        // Too Big has no room for an object on its way here, and needs none to do its work.
+        let extensible = matches!(plan.way, Way::Error(message) if message.extensible);
+        if let Some(object) = self.object.filter(|_| stands_in && extensible) {
+            xlat::add_object(object, packet.src, buf);
+        }
+        Ok(Verdict::Forward)
+    }
+
+    /// An address as IPv4 writes it.
+    ///
+    /// # Errors
+    /// `otherwise` if no host can have it.
+    pub(super) fn host4(&self, mapped: Mapped<Ipv4Addr>, otherwise: Reason) -> Result<Ipv4Addr, Reason> {
+        if !special::is_host_v4(mapped.addr) {
+            return Err(otherwise);
+        }
+        if !self.mapping.allows(mapped.addr, mapped.by) {
+            return Err(Reason::WellKnownNotGlobal);
+        }
+        Ok(mapped.addr)
+    }
+
+    fn destination4(&self, dst: Mapped<Ipv4Addr>) -> Result<Ipv4Addr, Reason> {
+        let addr = self.host4(dst, Reason::DestinationAddress)?;
+        if dst.by == By::Pref64 && !self.denied.is_empty() && self.denied.find_v4(addr).is_some() {
+            return Err(Reason::Denied);
+        }
+        Ok(addr)
+    }
+
+    /// Whether a packet to `place`, or an error about one from there, is for a host inside after all: it
+    /// was addressed under the prefix and has an explicit mapping.
+    fn turns(&self, place: Mapped<Ipv4Addr>) -> bool {
+        self.hairpin == Hairpin::Intrinsic && place.by == By::Pref64 && self.mapping.has_eam(place.addr)
+    }
+
+    fn write4(
+        &mut self,
+        packet: &Ipv6Packet,
+        leg: Leg,
+        to: &To4,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<(), Refusal> {
+        let plan = xlat::judge_v6_to_v4(&self.rules, packet, buf, leg)?;
+        let packets = xlat::packets(&buf.bytes()[packet.upper_at..packet.len], &buf.offload);
+        xlat::v6_to_v4(&self.rules, plan, packet, to, &mut self.ids, buf, extra)?;
+        let row = self.counters.zone(None);
+        row.packets_v6_to_v4.add(packets as u64);
+        row.bytes_v6_to_v4.add(packet.len as u64);
+        Ok(())
+    }
+
+    /// Translates a packet to IPv4 and back at once. The hop limit is decremented once, and nothing is
+    /// turned twice: the way back ends on the IPv6 side.
+    ///
+    /// What fails behind the first half fails silently: the buffer is no longer what its sender sent.
+    fn turn(
+        &mut self,
+        now: Instant,
+        packet: &Ipv6Packet,
+        to: &To4,
+        buf: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> Result<Verdict, Refusal> {
+        let mtu = self.rules.mtu6;
+        if buf.offload.segmentation == Segmentation::None && packet.len > usize::from(mtu) {
+            return Err(Refusal::telling(Reason::TooBig, Answer::too_big6(mtu.into())));
+        }
+        self.write4(packet, Leg::HairpinOut, to, buf, extra)?;
+        buf.handed.hairpin = true;
+        let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload)?;
+        let done = self.packet4(now, &packet, Leg::HairpinIn, buf, extra);
+        let verdict = done.map_err(|refusal| refusal.reason)?;
+        buf.handed = Handed::default();
+        Ok(verdict)
+    }
+}

@@ -98,8 +98,8 @@ impl Translator {
         for (at, (packet, verdict)) in packets.iter_mut().zip(verdicts).enumerate() {
             extra.follow(at as u16);
             *verdict = match packet.bytes().first().map(|byte| byte >> 4) {
-                Some(6) => self.from_v6(now, packet, extra),
-                Some(4) => self.from_v4(now, packet, extra),
+                Some(6) => self.packet6(now, packet, extra),
+                Some(4) => self.packet4(now, packet, extra),
                 Some(_) | None => {
                     self.counters.zone(None).drops(Reason::NotIp).add(1);
                     Verdict::Drop(Reason::NotIp)
@@ -113,7 +113,7 @@ impl Translator {
 
     /// Mappings first, then state. What another worker hands over has state.
     #[inline]
-    fn from_v6(&mut self, now: Instant, packet: &mut PacketBuf, extra: &mut Batch) -> Verdict {
+    fn packet6(&mut self, now: Instant, packet: &mut PacketBuf, extra: &mut Batch) -> Verdict {
         if let Some(siit) = &mut self.siit
             && packet.handed == Handed::default()
             && let Some(verdict) = siit.from_v6(now, packet, extra)
@@ -124,7 +124,7 @@ impl Translator {
     }
 
     #[inline]
-    fn from_v4(&mut self, now: Instant, packet: &mut PacketBuf, extra: &mut Batch) -> Verdict {
+    fn packet4(&mut self, now: Instant, packet: &mut PacketBuf, extra: &mut Batch) -> Verdict {
         if let Some(siit) = &mut self.siit
             && packet.handed == Handed::default()
             && let Some(verdict) = siit.from_v4(now, packet, extra)

@@ -90,7 +90,7 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
             siit.well_known = one_of(first, &words)?;
         }
         "deny" => siit.deny = parsed(values)?,
-        "well_known_errors" => siit.well_known_errors = first == "on",
+        "errors_under_well_known" => siit.errors_under_well_known = first == "on",
         "untranslatable" => {
             let words = [
                 ("pool", Untranslatable::Pool),

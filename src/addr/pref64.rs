@@ -105,6 +105,13 @@ impl Pref64 {
         Ipv6Addr::from_bits(prefix | behind)
     }
 
+    /// The prefix under which the addresses of `v4` lie: no bit of the "u" octet belongs to it.
+    pub const fn covering(self, v4: super::Ipv4Prefix) -> Ipv6Prefix {
+        let len = self.0.len() + v4.len();
+        let len = if self.0.len() < 96 && len > 64 { len + 8 } else { len };
+        Ipv6Prefix::holding(self.embed(v4.addr()), len)
+    }
+
     /// The IPv4 address inside `addr`, if `addr` lies under the prefix.
     ///
     /// The "u" octet and the suffix are skipped whatever they hold (RFC 6052 §2.2, §2.3).
@@ -210,6 +217,24 @@ mod tests {
         let got = sixty_four.extract("2001:db8:122:344:01c0:2:2100:0".parse().expect("literal"));
         assert_eq!(got, Some(Ipv4Addr::new(192, 0, 2, 33)));
         assert_eq!(forty.extract("2001:db9::".parse().expect("literal")), None);
+    }
+
+    #[test]
+    fn a_prefix_lies_under_a_prefix() {
+        let cases = [
+            ("2001:db8::/96", "192.0.2.0/24", "2001:db8::c000:200/120"),
+            ("2001:db8::/32", "192.0.2.33/32", "2001:db8:c000:221::/64"),
+            ("2001:db8::/32", "0.0.0.0/0", "2001:db8::/32"),
+            ("2001:db8:100::/40", "192.0.2.0/24", "2001:db8:1c0:2::/64"),
+            ("2001:db8:100::/40", "192.0.2.128/25", "2001:db8:1c0:2:80::/73"),
+            ("2001:db8:122:344::/64", "0.0.0.0/0", "2001:db8:122:344::/64"),
+            ("2001:db8:122:344::/64", "192.0.2.0/24", "2001:db8:122:344:c0:2::/96"),
+        ];
+        for (pref64, v4, want) in cases {
+            let pref64: Pref64 = pref64.parse().expect("literal");
+            let v4 = v4.parse().expect("literal");
+            assert_eq!(pref64.covering(v4).to_string(), want, "{pref64} {v4}");
+        }
     }
 
     #[test]

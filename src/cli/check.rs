@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::control::config::{Config, Egress, LoadError, OwnAddress, Surroundings, Sysctls};
+use crate::control::config::{Config, Egress, LoadError, OwnAddress, Siit, Surroundings, Sysctls};
 use crate::control::footprint::Footprint;
 use crate::control::surroundings::System;
 use crate::control::sysctl::Tree;
+use crate::siit::Inside;
 
 /// Checks a file and shows what it means.
 pub(super) fn check(path: &Path) -> ExitCode {
@@ -45,7 +46,12 @@ pub(super) fn check(path: &Path) -> ExitCode {
 /// What the file means on this host, as text.
 fn summary(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> String {
     let mut out = String::new();
-    for line in zones(config).into_iter().chain(host(config)).chain(to_do(config, footprint, own)) {
+    for line in zones(config)
+        .into_iter()
+        .chain(stateless(config))
+        .chain(host(config))
+        .chain(to_do(config, footprint, own))
+    {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{line}");
     }
@@ -67,6 +73,24 @@ fn zones(config: &Config) -> Vec<String> {
             zone.blocks_per_host, zone.sessions_per_host, zone.host_len
         ));
     }
+    lines
+}
+
+/// What is translated without state.
+fn stateless(config: &Config) -> Vec<String> {
+    let Some(Siit { settings, .. }) = &config.siit else { return Vec::new() };
+    let side = match settings.inside {
+        Inside::V6 => "IPv6",
+        Inside::V4 => "IPv4",
+    };
+    let mut lines = vec![format!("siit: hosts on the {side} side, {} mappings", settings.eams.len())];
+    if !settings.hosts.is_empty() {
+        let hosts: Vec<_> = settings.hosts.iter().map(ToString::to_string).collect();
+        let prefix = settings.hosts_pref64.or(settings.pref64).map_or_else(String::new, |p| p.to_string());
+        lines.push(format!("  hosts    {} under {prefix}", hosts.join(" ")));
+    }
+    let others = settings.pref64.map_or_else(|| "nobody".to_owned(), |p| p.to_string());
+    lines.push(format!("  pref64   {others}"));
     lines
 }
 
@@ -103,9 +127,14 @@ fn to_do(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> Vec<Stri
             "to do: clients route {pref64} to this host (no need where it is their default router)"
         ));
     }
+    for prefix in config.siit.iter().flat_map(|siit| &siit.routes6) {
+        if !config.pref64s().iter().any(|p| p.prefix() == *prefix) {
+            lines.push(format!("to do: route {prefix} to this host (on the IPv6 routers)"));
+        }
+    }
     if let Some((interface, _)) = footprint.proxies.first() {
         let count = footprint.proxies.len();
-        lines.push(format!("this host answers for {count} pool4 addresses on {interface}"));
+        lines.push(format!("this host answers for {count} IPv4 addresses on {interface}"));
     }
     if config.host.sysctls == Sysctls::Check {
         let wrong = Tree::forwarding().into_iter().filter_map(|wanted| Tree::kernel().look(&wanted));

@@ -20,7 +20,7 @@ pub struct Footprint {
     pub proxies: BTreeSet<(String, IpAddr)>,
     /// Addresses that are put on an interface: those that DNS listens on, with `assign`.
     pub addresses: BTreeSet<(String, IpAddr)>,
-    /// pool4 prefixes that somebody else has to route to this host.
+    /// IPv4 prefixes that somebody else has to route to this host.
     pub upstream: BTreeSet<Ipv4Prefix>,
     /// What keeps the configuration from working on this host.
     pub obstacles: Vec<String>,
@@ -35,9 +35,14 @@ impl Footprint {
             let prefix = pref64.prefix();
             footprint.routes.insert(Destination { addr: prefix.addr().into(), len: prefix.len() });
         }
+        let to_mapped = config.siit.iter().flat_map(|siit| &siit.routes6);
+        footprint
+            .routes
+            .extend(to_mapped.map(|prefix| Destination { addr: prefix.addr().into(), len: prefix.len() }));
         for prefix in outside(config) {
             footprint.routes.insert(Destination { addr: prefix.addr().into(), len: prefix.len() });
-            if config.egress == Egress::Routed {
+            // What is everything is no neighbour's address.
+            if config.egress == Egress::Routed && !prefix.is_empty() {
                 footprint.announce(config.host.announce, prefix, own);
             }
         }
@@ -79,10 +84,12 @@ impl Footprint {
     }
 }
 
-/// Every IPv4 prefix that leads into the translator: pools, and static bindings beside them.
+/// Every IPv4 prefix that leads into the translator: pools, what is mapped without state, and static
+/// bindings beside them.
 fn outside(config: &Config) -> BTreeSet<Ipv4Prefix> {
     let pools = config.nat64.pools.iter().flat_map(|pool| &pool.ranges).map(|(prefix, _)| *prefix);
     let mut prefixes: BTreeSet<_> = pools.collect();
+    prefixes.extend(config.siit.iter().flat_map(|siit| &siit.routes4));
     for binding in &config.nat64.statics {
         let addr = binding.v4.addr;
         if addr != INNER && !prefixes.iter().any(|prefix| prefix.contains(addr)) {

@@ -285,6 +285,7 @@ fn route(to: Destination, index: u32) -> RouteMessage {
         IpAddr::V4(addr) => RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(addr, to.len)
             .output_interface(index)
+            .priority(if to.len == 0 { LAST_RESORT } else { 0 })
             .protocol(RouteProtocol::Other(PROTOCOL))
             .build(),
         IpAddr::V6(addr) => RouteMessageBuilder::<Ipv6Addr>::new()
@@ -294,6 +295,10 @@ fn route(to: Destination, index: u32) -> RouteMessage {
             .build(),
     }
 }
+
+/// The metric of a default route into the translator: any other goes first, so that a CLAT is used only
+/// where there is no IPv4.
+const LAST_RESORT: u32 = 4096;
 
 /// The number by which `ip route show proto 64` finds our routes.
 const PROTOCOL: u8 = 64;

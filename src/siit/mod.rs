@@ -49,7 +49,7 @@ pub struct Siit {
     inside: Inside,
     hairpin: Hairpin,
     udp_zero_checksum: ZeroChecksum,
-    well_known_errors: bool,
+    errors_under_well_known: bool,
     denied: Longest,
     sources: Sources,
     object: Option<Object>,
@@ -77,7 +77,7 @@ impl Siit {
             // Hosts on the IPv4 side reach each other without us.
             hairpin: if settings.inside == Inside::V6 { settings.hairpin } else { Hairpin::Off },
             udp_zero_checksum: settings.udp_zero_checksum,
-            well_known_errors: settings.well_known_errors,
+            errors_under_well_known: settings.errors_under_well_known,
             denied: Longest::of_v4(settings.deny.iter().map(|prefix| (*prefix, 0))),
             sources: Sources::new(&who, settings),
             object: settings.error_object,
@@ -145,7 +145,7 @@ impl Siit {
         if let Some(answer) = refusal.answer
             && !buf.handed.hairpin
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
-            && self.buckets[0].take(now, rate, burst)
+            && self.buckets[0].take(now, rate[0], burst)
             && xlat::answer6(&packet, answer, self.who.address6, buf)
         {
             self.counters.zone(None).errors_sent.add(1);
@@ -161,7 +161,7 @@ impl Siit {
         let (rate, burst) = (self.rules.error_rate, self.rules.error_burst);
         if let Some(answer) = refusal.answer
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
-            && self.buckets[1].take(now, rate, burst)
+            && self.buckets[1].take(now, rate[1], burst)
         {
             let own = self.who.address4;
             let id = self.ids.take(own, packet.src, ICMP4, false, 1);

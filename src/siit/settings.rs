@@ -98,7 +98,7 @@ pub struct Settings {
     /// What the Well-Known Prefix may stand for.
     pub well_known: WellKnown,
     /// Whether ICMP errors may come from any address under the Well-Known Prefix.
-    pub well_known_errors: bool,
+    pub errors_under_well_known: bool,
     /// IPv4 destinations outside that nobody inside may reach.
     pub deny: Vec<Ipv4Prefix>,
     /// The source of errors to IPv4 whose sender has no IPv4 address.
@@ -123,7 +123,7 @@ impl Default for Settings {
             hairpin: Hairpin::default(),
             udp_zero_checksum: ZeroChecksum::default(),
             well_known: WellKnown::default(),
-            well_known_errors: false,
+            errors_under_well_known: false,
             deny: Vec::new(),
             untranslatable: Untranslatable::default(),
             error_pool4: Vec::new(),

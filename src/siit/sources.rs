@@ -82,7 +82,7 @@ impl Siit {
     ) -> Result<(Ipv4Addr, bool), Reason> {
         match mapped {
             Some(mapped) if !special::is_host_v4(mapped.addr) => Err(Reason::SourceAddress),
-            Some(mapped) if self.mapping.allows(mapped.addr, mapped.by) || self.well_known_errors => {
+            Some(mapped) if self.mapping.allows(mapped.addr, mapped.by) || self.errors_under_well_known => {
                 Ok((mapped.addr, false))
             }
             Some(_) => Err(Reason::WellKnownNotGlobal),
@@ -97,7 +97,9 @@ impl Siit {
         mapped: Option<Mapped<Ipv6Addr>>,
     ) -> Result<Ipv6Addr, Reason> {
         match mapped {
-            Some(mapped) if self.mapping.allows(src, mapped.by) || self.well_known_errors => Ok(mapped.addr),
+            Some(mapped) if self.mapping.allows(src, mapped.by) || self.errors_under_well_known => {
+                Ok(mapped.addr)
+            }
             Some(_) => self.sources.of_pool6().ok_or(Reason::WellKnownNotGlobal),
             None => Ok(self.sources.of_pool6().unwrap_or(self.sources.own6)),
         }

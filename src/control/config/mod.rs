@@ -11,6 +11,7 @@ mod pool;
 mod reader;
 mod schema;
 mod shape;
+mod siit;
 mod statics;
 mod translator;
 mod zones;
@@ -27,13 +28,13 @@ use std::time::Duration;
 use crate::addr::WorkerId;
 use crate::addr::{Pref64, ZoneId};
 use crate::nat64;
-use crate::siit;
 use crate::translator::Settings;
 use crate::xlat::Rules;
 
 pub use diagnostic::{ConfigError, Diagnostic};
 pub use dns::Dns64;
 pub use host::{Announce, Egress, Host, INNER, Observe, Sysctls};
+pub use siit::Siit;
 
 /// Most zones a gateway can have; counters are laid out for as many at start.
 pub const MAX_ZONES: usize = 256;
@@ -74,7 +75,7 @@ pub struct Config {
     /// Rewriting; the same for all workers.
     pub rules: Rules,
     /// Mappings without state, if there are any.
-    pub siit: Option<siit::Settings>,
+    pub siit: Option<Siit>,
     /// State, with the bounds of the whole gateway.
     pub nat64: nat64::Settings,
     /// How long a pref64 that was taken out of the file is still translated.
@@ -144,7 +145,15 @@ impl Config {
     pub fn worker(&self, worker: WorkerId, workers: u8, seed: u64, owner_seed: u32) -> Settings {
         let mut nat64 = self.nat64.clone();
         nat64.limits = share(nat64.limits, u32::from(workers.max(1)));
-        Settings { worker, workers, seed, owner_seed, rules: self.rules, siit: self.siit.clone(), nat64 }
+        Settings {
+            worker,
+            workers,
+            seed,
+            owner_seed,
+            rules: self.rules,
+            siit: self.siit.as_ref().map(|siit| siit.settings.clone()),
+            nat64,
+        }
     }
 
     /// Every pref64 of every zone, each once, sorted.
@@ -202,17 +211,24 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     let statics = statics::statics(reader, &file.statics, &zones, egress);
     let dns64 = dns::dns64(reader, file, &zones);
     let sources = host::error_sources(reader, file, told, &zones);
+    let siit = siit::siit(reader, file, &zones, &statics);
     let timers = translator::timers(reader, file.timers.as_ref());
     let udp_ports = translator::udp_ports(reader, file.timers.as_ref());
-    let limits = translator::limits(reader, file.limits.as_ref());
+    let limits = translator::limits(reader, file.limits.as_ref(), &zones);
     let linger = reader.duration(told.linger.as_ref(), LINGER, Duration::ZERO, "");
     let (address6, address4) = sources?;
+    let deny = translator::deny(reader, told, &zones);
+    let errors_under_well_known = told.wkp_icmp_errors.unwrap_or(false);
+    let siit = siit.map(|siit| Siit {
+        settings: crate::siit::Settings { deny: deny.clone(), errors_under_well_known, ..siit.settings },
+        ..siit
+    });
     let nat64 = nat64::Settings {
-        deny: translator::deny(reader, told, &zones),
+        deny,
         filtering: translator::filtering(reader, told),
         unsolicited_syn: translator::unsolicited_syn(reader, told),
         private_under_well_known: told.wkp_private.unwrap_or(false),
-        errors_under_well_known: told.wkp_icmp_errors.unwrap_or(false),
+        errors_under_well_known,
         inbound_refresh: told.inbound_refresh.unwrap_or(true),
         parity: told.parity.unwrap_or(true),
         pairing: translator::pairing(reader, told),
@@ -229,7 +245,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         host,
         egress,
         rules,
-        siit: None,
+        siit,
         nat64,
         linger,
         zone_names: zones.names,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::shape::{CopyOrNumber, List, TextOr};
+use super::shape::{List, TextOr, WordOrNumber};
 
 /// A text whose place is known.
 pub(crate) type Text = Spanned<String>;
@@ -21,6 +21,7 @@ pub(crate) type Texts = List<String>;
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
     pub(crate) translator: Option<Spanned<Translator>>,
+    pub(crate) siit: Option<Spanned<Siit>>,
     pub(crate) timers: Option<Timers>,
     pub(crate) limits: Option<Limits>,
     pub(crate) dns64: Option<Spanned<Dns64>>,
@@ -49,9 +50,9 @@ pub(crate) struct Translator {
     pub(crate) pairing: Option<Text>,
     pub(crate) mtu6: Option<Number>,
     pub(crate) mtu4: Option<Number>,
-    pub(crate) lowest_ipv6_mtu: Option<Number>,
-    pub(crate) traffic_class: Option<Spanned<CopyOrNumber>>,
-    pub(crate) tos: Option<Spanned<CopyOrNumber>>,
+    pub(crate) lowest_ipv6_mtu: Option<Spanned<WordOrNumber>>,
+    pub(crate) traffic_class: Option<Spanned<WordOrNumber>>,
+    pub(crate) tos: Option<Spanned<WordOrNumber>>,
     pub(crate) mss_clamp: Option<bool>,
     pub(crate) tcp_resegment: Option<bool>,
     pub(crate) error_rate: Option<Number>,
@@ -191,6 +192,34 @@ pub(crate) struct PoolTable {
     pub(crate) addresses: Text,
     pub(crate) ports: Option<Text>,
 }
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Siit {
+    pub(crate) eam: Option<List<EamEntry>>,
+    pub(crate) pref64: Option<Text>,
+    pub(crate) hosts: Option<Texts>,
+    pub(crate) hosts_pref64: Option<Text>,
+    pub(crate) inside: Option<Text>,
+    pub(crate) hairpin: Option<Text>,
+    pub(crate) udp_zero_checksum: Option<Text>,
+    pub(crate) wkp: Option<Text>,
+    pub(crate) untranslatable_source: Option<Text>,
+    pub(crate) error_pool4: Option<Texts>,
+    pub(crate) error_pool6: Option<Texts>,
+    pub(crate) error_object: Option<Text>,
+    pub(crate) routes: Option<Texts>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EamTable {
+    pub(crate) v4: Text,
+    pub(crate) v6: Text,
+}
+
+/// An explicit address mapping: `"IPV4 = IPV6"`, or a table.
+pub(crate) type EamEntry = TextOr<EamTable>;
 
 /// An address or prefix with an optional range of ports: `"ADDRESS[:PORTS]"`, or a table.
 pub(crate) type PoolEntry = TextOr<PoolTable>;

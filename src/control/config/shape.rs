@@ -91,33 +91,33 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrVisitor<T> {
     }
 }
 
-/// The word `copy`, or a number.
+/// A word, or a number.
 #[derive(Debug)]
-pub(crate) enum CopyOrNumber {
+pub(crate) enum WordOrNumber {
     Word(String),
     Number(i64),
 }
 
-impl<'de> Deserialize<'de> for CopyOrNumber {
+impl<'de> Deserialize<'de> for WordOrNumber {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(CopyOrNumberVisitor)
+        from.deserialize_any(WordOrNumberVisitor)
     }
 }
 
-struct CopyOrNumberVisitor;
+struct WordOrNumberVisitor;
 
-impl Visitor<'_> for CopyOrNumberVisitor {
-    type Value = CopyOrNumber;
+impl Visitor<'_> for WordOrNumberVisitor {
+    type Value = WordOrNumber;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"copy\" or a number from 0 to 255")
+        f.write_str("a word or a number")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(CopyOrNumber::Word(text.to_owned()))
+        Ok(WordOrNumber::Word(text.to_owned()))
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(CopyOrNumber::Number(number))
+        Ok(WordOrNumber::Number(number))
     }
 }

@@ -97,7 +97,7 @@ fn what_the_toml_reader_refuses() {
         ),
         (
             with("", "", "[zones]"),
-            "9:2: unknown key `zones` (`translator`, `timers`, `limits`, `dns64`, `host`, `observe`, `zone`, `static`)",
+            "9:2: unknown key `zones` (`translator`, `siit`, `timers`, `limits`, `dns64`, `host`, `observe`, `zone`, `static`)",
         ),
         (with("mss_clamp = \"yes\"", "", ""), "4:13: invalid type: string \"yes\" (a boolean)"),
         (with("mtu6 = \"1500\"", "", ""), "4:8: invalid type: string \"1500\" (i64)"),
@@ -178,7 +178,7 @@ fn what_the_zones_get_wrong() {
         ),
         (
             "[translator]\npool4 = \"192.0.2.64/28\"\naddress6 = \"2001:db8:1::1\"\n".to_owned(),
-            "1:1: there is no zone (at least one [[zone]] with `name` and `clients`)",
+            "1:1: there is no zone (at least one [[zone]] with `name` and `clients`, or [siit])",
         ),
     ];
     for (text, want) in cases {
@@ -392,7 +392,7 @@ fn what_the_rest_gets_wrong() {
             with("address4 = \"127.0.0.1\"", "", ""),
             "4:12: 127.0.0.1 is no host's address (a unicast address)",
         ),
-        (with("lowest_ipv6_mtu = 1279", "", ""), "4:19: 1279 is out of range (1280 to 1500)"),
+        (with("lowest_ipv6_mtu = 1279", "", ""), "4:19: 1279 is out of range (\"auto\", or 1280 to 1500)"),
         (with("", "", "[host]\nworkers = 0"), "10:11: 0 is out of range (1 to 64)"),
         (
             with("", "", "[host]\nstate_dir = \"state\""),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::schema;
-use super::shape::{CopyOrNumber, TextOr};
+use super::shape::{TextOr, WordOrNumber};
 use super::zones::Zones;
 use crate::addr::Ipv4Prefix;
 use crate::nat64::{Filtering, Limits, Pairing, Timers, UnsolicitedSyn};
@@ -25,7 +25,7 @@ pub(super) fn rules(reader: &mut Reader<'_>, told: &schema::Translator, mtu: u16
     Rules {
         mtu6,
         mtu4,
-        lowest_ipv6_mtu: reader.number(told.lowest_ipv6_mtu.as_ref(), default.lowest_ipv6_mtu, 1280..=mtu6),
+        lowest_ipv6_mtu: lowest(reader, told.lowest_ipv6_mtu.as_ref(), mtu6),
         traffic_class: class(reader, told.traffic_class.as_ref()),
         tos: class(reader, told.tos.as_ref()),
         mss_clamp: told.mss_clamp.unwrap_or(default.mss_clamp),
@@ -42,12 +42,28 @@ fn error_rates(reader: &mut Reader<'_>, told: &schema::Translator, default: [u32
     [&told.error_rate6, &told.error_rate4].map(|side| reader.number(side.as_ref(), both, allowed.clone()))
 }
 
-fn class(reader: &mut Reader<'_>, told: Option<&toml::Spanned<CopyOrNumber>>) -> TrafficClass {
+/// What may be fragmented is cut for this MTU: for any IPv6 link, or for ours (6mops).
+fn lowest(reader: &mut Reader<'_>, told: Option<&toml::Spanned<WordOrNumber>>, mtu6: u16) -> u16 {
+    let default = Rules::default().lowest_ipv6_mtu;
+    let Some(told) = told else { return default };
+    let found = match told.get_ref() {
+        WordOrNumber::Word(word) if word == "auto" => return mtu6,
+        WordOrNumber::Word(word) => format!("`{word}` is no MTU"),
+        WordOrNumber::Number(number) => match u16::try_from(*number) {
+            Ok(value) if (default..=mtu6).contains(&value) => return value,
+            _ => format!("{number} is out of range"),
+        },
+    };
+    reader.refuse(told.span(), found, format!("\"auto\", or {default} to {mtu6}"));
+    default
+}
+
+fn class(reader: &mut Reader<'_>, told: Option<&toml::Spanned<WordOrNumber>>) -> TrafficClass {
     let Some(told) = told else { return TrafficClass::Copy };
     let found = match told.get_ref() {
-        CopyOrNumber::Word(word) if word == "copy" => return TrafficClass::Copy,
-        CopyOrNumber::Word(word) => format!("`{word}` is no traffic class"),
-        CopyOrNumber::Number(number) => match u8::try_from(*number) {
+        WordOrNumber::Word(word) if word == "copy" => return TrafficClass::Copy,
+        WordOrNumber::Word(word) => format!("`{word}` is no traffic class"),
+        WordOrNumber::Number(number) => match u8::try_from(*number) {
             Ok(value) => return TrafficClass::Set(value),
             Err(_) => format!("{number} is out of range"),
         },
@@ -166,8 +182,20 @@ pub(super) fn udp_ports(reader: &mut Reader<'_>, told: Option<&schema::Timers>) 
     read
 }
 
-pub(super) fn limits(reader: &mut Reader<'_>, told: Option<&schema::Limits>) -> Limits {
-    let default = Limits::default();
+/// Without a zone nothing needs state, nor memory for it.
+const NO_STATE: Limits = Limits {
+    sessions: 1,
+    bindings: 1,
+    blocks: 1,
+    hosts: 1,
+    hold_bytes: 65_536,
+    unsolicited_syns: 0,
+    unsolicited_syns_per_source: 1,
+    events: 256,
+};
+
+pub(super) fn limits(reader: &mut Reader<'_>, told: Option<&schema::Limits>, zones: &Zones) -> Limits {
+    let default = if zones.zones.is_empty() { NO_STATE } else { Limits::default() };
     let Some(told) = told else { return default };
     Limits {
         sessions: reader.number(told.sessions.as_ref(), default.sessions, 1..=100_000_000),

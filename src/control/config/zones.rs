@@ -47,8 +47,9 @@ pub(super) fn zones(
 ) -> Zones {
     let mut zones = Zones::default();
     let defaults = defaults(reader, &mut zones, file, told, egress);
-    if file.zone.is_empty() {
-        reader.refuse(0..0, "there is no zone", "at least one [[zone]] with `name` and `clients`");
+    if file.zone.is_empty() && file.siit.is_none() {
+        let allowed = "at least one [[zone]] with `name` and `clients`, or [siit]";
+        reader.refuse(0..0, "there is no zone", allowed);
     }
     if let Some(extra) = file.zone.get(MAX_ZONES) {
         reader.refuse(extra.span(), format!("{} zones", file.zone.len()), format!("at most {MAX_ZONES}"));

@@ -58,6 +58,7 @@ pub(super) fn n1() -> translator::Settings {
         seed: 42,
         owner_seed: 7,
         rules: Rules::default(),
+        siit: None,
         nat64: Settings {
             zones: vec![zone],
             pools: vec![Pool { ranges: vec![("203.0.113.1".parse().expect("a prefix"), PortRange::ALL)] }],

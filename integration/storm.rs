@@ -79,10 +79,17 @@ fn offload(chance: &mut Chance) -> Offload {
     Offload { segmentation, checksum }
 }
 
-/// What goes out has a version and a length that agree with its bytes.
+/// What goes out has a version and a length that agree with its bytes, and is no ICMPv4 message that has
+/// gone out of use, such as source quench.
 fn is_packet(bytes: &[u8]) -> bool {
+    // id 5508-10c
     let word = |at: usize| bytes.get(at..at + 2).map_or(0, |w| usize::from(u16::from_be_bytes([w[0], w[1]])));
     match bytes.first().map(|b| b >> 4) {
+        Some(4)
+            if bytes.get(9) == Some(&1) && bytes.get(20).is_some_and(|kind| matches!(kind, 4 | 15..=18)) =>
+        {
+            word(6) & 0x1fff != 0
+        }
         Some(4) => bytes.len() >= 20 && word(2) == bytes.len(),
         Some(6) => bytes.len() >= 40 && word(4) + 40 == bytes.len(),
         _ => false,

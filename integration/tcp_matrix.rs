@@ -104,7 +104,7 @@ fn scenario(state: &str, event: &str, cell: &str, flags: &str) -> String {
 
 #[test]
 fn every_cell() {
-    // id 6146-3.5.2.2-*
+    // ids 6146-3.5.2.2-*, 7857-2
     let mut lines = CELLS.trim().lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
     let events = lines.next().expect("a heading");
     let (mut cells, mut failures) = (0, Vec::new());

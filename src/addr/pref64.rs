@@ -182,7 +182,8 @@ mod tests {
     }
 
     #[test]
-    fn every_address_comes_back_and_the_u_octet_is_zero() {
+    fn every_address_comes_back_and_the_rest_is_zero() {
+        // ids 6052-2.2-u-emit, 6052-2.2-suffix-emit, 6052-2.3-roundtrip, 6146-3.5.4-rev
         let texts = [
             "2001:db8::/32",
             "2001:db8:100::/40",
@@ -193,11 +194,14 @@ mod tests {
         ];
         for text in texts {
             let pref64: Pref64 = text.parse().expect("literal");
+            // Behind the address, and the u octet if it lies within.
+            let suffix = usize::from(pref64.prefix().len()) / 8 + 5;
             let mut v4 = 0u32;
             for step in 0..2000u32 {
                 let addr = Ipv4Addr::from_bits(v4);
                 let six = pref64.embed(addr);
                 assert_eq!(six.octets()[8], 0, "{text} {addr}");
+                assert!(six.octets()[suffix.min(16)..].iter().all(|octet| *octet == 0), "{text} {addr}");
                 assert_eq!(pref64.extract(six), Some(addr), "{text}");
                 v4 = v4.wrapping_mul(1_664_525).wrapping_add(1_013_904_223 ^ step);
             }
@@ -205,6 +209,30 @@ mod tests {
                 assert_eq!(pref64.extract(pref64.embed(addr)), Some(addr), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn prefixes_that_change_no_checksum() {
+        // ids 6052-4.1-neutral, 8215-5-restrict: the six words of a /96 sum up to zero
+        let is_neutral = |text: &str| {
+            let pref64: Pref64 = text.parse().expect("literal");
+            let words = pref64.prefix().addr().segments();
+            words[..6].iter().map(|word| u32::from(*word)).sum::<u32>() % 0xffff == 0
+        };
+        for text in ["64:ff9b::/96", "64:ff9b:1:fffe::/96", "64:ff9b:1:fffd:1::/96", "64:ff9b:1:fffc:2::/96"]
+        {
+            assert!(is_neutral(text), "{text}");
+        }
+        assert!(is_neutral("64:ff9b:1:abcd:0:5431::/96"));
+        assert!(!is_neutral("2001:db8:64::/96"));
+    }
+
+    #[test]
+    fn the_last_32_bits_may_be_written_as_ipv4() {
+        // id 6052-2.4-text
+        let addr: Ipv6Addr = "64:ff9b::192.0.2.33".parse().expect("literal");
+        assert_eq!(Pref64::WELL_KNOWN.extract(addr), Some(Ipv4Addr::new(192, 0, 2, 33)));
+        assert_eq!("64:ff9b::0.0.0.0/96".parse::<Pref64>(), Ok(Pref64::WELL_KNOWN));
     }
 
     #[test]

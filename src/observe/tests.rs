@@ -33,6 +33,7 @@ fn view(config: &Config) -> (Arc<View>, Started) {
 
 #[tokio::test]
 async fn metrics_are_sums_over_workers_by_zone() {
+    // id 6888-10
     let (view, started) = view(&config());
     let zone = Some(ZoneId(0));
     for counters in view.counters() {

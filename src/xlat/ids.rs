@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn no_identification_comes_twice_in_65536_packets() {
-        // ids 7915-5.1-id-gen, 7915-5.1-id-unique
+        // ids 7915-5.1-id-gen, 7915-5.1-id-unique, 7857-10
         let mut ids = Ids::new(7);
         let mut seen = vec![false; 65_536];
         for _ in 0..65_536 {

@@ -42,6 +42,10 @@ pub(crate) fn load_on(text: &str, host: &Fake) -> Result<Config, ConfigError> {
 
 #[test]
 fn the_smallest_file() {
+    // id 6146-3.5.4-defwkp
+    let without =
+        "[translator]\npool4 = \"192.0.2.64/28\"\n[[zone]]\nname = \"a\"\nclients = \"2001:db8:1::/64\"\n";
+    assert_eq!(load(without).expect("a good file").nat64.zones[0].pref64, [Pref64::WELL_KNOWN]);
     let config = load(include_str!("../../../configs/nat64.toml")).expect("a good file");
     assert_eq!(config.zone_names, ["floor-3"]);
     assert_eq!(config.host.workers, 4);
@@ -141,6 +145,7 @@ fn prefixes_that_are_no_pref64() {
 
 #[test]
 fn what_the_zones_get_wrong() {
+    // id 6146-3-pref
     let second = |zone: &str| format!("[[zone]]\nname = \"b\"\nclients = \"2001:db8:2::/64\"\n{zone}");
     let cases = [
         (
@@ -249,6 +254,53 @@ fn timers_below_the_floors_of_rfc_6146() {
     for (line, want) in cases {
         assert_eq!(complaints(&with("", "", &format!("[timers]\n{line}"))), [want]);
     }
+}
+
+#[test]
+fn lifetimes_by_port_and_by_phase() {
+    // ids 4787-5a, 7857-2.1, C-06, 6146-3.5.2-transmin
+    let text = with(
+        "",
+        "",
+        "[timers]\nudp_ports = { 123 = \"60s\", 53 = \"30s\" }\ntcp_transitory = \"300s\"\ntcp_closing = \"4m\"",
+    );
+    let config = load(&text).expect("good");
+    let secs = Duration::from_secs;
+    assert_eq!(config.nat64.udp_ports, [(53, secs(30)), (123, secs(60))]);
+    let timers = config.nat64.timers;
+    assert_eq!((timers.tcp_opening, timers.tcp_closing), (secs(300), secs(240)));
+    assert_eq!(config.warnings, []);
+    let short = load(&with("", "", "[timers]\ntcp_opening = \"30s\"")).expect("only a warning");
+    assert_eq!(short.warnings[0].found, "`30s` is short");
+    let cases = [
+        ("{ 5000 = \"30s\" }", "10:15: `5000` is no well-known port (1 to 1023 (RFC 4787 REQ-5a))"),
+        ("{ dns = \"30s\" }", "10:15: `dns` is no well-known port (1 to 1023 (RFC 4787 REQ-5a))"),
+        ("{ 53 = \"0s\" }", "10:20: `0s` is too short (at least 1s)"),
+    ];
+    for (ports, want) in cases {
+        assert_eq!(complaints(&with("", "", &format!("[timers]\nudp_ports = {ports}"))), [want]);
+    }
+}
+
+#[test]
+fn policies_reach_the_translator() {
+    // ids 6888-4c, 7857-4, W-icmp-src, 5508-7.2, 5508-9
+    let told = "pairing = \"soft\"\nwkp_icmp_errors = true\nerror_rate = 7\nerror_rate4 = 0\n\
+                filtering = \"address-and-port-dependent\"";
+    let config =
+        load(&with(told, "limits = { bindings_per_second = 3 }", "[limits]\nbindings_per_second = 9"))
+            .expect("good");
+    assert_eq!(config.nat64.pairing, nat64::Pairing::Soft);
+    assert!(config.nat64.errors_under_well_known);
+    assert_eq!(config.rules.error_rate, [7, 0]);
+    assert_eq!(config.nat64.filtering, [nat64::Filtering::AddressAndPortDependent; 3]);
+    assert_eq!(config.nat64.zones[0].bindings_per_second, 3);
+    let wrong = with("pairing = \"no\"", "limits = { bindings_per_second = -1 }", "");
+    let want = [
+        "4:11: `no` is no word for this key (\"strict\", \"soft\")",
+        "8:34: -1 is out of range (0 to 1000000)",
+    ];
+    assert_eq!(complaints(&wrong), want);
 }
 
 #[test]
@@ -374,6 +426,7 @@ fn upstreams_are_spoken_to_as_they_are_written() {
 
 #[test]
 fn what_the_rest_gets_wrong() {
+    // id 7915-4.1-frag-mtucfg-min
     let cases = [
         (
             with("filtering = \"open\"", "", ""),
@@ -424,6 +477,7 @@ fn a_host_without_ipv6_must_be_told_an_address() {
 
 #[test]
 fn warnings_do_not_keep_it_from_starting() {
+    // id 6052-3.4-s3
     let text = with("mtu4 = 1260", "", "[timers]\ntcp_transitory = \"120s\"\nfragment = \"1s\"")
         .replace("2001:db8:64::/96", "fd00:64::/96")
         .replace("2001:db8:1::/64", "::/0");

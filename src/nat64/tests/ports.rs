@@ -43,6 +43,42 @@ fn classes_and_parity() {
 }
 
 #[test]
+fn no_address_is_bound_twice_on_either_side() {
+    // ids 6146-3.1-bib-uniq, 6146-3.5.1.1-inuse
+    let mut settings = n1();
+    settings.nat64.pools[0].ranges = vec![("203.0.113.0/28".parse().expect("a prefix"), PortRange::ALL)];
+    settings.nat64.limits.sessions = 120_000;
+    settings.nat64.limits.bindings = 120_000;
+    settings.nat64.limits.blocks = 5_000;
+    settings.nat64.limits.hosts = 500;
+    settings.nat64.zones[0].blocks_per_host = 64;
+    settings.nat64.zones[0].sessions_per_host = 10_000;
+    let mut bench = Bench::new(settings);
+    let mut chance = crate::nat64::hash::Chance::new(11);
+    let (mut inside, mut outside) = (std::collections::HashMap::new(), std::collections::HashMap::new());
+    for _ in 0..60_000 {
+        let host = format!("2001:db8:1::{:x}", 2 + chance.below(400));
+        let (kind, port) = (chance.below(3), chance.below(65_536) as u16);
+        let packet = Packet6::new(v6(&host), under(Z));
+        let packet = match kind {
+            0 => tcp6(&host, port, Z, Flags::SYN),
+            1 => packet.udp(port, 53, b""),
+            _ => packet.echo(port, 1, b""),
+        };
+        let (verdict, out) = bench.send(&packet);
+        if verdict != Verdict::Forward {
+            continue;
+        }
+        let at = if kind == 2 { 24 } else { 20 };
+        let client = (kind, host, port);
+        let place = (kind, [out[12], out[13], out[14], out[15]], [out[at], out[at + 1]]);
+        assert_eq!(*inside.entry(client.clone()).or_insert(place), place, "{client:?} has a second one");
+        assert_eq!(*outside.entry(place).or_insert_with(|| client.clone()), client, "{place:?} twice");
+    }
+    assert!(inside.len() > 40_000, "{}", inside.len());
+}
+
+#[test]
 fn low_ports_overflow_upwards() {
     // id 6146-3.5.1.1-overflow
     let mut bench = Bench::new(with_ports(1024, 65_535));
@@ -168,7 +204,7 @@ fn an_empty_block_stays_a_while_then_falls_back() {
 
 #[test]
 fn a_port_that_must_change_is_random() {
-    // id 7857-9: the second host of a /64 with the same port
+    // ids 7857-9, 6888-13..15: the second host of a /64 with the same port
     let mut settings = n1();
     settings.nat64.zones[0].host_len = 64;
     let mut counts = [0u32; 8];

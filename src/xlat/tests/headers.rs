@@ -158,7 +158,7 @@ fn ipv4_options_are_left_out() {
 #[test]
 fn extension_headers_are_skipped_or_refused() {
     // ids 7915-5.1-ext-skip, 7915-5.1-rh-live, 7915-5.1-ext-order, 7915-5.1-ext-trunc, 7915-5.1-ext-limit,
-    // 7915-5.1.1-fh-ext
+    // 7915-5.1.1-fh-ext, 8504-5.3-limits
     let want = without_id(Packet4::new(B4, A4).ttl(63).udp(1, 2, b"hello-nat64"));
     let udp = |packet: Packet6| packet.udp(1, 2, b"hello-nat64");
     let got = to_v4(&udp(b6_to_a6().hop_by_hop().destination_options().routing(0))).expect("translated");
@@ -267,7 +267,7 @@ fn packets_without_df_are_cut_to_the_lowest_mtu() {
 
 #[test]
 fn packets_with_df_that_are_too_big_are_refused() {
-    // ids 7915-4.1-df1-toobig, 7915-4.1-df1-frag-toobig
+    // ids 7915-4.1-df1-toobig, 7915-4.1-df1-frag-toobig, C-11
     let rules = Rules { mtu6: 1400, ..Rules::default() };
     let run = |packet: Packet4, len: usize| {
         let bytes = packet.df().udp(1, 2, &vec![0; len - 28]);
@@ -276,7 +276,7 @@ fn packets_with_df_that_are_too_big_are_refused() {
     assert_eq!(run(a4_to_b4(), 1380), Ok(vec![1400]));
     assert_eq!(run(a4_to_b4(), 1381), Err(told(Reason::TooBig, 3, 4, 1380)));
     assert_eq!(run(a4_to_b4().fragment(0, true), 1372), Ok(vec![1400]));
-    assert_eq!(run(a4_to_b4().fragment(0, true), 1380), Err(told(Reason::TooBig, 3, 4, 1372)));
+    assert_eq!(run(a4_to_b4().fragment(0, true), 1376), Err(told(Reason::TooBig, 3, 4, 1372)));
 }
 
 #[test]
@@ -349,4 +349,20 @@ fn the_hop_limit_falls_once_on_a_hairpin() {
     assert_eq!((half.len(), half[0].bytes()[8]), (1, 63));
     let got = translate4(&rules, PacketBuf::holding(half[0].bytes()), Leg::HairpinIn).expect("translated");
     assert_eq!((got[0].len(), got[0].bytes()[7]), (1448, 63));
+}
+
+#[test]
+fn neutral_prefixes_leave_checksums_alone() {
+    // id 7915-4.5-neutral
+    let wkp = Pref64::WELL_KNOWN;
+    let flow = Flow6::new(Transport6::new(wkp.embed(A4), 1), Transport6::new(wkp.embed(B4), 2));
+    for packet in [a4_to_b4().udp(1, 2, b"hello"), a4_to_b4().tcp(Tcp::new(1, 2), b"hello")] {
+        let (mut buf, mut extra) = (PacketBuf::holding(&packet), Batch::new(1, 2048));
+        let read = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("a packet");
+        let plan = judge_v4_to_v6(&Rules::default(), &read, &buf, Leg::Wire).expect("it may pass");
+        let to = To6 { outer: flow, quoted: None };
+        v4_to_v6(&Rules::default(), plan, &read, &to, &mut buf, &mut extra).expect("translated");
+        assert_eq!(buf.bytes()[40..], packet[20..], "every byte behind the IP header");
+        assert!(checksums_are_right(buf.bytes()));
+    }
 }

@@ -300,7 +300,7 @@ fn quoted_packets_that_are_cut_off() {
 
 #[test]
 fn errors_are_cut_to_what_each_family_allows() {
-    // ids 7915-4.3-max1280, 7915-5.3-trunc576
+    // ids 7915-4.3-max1280, 7915-5.3-trunc576, C-18
     let quoted = Packet4::new(B4, A4).udp(1, 2, &[5; 1444]);
     let got = to_v6(&error4(3, 1, 0, &quoted)).expect("translated");
     assert_eq!((got.len(), u16_at(&got, 4), u16_at(&got, 52)), (1280, 1240, 1452));

@@ -7,8 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gate64::addr::ZoneId;
-use gate64::dns64::{Answer, Ask, Engine, Rules, Settings, Taken, Transport, WithDo, Zone};
+use gate64::addr::{HostKey, ZoneId};
+use gate64::dns64::{
+    Answer, Ask, Domains, Engine, Forward, Rules, Settings, Synthesize, Taken, Transport, WhenDown, WithDo,
+    Zone,
+};
 use gate64::time::Instant;
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::DNSClass;
@@ -44,7 +47,7 @@ fn dns_scenarios() {
         }
     }
     assert!(failures.is_empty(), "\n{failures}");
-    assert!(played >= 60, "only {played} scenarios were found");
+    assert!(played >= 140, "only {played} scenarios were found");
 }
 
 /// Splits a file at its `==` lines; each scenario with the number of its first line.
@@ -117,7 +120,7 @@ impl Stage {
     fn step(&mut self, line: &str, records: &[&str]) -> Step {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let words: Vec<&str> = rest.split_whitespace().collect();
-        if !matches!(verb, "?" | "<" | "<-") {
+        if !matches!(verb, "?" | "<" | "<-" | "@") {
             self.quiet()?;
         }
         match verb {
@@ -132,6 +135,7 @@ impl Stage {
             "x" => self.fails(&words),
             "." => self.time_passes(rest),
             "<" => self.is_answered(&words, records),
+            "@" => self.has_noted(&words),
             "<-" => match self.dropped.take() {
                 Some(outcome) if outcome == rest => Ok(()),
                 other => Err(format!("dropped as {other:?}, {} answers", self.answers.len())),
@@ -165,6 +169,32 @@ impl Stage {
         match key {
             "trust_ad" => self.settings.trust_ad = true,
             "off" => zone.rules.enabled = false,
+            "synthesize" => {
+                zone.rules.synthesize = match value {
+                    "missing" => Synthesize::Missing,
+                    "always" => Synthesize::Always,
+                    "never" => Synthesize::Never,
+                    _ => return Err(format!("no such value: {word}")),
+                };
+            }
+            "ignore_for" => assert!(zone.rules.ignore_aaaa_for.add(value), "{word}"),
+            "never_for" => assert!(zone.rules.never_for.add(value), "{word}"),
+            "native_when_down" => zone.rules.when_down = WhenDown::Native,
+            "down" => self.engine.set_translating(zone.id, false),
+            "up" => self.engine.set_translating(zone.id, true),
+            "forward" => {
+                let mut domains = Domains::default();
+                let (name, server) = value.split_once('@').ok_or("forward=NAME@SERVER")?;
+                assert!(domains.add(name), "{word}");
+                let upstreams = vec![upstream(number(server))];
+                self.settings.forwards.push(Forward { domains, upstreams });
+            }
+            "record" => {
+                let (name, addr) = value.split_once('@').ok_or("record=NAME@ADDRESS")?;
+                assert!(self.settings.local.add(name, text::address(addr)), "{word}");
+            }
+            "cache" => self.settings.keeping.bytes = number(value),
+            "stale" => self.settings.keeping.stale = number(value),
             "wkp_private" => zone.rules.private_under_well_known = true,
             "with_do" => {
                 zone.rules.with_do = Some(match value {
@@ -305,6 +335,24 @@ impl Stage {
         }
         self.now = until;
         Ok(())
+    }
+
+    /// The ledger says this of a name, or of an address made for the client.
+    fn has_noted(&mut self, words: &[&str]) -> Step {
+        let host = HostKey::new(ZoneId(7), CLIENT.parse().expect("literal"), 128);
+        if let Ok(v4) = words[0].parse() {
+            let name = self.engine.name_of(host, v4).unwrap_or_else(|| "nothing".to_owned());
+            return if words[1..] == [name.as_str()] { Ok(()) } else { Err(format!("linked to {name}")) };
+        }
+        let found = self.engine.names(ZoneId(7)).find(|(name, _)| name == words[0]);
+        let noted = found.map_or_else(
+            || "nothing".to_owned(),
+            |(_, asked)| {
+                let alias = asked.alias.map_or(String::new(), |alias| format!(" alias={alias}"));
+                format!("{} {}{alias}", asked.reach.name(), asked.times)
+            },
+        );
+        if words[1..].join(" ") == noted { Ok(()) } else { Err(format!("noted: {noted}")) }
     }
 
     fn fetch(&mut self) {

@@ -1,7 +1,8 @@
 //! The matrix of requirements: every row of `requirements.txt` is named by a test, or CONFORMANCE.md says
 //! what gate64 does instead, why, and which test pins it.
 //!
-//! A test names rows in the first line of a scenario, `# ids: sentence`, or in a comment of test code,
+//! A test names rows in the first line of a scenario, `# ids: sentence`, in the title of a conversation
+//! with the DNS64, `== ids: sentence`, or in a comment of test code,
 //! `// ids 6146-3.8-udp, 6146-3.8-tcp`; a line that ends with a comma goes on in the next.
 //! `6146-3.5.2.2-*` names all rows that begin so.
 
@@ -102,6 +103,15 @@ fn named_by_tests(rows: &Rows) -> (BTreeMap<String, String>, Vec<String>) {
         let first = text.lines().next().unwrap_or_default().trim_start_matches("# ");
         let ids = first.split(": ").next().unwrap_or_default();
         ids.split(", ").for_each(|name| note(shown(&file), name));
+    }
+    for file in files("integration/dns_scenarios", "txt") {
+        let text = std::fs::read_to_string(&file).expect("readable");
+        for (line, title) in
+            text.lines().enumerate().filter_map(|(n, l)| Some((n + 1, l.strip_prefix("== ")?)))
+        {
+            let ids = title.split_once(": ").map_or("", |(ids, _)| ids);
+            ids.split(' ').for_each(|name| note(format!("{}:{line}", shown(&file)), name));
+        }
     }
     for file in files("src", "rs").into_iter().chain(files("integration", "rs")) {
         let text = std::fs::read_to_string(&file).expect("readable");

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use gate64::addr::{Ipv4Prefix, Ipv6Prefix};
 use gate64::dns64::{Answer, Ask, Mapping};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, NULL, PTR, SOA, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
@@ -120,8 +120,9 @@ pub(super) fn text_of(answer: &Answer) -> String {
     assert!(meta.recursion_available);
     assert_eq!(answer.truncated, meta.truncation);
     let mut text = code_text(meta.response_code);
-    let error = message.edns.as_ref().and_then(|e| match e.option(EdnsCode::Unknown(EDE)) {
-        Some(EdnsOption::Unknown(_, data)) => Some(u16::from_be_bytes([data[0], data[1]])),
+    let options = message.edns.as_ref().map_or(&[][..], |edns| &edns.options().options[..]);
+    let errors = options.iter().filter_map(|(_, option)| match option {
+        EdnsOption::Unknown(EDE, data) => Some(u16::from_be_bytes([data[0], data[1]])),
         _ => None,
     });
     let flags = [
@@ -136,7 +137,7 @@ pub(super) fn text_of(answer: &Answer) -> String {
     for (_, flag) in flags.iter().filter(|(set, _)| *set) {
         let _ = write!(text, " {flag}");
     }
-    if let Some(code) = error {
+    for code in errors {
         let _ = write!(text, " ede={code}");
     }
     if message.queries.is_empty() {

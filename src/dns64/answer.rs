@@ -1,7 +1,7 @@
 //! Answers, from records or from what an upstream sent, made fit for the client that asked.
 
 use super::query::Query;
-use super::wire::{self, Opt, flag, rcode};
+use super::wire::{self, Opt, ede, flag, rcode};
 
 /// An answer before it has the client's id, flags, question and OPT record.
 pub(super) struct Draft {
@@ -63,8 +63,14 @@ impl Draft {
 
     /// Adds an extended error (RFC 8914).
     pub(super) fn error(mut self, code: u16) -> Self {
-        self.options.extend_from_slice(&wire::ede::option(code));
+        self.options.extend_from_slice(&ede::option(code));
         self
+    }
+
+    /// Says that the time of the data is over (RFC 8914 §4.4, §4.20).
+    pub(super) fn stale(self) -> Self {
+        let code = if self.rcode == rcode::NXDOMAIN { ede::STALE_NXDOMAIN } else { ede::STALE };
+        self.error(code)
     }
 
     /// The message for the client, and whether it had to be emptied because it is too big

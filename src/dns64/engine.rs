@@ -1,21 +1,24 @@
 //! The DNS64 as one thing that is driven from outside: queries and replies in, questions and answers
 //! out, time as an argument.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::answer::Draft;
-use super::flight::{self, Flight};
+use super::broken::Broken;
+use super::cache::Cache;
+use super::flight::{self, Fate, Flight, Purpose};
 use super::key::{Key, Seed};
+use super::ledger::{Asked, Ledger, Reach};
 use super::query::Query;
 use super::slab::{Id, Slab};
-use super::wait::{Need, Wait, mapped_by};
+use super::wait::{self, Need, Wait, mapped_by, owner_of};
 use super::wire::{ede, rcode, rr};
 use super::{Outcome, Settings, Zone, discovery};
-use crate::addr::ZoneId;
+use crate::addr::{HostKey, ZoneId};
 use crate::time::Instant;
 
 /// How a query came.
@@ -108,6 +111,11 @@ enum Due {
 #[derive(Debug)]
 pub struct Engine<T> {
     settings: Arc<Settings>,
+    cache: Cache,
+    broken: Broken,
+    ledger: Ledger,
+    /// Zones for which nothing translates.
+    down: BTreeSet<ZoneId>,
     flights: Slab<Flight>,
     by_key: HashMap<Key, Id, Seed>,
     waits: Slab<(T, Wait)>,
@@ -122,6 +130,10 @@ impl<T> Engine<T> {
     /// its tables a name lies.
     pub fn new(settings: Arc<Settings>, seed: u64) -> Self {
         Self {
+            cache: Cache::new(settings.keeping, Seed(seed)),
+            broken: Broken::default(),
+            ledger: Ledger::new(settings.ledger, Seed(seed)),
+            down: BTreeSet::new(),
             settings,
             flights: Slab::default(),
             by_key: HashMap::with_hasher(Seed(seed)),
@@ -134,6 +146,7 @@ impl<T> Engine<T> {
 
     /// Changes the settings. Queries that wait end under those they began with.
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
+        self.cache.set(settings.keeping);
         self.settings = settings;
     }
 
@@ -150,7 +163,7 @@ impl<T> Engine<T> {
         admit: impl FnOnce() -> Result<T, Outcome>,
     ) -> Taken {
         let settings = Arc::clone(&self.settings);
-        let Some(place) = settings.zone_of(client) else {
+        let (IpAddr::V6(host), Some(place)) = (client, settings.zone_of(client)) else {
             return refuse(None, transport, message, Outcome::NoZone);
         };
         let zone = &settings.zones[place];
@@ -160,10 +173,16 @@ impl<T> Engine<T> {
             return Taken::Answer(answer(id, &query, Draft::empty(code), outcome));
         }
         if let Some((draft, outcome)) = local(&settings, zone, &query) {
-            return Taken::Answer(answer(id, &query, draft, outcome));
+            let answer = answer(id, &query, draft, outcome);
+            let keep = wait::least_ttl(&answer.message).map_or(Duration::ZERO, wait::repeatable);
+            return Taken::Answer(Answer { keep, ..answer });
         }
-        let wait = Wait::new(now, &settings, place, query);
+        let mut wait = Wait::new(now, &settings, place, host, query);
+        wait.is_down = self.down.contains(&zone.id);
+        let owner = self.cache.owner(client);
+        self.remember(now, &mut wait, owner);
         if let Some(answer) = wait.settle(now) {
+            wait.note(now, answer.outcome, &mut self.ledger);
             return Taken::Answer(answer);
         }
         let back = match self.has_room().then(admit) {
@@ -171,7 +190,7 @@ impl<T> Engine<T> {
             Some(Err(outcome)) => return refuse(id, transport, message, outcome),
             None => return refuse(id, transport, message, Outcome::Busy),
         };
-        self.wait(now, back, wait);
+        self.wait(now, back, wait, owner);
         Taken::Waits
     }
 
@@ -180,14 +199,35 @@ impl<T> Engine<T> {
         self.waits.len() < most && self.flights.len() < most.saturating_mul(2)
     }
 
-    /// Asks what has to be asked.
-    fn wait(&mut self, now: Instant, back: T, mut wait: Wait) {
-        let missing: Vec<usize> = (0..wait.needs.len()).filter(|n| wait.needs[*n].fate.is_none()).collect();
-        let flights: Vec<Id> = missing.iter().map(|n| self.flight(now, &wait.needs[*n])).collect();
-        if let Some(flight) = flights.first().and_then(|id| self.flights.find(*id)) {
+    /// Takes from the cache what it has, and has refreshed what is wanted and soon too old.
+    fn remember(&mut self, now: Instant, wait: &mut Wait, owner: u8) {
+        for need in &mut wait.needs {
+            let look = self.cache.look(now, &need.key, owner);
+            need.fate = match (look.fresh, look.failing, look.stale) {
+                (Some(fresh), ..) => Some(Fate::Reply(fresh)),
+                (None, Some(_), Some(stale)) => Some(Fate::Reply(stale)),
+                (None, failing, None) => failing,
+                (None, None, Some(stale)) => {
+                    need.spare = Some(stale);
+                    None
+                }
+            };
+            if look.refresh && self.flights.len() < self.settings.limits.in_flight {
+                let flight = self.flight(now, need, owner);
+                self.advance(now, flight);
+            }
+        }
+        if let Some(flight) = self.by_key.get(&wait.needs[0].key).and_then(|id| self.flights.find(*id)) {
             // Who joins late has not to wait as long.
             wait.patience = flight.begun + wait.settings.timeouts.aaaa_wait;
         }
+        self.broken.hasten(now, wait);
+    }
+
+    /// Asks what has to be asked.
+    fn wait(&mut self, now: Instant, back: T, wait: Wait, owner: u8) {
+        let missing: Vec<usize> = (0..wait.needs.len()).filter(|n| wait.needs[*n].fate.is_none()).collect();
+        let flights: Vec<Id> = missing.iter().map(|n| self.flight(now, &wait.needs[*n], owner)).collect();
         let deadlines: Vec<_> = wait.deadlines().collect();
         let id = self.waits.insert((back, wait));
         for at in deadlines {
@@ -204,13 +244,20 @@ impl<T> Engine<T> {
     }
 
     /// The flight of a question: the one under way, or a new one.
-    fn flight(&mut self, now: Instant, need: &Need) -> Id {
-        if let Some(id) = self.by_key.get(&need.key) {
-            return *id;
+    fn flight(&mut self, now: Instant, need: &Need, owner: u8) -> Id {
+        match self.by_key.get(&need.key) {
+            Some(id) => *id,
+            None => {
+                let (key, query) = (need.key.clone(), need.query.clone());
+                self.launch(Flight::new(now, &self.settings, key, query, Purpose::Answer, owner))
+            }
         }
-        let flight = Flight::new(now, &self.settings, need.key.clone(), need.query.clone());
+    }
+
+    fn launch(&mut self, flight: Flight) -> Id {
+        let key = flight.key.clone();
         let id = self.flights.insert(flight);
-        self.by_key.insert(need.key.clone(), id);
+        self.by_key.insert(key, id);
         id
     }
 
@@ -226,23 +273,69 @@ impl<T> Engine<T> {
         }
     }
 
+    /// Ends a flight: what it came to is kept, and told to all who wait.
     fn conclude(&mut self, now: Instant, id: Id) {
         let Some(flight) = self.flights.remove(id) else { return };
         self.by_key.remove(&flight.key);
-        let Some(fate) = flight.fate else { return };
+        let (Some(mut fate), key) = (flight.fate, flight.key) else { return };
+        let failed = match &mut fate {
+            Fate::Silent => true,
+            Fate::Reply(heard) if flight::is_failure(heard) => true,
+            Fate::Reply(heard) => {
+                heard.left = self.cache.store(now, &key, flight.owner, heard);
+                false
+            }
+        };
+        if failed {
+            let reply = if let Fate::Reply(heard) = &fate { Some(&heard[..]) } else { None };
+            self.cache.fail(now, &key, flight.owner, reply);
+        }
+        self.learn(now, &key, flight.purpose, &fate, flight.owner);
         for (id, need) in flight.waiting {
             if let Some((_, wait)) = self.waits.find_mut(id) {
-                wait.needs[need].fate.get_or_insert_with(|| fate.clone());
+                let need = &mut wait.needs[need];
+                let bogus = matches!(&fate, Fate::Reply(heard) if flight::is_bogus(heard));
+                let spare = need.spare.take().filter(|_| failed && !bogus).map(Fate::Reply);
+                need.fate.get_or_insert_with(|| spare.unwrap_or_else(|| fate.clone()));
                 self.settle(now, id);
             }
         }
     }
 
+    /// Learns which zones don't answer AAAA queries.
+    fn learn(&mut self, now: Instant, key: &Key, purpose: Purpose, fate: &Fate, owner: u8) {
+        match (purpose, fate) {
+            (Purpose::ZoneCut, Fate::Reply(reply)) => self.broken.learn(now, &key.name, reply),
+            (Purpose::Answer, Fate::Reply(reply)) if key.kind == rr::AAAA && !flight::is_failure(reply) => {
+                self.broken.forgive(reply);
+            }
+            (Purpose::Answer, Fate::Silent) if key.kind == rr::AAAA && key.is_cacheable() => {
+                // The name has A records, so it is only AAAA that nobody answers. Where?
+                let known = self.cache.look(now, &key.other(&key.name, rr::A), owner);
+                let end = known.fresh.and_then(|a| owner_of(&a, rr::A));
+                let Some(end) = end.filter(|end| !self.broken.hold(now, end)) else { return };
+                let key = key.other(&end, rr::SOA);
+                if !self.by_key.contains_key(&key) {
+                    let query = key.query();
+                    let flight = Flight::new(now, &self.settings, key, query, Purpose::ZoneCut, owner);
+                    let id = self.launch(flight);
+                    self.advance(now, id);
+                }
+            }
+            (Purpose::Answer | Purpose::ZoneCut, Fate::Reply(_) | Fate::Silent) => {}
+        }
+    }
+
     fn settle(&mut self, now: Instant, id: Id) {
-        let answer = self.waits.find(id).and_then(|(_, wait)| wait.settle(now));
+        let broken = &self.broken;
+        let answer = self.waits.find_mut(id).and_then(|(_, wait)| {
+            broken.hasten(now, wait);
+            wait.settle(now)
+        });
         if let Some(answer) = answer
-            && let Some((back, _)) = self.waits.remove(id)
+            && let Some((back, wait)) = self.waits.remove(id)
         {
+            wait.note(now, answer.outcome, &mut self.ledger);
             self.answers.push_back((back, answer));
         }
     }
@@ -323,6 +416,45 @@ impl<T> Engine<T> {
         self.settle(now, id);
     }
 
+    /// Says whether anything translates for a zone. While nothing does, nothing is synthesised for it.
+    pub fn set_translating(&mut self, zone: ZoneId, translating: bool) {
+        if translating {
+            self.down.remove(&zone)
+        } else {
+            self.down.insert(zone)
+        };
+    }
+
+    /// Tells that the answer to `query` was given `times` more to clients of a zone without asking the
+    /// engine, so that the ledger counts them.
+    pub fn repeated(&mut self, now: Instant, zone: ZoneId, query: &[u8], times: u64) {
+        if let Some(question) = super::wire::question(query) {
+            let name = query[question.start..question.end - 4].to_ascii_lowercase();
+            self.ledger.repeated(now, zone, &name, times);
+        }
+    }
+
+    /// The names that clients of a zone have asked for and that have addresses, in no order.
+    pub fn names(&self, zone: ZoneId) -> impl Iterator<Item = (String, Asked)> {
+        self.ledger.names(zone)
+    }
+
+    /// How many such names there are, by how they can be reached.
+    pub fn reach(&self, zone: ZoneId) -> std::collections::BTreeMap<Reach, u64> {
+        self.ledger.count(zone)
+    }
+
+    /// The name that an IPv4 address was last synthesised for: for this host, else for any host of its
+    /// zone.
+    pub fn name_of(&self, host: HostKey, v4: Ipv4Addr) -> Option<String> {
+        self.ledger.name_of(host, v4)
+    }
+
+    /// Names in the cache, and the bytes they take.
+    pub fn cached(&self) -> (usize, usize) {
+        (self.cache.names(), self.cache.bytes())
+    }
+
     /// Queries that wait.
     pub fn waiting(&self) -> usize {
         self.waits.len()
@@ -345,14 +477,17 @@ fn answer(zone: Option<ZoneId>, query: &Query, draft: Draft, outcome: Outcome) -
     Answer { message, zone, outcome, truncated, took: Duration::ZERO, keep: Duration::ZERO }
 }
 
-/// What is answered without an upstream (RFC 8880 §7).
+/// What is answered without an upstream: ipv4only.arpa (RFC 8880 §7) and what the operator told.
 fn local(settings: &Settings, zone: &Zone, query: &Query) -> Option<(Draft, Outcome)> {
-    if !zone.rules.enabled || query.class() != rr::IN {
+    if query.class() != rr::IN {
         return None;
+    }
+    if !zone.rules.enabled {
+        return settings.local.answer(zone, query);
     }
     let draft = discovery::answer(settings, zone, query).or_else(|| {
         let v4 = mapped_by(zone, query)?;
         discovery::reverse(settings, query, v4)
     });
-    draft.map(|draft| (draft, Outcome::Ipv4only))
+    draft.map(|draft| (draft, Outcome::Ipv4only)).or_else(|| settings.local.answer(zone, query))
 }

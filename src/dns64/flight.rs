@@ -24,6 +24,8 @@ pub(super) struct Heard {
     pub(super) message: Arc<[u8]>,
     /// Whether its time is over and nothing better was to be had (RFC 8767).
     pub(super) stale: bool,
+    /// How long it holds, in seconds; `None` if it does not say (RFC 2308 §5).
+    pub(super) left: Option<u32>,
 }
 
 impl core::ops::Deref for Heard {
@@ -35,7 +37,7 @@ impl core::ops::Deref for Heard {
 }
 
 /// Why a question is asked.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
     /// For clients that wait, and for those to come.
     Answer,
@@ -71,15 +73,22 @@ pub(super) struct Flight {
 
 impl Flight {
     /// A question not yet asked; it is due at once.
-    pub(super) fn new(now: Instant, settings: &Settings, key: Key, query: Vec<u8>) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        settings: &Settings,
+        key: Key,
+        query: Vec<u8>,
+        purpose: Purpose,
+        owner: u8,
+    ) -> Self {
         let group = settings.group_of(&key.name);
         Self {
             key,
-            purpose: Purpose::Answer,
+            purpose,
             group,
             query,
             begun: now,
-            owner: 0,
+            owner,
             waiting: Vec::new(),
             attempts: 0,
             open: 0,
@@ -185,7 +194,7 @@ impl Flight {
 }
 
 const fn heard(message: Arc<[u8]>) -> Fate {
-    Fate::Reply(Heard { message, stale: false })
+    Fate::Reply(Heard { message, stale: false, left: Some(0) })
 }
 
 /// Whether `reply` answers `query`: the question is the same but for case (0x20). An error may come
@@ -208,9 +217,14 @@ pub(super) fn is_reply(query: &[u8], reply: &[u8]) -> bool {
     }
 }
 
+/// Whether a reply tells nothing about the name.
+pub(super) fn is_failure(reply: &[u8]) -> bool {
+    !matches!(wire::rcode_of(reply), rcode::NOERROR | rcode::NXDOMAIN)
+}
+
 /// Whether another upstream may know better: this one fails, but not because the data are bogus.
 fn may_be_local_trouble(reply: &[u8]) -> bool {
-    !matches!(wire::rcode_of(reply), rcode::NOERROR | rcode::NXDOMAIN) && !is_bogus(reply)
+    is_failure(reply) && !is_bogus(reply)
 }
 
 /// Whether the upstream says that validation failed (RFC 8914).

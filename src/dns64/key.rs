@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, DefaultHasher, Hasher as _};
 
 use super::query::Query;
-use super::wire::{self, rr};
+use super::wire::{self, flag, rr};
 
 /// A question, case apart.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -53,6 +53,14 @@ impl Key {
     /// The same question about another name and type.
     pub(super) fn other(&self, name: &[u8], kind: u16) -> Self {
         Self { name: name.to_ascii_lowercase().into(), kind, ..*self }
+    }
+
+    /// The question as a message for upstreams.
+    pub(super) fn query(&self) -> Vec<u8> {
+        let has = |bit| self.flavour.0 & bit != 0;
+        let rd = if has(Flavour::NO_RD) { 0 } else { flag::RD };
+        let cd = if has(Flavour::CD) { flag::CD } else { 0 };
+        wire::upstream_query(&self.name, self.kind, self.class, rd | cd, has(Flavour::DO))
     }
 
     /// Whether the answer may be kept: not if the upstream was told to look nowhere, and not for

@@ -8,14 +8,16 @@
 //! `message` does it with hickory-proto.
 
 mod answer;
+mod broken;
+mod cache;
 mod discovery;
-#[allow(dead_code, reason = "what the cache needs comes next")]
 mod domains;
 mod engine;
-#[allow(dead_code, reason = "what the cache needs comes next")]
 mod flight;
-#[allow(dead_code, reason = "what the cache needs comes next")]
 mod key;
+mod ledger;
+mod local;
+mod lru;
 mod message;
 mod network;
 mod outcome;
@@ -29,13 +31,17 @@ mod synthesis;
 mod tests;
 mod verdict;
 mod wait;
-#[allow(dead_code, reason = "what the cache needs comes next")]
 pub(crate) mod wire;
 
+pub use cache::Keeping;
 pub use domains::Domains;
 pub use engine::{Answer, Ask, AskId, Engine, Taken, Transport, refuse};
 pub use key::share_of;
+pub use ledger::{Asked, LedgerLimits, Reach};
+pub use local::Local;
 pub use network::{Network, Tls, Via};
 pub use outcome::Outcome;
 pub use play::{AddressKind, Played, address_query, address_reply, addresses, asked_for, play};
-pub use settings::{Forward, Limits, MAPPED, Mapping, Rules, Settings, Timeouts, WithDo, Zone};
+pub use settings::{
+    Forward, Limits, MAPPED, Mapping, Rules, Settings, Synthesize, Timeouts, WhenDown, WithDo, Zone,
+};

@@ -45,6 +45,8 @@ outcomes! {
     SynthesisedTimeout = "synthesised_timeout",
     /// Synthesised, all AAAA records lying under an excluded prefix.
     SynthesisedExcluded = "synthesised_excluded",
+    /// Synthesised by a rule, AAAA records of the name's own being ignored.
+    SynthesisedIgnored = "synthesised_ignored",
     /// The name does not exist.
     Nxdomain = "nxdomain",
     /// The name has neither AAAA nor A records.
@@ -53,6 +55,8 @@ outcomes! {
     Untranslatable = "untranslatable",
     /// Passed on because the zone has no DNS64.
     PassedOff = "passed_off",
+    /// Passed on because a rule says that nothing is synthesised.
+    PassedPolicy = "passed_policy",
     /// Passed on because the client checks itself (CD).
     PassedCd = "passed_cd",
     /// Passed on because the client can validate (DO) and the answer is signed.
@@ -67,6 +71,10 @@ outcomes! {
     PtrMissing = "ptr_missing",
     /// Answered locally: ipv4only.arpa and the reverse of its addresses.
     Ipv4only = "ipv4only",
+    /// Answered locally: a name or an address that the operator told.
+    Local = "local",
+    /// Not synthesised because nothing translates for this zone at present.
+    TranslatorDown = "translator_down",
     /// Not synthesised because the denial of AAAA is bogus.
     Bogus = "bogus",
     /// The upstream answered with an error.
@@ -98,6 +106,18 @@ outcomes! {
 }
 
 impl Outcome {
+    /// Whether AAAA records were made.
+    pub const fn is_synthesised(self) -> bool {
+        matches!(
+            self,
+            Self::SynthesisedNodata
+                | Self::SynthesisedRcode
+                | Self::SynthesisedTimeout
+                | Self::SynthesisedExcluded
+                | Self::SynthesisedIgnored
+        )
+    }
+
     /// The number of outcomes; each as a number is below this.
     pub const COUNT: usize = Self::ALL.len();
 }

@@ -107,18 +107,8 @@ impl Query {
         self.dnssec_ok() || self.flags & flag::AD != 0
     }
 
-    /// The query to send upstream: this one's flags and DO, but another name and type. Its id is 0,
-    /// for the sender to choose.
-    ///
-    /// AD asks for the AD bit of the answer even without DO (RFC 6840 §5.7).
+    /// The query to send upstream: this one's flags and DO, but another name and type.
     pub(super) fn upstream(&self, name: &[u8], kind: u16) -> Vec<u8> {
-        let mut message = vec![0; wire::HEADER];
-        wire::set_u16(&mut message, 2, self.flags & (flag::RD | flag::CD) | flag::AD);
-        wire::set_u16(&mut message, 4, 1);
-        message.extend_from_slice(name);
-        message.extend_from_slice(&kind.to_be_bytes());
-        message.extend_from_slice(&self.class().to_be_bytes());
-        wire::push_opt(&mut message, 0, self.dnssec_ok(), &[]);
-        message
+        wire::upstream_query(name, kind, self.class(), self.flags & (flag::RD | flag::CD), self.dnssec_ok())
     }
 }

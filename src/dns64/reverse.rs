@@ -18,6 +18,18 @@ pub(super) fn ip6_arpa(name: &[u8]) -> Option<Ipv6Addr> {
     (arpa && labels.next().is_none()).then(|| Ipv6Addr::from_bits(bits))
 }
 
+/// The address that an uncompressed name under in-addr.arpa stands for; `None` for any other name.
+pub(super) fn of_in_addr_arpa(name: &[u8]) -> Option<Ipv4Addr> {
+    let mut labels = wire::labels(name);
+    let mut octets = [0; 4];
+    for octet in octets.iter_mut().rev() {
+        *octet = core::str::from_utf8(labels.next()?).ok()?.parse().ok()?;
+    }
+    let addr = Ipv4Addr::from(octets);
+    // Written in the one way there is, without leading zeros.
+    name.eq_ignore_ascii_case(&in_addr_arpa(addr)).then_some(addr)
+}
+
 /// The name of an IPv4 address, uncompressed.
 pub(super) fn in_addr_arpa(addr: Ipv4Addr) -> Vec<u8> {
     let mut name = Vec::with_capacity(30);
@@ -71,5 +83,9 @@ mod tests {
     fn names_of_ipv4_addresses() {
         let got = in_addr_arpa(Ipv4Addr::new(192, 0, 2, 33));
         assert_eq!(got, encode("33.2.0.192.in-addr.arpa"));
+        assert_eq!(of_in_addr_arpa(&encode("33.2.0.192.IN-addr.arpa")), Some(Ipv4Addr::new(192, 0, 2, 33)));
+        for text in ["033.2.0.192.in-addr.arpa", "2.0.192.in-addr.arpa", "1.33.2.0.192.in-addr.arpa", "a.b"] {
+            assert_eq!(of_in_addr_arpa(&encode(text)), None, "{text}");
+        }
     }
 }

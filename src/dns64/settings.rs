@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
-use super::{Domains, Network};
+use super::{Domains, Keeping, LedgerLimits, Local, Network};
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
 
 /// IPv4-mapped addresses, which no AAAA record should hold (RFC 6147 §5.1.4).
@@ -21,12 +21,46 @@ pub enum WithDo {
     Validated,
 }
 
+/// For which names addresses are synthesised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Synthesize {
+    /// For those without AAAA records.
+    #[default]
+    Missing,
+    /// For all that have A records: their AAAA records are ignored.
+    Always,
+    /// For none; ipv4only.arpa is answered all the same, so that hosts find the pref64
+    /// (RFC 8683 §4.1.1).
+    Never,
+}
+
+/// What happens to names that would be synthesised while nothing translates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WhenDown {
+    /// SERVFAIL, so that hosts ask another resolver, or again.
+    #[default]
+    Servfail,
+    /// The denial of AAAA, as if there were no DNS64.
+    Native,
+}
+
 /// The rules of synthesis in one zone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rules {
     /// Whether there is DNS64 at all; if not, its clients get a plain forwarder
     /// (RFC 8880 §7.1: which then knows nothing of ipv4only.arpa).
     pub enabled: bool,
+    /// For which names addresses are synthesised.
+    pub synthesize: Synthesize,
+    /// Names whose own AAAA records are ignored if they have A records that can be translated.
+    pub ignore_aaaa_for: Domains,
+    /// Names for which nothing is synthesised.
+    pub never_for: Domains,
+    /// What happens while nothing translates.
+    pub when_down: WhenDown,
+    /// Length of the prefix that is one host, as the translator has it: who asked for a name is
+    /// remembered by host.
+    pub host_len: u8,
     /// AAAA records under these prefixes count as absent (RFC 6147 §5.1.4).
     pub exclude_aaaa: Vec<Ipv6Prefix>,
     /// A records in these prefixes are never translated.
@@ -43,11 +77,28 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             enabled: true,
+            synthesize: Synthesize::default(),
+            ignore_aaaa_for: Domains::default(),
+            never_for: Domains::default(),
+            when_down: WhenDown::default(),
+            host_len: 128,
             exclude_aaaa: vec![MAPPED],
             never_translate_ipv4: Vec::new(),
             private_under_well_known: false,
             with_do: None,
         }
+    }
+}
+
+impl Rules {
+    /// Whether anything is synthesised for `name` (uncompressed, in small letters).
+    pub(super) fn may_synthesise(&self, name: &[u8]) -> bool {
+        self.enabled && self.synthesize != Synthesize::Never && !self.never_for.hold(name)
+    }
+
+    /// Whether AAAA records of `name` are ignored, given that something may be synthesised.
+    pub(super) fn ignores_aaaa(&self, name: &[u8]) -> bool {
+        self.synthesize == Synthesize::Always || self.ignore_aaaa_for.hold(name)
     }
 }
 
@@ -148,11 +199,17 @@ pub struct Settings {
     pub upstreams: Vec<SocketAddr>,
     /// Names that other resolvers are asked about.
     pub forwards: Vec<Forward>,
+    /// Names and addresses that the operator tells.
+    pub local: Local,
     /// Whether the upstreams validate, and the way to them is safe enough to believe their AD bit.
     pub trust_ad: bool,
     /// TTL of answers about ipv4only.arpa, in seconds, at least 60: how long a client keeps a
     /// pref64 that it found (RFC 7050 §5).
     pub discovery_ttl: u32,
+    /// How long answers are kept, and in how much room.
+    pub keeping: Keeping,
+    /// Bounds of the ledger.
+    pub ledger: LedgerLimits,
     /// Timeouts.
     pub timeouts: Timeouts,
     /// Bounds.
@@ -169,8 +226,11 @@ impl Default for Settings {
             listen: Vec::new(),
             upstreams: Vec::new(),
             forwards: Vec::new(),
+            local: Local::default(),
             trust_ad: false,
             discovery_ttl: 600,
+            keeping: Keeping::default(),
+            ledger: LedgerLimits::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             network: Network::default(),

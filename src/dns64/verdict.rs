@@ -5,7 +5,7 @@ use super::flight::{self, Fate, Heard};
 use super::message::{AliasLoop, Reply};
 use super::wait::Wait;
 use super::wire::{self, ede, flag, rcode};
-use super::{Outcome, WithDo, synthesis};
+use super::{Outcome, WhenDown, WithDo, synthesis};
 use crate::time::Instant;
 
 const AAAA: usize = 0;
@@ -18,6 +18,8 @@ enum Missing {
     Excluded,
     Rcode,
     Timeout,
+    /// There may be one, but a rule says to ignore it.
+    Ignored,
 }
 
 /// Longest life of a synthesised record if no SOA record says how long AAAA is absent, in seconds
@@ -41,7 +43,7 @@ impl Wait {
     pub(super) fn pass(&self, fate: &Fate, outcome: Outcome) -> (Draft, Outcome) {
         match fate {
             Fate::Silent => silence(),
-            Fate::Reply(reply) if is_error(reply) => (self.passed(reply), Outcome::UpstreamError),
+            Fate::Reply(reply) if flight::is_failure(reply) => (self.passed(reply), Outcome::UpstreamError),
             Fate::Reply(reply) => (self.passed(reply), outcome),
         }
     }
@@ -67,6 +69,16 @@ impl Wait {
     }
 
     pub(super) fn synthesis(&self, now: Instant) -> Option<(Draft, Outcome)> {
+        if self.ignores_aaaa() {
+            match self.fate(A)? {
+                Fate::Reply(reply) => {
+                    if let Some(done) = self.ignoring_aaaa(reply) {
+                        return Some(done);
+                    }
+                }
+                Fate::Silent => {}
+            }
+        }
         let aaaa = self.fate(AAAA);
         let (missing, denial) = match aaaa {
             None if now < self.patience => return None,
@@ -167,6 +179,26 @@ impl Wait {
         Ok(self.synthesise(missing, denial, reply, decoded))
     }
 
+    /// The answer made of the A answer, whatever AAAA says; `None` if nothing can be made of it.
+    fn ignoring_aaaa(&self, reply: &Heard) -> Option<(Draft, Outcome)> {
+        let decoded = Reply::decode(reply)?.ok().filter(|_| wire::rcode_of(reply) == rcode::NOERROR)?;
+        let usable = decoded.a().any(|v4| synthesis::addresses(self.zone(), v4).next().is_some());
+        let may = !self.query.dnssec_ok() || self.synthesises_with_do(&decoded);
+        (usable && may).then(|| self.synthesise(Missing::Ignored, None, reply, decoded))
+    }
+
+    /// Nothing translates: no address is made that leads nowhere.
+    fn down(&self, missing: Missing, denial: Option<&Heard>) -> (Draft, Outcome) {
+        let outcome = Outcome::TranslatorDown;
+        match self.zone().rules.when_down {
+            WhenDown::Servfail => (Draft::empty(rcode::SERVFAIL).error(ede::NOT_READY), outcome),
+            WhenDown::Native => match self.without_records(missing, denial, outcome) {
+                Ok((draft, _)) => (draft, outcome),
+                Err(NoAnswer) => (Draft::empty(rcode::SERVFAIL).error(ede::NOT_READY), outcome),
+            },
+        }
+    }
+
     fn synthesise(
         &self,
         missing: Missing,
@@ -174,11 +206,15 @@ impl Wait {
         reply: &[u8],
         decoded: Reply,
     ) -> (Draft, Outcome) {
+        if self.is_down {
+            return self.down(missing, denial);
+        }
         let outcome = match missing {
             Missing::Nodata => Outcome::SynthesisedNodata,
             Missing::Excluded => Outcome::SynthesisedExcluded,
             Missing::Rcode => Outcome::SynthesisedRcode,
             Missing::Timeout => Outcome::SynthesisedTimeout,
+            Missing::Ignored => Outcome::SynthesisedIgnored,
         };
         let soa_ttl = denial.and_then(|d| Reply::decode(d)?.ok()?.negative_ttl());
         let authentic = missing == Missing::Nodata
@@ -220,13 +256,15 @@ impl Wait {
                 (stripped.map_or_else(|| Draft::empty(rcode::NOERROR), ok), outcome)
             }
             Missing::Rcode if outcome == Outcome::Bogus => (self.passed(reply), outcome),
-            Missing::Rcode | Missing::Timeout => (self.passed_error(reply), Outcome::UpstreamError),
+            Missing::Rcode | Missing::Timeout | Missing::Ignored => {
+                (self.passed_error(reply), Outcome::UpstreamError)
+            }
         })
     }
 
     /// The AAAA answer if it is an error, else, if it could not be decoded, SERVFAIL.
     fn passed_error(&self, reply: &[u8]) -> Draft {
-        if is_error(reply) { self.passed(reply) } else { Draft::empty(rcode::SERVFAIL) }
+        if flight::is_failure(reply) { self.passed(reply) } else { Draft::empty(rcode::SERVFAIL) }
     }
 
     /// The name has only A records that stay untranslated: no data for a host without IPv4.
@@ -236,7 +274,7 @@ impl Wait {
             Missing::Nodata | Missing::Excluded => {
                 self.without_records(missing, denial, outcome).unwrap_or_else(|NoAnswer| silence())
             }
-            Missing::Rcode | Missing::Timeout => {
+            Missing::Rcode | Missing::Timeout | Missing::Ignored => {
                 (a.without_a().map_or_else(|| Draft::empty(rcode::NOERROR), ok), outcome)
             }
         }
@@ -253,8 +291,4 @@ fn silence() -> (Draft, Outcome) {
 
 fn alias_loop() -> (Draft, Outcome) {
     (Draft::empty(rcode::SERVFAIL), Outcome::AliasLoop)
-}
-
-fn is_error(reply: &[u8]) -> bool {
-    !matches!(wire::rcode_of(reply), rcode::NOERROR | rcode::NXDOMAIN)
 }

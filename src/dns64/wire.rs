@@ -39,12 +39,14 @@ pub(crate) mod rcode {
 /// Types and classes that decide what is done.
 pub(crate) mod rr {
     pub(crate) const A: u16 = 1;
+    pub(crate) const SOA: u16 = 6;
     pub(crate) const PTR: u16 = 12;
     pub(crate) const AAAA: u16 = 28;
     pub(crate) const OPT: u16 = 41;
     pub(crate) const DS: u16 = 43;
     pub(crate) const IXFR: u16 = 251;
     pub(crate) const AXFR: u16 = 252;
+    pub(crate) const ANY: u16 = 255;
     pub(crate) const IN: u16 = 1;
 }
 
@@ -55,6 +57,15 @@ pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 /// Writes a number into bytes that are known to be there: every frame has a whole header.
 pub(crate) fn set_u16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|b| u32::from_be_bytes(*b))
+}
+
+/// As [`set_u16`].
+pub(super) fn set_u32(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
 }
 
 /// Where the name at `at` ends.
@@ -130,6 +141,64 @@ pub(crate) fn layout(bytes: &[u8]) -> Option<Layout> {
     Some(Layout { question, opt, end: at })
 }
 
+/// A record, by offset.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Record {
+    /// Where its owner's name begins.
+    pub(super) at: usize,
+    pub(super) kind: u16,
+    pub(super) ttl_at: usize,
+    pub(super) ttl: u32,
+    pub(super) data: Range<usize>,
+}
+
+/// The records from offset `at` to the end of the message, as far as they are whole.
+pub(super) fn records(bytes: &[u8], mut at: usize) -> impl Iterator<Item = Record> {
+    core::iter::from_fn(move || {
+        let fixed = skip_name(bytes, at)?;
+        let data = fixed + 10..fixed + 10 + usize::from(u16_at(bytes, fixed + 8)?);
+        bytes.get(data.clone())?;
+        let ttl_at = fixed + 4;
+        let record = Record { at, kind: u16_at(bytes, fixed)?, ttl_at, ttl: u32_at(bytes, ttl_at)?, data };
+        at = record.data.end;
+        Some(record)
+    })
+}
+
+/// The records of a reply's answer section, in order.
+pub(super) fn answers(reply: &[u8]) -> impl Iterator<Item = Record> {
+    let count = usize::from(u16_at(reply, 6).unwrap_or(0));
+    let start = question(reply).map_or(reply.len(), |question| question.end);
+    records(reply, start).take(count)
+}
+
+/// The name at `at`, pointers followed, in small letters; `None` if it is malformed.
+pub(super) fn name_at(bytes: &[u8], mut at: usize) -> Option<Vec<u8>> {
+    let mut name = Vec::new();
+    // A pointer leads back (RFC 1035 §4.1.4); so it all ends.
+    let mut before = at;
+    loop {
+        match *bytes.get(at)? {
+            0 => break,
+            len @ 1..=63 => {
+                let end = at + 1 + usize::from(len);
+                name.extend(bytes.get(at..end)?.iter().map(u8::to_ascii_lowercase));
+                at = end;
+            }
+            64..=191 => return None,
+            192.. => {
+                at = usize::from(u16_at(bytes, at)? & 0x3fff);
+                if at >= before || name.len() > 255 {
+                    return None;
+                }
+                before = at;
+            }
+        }
+    }
+    name.push(0);
+    (name.len() <= 255).then_some(name)
+}
+
 /// What an OPT record says (RFC 6891 §6.1.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Opt<'a> {
@@ -184,6 +253,8 @@ pub(crate) mod ede {
     pub(crate) const STALE: u16 = 3;
     /// The same of a name that does not exist.
     pub(crate) const STALE_NXDOMAIN: u16 = 19;
+    /// The server can't do its work at present.
+    pub(crate) const NOT_READY: u16 = 14;
     /// The client is not served.
     pub(crate) const PROHIBITED: u16 = 18;
 
@@ -209,6 +280,20 @@ pub(crate) fn push_opt(message: &mut Vec<u8>, rcode_high: u8, dnssec_ok: bool, o
     message.extend_from_slice(options);
     let count = u16_at(message, 10).unwrap_or(0);
     set_u16(message, 10, count.wrapping_add(1));
+}
+
+/// A query for upstreams. Its id is 0, for the sender to choose. `flags` are RD and CD.
+///
+/// AD asks for the AD bit of the answer even without DO (RFC 6840 §5.7).
+pub(super) fn upstream_query(name: &[u8], kind: u16, class: u16, flags: u16, dnssec_ok: bool) -> Vec<u8> {
+    let mut message = vec![0; HEADER];
+    set_u16(&mut message, 2, flags | flag::AD);
+    set_u16(&mut message, 4, 1);
+    message.extend_from_slice(name);
+    message.extend_from_slice(&kind.to_be_bytes());
+    message.extend_from_slice(&class.to_be_bytes());
+    push_opt(&mut message, 0, dnssec_ok, &[]);
+    message
 }
 
 /// The response code of a reply, with the bits its OPT record adds.
@@ -319,6 +404,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn names_end_whatever_pointers_say() {
+        let bytes = b"\x03WwW\xc0\x06\x07example\x00\xc0\x0f\xc0\x11\x01a\xc0\x13";
+        assert_eq!(name_at(bytes, 0).as_deref(), None, "forward");
+        assert_eq!(name_at(bytes, 6).as_deref(), Some(&b"\x07example\0"[..]));
+        for at in 14..bytes.len() {
+            // Circles and pointers into the middle of things: an end is all that is asked for.
+            let _ = name_at(bytes, at);
+        }
+        let good = b"\x07eXample\x00\x03www\xc0\x00";
+        assert_eq!(name_at(good, 9).as_deref(), Some(&b"\x03www\x07example\0"[..]));
     }
 
     #[test]

@@ -5,13 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::Config;
-use super::network;
 use super::reader::Reader;
-use super::schema::{self, Text, Texts};
+use super::schema::{self, Texts};
 use super::zones::Zones;
-use crate::addr::{Ipv4Prefix, Ipv6Prefix};
-use crate::dns64::{Limits, Mapping, Rules, Settings, Timeouts, Via, WithDo, Zone};
+use super::{Config, dns_rules, network};
+use crate::dns64::{Domains, Forward, Keeping, LedgerLimits, Limits, Local, Settings, Timeouts, Via};
 
 /// DNS64 as the file has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,22 +24,15 @@ pub(super) fn dns64(reader: &mut Reader<'_>, file: &schema::File, zones: &Zones)
     let told = file.dns64.as_ref()?.get_ref();
     let listen = listen(reader, &told.listen, zones);
     let mut via = BTreeMap::new();
-    let upstreams = upstreams(reader, &told.upstreams, zones, &listen, &mut via);
-    let rules = Rules {
-        enabled: told.enabled.unwrap_or(true),
-        private_under_well_known: file
-            .translator
-            .as_ref()
-            .and_then(|t| t.get_ref().wkp_private)
-            .unwrap_or(false),
-        ..Rules::default()
-    };
-    let rules = Rules {
-        exclude_aaaa: prefixes6(reader, told.exclude_aaaa.as_ref(), rules.exclude_aaaa),
-        never_translate_ipv4: prefixes4(reader, told.never_translate_ipv4.as_ref(), Vec::new()),
-        with_do: with_do(reader, told.with_do.as_ref(), None),
-        ..rules
-    };
+    let servers = upstreams(reader, &told.upstreams, zones, &listen, &mut via);
+    let mut forwards = Vec::new();
+    for forward in &told.forward {
+        forwards.push(Forward {
+            domains: dns_rules::domains(reader, Some(&forward.domains), Domains::default()),
+            upstreams: upstreams(reader, &forward.upstreams, zones, &listen, &mut via),
+        });
+    }
+    let rules = dns_rules::rules(reader, file, told);
     let ttl = reader.duration(
         told.discovery_ttl.as_ref(),
         Duration::from_secs(600),
@@ -51,55 +42,20 @@ pub(super) fn dns64(reader: &mut Reader<'_>, file: &schema::File, zones: &Zones)
     let assign = told.assign.as_ref().and_then(|text| super::host::interface(reader, text));
     let listen: Vec<_> = listen.into_iter().map(|(addr, _)| addr).collect();
     let settings = Settings {
-        zones: dns_zones(reader, file, zones, &rules),
+        zones: dns_rules::zones(reader, file, zones, &rules),
         network: network::network(reader, told, &listen, via),
         listen,
-        upstreams,
-        forwards: Vec::new(),
+        upstreams: servers,
+        forwards,
+        local: local(reader, told),
+        ledger: ledger(reader, told),
         trust_ad: told.trust_ad.unwrap_or(false),
         discovery_ttl: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),
+        keeping: keeping(reader, told),
         timeouts: timeouts(reader, told),
         limits: limits(reader, told),
     };
     Some(Dns64 { settings, assign })
-}
-
-fn dns_zones(reader: &mut Reader<'_>, file: &schema::File, zones: &Zones, rules: &Rules) -> Vec<Zone> {
-    let mut read = Vec::new();
-    for ((zone, name), told) in zones.zones.iter().zip(&zones.names).zip(&file.zone) {
-        let rules = match &told.get_ref().dns64 {
-            None => rules.clone(),
-            Some(own) => Rules {
-                enabled: own.enabled.unwrap_or(rules.enabled),
-                exclude_aaaa: prefixes6(reader, own.exclude_aaaa.as_ref(), rules.exclude_aaaa.clone()),
-                never_translate_ipv4: prefixes4(
-                    reader,
-                    own.never_translate_ipv4.as_ref(),
-                    rules.never_translate_ipv4.clone(),
-                ),
-                with_do: with_do(reader, own.with_do.as_ref(), rules.with_do),
-                private_under_well_known: rules.private_under_well_known,
-            },
-        };
-        read.push(Zone {
-            id: zone.id,
-            name: name.clone(),
-            clients: zone.clients.clone(),
-            pref64: zone.pref64.iter().map(|p| Mapping::from(*p)).collect(),
-            rules,
-        });
-    }
-    read
-}
-
-fn with_do(reader: &mut Reader<'_>, told: Option<&Text>, default: Option<WithDo>) -> Option<WithDo> {
-    let words = [
-        ("auto", None),
-        ("never", Some(WithDo::Never)),
-        ("unsigned-only", Some(WithDo::UnsignedOnly)),
-        ("validated", Some(WithDo::Validated)),
-    ];
-    reader.word(told, default, &words)
 }
 
 fn timeouts(reader: &mut Reader<'_>, told: &schema::Dns64) -> Timeouts {
@@ -109,7 +65,7 @@ fn timeouts(reader: &mut Reader<'_>, told: &schema::Dns64) -> Timeouts {
         aaaa_wait: reader.duration(told.aaaa_wait.as_ref(), default.aaaa_wait, Duration::ZERO, ""),
         attempt: reader.duration(told.attempt.as_ref(), default.attempt, least, ""),
         total: reader.duration(told.total.as_ref(), default.total, least, ""),
-        stale_wait: default.stale_wait,
+        stale_wait: reader.duration(told.stale_wait.as_ref(), default.stale_wait, Duration::ZERO, ""),
         tcp_idle: reader.duration(told.tcp_idle.as_ref(), default.tcp_idle, Duration::from_secs(1), ""),
     };
     if let Some(text) = told.total.as_ref().filter(|_| timeouts.total < timeouts.attempt) {
@@ -129,14 +85,53 @@ fn limits(reader: &mut Reader<'_>, told: &schema::Dns64) -> Limits {
     }
 }
 
-fn prefixes6(reader: &mut Reader<'_>, list: Option<&Texts>, default: Vec<Ipv6Prefix>) -> Vec<Ipv6Prefix> {
-    let what = "IPv6 addresses or prefixes, such as \"::ffff:0:0/96\"";
-    list.map_or(default, |list| list.items.iter().filter_map(|text| reader.parse(text, what)).collect())
+fn keeping(reader: &mut Reader<'_>, told: &schema::Dns64) -> Keeping {
+    let default = Keeping::default();
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let (second, law) = (Duration::from_secs(1), " (RFC 9520 §3.2)");
+    let failure = Duration::from_secs(u64::from(default.failure));
+    let stale = Duration::from_secs(u64::from(default.stale));
+    Keeping {
+        bytes: reader.number(told.cache_bytes.as_ref(), default.bytes, 0..=1 << 40),
+        failure: seconds(reader.duration(told.cache_failure.as_ref(), failure, second, law)),
+        stale: seconds(reader.duration(told.cache_stale.as_ref(), stale, Duration::ZERO, "")),
+        ..default
+    }
 }
 
-fn prefixes4(reader: &mut Reader<'_>, list: Option<&Texts>, default: Vec<Ipv4Prefix>) -> Vec<Ipv4Prefix> {
-    let what = "IPv4 addresses or prefixes, such as \"10.0.0.0/8\"";
-    list.map_or(default, |list| list.items.iter().filter_map(|text| reader.parse(text, what)).collect())
+fn ledger(reader: &mut Reader<'_>, told: &schema::Dns64) -> LedgerLimits {
+    let default = LedgerLimits::default();
+    LedgerLimits {
+        names: reader.number(told.ledger_names.as_ref(), default.names, 0..=10_000_000),
+        links: reader.number(told.ledger_links.as_ref(), default.links, 0..=10_000_000),
+    }
+}
+
+/// Records of the file, then those of hosts files.
+fn local(reader: &mut Reader<'_>, told: &schema::Dns64) -> Local {
+    let mut local = Local::default();
+    for record in &told.record {
+        for text in &record.addresses.items {
+            let addr = reader.parse::<IpAddr>(text, "IPv4 and IPv6 addresses");
+            let name = record.name.get_ref();
+            if addr.is_some_and(|addr| !local.add(name, addr)) {
+                reader.refuse(record.name.span(), format!("`{name}` is no name"), dns_rules::A_NAME);
+                break;
+            }
+        }
+    }
+    for path in told.hosts.iter().flat_map(|list| &list.items) {
+        match std::fs::read_to_string(path.get_ref()) {
+            Ok(text) => {
+                if let Some(line) = local.add_hosts(&text).first() {
+                    let found = format!("{}:{line} can't be read", path.get_ref());
+                    reader.warn(path.span(), found, "an address, then names");
+                }
+            }
+            Err(why) => reader.refuse(path.span(), format!("{}: {why}", path.get_ref()), "a hosts file"),
+        }
+    }
+    local
 }
 
 fn listen(reader: &mut Reader<'_>, list: &Texts, zones: &Zones) -> Vec<(SocketAddr, Range<usize>)> {

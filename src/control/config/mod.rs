@@ -5,6 +5,7 @@
 
 mod diagnostic;
 mod dns;
+mod dns_rules;
 mod host;
 mod network;
 mod pool;

@@ -102,9 +102,13 @@ pub(crate) struct Dns64 {
     pub(crate) upstreams: Texts,
     pub(crate) assign: Option<Text>,
     pub(crate) enabled: Option<bool>,
+    pub(crate) synthesize: Option<Text>,
+    pub(crate) ignore_aaaa_for: Option<Texts>,
+    pub(crate) never_for: Option<Texts>,
     pub(crate) exclude_aaaa: Option<Texts>,
     pub(crate) never_translate_ipv4: Option<Texts>,
     pub(crate) with_do: Option<Text>,
+    pub(crate) translator_down: Option<Text>,
     pub(crate) trust_ad: Option<bool>,
     pub(crate) discovery_ttl: Option<Text>,
     pub(crate) aaaa_wait: Option<Text>,
@@ -125,6 +129,31 @@ pub(crate) struct Dns64 {
     pub(crate) queries_per_second: Option<Number>,
     pub(crate) responses_per_second: Option<Number>,
     pub(crate) ready_bytes: Option<Number>,
+    pub(crate) cache_bytes: Option<Number>,
+    pub(crate) cache_stale: Option<Text>,
+    pub(crate) stale_wait: Option<Text>,
+    pub(crate) cache_failure: Option<Text>,
+    pub(crate) ledger_names: Option<Number>,
+    pub(crate) ledger_links: Option<Number>,
+    pub(crate) hosts: Option<Texts>,
+    #[serde(default)]
+    pub(crate) forward: Vec<Forward>,
+    #[serde(default)]
+    pub(crate) record: Vec<Record>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Forward {
+    pub(crate) domains: Texts,
+    pub(crate) upstreams: Texts,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Record {
+    pub(crate) name: Text,
+    pub(crate) addresses: Texts,
 }
 
 #[derive(Deserialize, Debug, Default)]
@@ -173,9 +202,22 @@ pub(crate) struct ZoneLimits {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ZoneDns64 {
     pub(crate) enabled: Option<bool>,
+    pub(crate) synthesize: Option<Text>,
+    pub(crate) ignore_aaaa_for: Option<Texts>,
+    pub(crate) never_for: Option<Texts>,
     pub(crate) exclude_aaaa: Option<Texts>,
     pub(crate) never_translate_ipv4: Option<Texts>,
     pub(crate) with_do: Option<Text>,
+    pub(crate) translator_down: Option<Text>,
+    #[serde(default)]
+    pub(crate) range: Vec<DnsRange>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DnsRange {
+    pub(crate) ipv4: Text,
+    pub(crate) pref64: Text,
 }
 
 #[derive(Deserialize, Debug)]

@@ -193,6 +193,7 @@ impl Stage {
                 let (name, addr) = value.split_once('@').ok_or("record=NAME@ADDRESS")?;
                 assert!(self.settings.local.add(name, text::address(addr)), "{word}");
             }
+            "discovery_ttl" => self.settings.discovery_ttl = number(value),
             "cache" => self.settings.keeping.bytes = number(value),
             "stale" => self.settings.keeping.stale = number(value),
             "wkp_private" => zone.rules.private_under_well_known = true,

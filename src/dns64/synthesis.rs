@@ -52,6 +52,15 @@ mod tests {
     }
 
     #[test]
+    fn the_worked_example_and_why_it_is_not_given() {
+        // id 6147-7.1: the example's address is not global, so that the Well-Known Prefix may stand for it
+        // in books only.
+        let v4 = "192.0.2.1".parse().expect("literal");
+        assert_eq!(Pref64::WELL_KNOWN.embed(v4).to_string(), "64:ff9b::c000:201");
+        assert!(all(&zone(&[("64:ff9b::/96", None)]), "192.0.2.1").is_empty());
+    }
+
+    #[test]
     fn ranges_have_their_own_prefix() {
         // id 6147-5.1.7-range
         let zone = zone(&[("2001:db8:64::/96", None), ("2001:db8:a::/96", Some("10.0.0.0/8"))]);

@@ -134,3 +134,87 @@ fn prefixes4(reader: &mut Reader<'_>, list: Option<&Texts>, default: Vec<Ipv4Pre
     let what = "IPv4 addresses or prefixes, such as \"10.0.0.0/8\"";
     list.map_or(default, |list| list.items.iter().filter_map(|text| reader.parse(text, what)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Fake, load_on};
+    use crate::addr::Pref64;
+    use crate::dns64::{Settings, Synthesize, WhenDown};
+
+    fn file(dns: &str, zone: &str, more: &str) -> String {
+        format!(
+            "[translator]\npool4 = \"192.0.2.64/28\"\n[dns64]\nlisten = \"2001:db8:1::53\"\n\
+             upstreams = \"198.51.100.53\"\n{dns}\n[[zone]]\nname = \"z\"\nclients = \"2001:db8:1::/64\"\n{zone}\n{more}"
+        )
+    }
+
+    fn settings(dns: &str, zone: &str, more: &str) -> Settings {
+        match load_on(&file(dns, zone, more), &Fake::new()) {
+            Ok(config) => config.dns64.expect("there is one").settings,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn complaint(dns: &str, zone: &str, more: &str) -> String {
+        let error = load_on(&file(dns, zone, more), &Fake::new()).expect_err("it is wrong");
+        error.diagnostics[0].found.clone()
+    }
+
+    #[test]
+    fn zones_have_the_common_rules_or_their_own() {
+        // ids 6147-5.2-prefs, 7269-lb
+        let dns = "synthesize = \"always\"\nnever_for = [\"a.example\", \"b.example\"]";
+        let second = "[[zone]]\nname = \"y\"\nclients = \"2001:db8:2::/64\"\npref64 = \"2001:db8:64::/96\"\n\
+                      host_prefix = 64\n[zone.dns64]\nsynthesize = \"never\"\nnever_for = []\n\
+                      translator_down = \"native\"\nignore_aaaa_for = \"c.example\"";
+        let zones = settings(dns, "", second).zones;
+        assert_eq!(zones[0].pref64, [Pref64::WELL_KNOWN.into()], "where none is configured");
+        assert_eq!(zones[1].pref64, ["2001:db8:64::/96".parse::<Pref64>().expect("literal").into()]);
+        assert_eq!(
+            [zones[0].rules.synthesize, zones[1].rules.synthesize],
+            [Synthesize::Always, Synthesize::Never]
+        );
+        assert_eq!([zones[0].rules.host_len, zones[1].rules.host_len], [128, 64]);
+        assert_eq!(
+            [zones[0].rules.when_down, zones[1].rules.when_down],
+            [WhenDown::Servfail, WhenDown::Native]
+        );
+        assert!(!zones[0].rules.never_for.is_empty() && zones[1].rules.never_for.is_empty());
+        assert!(zones[0].rules.ignore_aaaa_for.is_empty() && !zones[1].rules.ignore_aaaa_for.is_empty());
+    }
+
+    #[test]
+    fn ranges_take_a_pref64_for_themselves() {
+        // id 6147-5.1.7-range
+        let zone = "pref64 = [\"2001:db8:64::/96\", \"2001:db8:a::/96\"]\n[zone.dns64]\n\
+                    range = [{ ipv4 = \"10.0.0.0/8\", pref64 = \"2001:db8:a::/96\" },\n\
+                    { ipv4 = \"172.16.0.0/12\", pref64 = \"2001:db8:a::/96\" }]";
+        let pref64 = &settings("", zone, "").zones[0].pref64;
+        let only: Vec<_> = pref64.iter().map(|m| m.only.map(|only| only.to_string())).collect();
+        assert_eq!(only, [None, Some("10.0.0.0/8".to_owned()), Some("172.16.0.0/12".to_owned())]);
+        let strange = "[[zone.dns64.range]]\nipv4 = \"10.0.0.0/8\"\npref64 = \"2001:db8:b::/96\"";
+        assert_eq!(complaint("", strange, ""), "2001:db8:b::/96 is no pref64 of this zone");
+        let twice = zone.replace("172.16.0.0/12", "10.0.0.0/8");
+        assert_eq!(complaint("", &twice, ""), "10.0.0.0/8 a second time");
+    }
+
+    #[test]
+    fn names_of_the_house() {
+        let dns = "[[dns64.forward]]\ndomains = [\"intranet.example\", \"10.in-addr.arpa\"]\nupstreams = \"10.0.0.53\"\n\
+                   [[dns64.record]]\nname = \"printer.example\"\naddresses = [\"10.0.0.9\", \"2001:db8::9\"]";
+        let settings = settings(dns, "", "");
+        assert_eq!(settings.servers(1), ["10.0.0.53:53".parse().expect("literal")]);
+        assert_eq!(settings.local.len(), 1);
+        for (dns, want) in [
+            ("never_for = \"a..b\"", "`a..b` is no name"),
+            ("synthesize = \"sometimes\"", "`sometimes` is no word for this key"),
+            ("hosts = \"/nonexistent/hosts\"", "/nonexistent/hosts: No such file or directory (os error 2)"),
+            ("[[dns64.record]]\nname = \"-\\\\\"\naddresses = \"10.0.0.9\"", "`-\\` is no name"),
+            ("[[dns64.record]]\nname = \"x\"\naddresses = \"ten\"", "`ten`: invalid IP address syntax"),
+            ("[[dns64.forward]]\ndomains = \"x\"\nupstreams = []", "upstreams is empty"),
+            ("cache_failure = \"0s\"", "`0s` is too short"),
+        ] {
+            assert_eq!(complaint(dns, "", ""), want);
+        }
+    }
+}

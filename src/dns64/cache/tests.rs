@@ -1,0 +1,132 @@
+//! The cache alone: bytes, and who goes when there is no room.
+
+use core::net::IpAddr;
+
+use super::*;
+use crate::dns64::Transport;
+use crate::dns64::query::Query;
+use crate::dns64::wire::rr;
+
+const NOW: Instant = Instant::from_secs(100);
+
+fn cache(bytes: usize) -> Cache {
+    Cache::new(Keeping { bytes, ..Keeping::default() }, Seed(64))
+}
+
+fn key(name: &str, kind: u16) -> Key {
+    let mut message = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    message.extend(wire::name_of(name).expect("a name"));
+    message.extend([0, 1, 0, 1]);
+    let query = Query::read(&message, Transport::Udp).expect("a query");
+    Key::new(&query, query.name(), kind)
+}
+
+/// A reply with one record: A for A, else a SOA record as from a real server, names compressed.
+fn reply(key: &Key) -> Vec<u8> {
+    let is_a = key.kind == rr::A;
+    let mut message = vec![0, 0, 0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, u8::from(!is_a), 0, 0];
+    message.extend_from_slice(&key.name);
+    message.extend_from_slice(&key.kind.to_be_bytes());
+    message.extend([0, 1]);
+    if is_a {
+        message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 198, 51, 100, 7]);
+    } else {
+        let data = [&b"\x02ns\xc0\x10\x05admin\xc0\x10"[..], &[0, 0, 0, 60].repeat(5)].concat();
+        message.extend([0xc0, 16, 0, 6, 0, 1, 0, 0, 1, 44, 0, data.len() as u8]);
+        message.extend(data);
+    }
+    message
+}
+
+fn owner(cache: &Cache, client: u32) -> u8 {
+    cache.owner(IpAddr::from([0x2001, 0xdb8, (client >> 16) as u16, client as u16, 0, 0, 0, 1]))
+}
+
+fn knows(cache: &mut Cache, name: &str) -> bool {
+    // Asked by nobody in particular: the look must not change who owns what.
+    let key = key(name, rr::A);
+    cache.place(&key.name).is_some_and(|place| cache.records[place as usize].1.find(&key).is_some())
+}
+
+#[test]
+fn a_name_takes_few_bytes() {
+    let mut cache = cache(1 << 30);
+    for number in 0..2_000 {
+        for kind in [rr::A, rr::AAAA] {
+            let key = key(&format!("www{number}.some-agency{number}.gov.example"), kind);
+            assert!(cache.store(NOW, &key, 0, &reply(&key)).is_some());
+        }
+    }
+    assert_eq!(cache.names(), 2_000);
+    let each = cache.bytes() / 2_000;
+    assert!(each < 320, "{each} bytes a name with A, and AAAA denied");
+}
+
+#[test]
+fn the_bound_holds_whatever_comes() {
+    let mut cache = cache(20_000);
+    for number in 0..3_000_u32 {
+        let key = key(&format!("n{number}.example"), if number % 3 == 0 { rr::AAAA } else { rr::A });
+        let owner = owner(&cache, number % 100);
+        match number % 5 {
+            0 => cache.fail(NOW, &key, owner, None),
+            _ => _ = cache.store(NOW, &key, owner, &reply(&key)),
+        }
+        cache.look(NOW, &key, owner);
+        assert!(cache.bytes() <= 20_000);
+        assert_eq!(cache.names() + cache.free.len(), cache.records.len());
+    }
+    assert!(cache.names() > 20);
+    cache.set(Keeping { bytes: 0, ..Keeping::default() });
+    assert_eq!((cache.names(), cache.bytes()), (0, 0));
+}
+
+#[test]
+fn a_flood_of_random_names_pushes_out_only_the_flooders_own() {
+    let mut cache = cache(400_000);
+    let (victim, flooder) = (owner(&cache, 1), owner(&cache, 7));
+    assert_ne!(victim, flooder, "these two do not share a group");
+    for number in 0..200 {
+        let key = key(&format!("wanted{number}.example"), rr::A);
+        cache.store(NOW, &key, victim, &reply(&key));
+    }
+    for number in 0..50_000 {
+        let key = key(&format!("r{number}.flood.example"), rr::A);
+        cache.store(NOW, &key, flooder, &reply(&key));
+        // Asking twice is no help to the flooder.
+        cache.look(NOW, &key, flooder);
+    }
+    assert!((0..200).all(|n| knows(&mut cache, &format!("wanted{n}.example"))));
+    assert!(cache.bytes() > 390_000, "and it may have what nobody else needs");
+}
+
+#[test]
+fn what_many_want_outlives_what_one_asked_for_once() {
+    let mut cache = cache(100_000);
+    let owners: Vec<u8> = (0..4).map(|n| owner(&cache, n)).collect();
+    let common = key("portal.gov.example", rr::A);
+    cache.store(NOW, &common, owners[0], &reply(&common));
+    cache.look(NOW, &common, *owners.iter().find(|o| **o != owners[0]).expect("several groups"));
+    for number in 0..20_000 {
+        let key = key(&format!("x{number}.example"), rr::A);
+        cache.store(NOW, &key, owners[number % 4], &reply(&key));
+    }
+    assert!(knows(&mut cache, "portal.gov.example"));
+}
+
+#[test]
+fn what_cannot_be_read_is_not_kept() {
+    let mut cache = cache(100_000);
+    let key = key("x.example", rr::A);
+    let whole = reply(&key);
+    for end in 0..whole.len() {
+        assert_eq!(cache.store(NOW, &key, 0, &whole[..end]), None, "cut at {end}");
+    }
+    assert_eq!(cache.names(), 0);
+    let mut odd = whole.clone();
+    odd[whole.len() - 10] = 0x80; // a TTL over 2^31
+    assert_eq!(cache.store(NOW, &key, 0, &odd), Some(0));
+    assert_eq!(cache.store(NOW, &key, 0, &whole), Some(300));
+    assert_eq!(cache.store(NOW, &key, 0, &odd), Some(0));
+    assert!(cache.look(NOW, &key, 0).fresh.is_none(), "a new answer that may not be kept ends the old one");
+}

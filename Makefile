@@ -11,7 +11,7 @@ help:
 	@echo "make check   format, lints, documentation, licences"
 	@echo "make lab     the kernel lab alone (root)"
 	@echo "make soak    ten minutes under load in the lab (root)"
-	@echo "make bench   nanoseconds per packet, and TCP bulk against tayga when root"
+	@echo "make bench   nanoseconds per packet, and as root the lab beside tayga and the kernel"
 	@echo "make fuzz    one minute of fuzzing (nightly Rust, cargo-fuzz)"
 	@echo "make deb     a Debian package in target/debian"
 

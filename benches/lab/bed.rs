@@ -1,0 +1,107 @@
+//! A contestant in a laboratory of its own, with routes for made traffic, and a tester around it.
+//!
+//! Made packets go to addresses behind neighbours that do not exist: their frames arrive at the
+//! other end, where the kernel drops them unseen, but for the sink.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use gate64::lab::{Deadline, Lab, LabError, Namespace, Plan, Run, until};
+
+use crate::contestant::{Contestant, Running, TAYGA_POOL};
+use crate::machine;
+use crate::packets::tester::Tester;
+
+/// The address of nobody.
+const NOBODY: &str = "02:00:00:00:00:99";
+
+/// One contestant, its laboratory, and the tester.
+///
+/// The order of the fields is the order of their end: what runs before where it runs.
+#[derive(Debug)]
+pub(crate) struct Bed {
+    pub(crate) contestant: Contestant,
+    pub(crate) running: Running,
+    pub(crate) tester: Tester,
+    /// The gateway's link addresses towards the zone and the Internet.
+    pub(crate) macs: [[u8; 6]; 2],
+    /// The number of the last trial.
+    pub(crate) trial: u16,
+    pub(crate) lab: Lab,
+}
+
+/// Wraps an error of the system with what was tried.
+pub(crate) fn failed(what: &str) -> impl FnOnce(std::io::Error) -> LabError {
+    let what = what.to_owned();
+    move |source| LabError::Io { what, source }
+}
+
+impl Bed {
+    /// Builds the laboratory and starts the contestant, with room for so many sessions.
+    pub(crate) fn build(contestant: Contestant, sessions: u32) -> Result<Self, LabError> {
+        let gate64 = Path::new(env!("CARGO_BIN_EXE_gate64")).to_owned();
+        let lab = Lab::build(&Plan { hosts: 1, far: None, gate64 })?;
+        routes(&lab)?;
+        let running = contestant.start(&lab, sessions)?;
+        let [tester, _] = machine::cpus();
+        let tester = Tester::new((lab.host().name(), "eth0"), (lab.internet.name(), "cust"), tester)
+            .map_err(failed("packet sockets"))?;
+        let macs = [mac(&lab.gateway, "lan0")?, mac(&lab.gateway, "wan")?];
+        Ok(Self { contestant, running, tester, macs, trial: 0, lab })
+    }
+
+    /// Keeps the gateway's process off the tester's CPU, as far as there are two; or lets it run where
+    /// the kernel likes.
+    pub(crate) fn apart(&self, apart: bool) -> Result<(), LabError> {
+        let [_, gateway] = machine::cpus();
+        let Some(pid) = self.running.pid() else { return Ok(()) };
+        let cpus = if apart { gateway.to_string() } else { format!("0-{}", machine::count() - 1) };
+        Run::new(&format!("taskset -a -c -p {cpus} {pid}")).text().map(drop)
+    }
+
+    /// The server as the host sees it, for sockets.
+    pub(crate) fn target(&self, port: u16) -> SocketAddr {
+        let addr = match self.contestant {
+            Contestant::Gate64 | Contestant::Tayga | Contestant::TaygaMasquerade => {
+                Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0xc633, 0x6450).into()
+            }
+            Contestant::Plain => Ipv6Addr::new(0x2001, 0xdb8, 0x80, 0, 0, 0, 0, 0x80).into(),
+            Contestant::Nat44 => Ipv4Addr::new(198, 51, 100, 80).into(),
+        };
+        SocketAddr::new(addr, port)
+    }
+
+    /// Waits until the host reaches the server.
+    pub(crate) fn await_path(&self) -> Result<(), LabError> {
+        let ping = self.lab.host().run(&format!("ping -c 1 -W 1 {}", self.target(0).ip()));
+        let what = format!("the server answers through {}", self.contestant.name());
+        until(Deadline::after(10), &what, || ping.outcome().is_ok_and(|o| o.ok))
+    }
+}
+
+fn routes(lab: &Lab) -> Result<(), LabError> {
+    let (gateway, host, internet) = (&lab.gateway, lab.host(), &lab.internet);
+    // IPv4 for the contestants and hosts that have it.
+    gateway.ip("addr add 10.0.0.1/24 dev lan0")?;
+    host.ip("addr add 10.0.0.10/24 dev eth0")?;
+    host.ip("route add default via 10.0.0.1")?;
+    internet.ip(&format!("route add {TAYGA_POOL} via 192.0.2.2"))?;
+    internet.ip("route add 198.19.0.0/16 via 192.0.2.2")?;
+    // Made traffic: hosts behind one neighbour, servers behind another.
+    for (neighbour, device) in
+        [("10.0.0.11", "lan0"), ("2001:db8:1::11", "lan0"), ("192.0.2.3", "wan"), ("2001:db8:ffff::3", "wan")]
+    {
+        gateway.ip(&format!("neigh replace {neighbour} lladdr {NOBODY} dev {device} nud permanent"))?;
+    }
+    gateway.ip("route add 10.64.0.0/16 via 10.0.0.11")?;
+    gateway.ip("-6 route add 2001:db8:1:100::/56 via 2001:db8:1::11")?;
+    gateway.ip("route add 198.18.0.0/16 via 192.0.2.3")?;
+    gateway.ip("-6 route add 2001:2::/48 via 2001:db8:ffff::3").map(drop)
+}
+
+fn mac(place: &Namespace, device: &str) -> Result<[u8; 6], LabError> {
+    let text = place.text(&format!("cat /sys/class/net/{device}/address"))?;
+    let bytes: Vec<u8> =
+        text.trim().split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    bytes.try_into().map_err(|_| LabError::Story(format!("{device} has the address {text}")))
+}

@@ -1,0 +1,70 @@
+//! What the instrument is told.
+
+use clap::{Parser, ValueEnum};
+
+use crate::contestant::Contestant;
+
+/// The kernel laboratory's measurements. Needs root; see PERFORMANCE.md.
+#[derive(Parser, Debug)]
+#[command(name = "lab", bin_name = "cargo bench --bench lab --")]
+pub(crate) struct Options {
+    /// What to measure; everything if nothing is named.
+    #[arg(value_enum)]
+    pub(crate) tests: Vec<Test>,
+    /// Fewer and shorter trials: to see that all works, not for figures.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Rounds; in each, every contestant is measured once.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// Contestants, divided by commas: gate64, tayga, tayga+masq, plain, nat44.
+    #[arg(long, value_delimiter = ',', value_parser = contestant)]
+    pub(crate) only: Vec<Contestant>,
+    /// Writes the tables of PERFORMANCE.md and the plots of benches/plots as well.
+    #[arg(long)]
+    pub(crate) publish: bool,
+    /// What cargo adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A measurement.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
+pub(crate) enum Test {
+    /// The tester alone, without a gateway.
+    Tester,
+    /// TCP bulk: one flow and eight, each way.
+    Tcp,
+    /// Small UDP packets: the highest rate without loss and with 0.1 %, and CPU time.
+    Small,
+}
+
+impl Test {
+    pub(crate) const ALL: &[Self] = &[Self::Tester, Self::Tcp, Self::Small];
+}
+
+fn contestant(text: &str) -> Result<Contestant, String> {
+    let found = Contestant::ALL.into_iter().find(|c| c.key() == text);
+    found.ok_or_else(|| format!("{text} is none of {}", Contestant::ALL.map(Contestant::key).join(", ")))
+}
+
+impl Options {
+    pub(crate) fn read() -> Self {
+        let mut options = Self::parse();
+        if options.tests.is_empty() {
+            options.tests = Test::ALL.to_vec();
+        }
+        if options.only.is_empty() {
+            options.only = Contestant::ALL.to_vec();
+        }
+        if options.quick {
+            options.rounds = options.rounds.min(2);
+        }
+        options
+    }
+
+    /// A trial's length in seconds: as given, or a third in a hurry.
+    pub(crate) fn seconds(&self, full: f64) -> f64 {
+        if self.quick { full / 3.0 } else { full }
+    }
+}

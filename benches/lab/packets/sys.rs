@@ -1,0 +1,176 @@
+//! The system calls that std does not wrap: rings shared with the kernel, namespaces, CPUs.
+
+use std::fs::File;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::thread;
+
+fn check(done: libc::c_int) -> io::Result<libc::c_int> {
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done) }
+}
+
+/// Does something inside a network namespace. A socket stays where it was opened, so what is
+/// returned can be used from anywhere.
+pub(crate) fn within<T: Send>(netns: &str, does: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    let file = File::open(format!("/run/netns/{netns}"))?;
+    let inside = || {
+        #[expect(unsafe_code, reason = "std has no setns")]
+        // SAFETY: the call takes no pointer, and concerns only this thread, which ends at once.
+        check(unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) })?;
+        does()
+    };
+    thread::scope(|scope| scope.spawn(inside).join().expect("what runs inside does not panic"))
+}
+
+/// Binds the calling thread to one CPU.
+pub(crate) fn take_cpu(cpu: usize) -> io::Result<()> {
+    let mut set = [0u64; 16];
+    set[cpu / 64 % 16] = 1 << (cpu % 64);
+    #[expect(unsafe_code, reason = "std has no sched_setaffinity")]
+    // SAFETY: the mask is an array of 128 bytes, as long as is said, and is only read. Zero is the
+    // calling thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<[u64; 16]>(), set.as_ptr().cast()) })?;
+    Ok(())
+}
+
+/// A packet socket that sees frames of protocol `protocol`; none if zero.
+pub(crate) fn packet_socket(protocol: u16) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    #[expect(unsafe_code, reason = "std has no packet sockets")]
+    // SAFETY: the call takes no pointer; the descriptor it returns is new and owned by nobody else.
+    unsafe {
+        let fd = check(libc::socket(libc::AF_PACKET, kind, i32::from(protocol.to_be())))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Sets an option of a socket to a plain value.
+pub(crate) fn set_option<T: Copy>(socket: impl AsFd, level: i32, name: i32, value: T) -> io::Result<()> {
+    let length = size_of::<T>() as libc::socklen_t;
+    #[expect(unsafe_code, reason = "std has no setsockopt")]
+    // SAFETY: the pointer is to a value of as many bytes as is said; the kernel only reads it.
+    check(unsafe {
+        libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, std::ptr::from_ref(&value).cast(), length)
+    })?;
+    Ok(())
+}
+
+/// Frames that a packet socket had no room for since it was last asked.
+pub(crate) fn packet_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    // Packets seen, and packets dropped among them.
+    let mut statistics = [0u32; 2];
+    let mut length = size_of::<[u32; 2]>() as libc::socklen_t;
+    #[expect(unsafe_code, reason = "std has no getsockopt")]
+    // SAFETY: the kernel writes at most `length` bytes, which is how many there are.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            statistics.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(statistics[1])
+}
+
+/// Binds a packet socket to the interface of this name in the calling thread's namespace.
+pub(crate) fn bind_interface(socket: BorrowedFd<'_>, interface: &str, protocol: u16) -> io::Result<()> {
+    let name = std::ffi::CString::new(interface).map_err(|_| io::ErrorKind::InvalidInput)?;
+    #[expect(unsafe_code, reason = "std has no packet addresses")]
+    // SAFETY: the name ends with a zero; the address is plain data of which zero is a value, and as
+    // long as is said; both are only read.
+    unsafe {
+        let index = libc::if_nametoindex(name.as_ptr());
+        let mut address: libc::sockaddr_ll = std::mem::zeroed();
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = protocol.to_be();
+        address.sll_ifindex = index as i32;
+        let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        check(libc::bind(socket.as_raw_fd(), std::ptr::from_ref(&address).cast(), length))?;
+    }
+    Ok(())
+}
+
+/// Has the kernel send what is marked in a ring.
+pub(crate) fn send_marked(socket: BorrowedFd<'_>) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "std has no send without a buffer")]
+    // SAFETY: no buffer and no address is passed: what is sent lies in the socket's own ring.
+    let sent = unsafe {
+        libc::sendto(socket.as_raw_fd(), std::ptr::null(), 0, libc::MSG_DONTWAIT, std::ptr::null(), 0)
+    };
+    if sent < 0 {
+        let error = io::Error::last_os_error();
+        let full = matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::EINTR));
+        return if full { Ok(()) } else { Err(error) };
+    }
+    Ok(())
+}
+
+/// Memory shared with the kernel, unmapped when dropped.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+#[expect(unsafe_code, reason = "memory shared with the kernel is not Send of itself")]
+// SAFETY: the memory belongs to this value alone, as a Box's does, and to the kernel, which does
+// not care about threads.
+unsafe impl Send for Shared {}
+
+impl Shared {
+    /// Maps the ring of a packet socket.
+    pub(crate) fn map(socket: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
+        #[expect(unsafe_code, reason = "std has no mmap")]
+        // SAFETY: a new mapping at an address that the kernel chooses touches no memory of ours.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                socket.as_raw_fd(),
+                0,
+            )
+        };
+        match NonNull::new(start.cast::<u8>()).filter(|_| start != libc::MAP_FAILED) {
+            Some(start) => Ok(Self { start, length }),
+            None => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// The status word at `at`, a multiple of four, which both sides read and write.
+    pub(crate) fn status(&self, at: usize) -> &std::sync::atomic::AtomicU32 {
+        assert!(at + 4 <= self.length && at.is_multiple_of(4), "a word of the ring");
+        #[expect(unsafe_code, reason = "the word is shared with the kernel")]
+        // SAFETY: the word is inside the mapping and aligned, which begins at a page, and it is
+        // accessed atomically only.
+        unsafe {
+            std::sync::atomic::AtomicU32::from_ptr(self.start.as_ptr().add(at).cast())
+        }
+    }
+
+    /// The bytes from `at` on, behind the status word, that the status says are ours.
+    pub(crate) fn bytes(&mut self, at: usize, length: usize) -> &mut [u8] {
+        assert!(at + length <= self.length, "bytes of the ring");
+        #[expect(unsafe_code, reason = "the bytes lie in the ring")]
+        // SAFETY: they are inside the mapping; the kernel does not touch a frame that its status
+        // gives to us, and nobody else has the mapping, which is borrowed for as long.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.start.as_ptr().add(at), length)
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "std has no munmap")]
+        // SAFETY: exactly what `map` mapped, and no reference to it outlives this value.
+        unsafe {
+            libc::munmap(self.start.as_ptr().cast(), self.length);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The measurements.
+
+mod small;
+mod tcp;
+mod tester;
+
+use gate64::lab::LabError;
+
+use crate::bed::Bed;
+use crate::options::{Options, Test};
+use crate::record::Record;
+
+/// Measures `test` on all beds, round by round.
+pub(crate) fn run(
+    test: Test,
+    beds: &mut [Bed],
+    options: &Options,
+    record: &mut Record,
+) -> Result<(), LabError> {
+    match test {
+        Test::Tcp => tcp::run(beds, options, record),
+        Test::Tester => tester::run(beds, options),
+        Test::Small => small::run(beds, options, record),
+    }
+}
+
+/// Rounds in which every bed is measured once, each time another one first.
+fn rounds(
+    beds: &mut [Bed],
+    rounds: usize,
+    mut measure: impl FnMut(&mut Bed, usize) -> Result<(), LabError>,
+) -> Result<(), LabError> {
+    let many = beds.len();
+    for round in 0..rounds {
+        for turn in 0..many {
+            measure(&mut beds[(round + turn) % many], round)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Small packets: the highest rate without loss and with little, and what a packet costs.
+
+use gate64::lab::LabError;
+
+use super::rounds;
+use crate::bed::Bed;
+use crate::cpu::per_million;
+use crate::options::Options;
+use crate::packets::tester::Side;
+use crate::record::{Record, Row, median};
+use crate::search::{Wanted, highest};
+use crate::traffic::Load;
+
+const UNIT: &str = "kpps";
+
+/// Flows, their hosts, and the rows: 0.1 % loss, no loss, CPU.
+const SHAPES: [(u32, u32, [Row; 3]); 2] = [
+    (1, 1, rows(["one flow, 0.1 % loss", "one flow, no loss", "one flow"])),
+    (1000, 16, rows(["1,000 flows, 0.1 % loss", "1,000 flows, no loss", "1,000 flows"])),
+];
+
+const fn rows(what: [&'static str; 3]) -> [Row; 3] {
+    [
+        Row { test: "Small packets", what: what[0], unit: UNIT, more: true },
+        Row { test: "Small packets", what: what[1], unit: UNIT, more: true },
+        Row { test: "CPU", what: what[2], unit: "s per million packets", more: false },
+    ]
+}
+
+pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {
+    for bed in beds.iter() {
+        bed.apart(true)?;
+    }
+    rounds(beds, options.rounds, |bed, round| {
+        for (many, hosts, rows) in &SHAPES {
+            let mut flows = bed.flows(*many, *hosts, 0);
+            bed.open(&mut flows, 20_000.0)?;
+            let known = median(&record.values(&rows[0], bed.contestant));
+            let wanted = Wanted {
+                from: Side::Zone,
+                loss: 0.001,
+                guess: known.map_or(60_000.0, |kpps| kpps * 1000.0),
+                step: if known.is_some() { 1.15 } else { 1.6 },
+                seconds: options.seconds(0.5),
+            };
+            let little = highest(bed, &flows, wanted)?;
+            let none = highest(bed, &flows, Wanted { loss: 0.0, guess: little.rate, step: 1.25, ..wanted })?;
+            let load =
+                Load { from: Side::Zone, rate: little.rate, seconds: options.seconds(1.0), stamped: false };
+            let cpu = per_million(bed, &flows, load)?;
+            println!(
+                "round {}  {:<22} {many:>5} flows  {:>7.1} kpps with 0.1 % loss  {:>7.1} without  {cpu:>6.3} s/Mpkt",
+                round + 1,
+                bed.contestant.name(),
+                little.rate / 1e3,
+                none.rate / 1e3,
+            );
+            record.add(&rows[0], bed.contestant, little.rate / 1e3, little.limited);
+            record.add(&rows[1], bed.contestant, none.rate / 1e3, none.limited);
+            record.add(&rows[2], bed.contestant, cpu, false);
+        }
+        Ok(())
+    })
+}

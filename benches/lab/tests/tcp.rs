@@ -1,0 +1,95 @@
+//! TCP bulk: one flow and eight, each way, between sockets on either side.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use gate64::lab::LabError;
+
+use super::rounds;
+use crate::bed::{Bed, failed};
+use crate::options::Options;
+use crate::packets::sys::within;
+use crate::packets::tester::now;
+use crate::record::{Record, Row};
+
+const PORT: u16 = 5001;
+/// Bytes given to the kernel at once.
+const PIECE: usize = 128 << 10;
+/// Time for the windows to open, in seconds.
+const SETTLE: f64 = 0.3;
+
+const fn row(what: &'static str) -> Row {
+    Row { test: "TCP bulk", what, unit: "Gbit/s", more: true }
+}
+
+const SHAPES: [(Row, usize, bool); 4] = [
+    (row("one flow, up"), 1, true),
+    (row("one flow, down"), 1, false),
+    (row("eight flows, up"), 8, true),
+    (row("eight flows, down"), 8, false),
+];
+
+pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {
+    for bed in beds.iter_mut() {
+        bed.apart(false)?;
+        bed.await_path()?;
+    }
+    rounds(beds, options.rounds, |bed, round| {
+        for (row, flows, up) in &SHAPES {
+            let rate = bulk(bed, *flows, *up, options.seconds(1.2)).map_err(failed("TCP"))?;
+            println!(
+                "round {}  {:<22} TCP {:<18} {rate:>6.2} Gbit/s",
+                round + 1,
+                bed.contestant.name(),
+                row.what
+            );
+            record.add(row, bed.contestant, rate, false);
+        }
+        Ok(())
+    })
+}
+
+/// Gbit/s that arrive.
+fn bulk(bed: &Bed, flows: usize, up: bool, seconds: f64) -> std::io::Result<f64> {
+    let any = if bed.contestant.servers_have_ipv6() { "[::]" } else { "0.0.0.0" };
+    let listen: SocketAddr = format!("{any}:{PORT}").parse().expect("literal");
+    let listener = within(bed.lab.internet.name(), || TcpListener::bind(listen))?;
+    let target = bed.target(PORT);
+    let connect = || {
+        let patience = Duration::from_secs(5);
+        (0..flows).map(|_| TcpStream::connect_timeout(&target, patience)).collect::<std::io::Result<Vec<_>>>()
+    };
+    let near = within(bed.lab.host().name(), connect)?;
+    let far = (0..flows).map(|_| Ok(listener.accept()?.0)).collect::<std::io::Result<Vec<_>>>()?;
+    let (from, to) = if up { (near, far) } else { (far, near) };
+    let arrived = AtomicU64::new(0);
+    let over = AtomicBool::new(false);
+    let rate = thread::scope(|scope| {
+        for mut from in from {
+            let over = &over;
+            scope.spawn(move || {
+                let piece = vec![7; PIECE];
+                while !over.load(Ordering::Relaxed) && from.write_all(&piece).is_ok() {}
+            });
+        }
+        for mut to in to {
+            let arrived = &arrived;
+            scope.spawn(move || {
+                let mut piece = vec![0; PIECE];
+                while let Ok(read @ 1..) = to.read(&mut piece) {
+                    arrived.fetch_add(read as u64, Ordering::Relaxed);
+                }
+            });
+        }
+        thread::park_timeout(Duration::from_secs_f64(SETTLE));
+        let (start, before) = (now(), arrived.load(Ordering::Relaxed));
+        thread::park_timeout(Duration::from_secs_f64(seconds));
+        let (took, after) = (start.elapsed(), arrived.load(Ordering::Relaxed));
+        over.store(true, Ordering::Relaxed);
+        (after - before) as f64 * 8.0 / 1e9 / took.as_secs_f64()
+    });
+    Ok(rate)
+}

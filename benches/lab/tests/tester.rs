@@ -1,0 +1,37 @@
+//! The tester tests itself: what it sends and sees with no gateway between its ends.
+
+use std::time::Duration;
+
+use gate64::lab::LabError;
+
+use crate::bed::{Bed, failed};
+use crate::machine;
+use crate::options::Options;
+use crate::packets::tester::{Length, Side, Stream, Tester};
+
+/// More than any machine does.
+const EVERYTHING: f64 = 1e8;
+
+/// Frames a second from the zone's end of a link to the gateway's, and the part of them lost.
+pub(super) fn run(beds: &mut [Bed], options: &Options) -> Result<(), LabError> {
+    let Some(bed) = beds.first_mut() else { return Ok(()) };
+    let flows = bed.flows(1000, 16, 0).to_nobody();
+    let [cpu, _] = machine::cpus();
+    let ends = ((bed.lab.host().name(), "eth0"), (bed.lab.gateway.name(), "lan0"));
+    let mut wire = Tester::new(ends.0, ends.1, cpu).map_err(failed("packet sockets"))?;
+    let seconds = options.seconds(1.0);
+    let mut try_at = |rate: f64| {
+        let trial = flows.trial;
+        let stream = Stream { from: Side::Zone, frames: &flows.up, rate, trial, stamped: false };
+        let counts = wire.run(&[stream], Length::For(Duration::from_secs_f64(seconds)), |_| {});
+        counts.map(|counts| (counts[0].sent as f64 / seconds, counts[0].loss())).map_err(failed("sending"))
+    };
+    let (most, _) = try_at(EVERYTHING)?;
+    let (_, loss) = try_at(most * 0.8)?;
+    println!(
+        "self-test: the tester sends {:.0} kpps; {:.3} % of 80 % of that are not seen at the link's other end",
+        most / 1e3,
+        loss * 100.0
+    );
+    Ok(())
+}

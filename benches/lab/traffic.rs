@@ -1,0 +1,136 @@
+//! Made traffic through a bed: flows, opened and then loaded.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use gate64::lab::LabError;
+
+use crate::bed::{Bed, failed};
+use crate::contestant::Contestant;
+use crate::packets::frame;
+use crate::packets::tester::{Count, Length, Side, Stream};
+
+/// Port of made traffic at the servers.
+const SERVICE: u16 = 5000;
+/// A link address that no interface has.
+const NOBODY: [u8; 6] = [2, 0, 0, 0, 0, 0x98];
+/// Servers that flows are spread over.
+const SERVERS: u32 = 16;
+
+/// Flows through a gateway: a frame of each, in both directions.
+#[derive(Debug)]
+pub(crate) struct Flows {
+    pub(crate) up: Vec<Vec<u8>>,
+    /// As the servers answer; empty until the flows are open.
+    pub(crate) down: Vec<Vec<u8>>,
+    hosts: u32,
+    pub(crate) trial: u16,
+}
+
+/// What is to be sent.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Load {
+    pub(crate) from: Side,
+    /// Packets a second.
+    pub(crate) rate: f64,
+    pub(crate) seconds: f64,
+    /// Whether delays are measured.
+    pub(crate) stamped: bool,
+}
+
+/// Host `n` of the zone.
+fn client(contestant: Contestant, n: u32) -> IpAddr {
+    if contestant.hosts_have_ipv4() {
+        return Ipv4Addr::from_bits(Ipv4Addr::new(10, 64, 0, 2).to_bits() + n).into();
+    }
+    let first = Ipv6Addr::new(0x2001, 0xdb8, 1, 0x100, 0, 0, 0, 2).to_bits();
+    Ipv6Addr::from_bits(first + u128::from(n)).into()
+}
+
+/// Server `n` itself and as the zone sees it, in 198.18.0.0/15 or 2001:2::/48 (RFC 8219 §14).
+fn server(contestant: Contestant, n: u32) -> [IpAddr; 2] {
+    let v4 = Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 1).to_bits() + n);
+    let v6 = |prefix: [u16; 3], n: u32| {
+        let [a, b, c] = prefix;
+        Ipv6Addr::from_bits(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_bits() + u128::from(n)).into()
+    };
+    match contestant {
+        Contestant::Nat44 => [v4.into(); 2],
+        Contestant::Plain => [v6([0x2001, 2, 0], n + 1); 2],
+        Contestant::Gate64 | Contestant::Tayga | Contestant::TaygaMasquerade => {
+            [v4.into(), v6([0x2001, 0xdb8, 0x64], v4.to_bits())]
+        }
+    }
+}
+
+impl Bed {
+    /// `many` flows of `hosts` hosts, the first of them host `first`; ports are pseudo-random
+    /// (RFC 4814).
+    pub(crate) fn flows(&mut self, many: u32, hosts: u32, first: u32) -> Flows {
+        self.trial = self.trial.wrapping_add(1).max(1);
+        let trial = self.trial;
+        let frame = |flow: u32| {
+            // A step that has no factor in common with the number of ports visits all of them.
+            let port = 1024 + (flow / hosts * 7919 % 60_000) as u16;
+            let from = SocketAddr::new(client(self.contestant, first + flow % hosts), port);
+            let to = SocketAddr::new(server(self.contestant, flow / hosts % SERVERS)[1], SERVICE);
+            frame::ethernet(self.macs[0], &frame::udp(from, to, trial, flow))
+        };
+        Flows { up: (0..many).map(frame).collect(), down: Vec::new(), hosts, trial }
+    }
+
+    /// Sends each flow's first packet until all have arrived, `rate` a second, and learns how the
+    /// servers see them.
+    pub(crate) fn open(&mut self, flows: &mut Flows, rate: f64) -> Result<(), LabError> {
+        let mut seen: Vec<Option<SocketAddr>> = vec![None; flows.up.len()];
+        for _ in 0..20 {
+            let missing: Vec<_> =
+                flows.up.iter().zip(&seen).filter(|(_, s)| s.is_none()).map(|(f, _)| f.clone()).collect();
+            if missing.is_empty() {
+                break;
+            }
+            let stream =
+                Stream { from: Side::Zone, frames: &missing, rate, trial: flows.trial, stamped: false };
+            let watch = |arrived: &frame::Arrived| {
+                if let Some(seen) = seen.get_mut(arrived.tag.flow as usize) {
+                    *seen = Some(arrived.src);
+                }
+            };
+            self.tester.run(&[stream], Length::Once, watch).map_err(failed("sending"))?;
+        }
+        flows.down.clear();
+        for (flow, seen) in (0..).zip(&seen) {
+            let Some(to) = *seen else {
+                let name = self.contestant.name();
+                return Err(LabError::Story(format!("{name}: flow {flow} does not pass")));
+            };
+            let from = server(self.contestant, flow / flows.hosts % SERVERS)[0];
+            let packet = frame::udp(SocketAddr::new(from, SERVICE), to, flows.trial, flow);
+            flows.down.push(frame::ethernet(self.macs[1], &packet));
+        }
+        Ok(())
+    }
+
+    /// Loads the gateway.
+    pub(crate) fn load(&mut self, flows: &Flows, load: Load) -> Result<Count, LabError> {
+        let Load { from, rate, seconds, stamped } = load;
+        let frames = match from {
+            Side::Zone => &flows.up,
+            Side::Internet => &flows.down,
+        };
+        let stream = Stream { from, frames, rate, trial: flows.trial, stamped };
+        let length = Length::For(Duration::from_secs_f64(seconds));
+        let mut counts = self.tester.run(&[stream], length, |_| {}).map_err(failed("sending"))?;
+        Ok(counts.pop().unwrap_or_default())
+    }
+}
+
+impl Flows {
+    /// The same, but to an address on the first link that is nobody's.
+    pub(crate) fn to_nobody(&self) -> Self {
+        let turn = |frames: &[Vec<u8>]| -> Vec<Vec<u8>> {
+            frames.iter().map(|frame| [&NOBODY[..], &frame[6..]].concat()).collect()
+        };
+        Self { up: turn(&self.up), down: turn(&self.down), ..*self }
+    }
+}

@@ -27,6 +27,23 @@ fn a_page_by_name() -> Test {
 }
 
 #[test]
+fn what_has_a_way_of_its_own_is_not_translated() -> Test {
+    // ids 7269-native, 7915-4.6-route, 7915-5.6-route, W-native
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let gateway = site.start(&GatewayConfig::default())?;
+    // Under the pref64, but 192.0.2.254 is nobody's: only IPv6 leads there.
+    let dual = "2001:db8:64::c000:2fe";
+    site.lab.internet.ip(&format!("addr add {dual}/128 dev lo"))?;
+    site.lab.gateway.ip(&format!("-6 route add {dual}/128 via 2001:db8:ffff::1"))?;
+    // Two routers would take two hops; the gateway is the only one on the way.
+    let said = site.host().text(&format!("ping -c 1 -W 5 {dual}"))?;
+    expect(&said, "ttl=63")?;
+    let said = site.host().text("ping -c 1 -W 5 2001:db8:80::80")?;
+    expect(&said, "ttl=63")?;
+    gateway.stop()
+}
+
+#[test]
 fn names_of_every_kind() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let gateway = site.start(&GatewayConfig::default())?;

@@ -1,0 +1,130 @@
+//! Flows by number, and their packets: written over one template, so that making them costs little
+//! beside what is measured.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use gate64::addr::Pref64;
+use gate64::wire::buf::PacketBuf;
+
+/// Flows of a host: as many as its port block has ports.
+pub const PER_HOST: u64 = 256;
+/// Blocks above port 1023.
+const BLOCKS: u64 = 252;
+/// Payload that makes the IPv4 packet 64 bytes long.
+const PAYLOAD: usize = 36;
+
+const UDP: u8 = 17;
+const TCP: u8 = 6;
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+
+/// A flow: a client's transport address and a server's.
+#[derive(Clone, Copy)]
+pub struct Flow {
+    host: u64,
+    port: u16,
+    server: (u32, u16),
+}
+
+/// What a packet is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// UDP with 36 bytes of payload.
+    Udp,
+    /// A TCP segment that opens.
+    Syn,
+    /// A TCP segment that does not.
+    Ack,
+}
+
+impl Kind {
+    const fn protocol(self) -> u8 {
+        match self {
+            Self::Udp => UDP,
+            Self::Syn | Self::Ack => TCP,
+        }
+    }
+
+    fn write(self, (src, dst): (u16, u16), message: &mut [u8]) {
+        message.fill(0);
+        message[..2].copy_from_slice(&src.to_be_bytes());
+        message[2..4].copy_from_slice(&dst.to_be_bytes());
+        let len = (message.len() as u16).to_be_bytes();
+        match self {
+            Self::Udp => {
+                message[4..6].copy_from_slice(&len);
+                // Nobody verifies it on the way.
+                message[6..8].copy_from_slice(&[0x12, 0x34]);
+            }
+            Self::Syn | Self::Ack => {
+                message[12] = 5 << 4;
+                message[13] = if self == Self::Syn { SYN } else { ACK };
+            }
+        }
+    }
+}
+
+pub fn pref64() -> Pref64 {
+    "2001:db8:64::/96".parse().expect("literal")
+}
+
+impl Flow {
+    /// Flow number `n`. Hosts have a block of ports each, flows a server each.
+    pub const fn new(n: u64) -> Self {
+        let host = n / PER_HOST;
+        let port = (1024 + host % BLOCKS * PER_HOST + n % PER_HOST) as u16;
+        let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        Self { host, port, server: (0xc633_0000 + (mixed as u32 & 0xffff), 1024 + (mixed >> 20) as u16) }
+    }
+
+    pub const fn host(self) -> u64 {
+        self.host
+    }
+
+    pub const fn port(self) -> u16 {
+        self.port
+    }
+
+    fn client(self) -> Ipv6Addr {
+        let n = self.host as u128;
+        Ipv6Addr::from_bits((0x2001_0db8_0001_0000_u128 << 64) + 0x10 + n)
+    }
+
+    /// Fills `buf` with a packet from the client.
+    pub fn outward(self, kind: Kind, buf: &mut PacketBuf) {
+        buf.clear();
+        let packet = buf.append(40 + 8 + PAYLOAD);
+        packet[..4].copy_from_slice(&[0x60, 0, 0, 0]);
+        packet[4..6].copy_from_slice(&(8 + PAYLOAD as u16).to_be_bytes());
+        packet[6] = kind.protocol();
+        packet[7] = 64;
+        packet[8..24].copy_from_slice(&self.client().octets());
+        packet[24..40].copy_from_slice(&pref64().embed(Ipv4Addr::from_bits(self.server.0)).octets());
+        kind.write((self.port, self.server.1), &mut packet[40..]);
+    }
+
+    /// Fills `buf` with a packet from the server to `place`.
+    pub fn inward(self, kind: Kind, place: Ipv4Addr, buf: &mut PacketBuf) {
+        buf.clear();
+        let packet = buf.append(20 + 8 + PAYLOAD);
+        packet[..2].copy_from_slice(&[0x45, 0]);
+        packet[2..4].copy_from_slice(&(28 + PAYLOAD as u16).to_be_bytes());
+        packet[4..12].copy_from_slice(&[0, 0, 0x40, 0, 64, kind.protocol(), 0, 0]);
+        packet[12..16].copy_from_slice(&self.server.0.to_be_bytes());
+        packet[16..20].copy_from_slice(&place.octets());
+        let sum: u32 = packet[..20].chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
+        let folded = (sum & 0xffff) + (sum >> 16);
+        packet[10..12].copy_from_slice(&(!(folded as u16 + (folded >> 16) as u16)).to_be_bytes());
+        kind.write((self.server.1, self.port), &mut packet[20..]);
+    }
+}
+
+/// Numbers in no order that anything could foresee.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        ((u128::from(self.0 ^ self.0 >> 29) * u128::from(n)) >> 64) as u64
+    }
+}

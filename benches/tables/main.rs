@@ -1,0 +1,82 @@
+//! What a packet costs by how much the tables hold: known, new and refused, and the end of a session.
+//!
+//! | command | what it does |
+//! |---|---|
+//! | `cargo bench --bench tables` | criterion, every kind of work by table size |
+//! | `cargo bench --bench tables -- hit/1000$` | those whose name matches |
+//! | `cargo bench --bench tables -- --compare [SIZE...]` | sizes side by side, interleaved, and the targets |
+//! | `cargo bench --bench tables -- --instructions [SIZE...]` | instructions per packet, by valgrind |
+//!
+//! Sizes are 10^3 to 10^7 sessions, each with a binding of its own: 10^7 take 1.3 GB of memory. Criterion
+//! skips sizes above `GATE64_BENCH_SESSIONS` (a million unless said).
+#![allow(missing_docs, unreachable_pub)]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+mod compare;
+mod flows;
+mod instructions;
+mod memory;
+mod rig;
+
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput};
+
+use rig::{Rig, Work};
+
+const SIZES: [u64; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+
+/// What is measured, and nothing around it: valgrind counts inside this function.
+#[inline(never)]
+pub fn counted(work: &mut dyn FnMut()) {
+    work();
+}
+
+fn criterion(c: &mut Criterion) {
+    let most = std::env::var("GATE64_BENCH_SESSIONS").ok().and_then(|most| most.parse().ok());
+    let most = most.unwrap_or(1_000_000);
+    for sessions in SIZES.into_iter().filter(|sessions| *sessions <= most) {
+        // Made by the first that is not filtered out.
+        let mut rig = None;
+        for work in Work::ALL {
+            let mut group = c.benchmark_group(work.name());
+            group.throughput(Throughput::Elements(1));
+            group.bench_function(sessions.to_string(), |bencher| {
+                let rig = rig.get_or_insert_with(|| Rig::new(sessions));
+                bencher.iter_custom(|rounds| {
+                    let (mut spent, mut done) = (Duration::ZERO, 0);
+                    while done < rounds {
+                        let (time, count) = rig.batch(work);
+                        spent += time;
+                        done += count;
+                    }
+                    spent.mul_f64(rounds as f64 / done as f64)
+                });
+            });
+            group.finish();
+        }
+    }
+}
+
+fn sizes(words: &[String], otherwise: &[u64]) -> Vec<u64> {
+    let named: Vec<_> = words.iter().filter_map(|word| word.replace('_', "").parse().ok()).collect();
+    if named.is_empty() { otherwise.to_vec() } else { named }
+}
+
+fn main() {
+    let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    match words.split_first() {
+        Some((first, rest)) if first == "--compare" => compare::run(&sizes(rest, &SIZES)),
+        Some((first, rest)) if first == "--instructions" => instructions::run(&sizes(rest, &SIZES[..2])),
+        Some((first, rest)) if first == "--once" => instructions::once(rest),
+        Some(_) | None => {
+            let mut c = Criterion::default()
+                .sample_size(20)
+                .warm_up_time(Duration::from_millis(300))
+                .measurement_time(Duration::from_millis(1200))
+                .configure_from_args();
+            criterion(&mut c);
+            c.final_summary();
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! A translator whose tables hold a given number of sessions, each with a binding of its own.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant as Clock};
+
+use gate64::addr::{Ipv4Prefix, PortRange, WorkerId, ZoneId};
+use gate64::nat64;
+use gate64::reason::Reason;
+use gate64::time::Instant;
+use gate64::translator::{Settings, Translator, Verdict};
+use gate64::wire::batch::Batch;
+use gate64::wire::buf::PacketBuf;
+use gate64::xlat::Rules;
+
+use crate::flows::{self, Dice, Flow, Kind, PER_HOST};
+
+/// Packets of a batch.
+pub const BATCH: usize = 64;
+/// Sessions beside the known ones that are opened and ended again and again.
+const CHURN: u64 = 16_384;
+/// The known sessions live for ever, the others this long.
+const SHORT: Duration = Duration::from_secs(240);
+const LONG: Duration = Duration::from_secs(1 << 32);
+
+/// What is measured, each in batches of 64.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// Packets of known sessions in random order, from the IPv6 side.
+    Hit6,
+    /// The same from the IPv4 side.
+    Hit4,
+    /// Packets that make a binding and a session each.
+    New,
+    /// Ending a session and its binding.
+    Expire,
+    /// TCP segments from the IPv6 side that belong to nothing.
+    Refused6,
+    /// Segments from the IPv4 side to random ports, as a scan sends them.
+    Refused4,
+}
+
+impl Work {
+    pub const ALL: [Self; 6] =
+        [Self::Hit6, Self::Hit4, Self::New, Self::Expire, Self::Refused6, Self::Refused4];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hit6 => "hit_v6_to_v4",
+            Self::Hit4 => "hit_v4_to_v6",
+            Self::New => "new",
+            Self::Expire => "expire",
+            Self::Refused6 => "refused_v6_to_v4",
+            Self::Refused4 => "refused_v4_to_v6",
+        }
+    }
+}
+
+pub struct Rig {
+    pub sessions: u64,
+    /// Whether work is done inside [`counted`](crate::counted).
+    pub counting: bool,
+    translator: Translator,
+    buffers: Vec<PacketBuf>,
+    verdicts: Vec<Verdict>,
+    extra: Batch,
+    now: Instant,
+    dice: Dice,
+    pool: Ipv4Prefix,
+    /// The pool address of each host.
+    mapped: Vec<Ipv4Addr>,
+    /// Of the sessions that come and go: how many live, and the number of the next.
+    open: u64,
+    next: u64,
+}
+
+/// A prefix with half as many addresses again as the blocks need.
+fn pool(flows: u64) -> Ipv4Prefix {
+    let addresses = (flows * 3 / 2).div_ceil(252 * 256).next_power_of_two().max(16);
+    let len = 32 - addresses.trailing_zeros();
+    format!("198.18.0.0/{len}").parse().expect("a prefix")
+}
+
+fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
+    let zone = nat64::Zone {
+        id: ZoneId(0),
+        clients: vec!["2001:db8:1::/64".parse().expect("literal")],
+        pref64: vec![flows::pref64()],
+        pool: 0,
+        host_len: 128,
+        blocks_per_host: 8,
+        sessions_per_host: 4096,
+    };
+    let sessions = u32::try_from(sessions + CHURN).expect("fits");
+    let blocks = sessions.div_ceil(PER_HOST as u32) + 64;
+    let limits =
+        nat64::Limits { sessions, bindings: sessions, blocks, hosts: blocks, ..nat64::Limits::default() };
+    let timers = nat64::Timers {
+        udp: LONG,
+        tcp_transitory: SHORT,
+        port_rest: Duration::ZERO,
+        ..nat64::Timers::default()
+    };
+    Settings {
+        worker: WorkerId(0),
+        workers: 1,
+        seed: 1,
+        owner_seed: 1,
+        rules: Rules::default(),
+        nat64: nat64::Settings {
+            zones: vec![zone],
+            pools: vec![nat64::Pool { ranges: vec![(pool, PortRange::ALL)] }],
+            statics: Vec::new(),
+            deny: Vec::new(),
+            private_under_well_known: false,
+            filtering: Default::default(),
+            unsolicited_syn: nat64::UnsolicitedSyn::default(),
+            inbound_refresh: true,
+            parity: true,
+            timers,
+            limits,
+            address6: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1),
+            address4: pool.addr(),
+        },
+    }
+}
+
+impl Rig {
+    /// Opens `sessions` sessions.
+    pub fn new(sessions: u64) -> Self {
+        let pool = pool(sessions + CHURN);
+        let mut rig = Self {
+            sessions,
+            counting: false,
+            translator: Translator::new(settings(sessions, pool), 1),
+            buffers: (0..BATCH).map(|_| PacketBuf::new(2048)).collect(),
+            verdicts: vec![Verdict::Hold; BATCH],
+            extra: Batch::new(256, 2048),
+            now: Instant::from_secs(1),
+            dice: Dice(sessions),
+            pool,
+            mapped: Vec::with_capacity(sessions.div_ceil(PER_HOST) as usize),
+            open: 0,
+            next: sessions.next_multiple_of(PER_HOST),
+        };
+        let mut n = 0;
+        while n < sessions {
+            let count = (sessions - n).min(BATCH as u64) as usize;
+            for (at, buffer) in rig.buffers[..count].iter_mut().enumerate() {
+                Flow::new(n + at as u64).outward(Kind::Udp, buffer);
+            }
+            rig.process(count, forwarded);
+            for (at, buffer) in rig.buffers[..count].iter().enumerate() {
+                let (flow, out) = (Flow::new(n + at as u64), buffer.bytes());
+                let addr = Ipv4Addr::new(out[12], out[13], out[14], out[15]);
+                assert_eq!(out[20..22], flow.port().to_be_bytes(), "a host's ports are all in its block");
+                if flow.host() as usize == rig.mapped.len() {
+                    rig.mapped.push(addr);
+                }
+            }
+            n += count as u64;
+        }
+        rig
+    }
+
+    /// How many sessions there is room for.
+    pub const fn room(&self) -> u64 {
+        self.sessions + CHURN
+    }
+
+    fn process(&mut self, count: usize, want: fn(Verdict) -> bool) -> Duration {
+        self.extra.clear();
+        let (packets, verdicts) = (&mut self.buffers[..count], &mut self.verdicts[..count]);
+        let spent = timed(self.counting, &mut || {
+            self.translator.process(self.now, packets, verdicts, &mut self.extra);
+        });
+        for verdict in &self.verdicts[..count] {
+            assert!(want(*verdict), "{verdict:?}");
+        }
+        spent
+    }
+
+    /// Does a batch of `work`; the time it took for so many packets or sessions.
+    pub fn batch(&mut self, work: Work) -> (Duration, u64) {
+        match work {
+            Work::Hit6 => (self.hit(true), BATCH as u64),
+            Work::Hit4 => (self.hit(false), BATCH as u64),
+            Work::New => self.open_some(),
+            Work::Expire => self.end_all(),
+            Work::Refused6 => (self.refused6(), BATCH as u64),
+            Work::Refused4 => (self.refused4(), BATCH as u64),
+        }
+    }
+
+    fn hit(&mut self, outward: bool) -> Duration {
+        for buffer in &mut self.buffers {
+            let flow = Flow::new(self.dice.below(self.sessions));
+            match outward {
+                true => flow.outward(Kind::Udp, buffer),
+                false => flow.inward(Kind::Udp, self.mapped[flow.host() as usize], buffer),
+            }
+        }
+        self.process(BATCH, forwarded)
+    }
+
+    fn open_some(&mut self) -> (Duration, u64) {
+        if self.open + BATCH as u64 > CHURN {
+            self.end_all();
+        }
+        for buffer in &mut self.buffers {
+            // A host of the churn has the ports of its block in no order, as real ones choose them.
+            let n = self.next;
+            Flow::new(n - n % PER_HOST + n.wrapping_mul(37) % PER_HOST).outward(Kind::Syn, buffer);
+            self.next += 1;
+        }
+        self.open += BATCH as u64;
+        (self.process(BATCH, forwarded), BATCH as u64)
+    }
+
+    /// Ends all sessions of the churn; opens some first if there is none.
+    fn end_all(&mut self) -> (Duration, u64) {
+        while self.open < CHURN / 2 {
+            self.open_some();
+        }
+        self.now = self.now + SHORT + Duration::from_secs(1);
+        let ended = core::mem::take(&mut self.open);
+        let spent = timed(self.counting, &mut || {
+            while self.translator.expire(self.now, BATCH, &mut self.extra) {}
+        });
+        // The blocks come back, and with them the numbers.
+        self.next = self.sessions.next_multiple_of(PER_HOST);
+        (spent, ended)
+    }
+
+    fn refused6(&mut self) -> Duration {
+        for buffer in &mut self.buffers {
+            Flow::new(self.dice.below(self.sessions)).outward(Kind::Ack, buffer);
+        }
+        self.process(BATCH, |verdict| verdict == Verdict::Drop(Reason::NoSession))
+    }
+
+    fn refused4(&mut self) -> Duration {
+        for buffer in &mut self.buffers {
+            let flow = Flow::new(self.dice.below(self.sessions));
+            let offset = self.dice.below(self.pool.size()) as u32;
+            flow.inward(Kind::Ack, Ipv4Addr::from_bits(self.pool.addr().to_bits() + offset), buffer);
+        }
+        self.process(BATCH, |verdict| verdict == Verdict::Drop(Reason::NoBinding))
+    }
+}
+
+fn timed(counting: bool, work: &mut dyn FnMut()) -> Duration {
+    let start = Clock::now();
+    if counting {
+        crate::counted(work)
+    } else {
+        work()
+    }
+    start.elapsed()
+}
+
+fn forwarded(verdict: Verdict) -> bool {
+    verdict == Verdict::Forward
+}

@@ -95,8 +95,10 @@ impl Translator {
         extra: &mut Batch,
     ) {
         let verdicts = &mut verdicts[..packets.len()];
+        self.nat64.look_ahead(packets);
         for (at, (packet, verdict)) in packets.iter_mut().zip(verdicts).enumerate() {
             extra.follow(at as u16);
+            self.nat64.turn_to(at);
             *verdict = match packet.bytes().first().map(|byte| byte >> 4) {
                 Some(6) => self.packet6(now, packet, extra),
                 Some(4) => self.packet4(now, packet, extra),

@@ -7,7 +7,8 @@ use core::time::Duration;
 
 use super::Proto;
 use super::hash::{Chance, Hasher};
-use super::slab::{Index, Item, NIL, Slab};
+use super::index::{Home, Index};
+use super::slab::{Item, NIL, Slab};
 use crate::addr::Transport6;
 use crate::time::Instant;
 
@@ -133,10 +134,42 @@ impl Bib {
     /// The binding of a client's transport address, resting ones included.
     #[inline]
     pub(super) fn find(&self, proto: Proto, v6: Transport6) -> Option<u32> {
-        self.index.find(self.hash(proto, v6), |slot| {
-            let binding = &self.slab[slot];
-            binding.proto == proto && binding.v6 == v6.addr && binding.v6_port == v6.port
-        })
+        self.index.find(self.hash(proto, v6), |slot| self.is(slot, proto, v6))
+    }
+
+    /// Where the search for a binding begins.
+    #[inline]
+    pub(super) fn home(&self, proto: Proto, v6: Transport6) -> Home {
+        self.index.home(self.hash(proto, v6))
+    }
+
+    /// Reads what a search will read first.
+    #[inline]
+    pub(super) fn touch(&self, home: Home) -> u64 {
+        self.index.touch(home)
+    }
+
+    /// The slot that a search would look at first, or none.
+    #[inline]
+    pub(super) fn guess(&self, home: Home) -> u32 {
+        self.index.guess(home).unwrap_or(NIL)
+    }
+
+    /// Whether there is a binding in a slot, and it is this one.
+    #[inline]
+    pub(super) fn is(&self, slot: u32, proto: Proto, v6: Transport6) -> bool {
+        self.slab.at(slot).is_some_and(|b| b.proto == proto && b.v6 == v6.addr && b.v6_port == v6.port)
+    }
+
+    /// The first session of a slot's binding, if there is a binding and a session.
+    #[inline]
+    pub(super) fn first_of(&self, slot: u32) -> u32 {
+        self.slab.at(slot).map_or(NIL, |binding| binding.first)
+    }
+
+    /// How many bindings there are, resting ones included.
+    pub(super) const fn len(&self) -> u32 {
+        self.slab.len()
     }
 
     /// Makes a binding that is not there yet; `None` if the table is full.

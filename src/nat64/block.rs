@@ -4,8 +4,9 @@ use core::net::Ipv4Addr;
 
 use super::Proto;
 use super::bib::Bib;
+use super::owner::{block_of, ports_of};
 use super::slab::{Item, NIL, Slab};
-use crate::addr::PortRange;
+use crate::addr::{PortRange, ZoneId};
 
 /// One bit a port, the block's first port first.
 pub(super) type Ports = [u64; 4];
@@ -13,11 +14,18 @@ pub(super) type Ports = [u64; 4];
 /// Ports of a block, at most.
 const WIDTH: usize = 256;
 
+/// What packets need to know of a block: small, so that those of many blocks stay in the cache.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Front {
+    /// Its address.
+    pub(super) addr: Ipv4Addr,
+    /// Its host's zone.
+    pub(super) zone: ZoneId,
+}
+
 /// A port block that a host holds.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
-    /// Its address.
-    pub(super) addr: Ipv4Addr,
     /// Slot of its host.
     pub(super) host: u32,
     /// The host's next block; in a free slot the next free one.
@@ -40,7 +48,7 @@ pub(super) struct Block {
 
 impl Item for Block {
     fn free(next: u32) -> Self {
-        Self::new(Ipv4Addr::UNSPECIFIED, PortRange::ALL, (0, 0), [0; 4], NIL, next)
+        Self::new(PortRange::ALL, (0, 0), [0; 4], NIL, next)
     }
 
     fn next_free(&self) -> Option<u32> {
@@ -49,16 +57,8 @@ impl Item for Block {
 }
 
 impl Block {
-    const fn new(
-        addr: Ipv4Addr,
-        ports: PortRange,
-        (row, number): (u32, u16),
-        allowed: Ports,
-        host: u32,
-        next: u32,
-    ) -> Self {
+    const fn new(ports: PortRange, (row, number): (u32, u16), allowed: Ports, host: u32, next: u32) -> Self {
         Self {
-            addr,
             host,
             next,
             row,
@@ -152,26 +152,38 @@ impl Block {
 #[derive(Debug)]
 pub(super) struct Blocks {
     slab: Slab<Block>,
+    /// By slot.
+    fronts: Vec<Front>,
     heads: Box<[u32]>,
 }
 
 impl Blocks {
     pub(super) fn new(limit: u32) -> Self {
         // Slots plus one, so that untouched memory is zero and stays untouched.
-        Self { slab: Slab::new(limit), heads: vec![0; limit as usize * WIDTH].into_boxed_slice() }
+        Self {
+            slab: Slab::new(limit),
+            fronts: Vec::with_capacity(limit as usize),
+            heads: vec![0; limit as usize * WIDTH].into_boxed_slice(),
+        }
     }
 
     /// Takes a block into use; `None` if the table is full.
     pub(super) fn insert(
         &mut self,
-        addr: Ipv4Addr,
+        front: Front,
         ports: PortRange,
         place: (u32, u16),
         allowed: Ports,
         host: u32,
         next: u32,
     ) -> Option<u32> {
-        self.slab.insert(Block::new(addr, ports, place, allowed, host, next))
+        let slot = self.slab.insert(Block::new(ports, place, allowed, host, next))?;
+        // Slots are taken into use in order.
+        match self.fronts.get_mut(slot as usize) {
+            Some(place) => *place = front,
+            None => self.fronts.push(front),
+        }
+        Some(slot)
     }
 
     /// Gives a block up that has no binding.
@@ -180,16 +192,23 @@ impl Blocks {
         self.slab.remove(slot);
     }
 
-    fn head(&mut self, slot: u32, port: u16) -> &mut u32 {
-        let first = self.slab[slot].ports.first();
-        &mut self.heads[slot as usize * WIDTH + usize::from(port - first)]
+    /// The first binding of the list that begins here, or none.
+    #[inline]
+    pub(super) fn first_at(&self, head: usize) -> u32 {
+        self.heads[head].wrapping_sub(1)
     }
 
-    /// The binding that has `port` of a block.
+    /// Where the list of a port's bindings begins.
     #[inline]
-    pub(super) fn find(&self, slot: u32, proto: Proto, port: u16, bib: &Bib) -> Option<u32> {
-        let first = self.slab[slot].ports.first();
-        let mut link = self.heads[slot as usize * WIDTH + usize::from(port - first)].wrapping_sub(1);
+    pub(super) const fn head(slot: u32, port: u16) -> usize {
+        let first = ports_of(block_of(port)).first();
+        slot as usize * WIDTH + (port - first) as usize
+    }
+
+    /// The binding of this protocol in the list that begins at `head`.
+    #[inline]
+    pub(super) fn find(&self, head: usize, proto: Proto, bib: &Bib) -> Option<u32> {
+        let mut link = self.first_at(head);
         while link != NIL {
             let binding = bib.of(link);
             if binding.proto() == proto {
@@ -202,7 +221,7 @@ impl Blocks {
 
     /// Gives a free port of a block to a binding.
     pub(super) fn link(&mut self, slot: u32, proto: Proto, port: u16, binding: u32, bib: &mut Bib) {
-        let head = self.head(slot, port);
+        let head = &mut self.heads[Self::head(slot, port)];
         bib.of_mut(binding).same_port = head.wrapping_sub(1);
         *head = binding + 1;
         let block = &mut self.slab[slot];
@@ -212,7 +231,7 @@ impl Blocks {
 
     /// Takes a port back from its binding.
     pub(super) fn unlink(&mut self, slot: u32, proto: Proto, port: u16, binding: u32, bib: &mut Bib) {
-        let head = self.head(slot, port);
+        let head = &mut self.heads[Self::head(slot, port)];
         let next = bib.of(binding).same_port;
         let mut link = head.wrapping_sub(1);
         if link == binding {
@@ -227,6 +246,12 @@ impl Blocks {
         let at = usize::from(port - block.ports.first());
         block.taken[proto as usize][at / 64] &= !(1 << (at % 64));
         block.bindings -= 1;
+    }
+
+    /// What packets need to know of the block in a taken slot.
+    #[inline]
+    pub(super) fn front(&self, slot: u32) -> &Front {
+        &self.fronts[slot as usize]
     }
 
     /// The block in a taken slot.

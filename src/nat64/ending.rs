@@ -162,8 +162,13 @@ impl Nat64 {
     }
 
     /// The zone of a binding's client.
-    pub(super) fn zone_of(&self, binding: u32) -> Option<ZoneId> {
-        self.host_of(binding).map(|host| host.zone)
+    #[inline]
+    pub(super) fn zone_of(&self, slot: u32) -> Option<ZoneId> {
+        let binding = self.bib.of(slot);
+        if binding.is_static() {
+            return self.host_of(slot).map(|host| host.zone);
+        }
+        Some(self.pool4.blocks().front(binding.place).zone)
     }
 
     /// The host of a binding.

@@ -21,6 +21,15 @@ struct Found {
     session: Option<u32>,
 }
 
+/// A flow from the IPv6 side, translated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outward {
+    /// The client's mapped address.
+    pub(super) mapped: Transport4,
+    /// Its session, if there is one.
+    pub(super) session: Option<u32>,
+}
+
 /// A flow from the IPv4 side, translated.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Inward {
@@ -28,6 +37,8 @@ pub(super) struct Inward {
     pub(super) client: Transport6,
     /// Index of the pref64 under which it knows the server.
     pub(super) pref64: u16,
+    /// Its session, if there is one.
+    pub(super) session: Option<u32>,
 }
 
 /// No resources: ICMPv6 address unreachable (RFC 6146 §3.5.1.1).
@@ -36,7 +47,7 @@ const fn exhausted(reason: Reason) -> Refusal {
 }
 
 impl Nat64 {
-    /// Finds or makes what a packet from the IPv6 side needs; the client's mapped address.
+    /// Finds or makes what a packet from the IPv6 side needs.
     pub(super) fn update6(
         &mut self,
         now: Instant,
@@ -45,7 +56,7 @@ impl Nat64 {
         tuple: &Tuple,
         traffic: Traffic,
         extra: &mut Batch,
-    ) -> Result<Transport4, Refusal> {
+    ) -> Result<Outward, Refusal> {
         let proto = tuple.proto;
         let remote = remote_of(proto, Transport4::new(way.remote, tuple.dst));
         let mut found = self.find6(proto, client, remote);
@@ -56,23 +67,23 @@ impl Nat64 {
             found = self.find6(proto, client, remote);
         }
         let opens = proto != Proto::Tcp || tuple.kind == Kind::Syn;
-        let binding = match (found.binding, found.session) {
+        let (binding, session) = match (found.binding, found.session) {
             (Some(binding), Some(session)) => {
                 self.advance(now, session, proto, tuple.kind, traffic);
-                binding
+                (binding, Some(session))
             }
             // A segment of a connection that we forgot still finds its way (RFC 6146 §3.5.2.2).
-            (Some(binding), None) if !opens => binding,
+            (Some(binding), None) if !opens => (binding, None),
             (None, _) if !opens => return Err(Reason::NoSession.into()),
             (binding, _) => {
                 let binding = self.open6(now, way, client, binding, tuple).map_err(exhausted)?;
                 let session = self.open_session(now, binding, remote, way.pref64).map_err(exhausted)?;
                 self.adopt(binding, session, remote, proto);
                 self.advance(now, session, proto, tuple.kind, traffic);
-                binding
+                (binding, Some(session))
             }
         };
-        Ok(self.mapped(binding))
+        Ok(Outward { mapped: self.mapped(binding), session })
     }
 
     /// Finds or makes what a packet from the IPv4 side needs, and decides whether it may pass.
@@ -106,8 +117,8 @@ impl Nat64 {
             None => self.bib.of(binding).pref64,
         };
         self.zones.check_well_known(pref64, remote.addr)?;
-        match found.session {
-            Some(session) => self.advance(now, session, proto, tuple.kind, traffic),
+        let session = match found.session {
+            Some(session) => Some(session),
             None => {
                 let first = self.bib.of(binding).first;
                 let open = match self.filtering[proto as usize] {
@@ -119,23 +130,30 @@ impl Nat64 {
                 if !open {
                     return Err(refused(Reason::Filtered));
                 }
-                if proto != Proto::Tcp || syn {
-                    let session = self.open_session(now, binding, remote, pref64)?;
-                    self.advance(now, session, proto, tuple.kind, traffic);
-                }
+                let opens = proto != Proto::Tcp || syn;
+                if opens { Some(self.open_session(now, binding, remote, pref64)?) } else { None }
             }
+        };
+        if let Some(session) = session {
+            self.advance(now, session, proto, tuple.kind, traffic);
         }
-        Ok(Inward { client: self.bib.of(binding).v6(), pref64 })
+        Ok(Inward { client: self.bib.of(binding).v6(), pref64, session })
     }
 
     fn find6(&self, proto: Proto, client: Transport6, remote: Transport4) -> Found {
-        let binding = self.bib.find(proto, client).filter(|slot| !self.bib.of(*slot).is_resting());
-        Found { binding, session: binding.and_then(|slot| self.sessions.find(slot, remote)) }
+        let binding = self.binding_of(proto, client);
+        Found { binding, session: binding.and_then(|slot| self.session_with(slot, remote)) }
     }
 
     fn find4(&self, proto: Proto, place: Transport4, remote: Transport4) -> Found {
         let binding = self.binding_at(proto, place);
-        Found { binding, session: binding.and_then(|slot| self.sessions.find(slot, remote)) }
+        Found { binding, session: binding.and_then(|slot| self.session_with(slot, remote)) }
+    }
+
+    /// The session between a live binding and a server.
+    #[inline]
+    pub(super) fn session_with(&self, binding: u32, remote: Transport4) -> Option<u32> {
+        self.sessions.find(binding, self.bib.of(binding).first, remote)
     }
 
     /// The live binding at an IPv4 transport address.
@@ -147,8 +165,11 @@ impl Nat64 {
     }
 
     /// The live binding of a client's transport address.
+    #[inline]
     pub(super) fn binding_of(&self, proto: Proto, client: Transport6) -> Option<u32> {
-        self.bib.find(proto, client).filter(|slot| !self.bib.of(*slot).is_resting())
+        let guessed = Some(self.guess).filter(|slot| self.bib.is(*slot, proto, client));
+        let found = guessed.or_else(|| self.bib.find(proto, client));
+        found.filter(|slot| !self.bib.of(*slot).is_resting())
     }
 
     /// A binding for a packet that opens a session, made if need be.
@@ -320,7 +341,7 @@ impl Nat64 {
         if binding.is_static() {
             self.statics.place(binding.place)
         } else {
-            Transport4::new(self.pool4.blocks().of(binding.place).addr, binding.port)
+            Transport4::new(self.pool4.blocks().front(binding.place).addr, binding.port)
         }
     }
 }

@@ -3,7 +3,8 @@
 use core::net::Ipv6Addr;
 
 use super::hash::{Chance, Hasher};
-use super::slab::{Index, Item, NIL, Slab};
+use super::index::Index;
+use super::slab::{Item, NIL, Slab};
 use crate::addr::{HostKey, Ipv6Prefix, ZoneId};
 use crate::xlat::Bucket;
 

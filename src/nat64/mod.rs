@@ -27,18 +27,22 @@ use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Leg, Refusal, Rules, To4, To6};
 
+use ahead::Ahead;
 use bib::Bib;
 use events::Events;
+use filter::Outward;
 use fragment::Hold;
 use hairpin::Judged;
 use hash::Chance;
 use owner::Owners;
 use pool4::Pool4;
 use session::Sessions;
+use slab::NIL;
 use statics::Statics;
 use syn::Syns;
 use zones::{Way, Zones};
 
+mod ahead;
 mod bib;
 mod block;
 mod ending;
@@ -49,6 +53,7 @@ pub mod fragment;
 mod hairpin;
 mod hash;
 mod hold;
+mod index;
 mod limits;
 mod outgoing;
 pub mod owner;
@@ -57,6 +62,7 @@ mod probe;
 mod reload;
 mod session;
 mod settings;
+mod short;
 mod slab;
 mod statics;
 mod syn;
@@ -102,6 +108,9 @@ pub struct Nat64 {
     counters: Arc<Counters>,
     /// The zone of the packet at hand, as soon as it is known.
     zone: Option<ZoneId>,
+    ahead: Ahead,
+    /// The slot where the binding of the packet at hand may be.
+    guess: u32,
     /// Room for one packet that is in no batch; elsewhere while it is used.
     scratch: Option<PacketBuf>,
 }
@@ -150,6 +159,8 @@ impl Nat64 {
             events: Events::new(limits.events, counters.clone()),
             counters,
             zone: None,
+            ahead: Ahead::new(),
+            guess: NIL,
             scratch: Some(PacketBuf::new(MAX_PACKET)),
         };
         nat64.bind_statics();
@@ -159,6 +170,9 @@ impl Nat64 {
     /// Translates a packet from the IPv6 side, or says why not.
     #[inline]
     pub fn from_v6(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Verdict {
+        if let Some(verdict) = self.short6(now, buf) {
+            return verdict;
+        }
         self.zone = None;
         match self.packet6(now, buf, extra) {
             Ok(verdict) => verdict,
@@ -169,6 +183,9 @@ impl Nat64 {
     /// Translates a packet from the IPv4 side, or says why not.
     #[inline]
     pub fn from_v4(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Verdict {
+        if let Some(verdict) = self.short4(now, buf) {
+            return verdict;
+        }
         self.zone = None;
         match self.packet4(now, buf, extra) {
             Ok(verdict) => verdict,
@@ -197,7 +214,10 @@ impl Nat64 {
         let leg = self.leg6(tuple.proto, remote);
         let plan = xlat::judge_v6_to_v4(&self.rules, &packet, buf, leg)?;
         let traffic = outgoing::traffic6(&packet, buf);
-        let mapped = self.update6(now, &way, client, &tuple, traffic, extra)?;
+        let Outward { mapped, session } = self.update6(now, &way, client, &tuple, traffic, extra)?;
+        if leg == Leg::Wire {
+            self.may_be_short6(session, packet.dst);
+        }
         let port = if tuple.proto == Proto::Icmp { mapped.port } else { remote.port };
         let remote = Transport4::new(remote.addr, port);
         let to = To4 { outer: Flow4::new(mapped, remote), quoted: None };
@@ -226,6 +246,9 @@ impl Nat64 {
             Err(Reason::UnsolicitedSyn) => return self.unsolicited(now, remote, place, &packet, buf),
             found => found?,
         };
+        if leg == Leg::Wire {
+            self.may_be_short4(inward.session);
+        }
         let server = self.zones.pref64(inward.pref64).embed(packet.src);
         let port = if tuple.proto == Proto::Icmp { inward.client.port } else { tuple.src };
         let to = To6 { outer: Flow6::new(Transport6::new(server, port), inward.client), quoted: None };
@@ -290,7 +313,7 @@ impl Nat64 {
     /// the packet which made the binding.
     fn pref64_towards(&self, binding: u32, proto: Proto, server: Transport4) -> u16 {
         let server = filter::remote_of(proto, server);
-        match self.sessions.find(binding, server) {
+        match self.session_with(binding, server) {
             Some(session) => self.sessions.of(session).pref64,
             None => self.bib.of(binding).pref64,
         }

@@ -6,7 +6,7 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use super::bib::{Bib, RestTick};
-use super::block::{Blocks, Ports};
+use super::block::{Blocks, Front, Ports};
 use super::events::{Event, Events};
 use super::hash::Chance;
 use super::limits::{Host, Hosts};
@@ -87,7 +87,7 @@ impl Pool4 {
         for slot in 0..self.blocks.end() {
             let Some(block) = self.blocks.at(slot) else { continue };
             let host = block.host;
-            let row = self.owners.position(block.addr);
+            let row = self.owners.position(self.blocks.front(slot).addr);
             if let Some(row) = row {
                 self.active[row * BLOCKS + usize::from(block.number)] = slot + 1;
                 // Blocks of a host may lie on more than one address, and not all of those be left.
@@ -133,9 +133,15 @@ impl Pool4 {
     /// The binding at an IPv4 transport address, resting ones included.
     #[inline]
     pub(super) fn find(&self, proto: Proto, place: Transport4, bib: &Bib) -> Option<u32> {
+        self.blocks.find(self.list_at(place)?, proto, bib)
+    }
+
+    /// Where the list of the bindings at an IPv4 transport address begins, if its block is in use.
+    #[inline]
+    pub(super) fn list_at(&self, place: Transport4) -> Option<usize> {
         let row = self.owners.position(place.addr)?;
         let slot = self.active[row * BLOCKS + block_of(place.port)].checked_sub(1)?;
-        self.blocks.find(slot, proto, place.port, bib)
+        Some(Blocks::head(slot, place.port))
     }
 
     /// The blocks of a host.
@@ -195,7 +201,8 @@ impl Pool4 {
         };
         let next = self.hosts.of(host).first_block;
         let place = (row as u32, number as u16);
-        let slot = self.blocks.insert(addr, ports, place, allowed, host, next).ok_or(Reason::TableFull)?;
+        let front = Front { addr, zone: wish.host.zone };
+        let slot = self.blocks.insert(front, ports, place, allowed, host, next).ok_or(Reason::TableFull)?;
         for (proto, place) in self.statics.iter().filter(|(_, place)| place.addr == addr) {
             self.blocks.of_mut(slot).reserve(*proto, place.port);
         }
@@ -285,7 +292,7 @@ impl Pool4 {
 
     /// Gives an empty block back to the pool, and forgets its host with the last one.
     fn release(&mut self, slot: u32, events: &mut Events) {
-        let block = self.blocks.of(slot).clone();
+        let (block, addr) = (self.blocks.of(slot).clone(), self.blocks.front(slot).addr);
         let before = self.blocks_of(block.host).find(|other| self.blocks.of(*other).next == slot);
         match before {
             Some(before) => self.blocks.of_mut(before).next = block.next,
@@ -301,7 +308,7 @@ impl Pool4 {
         host.blocks -= 1;
         let (key, left) = (host.key, host.blocks);
         self.counters.zone(Some(key.zone)).blocks.sub(1);
-        events.push(Event::BlockReleased { host: key, addr: block.addr, ports: block.ports() });
+        events.push(Event::BlockReleased { host: key, addr, ports: block.ports() });
         self.blocks.remove(slot);
         if left == 0 {
             self.hosts.remove(block.host);
@@ -382,7 +389,7 @@ impl Pool4 {
         self.lay_out();
         for slot in 0..self.blocks.end() {
             let Some(block) = self.blocks.at(slot) else { continue };
-            let (row, number, addr) = (block.row, usize::from(block.number), block.addr);
+            let (row, number, addr) = (block.row, usize::from(block.number), self.blocks.front(slot).addr);
             let zone = self.hosts.of(block.host).key.zone;
             let pool = settings.zones.iter().find(|z| z.id == zone).map(|z| z.pool).filter(|_| row != NIL);
             let allowed = pool.map_or([0; 4], |pool| self.allowed(pool, row as usize, number));

@@ -40,6 +40,8 @@ impl Nat64 {
             let named = old.pref64(session.pref64);
             if zone.is_none_or(|zone| self.zones.pref64_of(zone, named).is_none()) {
                 self.end_session(now, slot);
+            } else {
+                self.sessions.of_mut(slot).doubt();
             }
         }
         for slot in 0..self.bib.end() {

@@ -5,13 +5,15 @@ use core::time::Duration;
 
 use super::expiry::{Filed, Wheel};
 use super::hash::{Chance, Hasher};
-use super::slab::{Index, Item, NIL, Slab};
+use super::index::Index;
+use super::slab::{Item, NIL, Slab};
 use super::tcp::{Side, State};
 use crate::addr::Transport4;
 use crate::time::Instant;
 
-/// A session: a binding and a server. 64 bytes, one cache line.
+/// A session: a binding and a server. One cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Session {
     /// When it ends, in nanoseconds.
     pub(super) deadline: u64,
@@ -32,8 +34,12 @@ pub(super) struct Session {
     /// Index of the pref64 under which the client knows the server.
     pub(super) pref64: u16,
     state: u8,
+    /// [`INDEXED`], and a bit per side for [`passes`](Self::passes).
+    marks: u8,
 }
 
+/// It is in the index.
+const INDEXED: u8 = 0x80;
 const FREE: u8 = u8::MAX;
 
 impl Item for Session {
@@ -51,6 +57,7 @@ impl Item for Session {
             remote_port: 0,
             pref64: 0,
             state: FREE,
+            marks: 0,
         }
     }
 
@@ -78,6 +85,22 @@ impl Session {
     /// Sets the TCP state.
     pub(super) const fn set_state(&mut self, state: State) {
         self.state = state as u8;
+    }
+
+    /// Whether it has been found that nothing is against this flow's addresses, in packets from this
+    /// side: zone, pref64, ranges, denied prefixes. It stays so until the settings change.
+    pub(super) const fn passes(&self, from: Side) -> bool {
+        self.marks >> from as u8 & 1 == 1
+    }
+
+    /// Notes that it [`passes`](Self::passes).
+    pub(super) const fn set_passes(&mut self, from: Side) {
+        self.marks |= 1 << from as u8;
+    }
+
+    /// Forgets what was found.
+    pub(super) const fn doubt(&mut self) {
+        self.marks &= INDEXED;
     }
 
     /// Packets to and from the server.
@@ -113,6 +136,9 @@ pub(super) struct Traffic {
 }
 
 /// All sessions, found by binding and server.
+///
+/// Most bindings have one session. So the first of each is found through its binding, and only the
+/// others are in the index; one that becomes the first later may stay there.
 #[derive(Debug)]
 pub(super) struct Sessions {
     slab: Slab<Session>,
@@ -135,17 +161,30 @@ impl Sessions {
         self.hasher.words(u64::from(binding) << 32 | u64::from(remote.addr.to_bits()), u64::from(remote.port))
     }
 
-    /// The session between a binding and a server.
+    /// The session between a binding, whose first session is `first`, and a server.
     #[inline]
-    pub(super) fn find(&self, binding: u32, remote: Transport4) -> Option<u32> {
+    pub(super) fn find(&self, binding: u32, first: u32, remote: Transport4) -> Option<u32> {
+        let session = self.slab.at(first)?;
+        if session.remote() == remote {
+            return Some(first);
+        }
+        if session.next == NIL {
+            return None;
+        }
         self.index.find(self.hash(binding, remote), |slot| {
             let session = &self.slab[slot];
             session.binding == binding && session.remote() == remote
         })
     }
 
+    /// Reads a session, if there is one in this slot, so that it is in the cache.
+    #[inline]
+    pub(super) fn touch(&self, slot: u32) -> u64 {
+        self.slab.at(slot).map_or(0, |session| session.deadline)
+    }
+
     /// Makes a session that is not there yet. `first` is the first of the binding's sessions and is
-    /// set to the new one. `None` if the table is full.
+    /// set to the new one if there was none. `None` if the table is full.
     pub(super) fn insert(
         &mut self,
         binding: u32,
@@ -154,28 +193,36 @@ impl Sessions {
         pref64: u16,
         deadline: Instant,
     ) -> Option<u32> {
+        let indexed = *first != NIL;
+        let next = if indexed { self.slab[*first].next } else { NIL };
         let slot = self.slab.insert(Session {
             deadline: deadline.as_nanos(),
             remote: remote.addr,
             remote_port: remote.port,
             binding,
-            next: *first,
+            next,
+            prev: *first,
             pref64,
             state: State::Closed as u8,
+            marks: if indexed { INDEXED } else { 0 },
             ..Session::free(NIL)
         })?;
-        if *first != NIL {
-            self.slab[*first].prev = slot;
+        if indexed {
+            self.slab[*first].next = slot;
+            self.index.insert(self.hash(binding, remote), slot);
+        } else {
+            *first = slot;
         }
-        *first = slot;
-        self.index.insert(self.hash(binding, remote), slot);
+        if next != NIL {
+            self.slab[next].prev = slot;
+        }
         self.wheel.file(&mut self.slab, slot);
         Some(slot)
     }
 
     /// Ends a session; `first` is the first of the binding's sessions.
     pub(super) fn remove(&mut self, slot: u32, first: &mut u32) {
-        let Session { next, prev, binding, .. } = self.slab[slot];
+        let Session { next, prev, binding, marks, .. } = self.slab[slot];
         let remote = self.slab[slot].remote();
         if next != NIL {
             self.slab[next].prev = prev;
@@ -185,7 +232,9 @@ impl Sessions {
         } else {
             *first = next;
         }
-        self.index.remove(self.hash(binding, remote), slot);
+        if marks & INDEXED != 0 {
+            self.index.remove(self.hash(binding, remote), slot);
+        }
         self.wheel.unfile(&mut self.slab, slot);
         self.slab.remove(slot);
     }
@@ -274,6 +323,27 @@ mod tests {
     #[test]
     fn a_session_is_one_cache_line() {
         assert_eq!(size_of::<Session>(), 64);
+    }
+
+    #[test]
+    fn a_binding_finds_all_its_sessions_whichever_end_first() {
+        let mut table = sessions();
+        let mut chance = Chance::new(4);
+        let mut firsts = [NIL; 3];
+        let mut live = std::collections::HashMap::new();
+        for _ in 0..20_000 {
+            let (binding, n) = (chance.below(3), chance.below(20));
+            let first = &mut firsts[binding as usize];
+            let found = table.find(binding, *first, server(n));
+            assert_eq!(found, live.get(&(binding, n)).copied());
+            match live.remove(&(binding, n)) {
+                Some(slot) => table.remove(slot, first),
+                None => {
+                    let slot = table.insert(binding, first, server(n), 0, Instant::from_secs(1));
+                    live.insert((binding, n), slot.expect("room"));
+                }
+            }
+        }
     }
 
     #[test]

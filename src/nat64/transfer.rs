@@ -45,7 +45,7 @@ impl Nat64 {
             Some(_) => return Err(Reason::NoBinding),
             None => self.import_binding(now, zone, pref64, record)?,
         };
-        if self.sessions.find(binding, record.remote).is_some() {
+        if self.session_with(binding, record.remote).is_some() {
             return Ok(());
         }
         let session = self.open_session(now, binding, record.remote, pref64)?;

@@ -117,7 +117,7 @@ pub(crate) fn header_sum(head: &[u8; HEADER]) -> Sum {
     Sum::ZERO.pair(pair(0)).pair(pair(4)).pair(pair(8)).pair(pair(12)).pair(pair(16))
 }
 
-pub(super) fn addr_at(head: &[u8; HEADER], at: usize) -> Ipv4Addr {
+pub(crate) fn addr_at(head: &[u8; HEADER], at: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(super::u32_at(head, at))
 }
 

@@ -171,12 +171,12 @@ fn walk_extensions(packet: &[u8], chain: &mut Chain) -> Result<(), Reason> {
     Err(Reason::ExtensionLimit)
 }
 
-pub(super) fn addr_at(head: &[u8; HEADER], at: usize) -> Ipv6Addr {
+pub(crate) fn addr_at(bytes: &[u8], at: usize) -> Ipv6Addr {
     let mut octets = [0; 16];
-    octets.copy_from_slice(&head[at..at + 16]);
+    octets.copy_from_slice(&bytes[at..at + 16]);
     Ipv6Addr::from(octets)
 }
 
-pub(super) const fn traffic_class_of(head: &[u8; HEADER]) -> u8 {
+pub(crate) const fn traffic_class_of(head: &[u8; HEADER]) -> u8 {
     head[0] << 4 | head[1] >> 4
 }

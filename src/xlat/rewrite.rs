@@ -143,7 +143,7 @@ fn put_header<H: IpHeader>(header: &H, buf: &mut PacketBuf) {
     header.write(buf.bytes_mut(), upper);
 }
 
-const fn traffic_class(rule: TrafficClass, received: u8) -> u8 {
+pub(super) const fn traffic_class(rule: TrafficClass, received: u8) -> u8 {
     match rule {
         TrafficClass::Copy => received,
         TrafficClass::Set(value) => value,

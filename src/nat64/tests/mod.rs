@@ -2,6 +2,7 @@
 //! its variants.
 
 mod basic;
+mod batch;
 mod flows;
 mod ports;
 mod upkeep;

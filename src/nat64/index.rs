@@ -1,0 +1,257 @@
+//! Finds slots by hash, one cache line for a look-up.
+
+/// Entries of a line on average when the index is full; there is room for twelve.
+const FILL: usize = 9;
+/// Words of a line: 64 bytes.
+const WORDS: usize = 8;
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const LOWS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+/// The bits of a set of places: the first eight, and the other four, which lie between.
+const FIRST: u64 = 0x8080_8080_8080_8080;
+const OTHERS: u64 = 0x0808_0808;
+
+/// A hash table of lines. An entry stands in the line that its hash names, or if that is full in one
+/// of those behind it; each line counts the entries that found it full, so that a search ends where
+/// nobody went on, and taking an entry out moves no other.
+///
+/// A line is eight words: a tag byte for each of twelve entries, zero if there is none, the count in
+/// 32 bits, and twelve slots. It starts out as zeros, so that memory is not touched before it is used.
+/// Seven bytes an entry.
+#[derive(Debug)]
+pub(super) struct Index {
+    words: Box<[u64]>,
+    /// Where the first line begins: lines are aligned to the cache's.
+    start: usize,
+    lines: usize,
+}
+
+/// Where a hash belongs: the first word of its line, and its tag in each byte.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Home {
+    at: usize,
+    tags: u64,
+}
+
+impl Index {
+    /// For at most `limit` entries at a time.
+    pub(super) fn new(limit: u32) -> Self {
+        let lines = (limit as usize).div_ceil(FILL).max(2);
+        let words = vec![0u64; (lines + 1) * WORDS].into_boxed_slice();
+        let start = words.as_ptr().align_offset(64).min(WORDS - 1);
+        Self { words, start, lines }
+    }
+
+    /// Where entries of this hash are sought.
+    #[inline]
+    pub(super) const fn home(&self, hash: u32) -> Home {
+        let line = ((hash as u64 * self.lines as u64) >> 32) as usize;
+        // The upper bits chose the line. A tag is never zero.
+        let tag = hash as u8 | ((hash as u8 == 0) as u8);
+        Home { at: self.start + line * WORDS, tags: tag as u64 * ONES }
+    }
+
+    /// Reads what a search for this hash will read first, so that it is in the cache then.
+    #[inline]
+    pub(super) fn touch(&self, home: Home) -> u64 {
+        self.words[home.at]
+    }
+
+    /// The slot that a search would look at first.
+    #[inline]
+    pub(super) fn guess(&self, home: Home) -> Option<u32> {
+        let line = self.line(home.at);
+        let matching = matching(line, home.tags);
+        (matching != 0).then(|| slot_of(line, first(matching)))
+    }
+
+    /// The slot with this hash that `is` the one sought.
+    #[inline]
+    pub(super) fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        let Home { at: home, tags } = self.home(hash);
+        let mut at = home;
+        loop {
+            let line = self.line(at);
+            let mut matching = matching(line, tags);
+            while matching != 0 {
+                let slot = slot_of(line, first(matching));
+                if is(slot) {
+                    return Some(slot);
+                }
+                matching &= matching - 1;
+            }
+            if passed(line) == 0 {
+                return None;
+            }
+            at = self.after(at);
+            // Counts may outlive the crowd that made them, in theory all round the table.
+            if at == home {
+                return None;
+            }
+        }
+    }
+
+    /// Adds a slot that is not there yet. The caller keeps to the limit.
+    pub(super) fn insert(&mut self, hash: u32, slot: u32) {
+        let Home { mut at, tags } = self.home(hash);
+        loop {
+            let free = matching(self.line(at), 0);
+            if free != 0 {
+                self.put(at, first(free), tags as u8, slot);
+                return;
+            }
+            self.words[at + 1] += 1 << 32;
+            at = self.after(at);
+        }
+    }
+
+    /// Takes a slot out.
+    pub(super) fn remove(&mut self, hash: u32, slot: u32) {
+        let Home { at: home, tags } = self.home(hash);
+        let mut at = home;
+        let place = loop {
+            let line = self.line(at);
+            let mut matching = matching(line, tags);
+            while matching != 0 && slot_of(line, first(matching)) != slot {
+                matching &= matching - 1;
+            }
+            if matching != 0 {
+                break first(matching);
+            }
+            at = self.after(at);
+            if passed(line) == 0 || at == home {
+                debug_assert!(false, "slot {slot} is not in the index");
+                return;
+            }
+        };
+        self.put(at, place, 0, 0);
+        let mut before = home;
+        while before != at {
+            self.words[before + 1] -= 1 << 32;
+            before = self.after(before);
+        }
+    }
+
+    #[inline]
+    fn line(&self, at: usize) -> &[u64; WORDS] {
+        // `at` comes from `home` or `after` alone.
+        self.words[at..at + WORDS].first_chunk().expect("so many words")
+    }
+
+    const fn after(&self, at: usize) -> usize {
+        if at + WORDS == self.start + self.lines * WORDS { self.start } else { at + WORDS }
+    }
+
+    const fn put(&mut self, at: usize, place: usize, tag: u8, slot: u32) {
+        let (word, shift) = (at + place / 8, place % 8 * 8);
+        self.words[word] = self.words[word] & !(0xff << shift) | (tag as u64) << shift;
+        let (word, shift) = (at + 2 + place / 2, place % 2 * 32);
+        self.words[word] = self.words[word] & !(0xffff_ffff << shift) | (slot as u64) << shift;
+    }
+}
+
+/// The places of a line whose tags are these.
+#[inline]
+const fn matching(line: &[u64; WORDS], tags: u64) -> u64 {
+    equal(line[0], tags) | equal(line[1], tags) >> 4 & OTHERS
+}
+
+/// The upper bit of each byte that is equal in both.
+const fn equal(a: u64, b: u64) -> u64 {
+    let x = a ^ b;
+    !(((x & LOWS) + LOWS) | x) & FIRST
+}
+
+/// The first place of a set that is not empty.
+#[inline]
+const fn first(places: u64) -> usize {
+    let bit = places.trailing_zeros() as usize;
+    bit / 8 + (!bit & 4) * 2
+}
+
+#[inline]
+const fn slot_of(line: &[u64; WORDS], place: usize) -> u32 {
+    (line[(2 + place / 2) % WORDS] >> (place % 2 * 32)) as u32
+}
+
+/// How many entries found the line full and went on.
+const fn passed(line: &[u64; WORDS]) -> u32 {
+    (line[1] >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nat64::hash::Chance;
+
+    const WIDTH: usize = 12;
+
+    #[test]
+    fn places_and_their_bits() {
+        for place in 0..WIDTH {
+            let mut line = [0u64; WORDS];
+            line[place / 8] |= 0x5a << (place % 8 * 8);
+            line[1] |= 0x5a5a_5a5a << 32;
+            assert_eq!(first(matching(&line, 0x5a * ONES)), place);
+            assert_eq!(matching(&line, 0).count_ones() as usize, WIDTH - 1);
+        }
+    }
+
+    #[test]
+    fn an_index_agrees_with_a_map_whatever_is_inserted_and_removed() {
+        let mut chance = Chance::new(1);
+        // Few distinct hashes make long runs, over the end of the table too.
+        for spread in [u32::MAX, 3, 40] {
+            let mut index = Index::new(64);
+            let mut map = std::collections::HashMap::new();
+            for _ in 0..20_000 {
+                let slot = chance.below(64);
+                match map.remove(&slot) {
+                    Some(hash) => index.remove(hash, slot),
+                    None => {
+                        let hash = chance.below(spread).wrapping_mul(u32::MAX / spread.min(50));
+                        index.insert(hash, slot);
+                        map.insert(slot, hash);
+                    }
+                }
+                for (&slot, &hash) in &map {
+                    assert_eq!(index.find(hash, |s| s == slot), Some(slot));
+                }
+                assert_eq!(index.find(chance.next() as u32, |_| false), None);
+            }
+            for (slot, hash) in map {
+                index.remove(hash, slot);
+            }
+            assert!(index.words.iter().all(|word| *word == 0), "nothing is left behind");
+        }
+    }
+
+    #[test]
+    fn a_search_ends_though_every_line_was_passed_once() {
+        let mut index = Index::new(64);
+        let hash_of = |line: usize| ((line as u64) << 32).div_ceil(index.lines as u64) as u32;
+        let hashes: Vec<_> = (0..index.lines).map(hash_of).collect();
+        for hash in &hashes {
+            let crowd = 100..100 + WIDTH as u32;
+            crowd.clone().for_each(|slot| index.insert(*hash, slot));
+            index.insert(*hash, 1);
+            crowd.for_each(|slot| index.remove(*hash, slot));
+        }
+        assert_eq!(index.find(hashes[0], |slot| slot == 7), None);
+    }
+
+    #[test]
+    fn a_full_index_takes_seven_bytes_an_entry() {
+        let limit = 100_000;
+        let mut index = Index::new(limit);
+        let mut chance = Chance::new(5);
+        let hashes: Vec<_> = (0..limit).map(|_| chance.next() as u32).collect();
+        for (slot, hash) in (0..).zip(&hashes) {
+            index.insert(*hash, slot);
+        }
+        assert!(index.words.len() * 8 <= limit as usize * 72 / 10);
+        for (slot, hash) in (0..).zip(&hashes) {
+            assert_eq!(index.find(*hash, |s| s == slot), Some(slot));
+        }
+    }
+}

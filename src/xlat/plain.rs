@@ -1,0 +1,200 @@
+//! The commonest packets by the shortest way: TCP and UDP in one piece, nothing between the IP header
+//! and theirs, short enough to stay as they are.
+//!
+//! What reads as plain would pass the judge, unless it is for its addresses, and is rewritten as it
+//! would be the long way. Whatever is in any way special reads as `None`.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::flow::{Flow4, Flow6};
+use super::fragment::IpHeader;
+use super::header::{Header4, Header6};
+use super::ids::Ids;
+use super::judge::MAX_WITHOUT_DF;
+use super::rewrite::traffic_class;
+use super::rules::Rules;
+use super::segment::Unit;
+use super::transport::{Addresses, rewrite_tcp, rewrite_udp};
+use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
+use crate::wire::checksum::Sum;
+use crate::wire::tcp::Flags;
+use crate::wire::{TCP, UDP, ipv4, ipv6, tcp, u16_at, udp};
+
+/// A plain packet; `A` is its family's address.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<A> {
+    /// Source.
+    pub src: A,
+    /// Destination.
+    pub dst: A,
+    /// Source and destination port, and TCP's flags.
+    pub ports: Ports,
+    /// Length of the packet in bytes.
+    pub len: usize,
+    /// Packets on the wire that it stands for.
+    pub count: usize,
+    /// Length of the longest of them without its IP header.
+    unit: usize,
+    traffic_class: u8,
+    /// Hop limit or TTL of what leaves.
+    hop_limit: u8,
+}
+
+/// What the header behind the IP header shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ports {
+    /// Source port.
+    pub src: u16,
+    /// Destination port.
+    pub dst: u16,
+    /// TCP's flags; `None` for UDP. SYN is not among them: the options of a SYN may have to change.
+    pub flags: Option<Flags>,
+}
+
+impl Ports {
+    #[inline(always)]
+    fn of(protocol: u8, message: &[u8], offload: Offload) -> Option<Self> {
+        let flags = match (protocol, offload.segmentation) {
+            (TCP, Segmentation::None | Segmentation::Tcp { .. }) => {
+                tcp::header_len(message)?;
+                let flags = Flags(message[13]);
+                if flags.has(Flags::SYN) || !flags.are_possible() {
+                    return None;
+                }
+                Some(flags)
+            }
+            (UDP, Segmentation::None | Segmentation::Udp { .. }) => {
+                let checksum =
+                    || u16_at(message, udp::CHECKSUM) != 0 || offload.checksum == Checksum::Partial;
+                if !udp::is_valid(message, true) || !checksum() {
+                    return None;
+                }
+                None
+            }
+            (_, Segmentation::None | Segmentation::Tcp { .. } | Segmentation::Udp { .. }) => return None,
+        };
+        Some(Self { src: u16_at(message, 0), dst: u16_at(message, 2), flags })
+    }
+
+    const fn protocol(self) -> u8 {
+        if self.flags.is_some() { TCP } else { UDP }
+    }
+
+    #[inline(always)]
+    fn rewrite(self, message: &mut [u8], ports: (u16, u16), addresses: Addresses, offload: Offload) {
+        match self.flags {
+            Some(_) => rewrite_tcp(message, ports, addresses, None, &offload),
+            None => rewrite_udp(message, ports, addresses, &offload),
+        }
+    }
+}
+
+impl Plain<Ipv6Addr> {
+    /// Reads a packet from the IPv6 side.
+    #[inline]
+    pub fn read6(rules: &Rules, buf: &PacketBuf) -> Option<Self> {
+        let bytes = buf.bytes();
+        let head = bytes.first_chunk::<{ ipv6::HEADER }>()?;
+        let len = ipv6::HEADER + usize::from(u16_at(head, 4));
+        let message = bytes.get(ipv6::HEADER..len)?;
+        if head[0] >> 4 != 6 || head[7] <= 1 {
+            return None;
+        }
+        let ports = Ports::of(head[6], message, buf.offload)?;
+        let unit = Unit::of(message, buf.offload.segmentation);
+        let fits = ipv4::HEADER + unit.len <= usize::from(rules.mtu4);
+        // A super-packet may be longer than IPv4 can say.
+        let sayable = ipv4::HEADER + message.len() <= usize::from(u16::MAX);
+        (fits && sayable).then(|| Self {
+            src: ipv6::addr_at(head, 8),
+            dst: ipv6::addr_at(head, 24),
+            ports,
+            len,
+            count: unit.count,
+            unit: unit.len,
+            traffic_class: ipv6::traffic_class_of(head),
+            hop_limit: head[7] - 1,
+        })
+    }
+
+    /// Rewrites the packet, which is in `buf`, to IPv4.
+    #[inline]
+    pub fn rewrite_to4(&self, rules: &Rules, to: &Flow4, ids: &mut Ids, buf: &mut PacketBuf) {
+        let (src, dst) = (to.src.addr, to.dst.addr);
+        let addresses = Addresses {
+            old: Sum::of_v6(self.src).plus(Sum::of_v6(self.dst)),
+            new: Sum::of_v4(src).plus(Sum::of_v4(dst)),
+        };
+        let offload = buf.offload;
+        buf.set_len(self.len);
+        buf.shrink_front(ipv6::HEADER - ipv4::HEADER);
+        let packet = buf.bytes_mut();
+        self.ports.rewrite(&mut packet[ipv4::HEADER..], (to.src.port, to.dst.port), addresses, offload);
+        let (protocol, df) = (self.ports.protocol(), ipv4::HEADER + self.unit > MAX_WITHOUT_DF);
+        let header = Header4 {
+            src,
+            dst,
+            tos: traffic_class(rules.tos, self.traffic_class),
+            ttl: self.hop_limit,
+            protocol,
+            id: ids.take(src, dst, protocol, df, self.count),
+            df,
+            offset: 0,
+            more: false,
+        };
+        header.write(packet, self.len - ipv6::HEADER);
+    }
+}
+
+impl Plain<Ipv4Addr> {
+    /// Reads a packet from the IPv4 side.
+    #[inline]
+    pub fn read4(rules: &Rules, buf: &PacketBuf) -> Option<Self> {
+        let bytes = buf.bytes();
+        let head = bytes.first_chunk::<{ ipv4::HEADER }>()?;
+        let len = usize::from(u16_at(head, 2));
+        let message = bytes.get(ipv4::HEADER..len)?;
+        let flags = u16_at(head, 6);
+        let (df, fragment) = (flags & 0x4000 != 0, flags & 0x3fff != 0);
+        if head[0] != 0x45 || fragment || head[8] <= 1 || ipv4::header_sum(head).checksum() != 0 {
+            return None;
+        }
+        let ports = Ports::of(head[9], message, buf.offload)?;
+        let unit = Unit::of(message, buf.offload.segmentation);
+        let max = if df { rules.mtu6 } else { rules.lowest_ipv6_mtu };
+        (ipv6::HEADER + unit.len <= usize::from(max)).then(|| Self {
+            src: ipv4::addr_at(head, 12),
+            dst: ipv4::addr_at(head, 16),
+            ports,
+            len,
+            count: unit.count,
+            unit: unit.len,
+            traffic_class: head[1],
+            hop_limit: head[8] - 1,
+        })
+    }
+
+    /// Rewrites the packet, which is in `buf`, to IPv6.
+    #[inline]
+    pub fn rewrite_to6(&self, rules: &Rules, to: &Flow6, buf: &mut PacketBuf) {
+        let addresses = Addresses {
+            old: Sum::of_v4(self.src).plus(Sum::of_v4(self.dst)),
+            new: Sum::of_v6(to.src.addr).plus(Sum::of_v6(to.dst.addr)),
+        };
+        let offload = buf.offload;
+        buf.set_len(self.len);
+        buf.grow_front(ipv6::HEADER - ipv4::HEADER);
+        let packet = buf.bytes_mut();
+        self.ports.rewrite(&mut packet[ipv6::HEADER..], (to.src.port, to.dst.port), addresses, offload);
+        let header = Header6 {
+            src: to.src.addr,
+            dst: to.dst.addr,
+            traffic_class: traffic_class(rules.traffic_class, self.traffic_class),
+            hop_limit: self.hop_limit,
+            protocol: self.ports.protocol(),
+            fragment: None,
+            id: 0,
+        };
+        header.write(packet, self.len - ipv4::HEADER);
+    }
+}

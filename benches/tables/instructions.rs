@@ -32,7 +32,7 @@ fn count(work: Work, sessions: u64) -> Result<f64, String> {
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr).into_owned());
     let done: f64 = said.trim().parse().map_err(|_| counted.clone())?;
     let after = counted.split("Collected : ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    let all: f64 = after.and_then(|number| number.parse().ok()).ok_or(counted.clone())?;
+    let all: f64 = after.and_then(|number| number.parse().ok()).ok_or_else(|| counted.clone())?;
     Ok(all / done)
 }
 

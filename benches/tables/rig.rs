@@ -89,6 +89,7 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         host_len: 128,
         blocks_per_host: 8,
         sessions_per_host: 4096,
+        bindings_per_second: 0,
     };
     let sessions = u32::try_from(sessions + CHURN).expect("fits");
     let blocks = sessions.div_ceil(PER_HOST as u32) + 64;
@@ -96,7 +97,7 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         nat64::Limits { sessions, bindings: sessions, blocks, hosts: blocks, ..nat64::Limits::default() };
     let timers = nat64::Timers {
         udp: LONG,
-        tcp_transitory: SHORT,
+        tcp_opening: SHORT,
         port_rest: Duration::ZERO,
         ..nat64::Timers::default()
     };
@@ -109,17 +110,11 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         nat64: nat64::Settings {
             zones: vec![zone],
             pools: vec![nat64::Pool { ranges: vec![(pool, PortRange::ALL)] }],
-            statics: Vec::new(),
-            deny: Vec::new(),
-            private_under_well_known: false,
-            filtering: Default::default(),
-            unsolicited_syn: nat64::UnsolicitedSyn::default(),
-            inbound_refresh: true,
-            parity: true,
             timers,
             limits,
             address6: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1),
             address4: pool.addr(),
+            ..nat64::Settings::default()
         },
     }
 }

@@ -16,6 +16,7 @@ mod layout;
 pub mod memory;
 #[cfg(test)]
 pub(crate) mod own_network;
+pub mod pages;
 pub mod pcap;
 pub mod steer;
 mod sys;

@@ -247,8 +247,13 @@ impl Sessions {
         let way = traffic.from as usize;
         session.packets[way] = session.packets[way].wrapping_add(traffic.packets);
         session.bytes[way] += traffic.bytes;
-        if let Some(deadline) = deadline {
-            self.wheel.set(&mut self.slab, slot, deadline);
+        match deadline {
+            // Later is the rule, and one store.
+            Some(deadline) if deadline.as_nanos() >= session.deadline => {
+                session.deadline = deadline.as_nanos();
+            }
+            Some(deadline) => self.wheel.set(&mut self.slab, slot, deadline),
+            None => {}
         }
     }
 

@@ -24,6 +24,11 @@ const fn proto_of(ports: Ports) -> Proto {
     if ports.flags.is_some() { Proto::Tcp } else { Proto::Udp }
 }
 
+/// Whether a packet comes from the device, and has not been dealt with before.
+const fn is_fresh(handed: Handed) -> bool {
+    handed.hops == 0 && !handed.hairpin && handed.ports.is_none() && !handed.gathered
+}
+
 impl Nat64 {
     /// Notes that packets of a session from the IPv6 side to `dst` may take the short way from now on.
     ///
@@ -54,24 +59,33 @@ impl Nat64 {
         self.zones.pref64(session.pref64).embed(session.remote().addr)
     }
 
+    /// The session between a binding and a server as the client names it.
+    #[inline]
+    fn session_to(&self, slot: u32, server: Transport6) -> Option<u32> {
+        let binding = self.bib.of(slot);
+        let is = |session: u32| {
+            self.sessions.of(session).remote().port == server.port && self.server_of(session) == server.addr
+        };
+        if self.sessions.at(binding.first).is_some() && is(binding.first) {
+            return Some(binding.first);
+        }
+        let addr = self.zones.pref64(binding.pref64).extract(server.addr)?;
+        self.session_with(slot, Transport4::new(addr, server.port)).filter(|session| is(*session))
+    }
+
     /// Translates a packet from the IPv6 side, if it can take the short way.
     #[inline]
     pub(super) fn short6(&mut self, now: Instant, buf: &mut PacketBuf) -> Option<Verdict> {
-        if buf.handed != Handed::default() {
+        if !is_fresh(buf.handed) {
             return None;
         }
         let packet = Plain::read6(&self.rules, buf)?;
         let proto = proto_of(packet.ports);
         let binding = self.binding_of(proto, Transport6::new(packet.src, packet.ports.src))?;
-        let pref64 = self.zones.pref64(self.bib.of(binding).pref64);
-        let remote = Transport4::new(pref64.extract(packet.dst)?, packet.ports.dst);
-        let session = self.session_with(binding, remote)?;
-        if self.server_of(session) != packet.dst {
-            return None;
-        }
+        let session = self.session_to(binding, Transport6::new(packet.dst, packet.ports.dst))?;
         let traffic = Traffic { from: Side::V6, packets: packet.count as u32, bytes: packet.len as u64 };
         self.go_on(now, session, packet.ports, traffic)?;
-        let to = Flow4::new(self.mapped(binding), remote);
+        let to = Flow4::new(self.mapped(binding), self.sessions.of(session).remote());
         packet.rewrite_to4(&self.rules, &to, &mut self.ids, buf);
         let row = self.counters.zone(self.zone_of(binding));
         row.packets_v6_to_v4.add(packet.count as u64);
@@ -82,7 +96,7 @@ impl Nat64 {
     /// Translates a packet from the IPv4 side, if it can take the short way.
     #[inline]
     pub(super) fn short4(&mut self, now: Instant, buf: &mut PacketBuf) -> Option<Verdict> {
-        if buf.handed != Handed::default() {
+        if !is_fresh(buf.handed) {
             return None;
         }
         let packet = Plain::read4(&self.rules, buf)?;
@@ -109,7 +123,7 @@ impl Nat64 {
             return None;
         }
         let lifetime = match ports.flags {
-            None => self.timers.udp,
+            None => self.udp_lifetime(slot),
             Some(flags) => {
                 let ends = flags.has(Flags::FIN) || flags.has(Flags::RST);
                 if ends || session.state() != State::Established {
@@ -119,7 +133,7 @@ impl Nat64 {
             }
         };
         let refreshes = traffic.from == Side::V6 || self.inbound_refresh;
-        self.sessions.credit(slot, traffic, refreshes.then(|| now + lifetime));
+        self.sessions.credit(slot, traffic, if refreshes { Some(now + lifetime) } else { None });
         Some(())
     }
 }

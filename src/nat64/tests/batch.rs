@@ -3,7 +3,10 @@
 
 use super::*;
 use crate::counters::Tally;
+use crate::nat64::Filtering;
 use crate::nat64::hash::Chance;
+use crate::translator::Change;
+use crate::wire::build::super_packet;
 
 /// Enough bindings for batches to be looked at ahead.
 const HOSTS: u16 = 40;
@@ -12,8 +15,23 @@ const PORTS: u16 = 150;
 fn settings() -> translator::Settings {
     let mut settings = n1();
     settings.nat64.pools[0].ranges = vec![("203.0.113.0/28".parse().expect("a prefix"), PortRange::ALL)];
+    // One inside the other: what an address means depends on all of them.
+    settings.nat64.zones[0].pref64.push("2001:db8:64::/48".parse().expect("a pref64"));
+    settings.nat64.timers.udp = Duration::from_secs(2000);
     settings.nat64.limits.sessions = 20_000;
     settings.nat64.limits.bindings = 10_000;
+    settings
+}
+
+/// The settings after `reloads` reloads.
+fn changed(reloads: u32) -> translator::Settings {
+    let mut settings = settings();
+    match reloads % 4 {
+        1 => settings.nat64.deny = vec!["198.51.100.8/32".parse().expect("a prefix")],
+        2 => settings.nat64.inbound_refresh = false,
+        3 => settings.nat64.filtering = [Filtering::AddressDependent; 3],
+        _ => {}
+    }
     settings
 }
 
@@ -21,25 +39,94 @@ fn client(host: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 1, host)
 }
 
-/// A packet of any kind that may or may not belong to something. `mapped` are places seen so far.
-fn any_packet(chance: &mut Chance, mapped: &[Transport4]) -> Vec<u8> {
-    let flags =
-        [Flags::SYN, Flags::ACK, Flags::SYN.with(Flags::ACK), Flags::FIN.with(Flags::ACK), Flags::RST];
-    let flags = flags[chance.below(5) as usize];
-    let server = if chance.below(3) == 0 { W } else { Z };
-    let (host, port) =
-        (chance.below(u32::from(HOSTS) + 1) as u16, 2000 + chance.below(u32::from(PORTS)) as u16);
-    let place = mapped.get(chance.below(mapped.len() as u32 + 1) as usize);
-    let place = place.copied().unwrap_or(Transport4::new(v4("203.0.113.3"), port));
-    let out = Packet6::new(client(host), under(server));
-    let back = Packet4::new(v4(server), place.addr);
-    match chance.below(12) {
-        0..4 => out.udp(port, 53, b"question"),
-        4..6 => out.tcp(Tcp::new(port, 80).flags(flags), b"data"),
-        6..9 => back.udp(53, place.port, b"answer"),
-        9..11 => back.tcp(Tcp::new(80, place.port).flags(flags), b"data"),
-        _ => vec![0x60; chance.below(60) as usize],
+/// Packets of all kinds, which may or may not belong to something.
+struct Source {
+    chance: Chance,
+    mapped: Vec<Transport4>,
+}
+
+impl Source {
+    fn one_of<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.chance.below(from.len() as u32) as usize]
     }
+
+    fn payload(&mut self) -> Vec<u8> {
+        let len = self.one_of(&[0, 4, 4, 4, 40, 1200, 1213, 1233, 1440, 1453, 1473, 3000]);
+        vec![7; len]
+    }
+
+    fn outward(&mut self) -> Vec<u8> {
+        let host = self.chance.below(u32::from(HOSTS) + 1) as u16;
+        let port = 2000 + self.chance.below(u32::from(PORTS)) as u16;
+        let mut server = under(self.one_of(&[Z, Z, Z, W, "203.0.113.3", "127.0.0.1"]));
+        if self.chance.below(16) == 0 {
+            // A suffix, and an address under the outer prefix alone.
+            server = self.one_of(&[v6("2001:db8:64:c633:64:700:5:0"), v6("2001:db8:64:c633:64:700::")]);
+        }
+        let mut packet = Packet6::new(client(host), server)
+            .traffic_class(self.one_of(&[0, 3, 0xb8]))
+            .hop_limit(self.one_of(&[64, 64, 64, 2, 1]));
+        if self.chance.below(16) == 0 {
+            packet = packet.destination_options();
+        }
+        let payload = self.payload();
+        match self.chance.below(8) {
+            0..3 => packet.tcp(Tcp::new(port, 80).flags(self.flags()), &payload),
+            3 => packet.udp_without_checksum(port, 53, &payload),
+            _ => packet.udp(port, 53, &payload),
+        }
+    }
+
+    fn inward(&mut self) -> Vec<u8> {
+        let place = self.chance.below(self.mapped.len() as u32 + 1) as usize;
+        let place = self.mapped.get(place).copied();
+        let place = place.unwrap_or_else(|| Transport4::new(v4("203.0.113.3"), 2000));
+        let mut packet = Packet4::new(v4(self.one_of(&[Z, Z, Z, W, "203.0.113.3"])), place.addr)
+            .tos(self.one_of(&[0, 3, 0xb8]))
+            .ttl(self.one_of(&[64, 64, 64, 2, 1]));
+        if self.chance.below(2) == 0 {
+            packet = packet.df();
+        }
+        if self.chance.below(16) == 0 {
+            packet = packet.options(&[1, 1, 1, 1]);
+        }
+        let payload = self.payload();
+        match self.chance.below(8) {
+            0..3 => packet.tcp(Tcp::new(80, place.port).flags(self.flags()), &payload),
+            3 => packet.udp_without_checksum(53, place.port, &payload),
+            _ => packet.udp(53, place.port, &payload),
+        }
+    }
+
+    fn flags(&mut self) -> Flags {
+        let (syn, ack) = (Flags::SYN, Flags::ACK);
+        self.one_of(&[syn, syn.with(ack), ack, ack, ack, Flags::FIN.with(ack), Flags::RST, Flags(0)])
+    }
+
+    fn packet(&mut self) -> PacketBuf {
+        let mut packet = if self.chance.below(2) == 0 { self.outward() } else { self.inward() };
+        match self.chance.below(16) {
+            0 => packet.truncate(self.chance.below(80) as usize),
+            1 => {
+                let at = self.chance.below(packet.len() as u32) as usize;
+                packet[at] ^= 1 << self.chance.below(8);
+            }
+            2..4 if packet.len() < 1500 => packet.extend([0; 9]),
+            4..7 if packet[0] == 0x45 || matches!(packet[6], 6 | 17) => {
+                return super_packet(&packet, self.one_of(&[100, 1400, 1460]));
+            }
+            _ => {}
+        }
+        PacketBuf::holding(&packet)
+    }
+}
+
+/// A copy of a packet that takes the long way, as whatever was handed over does.
+fn the_long_way(packet: &PacketBuf) -> PacketBuf {
+    let mut buf = PacketBuf::holding(packet.bytes());
+    buf.offload = packet.offload;
+    buf.handed.hops = 1;
+    buf
 }
 
 fn tallies(gate: &Translator) -> Vec<u64> {
@@ -49,42 +136,78 @@ fn tallies(gate: &Translator) -> Vec<u64> {
     all.chain(Reason::ALL.iter().map(|reason| gate.counters().drops(*reason))).collect()
 }
 
-/// A packet that was handed over takes the long way.
-fn the_long_way(packet: &[u8]) -> PacketBuf {
-    let mut buf = PacketBuf::holding(packet);
-    buf.handed.hops = 1;
-    buf
+/// Everything that is known of all sessions.
+fn records(bench: &Bench) -> Vec<translator::Record> {
+    let mut records = Vec::new();
+    let mut cursor = translator::Cursor::default();
+    let blank = translator::Record {
+        proto: crate::nat64::Proto::Udp,
+        v6: crate::addr::Transport6::new(v6("::"), 0),
+        v4: Transport4::new(v4("0.0.0.0"), 0),
+        remote: Transport4::new(v4("0.0.0.0"), 0),
+        pref64: crate::addr::Pref64::WELL_KNOWN,
+        state: 0,
+        remaining: Duration::ZERO,
+    };
+    let mut some = [blank; 256];
+    loop {
+        match bench.gate.export(bench.now, &mut cursor, &mut some) {
+            0 => return records,
+            n => records.extend(&some[..n]),
+        }
+    }
+}
+
+fn compare(batches: &mut Bench, singles: &mut Bench, mut together: Vec<PacketBuf>, round: u32) {
+    let alone: Vec<_> = together.iter().map(the_long_way).collect();
+    let mut verdicts = vec![Verdict::Hold; together.len()];
+    batches.extra.clear();
+    batches.gate.process(batches.now, &mut together, &mut verdicts, &mut batches.extra);
+    let mut more = batches.extra.packets().iter();
+    for (at, mut alone) in alone.into_iter().enumerate() {
+        singles.extra.clear();
+        let verdict = singles.buffer(&mut alone);
+        assert_eq!(verdict, verdicts[at], "round {round}, packet {at}");
+        assert_eq!(alone.bytes(), together[at].bytes(), "round {round}, packet {at}");
+        assert_eq!(alone.offload, together[at].offload, "round {round}, packet {at}");
+        for extra in singles.extra.packets() {
+            let same = more.next().expect("as many");
+            assert_eq!(extra.packet.bytes(), same.packet.bytes(), "round {round}, behind packet {at}");
+        }
+    }
+    assert!(more.next().is_none(), "round {round}");
 }
 
 #[test]
 fn batches_come_out_as_single_packets_the_long_way() {
     let (mut batches, mut singles) = (Bench::new(settings()), Bench::new(settings()));
-    let mut mapped = Vec::new();
+    for bench in [&mut batches, &mut singles] {
+        bench.extra = Batch::new(1000, 2000);
+    }
+    let mut source = Source { chance: Chance::new(11), mapped: Vec::new() };
     for (host, port) in (0..HOSTS).flat_map(|host| (0..PORTS).map(move |port| (host, 2000 + port))) {
         let packet = Packet6::new(client(host), under(Z)).udp(port, 53, b"question");
         let (out, bytes) = batches.to4(&packet);
         singles.to4(&packet);
-        mapped.push(Transport4::new(out.src, u16::from_be_bytes([bytes[20], bytes[21]])));
+        source.mapped.push(Transport4::new(out.src, u16::from_be_bytes([bytes[20], bytes[21]])));
     }
-    let mut chance = Chance::new(11);
-    for round in 0..400 {
-        let count = 2 + chance.below(80) as usize;
-        let packets: Vec<_> = (0..count).map(|_| any_packet(&mut chance, &mapped)).collect();
-        let mut together: Vec<_> = packets.iter().map(|p| PacketBuf::holding(p)).collect();
-        let mut verdicts = vec![Verdict::Hold; count];
-        batches.extra.clear();
-        batches.gate.process(batches.now, &mut together, &mut verdicts, &mut batches.extra);
-        for (at, packet) in packets.iter().enumerate() {
-            let mut alone = the_long_way(packet);
-            singles.extra.clear();
-            let verdict = singles.buffer(&mut alone);
-            assert_eq!(verdict, verdicts[at], "round {round}, packet {at}");
-            assert_eq!(alone.bytes(), together[at].bytes(), "round {round}, packet {at}");
-            assert_eq!(alone.offload, together[at].offload, "round {round}, packet {at}");
-        }
-        // Now and then sessions and rests end.
-        let pause = Duration::from_secs(if chance.below(20) == 0 { 130 } else { 1 });
+    for round in 0..300 {
+        let count = 2 + source.chance.below(80);
+        let packets = (0..count).map(|_| source.packet()).collect();
+        compare(&mut batches, &mut singles, packets, round);
+        // Now and then sessions and rests end, or the settings change.
+        let pause = Duration::from_secs(if source.chance.below(20) == 0 { 130 } else { 1 });
         assert_eq!(batches.wait(pause), singles.wait(pause));
+        if round % 25 == 24 {
+            for bench in [&mut batches, &mut singles] {
+                bench.gate.reconfigure(bench.now, Change::Settings(Box::new(changed(round / 25))));
+            }
+        }
         assert_eq!(tallies(&batches.gate), tallies(&singles.gate), "round {round}");
+        if round % 50 == 0 {
+            assert_eq!(records(&batches), records(&singles), "round {round}");
+        }
     }
+    let forwarded = &tallies(&batches.gate)[..2];
+    assert!(forwarded.iter().all(|packets| *packets > 2000), "{forwarded:?} packets are few");
 }

@@ -107,6 +107,7 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         seed: 1,
         owner_seed: 1,
         rules: Rules::default(),
+        siit: None,
         nat64: nat64::Settings {
             zones: vec![zone],
             pools: vec![nat64::Pool { ranges: vec![(pool, PortRange::ALL)] }],

@@ -247,9 +247,9 @@ impl Rig {
 fn timed(counting: bool, work: &mut dyn FnMut()) -> Duration {
     let start = Clock::now();
     if counting {
-        crate::counted(work)
+        crate::counted(work);
     } else {
-        work()
+        work();
     }
     start.elapsed()
 }

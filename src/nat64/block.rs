@@ -11,6 +11,17 @@ use crate::addr::{PortRange, ZoneId};
 /// One bit a port, the block's first port first.
 pub(super) type Ports = [u64; 4];
 
+/// The bits `first` to `last`, both included.
+pub(super) fn bits_of(first: usize, last: usize) -> Ports {
+    core::array::from_fn(|word| {
+        let (low, high) = (word * 64, word * 64 + 63);
+        if last < low || high < first {
+            return 0;
+        }
+        u64::MAX << (first.max(low) - low) & u64::MAX >> (high - last.min(high))
+    })
+}
+
 /// Ports of a block, at most.
 const WIDTH: usize = 256;
 
@@ -277,5 +288,20 @@ impl Blocks {
     /// All taken slots are below this one.
     pub(super) const fn end(&self) -> u32 {
         self.slab.high_water()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_those_between_and_no_others() {
+        for (first, last) in [(0, 0), (0, 255), (63, 64), (1, 62), (128, 191), (200, 255), (255, 255)] {
+            let bits = bits_of(first, last);
+            for at in 0..256 {
+                assert_eq!(bits[at / 64] >> (at % 64) & 1 == 1, (first..=last).contains(&at), "{at}");
+            }
+        }
     }
 }

@@ -131,7 +131,12 @@ impl Nat64 {
                     return Err(refused(Reason::Filtered));
                 }
                 let opens = proto != Proto::Tcp || syn;
-                if opens { Some(self.open_session(now, binding, remote, pref64)?) } else { None }
+                if opens {
+                    self.check_inbound(now, binding)?;
+                    Some(self.open_session(now, binding, remote, pref64)?)
+                } else {
+                    None
+                }
             }
         };
         if let Some(session) = session {
@@ -218,6 +223,25 @@ impl Nat64 {
             return Err(Reason::SessionLimit);
         }
         Ok(())
+    }
+
+    /// Whether one more session may be opened from the outside. Whoever scans there may use up half of
+    /// what a host may have, and three quarters of the table, whatever the binding: the rest is for
+    /// those inside.
+    fn check_inbound(&mut self, now: Instant, binding: u32) -> Result<(), Reason> {
+        let mut full = self.sessions.len() >= self.sessions.limit() - self.sessions.limit() / 4;
+        if !self.bib.of(binding).is_static() {
+            let held = self.pool4.host_of(self.bib.of(binding).place).sessions;
+            let zone = self.zones.of(self.bib.of(binding).v6().addr).ok_or(Reason::NoZone)?;
+            full |= held >= self.zones.rules(zone).sessions_per_host.div_ceil(2);
+        }
+        if !full {
+            return Ok(());
+        }
+        if let Some(host) = self.host_of(binding) {
+            self.tell_refusal(now, host, Reason::SessionLimit);
+        }
+        Err(Reason::SessionLimit)
     }
 
     /// Makes a binding, or ends the rest of the one that the client had.

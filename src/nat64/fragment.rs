@@ -39,13 +39,17 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use self::cells::{Cells, NONE};
+use self::shares::Shares;
 use self::table::Table;
+use super::owner::mix;
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::buf::PacketBuf;
 
 mod cells;
+mod shares;
 mod table;
+mod whole;
 
 /// Most fragments of one datagram: enough for 64 KiB over a path with an MTU of 576 bytes.
 pub const MAX_FRAGMENTS: u32 = 128;
@@ -89,6 +93,8 @@ pub enum First {
 pub struct Arrival<'a> {
     /// Its datagram.
     pub key: Key,
+    /// A number for who sent it, such as the bits of its address: each has an eighth of the store.
+    pub source: u128,
     /// Where its data belongs, in bytes from the start of the datagram's data.
     pub offset: u16,
     /// Whether it is not the last.
@@ -174,6 +180,8 @@ struct Piece {
 pub struct Hold {
     cells: Cells,
     datagrams: Table,
+    shares: Shares,
+    seed: u32,
     pieces: Box<[Piece]>,
     free: u32,
     timeout: Duration,
@@ -197,8 +205,11 @@ impl Hold {
             cells: NONE,
             next: if n + 1 == count { NONE } else { n as u32 + 1 },
         };
+        let datagrams = cells.count() * 2;
         Self {
-            datagrams: Table::new(cells.count() * 2, seed),
+            datagrams: Table::new(datagrams, seed),
+            shares: Shares::new(datagrams, cells.count(), MAX_FRAGMENTS),
+            seed,
             pieces: (0..count).map(blank).collect(),
             free: if count == 0 { NONE } else { 0 },
             cells,
@@ -214,11 +225,12 @@ impl Hold {
     /// Says what becomes of a fragment, and keeps a copy if it has to wait.
     ///
     /// Reasons: [`Reason::FragmentSize`] if its length is impossible,
-    /// [`Reason::FragmentDuplicate`], [`Reason::FragmentOverlap`], and [`Reason::FragmentLimit`] if the store is full.
+    /// [`Reason::FragmentDuplicate`], [`Reason::FragmentOverlap`], and [`Reason::FragmentLimit`] if the store or the
+    /// source's share of it is full.
     pub fn offer(&mut self, now: Instant, arrival: &Arrival<'_>) -> Step {
         let Some((start, end)) = extent(arrival) else { return Step::drop(Reason::FragmentSize) };
         let known = self.datagrams.find(&arrival.key);
-        let Some(at) = known.or_else(|| self.datagrams.open(arrival.key, now + self.timeout)) else {
+        let Some(at) = known.or_else(|| self.open(now, arrival)) else {
             return Step::drop(Reason::FragmentLimit);
         };
         match self.conflict(at, start, end, arrival.more) {
@@ -235,7 +247,7 @@ impl Hold {
         let passes = matches!(state, State::Passing(..));
         if !self.add(at, arrival, (start, end), passes) {
             if self.datagrams.at(at).count == 0 {
-                self.datagrams.close(at);
+                self.forget(at);
             }
             return Step::drop(Reason::FragmentLimit);
         }
@@ -276,6 +288,7 @@ impl Hold {
             out.handed.ports = Some((src, dst));
         }
         self.cells.release(chain);
+        self.shares.give_back(entry.share, cells::needed(len) as u32);
         self.close_if_done(datagram.0);
         fits
     }
@@ -319,6 +332,20 @@ impl Hold {
         self.cells.left() * cells::CELL
     }
 
+    /// Makes a datagram known; `None` if there is no room for it, or none for its source.
+    fn open(&mut self, now: Instant, arrival: &Arrival<'_>) -> Option<u32> {
+        let words = [96, 64, 32, 0].map(|shift| (arrival.source >> shift) as u32);
+        let share = self.shares.place(mix(self.seed, &words));
+        if !self.shares.open(share) {
+            return None;
+        }
+        let at = self.datagrams.open(arrival.key, share, now + self.timeout);
+        if at.is_none() {
+            self.shares.close(share);
+        }
+        at
+    }
+
     /// Why a fragment can't be one of this datagram's.
     fn conflict(&self, at: u32, start: u32, end: u32, more: bool) -> Option<Reason> {
         let entry = self.datagrams.at(at);
@@ -342,8 +369,16 @@ impl Hold {
         if number == NONE || entry.count == MAX_FRAGMENTS {
             return false;
         }
-        let chain = if passes { Some(NONE) } else { self.cells.store(arrival.packet) };
+        let (share, needed) = (entry.share, cells::needed(arrival.packet.len()) as u32);
+        let chain = match passes {
+            true => Some(NONE),
+            false if self.shares.has_room(share, needed) => self.cells.store(arrival.packet),
+            false => None,
+        };
         let Some(chain) = chain else { return false };
+        if !passes {
+            self.shares.take(share, needed);
+        }
         self.free = self.pieces[number as usize].next;
         self.pieces[number as usize] = Piece {
             start,
@@ -394,11 +429,13 @@ impl Hold {
 
     fn forget(&mut self, at: u32) {
         self.free_pieces(at);
+        self.shares.close(self.datagrams.at(at).share);
         self.datagrams.close(at);
     }
 
     fn free_pieces(&mut self, at: u32) {
         let entry = self.datagrams.at_mut(at);
+        let share = entry.share;
         let mut next = core::mem::replace(&mut entry.first, NONE);
         (entry.last, entry.on_hold, entry.held, entry.count, entry.seen) = (NONE, NONE, 0, 0, 0);
         entry.total = None;
@@ -406,6 +443,7 @@ impl Hold {
             let piece = &mut self.pieces[next as usize];
             if piece.cells != NONE {
                 self.cells.release(piece.cells);
+                self.shares.give_back(share, cells::needed(piece.len as usize) as u32);
             }
             let behind = core::mem::replace(&mut piece.next, self.free);
             self.free = next;
@@ -432,8 +470,8 @@ impl Hold {
             self.cells.copy(piece.cells, piece.data_at as usize, data);
         }
         match entry.key.src {
-            IpAddr::V4(_) => unfragment_v4(packet, header),
-            IpAddr::V6(_) => unfragment_v6(packet, header),
+            IpAddr::V4(_) => whole::header4(packet, header),
+            IpAddr::V6(_) => whole::headers6(packet, header),
         }
         out.handed.gathered = true;
         true
@@ -451,27 +489,6 @@ fn extent(arrival: &Arrival<'_>) -> Option<(u32, u32)> {
     };
     let possible = len > 0 && headers + end <= usize::from(u16::MAX);
     possible.then_some((u32::from(arrival.offset), end as u32))
-}
-
-/// Makes an IPv4 header that of a whole packet (RFC 791).
-fn unfragment_v4(packet: &mut [u8], header: usize) {
-    let len = packet.len() as u16;
-    packet[2..4].copy_from_slice(&len.to_be_bytes());
-    packet[6..8].fill(0);
-    packet[10..12].fill(0);
-    let words = packet[..header].chunks_exact(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]])));
-    let sum: u32 = words.sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let folded = (folded & 0xffff) + (folded >> 16);
-    packet[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
-}
-
-/// Makes the headers in front of the data at `header`, the last of which is a Fragment header, those
-/// of an atomic fragment.
-fn unfragment_v6(packet: &mut [u8], header: usize) {
-    let len = (packet.len() - 40) as u16;
-    packet[4..6].copy_from_slice(&len.to_be_bytes());
-    packet[header - 6..header - 4].fill(0);
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How fragments pass the hold store (RFC 6146 §3.4).
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use super::fragment::{Arrival, First, Key, Step};
 use super::{Nat64, tuple};
@@ -48,6 +48,7 @@ impl Nat64 {
         let first = first(&packet.transport, packet.protocol, Answer::unreachable6(4))?;
         let arrival = Arrival {
             key: Key::v6(packet.src, packet.dst, packet.protocol, fragment.id),
+            source: self.host_bits(packet.src),
             offset: fragment.offset,
             more: fragment.more,
             packet: &buf.bytes()[..packet.len],
@@ -74,6 +75,7 @@ impl Nat64 {
         let first = first(&packet.transport, packet.protocol, Answer::unreachable4(2))?;
         let arrival = Arrival {
             key: Key::v4(packet.src, packet.dst, packet.protocol, packet.id),
+            source: u128::from(packet.src.to_bits()),
             offset: fragment.offset,
             more: fragment.more,
             packet: &buf.bytes()[..packet.total_len],
@@ -82,6 +84,12 @@ impl Nat64 {
         };
         let step = self.hold.offer(now, &arrival);
         self.follow(now, step, Self::packet4, buf, extra)
+    }
+
+    /// The bits of the host that an address belongs to.
+    fn host_bits(&self, addr: Ipv6Addr) -> u128 {
+        let host = self.zones.of(addr).map(|zone| self.zones.host(zone, addr).prefix.addr());
+        host.unwrap_or(addr).to_bits()
     }
 
     /// Does what the store says.

@@ -6,7 +6,7 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use super::bib::{Bib, RestTick};
-use super::block::{Blocks, Front, Ports};
+use super::block::{Blocks, Front, Ports, bits_of};
 use super::events::{Event, Events};
 use super::hash::Chance;
 use super::limits::{Host, Hosts};
@@ -174,9 +174,11 @@ impl Pool4 {
         let of_addr = self.pools[pool].ranges.iter().filter(|(net, _)| net.contains(addr));
         for (_, range) in of_addr.filter(|(_, range)| range.overlaps(ports)) {
             // Port zero is never given away.
-            for port in range.first().max(ports.first()).max(1)..=range.last().min(ports.last()) {
-                let at = usize::from(port - ports.first());
-                allowed[at / 64] |= 1 << (at % 64);
+            let first = range.first().max(ports.first()).max(1);
+            let last = range.last().min(ports.last());
+            if first <= last {
+                let bits = bits_of(usize::from(first - ports.first()), usize::from(last - ports.first()));
+                allowed = core::array::from_fn(|word| allowed[word] | bits[word]);
             }
         }
         allowed

@@ -307,6 +307,16 @@ impl Sessions {
         self.slab.high_water()
     }
 
+    /// How many sessions there are.
+    pub(super) const fn len(&self) -> u32 {
+        self.slab.len()
+    }
+
+    /// How many there can be.
+    pub(super) const fn limit(&self) -> u32 {
+        self.slab.limit()
+    }
+
     /// Whether there is no room.
     pub(super) const fn is_full(&self) -> bool {
         self.slab.is_full()

@@ -62,6 +62,11 @@ impl<T: Item> Slab<T> {
         self.used
     }
 
+    /// How many slots there are.
+    pub(super) const fn limit(&self) -> u32 {
+        self.limit
+    }
+
     /// Whether no slot is free.
     pub(super) const fn is_full(&self) -> bool {
         self.used == self.limit

@@ -35,6 +35,8 @@ impl Waiting {
 /// The SYNs that wait, the oldest first: a ring.
 pub(super) struct Syns {
     ring: Vec<Waiting>,
+    /// By place in the ring, a hash of both ends: a flood is looked through in these four kilobytes.
+    prints: Vec<u32>,
     first: usize,
     len: usize,
     limit: usize,
@@ -51,6 +53,7 @@ impl Syns {
         let limit = limit as usize;
         Self {
             ring: Vec::with_capacity(limit),
+            prints: Vec::with_capacity(limit),
             first: 0,
             len: 0,
             limit,
@@ -65,9 +68,27 @@ impl Syns {
         &mut self.counts[((hash * self.counts.len() as u64) >> 32) as usize]
     }
 
-    fn waiting(&mut self) -> impl Iterator<Item = &mut Waiting> {
-        let (behind, front) = self.ring.split_at_mut(self.first);
-        front.iter_mut().chain(behind).take(self.len)
+    fn print(&self, from: Transport4, to: Transport4) -> u32 {
+        let addresses = u64::from(from.addr.to_bits()) << 32 | u64::from(to.addr.to_bits());
+        self.hasher.words(addresses, u64::from(from.port) << 16 | u64::from(to.port))
+    }
+
+    /// The SYN between the two that waits and is not adopted.
+    fn find(&mut self, from: Transport4, to: Transport4) -> Option<&mut Waiting> {
+        if self.len == 0 || *self.count(from.addr) == 0 {
+            return None;
+        }
+        let print = self.print(from, to);
+        let (first, end) = (self.first, self.first + self.len);
+        let is = |place: &usize| {
+            self.prints[*place] == print && {
+                let waiting = &self.ring[*place];
+                waiting.from == from && waiting.to == to && !waiting.adopted
+            }
+        };
+        let before = end.saturating_sub(self.limit);
+        let place = (first..end.min(self.limit)).chain(0..before).find(is)?;
+        self.ring.get_mut(place)
     }
 
     /// Keeps a copy of a SYN.
@@ -82,7 +103,7 @@ impl Syns {
         to: Transport4,
         (packet, bytes): (&Ipv4Packet, &[u8]),
     ) -> Result<(), Reason> {
-        if *self.count(from.addr) > 0 && self.waiting().any(|w| w.from == from && w.to == to && !w.adopted) {
+        if self.find(from, to).is_some() {
             return Err(Reason::UnsolicitedSyn);
         }
         let per_source = self.per_source;
@@ -101,10 +122,13 @@ impl Syns {
         waiting.bytes[..kept].copy_from_slice(&bytes[..kept]);
         *self.count(from.addr) += 1;
         let place = (self.first + self.len) % self.limit;
+        let print = self.print(from, to);
         if place == self.ring.len() {
             self.ring.push(waiting);
+            self.prints.push(print);
         } else {
             self.ring[place] = waiting;
+            self.prints[place] = print;
         }
         self.len += 1;
         Ok(())
@@ -112,11 +136,7 @@ impl Syns {
 
     /// Whether a SYN between the two waits. It is adopted: nobody will be told that it failed.
     pub(super) fn adopt(&mut self, from: Transport4, to: Transport4) -> bool {
-        if self.len == 0 || *self.count(from.addr) == 0 {
-            return false;
-        }
-        let found = self.waiting().find(|w| w.from == from && w.to == to && !w.adopted);
-        found.map(|waiting| waiting.adopted = true).is_some()
+        self.find(from, to).map(|waiting| waiting.adopted = true).is_some()
     }
 
     /// Takes out the oldest if its time has come by `now`; `Some(None)` if it was adopted.

@@ -6,6 +6,12 @@ pub(super) const CELL: usize = 2048;
 /// No cell, no record: the end of a chain.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// Cells that a packet of `len` bytes takes; an empty one takes one.
+pub(super) const fn needed(len: usize) -> usize {
+    let cells = len.div_ceil(CELL);
+    if cells == 0 { 1 } else { cells }
+}
+
 /// The memory and the chain of free cells.
 pub(super) struct Cells {
     memory: Box<[u8]>,
@@ -34,10 +40,8 @@ impl Cells {
     }
 
     /// Copies `packet` into free cells; the first of them, or `None` if there are too few.
-    ///
-    /// An empty packet takes a cell.
     pub(super) fn store(&mut self, packet: &[u8]) -> Option<u32> {
-        let needed = packet.len().div_ceil(CELL).max(1);
+        let needed = needed(packet.len());
         if needed > self.left {
             return None;
         }

@@ -12,6 +12,8 @@ use crate::time::Instant;
 pub(super) struct Entry {
     pub(super) key: Key,
     pub(super) deadline: Instant,
+    /// Whose share it counts to.
+    pub(super) share: u32,
     pub(super) state: State,
     /// Its fragments in order of arrival.
     pub(super) first: u32,
@@ -46,6 +48,7 @@ impl Table {
         let blank = |n: usize| Entry {
             key: Key { src: IpAddr::from([0; 4]), dst: IpAddr::from([0; 4]), protocol: 0, id: 0 },
             deadline: Instant::NEVER,
+            share: 0,
             state: State::Dead,
             first: NONE,
             last: NONE,
@@ -95,7 +98,7 @@ impl Table {
     }
 
     /// A new datagram, the youngest of all; `None` if there is no room.
-    pub(super) fn open(&mut self, key: Key, deadline: Instant) -> Option<u32> {
+    pub(super) fn open(&mut self, key: Key, share: u32, deadline: Instant) -> Option<u32> {
         let at = self.free;
         if at == NONE {
             return None;
@@ -105,6 +108,7 @@ impl Table {
         *self.at_mut(at) = Entry {
             key,
             deadline,
+            share,
             state: State::Waiting,
             first: NONE,
             last: NONE,

@@ -34,7 +34,8 @@ fn arrival(packet: &[u8], first: First) -> Arrival<'_> {
         let key = Key::v6([0x20; 16].into(), [0x21; 16].into(), packet[40], id);
         (key, word(42) & !7, word(42) & 1 != 0, 48)
     };
-    Arrival { key, offset, more, packet, data_at, first: (offset == 0).then_some(first) }
+    let source = u128::from(key.id);
+    Arrival { key, source, offset, more, packet, data_at, first: (offset == 0).then_some(first) }
 }
 
 const PORTS: First = First::Ports(4000, 53);
@@ -108,7 +109,7 @@ fn gathered_fragments_come_out_as_one_packet() {
             assert!(hold.assemble(datagram, &mut out));
             let mut whole = make(0, 4233, false);
             if !v6 {
-                unfragment_v4(&mut whole, 20);
+                whole::header4(&mut whole, 20);
             }
             assert_eq!(out.bytes(), whole, "{order:?}");
             assert!(out.handed.gathered);
@@ -121,7 +122,7 @@ fn gathered_fragments_come_out_as_one_packet() {
 #[test]
 fn an_assembled_ipv4_header_has_a_right_checksum() {
     let mut packet = fragment4(0xbeef, 0, 80, true);
-    unfragment_v4(&mut packet, 20);
+    whole::header4(&mut packet, 20);
     let sum: u32 = packet[..20].chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
     assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
     assert_eq!(packet[4..8], [0xbe, 0xef, 0, 0]);
@@ -217,6 +218,25 @@ fn a_full_store_refuses_and_frees_itself_by_time() {
 }
 
 #[test]
+fn one_source_leaves_room_to_the_others() {
+    let mut hold = hold();
+    let limit = Step::Drop { reason: Reason::FragmentLimit, held: 0 };
+    let from = |hold: &mut Hold, source: u128, packet: &[u8]| {
+        hold.offer(Instant::from_secs(10), &Arrival { source, ..arrival(packet, PORTS) })
+    };
+    // First fragments that nothing follows: 128 of 1,024 datagrams, then no more.
+    let passed = (0..1000).filter(|id| from(&mut hold, 1, &fragment4(*id, 0, 80, true)) != limit).count();
+    assert_eq!(passed, 128);
+    // Fragments that wait for their first: as much memory as the longest datagram takes.
+    let held = (2000..3000).filter(|id| from(&mut hold, 2, &fragment4(*id, 80, 80, true)) != limit).count();
+    assert_eq!(held, 128);
+    assert_eq!(pass(from(&mut hold, 3, &fragment4(4000, 0, 80, true))), None);
+    assert_eq!(from(&mut hold, 3, &fragment4(4001, 80, 80, true)), Step::Held);
+    while hold.expire(Instant::NEVER).is_some() {}
+    assert!(hold.shares.are_empty());
+}
+
+#[test]
 fn a_datagram_of_many_tiny_fragments_is_refused() {
     let mut hold = hold();
     let mut refused = 0;
@@ -264,6 +284,7 @@ fn any_order_of_any_fragments_leaks_nothing() {
     while hold.expire(Instant::NEVER).is_some() {}
     assert!(hold.is_empty());
     assert_eq!(hold.room(), 32 << 10);
+    assert!(hold.shares.are_empty());
     let mut free = 0;
     let mut at = hold.free;
     while at != NONE {

@@ -4,6 +4,7 @@
 mod basic;
 mod batch;
 mod flows;
+mod overload;
 mod ports;
 mod upkeep;
 

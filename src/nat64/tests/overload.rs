@@ -1,0 +1,102 @@
+//! Floods stay within their bounds, leave other hosts what is theirs, and every refusal has its reason.
+
+use super::*;
+use crate::wire::build::fragments6;
+use crate::wire::icmp;
+
+/// Drops of a zone, or of none.
+fn drops(bench: &Bench, reason: Reason) -> u64 {
+    bench.gate.counters().drops(reason)
+}
+
+fn forwarded(bench: &mut Bench, packet: &[u8]) -> bool {
+    bench.send(packet).0 == Verdict::Forward
+}
+
+#[test]
+fn a_scan_from_outside_leaves_a_host_half_of_its_sessions() {
+    let mut settings = n1();
+    settings.nat64.zones[0].sessions_per_host = 10;
+    let mut bench = Bench::new(settings);
+    let place = bench.udp_mapping(C, 5000);
+    let passed = (1..=100).filter(|port| forwarded(&mut bench, &udp4(W, 1000 + port, place))).count();
+    assert_eq!(passed, 4, "five sessions with the host's own");
+    assert_eq!(drops(&bench, Reason::SessionLimit), 96);
+    let own = |port: u16| Packet6::new(v6(C), under(Z)).udp(port, 53, b"q");
+    assert_eq!((6000..6100).filter(|port| forwarded(&mut bench, &own(*port))).count(), 5);
+    assert!(forwarded(&mut bench, &udp4(Z, 53, place)), "what was there goes on");
+}
+
+#[test]
+fn a_scan_of_a_static_binding_leaves_a_quarter_of_the_table() {
+    let mut settings = n1();
+    settings.nat64.limits.sessions = 40;
+    let place = Transport4::new(v4(T), 8080);
+    settings.nat64.statics = vec![crate::nat64::StaticBinding {
+        proto: crate::nat64::Proto::Udp,
+        v6: crate::addr::Transport6::new(v6(C), 80),
+        v4: place,
+    }];
+    let mut bench = Bench::new(settings);
+    let passed = (1..=100).filter(|port| forwarded(&mut bench, &udp4(W, 1000 + port, place))).count();
+    assert_eq!(passed, 30);
+    assert_eq!(drops(&bench, Reason::SessionLimit), 70);
+    let own = |port: u16| Packet6::new(v6(C2), under(Z)).udp(port, 53, b"q");
+    assert_eq!((6000..6100).filter(|port| forwarded(&mut bench, &own(*port))).count(), 10);
+}
+
+#[test]
+fn a_host_that_floods_with_syns_uses_up_only_its_own() {
+    let mut settings = n1();
+    settings.nat64.zones[0].sessions_per_host = 100;
+    let mut bench = Bench::new(settings);
+    let passed = (1024..4024).filter(|port| forwarded(&mut bench, &tcp6(C, *port, Z, Flags::SYN))).count();
+    assert_eq!(passed, 100);
+    let refused = drops(&bench, Reason::SessionLimit) + drops(&bench, Reason::HostQuota);
+    assert_eq!(refused, 2900, "each refusal has a reason");
+    assert!(bench.blocks() <= 8);
+    assert!(forwarded(&mut bench, &tcp6(C2, 5000, Z, Flags::SYN)));
+}
+
+#[test]
+fn first_fragments_of_one_host_leave_room_for_those_of_another() {
+    let mut bench = Bench::new(n1());
+    let long = |client: &str, id| {
+        let packet = Packet6::new(v6(client), under(Z)).udp(5000, 53, &[7; 2000]);
+        fragments6(&packet, id, 1280)
+    };
+    for id in 0..2000 {
+        bench.send(&long(C, id)[0]);
+    }
+    assert!(drops(&bench, Reason::FragmentLimit) > 1000);
+    for fragment in long(C2, 1) {
+        assert!(forwarded(&mut bench, &fragment));
+    }
+}
+
+#[test]
+fn scans_and_errors_from_outside_are_refused_one_by_one() {
+    let mut bench = Bench::new(n1());
+    let before = bench.udp_mapping(C, 5000);
+    for port in 10_000..12_000 {
+        assert!(!forwarded(&mut bench, &udp4(W, 53, Transport4::new(v4(T), port))));
+        let quoted = Packet4::new(v4(T), v4(W)).udp(port, 53, b"q");
+        let error = Packet4::new(v4(W), v4(T)).icmp(icmp::v4::UNREACHABLE, 3, 0, &quoted);
+        assert!(!forwarded(&mut bench, &error));
+    }
+    assert_eq!(drops(&bench, Reason::NoBinding), 2000);
+    assert_eq!(drops(&bench, Reason::IcmpNoBinding), 2000);
+    assert_eq!((bench.sessions(), bench.bindings()), (1, 1));
+    assert!(forwarded(&mut bench, &udp4(Z, 53, before)));
+}
+
+#[test]
+fn stored_syns_of_one_source_leave_room_for_those_of_another() {
+    let mut bench = Bench::new(n1());
+    let place = |port| Transport4::new(v4(T), port);
+    let held = (2000..2100).filter(|port| bench.send(&tcp4(W, place(*port), Flags::SYN)).0 == Verdict::Hold);
+    assert_eq!(held.count(), 5);
+    assert_eq!(drops(&bench, Reason::SynLimit), 95);
+    assert_eq!(bench.drop_of(&tcp4(W, place(2000), Flags::SYN)), Reason::UnsolicitedSyn, "kept already");
+    assert_eq!(bench.send(&tcp4(Z, place(2000), Flags::SYN)).0, Verdict::Hold);
+}

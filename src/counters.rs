@@ -30,8 +30,10 @@ impl Tally {
     }
 }
 
-/// What one worker counts for one zone, or for packets that belong to none.
+/// What one worker counts for one zone, or for packets that belong to none. In lines of the cache of its
+/// own, two by two as they are fetched: what another worker writes is never beside it.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct ZoneCounters {
     /// Packets translated to IPv4, super-packets counted by their segments.
     pub packets_v6_to_v4: Tally,

@@ -85,6 +85,27 @@ impl MemoryPeer {
         fits
     }
 
+    /// Gives packets to the worker while there is room; how many. The others stay in `frames`.
+    pub fn inject_all(&self, frames: &mut VecDeque<Frame>) -> usize {
+        let mut queues = self.0.queues();
+        let count = frames.len().min(self.0.bound.saturating_sub(queues.to_worker.len()));
+        queues.to_worker.extend(frames.drain(..count));
+        drop(queues);
+        if count > 0 {
+            // As in `inject`.
+            let _ = (&self.0.readable).write(&1u64.to_ne_bytes());
+        }
+        count
+    }
+
+    /// Moves all packets from the worker to `frames`, without waiting for any; how many.
+    pub fn take_all(&self, frames: &mut VecDeque<Frame>) -> usize {
+        let mut queues = self.0.queues();
+        let count = queues.to_peer.len();
+        frames.append(&mut queues.to_peer);
+        count
+    }
+
     /// The next packet from the worker; `None` if none came within `timeout`.
     pub fn take(&self, timeout: Duration) -> Option<Frame> {
         let queues = self.0.queues();
@@ -167,6 +188,19 @@ mod tests {
         assert_eq!(device.send(&all), 2);
         assert_eq!(peer.take(Duration::ZERO), Some(Frame::plain(vec![1])));
         assert_eq!(device.tallies().refused.read(), 2);
+    }
+
+    #[test]
+    fn many_at_once_are_those_one_by_one() {
+        let (mut device, peer) = pair(2).expect("eventfd");
+        let mut frames: VecDeque<_> = (0..3).map(|n| Frame::plain(vec![n])).collect();
+        assert_eq!(peer.inject_all(&mut frames), 2);
+        assert_eq!(frames, [Frame::plain(vec![2])]);
+        let mut buffers: Vec<_> = (0..4).map(|_| PacketBuf::new(100)).collect();
+        assert_eq!(device.recv(&mut buffers).expect("never fails"), 2);
+        device.send(&[&buffers[0], &buffers[1]]);
+        assert_eq!(peer.take_all(&mut frames), 2);
+        assert_eq!(frames, [2, 0, 1].map(|n| Frame::plain(vec![n])));
     }
 
     #[test]

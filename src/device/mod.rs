@@ -44,8 +44,9 @@ pub struct Offloads {
     pub udp: bool,
 }
 
-/// What a device counts; written by the worker that owns it.
+/// What a device counts; written by the worker that owns it, and in lines of the cache of its own.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Tallies {
     /// Packets read, super-packets counted once.
     pub received: Tally,

@@ -1,0 +1,173 @@
+//! Whether workers scale, and whether too much load costs what could be delivered: on memory devices, by
+//! the CPU time that the workers' threads use for a packet, so that it holds on a busy machine too.
+#![allow(missing_docs)]
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use gate64::addr::{PortRange, Pref64, WorkerId, ZoneId};
+use gate64::device::memory::{self, Frame, MemoryPeer};
+use gate64::nat64::{self, owner::Owners};
+use gate64::translator::Settings;
+use gate64::worker::{self, Assignment, Started};
+use gate64::xlat::Rules;
+
+const ROUNDS: usize = 10;
+/// Packets that each worker delivers in a round.
+const PACKETS: usize = 200_000;
+/// Packets that may wait in a device.
+const QUEUE: usize = 4096;
+/// Packets offered at once.
+const OFFER: usize = 1024;
+
+fn settings(worker: u8, workers: u8) -> Settings {
+    let zone = nat64::Zone {
+        id: ZoneId(0),
+        clients: vec!["2001:db8:1::/64".parse().expect("literal")],
+        pref64: vec![Pref64::WELL_KNOWN],
+        pool: 0,
+        host_len: 128,
+        blocks_per_host: 4,
+        sessions_per_host: 1000,
+        bindings_per_second: 0,
+    };
+    let pool = nat64::Pool { ranges: vec![("192.0.2.0/28".parse().expect("literal"), PortRange::ALL)] };
+    Settings {
+        worker: WorkerId(worker),
+        workers,
+        seed: u64::from(worker),
+        owner_seed: 1,
+        rules: Rules::default(),
+        siit: None,
+        nat64: nat64::Settings { zones: vec![zone], pools: vec![pool], ..nat64::Settings::default() },
+    }
+}
+
+fn packet(host: u16) -> Frame {
+    let client = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, host);
+    let server = Pref64::WELL_KNOWN.embed(Ipv4Addr::new(8, 8, 8, 8));
+    let mut bytes = Vec::new();
+    let builder = etherparse::PacketBuilder::ipv6(client.octets(), server.octets(), 64).udp(5000, 53);
+    builder.write(&mut bytes, &[7; 36]).expect("fits");
+    Frame::plain(bytes)
+}
+
+/// The network of one worker.
+struct Network {
+    peer: MemoryPeer,
+    /// A packet of each host that this worker has.
+    hosts: Vec<Frame>,
+    next: usize,
+    delivered: usize,
+}
+
+impl Network {
+    /// Offers packets, and takes what has come. Those that find no room are lost.
+    fn turn(&mut self, offer: usize) {
+        let mut frames: VecDeque<_> =
+            (0..offer).map(|n| self.hosts[(self.next + n) % self.hosts.len()].clone()).collect();
+        self.next += offer;
+        self.peer.inject_all(&mut frames);
+        frames.clear();
+        self.delivered += self.peer.take_all(&mut frames);
+    }
+}
+
+/// Running workers and their networks.
+struct Gateway {
+    started: Started,
+    networks: Vec<Network>,
+}
+
+impl Gateway {
+    fn new(workers: u8, hosts: u16) -> Self {
+        let owners = Owners::new(&settings(0, workers).nat64, 1, workers);
+        let (mut assignments, mut networks) = (Vec::new(), Vec::new());
+        for worker in 0..workers {
+            let (device, peer) = memory::pair(QUEUE).expect("eventfd");
+            let of_worker = |host: &u16| {
+                owners.source(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, *host)) == WorkerId(worker)
+            };
+            let hosts = (1..).filter(of_worker).take(usize::from(hosts)).map(packet).collect();
+            networks.push(Network { peer, hosts, next: 0, delivered: 0 });
+            assignments.push(Assignment { settings: settings(worker, workers), device: Box::new(device) });
+        }
+        let started = worker::start(assignments, 1, 1024).expect("starts");
+        let mut gateway = Self { started, networks };
+        gateway.deliver(QUEUE, OFFER);
+        gateway
+    }
+
+    /// Has every worker deliver so many packets; nanoseconds of CPU time that one took on average.
+    fn deliver(&mut self, packets: usize, offer: usize) -> f64 {
+        let before = cpu_time();
+        self.networks.iter_mut().for_each(|network| network.delivered = 0);
+        while self.networks.iter().any(|network| network.delivered < packets) {
+            for network in &mut self.networks {
+                network.turn(offer);
+            }
+            std::thread::yield_now();
+        }
+        let delivered: usize = self.networks.iter().map(|network| network.delivered).sum();
+        (cpu_time() - before) as f64 / delivered as f64
+    }
+
+    fn stop(self) {
+        self.started.workers.stop(Duration::from_secs(5));
+    }
+}
+
+/// Nanoseconds of CPU time that the workers' threads have used.
+fn cpu_time() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("/proc").filter_map(Result::ok);
+    let of_worker = tasks.map(|task| task.path()).filter(|task| {
+        std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("worker-"))
+    });
+    of_worker
+        .filter_map(|task| std::fs::read_to_string(task.join("schedstat")).ok())
+        .filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok())
+        .sum()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Two workers against one, each with 64 hosts of its own.
+fn scaling() {
+    let mut ratios = Vec::new();
+    for _ in 0..ROUNDS {
+        let each = [1u8, 2].map(|workers| {
+            let mut gateway = Gateway::new(workers, 64);
+            let nanos = gateway.deliver(PACKETS, OFFER);
+            gateway.stop();
+            nanos
+        });
+        let ratio = 2.0 * each[0] / each[1];
+        println!("one worker {:>6.0} ns a packet, two {:>6.0} ns: {ratio:.2} times", each[0], each[1]);
+        ratios.push(ratio);
+    }
+    println!("two workers do {:.2} times what one does (median of {ROUNDS})\n", median(ratios));
+}
+
+/// Twice as much as can be delivered, of one flow.
+fn overload() {
+    let mut ratios = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut gateway = Gateway::new(1, 1);
+        // As much as finds room, and far more.
+        let peak = gateway.deliver(PACKETS, OFFER);
+        let over = gateway.deliver(PACKETS, 2 * QUEUE);
+        gateway.stop();
+        println!("at peak {peak:>6.0} ns a packet, with too much offered {over:>6.0} ns: {:.2}", peak / over);
+        ratios.push(peak / over);
+    }
+    println!("with too much offered, {:.2} of the peak is delivered (median of {ROUNDS})", median(ratios));
+}
+
+fn main() {
+    scaling();
+    overload();
+}

@@ -1,5 +1,6 @@
 //! Tests of the whole: scenarios, simulation, the tree itself, and the kernel lab.
 
+mod chains;
 mod dns_scenarios;
 mod lab;
 mod matrix;

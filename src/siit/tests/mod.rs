@@ -1,5 +1,7 @@
 //! Mappings of single addresses, table by table.
 
+mod errors;
+
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::mapping::{By, Mapped, Mapping};

@@ -181,4 +181,35 @@ missing: no interface has 2001:db8:1::53, which DNS64 listens on; add it, or wri
 ";
         assert_eq!(summary(&config, &footprint, &host.0), want);
     }
+
+    #[test]
+    fn mappings_and_what_is_left_to_do_for_them() {
+        let host = Fake::new();
+        let show = |text: &str| {
+            let config = load_on(text, &host).expect("a good file");
+            summary(&config, &Footprint::of(&config, &host.0, &[]), &host.0)
+        };
+        let want = "\
+siit: hosts on the IPv6 side, 3 mappings
+  pref64   2001:db8:46::/96
+device gate64: 4 workers, MTU 1500
+ICMP errors from 2001:db8:1::1 and 203.0.113.1
+no DNS64
+to do: route 192.0.2.1/32 to this host (on the router upstream)
+to do: route 192.0.2.2/32 to this host (on the router upstream)
+to do: route 192.0.2.16/28 to this host (on the router upstream)
+to do: route 2001:db8:46::/96 to this host (on the IPv6 routers)
+";
+        assert_eq!(show(include_str!("../../configs/siit.toml")), want);
+        let want = "\
+siit: hosts on the IPv4 side, 0 mappings
+  hosts    192.168.1.0/24 under 2001:db8:aaaa::/96
+  pref64   2001:db8:1234::/96
+device gate64: 4 workers, MTU 1500
+ICMP errors from 2001:db8:1::1 and 203.0.113.1
+no DNS64
+to do: route 2001:db8:aaaa::c0a8:100/120 to this host (on the IPv6 routers)
+";
+        assert_eq!(show(include_str!("../../configs/464xlat.toml")), want);
+    }
 }

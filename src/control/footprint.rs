@@ -152,4 +152,38 @@ mod tests {
         assert_eq!(texts(&found.routes), ["192.0.0.2/32", "2001:db8:64::/96"]);
         assert!(found.proxies.is_empty() && found.upstream.is_empty());
     }
+
+    fn stateless(siit: &str) -> Footprint {
+        let host = Fake::new();
+        let config = load_on(&format!("[siit]\n{siit}\n"), &host).expect("a good file");
+        Footprint::of(&config, &host.0, &[])
+    }
+
+    #[test]
+    fn what_is_mapped_leads_to_us() {
+        let found = stateless("pref64 = \"2001:db8:46::/96\"\neam = \"192.0.2.0/28 = 2001:db8:9::/124\"");
+        assert_eq!(texts(&found.routes), ["192.0.2.0/28", "2001:db8:46::/96"]);
+        assert_eq!(texts(&found.upstream), ["192.0.2.0/28"]);
+        // In a subnet of ours neighbours look for it on the link.
+        let found = stateless("pref64 = \"none\"\neam = \"203.0.113.9 = 2001:db8:9::1\"");
+        assert_eq!(texts(&found.routes), ["203.0.113.9/32"]);
+        assert_eq!(found.proxies.len(), 1);
+        // Routes inside others are left out.
+        let found = stateless(
+            "pref64 = \"none\"\neam = [\"192.0.2.0/24 = 2001:db8::/96\", \"192.0.2.7 = 2001:db8:9::7\"]",
+        );
+        assert_eq!(texts(&found.routes), ["192.0.2.0/24"]);
+    }
+
+    #[test]
+    fn a_clat_takes_the_rest_of_ipv4_and_its_hosts_prefix() {
+        // id 6877-6.3-64
+        let clat = "inside = \"ipv4\"\nhosts = \"192.168.1.0/24\"\nhosts_pref64 = \"2001:db8:aaaa::/96\"\n\
+                    pref64 = \"2001:db8:1234::/96\"";
+        let found = stateless(clat);
+        assert_eq!(texts(&found.routes), ["0.0.0.0/0", "2001:db8:aaaa::c0a8:100/120"]);
+        assert!(found.upstream.is_empty() && found.obstacles.is_empty());
+        let found = stateless(&format!("{clat}\nroutes = [\"198.51.100.0/24\", \"2001:db8:aaaa::/96\"]"));
+        assert_eq!(texts(&found.routes), ["198.51.100.0/24", "2001:db8:aaaa::/96"]);
+    }
 }

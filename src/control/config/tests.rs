@@ -558,3 +558,30 @@ fn bounds_are_shared_out_among_workers() {
     assert_eq!(settings.nat64.limits.unsolicited_syns_per_source, 7);
     assert_eq!(settings.nat64.zones, config.nat64.zones);
 }
+
+#[test]
+fn the_lowest_ipv6_mtu_is_a_number_or_our_own() {
+    // ids 6m-mtu, 7915-4.1-frag-mtucfg-min, 7756-4.1
+    let lowest = |line: &str| load(&with(line, "", "")).expect("good").rules.lowest_ipv6_mtu;
+    assert_eq!(lowest(""), 1280);
+    assert_eq!(lowest("lowest_ipv6_mtu = 1400"), 1400);
+    assert_eq!(lowest("lowest_ipv6_mtu = \"auto\""), 1500);
+    assert_eq!(lowest("mtu6 = 1420\nlowest_ipv6_mtu = \"auto\""), 1420);
+    let cases = [
+        ("lowest_ipv6_mtu = 1279", "4:19: 1279 is out of range (\"auto\", or 1280 to 1500)"),
+        ("lowest_ipv6_mtu = 1501", "4:19: 1501 is out of range (\"auto\", or 1280 to 1500)"),
+        ("lowest_ipv6_mtu = \"path\"", "4:19: `path` is no MTU (\"auto\", or 1280 to 1500)"),
+    ];
+    for (line, want) in cases {
+        assert_eq!(complaints(&with(line, "", "")), [want]);
+    }
+}
+
+#[test]
+fn private_addresses_under_the_well_known_prefix_are_opened_by_the_operator_alone() {
+    // ids W-plat-keep, W-plat-default, W-plat, C-25
+    let private = |line: &str| load(&with(line, "", "")).expect("good").nat64.private_under_well_known;
+    assert!(!private(""));
+    assert!(!private("wkp_private = false"));
+    assert!(private("wkp_private = true"));
+}

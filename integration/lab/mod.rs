@@ -9,6 +9,7 @@ mod egress;
 mod hairpin;
 mod lifecycle;
 mod program;
+mod siit;
 mod soak;
 mod transfer;
 

@@ -1,0 +1,52 @@
+//! Hosts that are translated without state, and destinations that are not translated at all.
+
+use gate64::lab::GatewayConfig;
+
+use super::{Test, WWW, build, expect};
+
+/// The first host has 203.0.113.129, the second has a zone.
+fn mapped() -> GatewayConfig {
+    let more = "[siit]\neam = [\"203.0.113.128/28 = 2001:db8:1::/124\", \"203.0.113.160 = 2001:db8:1::10\"]";
+    GatewayConfig { more: more.to_owned(), workers: 2, ..GatewayConfig::default() }
+}
+
+#[test]
+fn a_host_with_a_mapping_is_reached_and_reaches_out_under_its_address() -> Test {
+    // id 7755-fig2
+    let Some(site) = build(2, None)? else { return Ok(()) };
+    site.lab.internet.ip("route add 203.0.113.128/25 via 192.0.2.2")?;
+    let gateway = site.start(&mapped())?;
+    expect(&site.page()?, "you are 203.0.113.160 port")?;
+    let other = site.lab.hosts[1].text("curl -sS -m 5 http://www.v4only.example/")?;
+    expect(&other, "you are 192.0.2.")?;
+    site.lab.internet.text("ping -c 2 -W 2 203.0.113.160")?;
+    // Longer than any link: cut by the sender, and fragments of ICMP need state.
+    let long = site.lab.internet.run("ping -c 1 -W 1 -s 3000 203.0.113.160").outcome()?;
+    assert!(!long.ok, "{}", long.stdout);
+    site.lab.internet.text("ping -c 1 -W 2 -s 1452 -M do 203.0.113.160")?;
+    // Three routers on the way: the kernel, the translator, the kernel.
+    let trace = site.lab.internet.text("ping -c 1 -W 2 -t 4 203.0.113.160")?;
+    expect(&trace, "1 received")?;
+    gateway.stop()
+}
+
+#[test]
+fn a_more_specific_route_is_native() -> Test {
+    // ids 7915-4.6-route, 7915-5.6-route, W-native
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let (internet, router) = (&site.lab.internet, &site.lab.gateway);
+    internet.ip("route add 203.0.113.128/25 via 192.0.2.2")?;
+    let gateway = site.start(&mapped())?;
+    // The server's IPv4 address is gone; its name under pref64 is now an address of its own.
+    expect(&site.page()?, "you are 203.0.113.160")?;
+    internet.ip("addr del 198.51.100.80/32 dev lo")?;
+    internet.ip(&format!("addr add {WWW}/128 dev lo"))?;
+    router.ip(&format!("-6 route add {WWW}/128 via 2001:db8:ffff::1"))?;
+    site.host().text(&format!("ping -c 1 -W 2 {WWW}"))?;
+    // And an IPv4 address amid mapped ones that another machine has.
+    router.ip("addr add 203.0.113.130/32 dev lo")?;
+    internet.text("ping -c 1 -W 2 203.0.113.130")?;
+    let unused = internet.run("ping -c 1 -W 1 203.0.113.131").outcome()?;
+    assert!(!unused.ok, "{}", unused.stdout);
+    gateway.stop()
+}

@@ -579,7 +579,7 @@ fn the_lowest_ipv6_mtu_is_a_number_or_our_own() {
 
 #[test]
 fn private_addresses_under_the_well_known_prefix_are_opened_by_the_operator_alone() {
-    // ids W-plat-keep, W-plat-default, W-plat, C-25
+    // ids W-plat-keep, W-plat-default, W-plat
     let private = |line: &str| load(&with(line, "", "")).expect("good").nat64.private_under_well_known;
     assert!(!private(""));
     assert!(!private("wkp_private = false"));

@@ -131,7 +131,7 @@ fn no_object_where_none_belongs() {
 
 #[test]
 fn ipv6_sources_are_drawn_from_their_pool() {
-    // id C-26
+    // id W-icmp-src
     let mut siit = siit(|s| {
         s.pref64 = Some(crate::addr::Pref64::WELL_KNOWN);
         s.hosts_pref64 = Some("2001:db8:64::/96".parse().expect("literal"));

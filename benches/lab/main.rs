@@ -7,6 +7,7 @@
 mod bed;
 mod contestant;
 mod cpu;
+mod dns;
 mod machine;
 mod options;
 mod packets;
@@ -22,7 +23,7 @@ use std::path::Path;
 use gate64::lab::LabError;
 
 use bed::Bed;
-use options::Options;
+use options::{Options, Test};
 use record::Record;
 
 /// Sessions that the gateways have room for.
@@ -31,6 +32,10 @@ const SESSIONS: u32 = 1 << 20;
 fn run(options: &Options) -> Result<(), LabError> {
     println!("{}; {}", machine::describe(), contestant::tayga_version());
     let _priority = machine::Priority::take();
+    // It has beds of its own.
+    if options.tests == [Test::Dns] {
+        return dns::run(options.rounds, options.quick);
+    }
     let mut beds = options.only.iter().map(|c| Bed::build(*c, SESSIONS)).collect::<Result<Vec<_>, _>>()?;
     let mut record = Record::default();
     for &test in &options.tests {

@@ -37,6 +37,8 @@ pub(crate) enum Test {
     Tcp,
     /// Small UDP packets: the highest rate without loss and with 0.1 %, and CPU time.
     Small,
+    /// The DNS64 beside unbound, BIND, PowerDNS and Knot. Not among what runs unasked.
+    Dns,
 }
 
 impl Test {

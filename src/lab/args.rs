@@ -39,6 +39,12 @@ pub enum Action {
         /// Where to.
         targets: Vec<SocketAddr>,
     },
+    /// Answers DNS queries as the names in them say; for tests of the DNS64.
+    #[command(hide = true)]
+    Upstream {
+        /// Where to listen, UDP and TCP.
+        listen: Vec<SocketAddr>,
+    },
     /// Learns from an echo server who we are, says so, and echoes until it is ended.
     #[command(hide = true)]
     Listen {

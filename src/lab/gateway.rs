@@ -17,6 +17,8 @@ pub struct GatewayConfig {
     pub workers: u8,
     /// Whether super-packets are used.
     pub offloads: bool,
+    /// Lines of `[dns64]`.
+    pub dns: String,
     /// More lines, tables included, at the end.
     pub more: String,
 }
@@ -28,6 +30,7 @@ impl Default for GatewayConfig {
             pool: "pool4 = [\"192.0.2.64/28\"]".to_owned(),
             workers: 1,
             offloads: true,
+            dns: "listen = [\"[2001:db8:1::53]:53\"]\nupstreams = [\"198.51.100.53\"]".to_owned(),
             more: String::new(),
         }
     }
@@ -36,15 +39,14 @@ impl Default for GatewayConfig {
 impl GatewayConfig {
     /// The file, its state kept in `dir`.
     pub fn text(&self, dir: &Path) -> String {
-        let Self { pool, workers, offloads, more } = self;
+        let Self { pool, workers, offloads, dns, more } = self;
         let dir = dir.display();
         format!(
             "[translator]\n\
              pref64 = \"2001:db8:64::/96\"\n\
              {pool}\n\n\
              [dns64]\n\
-             listen = [\"[2001:db8:1::53]:53\"]\n\
-             upstreams = [\"198.51.100.53\"]\n\n\
+             {dns}\n\n\
              [host]\n\
              workers = {workers}\n\
              offloads = {offloads}\n\

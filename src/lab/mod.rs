@@ -11,6 +11,7 @@ mod args;
 mod command;
 mod error;
 mod gateway;
+mod mock;
 mod names;
 mod namespace;
 mod probe;

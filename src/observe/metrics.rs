@@ -13,7 +13,7 @@ use axum::routing::get;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 
 use super::view::View;
@@ -23,6 +23,7 @@ use crate::device::Tallies;
 use crate::dns64::Outcome;
 use crate::nat64::Proto;
 use crate::reason::Reason;
+use crate::resolver;
 
 /// Serves `/metrics` on `listen` until the runtime ends.
 ///
@@ -218,9 +219,77 @@ fn dns64(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) ->
             queries.counter(&[("zone", *name), ("outcome", outcome.name())], row.outcome(*outcome))?;
         }
     }
-    let mut truncated = counter(encoder, "dns64_truncated", "Answers sent empty, with TC")?;
+    let columns: [Column<'_, resolver::ZoneCounters>; 2] = [
+        ("dns64_truncated", "Answers sent empty, with TC", resolver::ZoneCounters::truncated),
+        ("dns64_ready", "Queries for which a whole answer was ready", resolver::ZoneCounters::ready),
+    ];
+    for (name, help, number) in columns {
+        let mut metric = counter(encoder, name, help)?;
+        for (zone, zone_name) in zones {
+            metric.counter(&[("zone", *zone_name)], number(&counters.zone(*zone)))?;
+        }
+    }
+    for (name, help, number) in [
+        ("dns64_lost_answers", "Answers that the kernel did not take", counters.lost_answers()),
+        (
+            "dns64_refused_connections",
+            "Connections closed, there being too many",
+            counters.refused_connections(),
+        ),
+    ] {
+        counter(encoder, name, help)?.counter(&NO_LABELS, number)?;
+    }
+    dns64_waits(encoder, &counters, zones)?;
+    dns64_upstreams(encoder, &counters)?;
+    Ok(())
+}
+
+/// Metrics without labels.
+const NO_LABELS: [(&str, &str); 0] = [];
+
+/// How long queries have waited for upstreams, as a histogram.
+fn dns64_waits(
+    encoder: &mut DescriptorEncoder<'_>,
+    counters: &resolver::Counters,
+    zones: &Zones<'_>,
+) -> fmt::Result {
+    let help = "How long queries that had to wait for an upstream have waited";
+    let unit = Some(&Unit::Seconds);
+    let mut waits = encoder.encode_descriptor("dns64_wait", help, unit, MetricType::Histogram)?;
     for (zone, name) in zones {
-        truncated.counter(&[("zone", *name)], counters.zone(*zone).truncated())?;
+        let row = counters.zone(*zone);
+        let ends = resolver::WAITS.iter().map(|millis| *millis as f64 / 1e3).chain([f64::MAX]);
+        let buckets: Vec<_> = ends.zip(row.waits()).collect();
+        let count = row.waits().iter().sum();
+        waits.encode_family(&[("zone", *name)])?.encode_histogram::<NoLabelSet>(
+            row.waited().as_secs_f64(),
+            count,
+            &buckets,
+            None,
+        )?;
+    }
+    Ok(())
+}
+
+fn dns64_upstreams(encoder: &mut DescriptorEncoder<'_>, counters: &resolver::Counters) -> fmt::Result {
+    let upstreams: Vec<_> =
+        counters.upstreams().into_iter().map(|(addr, row)| (addr.to_string(), row)).collect();
+    let Some((_, first)) = upstreams.first() else { return Ok(()) };
+    for (place, (name, help, _)) in first.all().into_iter().enumerate() {
+        let name = format!("dns64_upstream_{name}");
+        let mut metric = counter(encoder, &name, help)?;
+        for (addr, row) in &upstreams {
+            metric.counter(&[("upstream", addr.as_str())], row.all()[place].2)?;
+        }
+    }
+    let mut resting = gauge(encoder, "dns64_upstream_resting", "1 if it is asked last, having been silent")?;
+    for (addr, row) in &upstreams {
+        resting.gauge(&[("upstream", addr.as_str())], row.is_resting().into())?;
+    }
+    let mut time = gauge(encoder, "dns64_upstream_microseconds", "Smoothed time to an answer")?;
+    for (addr, row) in &upstreams {
+        let micros = u64::try_from(row.srtt().as_micros()).unwrap_or(u64::MAX);
+        time.gauge(&[("upstream", addr.as_str())], micros)?;
     }
     Ok(())
 }

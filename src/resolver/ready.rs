@@ -181,8 +181,7 @@ impl Ready {
         }
         let Some((ttls, opt, least)) = frame::lives(message) else { return };
         let Ok(opt) = u16::try_from(opt.unwrap_or(0)) else { return };
-        // The engine has the last tenth for asking again.
-        let life = life.min(Duration::from_secs(least.min(MAX_TTL).into())) / 10 * 9;
+        let life = life.min(Duration::from_secs(least.min(MAX_TTL).into()));
         if life.is_zero() {
             return;
         }
@@ -305,8 +304,8 @@ mod tests {
         assert_eq!(answer[..2], [0, 4]);
         assert_eq!(&answer[19..26], b"Example", "the case of the question");
         assert_eq!(answer[answer.len() - 22..answer.len() - 18], [0, 0, 0, 50]);
-        bench.1 = Instant::from_secs(55);
-        assert!(bench.ask(&query(1, 5)).is_err(), "the last tenth is the engine's");
+        bench.1 = Instant::from_secs(61);
+        assert!(bench.ask(&query(1, 5)).is_err(), "its time is over");
     }
 
     #[test]

@@ -11,7 +11,9 @@ use hickory_server::proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use super::{Resolver, start};
+mod transport;
+
+use super::{Resolver, asked, frame, start};
 use crate::addr::{Pref64, ZoneId};
 use crate::dns64::{Limits, Outcome, Rules, Settings, Timeouts, Zone};
 
@@ -26,6 +28,8 @@ enum Does {
     Fail(ResponseCode),
     /// Cuts the answer over UDP, gives it over TCP.
     Truncate(Vec<RData>),
+    /// Answers with the question in small letters over UDP, rightly over TCP.
+    Careless(Vec<RData>),
     /// First an answer with a wrong id, one to another question, and one from another port; then
     /// this.
     LieFirst(Vec<RData>),
@@ -103,6 +107,11 @@ async fn upstream_udp(socket: UdpSocket, script: Script) {
                 reply.metadata.truncation = true;
                 send(reply).await;
             }
+            Does::Careless(data) => {
+                let mut reply = response(&query, &data);
+                reply.queries[0].name = query.queries[0].name.to_lowercase();
+                send(reply).await;
+            }
             Does::LieFirst(data) => {
                 let lie = [RData::A(A(Ipv4Addr::new(203, 0, 113, 66)))];
                 let mut wrong_id = response(&query, &lie);
@@ -123,7 +132,7 @@ async fn upstream_udp(socket: UdpSocket, script: Script) {
 async fn upstream_tcp(listener: TcpListener, script: Script) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let query = Message::from_vec(&read_framed(&mut stream).await).expect("our own query");
-        if let Does::Truncate(data) = look_up(&script, &query) {
+        if let Does::Truncate(data) | Does::Careless(data) = look_up(&script, &query) {
             write_framed(&mut stream, &response(&query, &data).to_vec().expect("encodes")).await;
         }
     }

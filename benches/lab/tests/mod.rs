@@ -21,6 +21,7 @@ pub(crate) fn run(
         Test::Tcp => tcp::run(beds, options, record),
         Test::Tester => tester::run(beds, options),
         Test::Small => small::run(beds, options, record),
+        Test::Dns => crate::dns::run(options.rounds, options.quick),
     }
 }
 

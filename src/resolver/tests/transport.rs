@@ -1,0 +1,289 @@
+//! Ways in and out: TLS, cookies, rates, ready answers, threads, addresses.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::*;
+use crate::dns64::{Network, Tls, Via};
+use crate::resolver::tls;
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/resolver/tests").join(name)
+}
+
+/// A resolver that also listens for TLS.
+fn with_tls(mut settings: Settings) -> Settings {
+    settings.network.tls = Some(Tls {
+        listen: vec!["[::1]:0".parse().expect("literal")],
+        certificate: file("dns.crt.pem"),
+        key: file("dns.key.pem"),
+    });
+    settings
+}
+
+fn with_network(upstream: SocketAddr, change: impl FnOnce(&mut Network)) -> Settings {
+    let mut settings = settings(&[upstream]);
+    change(&mut settings.network);
+    settings
+}
+
+/// Sends a query from a socket that stays, and takes the answer's bytes if one comes.
+async fn exchange(socket: &UdpSocket, query: &[u8]) -> Vec<u8> {
+    socket.send(query).await.expect("loopback");
+    let mut buffer = vec![0; 4096];
+    let len = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("in time").expect("some");
+    buffer.truncate(len);
+    buffer
+}
+
+async fn client(resolver: &Resolver) -> UdpSocket {
+    let socket = UdpSocket::bind("[::1]:0").await.expect("loopback");
+    socket.connect(resolver.addresses()[0]).await.expect("loopback");
+    socket
+}
+
+#[tokio::test]
+async fn tls_on_both_sides() {
+    let upstream = Upstream::start().await;
+    upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
+    let behind = start(with_tls(settings(&[upstream.addr]))).expect("starts");
+    let over_tls = behind.addresses()[1];
+
+    // The second resolver asks the first one over TLS, and so do we.
+    let mut settings = with_network(over_tls, |network| {
+        network.via = BTreeMap::from([(over_tls, Via::Tls("dns.example".to_owned()))]);
+        network.authorities = file("dns.crt.pem");
+    });
+    settings.zones[0].rules.enabled = false;
+    let authorities = tls::authorities(&settings).expect("read").expect("wanted");
+    let front = start(settings).expect("starts");
+    let query = query("v4.example.", RecordType::AAAA);
+    assert_eq!(data(&over_udp(&front, &query).await), [aaaa("2001:db8:64::c633:6407")]);
+
+    let stream = TcpStream::connect(over_tls).await.expect("loopback");
+    let name = ServerName::try_from("dns.example").expect("literal");
+    let mut stream = TlsConnector::from(authorities).connect(name, stream).await.expect("a handshake");
+    let bytes = query.to_vec().expect("encodes");
+    // Two at once on one connection (RFC 7766 §6.2.1.1).
+    let framed = [&(bytes.len() as u16).to_be_bytes(), &*bytes].concat();
+    stream.write_all(&framed.repeat(2)).await.expect("written");
+    for _ in 0..2 {
+        let mut answer = vec![0; usize::from(stream.read_u16().await.expect("a length"))];
+        stream.read_exact(&mut answer).await.expect("a message");
+        let answer = Message::from_vec(&answer).expect("a message");
+        assert_eq!(data(&answer), [aaaa("2001:db8:64::c633:6407")]);
+    }
+    front.stop(PATIENCE).await;
+    behind.stop(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_certificate_for_somebody_else_is_not_believed() {
+    let upstream = Upstream::start().await;
+    let behind = start(with_tls(settings(&[upstream.addr]))).expect("starts");
+    let over_tls = behind.addresses()[1];
+    let mut settings = with_network(over_tls, |network| {
+        network.via = BTreeMap::from([(over_tls, Via::Tls("other.example".to_owned()))]);
+        network.authorities = file("dns.crt.pem");
+    });
+    settings.timeouts.total = Duration::from_millis(300);
+    let front = start(settings).expect("starts");
+    let answer = over_udp(&front, &query("v4.example.", RecordType::AAAA)).await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+}
+
+#[tokio::test]
+async fn a_missing_key_keeps_it_from_starting_and_changes_nothing_later() {
+    let upstream = Upstream::start().await;
+    upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
+    let mut broken = with_tls(settings(&[upstream.addr]));
+    if let Some(tls) = &mut broken.network.tls {
+        tls.key = file("no-such.pem");
+    }
+    let error = start(broken.clone()).err().expect("no key").to_string();
+    assert!(error.contains("no-such.pem"), "{error}");
+    let mut resolver = start(settings(&[upstream.addr])).expect("starts");
+    broken.listen = vec![resolver.addresses()[0]];
+    assert!(resolver.reconfigure(broken).is_err());
+    let answer = over_udp(&resolver, &query("v4.example.", RecordType::AAAA)).await;
+    assert_eq!(data(&answer), [aaaa("2001:db8:64::c633:6407")]);
+}
+
+#[tokio::test]
+async fn cookies_are_given_and_recognised() {
+    let upstream = Upstream::start().await;
+    upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
+    let resolver =
+        start(with_network(upstream.addr, |network| network.responses_per_second = 2)).expect("starts");
+    let socket = client(&resolver).await;
+    let mut bytes = query("v4.example.", RecordType::AAAA).to_vec().expect("encodes");
+    let plain = bytes.clone();
+    bytes[11] = 1;
+    bytes.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x0c\x00\x0a\x00\x08cookies!");
+    let answer = exchange(&socket, &bytes).await;
+    let whole = frame::option(&answer, asked::COOKIE).expect("a cookie").to_vec();
+    assert_eq!(whole.len(), 24);
+    assert_eq!(whole[..8], *b"cookies!");
+
+    // Whoever shows it is told the same as often as it likes.
+    let opt = plain.len();
+    let mut known = plain.clone();
+    known[11] = 1;
+    known.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00");
+    frame::push_option(&mut known, opt, asked::COOKIE, &whole);
+    for _ in 0..20 {
+        let answer = exchange(&socket, &known).await;
+        assert_eq!(answer[2] & 0x02, 0, "not cut");
+        assert!(frame::option(&answer, asked::COOKIE).is_some());
+    }
+    // Another does not: after two whole answers, one with TC.
+    let cut = async {
+        loop {
+            let answer = exchange(&socket, &plain).await;
+            if answer[2] & 0x02 != 0 {
+                return answer;
+            }
+        }
+    };
+    let cut = tokio::time::timeout(PATIENCE, cut).await.expect("limited");
+    assert_eq!(cut[6..8], [0, 0], "nothing in it");
+    assert!(resolver.counters().outcome(Outcome::ResponseLimited) > 0);
+    // A malformed one is told so.
+    let mut malformed = plain.clone();
+    malformed[11] = 1;
+    malformed.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x07\x00\x0a\x00\x03bad");
+    assert_eq!(exchange(&socket, &malformed).await[3] & 0x0f, 1);
+}
+
+#[tokio::test]
+async fn a_client_may_not_ask_too_fast() {
+    let upstream = Upstream::start().await;
+    let resolver =
+        start(with_network(upstream.addr, |network| network.queries_per_second = 5)).expect("starts");
+    let socket = client(&resolver).await;
+    let bytes = query("ipv4only.arpa.", RecordType::AAAA).to_vec().expect("encodes");
+    for _ in 0..50 {
+        socket.send(&bytes).await.expect("loopback");
+    }
+    let counters = resolver.counters();
+    let limited = async {
+        while counters.outcome(Outcome::RateLimited) + counters.outcome(Outcome::Ipv4only) < 50 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, limited).await.expect("all are counted");
+    assert!(counters.outcome(Outcome::RateLimited) >= 20);
+    assert!(counters.outcome(Outcome::Ipv4only) >= 5);
+    assert_eq!(
+        over_tcp(&resolver, &query("ipv4only.arpa.", RecordType::AAAA)).await.metadata.response_code,
+        ResponseCode::Refused
+    );
+}
+
+#[tokio::test]
+async fn ready_answers_bear_what_each_query_bears() {
+    let upstream = Upstream::start().await;
+    let text = RData::TXT(TXT::new(vec!["hello".to_owned()]));
+    upstream.on("x.example.", RecordType::TXT, Does::Answer(vec![text.clone()]));
+    let mut told = settings(&[upstream.addr]);
+    let mut resolver = start(told.clone()).expect("starts");
+    told.listen = vec![resolver.listeners[0].wanted.0];
+    let row = resolver.counters().zone(Some(ZoneId(3)));
+    let socket = client(&resolver).await;
+    for (id, name) in ["x.example.", "X.Example.", "x.EXAMPLE.", "X.EXAMPLE."].into_iter().enumerate() {
+        let mut query = query(name, RecordType::TXT);
+        query.metadata.id = id as u16;
+        let bytes = exchange(&socket, &query.to_vec().expect("encodes")).await;
+        let answer = Message::from_vec(&bytes).expect("a message");
+        assert_eq!(answer.metadata.id, query.metadata.id);
+        assert_eq!(answer.queries[0].name.to_ascii(), name);
+        assert_eq!(data(&answer), std::slice::from_ref(&text));
+    }
+    assert_eq!(row.ready(), 2, "the third and the fourth");
+    assert_eq!(row.outcome(Outcome::PassedType), 4);
+    // Over TCP too, and not any more after a reload.
+    over_tcp(&resolver, &query("x.example.", RecordType::TXT)).await;
+    assert_eq!(row.ready(), 3);
+    resolver.reconfigure(told).expect("reloads");
+    over_udp(&resolver, &query("x.example.", RecordType::TXT)).await;
+    assert_eq!(row.ready(), 3);
+}
+
+#[tokio::test]
+async fn every_thread_answers_for_every_name() {
+    let upstream = Upstream::start().await;
+    for n in 0..20 {
+        let name = format!("n{n}.example.");
+        upstream.on(&name, RecordType::A, Does::Answer(vec![a(&format!("198.51.100.{n}"))]));
+    }
+    let resolver = start(with_network(upstream.addr, |network| network.threads = 3)).expect("starts");
+    for n in 0..20 {
+        let query = query(&format!("n{n}.example."), RecordType::AAAA);
+        for _ in 0..5 {
+            // Each from a port of its own: the kernel chooses the thread by it.
+            let want = aaaa(&format!("2001:db8:64::c633:64{n:02x}"));
+            assert_eq!(data(&over_udp(&resolver, &query).await), [want]);
+        }
+        assert_eq!(over_tcp(&resolver, &query).await.answers.len(), 1);
+    }
+    assert_eq!(resolver.counters().outcome(Outcome::SynthesisedNodata), 120);
+    resolver.stop(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn one_socket_for_all_addresses() {
+    let mut settings = settings(&[]);
+    settings.listen = vec!["[::]:0".parse().expect("literal")];
+    let resolver = start(settings).expect("starts");
+    let to = SocketAddr::new("::1".parse().expect("literal"), resolver.addresses()[0].port());
+    let socket = UdpSocket::bind("[::1]:0").await.expect("loopback");
+    // A connected socket takes answers from the address that was asked only.
+    socket.connect(to).await.expect("loopback");
+    let bytes = query("ipv4only.arpa.", RecordType::AAAA).to_vec().expect("encodes");
+    assert_eq!(Message::from_vec(&exchange(&socket, &bytes).await).expect("a message").answers.len(), 2);
+}
+
+#[tokio::test]
+async fn connections_are_bounded() {
+    let settings = with_network("127.0.0.1:9".parse().expect("literal"), |network| {
+        network.connections_per_client = 2;
+    });
+    let resolver = start(settings).expect("starts");
+    let query = query("ipv4only.arpa.", RecordType::AAAA).to_vec().expect("encodes");
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(resolver.addresses()[0]).await.expect("loopback");
+        write_framed(&mut stream, &query).await;
+        read_framed(&mut stream).await;
+        open.push(stream);
+    }
+    let mut third = TcpStream::connect(resolver.addresses()[0]).await.expect("loopback");
+    let end = tokio::time::timeout(PATIENCE, third.read(&mut [0; 1])).await.expect("in time");
+    assert!(matches!(end, Ok(0) | Err(_)), "closed at once");
+    assert_eq!(resolver.counters().refused_connections(), 1);
+    drop(open);
+}
+
+#[tokio::test]
+async fn an_upstream_that_forgets_the_case_is_asked_over_tcp() {
+    let upstream = Upstream::start().await;
+    upstream.on("careless.example.", RecordType::A, Does::Careless(vec![a("198.51.100.7")]));
+    let resolver = start(settings(&[upstream.addr])).expect("starts");
+    let answer = over_udp(&resolver, &query("careless.example.", RecordType::A)).await;
+    assert_eq!(data(&answer), [a("198.51.100.7")]);
+}
+
+#[tokio::test]
+async fn an_upstream_over_tcp_only() {
+    let upstream = Upstream::start().await;
+    upstream.on("many.example.", RecordType::A, Does::Truncate(vec![a("198.51.100.7")]));
+    let settings = with_network(upstream.addr, |network| {
+        network.via = BTreeMap::from([(upstream.addr, Via::Tcp)]);
+    });
+    let resolver = start(settings).expect("starts");
+    let answer = over_udp(&resolver, &query("many.example.", RecordType::A)).await;
+    assert_eq!(data(&answer), [a("198.51.100.7")]);
+}

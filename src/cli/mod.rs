@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod dns64_check;
 mod run;
 mod status;
 
@@ -35,6 +36,8 @@ enum Command {
     Status(StatusArgs),
     /// Remove what a killed gateway left on this host.
     Cleanup(CleanupArgs),
+    /// Ask a DNS64, this one or any other, what the RFCs want of it.
+    Dns64Check(dns64_check::Args),
     /// Watch a name looked up and a page fetched, without root and without network.
     Demo(lab::demo::Args),
     /// The same with kernels: network namespaces, a real device, named and an HTTP server (root).
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args.config),
         Command::Status(args) => status::status(args.config.as_deref(), args.socket.as_deref(), args.json),
         Command::Cleanup(args) => run::clean(args.config.as_deref(), args.state_dir.as_deref()),
+        Command::Dns64Check(args) => dns64_check::run(&args),
         Command::Demo(args) => lab::demo::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Version => {

@@ -59,12 +59,12 @@ pub(crate) fn set_u16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|b| u32::from_be_bytes(*b))
 }
 
 /// As [`set_u16`].
-pub(super) fn set_u32(bytes: &mut [u8], at: usize, value: u32) {
+pub(crate) fn set_u32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
 }
 
@@ -143,17 +143,17 @@ pub(crate) fn layout(bytes: &[u8]) -> Option<Layout> {
 
 /// A record, by offset.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// Where its owner's name begins.
-    pub(super) at: usize,
-    pub(super) kind: u16,
-    pub(super) ttl_at: usize,
-    pub(super) ttl: u32,
-    pub(super) data: Range<usize>,
+    pub(crate) at: usize,
+    pub(crate) kind: u16,
+    pub(crate) ttl_at: usize,
+    pub(crate) ttl: u32,
+    pub(crate) data: Range<usize>,
 }
 
 /// The records from offset `at` to the end of the message, as far as they are whole.
-pub(super) fn records(bytes: &[u8], mut at: usize) -> impl Iterator<Item = Record> {
+pub(crate) fn records(bytes: &[u8], mut at: usize) -> impl Iterator<Item = Record> {
     core::iter::from_fn(move || {
         let fixed = skip_name(bytes, at)?;
         let data = fixed + 10..fixed + 10 + usize::from(u16_at(bytes, fixed + 8)?);
@@ -166,14 +166,14 @@ pub(super) fn records(bytes: &[u8], mut at: usize) -> impl Iterator<Item = Recor
 }
 
 /// The records of a reply's answer section, in order.
-pub(super) fn answers(reply: &[u8]) -> impl Iterator<Item = Record> {
+pub(crate) fn answers(reply: &[u8]) -> impl Iterator<Item = Record> {
     let count = usize::from(u16_at(reply, 6).unwrap_or(0));
     let start = question(reply).map_or(reply.len(), |question| question.end);
     records(reply, start).take(count)
 }
 
 /// The name at `at`, pointers followed, in small letters; `None` if it is malformed.
-pub(super) fn name_at(bytes: &[u8], mut at: usize) -> Option<Vec<u8>> {
+pub(crate) fn name_at(bytes: &[u8], mut at: usize) -> Option<Vec<u8>> {
     let mut name = Vec::new();
     // A pointer leads back (RFC 1035 §4.1.4); so it all ends.
     let mut before = at;
@@ -285,7 +285,7 @@ pub(crate) fn push_opt(message: &mut Vec<u8>, rcode_high: u8, dnssec_ok: bool, o
 /// A query for upstreams. Its id is 0, for the sender to choose. `flags` are RD and CD.
 ///
 /// AD asks for the AD bit of the answer even without DO (RFC 6840 §5.7).
-pub(super) fn upstream_query(name: &[u8], kind: u16, class: u16, flags: u16, dnssec_ok: bool) -> Vec<u8> {
+pub(crate) fn upstream_query(name: &[u8], kind: u16, class: u16, flags: u16, dnssec_ok: bool) -> Vec<u8> {
     let mut message = vec![0; HEADER];
     set_u16(&mut message, 2, flags | flag::AD);
     set_u16(&mut message, 4, 1);
@@ -317,7 +317,7 @@ pub(crate) fn labels(name: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The name that a text such as `www.example.com` means, uncompressed, in small letters; `None` if it
 /// is no name. Escapes are not understood: who writes names into files needs none.
-pub(super) fn name_of(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn name_of(text: &str) -> Option<Vec<u8>> {
     if text == "." {
         return Some(vec![0]);
     }
@@ -333,7 +333,7 @@ pub(super) fn name_of(text: &str) -> Option<Vec<u8>> {
 }
 
 /// A name as text, for people.
-pub(super) fn text_of(name: &[u8]) -> String {
+pub(crate) fn text_of(name: &[u8]) -> String {
     let mut text = String::new();
     for label in labels(name) {
         text.extend(label.iter().map(|b| if b.is_ascii_graphic() { char::from(*b) } else { '?' }));

@@ -104,6 +104,15 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// The zone's number in a key, and a query for what the key stands for, as far as its name goes.
+pub(super) fn query_of(key: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let (head, name) = key.split_first_chunk::<7>()?;
+    let mut query = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    query.extend_from_slice(name);
+    query.extend_from_slice(&head[3..]);
+    Some((u16::from_be_bytes([head[0], head[1]]), query))
+}
+
 /// What an answer depends on.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -150,6 +159,8 @@ mod tests {
             key(&query(0x0100, b"\x01b\x07example\x00\x00\x1c\x00\x01", &[], 0), 1),
             key(&query(0x0100, b"\x01a\x07example\x00\x00\x01\x00\x01", &[], 0), 1),
         ];
+        let (zone, query) = query_of(&plain).expect("a key of ours");
+        assert_eq!((zone, &query[wire::HEADER..]), (1, &lower[..]));
         let all: std::collections::BTreeSet<_> = others.iter().chain([&plain]).collect();
         assert_eq!(all.len(), 9);
     }

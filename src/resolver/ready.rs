@@ -56,6 +56,8 @@ struct Entry {
     born: Instant,
     ends: Instant,
     asked: bool,
+    /// How often it was given.
+    given: u64,
 }
 
 impl Entry {
@@ -111,6 +113,8 @@ pub(super) struct Ready {
     bytes: usize,
     limit: usize,
     hand: usize,
+    /// Emptied after each batch of datagrams.
+    repeats: Vec<(Box<[u8]>, u64)>,
 }
 
 impl Ready {
@@ -125,12 +129,13 @@ impl Ready {
             bytes: 0,
             limit,
             hand: 0,
+            repeats: Vec::new(),
         }
     }
 
     /// Forgets everything.
     pub(super) fn clear(&mut self, limit: usize) {
-        self.places.clear();
+        (0..self.entries.len()).for_each(|place| self.remove(place));
         self.entries.clear();
         self.free.clear();
         self.bytes = 0;
@@ -156,6 +161,7 @@ impl Ready {
         }
         let entry = self.entries[place].as_mut()?;
         entry.asked = true;
+        entry.given += 1;
         Some(Found(entry))
     }
 
@@ -195,6 +201,7 @@ impl Ready {
             born: now,
             ends: now + life,
             asked: false,
+            given: 0,
         };
         if let Some(old) = self.places.get(&place.hash).copied() {
             self.remove(old);
@@ -225,7 +232,15 @@ impl Ready {
             self.bytes -= entry.size();
             self.places.remove(&entry.hash);
             self.free.push(place);
+            if entry.given > 0 {
+                self.repeats.push((entry.key, entry.given));
+            }
         }
+    }
+
+    /// What was given and how often, of answers that have gone since this was last asked.
+    pub(super) fn repeats(&mut self) -> impl Iterator<Item = (Box<[u8]>, u64)> {
+        self.repeats.drain(..)
     }
 
     /// Second chance: the hand goes round, spares once what was asked since it came by, and takes the

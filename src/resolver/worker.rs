@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::admission::Admission;
-use super::asked::{Asked, COOKIE};
+use super::asked::{self, Asked, COOKIE};
 use super::caller::{Back, Caller};
 use super::chance::Chance;
 use super::cookie::{self, Secret, Shown};
@@ -38,6 +38,8 @@ pub(super) enum Handed {
     Query { from: usize, query: Vec<u8>, caller: Box<Caller> },
     /// The answer to one of mine.
     Answer { caller: Box<Caller>, answer: Answer },
+    /// The answer to a query for a name of yours was given so many times more.
+    Repeated { zone: ZoneId, query: Vec<u8>, times: u64 },
 }
 
 /// Who waits in the engine.
@@ -153,6 +155,8 @@ impl State {
         self.rows = settings.zones.iter().map(|zone| self.counters.zone(Some(zone.id))).collect();
         self.engine.reconfigure(Arc::clone(settings));
         self.ready.clear(settings.network.ready_bytes);
+        // Their zones are numbered by the old settings.
+        self.ready.repeats().for_each(drop);
         self.clients.set(settings.network.queries_per_second);
         self.responses.set(settings.network.responses_per_second);
         self.pool.set(&settings.network.via);
@@ -225,24 +229,41 @@ impl State {
 
     /// Hands the query to the engine that its name belongs to.
     fn ask(&mut self, now: Instant, caller: Box<Caller>, query: &[u8]) -> bool {
-        let owner = match self.peers.len() as u64 {
-            0 | 1 => self.number,
-            count => (dns64::share_of(self.seed, query) % count) as usize,
-        };
-        if owner == self.number {
+        let owner = self.owner(query);
+        let Some(peer) = self.peers.get(owner).filter(|_| owner != self.number) else {
             return self.engage(now, None, caller, query);
+        };
+        let Ok(room) = peer.try_reserve() else {
+            let zone = self.told.settings.zone_of(caller.client);
+            let id = zone.map(|place| self.told.settings.zones[place].id);
+            return self.refuse(now, *caller, query, id, Outcome::Busy);
+        };
+        room.send(Handed::Query { from: self.number, query: query.to_vec(), caller });
+        true
+    }
+
+    /// The thread that a query's name belongs to.
+    fn owner(&self, query: &[u8]) -> usize {
+        match self.peers.len() as u64 {
+            0 | 1 => self.number,
+            count => usize::try_from(dns64::share_of(self.seed, query) % count).unwrap_or(0),
         }
-        let handed = Handed::Query { from: self.number, query: query.to_vec(), caller };
-        match self.peers.get(owner).map(|peer| peer.try_send(handed)) {
-            Some(Ok(())) => true,
-            Some(Err(error)) => {
-                let (mpsc::error::TrySendError::Full(lost) | mpsc::error::TrySendError::Closed(lost)) = error;
-                let (Handed::Query { caller, .. } | Handed::Answer { caller, .. }) = lost;
-                let zone = self.told.settings.zone_of(caller.client);
-                let id = zone.map(|place| self.told.settings.zones[place].id);
-                self.refuse(now, *caller, query, id, Outcome::Busy)
+    }
+
+    /// Tells the engines how often their answers were given without asking them.
+    fn tell_repeats(&mut self, now: Instant) {
+        let gone: Vec<_> = self.ready.repeats().collect();
+        for (key, times) in gone {
+            let Some((place, query)) = asked::query_of(&key) else { continue };
+            let Some(zone) = self.told.settings.zones.get(usize::from(place)).map(|zone| zone.id) else {
+                continue;
+            };
+            let owner = self.owner(&query);
+            match self.peers.get(owner).filter(|_| owner != self.number) {
+                // What finds no room is not counted; answers matter more.
+                Some(peer) => _ = peer.try_send(Handed::Repeated { zone, query, times }),
+                None => self.engine.repeated(now, zone, &query, times),
             }
-            None => false,
         }
     }
 
@@ -251,6 +272,7 @@ impl State {
         match handed {
             Handed::Query { from, query, caller } => _ = self.engage(now, Some(from), caller, &query),
             Handed::Answer { caller, answer } => _ = self.deliver(now, *caller, answer),
+            Handed::Repeated { zone, query, times } => self.engine.repeated(now, zone, &query, times),
         }
     }
 
@@ -364,6 +386,7 @@ impl State {
 
     /// Sends what has come up: questions, answers. Ways that were opened need a reader.
     fn flush(&mut self, now: Instant) -> Vec<Opened> {
+        self.tell_repeats(now);
         let mut opened = Vec::new();
         loop {
             while let Some(ask) = self.engine.poll_ask() {

@@ -1,0 +1,175 @@
+//! Asks one question and takes the answer apart.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use crate::dns64::wire::{self, Opt, flag, rr};
+
+/// Record types that are only looked at here.
+pub(super) const CNAME: u16 = 5;
+pub(super) const TXT: u16 = 16;
+pub(super) const RRSIG: u16 = 46;
+pub(super) const HTTPS: u16 = 65;
+
+/// What a question asks for besides name and type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Bits {
+    pub(super) dnssec_ok: bool,
+    pub(super) checking_disabled: bool,
+    pub(super) tcp: bool,
+    /// An EDNS version that nobody knows.
+    pub(super) version_1: bool,
+}
+
+/// A record of an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Record {
+    pub(super) owner: String,
+    pub(super) kind: u16,
+    pub(super) ttl: u32,
+    pub(super) data: Vec<u8>,
+}
+
+/// What came back.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Reply {
+    pub(super) code: u16,
+    pub(super) truncated: bool,
+    pub(super) authentic: bool,
+    pub(super) edns: bool,
+    pub(super) answers: Vec<Record>,
+    pub(super) took: Duration,
+}
+
+impl Reply {
+    /// The AAAA addresses in it.
+    pub(super) fn v6(&self) -> Vec<Ipv6Addr> {
+        let of = |record: &Record| Some(Ipv6Addr::from(*record.data.first_chunk::<16>()?));
+        self.answers.iter().filter(|record| record.kind == rr::AAAA).filter_map(of).collect()
+    }
+
+    /// The A addresses in it.
+    pub(super) fn v4(&self) -> Vec<Ipv4Addr> {
+        let of = |record: &Record| Some(Ipv4Addr::from(*record.data.first_chunk::<4>()?));
+        self.answers.iter().filter(|record| record.kind == rr::A).filter_map(of).collect()
+    }
+
+    pub(super) fn has(&self, kind: u16) -> bool {
+        self.answers.iter().any(|record| record.kind == kind)
+    }
+
+    /// In a few words, for the table.
+    pub(super) fn said(&self) -> String {
+        let code = match self.code {
+            wire::rcode::NOERROR => "NOERROR".to_owned(),
+            wire::rcode::FORMERR => "FORMERR".to_owned(),
+            wire::rcode::SERVFAIL => "SERVFAIL".to_owned(),
+            wire::rcode::NXDOMAIN => "NXDOMAIN".to_owned(),
+            wire::rcode::REFUSED => "REFUSED".to_owned(),
+            wire::rcode::BADVERS => "BADVERS".to_owned(),
+            code => format!("code {code}"),
+        };
+        let addresses = self.v6().into_iter().map(IpAddr::V6).chain(self.v4().into_iter().map(IpAddr::V4));
+        let mut said = code;
+        for addr in addresses.take(4) {
+            said.push_str(&format!(" {addr}"));
+        }
+        if self.answers.len() > 4 {
+            said.push_str(&format!(" ({} records)", self.answers.len()));
+        }
+        if self.truncated {
+            said.push_str(" TC");
+        }
+        said
+    }
+}
+
+/// Asks one server.
+#[derive(Debug)]
+pub(super) struct Asker {
+    server: SocketAddr,
+    patience: Duration,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a tool on its own that measures how long it waits")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl Asker {
+    pub(super) const fn new(server: SocketAddr, patience: Duration) -> Self {
+        Self { server, patience }
+    }
+
+    /// Asks for `kind` at `name`. `None` if no answer comes in time, or it can't be read.
+    pub(super) fn ask(&self, name: &str, kind: u16, bits: Bits) -> Option<Reply> {
+        let name = wire::name_of(name)?;
+        let cd = if bits.checking_disabled { flag::CD } else { 0 };
+        let mut query = wire::upstream_query(&name, kind, rr::IN, flag::RD | cd, bits.dnssec_ok);
+        // No AD: whether it comes unasked is one of the questions.
+        wire::set_u16(&mut query, 2, flag::RD | cd);
+        if bits.version_1 {
+            let at = query.len() - 11;
+            query[at + 6] = 1;
+        }
+        let began = now();
+        let id = getrandom::u32().ok()? as u16;
+        wire::set_u16(&mut query, 0, id);
+        let answer = if bits.tcp { self.over_tcp(&query) } else { self.over_udp(&query) }.ok()?;
+        let took = now().duration_since(began);
+        read(&answer, took)
+    }
+
+    fn over_udp(&self, query: &[u8]) -> io::Result<Vec<u8>> {
+        let any: IpAddr = match self.server {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect(self.server)?;
+        let end = now() + self.patience;
+        socket.send(query)?;
+        let mut answer = vec![0; 65_535];
+        loop {
+            let left = end.checked_duration_since(now()).filter(|left| !left.is_zero());
+            socket.set_read_timeout(Some(left.ok_or(io::ErrorKind::TimedOut)?))?;
+            let len = socket.recv(&mut answer)?;
+            if answer[..len].get(..2) == query.get(..2) {
+                answer.truncate(len);
+                return Ok(answer);
+            }
+        }
+    }
+
+    fn over_tcp(&self, query: &[u8]) -> io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&self.server, self.patience)?;
+        stream.set_read_timeout(Some(self.patience))?;
+        let len = u16::try_from(query.len()).map_err(io::Error::other)?;
+        stream.write_all(&[&len.to_be_bytes(), query].concat())?;
+        let mut len = [0; 2];
+        stream.read_exact(&mut len)?;
+        let mut answer = vec![0; usize::from(u16::from_be_bytes(len))];
+        stream.read_exact(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+fn read(answer: &[u8], took: Duration) -> Option<Reply> {
+    let layout = wire::layout(answer)?;
+    let flags = wire::u16_at(answer, 2)?;
+    let edns = layout.opt.and_then(|opt| Opt::read(answer, &opt.at)).is_some();
+    let record = |record: wire::Record| {
+        let owner = wire::text_of(&wire::name_at(answer, record.at)?);
+        let data = answer[record.data].to_vec();
+        Some(Record { owner, kind: record.kind, ttl: record.ttl, data })
+    };
+    Some(Reply {
+        code: wire::rcode_of(answer),
+        truncated: flags & flag::TC != 0,
+        authentic: flags & flag::AD != 0,
+        edns,
+        answers: wire::answers(answer).filter_map(record).collect(),
+        took,
+    })
+}

@@ -5,9 +5,11 @@
 
 mod basics;
 mod datagrams;
+mod dns;
 mod egress;
 mod hairpin;
 mod lifecycle;
+mod parts;
 mod program;
 mod siit;
 mod soak;

@@ -123,7 +123,9 @@ fn broken(lab: &Lab, running: &[Running]) -> Result<(), LabError> {
         let at = |part: f64| {
             // Who was not answered waited longer than all others.
             let rank = (run.sent * part) as usize;
-            run.latencies.get(rank).map_or_else(|| "never".to_owned(), |latency| format!("{:.0} ms", latency * 1e3))
+            run.latencies
+                .get(rank)
+                .map_or_else(|| "never".to_owned(), |latency| format!("{:.0} ms", latency * 1e3))
         };
         println!(
             "  {:<14} {:>6.2} %  {:>6.2} %  {:>8} {:>8}",

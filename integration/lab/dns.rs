@@ -1,0 +1,201 @@
+//! The DNS64 between real parts: authorities, a validator, an upstream that misbehaves; asked by dig,
+//! kdig, curl.
+
+use gate64::lab::{GatewayConfig, LabError};
+
+use super::parts::{self, MOCK, MOCK6, VALIDATOR};
+use super::{Site, Test, Tested, WWW, build, expect, program, wrong};
+
+/// A gateway with these lines in `[dns64]`.
+fn gateway(site: &Site, dns: &str) -> Result<Tested, LabError> {
+    site.start(&config(dns))
+}
+
+fn config(dns: &str) -> GatewayConfig {
+    let dns = format!("listen = [\"[2001:db8:1::53]:53\"]\n{dns}");
+    GatewayConfig { dns, ..GatewayConfig::default() }
+}
+
+/// What the first host's dig says.
+fn dig(site: &Site, question: &str) -> Result<String, LabError> {
+    site.host().text(&format!("dig +time=5 +tries=1 {question}"))
+}
+
+/// Asks for AAAA and compares the addresses.
+fn addresses(site: &Site, question: &str, wanted: &[&str]) -> Test {
+    let said = dig(site, &format!("+short {question} AAAA"))?;
+    let mut found: Vec<_> =
+        said.lines().filter(|line| line.contains(':') && !line.starts_with(';')).collect();
+    found.sort_unstable();
+    if found == wanted { Ok(()) } else { Err(wrong(format!("{question}: {said}"))) }
+}
+
+#[test]
+fn denials_that_are_forged_are_not_synthesised_over() -> Test {
+    // ids 6147-5.5-vdo-cd0 6147-3-validate
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let _authority = parts::authority(&site)?;
+    let dns = format!("upstreams = [\"{VALIDATOR}\"]\ntrust_ad = true");
+    for ede in [true, false] {
+        let _validator = parts::validator(&site, ede, false)?;
+        let gateway = gateway(&site, &dns)?;
+        for zone in ["plain.lab", "secure.lab"] {
+            addresses(&site, &format!("v4.{zone}"), &[WWW])?;
+            addresses(&site, &format!("alias.{zone}"), &[WWW])?;
+            addresses(&site, &format!("dual.{zone}"), &["2001:db8:80::80"])?;
+            addresses(&site, &format!("+dnssec dual.{zone}"), &["2001:db8:80::80"])?;
+        }
+        for bogus in ["forged.secure.lab", "v4.old.lab"] {
+            let said = dig(&site, &format!("{bogus} AAAA"))?;
+            expect(&said, "status: SERVFAIL")?;
+            addresses(&site, bogus, &[])?;
+        }
+        let said = dig(&site, "+adflag v4.secure.lab A")?;
+        expect(&said, " ad;").or_else(|_| expect(&said, " ad "))?;
+        gateway.stop()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_upstream_that_drops_delays_cuts_and_lies() -> Test {
+    // ids 6147-5.1.3-timeout 6147-5.1.2-servfail 6147-5.4-trunc
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let _mock = parts::mock(&site)?;
+    let gateway = gateway(&site, &format!("upstreams = [\"{MOCK}\"]"))?;
+    for name in
+        ["a.lab", "b.drop.lab", "c.late.lab", "d.cut.lab", "e.lie.lab", "f.fail.lab", "g.careless.lab"]
+    {
+        addresses(&site, name, &[WWW])?;
+    }
+    addresses(&site, "h.dual.lab", &["2001:db8:80::80"])?;
+    expect(&dig(&site, "i.gone.lab AAAA")?, "status: NXDOMAIN")?;
+    let small = dig(&site, "+ignore +bufsize=1232 j.big.lab AAAA")?;
+    expect(&small, " tc ")?;
+    expect(&small, "ANSWER: 0")?;
+    expect(&dig(&site, "j.big.lab AAAA")?, "ANSWER: 60")?;
+    let [_, _, _, tcp] = parts::counted(&site)?;
+    assert!(tcp >= 3, "cut, careless and big answers are asked for over TCP: {tcp}");
+    gateway.stop()
+}
+
+#[test]
+fn a_thousand_askings_are_one_question() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let _mock = parts::mock(&site)?;
+    let gateway = gateway(&site, &format!("upstreams = [\"{MOCK}\"]\nthreads = 2"))?;
+    let list = site.file("questions");
+    let lines = "one.late.lab AAAA\n".repeat(1_000);
+    std::fs::write(&list, lines).map_err(|error| wrong(error.to_string()))?;
+    let before = parts::counted(&site)?;
+    let said = site
+        .host()
+        .text(&format!("dnsperf -s 2001:db8:1::53 -f inet6 -d {} -n 1 -c 20 -q 200 -t 10", list.display()))?;
+    expect(&said, "Queries completed:    1000 (100.00%)")?;
+    let after = parts::counted(&site)?;
+    assert_eq!([after[0] - before[0], after[1] - before[1]], [1, 1]);
+    gateway.stop()
+}
+
+#[test]
+fn clients_of_every_kind() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let _mock = parts::mock(&site)?;
+    let (certificate, key) = parts::certificate(&site)?;
+    let (certificate, key) = (certificate.display(), key.display());
+    let gateway = gateway(
+        &site,
+        &format!(
+            "upstreams = [\"{MOCK}\"]\ntls_listen = [\"[2001:db8:1::53]:853\"]\n\
+             tls_certificate = \"{certificate}\"\ntls_key = \"{key}\""
+        ),
+    )?;
+    let tls = format!("+tls-ca={certificate} +tls-host=dns.example");
+    for how in ["", "+tcp", "+keepopen +tcp", &tls] {
+        let question = if how.contains("keepopen") { "a.lab AAAA b.lab AAAA" } else { "a.lab AAAA" };
+        let said = site.host().text(&format!("kdig @2001:db8:1::53 +timeout=5 +short {how} {question}"))?;
+        expect(&said, WWW)?;
+    }
+    // What curl asks goes through getaddrinfo.
+    expect(&site.host().text("curl -sS -m 10 http://www.lab/")?, "Hello! To this server you are 192.0.2.")?;
+    let said = site.host().text("kdig @2001:db8:1::53 +timeout=5 +cookie=0123456789abcdef a.lab AAAA")?;
+    expect(&said, "COOKIE: 0123456789abcdef01")?;
+    gateway.stop()
+}
+
+#[test]
+fn upstreams_over_every_way() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let _mock = parts::mock(&site)?;
+    let _authority = parts::authority(&site)?;
+    let _validator = parts::validator(&site, true, false)?;
+    let (certificate, _) = (site.file("dns.crt"), ());
+    let ways = [
+        (format!("upstreams = [\"[{MOCK6}]:53\"]"), "a.lab"),
+        (format!("upstreams = [\"tcp://{MOCK}\"]"), "b.lab"),
+        (
+            format!(
+                "upstreams = [\"tls://{VALIDATOR}#dns.example\"]\ntls_authorities = \"{}\"",
+                certificate.display()
+            ),
+            "v4.plain.lab",
+        ),
+        // The first is nobody, the second refuses.
+        (format!("upstreams = [\"198.51.100.99\", \"198.51.100.80\", \"{MOCK}\"]"), "c.lab"),
+    ];
+    for (dns, name) in ways {
+        let gateway = gateway(&site, &dns)?;
+        addresses(&site, name, &[WWW]).map_err(|error| wrong(format!("{dns}: {error}")))?;
+        gateway.stop()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn one_socket_answers_from_every_address() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let _mock = parts::mock(&site)?;
+    let config = GatewayConfig {
+        dns: format!("listen = [\"[::]:53\"]\nupstreams = [\"{MOCK}\"]"),
+        ..GatewayConfig::default()
+    };
+    let gateway = site.start(&config)?;
+    for server in ["2001:db8:1::53", "2001:db8:1::1"] {
+        addresses(&site, &format!("@{server} a.lab"), &[WWW])?;
+    }
+    gateway.stop()
+}
+
+#[test]
+fn the_check_finds_nothing_wrong_with_ours() -> Test {
+    // ids 7050-3-discovery 8880-7.1-arpa
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let _authority = parts::authority(&site)?;
+    let _mock = parts::mock(&site)?;
+    let _validator = parts::validator(&site, true, false)?;
+    let dns = format!(
+        "upstreams = [\"{VALIDATOR}\"]\n[[dns64.forward]]\ndomains = [\"drop.lab\"]\nupstreams = [\"{MOCK}\"]"
+    );
+    let gateway = gateway(&site, &dns)?;
+    let check = |server: &str, broken: &str| {
+        let words = format!("dns64-check {server} --name check.lab {broken} --timeout 12000");
+        site.host().run(&format!("{} {words}", program().display())).limit(120).outcome()
+    };
+    let ours = check("2001:db8:1::53", "--broken a.drop.lab")?;
+    eprintln!("{}{}", ours.stdout, ours.stderr);
+    assert_eq!(ours.code, Some(0), "{}", ours.stdout);
+    gateway.stop()?;
+    Ok(())
+}
+
+#[test]
+fn the_check_can_be_run_against_others() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let _authority = parts::authority(&site)?;
+    let _unbound = parts::validator(&site, true, true)?;
+    let words = format!("dns64-check {VALIDATOR} --name check.lab");
+    let said = site.lab.internet.run(&format!("{} {words}", program().display())).limit(120).outcome()?;
+    // What it finds there is not ours to assert; that it comes to an end and says something is.
+    eprintln!("{}{}", said.stdout, said.stderr);
+    expect(&said.stdout, "RFC 7050")
+}

@@ -1,21 +1,40 @@
 //! Capture files: read as packets that came, written as packets that went.
 //!
 //! Read are pcap in both byte orders and both resolutions, and pcapng; packets of raw IP, Ethernet
-//! (VLAN tags skipped) and Linux's "cooked" capture. Written is pcap of raw IP.
+//! (VLAN tags skipped), loopback and Linux's "cooked" capture. Written is pcap of raw IP.
 
 mod device;
+mod link;
 mod record;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::time::Duration;
 
 pub use device::PcapDevice;
-use record::{Form, Link, read_form};
+use link::{Link, packet_in};
+use record::{Form, Source, read_form};
 
 /// The longest record that is read: no capture has longer packets.
 const LONGEST: usize = 256 << 10;
+
+/// A place in a capture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Place {
+    /// The frame that is read, counted from 1 as packet analysers do.
+    pub frame: u64,
+    /// Where its record begins, in bytes from the start of the file.
+    pub offset: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "packet {}, at byte {} of the file", self.frame, self.offset)
+    }
+}
 
 /// Why a capture can't be read further.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +46,13 @@ pub enum PcapError {
     #[error("neither pcap nor pcapng")]
     Magic,
     /// A length in it cannot be.
-    #[error("record {0}: impossible length {1}")]
-    Length(u64, u64),
+    #[error("{0}: the file is damaged, {1} is an impossible length")]
+    Length(Place, u64),
     /// It ends in the middle of a record.
-    #[error("record {0} is cut off")]
-    CutOff(u64),
-    /// Its packets are of a link type that is not read.
-    #[error("link type {0} is not read: only raw IP, Ethernet and Linux cooked are")]
+    #[error("{0}: the file ends in the middle of it")]
+    CutOff(Place),
+    /// All its packets are of a link type that is not read.
+    #[error("link type {0} is not read: only raw IP, Ethernet, loopback and Linux cooked are")]
     LinkType(u32),
 }
 
@@ -46,14 +65,44 @@ pub struct Captured<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Reads the IP packets of a capture, one after the other.
+/// A frame of a capture, whatever it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame<'a> {
+    /// Its number, counted from 1.
+    pub number: u64,
+    /// When it was captured, since 1970.
+    pub at: Duration,
+    /// Bytes at its end that were not captured.
+    pub missing: u32,
+    /// What is in it.
+    pub content: Content<'a>,
+}
+
+/// What a frame holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content<'a> {
+    /// An IP packet from its header on, without a link's padding. On a link of raw IP whatever there
+    /// is.
+    Packet(&'a [u8]),
+    /// Something else, such as ARP.
+    NotIp,
+    /// It is of a link type that is not read, in a file that has others as well.
+    LinkType(u32),
+}
+
+/// Reads the frames of a capture, one after the other.
 #[derive(Debug)]
 pub struct Reader<R> {
-    from: R,
+    from: Source<R>,
     form: Form,
     buffer: Vec<u8>,
-    /// Records read so far.
-    records: u64,
+}
+
+/// A frame whose bytes lie in the reader's buffer.
+struct Located {
+    at: Duration,
+    missing: u32,
+    packet: Result<Range<usize>, Option<u32>>,
 }
 
 impl<R: Read> Reader<R> {
@@ -61,9 +110,10 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// If it is none, or of a link type that is not read.
-    pub fn new(mut from: R) -> Result<Self, PcapError> {
+    pub fn new(from: R) -> Result<Self, PcapError> {
+        let mut from = Source::new(from);
         let form = read_form(&mut from)?;
-        Ok(Self { from, form, buffer: Vec::new(), records: 0 })
+        Ok(Self { from, form, buffer: Vec::new() })
     }
 
     /// The next IP packet; `None` at the end. What is no IP is passed over.
@@ -72,40 +122,35 @@ impl<R: Read> Reader<R> {
     /// If the file is damaged. Nothing useful comes afterwards.
     pub fn next_packet(&mut self) -> Result<Option<Captured<'_>>, PcapError> {
         loop {
-            self.records += 1;
-            let record = self.form.read_record(&mut self.from, &mut self.buffer, self.records)?;
-            let Some(record) = record else { return Ok(None) };
-            let Some((link, at)) = record else { continue };
-            if let Some(range) = packet_in(link, &self.buffer) {
-                return Ok(Some(Captured { at, bytes: &self.buffer[range] }));
+            let Some(read) = self.read()? else { return Ok(None) };
+            if let Ok(range) = read.packet {
+                return Ok(Some(Captured { at: read.at, bytes: &self.buffer[range] }));
             }
         }
     }
-}
 
-/// Where the IP packet is in a frame, cut to the length that its header says.
-fn packet_in(link: Link, frame: &[u8]) -> Option<std::ops::Range<usize>> {
-    let start = match link {
-        Link::Raw => 0,
-        Link::Ethernet => {
-            let mut at = 12;
-            while matches!(frame.get(at..at + 2)?, [0x81, 0] | [0x88, 0xa8]) {
-                at += 4;
-            }
-            matches!(frame.get(at..at + 2)?, [8, 0] | [0x86, 0xdd]).then_some(at + 2)?
-        }
-        Link::Cooked => 16,
-        Link::Cooked2 => 20,
-    };
-    let packet = frame.get(start..)?;
-    let said = match packet.first()? >> 4 {
-        4 => usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?])),
-        6 => usize::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?])) + 40,
-        _ => return None,
-    };
-    // Zero is what offloading drivers write into a super-packet.
-    let len = if said == 0 { packet.len() } else { said.min(packet.len()) };
-    Some(start..start + len)
+    /// The next frame; `None` at the end.
+    ///
+    /// # Errors
+    /// If the file is damaged. Nothing useful comes afterwards.
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, PcapError> {
+        let Some(read) = self.read()? else { return Ok(None) };
+        let content = match read.packet {
+            Ok(range) => Content::Packet(&self.buffer[range]),
+            Err(Some(link)) => Content::LinkType(link),
+            Err(None) => Content::NotIp,
+        };
+        Ok(Some(Frame { number: self.from.place().frame, at: read.at, missing: read.missing, content }))
+    }
+
+    fn read(&mut self) -> Result<Option<Located>, PcapError> {
+        let Some(record) = self.form.next_frame(&mut self.from, &mut self.buffer)? else { return Ok(None) };
+        let packet = match record.link {
+            Ok(link) => packet_in(link, &self.buffer).ok_or(None),
+            Err(number) => Err(Some(number)),
+        };
+        Ok(Some(Located { at: record.at, missing: record.missing, packet }))
+    }
 }
 
 /// Writes packets to a capture of raw IP.

@@ -3,29 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use super::{LONGEST, PcapError};
-
-/// What stands in front of the IP header.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Link {
-    Raw,
-    Ethernet,
-    Cooked,
-    Cooked2,
-}
-
-impl Link {
-    /// Numbers of the tcpdump.org registry; 12 and 14 are raw IP on some systems.
-    const fn of(number: u32) -> Result<Self, PcapError> {
-        match number {
-            12 | 14 | 101 | 228 | 229 => Ok(Self::Raw),
-            1 => Ok(Self::Ethernet),
-            113 => Ok(Self::Cooked),
-            276 => Ok(Self::Cooked2),
-            other => Err(PcapError::LinkType(other)),
-        }
-    }
-}
+use super::{LONGEST, Link, PcapError, Place};
 
 /// How the file is to be read.
 #[derive(Debug)]
@@ -37,182 +15,273 @@ pub(super) enum Form {
 /// An interface of a pcapng section.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interface {
-    link: Link,
+    /// The number of its link type, if that is not read.
+    link: Result<Link, u32>,
     /// Units of time in a second.
     per_second: u64,
+    /// Seconds to be added to every time.
+    offset: i64,
 }
 
-/// A packet in the buffer, or a block without one.
-type Record = Option<(Link, Duration)>;
+/// A frame whose bytes are in the buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    /// The number of its link type, if that is not read.
+    pub(super) link: Result<Link, u32>,
+    /// When it was captured, since 1970.
+    pub(super) at: Duration,
+    /// Bytes of the frame that were not captured.
+    pub(super) missing: u32,
+}
 
 const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
+const OLD: u32 = 2;
 const SIMPLE: u32 = 3;
 const ENHANCED: u32 = 6;
+
+/// Options of an interface.
+const RESOLUTION: u32 = 9;
+const OFFSET: u32 = 14;
 
 fn number(bytes: &[u8], at: usize, big: bool) -> u32 {
     let four = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
     if big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
 }
 
+/// The two 16-bit numbers at `at`.
+fn pair(bytes: &[u8], at: usize, big: bool) -> (u32, u32) {
+    let word = number(bytes, at, big);
+    if big { (word >> 16, word & 0xffff) } else { (word & 0xffff, word >> 16) }
+}
+
+/// The file, and how far it has been read.
+#[derive(Debug)]
+pub(super) struct Source<R> {
+    from: R,
+    read: u64,
+    place: Place,
+}
+
+impl<R: Read> Source<R> {
+    pub(super) const fn new(from: R) -> Self {
+        Self { from, read: 0, place: Place { frame: 0, offset: 0 } }
+    }
+
+    /// The frame that was read last, or is being read.
+    pub(super) const fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Reads a header of `N` bytes; `None` if the file ends before it.
+    fn head<const N: usize>(&mut self) -> Result<Option<[u8; N]>, PcapError> {
+        self.place.offset = self.read;
+        let mut head = [0; N];
+        match self.exactly(&mut head)? {
+            0 => Ok(None),
+            n if n == N => Ok(Some(head)),
+            _ => Err(PcapError::CutOff(self.place)),
+        }
+    }
+
+    /// Fills `buffer` with the next `len` bytes.
+    fn fill(&mut self, buffer: &mut Vec<u8>, len: usize) -> Result<(), PcapError> {
+        buffer.clear();
+        buffer.resize(len, 0);
+        if self.exactly(buffer)? == len { Ok(()) } else { Err(PcapError::CutOff(self.place)) }
+    }
+
+    /// Reads until `into` is full or the file ends; how much.
+    fn exactly(&mut self, into: &mut [u8]) -> Result<usize, PcapError> {
+        let mut have = 0;
+        while have < into.len() {
+            match self.from.read(&mut into[have..]) {
+                Ok(0) => break,
+                Ok(n) => have += n,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.read += have as u64;
+        Ok(have)
+    }
+
+    const fn impossible(&self, len: u64) -> PcapError {
+        PcapError::Length(self.place, len)
+    }
+}
+
 /// Reads the file's first header.
-pub(super) fn read_form(from: &mut impl Read) -> Result<Form, PcapError> {
-    let mut head = [0; 24];
-    from.read_exact(&mut head[..12]).map_err(|_| PcapError::Magic)?;
-    if number(&head, 0, true) == SECTION {
-        let big = match number(&head, 8, true) {
-            0x1a2b_3c4d => true,
-            0x4d3c_2b1a => false,
-            _ => return Err(PcapError::Magic),
-        };
-        let rest = (number(&head, 4, big) as usize).checked_sub(12).filter(|len| *len <= LONGEST);
-        let rest = rest.ok_or_else(|| PcapError::Length(0, number(&head, 4, big).into()))?;
-        fill(from, &mut Vec::new(), rest, 0)?;
+pub(super) fn read_form(from: &mut Source<impl Read>) -> Result<Form, PcapError> {
+    let first = from.head::<12>().map_err(|_| PcapError::Magic)?.ok_or(PcapError::Magic)?;
+    if number(&first, 0, true) == SECTION {
+        let big = byte_order(&first[8..]).ok_or(PcapError::Magic)?;
+        skip_section(from, number(&first, 4, big))?;
         return Ok(Form::Pcapng { big, interfaces: Vec::new() });
     }
-    let (big, nanos) = match number(&head, 0, true) {
+    let (big, nanos) = match number(&first, 0, true) {
         0xa1b2_c3d4 => (true, false),
         0xd4c3_b2a1 => (false, false),
         0xa1b2_3c4d => (true, true),
         0x4d3c_b2a1 => (false, true),
         _ => return Err(PcapError::Magic),
     };
-    from.read_exact(&mut head[12..]).map_err(|_| PcapError::CutOff(0))?;
-    Ok(Form::Pcap { big, nanos, link: Link::of(number(&head, 20, big) & 0xffff)? })
+    let mut rest = Vec::new();
+    from.fill(&mut rest, 12)?;
+    let link = Link::of(number(&rest, 8, big) & 0xffff).map_err(PcapError::LinkType)?;
+    Ok(Form::Pcap { big, nanos, link })
 }
 
-/// Fills `buffer` with the next `len` bytes.
-fn fill(from: &mut impl Read, buffer: &mut Vec<u8>, len: usize, record: u64) -> Result<(), PcapError> {
-    buffer.clear();
-    buffer.resize(len, 0);
-    from.read_exact(buffer).map_err(|e| match e.kind() {
-        ErrorKind::UnexpectedEof => PcapError::CutOff(record),
-        _ => e.into(),
-    })
-}
-
-/// Reads a header of `N` bytes; `None` if the file ends before it.
-fn head<const N: usize>(from: &mut impl Read, record: u64) -> Result<Option<[u8; N]>, PcapError> {
-    let mut head = [0; N];
-    let mut have = 0;
-    while have < N {
-        match from.read(&mut head[have..]) {
-            Ok(0) if have == 0 => return Ok(None),
-            Ok(0) => return Err(PcapError::CutOff(record)),
-            Ok(n) => have += n,
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(e.into()),
-        }
+/// Whether the numbers of a section are big-endian.
+fn byte_order(magic: &[u8]) -> Option<bool> {
+    match number(magic, 0, true) {
+        0x1a2b_3c4d => Some(true),
+        0x4d3c_2b1a => Some(false),
+        _ => None,
     }
-    Ok(Some(head))
+}
+
+/// Reads a section header on from its thirteenth byte.
+fn skip_section(from: &mut Source<impl Read>, total: u32) -> Result<(), PcapError> {
+    let rest = (total as usize).checked_sub(12).filter(|len| *len <= LONGEST);
+    let rest = rest.ok_or_else(|| from.impossible(total.into()))?;
+    from.fill(&mut Vec::new(), rest)
 }
 
 impl Form {
-    /// Reads the next record into `buffer`, where only the packet is left; `None` at the end.
-    pub(super) fn read_record(
+    /// Reads the next frame into `buffer`, where only its bytes are left; `None` at the end.
+    pub(super) fn next_frame(
         &mut self,
-        from: &mut impl Read,
+        from: &mut Source<impl Read>,
         buffer: &mut Vec<u8>,
-        record: u64,
     ) -> Result<Option<Record>, PcapError> {
+        from.place.frame += 1;
         match self {
             Self::Pcap { big, nanos, link } => {
-                let Some(head) = head::<16>(from, record)? else { return Ok(None) };
-                let len = number(&head, 8, *big);
+                let Some(head) = from.head::<16>()? else { return Ok(None) };
+                let (len, wire) = (number(&head, 8, *big), number(&head, 12, *big));
                 if len as usize > LONGEST {
-                    return Err(PcapError::Length(record, len.into()));
+                    return Err(from.impossible(len.into()));
                 }
-                fill(from, buffer, len as usize, record)?;
+                from.fill(buffer, len as usize)?;
                 let part = number(&head, 4, *big);
                 let part = if *nanos { part } else { part.saturating_mul(1000) };
                 let at =
                     Duration::from_secs(number(&head, 0, *big).into()) + Duration::from_nanos(part.into());
-                Ok(Some(Some((*link, at))))
+                Ok(Some(Record { link: Ok(*link), at, missing: wire.saturating_sub(len) }))
             }
-            Self::Pcapng { big, interfaces } => read_block(big, interfaces, from, buffer, record),
+            Self::Pcapng { big, interfaces } => loop {
+                match read_block(big, interfaces, from, buffer)? {
+                    Block::End => return Ok(None),
+                    Block::Frame(record) => return Ok(Some(record)),
+                    Block::Other => {}
+                }
+            },
         }
     }
+}
+
+/// What a block of a pcapng was.
+enum Block {
+    Frame(Record),
+    Other,
+    End,
 }
 
 fn read_block(
     big: &mut bool,
     interfaces: &mut Vec<Interface>,
-    from: &mut impl Read,
+    from: &mut Source<impl Read>,
     buffer: &mut Vec<u8>,
-    record: u64,
-) -> Result<Option<Record>, PcapError> {
-    let Some(head) = head::<8>(from, record)? else { return Ok(None) };
-    let mut rest = 8;
+) -> Result<Block, PcapError> {
+    let Some(head) = from.head::<8>()? else { return Ok(Block::End) };
     if number(&head, 0, true) == SECTION {
         // Another section, perhaps of the other byte order.
-        let mut magic = [0; 4];
-        from.read_exact(&mut magic).map_err(|_| PcapError::CutOff(record))?;
-        *big = number(&magic, 0, true) == 0x1a2b_3c4d;
+        from.fill(buffer, 4)?;
+        *big = byte_order(buffer).ok_or_else(|| from.impossible(number(&head, 4, true).into()))?;
         interfaces.clear();
-        rest = 12;
+        skip_section(from, number(&head, 4, *big))?;
+        return Ok(Block::Other);
     }
     let total = number(&head, 4, *big);
-    let len = (total as usize).checked_sub(rest + 4).filter(|len| *len <= LONGEST);
-    let len = len.ok_or_else(|| PcapError::Length(record, total.into()))?;
-    fill(from, buffer, len + 4, record)?;
-    buffer.truncate(len);
-    match number(&head, 0, *big) {
-        INTERFACE => {
-            // 16 bits, and 16 reserved ones.
-            let word = number(buffer, 0, *big);
-            let link = Link::of(if *big { word >> 16 } else { word & 0xffff })?;
-            interfaces.push(Interface { link, per_second: resolution(buffer, *big) });
-            Ok(Some(None))
-        }
-        ENHANCED => {
-            let interface = interfaces.get(number(buffer, 0, *big) as usize).copied();
-            let units = u64::from(number(buffer, 4, *big)) << 32 | u64::from(number(buffer, 8, *big));
-            let captured = number(buffer, 12, *big) as usize;
-            packet(buffer, 20, captured, record)?;
-            Ok(Some(interface.map(|i| (i.link, i.time(units)))))
-        }
-        SIMPLE => {
-            let captured = (number(buffer, 0, *big) as usize).min(len.saturating_sub(4));
-            packet(buffer, 4, captured, record)?;
-            Ok(Some(interfaces.first().map(|i| (i.link, Duration::ZERO))))
-        }
-        _ => Ok(Some(None)),
+    let len = (total as usize).checked_sub(12).filter(|len| *len <= LONGEST);
+    let len = len.ok_or_else(|| from.impossible(total.into()))?;
+    from.fill(buffer, len + 4)?;
+    if number(buffer, len, *big) != total {
+        // Both ends of a block say how long it is.
+        return Err(from.impossible(number(buffer, len, *big).into()));
     }
+    buffer.truncate(len);
+    let frame = match number(&head, 0, *big) {
+        INTERFACE => {
+            interfaces.push(Interface::read(buffer, *big));
+            return Ok(Block::Other);
+        }
+        ENHANCED => whole_packet(buffer, *big, number(buffer, 0, *big), interfaces),
+        OLD => whole_packet(buffer, *big, pair(buffer, 0, *big).0, interfaces),
+        SIMPLE => {
+            let wire = number(buffer, 0, *big);
+            let captured = (wire as usize).min(len.saturating_sub(4));
+            interfaces.first().and_then(|interface| {
+                keep(buffer, 4, captured)?;
+                let missing = wire - captured as u32;
+                Some(Record { link: interface.link, at: Duration::ZERO, missing })
+            })
+        }
+        _ => return Ok(Block::Other),
+    };
+    frame.map(Block::Frame).ok_or_else(|| from.impossible(total.into()))
 }
 
-/// Leaves only the packet in the buffer.
-fn packet(buffer: &mut Vec<u8>, at: usize, len: usize, record: u64) -> Result<(), PcapError> {
-    if at + len > buffer.len() {
-        return Err(PcapError::Length(record, len as u64));
-    }
+/// The frame of an enhanced packet block, or of its predecessor, which differ in the first word
+/// only. `None` if the block contradicts itself or the interfaces.
+fn whole_packet(buffer: &mut Vec<u8>, big: bool, interface: u32, interfaces: &[Interface]) -> Option<Record> {
+    let interface = interfaces.get(interface as usize)?;
+    let units = u64::from(number(buffer, 4, big)) << 32 | u64::from(number(buffer, 8, big));
+    let (captured, wire) = (number(buffer, 12, big), number(buffer, 16, big));
+    keep(buffer, 20, captured as usize)?;
+    Some(Record { link: interface.link, at: interface.time(units), missing: wire.saturating_sub(captured) })
+}
+
+/// Leaves only these bytes in the buffer; `None` if there are fewer.
+fn keep(buffer: &mut Vec<u8>, at: usize, len: usize) -> Option<()> {
+    buffer.get(at..at.checked_add(len)?)?;
     buffer.truncate(at + len);
     buffer.drain(..at);
-    Ok(())
+    Some(())
 }
 
 impl Interface {
+    /// Reads the body of its block: the link type, and among its options the units of time.
+    fn read(block: &[u8], big: bool) -> Self {
+        let (link, _) = pair(block, 0, big);
+        let mut interface = Self { link: Link::of(link), per_second: 1_000_000, offset: 0 };
+        let mut at = 8;
+        while let Some(value) = block.get(at + 4..) {
+            let (code, len) = pair(block, at, big);
+            match code {
+                0 => break,
+                RESOLUTION => {
+                    let exponent = value.first().copied().unwrap_or(6);
+                    let base: u64 = if exponent & 0x80 == 0 { 10 } else { 2 };
+                    interface.per_second =
+                        base.checked_pow((exponent & 0x7f).into()).unwrap_or(interface.per_second);
+                }
+                OFFSET => {
+                    let (first, second) = (number(value, 0, big), number(value, 4, big));
+                    let (high, low) = if big { (first, second) } else { (second, first) };
+                    interface.offset = (u64::from(high) << 32 | u64::from(low)).cast_signed();
+                }
+                _ => {}
+            }
+            at += 4 + (len as usize).next_multiple_of(4);
+        }
+        interface
+    }
+
     fn time(self, units: u64) -> Duration {
         let nanos = u128::from(units % self.per_second) * 1_000_000_000 / u128::from(self.per_second);
-        Duration::from_secs(units / self.per_second) + Duration::from_nanos(nanos as u64)
+        let secs = (units / self.per_second).saturating_add_signed(self.offset);
+        Duration::from_secs(secs) + Duration::from_nanos(nanos as u64)
     }
-}
-
-/// The option `if_tsresol` of an interface: units of time in a second, a million if it is absent.
-fn resolution(block: &[u8], big: bool) -> u64 {
-    let mut at = 8;
-    while let Some(option) = block.get(at..at + 4) {
-        let word = number(option, 0, big);
-        let (code, len) = if big { (word >> 16, word & 0xffff) } else { (word & 0xffff, word >> 16) };
-        if code == 9 {
-            let value = block.get(at + 4).copied().unwrap_or(6);
-            let exponent = u32::from(value & 0x7f);
-            let base: u64 = if value & 0x80 == 0 { 10 } else { 2 };
-            return base.checked_pow(exponent).unwrap_or(1_000_000);
-        }
-        if code == 0 {
-            break;
-        }
-        at += 4 + (len as usize).next_multiple_of(4);
-    }
-    1_000_000
 }

@@ -61,8 +61,10 @@ fn links_and_their_padding_are_taken_off() {
         ("Ethernet", 1, behind(&[[2; 12].as_slice(), &[8, 0]].concat())),
         ("one tag", 1, behind(&[[2; 12].as_slice(), &[0x81, 0, 0, 5, 8, 0]].concat())),
         ("two tags", 1, behind(&[[2; 12].as_slice(), &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6, 8, 0]].concat())),
-        ("cooked", 113, behind(&[0; 16])),
-        ("cooked, second form", 276, behind(&[0; 20])),
+        ("cooked", 113, behind(&[[0; 14].as_slice(), &[8, 0]].concat())),
+        ("cooked, second form", 276, behind(&[[8, 0].as_slice(), &[0; 18]].concat())),
+        ("loopback", 0, behind(&[2, 0, 0, 0])),
+        ("loopback of OpenBSD", 108, behind(&[0, 0, 0, 2])),
     ];
     for (name, link, frame) in cases {
         let got = read_all(&pcap(false, 0xa1b2_c3d4, link, 0, &frame)).expect("reads");
@@ -85,16 +87,64 @@ fn pcapng_with_interfaces_and_resolutions() {
             block(big, 0x0a0d_0d0a, &numbers(big, &[0x1a2b_3c4d, 1, u32::MAX, u32::MAX])),
             block(big, 1, &numbers(big, &[link(228), 0])),
             block(big, 1, &nanos),
+            block(big, 1, &numbers(big, &[link(147), 0])),
             block(big, 5, &[0; 12]),
             block(big, 6, &enhanced(0, 2_000_003)),
             block(big, 6, &enhanced(1, 2_000_000_004)),
+            block(big, 6, &enhanced(2, 5)),
+            block(big, 2, &enhanced(link(1), 5)),
             block(big, 3, &[numbers(big, &[len]), V4.to_vec()].concat()),
         ];
         let got = read_all(&file.concat()).expect("reads");
         let times: Vec<_> = got.iter().map(|(at, _)| *at).collect();
-        assert_eq!(times, [Duration::new(2, 3000), Duration::new(2, 4), Duration::ZERO], "{big}");
+        let want = [Duration::new(2, 3000), Duration::new(2, 4), Duration::from_nanos(5), Duration::ZERO];
+        assert_eq!(times, want, "{big}: that of a link that is not read is passed over");
         assert!(got.iter().all(|(_, bytes)| *bytes == V4));
     }
+}
+
+#[test]
+fn pcapng_times_may_be_counted_from_elsewhere_and_in_powers_of_two() {
+    for big in [false, true] {
+        let half = |n: u16| if big { n.to_be_bytes() } else { n.to_le_bytes() };
+        let ten = if big { 10u64.to_be_bytes() } else { 10u64.to_le_bytes() };
+        let options =
+            [half(9), half(1), [0x8a, 0], [0, 0], half(14), half(8)].concat().into_iter().chain(ten);
+        let link = if big { 101 << 16 } else { 101 };
+        let interface = [numbers(big, &[link, 0]), options.collect()].concat();
+        let len = V4.len() as u32;
+        let file = [
+            block(big, 0x0a0d_0d0a, &numbers(big, &[0x1a2b_3c4d, 1, u32::MAX, u32::MAX])),
+            block(big, 1, &interface),
+            block(big, 6, &[numbers(big, &[0, 0, 3 * 1024 + 512, len, len + 100]), V4.to_vec()].concat()),
+        ]
+        .concat();
+        let mut reader = Reader::new(file.as_slice()).expect("a capture");
+        let frame = reader.next_frame().expect("reads").expect("a frame");
+        assert_eq!((frame.number, frame.at, frame.missing), (1, Duration::from_millis(13_500), 100));
+        assert_eq!(frame.content, Content::Packet(&V4));
+    }
+}
+
+#[test]
+fn frames_are_numbered_whatever_they_hold() {
+    let arp = [[2; 12].as_slice(), &[8, 6], &[0; 28]].concat();
+    let ip = [[2; 12].as_slice(), &[8, 0], &V4].concat();
+    let one = pcap(false, 0xa1b2_c3d4, 1, 0, &arp);
+    let file = [&one, &pcap(false, 0xa1b2_c3d4, 1, 0, &ip)[24..]].concat();
+    let mut reader = Reader::new(file.as_slice()).expect("a capture");
+    let first = reader.next_frame().expect("reads").expect("a frame");
+    assert_eq!((first.number, first.content), (1, Content::NotIp));
+    let second = reader.next_frame().expect("reads").expect("a frame");
+    assert_eq!((second.number, second.content), (2, Content::Packet(&V4)));
+    assert_eq!(reader.next_frame().expect("reads"), None);
+}
+
+#[test]
+fn raw_ip_is_given_as_it_is() {
+    let odd = [V4.as_slice(), &[0; 9]].concat();
+    let got = read_all(&pcap(false, 0xa1b2_c3d4, 101, 0, &odd)).expect("reads");
+    assert_eq!(got[0].1, odd, "its length is the translator's to judge");
 }
 
 #[test]
@@ -105,11 +155,19 @@ fn damage_is_an_error_never_a_panic() {
     assert!(matches!(read_all(&pcap(false, 0xa1b2_c3d4, 147, 0, &V4)), Err(PcapError::LinkType(147))));
     for len in 24..good.len() {
         let got = read_all(&good[..len]);
-        assert!(len == 24 || matches!(got, Err(PcapError::CutOff(1))), "{len}");
+        assert!(len == 24 || matches!(got, Err(PcapError::CutOff(Place { frame: 1, offset: 24 }))), "{len}");
     }
+    let cut = read_all(&good[..good.len() - 1]).expect_err("cut off").to_string();
+    assert_eq!(cut, "packet 1, at byte 24 of the file: the file ends in the middle of it");
+    let mut section = block(false, 0x0a0d_0d0a, &numbers(false, &[0x1a2b_3c4d, 1, 0, 0]));
+    section.extend(block(false, 6, &numbers(false, &[0, 0, 0, 0, 0])));
+    assert!(matches!(read_all(&section), Err(PcapError::Length(..))), "an interface that is not there");
+    let last = section.len() - 1;
+    section[last] = 1;
+    assert!(matches!(read_all(&section), Err(PcapError::Length(..))), "two lengths");
     let mut long = good;
     long[35] = 1;
-    assert!(matches!(read_all(&long), Err(PcapError::Length(1, _))));
+    assert!(matches!(read_all(&long), Err(PcapError::Length(Place { frame: 1, offset: 24 }, _))));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! When sessions end: a hierarchical timer wheel over their slots.
 //!
-//! Four levels of 256 buckets; a tick is 2^20 ns, about a millisecond. A session is filed under the
-//! highest group of eight bits in which its deadline's tick differs from the wheel's. Prolonging a
+//! Six levels of 256 buckets, so that every moment there is has its bucket; a tick is 2^20 ns, about a
+//! millisecond. A session is filed under the highest group of eight bits in which its deadline's tick
+//! differs from the wheel's. Prolonging a
 //! session writes its deadline and leaves it where it is: when its bucket comes up it is filed anew.
 //! Only shortening moves it at once.
 
@@ -9,7 +10,7 @@ use super::session::Session;
 use super::slab::{NIL, Slab};
 use crate::time::Instant;
 
-const LEVELS: usize = 4;
+const LEVELS: usize = 6;
 const BUCKETS: usize = 256;
 const TICK_BITS: u32 = 20;
 /// How many entries of a bucket are looked at for the exact next deadline.
@@ -158,8 +159,7 @@ impl Wheel {
     }
 
     fn bucket_of(&self, tick: u64) -> usize {
-        let far = self.tick | 0xffff_ffff;
-        let tick = tick.clamp(self.tick, far);
+        let tick = tick.max(self.tick);
         let level = (0..LEVELS).rev().find(|level| (tick ^ self.tick) >> (8 * level) != 0).unwrap_or(0);
         level * BUCKETS + (tick >> (8 * level)) as usize % BUCKETS
     }

@@ -406,6 +406,26 @@ mod tests {
         assert!(deadlines.is_empty() && first == NIL);
     }
 
+    /// 2^52 ns are 52 days, after which four levels of buckets would begin anew; and a caller's clock
+    /// may count from 1970.
+    #[test]
+    fn a_clock_may_run_for_years_or_begin_in_any_year() {
+        for start in [(1u64 << 52) - (1 << 21), 1 << 56, 1_700_000_000_000_000_000, (1 << 63) + 5] {
+            let mut table = sessions();
+            let mut first = NIL;
+            let slot = table.insert(0, &mut first, server(1), 0, Instant::from_nanos(start)).expect("room");
+            let later = start + 300_000_000_000;
+            table.set_deadline(slot, Instant::from_nanos(later));
+            for now in [start, later - 1] {
+                assert_eq!(table.due(Instant::from_nanos(now), &mut 10), None, "{start}");
+                let next = table.next_deadline().expect("one is left").as_nanos();
+                assert!(next > now && next <= later + (1 << 20), "{start} {now} {next}");
+            }
+            assert_eq!(table.due(Instant::from_nanos(later), &mut 10), Some(slot), "{start}");
+            table.remove(slot, &mut first);
+        }
+    }
+
     #[test]
     fn a_small_budget_ends_all_in_the_end() {
         let mut table = sessions();

@@ -1,6 +1,7 @@
 //! Tests of the whole: scenarios, simulation, the tree itself, and the kernel lab.
 
 mod chains;
+mod configs_bad;
 mod dns_scenarios;
 mod lab;
 mod matrix;

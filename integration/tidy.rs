@@ -244,7 +244,18 @@ fn the_modules_of_the_architecture_exist() {
 }
 
 /// A host with an address of each family and a route for everything.
-struct AnyHost([OwnAddress; 2]);
+pub(crate) struct AnyHost([OwnAddress; 2]);
+
+impl AnyHost {
+    pub(crate) fn new() -> Self {
+        let own = |addr: &str, len| OwnAddress {
+            interface: "eth0".to_owned(),
+            addr: addr.parse().expect("literal"),
+            len,
+        };
+        Self([own("203.0.113.1", 24), own("2001:db8:1::1", 64)])
+    }
+}
 
 impl Surroundings for AnyHost {
     fn addresses(&self) -> &[OwnAddress] {
@@ -262,12 +273,7 @@ impl Surroundings for AnyHost {
 
 #[test]
 fn every_configuration_that_is_shipped_loads() {
-    let own = |addr: &str, len| OwnAddress {
-        interface: "eth0".to_owned(),
-        addr: addr.parse().expect("literal"),
-        len,
-    };
-    let host = AnyHost([own("203.0.113.1", 24), own("2001:db8:1::1", 64)]);
+    let host = AnyHost::new();
     let files = files("configs", "toml");
     assert!(!files.is_empty());
     for file in files {

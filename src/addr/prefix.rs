@@ -18,7 +18,7 @@ pub enum PrefixError {
 impl fmt::Display for PrefixError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Syntax => f.write_str("not an address and length such as 192.0.2.0/24"),
+            Self::Syntax => f.write_str("no address or prefix of this family"),
             Self::Length(n) => write!(f, "prefix length {n} is too long"),
             Self::HostBits => f.write_str("bits behind the prefix length are set"),
         }

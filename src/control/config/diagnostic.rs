@@ -107,6 +107,75 @@ pub(crate) fn from_toml(error: &toml::de::Error) -> Complaint {
         Some((found, allowed)) => (found, allowed.trim_start_matches("one of ")),
         None => (message, ""),
     };
-    let found = found.replacen("unknown field", "unknown key", 1).replacen("missing field", "missing key", 1);
-    Complaint { at: error.span().unwrap_or(0..0), found, allowed: allowed.to_owned() }
+    let at = error.span().unwrap_or(0..0);
+    let complaint = |found: String, allowed: String| Complaint { at: at.clone(), found, allowed };
+    if let Some(key) = quoted(found, "unknown field ") {
+        let near = allowed.split('`').skip(1).step_by(2).find(|known| is_near(key, known));
+        let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        return complaint(format!("unknown key `{key}`{hint}"), allowed.to_owned());
+    }
+    if let Some(key) = quoted(found, "missing field ") {
+        return complaint(format!("the key `{key}` is missing"), format!("a table with `{key} = …`"));
+    }
+    if let Some(found) = found.strip_prefix("invalid type: ") {
+        return complaint(kind_found(found), kind_allowed(allowed).to_owned());
+    }
+    let (found, allowed) = syntax(found, allowed);
+    complaint(found.to_owned(), allowed.to_owned())
+}
+
+/// What the reader says of the commonest slips, as an operator would.
+fn syntax<'a>(found: &'a str, allowed: &'a str) -> (&'a str, &'a str) {
+    match found {
+        "duplicate key" => ("this is said a second time", "each key and each table once"),
+        "string values must be quoted" => {
+            ("this is no value", "a text in quotes, a number, true or false, a list or a table")
+        }
+        "missing comma between array elements" => ("the list goes on without a comma", "`,` or `]`"),
+        "invalid basic string" => ("a text without its end", "a quote at its end, on the same line"),
+        _ if allowed.is_empty() => (found, "a file in TOML (toml.io)"),
+        _ => (found, allowed),
+    }
+}
+
+/// The word in backticks behind `prefix`, with which the text begins.
+fn quoted<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    text.strip_prefix(prefix)?.strip_prefix('`')?.split('`').next()
+}
+
+/// Whether one key is the other with a letter or two put wrong.
+fn is_near(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let same_start = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let (a, b) = (&a[same_start..], &b[same_start..]);
+    let same_end = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
+    let left = a.len().max(b.len()) - same_end;
+    left <= 2 && same_start + same_end > left
+}
+
+/// What serde calls a kind of value, as an operator would.
+fn kind_found(found: &str) -> String {
+    let (kind, value) = found.split_once(' ').unwrap_or((found, ""));
+    let value = value.trim_matches('`');
+    match kind {
+        "string" => format!("{value} is a text"),
+        "integer" => format!("{value} is a number"),
+        "floating" => format!("{} is not a whole number", value.trim_start_matches("point `")),
+        "boolean" => format!("{value} is neither text nor number"),
+        "sequence" => "this is a list".to_owned(),
+        "map" => "this is a table".to_owned(),
+        _ => format!("this is a {found}"),
+    }
+}
+
+/// The same of what is allowed.
+fn kind_allowed(allowed: &str) -> &str {
+    match allowed {
+        "i64" => "a whole number, without quotes",
+        "a boolean" => "true or false, without quotes",
+        "a string" => "a text in quotes",
+        "a sequence" => "a list of tables: [[…]] instead of […]",
+        _ if allowed.starts_with("struct ") => "a table",
+        other => other,
+    }
 }

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::reader::Reader;
 use super::schema::{PoolEntry, Text};
 use super::shape::{List, TextOr};
-use crate::addr::{Ipv4Prefix, PortRange, special};
+use crate::addr::{Ipv4Prefix, Ipv6Prefix, PortRange, special};
 use crate::nat64::Pool;
 
 /// The pools of all zones. A pool that two zones spell alike is one pool.
@@ -62,6 +62,10 @@ impl Pools {
 
 fn read(reader: &mut Reader<'_>, entry: &Spanned<PoolEntry>) -> Option<(Ipv4Prefix, PortRange)> {
     match entry.get_ref() {
+        TextOr::Text(text) if text.parse::<Ipv6Prefix>().is_ok() => {
+            reader.refuse(entry.span(), format!("`{text}` is IPv6"), FORM);
+            None
+        }
         TextOr::Text(text) => {
             let (addresses, ports) = match text.split_once(':') {
                 Some((addresses, ports)) => (addresses, Some(ports)),

@@ -94,7 +94,7 @@ fn all_complaints_come_at_once_in_the_order_of_the_file() {
 #[test]
 fn what_the_toml_reader_refuses() {
     let cases = [
-        (with("pref46 = \"x\"", "", ""), "4:1: unknown key `pref46` ("),
+        (with("pref46 = \"x\"", "", ""), "4:1: unknown key `pref46`; did you mean `pref64`? ("),
         (
             with("", "colour = 1", ""),
             "8:1: unknown key `colour` (`name`, `clients`, `pref64`, `pool4`, `host_prefix`, `limits`, `dns64`)",
@@ -103,12 +103,21 @@ fn what_the_toml_reader_refuses() {
             with("", "", "[zones]"),
             "9:2: unknown key `zones` (`translator`, `siit`, `timers`, `limits`, `dns64`, `host`, `observe`, `zone`, `static`)",
         ),
-        (with("mss_clamp = \"yes\"", "", ""), "4:13: invalid type: string \"yes\" (a boolean)"),
-        (with("mtu6 = \"1500\"", "", ""), "4:8: invalid type: string \"1500\" (i64)"),
-        (with("deny = 5", "", ""), "4:8: invalid type: integer `5` (a text or a list of texts)"),
-        (with("", "", "[dns64]\nlisten = \"[2001:db8:1::53]\""), "9:1: missing key `upstreams` ()"),
-        ("[[zone]]\nclients = \"2001:db8::/64\"\n".to_owned(), "1:1: missing key `name` ()"),
-        (with("egress = ", "", ""), "4:10: string values must be quoted (literal string)"),
+        (with("mss_clamp = \"yes\"", "", ""), "4:13: \"yes\" is a text (true or false, without quotes)"),
+        (with("mtu6 = \"1500\"", "", ""), "4:8: \"1500\" is a text (a whole number, without quotes)"),
+        (with("deny = 5", "", ""), "4:8: 5 is a number (a text or a list of texts)"),
+        (
+            with("", "", "[dns64]\nlisten = \"[2001:db8:1::53]\""),
+            "9:1: the key `upstreams` is missing (a table with `upstreams = …`)",
+        ),
+        (
+            "[[zone]]\nclients = \"2001:db8::/64\"\n".to_owned(),
+            "1:1: the key `name` is missing (a table with `name = …`)",
+        ),
+        (
+            with("egress = ", "", ""),
+            "4:10: this is no value (a text in quotes, a number, true or false, a list or a table)",
+        ),
     ];
     for (text, want) in cases {
         let found = complaints(&text);
@@ -119,7 +128,7 @@ fn what_the_toml_reader_refuses() {
 #[test]
 fn prefixes_that_are_no_pref64() {
     // ids 6052-2.2-lens, 6052-2.2-wkplen, 6052-2.2-u-96cfg, 6052-2.2-hostbits
-    let allowed = "(a unicast prefix of length 32, 40, 48, 56, 64 or 96, or 64:ff9b::/96)";
+    let allowed = "(a unicast IPv6 prefix of length 32, 40, 48, 56, 64 or 96, or 64:ff9b::/96)";
     let cases = [
         (
             "2001:db8::/33",

@@ -156,7 +156,7 @@ fn one(
 
 impl Zones {
     fn pref64s(&mut self, reader: &mut Reader<'_>, list: &Texts) -> Vec<Pref64> {
-        let what = "a unicast prefix of length 32, 40, 48, 56, 64 or 96, or 64:ff9b::/96";
+        let what = "a unicast IPv6 prefix of length 32, 40, 48, 56, 64 or 96, or 64:ff9b::/96";
         if list.items.is_empty() {
             reader.refuse(list.at.clone(), "pref64 is empty", what);
         }

@@ -12,4 +12,5 @@ mod storm;
 mod systemd;
 mod tcp_matrix;
 mod tidy;
+mod translate;
 mod vectors;

@@ -35,6 +35,8 @@ pub mod lab;
 #[cfg(feature = "daemon")]
 pub mod observe;
 #[cfg(feature = "daemon")]
+pub mod replay;
+#[cfg(feature = "daemon")]
 pub mod resolver;
 #[cfg(feature = "daemon")]
 pub mod worker;

@@ -4,6 +4,7 @@ mod check;
 mod dns64_check;
 mod run;
 mod status;
+mod translate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +39,19 @@ enum Command {
     Cleanup(CleanupArgs),
     /// Ask a DNS64, this one or any other, what the RFCs want of it.
     Dns64Check(dns64_check::Args),
+    /// Translate a capture: what the gateway would send, when and why.
+    ///
+    /// Reads a capture (pcap or pcapng; raw IP, Ethernet, loopback or Linux cooked) from standard
+    /// input and writes what the gateway would send, as pcap of raw IP, to standard output.
+    ///
+    /// Time is the capture's: timers run by it, and each packet of the output has the moment at which
+    /// the gateway would send it. The same input gives the same output; what chance decides in a
+    /// gateway (ports, IPv4 identifications) follows from --seed. This host is not looked at: where
+    /// the file leaves the source of ICMP errors to the host, 2001:db8::64 and 192.0.0.8 stand for it.
+    ///
+    /// A capture that is cut off or damaged is translated up to there; the exit code is then 1. An
+    /// unusable configuration gives 2.
+    Translate(translate::TranslateArgs),
     /// Watch a name looked up and a page fetched, without root and without network.
     Demo(lab::demo::Args),
     /// The same with kernels: network namespaces, a real device, named and an HTTP server (root).
@@ -84,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::status(args.config.as_deref(), args.socket.as_deref(), args.json),
         Command::Cleanup(args) => run::clean(args.config.as_deref(), args.state_dir.as_deref()),
         Command::Dns64Check(args) => dns64_check::run(&args),
+        Command::Translate(args) => translate::translate(&args),
         Command::Demo(args) => lab::demo::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Version => {

@@ -32,6 +32,43 @@ impl System {
     }
 }
 
+/// No host in particular: for files that are read far from the gateway they are for.
+#[derive(Debug)]
+pub struct Elsewhere {
+    addresses: [OwnAddress; 2],
+}
+
+impl Elsewhere {
+    /// Has two addresses that nobody has, one for documentation (RFC 3849) and one that leads
+    /// nowhere (RFC 6666), should the first lie in a pref64.
+    pub fn new() -> Self {
+        let own = |addr: Ipv6Addr| OwnAddress { interface: "none".to_owned(), addr: addr.into(), len: 128 };
+        let documentation = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x64);
+        let discard = Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0x64);
+        Self { addresses: [documentation, discard].map(own) }
+    }
+}
+
+impl Default for Elsewhere {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Surroundings for Elsewhere {
+    fn addresses(&self) -> &[OwnAddress] {
+        &self.addresses
+    }
+
+    fn source_towards(&self, _: IpAddr) -> Option<IpAddr> {
+        None
+    }
+
+    fn cpus(&self) -> usize {
+        1
+    }
+}
+
 impl Surroundings for System {
     fn addresses(&self) -> &[OwnAddress] {
         &self.addresses

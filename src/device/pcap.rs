@@ -185,6 +185,11 @@ impl<W: Write> Writer<W> {
         self.to.write_all(packet)
     }
 
+    /// What was written to.
+    pub fn into_inner(self) -> W {
+        self.to
+    }
+
     /// Passes on what is buffered below.
     ///
     /// # Errors

@@ -34,6 +34,8 @@ use crate::xlat::Rules;
 
 pub use diagnostic::{ConfigError, Diagnostic};
 pub use dns::Dns64;
+pub(crate) use reader::duration;
+
 pub use host::{Announce, Egress, Host, INNER, Observe, Sysctls};
 pub use siit::Siit;
 

@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The time that a text such as `300s` means; at most a year.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     const YEAR_MS: u64 = 365 * 24 * 3_600_000;
     let split = text.find(|c: char| !c.is_ascii_digit())?;
     let (digits, unit) = text.split_at(split);

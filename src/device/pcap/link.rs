@@ -54,7 +54,8 @@ pub(super) fn packet_in(link: Link, frame: &[u8]) -> Option<Range<usize>> {
         }
     };
     let packet = frame.get(start..)?;
-    let word = |at: usize| packet.get(at..at + 2).map(|two| usize::from(u16::from_be_bytes([two[0], two[1]])));
+    let word =
+        |at: usize| packet.get(at..at + 2).map(|two| usize::from(u16::from_be_bytes([two[0], two[1]])));
     let said = match packet.first()? >> 4 {
         4 => word(2)?,
         6 => word(4)? + 40,

@@ -1,0 +1,151 @@
+//! Packets through the translator by a clock of their own: `gate64 translate`.
+//!
+//! The door is the daemon's, [`Translator::process`]; time is what the caller says, so that an hour
+//! passes in no time and the same input gives the same output.
+
+mod explain;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+use crate::addr::ZoneId;
+use crate::time::Instant;
+use crate::translator::{Batch, Event, Settings, Translator, Verdict};
+use crate::wire::buf::{MAX_PACKET, PacketBuf};
+
+pub use explain::Explanation;
+
+/// Packets that may come of one: the fragments of the longest datagram.
+const EXTRA: usize = 64;
+/// Sessions ended between two looks at what their end has sent; each may send a packet.
+const EXPIRE: usize = 32;
+
+/// One translator that is the whole gateway, and its clock.
+pub struct Replay {
+    translator: Translator,
+    zones: u16,
+    now: Instant,
+    packet: PacketBuf,
+    extra: Batch,
+    events: Vec<Event>,
+}
+
+/// A packet that leaves the gateway.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// When.
+    pub at: Instant,
+    /// The packet from its IP header on.
+    pub bytes: Vec<u8>,
+}
+
+/// What became of a packet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// The translator's verdict.
+    pub verdict: Verdict,
+    /// What it sends, in order: the packet, the error about it, or what had waited for it.
+    pub sent: Vec<Sent>,
+    /// What is remembered since.
+    pub opened: Opened,
+}
+
+/// State that one packet made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Opened {
+    /// A binding.
+    pub binding: bool,
+    /// A session.
+    pub session: bool,
+}
+
+impl Replay {
+    /// A gateway with `settings`, which are those of an only worker.
+    pub fn new(settings: Settings) -> Self {
+        let zones = settings.nat64.zones.iter().map(|zone| zone.id.0 + 1).max().unwrap_or(0);
+        Self {
+            translator: Translator::new(settings, usize::from(zones)),
+            zones,
+            now: Instant::ZERO,
+            packet: PacketBuf::new(MAX_PACKET),
+            extra: Batch::new(EXTRA, MAX_PACKET),
+            events: Vec::new(),
+        }
+    }
+
+    /// The gateway's time: that of the last packet or [`advance`](Self::advance). It never goes back.
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Lets time pass until `until`; what timers send on the way, each at its moment.
+    pub fn advance(&mut self, until: Instant) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        while let Some(due) = self.translator.next_deadline().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.extra.clear();
+            while self.translator.expire(self.now, EXPIRE, &mut self.extra) {
+                self.collect(&mut sent);
+            }
+            self.collect(&mut sent);
+        }
+        self.now = self.now.max(until);
+        self.forget_events();
+        sent
+    }
+
+    /// Puts a packet in that came now; `None` if it is longer than any can be.
+    pub fn put(&mut self, packet: &[u8]) -> Option<Outcome> {
+        if !self.packet.fill(packet) {
+            return None;
+        }
+        let before = self.state();
+        let mut verdict = [Verdict::Hold];
+        self.extra.clear();
+        self.translator.process(
+            self.now,
+            core::slice::from_mut(&mut self.packet),
+            &mut verdict,
+            &mut self.extra,
+        );
+        let mut sent = Vec::new();
+        if matches!(verdict[0], Verdict::Forward | Verdict::Reject(_)) {
+            sent.push(Sent { at: self.now, bytes: self.packet.bytes().to_vec() });
+        }
+        self.collect(&mut sent);
+        self.forget_events();
+        let after = self.state();
+        let opened = Opened { binding: after.0 > before.0, session: after.1 > before.1 };
+        Some(Outcome { verdict: verdict[0], sent, opened })
+    }
+
+    fn collect(&mut self, sent: &mut Vec<Sent>) {
+        let at = self.now;
+        sent.extend(
+            self.extra.packets().iter().map(|extra| Sent { at, bytes: extra.packet.bytes().to_vec() }),
+        );
+        self.extra.clear();
+    }
+
+    /// Bindings and sessions alive.
+    fn state(&self) -> (u64, u64) {
+        let counters = self.translator.counters();
+        (0..self.zones).map(|zone| counters.zone(Some(ZoneId(zone)))).fold(
+            (0, 0),
+            |(bindings, sessions), zone| {
+                let all =
+                    |tallies: &[crate::counters::Tally; 3]| tallies.iter().map(|t| t.read()).sum::<u64>();
+                (bindings + all(&zone.bindings), sessions + all(&zone.sessions))
+            },
+        )
+    }
+
+    /// Nobody asks for events here; waiting ones would only be in the way of later ones.
+    fn forget_events(&mut self) {
+        self.events.resize(32, Event::PoolEmpty { host: NOBODY });
+        while self.translator.events(&mut self.events) > 0 {}
+    }
+}
+
+const NOBODY: crate::addr::HostKey =
+    crate::addr::HostKey::new(ZoneId(0), core::net::Ipv6Addr::UNSPECIFIED, 0);

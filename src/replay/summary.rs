@@ -1,0 +1,186 @@
+//! A packet in one line, however damaged it is: nothing here judges.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::wire::{ICMP4, ICMP6, TCP, UDP};
+
+/// How deep a packet quoted by a quoted packet is shown.
+const DEPTH: u8 = 2;
+
+/// What a packet looks like at first sight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Summary<'a> {
+    bytes: &'a [u8],
+    depth: u8,
+    /// Its addresses; `None` if it has no IP header.
+    ends: Option<(IpAddr, IpAddr)>,
+    protocol: u8,
+    /// The payload of the IP packet, behind IPv6 extension headers.
+    payload: &'a [u8],
+    /// Offset in the datagram and whether more comes, of a fragment.
+    fragment: Option<(u16, bool)>,
+}
+
+/// What it carries, as far as rules differ by it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Tcp,
+    Udp,
+    Echo,
+    IcmpError,
+    Other,
+}
+
+impl<'a> Summary<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        Self::at_depth(bytes, 0)
+    }
+
+    fn at_depth(bytes: &'a [u8], depth: u8) -> Self {
+        let read = match bytes.first().map(|byte| byte >> 4) {
+            Some(4) => Self::of_v4(bytes),
+            Some(6) => Self::of_v6(bytes),
+            _ => None,
+        };
+        let nothing = Self { bytes, depth, ends: None, protocol: 0, payload: &[], fragment: None };
+        Self { depth, ..read.unwrap_or(nothing) }
+    }
+
+    fn of_v4(bytes: &'a [u8]) -> Option<Self> {
+        let head: &[u8; 20] = bytes.first_chunk()?;
+        let addr = |at: usize| Ipv4Addr::new(head[at], head[at + 1], head[at + 2], head[at + 3]);
+        let word = u16::from_be_bytes([head[6], head[7]]);
+        let fragment = (word & 0x3fff != 0).then_some(((word & 0x1fff) * 8, word & 0x2000 != 0));
+        let payload = bytes.get(usize::from(head[0] & 15) * 4..).unwrap_or_default();
+        let ends = Some((addr(12).into(), addr(16).into()));
+        Some(Self { bytes, depth: 0, ends, protocol: head[9], payload, fragment })
+    }
+
+    fn of_v6(bytes: &'a [u8]) -> Option<Self> {
+        let head: &[u8; 40] = bytes.first_chunk()?;
+        let addr = |at: usize| head[at..].first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets));
+        let (mut protocol, mut at, mut fragment) = (head[6], 40, None);
+        while let (0 | 43 | 44 | 60, Some(next)) = (protocol, bytes.get(at..at + 8)) {
+            let mut len = 8 + usize::from(next[1]) * 8;
+            if protocol == 44 {
+                let word = u16::from_be_bytes([next[2], next[3]]);
+                fragment = Some((word & !7, word & 1 != 0));
+                len = 8;
+            }
+            (protocol, at) = (next[0], at + len);
+            if fragment.is_some_and(|(offset, _)| offset > 0) {
+                break;
+            }
+        }
+        let payload = bytes.get(at..).unwrap_or_default();
+        let ends = Some((addr(8)?.into(), addr(24)?.into()));
+        Some(Self { bytes, depth: 0, ends, protocol, payload, fragment })
+    }
+
+    /// The IP version; `None` if it has no IP header.
+    pub(super) fn version(&self) -> Option<u8> {
+        self.ends.map(|(src, _)| if src.is_ipv4() { 4 } else { 6 })
+    }
+
+    pub(super) const fn is_fragment(&self) -> bool {
+        self.fragment.is_some()
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        match (self.protocol, self.payload.first()) {
+            (TCP, _) => Kind::Tcp,
+            (UDP, _) => Kind::Udp,
+            (ICMP4, Some(0 | 8)) | (ICMP6, Some(128 | 129)) => Kind::Echo,
+            (ICMP4, Some(3..=5 | 11 | 12)) | (ICMP6, Some(0..=127)) => Kind::IcmpError,
+            _ => Kind::Other,
+        }
+    }
+
+    /// The 16-bit word at `at` of the payload.
+    fn word(&self, at: usize) -> Option<u16> {
+        self.payload.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]))
+    }
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((src, dst)) = self.ends else {
+            return write!(f, "{} bytes without an IP header", self.bytes.len());
+        };
+        let ports = match self.protocol {
+            TCP | UDP if self.fragment.is_none_or(|(offset, _)| offset == 0) => {
+                self.word(0).zip(self.word(2))
+            }
+            _ => None,
+        };
+        match self.protocol {
+            TCP => f.write_str("TCP ")?,
+            UDP => f.write_str("UDP ")?,
+            ICMP4 => f.write_str("ICMPv4 ")?,
+            ICMP6 => f.write_str("ICMPv6 ")?,
+            other => write!(f, "protocol {other} ")?,
+        }
+        match ports {
+            Some((from, to)) => {
+                write!(
+                    f,
+                    "{} > {}",
+                    std::net::SocketAddr::new(src, from),
+                    std::net::SocketAddr::new(dst, to)
+                )?;
+            }
+            None => write!(f, "{src} > {dst}")?,
+        }
+        self.details(f)?;
+        match self.fragment {
+            Some((offset, more)) => {
+                write!(f, ", fragment from {offset}{}", if more { "" } else { ", the last" })?;
+            }
+            None => {}
+        }
+        write!(f, ", {} bytes", self.bytes.len())
+    }
+}
+
+impl Summary<'_> {
+    fn details(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.fragment.is_some_and(|(offset, _)| offset > 0) {
+            return Ok(());
+        }
+        match (self.protocol, self.payload) {
+            (TCP, [_, _, _, _, _, _, _, _, _, _, _, _, _, flags, ..]) => {
+                let names = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"];
+                names
+                    .iter()
+                    .enumerate()
+                    .filter(|(bit, _)| flags >> bit & 1 == 1)
+                    .try_for_each(|(_, n)| write!(f, " {n}"))
+            }
+            (ICMP4 | ICMP6, [kind, code, ..]) if self.kind() == Kind::Echo => {
+                let what = if matches!(kind, 8 | 128) { "request" } else { "reply" };
+                let (id, seq) = (self.word(4).unwrap_or(0), self.word(6).unwrap_or(0));
+                write!(f, " echo {what} id {id} seq {seq}")?;
+                if *code == 0 { Ok(()) } else { write!(f, " code {code}") }
+            }
+            (ICMP4 | ICMP6, [kind, code, rest @ ..]) => {
+                write!(f, " {kind}/{code}")?;
+                let mtu = match (self.protocol, kind, code) {
+                    (ICMP4, 3, 4) => self.word(6).map(u32::from),
+                    (ICMP6, 2, 0) => {
+                        self.word(4).zip(self.word(6)).map(|(a, b)| u32::from(a) << 16 | u32::from(b))
+                    }
+                    _ => None,
+                };
+                mtu.map_or(Ok(()), |mtu| write!(f, " MTU {mtu}"))?;
+                match rest.get(6..).filter(|_| self.kind() == Kind::IcmpError && self.depth < DEPTH) {
+                    Some(quoted) if !quoted.is_empty() => {
+                        write!(f, " {{ {} }}", Self::at_depth(quoted, self.depth + 1))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}

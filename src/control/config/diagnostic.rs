@@ -111,8 +111,13 @@ pub(crate) fn from_toml(error: &toml::de::Error) -> Complaint {
     let complaint = |found: String, allowed: String| Complaint { at: at.clone(), found, allowed };
     if let Some(key) = quoted(found, "unknown field ") {
         let near = allowed.split('`').skip(1).step_by(2).find(|known| is_near(key, known));
-        let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        return complaint(format!("unknown key `{key}`{hint}"), allowed.to_owned());
+        return match near {
+            Some(near) => complaint(
+                format!("unknown key `{key}`; did you mean `{near}`?"),
+                format!("`{near}`, or another key that reference.toml has here"),
+            ),
+            None => complaint(format!("unknown key `{key}`"), allowed.to_owned()),
+        };
     }
     if let Some(key) = quoted(found, "missing field ") {
         return complaint(format!("the key `{key}` is missing"), format!("a table with `{key} = …`"));

@@ -101,7 +101,7 @@ fn what_the_toml_reader_refuses() {
         ),
         (
             with("", "", "[zones]"),
-            "9:2: unknown key `zones` (`translator`, `siit`, `timers`, `limits`, `dns64`, `host`, `observe`, `zone`, `static`)",
+            "9:2: unknown key `zones`; did you mean `zone`? (`zone`, or another key that reference.toml has here)",
         ),
         (with("mss_clamp = \"yes\"", "", ""), "4:13: \"yes\" is a text (true or false, without quotes)"),
         (with("mtu6 = \"1500\"", "", ""), "4:8: \"1500\" is a text (a whole number, without quotes)"),

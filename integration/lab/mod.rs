@@ -6,6 +6,7 @@
 mod basics;
 mod datagrams;
 mod dns;
+mod doors;
 mod egress;
 mod hairpin;
 mod lifecycle;

@@ -20,6 +20,7 @@ pub mod pages;
 pub mod pcap;
 pub mod steer;
 mod sys;
+pub mod tap;
 pub mod tun;
 pub mod vnet;
 pub mod wake;

@@ -45,6 +45,15 @@ pub enum Action {
         /// Where to listen, UDP and TCP.
         listen: Vec<SocketAddr>,
     },
+    /// Puts packets onto an interface and shows what comes from it, as captures.
+    #[command(hide = true)]
+    Wire {
+        /// The interface.
+        interface: String,
+        /// What is put is super-packets with segments of this size.
+        #[arg(long)]
+        segment: Option<u16>,
+    },
     /// Learns from an echo server who we are, says so, and echoes until it is ended.
     #[command(hide = true)]
     Listen {

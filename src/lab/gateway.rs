@@ -78,8 +78,22 @@ impl Gateway {
         dir: &Path,
         config: &GatewayConfig,
     ) -> Result<Self, LabError> {
+        Self::with_file(program, namespace, dir, &config.text(dir))
+    }
+
+    /// Starts `gate64 run` in `namespace` with a file of this text, which is put in `dir`; returns when
+    /// it says that it is ready.
+    ///
+    /// # Errors
+    /// With its log, if it does not get ready.
+    pub fn with_file(
+        program: &Path,
+        namespace: &Namespace,
+        dir: &Path,
+        text: &str,
+    ) -> Result<Self, LabError> {
         let file = dir.join("gate64.toml");
-        fs::write(&file, config.text(dir)).map_err(LabError::io(file.display().to_string()))?;
+        fs::write(&file, text).map_err(LabError::io(file.display().to_string()))?;
         let socket = dir.join("notify");
         let _ = fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).map_err(LabError::io(socket.display().to_string()))?;

@@ -21,6 +21,7 @@ mod sweep;
 mod topology;
 mod wait;
 mod web;
+mod wire;
 
 pub use args::{Action, Args};
 pub use command::{Outcome, Run};

@@ -5,7 +5,9 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Action, Args, Gateway, GatewayConfig, Lab, LabError, Plan, Run, mock, probe, sweep, web};
+use super::{
+    Action, Args, Gateway, GatewayConfig, Lab, LabError, Plan, Run, mock, probe, sweep, web, wire,
+};
 
 /// The exit code of a program that SIGINT has ended.
 const INTERRUPTED: i32 = 130;
@@ -22,6 +24,7 @@ pub fn run(args: &Args) -> ExitCode {
         Some(Action::Web { dir, listen }) => web::serve(listen, dir.clone()),
         Some(Action::Probe { bind, sizes, targets }) => probe::probe(*bind, targets, *sizes),
         Some(Action::Upstream { listen }) => mock::serve(listen),
+        Some(Action::Wire { interface, segment }) => wire::wire(interface, *segment),
         Some(Action::Listen { bind, server }) => probe::listen(*bind, *server),
     };
     match done {

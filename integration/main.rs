@@ -3,6 +3,7 @@
 mod chains;
 mod configs_bad;
 mod dns_scenarios;
+mod doors;
 mod lab;
 mod matrix;
 mod scenarios;

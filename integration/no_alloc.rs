@@ -4,6 +4,7 @@
 //! packets are all among them.
 
 #[path = "script/mod.rs"]
+#[allow(dead_code, reason = "the doors use more of it")]
 mod script;
 
 use std::alloc::{GlobalAlloc, Layout, System};

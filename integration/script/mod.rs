@@ -2,9 +2,12 @@
 
 pub(crate) mod build;
 mod describe;
+pub(crate) mod file;
+pub(crate) mod live;
 mod look;
 mod oracle;
 pub(crate) mod packet;
+pub(crate) mod record;
 pub(crate) mod settings;
 mod siit;
 mod world;

@@ -14,13 +14,14 @@ use gate64::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use super::build::{self, Blank, build, learn, transport};
 use super::describe::{describe, difference};
 use super::packet::{Body, Csum, Packet, Vars};
+use super::record::{Entry, Recording, What};
 use super::{Action, Expected, Side, Step, oracle, settings};
 
 /// Zones that counters have rows for.
 pub(super) const ZONES: usize = 8;
 
 /// What a translator was seen to do.
-enum Seen {
+pub(super) enum Seen {
     Out { bytes: Vec<u8>, offload: Offload, forwarded: bool },
     Drop(Reason),
     Reject(Reason),
@@ -39,6 +40,8 @@ pub(super) struct World {
     pub(super) handed_over: u32,
     /// The last packet put in.
     input: Vec<u8>,
+    /// All that happened.
+    log: Vec<Entry>,
 }
 
 /// Runs what a translator does to packets, and may watch it doing so.
@@ -46,6 +49,17 @@ pub(crate) type Meter = fn(&mut dyn FnMut());
 
 /// Runs a scenario; the error names the line.
 pub(crate) fn run(steps: &[Step], meter: Meter) -> Result<(), String> {
+    play(steps, meter).map(drop)
+}
+
+/// Runs a scenario and writes down what happened.
+pub(crate) fn record(steps: Vec<Step>) -> Result<Recording, String> {
+    let (settings, world) = play(&steps, |act| act())?;
+    Ok(Recording { steps, settings, entries: world.log, end: world.now })
+}
+
+/// The settings at first, and the world at the end.
+fn play(steps: &[Step], meter: Meter) -> Result<(Settings, World), String> {
     let mut fixture = settings::fixture();
     let mut steps = steps.iter().peekable();
     let at = |line: usize| move |error: String| format!("line {line}: {error}");
@@ -53,13 +67,13 @@ pub(crate) fn run(steps: &[Step], meter: Meter) -> Result<(), String> {
         apply(&mut fixture, words).map_err(at(*line))?;
         steps.next();
     }
-    let mut world = World::new(fixture, meter);
+    let mut world = World::new(fixture.clone(), meter);
     for step in steps {
         world.step(step).map_err(|error| {
             if error.starts_with("line ") { error } else { format!("line {}: {error}", step.line) }
         })?;
     }
-    Ok(())
+    Ok((fixture, world))
 }
 
 fn apply(target: &mut Settings, words: &[String]) -> Result<(), String> {
@@ -81,7 +95,23 @@ impl World {
             extra: Batch::new(64, 65_535 + 40),
             handed_over: 0,
             input: Vec::new(),
+            log: Vec::new(),
         }
+    }
+
+    /// Adds what was seen, and writes it down.
+    fn see(&mut self, seen: &mut Vec<Seen>, what: Seen) {
+        self.note(match &what {
+            Seen::Out { bytes, offload, .. } => What::Out { bytes: bytes.clone(), offload: *offload },
+            Seen::Drop(reason) => What::Drop(*reason),
+            Seen::Reject(reason) => What::Reject(*reason),
+            Seen::Hold => What::Hold,
+        });
+        seen.push(what);
+    }
+
+    fn note(&mut self, what: What) {
+        self.log.push(Entry { at: self.now, what });
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
@@ -133,6 +163,9 @@ impl World {
         }
         let owner = packets[0].1.queue.map_or_else(|| steer(&self.owners, &bytes[0]), WorkerId);
         self.input = bytes[0].clone();
+        for buf in &bufs {
+            self.note(What::In { bytes: buf.bytes().to_vec(), offload: buf.offload });
+        }
         self.process(owner, bufs, 0)
     }
 
@@ -176,13 +209,19 @@ impl World {
         hops: u32,
     ) -> Result<(), String> {
         match verdict {
-            Verdict::Forward => seen.push(out(&buf, true)),
-            Verdict::Reject(reason) => seen.extend([Seen::Reject(reason), out(&buf, false)]),
+            Verdict::Forward => {
+                self.note(What::Forward);
+                self.see(seen, out(&buf, true));
+            }
+            Verdict::Reject(reason) => {
+                self.see(seen, Seen::Reject(reason));
+                self.see(seen, out(&buf, false));
+            }
             Verdict::Hold if !buf.is_empty() => return Err("held, but the buffer is not empty".into()),
-            Verdict::Hold => seen.push(Seen::Hold),
+            Verdict::Hold => self.see(seen, Seen::Hold),
             Verdict::HandOver(to) => self.emit(seen, buf, Some(to), hops)?,
             Verdict::Drop(_) if buf.bytes() != before => return Err("dropped, but the buffer changed".into()),
-            Verdict::Drop(reason) => seen.push(Seen::Drop(reason)),
+            Verdict::Drop(reason) => self.see(seen, Seen::Drop(reason)),
         }
         Ok(())
     }
@@ -196,7 +235,7 @@ impl World {
         hops: u32,
     ) -> Result<(), String> {
         let Some(to) = to else {
-            seen.push(out(&buf, true));
+            self.see(seen, out(&buf, true));
             return Ok(());
         };
         self.handed_over += 1;
@@ -235,7 +274,7 @@ impl World {
             for (packet, to) in packets {
                 match to {
                     Some(_) => self.emit(seen, packet, to, 0)?,
-                    None => seen.push(out(&packet, false)),
+                    None => self.see(seen, out(&packet, false)),
                 }
             }
             if !more {
@@ -246,48 +285,58 @@ impl World {
     }
 
     fn compare(&mut self, seen: Vec<Seen>, expected: &[(usize, Expected)]) -> Result<(), String> {
-        let mut seen = seen.into_iter();
-        for (line, expected) in expected {
-            let got = seen.next();
-            self.compare_one(got, expected).map_err(|error| format!("line {line}: {error}"))?;
-        }
-        match seen.next() {
-            None => Ok(()),
-            Some(more) => Err(format!("nothing more was expected\n  got       {}", more.text())),
-        }
+        compare(&mut self.vars, &self.input, seen, expected)
     }
+}
 
-    fn compare_one(&mut self, got: Option<Seen>, expected: &Expected) -> Result<(), String> {
-        let text = got.as_ref().map_or_else(|| "nothing".to_owned(), Seen::text);
-        let differs = |what: &str| Err(format!("\n  expected  {what}\n  got       {text}"));
-        match (expected, got) {
-            (Expected::Drop(want), Some(Seen::Drop(got))) if *want == got => Ok(()),
-            (Expected::Reject(want), Some(Seen::Reject(got))) if *want == got => Ok(()),
-            (Expected::Hold, Some(Seen::Hold)) => Ok(()),
-            (Expected::Drop(want), _) => differs(&format!("drop {want}")),
-            (Expected::Reject(want), _) => differs(&format!("reject {want}")),
-            (Expected::Hold, _) => differs("hold"),
-            (Expected::Out(packet), Some(Seen::Out { bytes, offload: work, forwarded })) => {
-                let good = matches!(packet.csum, Csum::Good | Csum::Verified);
-                learn(packet, &bytes, &mut self.vars);
-                let hop = forwarded.then_some(63);
-                let blank = Blank { vars: &self.vars, hop, actual: Some(&bytes), input: &self.input };
-                let want = build(packet, blank)?;
-                let shape = offload(packet);
-                if want != bytes || shape.segmentation != work.segmentation {
-                    let bytes = difference(&want, &bytes);
-                    return differs(&describe(&want, shape)).map_err(|e: String| format!("{e}\n  {bytes}"));
-                }
-                if (shape.checksum == Checksum::Partial) != (work.checksum == Checksum::Partial) {
-                    return differs(&format!("checksum {:?}", shape.checksum));
-                }
-                oracle::judge(&bytes, work.checksum, good).or_else(|error| differs(&error))
+/// Compares what came of an input with what was to come of it, and learns names from it.
+pub(super) fn compare(
+    vars: &mut Vars,
+    input: &[u8],
+    seen: Vec<Seen>,
+    expected: &[(usize, Expected)],
+) -> Result<(), String> {
+    let mut seen = seen.into_iter();
+    for (line, expected) in expected {
+        let got = seen.next();
+        compare_one(vars, input, got, expected).map_err(|error| format!("line {line}: {error}"))?;
+    }
+    match seen.next() {
+        None => Ok(()),
+        Some(more) => Err(format!("nothing more was expected\n  got       {}", more.text())),
+    }
+}
+
+fn compare_one(vars: &mut Vars, input: &[u8], got: Option<Seen>, expected: &Expected) -> Result<(), String> {
+    let text = got.as_ref().map_or_else(|| "nothing".to_owned(), Seen::text);
+    let differs = |what: &str| Err(format!("\n  expected  {what}\n  got       {text}"));
+    match (expected, got) {
+        (Expected::Drop(want), Some(Seen::Drop(got))) if *want == got => Ok(()),
+        (Expected::Reject(want), Some(Seen::Reject(got))) if *want == got => Ok(()),
+        (Expected::Hold, Some(Seen::Hold)) => Ok(()),
+        (Expected::Drop(want), _) => differs(&format!("drop {want}")),
+        (Expected::Reject(want), _) => differs(&format!("reject {want}")),
+        (Expected::Hold, _) => differs("hold"),
+        (Expected::Out(packet), Some(Seen::Out { bytes, offload: work, forwarded })) => {
+            let good = matches!(packet.csum, Csum::Good | Csum::Verified);
+            learn(packet, &bytes, vars);
+            let hop = forwarded.then_some(63);
+            let blank = Blank { vars: vars, hop, actual: Some(&bytes), input: input };
+            let want = build(packet, blank)?;
+            let shape = offload(packet);
+            if want != bytes || shape.segmentation != work.segmentation {
+                let bytes = difference(&want, &bytes);
+                return differs(&describe(&want, shape)).map_err(|e: String| format!("{e}\n  {bytes}"));
             }
-            (Expected::Out(packet), _) => {
-                let blank = Blank { vars: &self.vars, hop: Some(63), actual: None, input: &self.input };
-                let want = build(packet, blank).map_or_else(|e| e, |want| describe(&want, offload(packet)));
-                differs(&want)
+            if (shape.checksum == Checksum::Partial) != (work.checksum == Checksum::Partial) {
+                return differs(&format!("checksum {:?}", shape.checksum));
             }
+            oracle::judge(&bytes, work.checksum, good).or_else(|error| differs(&error))
+        }
+        (Expected::Out(packet), _) => {
+            let blank = Blank { vars: vars, hop: Some(63), actual: None, input: input };
+            let want = build(packet, blank).map_or_else(|e| e, |want| describe(&want, offload(packet)));
+            differs(&want)
         }
     }
 }

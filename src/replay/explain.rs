@@ -154,6 +154,10 @@ impl Rule {
             (packet.version(), outcome.sent.first().and_then(|one| Summary::of(&one.bytes).version()));
         let kind = packet.kind();
         let state = match (versions, kind) {
+            ((Some(6), Some(6)) | (Some(4), Some(4)), _) if outcome.stateless => {
+                "RFC 7757 §4.2, hairpinning without state"
+            }
+            _ if outcome.stateless => "RFC 7757 §3.3, without state",
             ((Some(6), Some(6)), _) => "RFC 6146 §3.8, hairpinning",
             (_, Kind::Udp) => "RFC 6146 §3.5.1, UDP",
             (_, Kind::Tcp) => "RFC 6146 §3.5.2, TCP",

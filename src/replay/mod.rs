@@ -9,6 +9,7 @@ mod summary;
 mod tests;
 
 use crate::addr::ZoneId;
+use crate::counters::Tally;
 use crate::time::Instant;
 use crate::translator::{Batch, Event, Settings, Translator, Verdict};
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
@@ -48,6 +49,8 @@ pub struct Outcome {
     pub sent: Vec<Sent>,
     /// What is remembered since.
     pub opened: Opened,
+    /// Whether it was forwarded without state (RFC 7757 and RFC 6052).
+    pub stateless: bool,
 }
 
 /// State that one packet made.
@@ -116,7 +119,8 @@ impl Replay {
         self.forget_events();
         let after = self.state();
         let opened = Opened { binding: after.0 > before.0, session: after.1 > before.1 };
-        Some(Outcome { verdict: verdict[0], sent, opened })
+        let stateless = verdict[0] == Verdict::Forward && after.2 > before.2;
+        Some(Outcome { verdict: verdict[0], sent, opened, stateless })
     }
 
     fn collect(&mut self, sent: &mut Vec<Sent>) {
@@ -127,17 +131,16 @@ impl Replay {
         self.extra.clear();
     }
 
-    /// Bindings and sessions alive.
-    fn state(&self) -> (u64, u64) {
+    /// Bindings and sessions alive, and packets forwarded that belong to no zone.
+    fn state(&self) -> (u64, u64, u64) {
         let counters = self.translator.counters();
-        (0..self.zones).map(|zone| counters.zone(Some(ZoneId(zone)))).fold(
-            (0, 0),
-            |(bindings, sessions), zone| {
-                let all =
-                    |tallies: &[crate::counters::Tally; 3]| tallies.iter().map(|t| t.read()).sum::<u64>();
-                (bindings + all(&zone.bindings), sessions + all(&zone.sessions))
-            },
-        )
+        let all = |tallies: &[Tally; 3]| tallies.iter().map(Tally::read).sum::<u64>();
+        let zones = (0..self.zones).map(|zone| counters.zone(Some(ZoneId(zone))));
+        let (bindings, sessions) = zones.fold((0, 0), |(bindings, sessions), zone| {
+            (bindings + all(&zone.bindings), sessions + all(&zone.sessions))
+        });
+        let none = counters.zone(None);
+        (bindings, sessions, none.packets_v6_to_v4.read() + none.packets_v4_to_v6.read())
     }
 
     /// Nobody asks for events here; waiting ones would only be in the way of later ones.

@@ -1,0 +1,182 @@
+//! One truth, several doors: the scenarios once more, through the program.
+//!
+//! The library is the first door (`scenarios.rs`). Here each scenario is written as a capture and a
+//! configuration file and goes through `gate64 translate`: the same packets must come out at the same
+//! moments, each input with the same verdict. Which scenarios can't go through is found out by what
+//! they do, said with the reason, and counted.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use gate64::addr::WorkerId;
+use gate64::control::config::Config;
+use gate64::control::surroundings::Elsewhere;
+use gate64::device::pcap::{Reader, Writer};
+use gate64::siit::Untranslatable;
+use gate64::time::Instant;
+use gate64::translator::Settings;
+
+use crate::script::record::{Recording, What};
+use crate::script::{file, files};
+use crate::translate::translate;
+
+/// Why scenarios stay outside a door, and how many.
+#[derive(Default)]
+pub(crate) struct Left {
+    passed: usize,
+    outside: BTreeMap<String, Vec<String>>,
+}
+
+impl Left {
+    pub(crate) fn pass(&mut self) {
+        self.passed += 1;
+    }
+
+    pub(crate) fn outside(&mut self, scenario: &Path, why: &str) {
+        self.outside.entry(why.to_owned()).or_default().push(name(scenario));
+    }
+
+    /// Prints the line that counts, and who is left outside.
+    pub(crate) fn report(&self, door: &str) {
+        let outside: usize = self.outside.values().map(Vec::len).sum();
+        println!("doors: {door}: {} scenarios through, {outside} outside", self.passed);
+        for (why, scenarios) in &self.outside {
+            println!("doors: {door}: {} outside, {why}: {}", scenarios.len(), scenarios.join(" "));
+        }
+    }
+
+    /// Fails if more than a third stay outside: then the door is not what it says.
+    pub(crate) fn check(&self, door: &str) {
+        let outside: usize = self.outside.values().map(Vec::len).sum();
+        assert!(outside * 2 <= self.passed, "{door}: {outside} scenarios outside, {} through", self.passed);
+    }
+}
+
+/// `tcp/handshake` for a scenario's path.
+pub(crate) fn name(scenario: &Path) -> String {
+    let mut parts: Vec<_> =
+        scenario.with_extension("").iter().rev().take(2).map(|p| p.to_string_lossy().into_owned()).collect();
+    parts.reverse();
+    parts.join("/")
+}
+
+/// The settings in the words of a file: an empty pool of sources means our own address, and there is
+/// one list of what is denied.
+pub(crate) fn in_words_of_a_file(settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    if let Some(siit) = &mut settings.siit
+        && siit.untranslatable == Untranslatable::Pool
+        && siit.error_pool4.is_empty()
+    {
+        siit.untranslatable = Untranslatable::Own;
+    }
+    settings
+}
+
+/// The file with these settings, if a file can say them.
+pub(crate) fn as_file(settings: &Settings) -> Result<String, String> {
+    let settings = &in_words_of_a_file(settings);
+    let mtu = settings.rules.mtu6.max(settings.rules.mtu4);
+    let text = file::text(settings, mtu, "");
+    let config = Config::parse("scenario.toml", &text, &Elsewhere::new())
+        .map_err(|error| format!("no file may say so: {}", error.diagnostics[0].found))?;
+    let said = config.worker(WorkerId(0), 1, settings.seed, settings.owner_seed);
+    if said == *settings { Ok(text) } else { Err("settings that no file puts so".to_owned()) }
+}
+
+/// What came out: moments and packets, and the verdict on each input.
+type Seen = (Vec<(Instant, Vec<u8>)>, Vec<String>);
+
+fn by_library(recording: &Recording) -> Seen {
+    let (mut packets, mut verdicts) = (Vec::new(), Vec::new());
+    for entry in &recording.entries {
+        match &entry.what {
+            What::In { .. } => {}
+            What::Out { bytes, .. } => packets.push((entry.at, bytes.clone())),
+            What::Forward => verdicts.push("forward".to_owned()),
+            What::Drop(reason) => verdicts.push(format!("drop {reason}")),
+            What::Reject(reason) => verdicts.push(format!("reject {reason}")),
+            What::Hold => verdicts.push("hold".to_owned()),
+        }
+    }
+    (packets, verdicts)
+}
+
+fn by_translate(recording: &Recording, text: &str) -> Result<Seen, String> {
+    let mut capture = Writer::new(Vec::new()).expect("memory");
+    let mut first = None;
+    for entry in &recording.entries {
+        if let What::In { bytes, .. } = &entry.what {
+            first.get_or_insert(entry.at);
+            capture.write(entry.at.since(Instant::ZERO), bytes).expect("memory");
+        }
+    }
+    let until = recording.end.since(first.unwrap_or_default()).as_millis();
+    let words = format!("--explain --until {until}ms --seed {}", recording.settings.seed);
+    let said = translate(text, &words, &capture.into_inner());
+    let explained = String::from_utf8_lossy(&said.stderr).into_owned();
+    if !said.status.success() {
+        return Err(explained);
+    }
+    let mut reader = Reader::new(said.stdout.as_slice()).map_err(|error| error.to_string())?;
+    let mut packets = Vec::new();
+    while let Some(packet) = reader.next_packet().map_err(|error| error.to_string())? {
+        packets.push((Instant::ZERO + packet.at, packet.bytes.to_vec()));
+    }
+    let verdict = |line: &str| {
+        let line = line.strip_prefix("                    ")?;
+        let words = line.split(':').next()?;
+        let known = ["forward", "drop ", "reject ", "hold"].iter().any(|word| words.starts_with(word));
+        known.then(|| words.to_owned())
+    };
+    Ok((packets, explained.lines().filter_map(verdict).collect()))
+}
+
+/// What differs between the two doors.
+fn compare(recording: &Recording, text: &str) -> Result<(), String> {
+    let (want, got) = (by_library(recording), by_translate(recording, text)?);
+    if want.1 != got.1 {
+        return Err(format!("verdicts\n  library    {:?}\n  translate  {:?}", want.1, got.1));
+    }
+    for (number, pair) in want.0.iter().zip(&got.0).enumerate() {
+        if pair.0 != pair.1 {
+            return Err(format!("output {number}\n  library    {:x?}\n  translate  {:x?}", pair.0, pair.1));
+        }
+    }
+    match want.0.len() == got.0.len() {
+        true => Ok(()),
+        false => Err(format!("{} packets by the library, {} by translate", want.0.len(), got.0.len())),
+    }
+}
+
+pub(crate) fn chosen() -> Vec<PathBuf> {
+    let only = std::env::var("SCENARIO").unwrap_or_default();
+    files().into_iter().filter(|f| f.to_string_lossy().contains(&only)).collect()
+}
+
+/// `SCENARIO=words cargo test doors` runs only files whose path has the words.
+#[test]
+fn scenarios_hold_through_translate() {
+    let mut left = Left::default();
+    let mut failures = Vec::new();
+    let files = chosen();
+    for scenario in &files {
+        let recording = Recording::of(scenario).expect("it holds through the library");
+        if let Some(why) = recording.only_for_the_library() {
+            left.outside(scenario, why);
+            continue;
+        }
+        match as_file(&recording.settings) {
+            Err(why) => left.outside(scenario, &why),
+            Ok(text) => match compare(&recording, &text) {
+                Ok(()) => left.pass(),
+                Err(why) => failures.push(format!("{}: {why}", name(scenario))),
+            },
+        }
+    }
+    left.report("translate");
+    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), files.len(), failures.join("\n"));
+    if files.len() > 100 {
+        left.check("translate");
+    }
+}

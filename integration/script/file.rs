@@ -1,0 +1,205 @@
+//! A scenario's settings as the file that an operator would write.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use gate64::addr::{Ipv4Prefix, PortRange};
+use gate64::nat64::{Filtering, Pairing, Proto, UnsolicitedSyn};
+use gate64::siit::{self, Hairpin, Inside, Untranslatable, WellKnown, ZeroChecksum};
+use gate64::translator::Settings;
+use gate64::xlat::{Object, TrafficClass};
+
+/// The text of the file; `mtu` is the device's, and `more` what else is to stand in `[host]` and behind.
+pub(crate) fn text(settings: &Settings, mtu: u16, more: &str) -> String {
+    let mut out = translator(settings);
+    out += &settings.siit.as_ref().map(stateless).unwrap_or_default();
+    out += &timers(settings);
+    out += &limits(settings);
+    for zone in &settings.nat64.zones {
+        let pool = settings.nat64.pools.get(zone.pool).map_or(&[][..], |pool| &pool.ranges);
+        out += &format!(
+            "[[zone]]\nname = \"zone-{}\"\nclients = {}\npref64 = {}\npool4 = {}\nhost_prefix = {}\n\
+             limits = {{ blocks_per_host = {}, sessions_per_host = {}, bindings_per_second = {} }}\n",
+            zone.id.0,
+            list(&zone.clients),
+            list(&zone.pref64),
+            list(pool.iter().map(|range| range_text(*range))),
+            zone.host_len,
+            zone.blocks_per_host,
+            zone.sessions_per_host,
+            zone.bindings_per_second,
+        );
+    }
+    for binding in &settings.nat64.statics {
+        out += &format!(
+            "[[static]]\nprotocol = \"{}\"\noutside = \"{}\"\ninside = \"{}\"\n",
+            binding.proto.name(),
+            binding.v4,
+            binding.v6
+        );
+    }
+    out + &format!("[host]\nmtu = {mtu}\nworkers = 1\n{more}")
+}
+
+fn list(items: impl IntoIterator<Item = impl Display>) -> String {
+    let items: Vec<_> = items.into_iter().map(|item| format!("\"{item}\"")).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn range_text((prefix, ports): (Ipv4Prefix, PortRange)) -> String {
+    if ports == PortRange::ALL { prefix.to_string() } else { format!("{prefix}:{ports}") }
+}
+
+fn time(time: Duration) -> String {
+    format!("\"{}ms\"", time.as_millis())
+}
+
+fn translator(settings: &Settings) -> String {
+    let (rules, nat64) = (&settings.rules, &settings.nat64);
+    let class = |class: TrafficClass| match class {
+        TrafficClass::Copy => "\"copy\"".to_owned(),
+        TrafficClass::Set(value) => value.to_string(),
+    };
+    let filtering = Proto::ALL.map(|proto| {
+        let word = match nat64.filtering[proto as usize] {
+            Filtering::EndpointIndependent => "endpoint-independent",
+            Filtering::AddressDependent => "address-dependent",
+            Filtering::AddressAndPortDependent => "address-and-port-dependent",
+        };
+        format!("{} = \"{word}\"", proto.name())
+    });
+    let lines = [
+        ("wkp_private", nat64.private_under_well_known.to_string()),
+        ("wkp_icmp_errors", nat64.errors_under_well_known.to_string()),
+        ("deny", list(&nat64.deny)),
+        ("filtering", format!("{{ {} }}", filtering.join(", "))),
+        (
+            "unsolicited_syn",
+            match nat64.unsolicited_syn {
+                UnsolicitedSyn::Store => "\"store\"".to_owned(),
+                UnsolicitedSyn::Drop => "\"drop\"".to_owned(),
+            },
+        ),
+        ("inbound_refresh", nat64.inbound_refresh.to_string()),
+        ("parity", nat64.parity.to_string()),
+        (
+            "pairing",
+            match nat64.pairing {
+                Pairing::Strict => "\"strict\"".to_owned(),
+                Pairing::Soft => "\"soft\"".to_owned(),
+            },
+        ),
+        ("mtu6", rules.mtu6.to_string()),
+        ("mtu4", rules.mtu4.to_string()),
+        ("lowest_ipv6_mtu", rules.lowest_ipv6_mtu.to_string()),
+        ("traffic_class", class(rules.traffic_class)),
+        ("tos", class(rules.tos)),
+        ("mss_clamp", rules.mss_clamp.to_string()),
+        ("tcp_resegment", rules.tcp_resegment.to_string()),
+        ("error_rate6", rules.error_rate[0].to_string()),
+        ("error_rate4", rules.error_rate[1].to_string()),
+        ("error_burst", rules.error_burst.to_string()),
+        ("address6", format!("\"{}\"", nat64.address6)),
+        ("address4", format!("\"{}\"", nat64.address4)),
+    ];
+    table("translator", &lines)
+}
+
+fn stateless(siit: &siit::Settings) -> String {
+    let word = |text: &str| format!("\"{text}\"");
+    let pref64 = siit.pref64.map_or_else(|| "none".to_owned(), |pref64| pref64.to_string());
+    let mut lines = vec![
+        ("eam", list(&siit.eams)),
+        ("pref64", word(&pref64)),
+        ("hosts", list(&siit.hosts)),
+        (
+            "inside",
+            word(match siit.inside {
+                Inside::V6 => "ipv6",
+                Inside::V4 => "ipv4",
+            }),
+        ),
+        (
+            "hairpin",
+            word(match siit.hairpin {
+                Hairpin::Intrinsic => "intrinsic",
+                Hairpin::Simple => "simple",
+                Hairpin::Off => "off",
+            }),
+        ),
+        (
+            "udp_zero_checksum",
+            word(match siit.udp_zero_checksum {
+                ZeroChecksum::Drop => "drop",
+                ZeroChecksum::Compute => "compute",
+            }),
+        ),
+        (
+            "wkp",
+            word(match siit.well_known {
+                WellKnown::Global => "global",
+                WellKnown::Private => "private",
+                WellKnown::Any => "any",
+            }),
+        ),
+        (
+            "untranslatable_source",
+            word(match siit.untranslatable {
+                Untranslatable::Pool => "pool",
+                Untranslatable::Dummy => "dummy",
+                Untranslatable::Own => "own",
+                Untranslatable::Drop => "drop",
+            }),
+        ),
+        (
+            "error_object",
+            word(match siit.error_object {
+                Some(Object::Interface) => "interface",
+                Some(Object::Node) => "node",
+                None => "none",
+            }),
+        ),
+    ];
+    lines.extend(siit.hosts_pref64.map(|pref64| ("hosts_pref64", word(&pref64.to_string()))));
+    lines.extend((!siit.error_pool4.is_empty()).then(|| ("error_pool4", list(&siit.error_pool4))));
+    lines.extend((!siit.error_pool6.is_empty()).then(|| ("error_pool6", list(&siit.error_pool6))));
+    table("siit", &lines)
+}
+
+fn timers(settings: &Settings) -> String {
+    let timers = &settings.nat64.timers;
+    let ports: Vec<_> =
+        settings.nat64.udp_ports.iter().map(|(port, life)| format!("\"{port}\" = {}", time(*life))).collect();
+    let lines = [
+        ("udp", time(timers.udp)),
+        ("udp_ports", format!("{{ {} }}", ports.join(", "))),
+        ("tcp_established", time(timers.tcp_established)),
+        ("tcp_opening", time(timers.tcp_opening)),
+        ("tcp_closing", time(timers.tcp_closing)),
+        ("icmp", time(timers.icmp)),
+        ("unsolicited_syn", time(timers.tcp_incoming_syn)),
+        ("fragment", time(timers.fragment)),
+        ("port_rest", time(timers.port_rest)),
+    ];
+    table("timers", &lines)
+}
+
+fn limits(settings: &Settings) -> String {
+    let limits = &settings.nat64.limits;
+    let lines = [
+        ("sessions", limits.sessions),
+        ("bindings", limits.bindings),
+        ("blocks", limits.blocks),
+        ("hosts", limits.hosts),
+        ("hold_bytes", limits.hold_bytes as u32),
+        ("unsolicited_syns", limits.unsolicited_syns),
+        ("unsolicited_syns_per_source", limits.unsolicited_syns_per_source),
+        ("events", limits.events),
+    ];
+    table("limits", &lines.map(|(name, number)| (name, number.to_string())))
+}
+
+fn table(name: &str, lines: &[(&str, String)]) -> String {
+    let lines: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    format!("[{name}]\n{lines}")
+}

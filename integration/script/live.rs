@@ -1,0 +1,63 @@
+//! A scenario through a door by which only packets pass: what comes out is compared, names are learnt
+//! from it, and what the state is has been looked at through the library.
+
+use gate64::wire::buf::Offload;
+
+use super::build::{Blank, build};
+use super::packet::{Packet, Vars};
+use super::world::{Seen, compare};
+use super::{Action, Expected, Side, Step};
+
+/// Puts packets in and returns all that comes out.
+pub(crate) type Exchange<'a> = &'a mut dyn FnMut(&[Vec<u8>]) -> Result<Vec<Vec<u8>>, String>;
+
+/// Plays the scenario; the error names the line.
+pub(crate) fn play(steps: &[Step], exchange: Exchange<'_>) -> Result<(), String> {
+    let (mut vars, mut input) = (Vars::new(), Vec::new());
+    for step in steps {
+        let Action::Input { packets, each } = &step.action else { continue };
+        let rounds: Vec<Option<(&String, u16)>> = match each {
+            None => vec![None],
+            Some((name, first, last)) => (*first..=*last).map(|value| Some((name, value))).collect(),
+        };
+        for round in rounds {
+            if let Some((name, value)) = round {
+                vars.insert(name.clone(), value);
+            }
+            one(&mut vars, &mut input, packets, &step.expected, exchange)
+                .map_err(|error| format!("line {}: {error}", step.line))?;
+        }
+    }
+    Ok(())
+}
+
+fn one(
+    vars: &mut Vars,
+    input: &mut Vec<u8>,
+    packets: &[(Side, Packet)],
+    expected: &[(usize, Expected)],
+    exchange: Exchange<'_>,
+) -> Result<(), String> {
+    let blank = Blank { vars, hop: Some(64), actual: None, input };
+    let bytes: Vec<_> = packets.iter().map(|(_, packet)| build(packet, blank)).collect::<Result<_, _>>()?;
+    input.clone_from(&bytes[0]);
+    let mut came = exchange(&bytes)?.into_iter();
+    let mut seen = Vec::new();
+    let mut rejected = false;
+    for (_, expected) in expected {
+        // A verdict can't be seen from outside; that nothing comes of it can.
+        seen.extend(match expected {
+            Expected::Drop(reason) => Some(Seen::Drop(*reason)),
+            Expected::Reject(reason) => Some(Seen::Reject(*reason)),
+            Expected::Hold => Some(Seen::Hold),
+            Expected::Out(_) => came.next().map(|bytes| out(bytes, !rejected)),
+        });
+        rejected = matches!(expected, Expected::Reject(_));
+    }
+    seen.extend(came.map(|bytes| out(bytes, true)));
+    compare(vars, input, seen, expected)
+}
+
+fn out(bytes: Vec<u8>, forwarded: bool) -> Seen {
+    Seen::Out { bytes, offload: Offload::default(), forwarded }
+}

@@ -321,7 +321,7 @@ fn compare_one(vars: &mut Vars, input: &[u8], got: Option<Seen>, expected: &Expe
             let good = matches!(packet.csum, Csum::Good | Csum::Verified);
             learn(packet, &bytes, vars);
             let hop = forwarded.then_some(63);
-            let blank = Blank { vars: vars, hop, actual: Some(&bytes), input: input };
+            let blank = Blank { vars, hop, actual: Some(&bytes), input };
             let want = build(packet, blank)?;
             let shape = offload(packet);
             if want != bytes || shape.segmentation != work.segmentation {
@@ -334,7 +334,7 @@ fn compare_one(vars: &mut Vars, input: &[u8], got: Option<Seen>, expected: &Expe
             oracle::judge(&bytes, work.checksum, good).or_else(|error| differs(&error))
         }
         (Expected::Out(packet), _) => {
-            let blank = Blank { vars: vars, hop: Some(63), actual: None, input: input };
+            let blank = Blank { vars, hop: Some(63), actual: None, input };
             let want = build(packet, blank).map_or_else(|e| e, |want| describe(&want, offload(packet)));
             differs(&want)
         }

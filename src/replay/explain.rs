@@ -47,7 +47,7 @@ impl<W: Write> Explanation<W> {
         outcome: &Outcome,
     ) -> io::Result<()> {
         let summary = Summary::of(packet);
-        self.head(number, at, &summary)?;
+        self.head(number, at, summary)?;
         if missing > 0 {
             writeln!(self.to, "{INDENT}the capture lacks the last {missing} bytes of it")?;
         }

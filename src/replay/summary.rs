@@ -133,11 +133,8 @@ impl fmt::Display for Summary<'_> {
             None => write!(f, "{src} > {dst}")?,
         }
         self.details(f)?;
-        match self.fragment {
-            Some((offset, more)) => {
-                write!(f, ", fragment from {offset}{}", if more { "" } else { ", the last" })?;
-            }
-            None => {}
+        if let Some((offset, more)) = self.fragment {
+            write!(f, ", fragment from {offset}{}", if more { "" } else { ", the last" })?;
         }
         write!(f, ", {} bytes", self.bytes.len())
     }

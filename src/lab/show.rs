@@ -5,9 +5,7 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{
-    Action, Args, Gateway, GatewayConfig, Lab, LabError, Plan, Run, mock, probe, sweep, web, wire,
-};
+use super::{Action, Args, Gateway, GatewayConfig, Lab, LabError, Plan, Run, mock, probe, sweep, web, wire};
 
 /// The exit code of a program that SIGINT has ended.
 const INTERRUPTED: i32 = 130;

@@ -6,6 +6,7 @@
 //! | IPv4 fragment, the first included | hash of source, destination, protocol and identification |
 //! | other IPv4, to a static binding | the worker of the binding's host |
 //! | other IPv4, to a pool address | the table `owner[address][block of the port]` |
+//! | IPv4 to no place of ours | hash of source and destination: whoever has it translates it without state |
 //!
 //! An ICMP query goes by its identifier, an ICMP error by the quoted port that is ours.
 //!
@@ -173,6 +174,11 @@ impl Owners {
     pub fn datagram(&self, src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, id: u16) -> WorkerId {
         let last = u32::from(protocol) << 16 | u32::from(id);
         hash(self.seed, &[src.to_bits(), dst.to_bits(), last], self.workers)
+    }
+
+    /// The worker of an IPv4 packet to no place of ours: translated without state, or dropped.
+    pub fn stranger(&self, src: Ipv4Addr, dst: Ipv4Addr) -> WorkerId {
+        hash(self.seed, &[src.to_bits(), dst.to_bits()], self.workers)
     }
 
     /// The owner of whole IPv4 packets to `place`; `None` if it is neither a static binding's nor a

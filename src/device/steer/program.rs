@@ -30,6 +30,7 @@ const UDP: i32 = 17;
 pub(super) fn assemble(maps: &Maps, seed: u32, workers: u8) -> Vec<u64> {
     let mut writer = Writer { p: Program::default(), seed, workers };
     let nobody = writer.p.label();
+    let stranger = writer.p.label();
     let v6 = writer.p.label();
     writer.p.op(Op::Mov, R6, R1);
     writer.p.op_number(Op::Mov, R7, 0);
@@ -38,10 +39,12 @@ pub(super) fn assemble(maps: &Maps, seed: u32, workers: u8) -> Vec<u64> {
     writer.p.op_number(Op::Rsh, R1, 4);
     writer.p.jump_if(If::Equal, R1, 6, v6);
     writer.p.jump_if(If::NotEqual, R1, 4, nobody);
-    writer.v4(maps, nobody);
+    writer.v4(maps, stranger);
+    writer.p.place(stranger);
+    writer.stranger();
     writer.p.place(v6);
     writer.v6(maps, nobody);
-    // Nobody wants it: the first worker will count and drop it.
+    // No packet at all: the first worker will count and drop it.
     writer.p.place(nobody);
     writer.p.set(R0, 0);
     writer.p.exit();
@@ -163,6 +166,15 @@ impl Writer {
         self.quoted(found, nobody);
         self.p.place(found);
         self.owner(maps, nobody);
+    }
+
+    /// No place of ours: translated without state, by any worker, or dropped by it. An error goes by the
+    /// packet that it quotes.
+    fn stranger(&mut self) {
+        self.hash_begin();
+        self.hash_stack(SOURCE);
+        self.hash_stack(DESTINATION);
+        self.hash_end();
     }
 
     /// Moves `R7` from the start of the IPv4 header on the stack to its end.

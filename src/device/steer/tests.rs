@@ -174,21 +174,28 @@ fn they_agree_after_a_reload() {
 }
 
 #[test]
-fn what_belongs_to_nobody_goes_to_the_first() {
-    own_network("what_belongs_to_nobody_goes_to_the_first", || {
-        let steering = Steering::load(&some_owners(4)).expect("loads");
-        let elsewhere = Transport4::new(Ipv4Addr::new(10, 1, 2, 3), 999);
-        let to = |protocol, rest: &[u8]| v4(protocol, SERVER, Ipv4Addr::new(192, 0, 2, 65), 0, rest);
-        let cases = [
-            ("no pool address", packets_to(Proto::Udp, elsewhere, 0).remove(0)),
-            ("another protocol", to(47, &[0; 8])),
-            ("cut off", to(6, &[0; 3])),
-            ("a quoted packet cut off", to(1, &[3, 4, 0, 0, 0, 0, 5, 0, 0x45, 0])),
-            ("not IP", [vec![0x50; 40]].concat()),
-        ];
+fn what_belongs_to_nobody_is_spread() {
+    own_network("what_belongs_to_nobody_is_spread", || {
+        let owners = some_owners(4);
+        let steering = Steering::load(&owners).expect("loads");
+        let pooled = Ipv4Addr::new(192, 0, 2, 65);
+        let to = |protocol, rest: &[u8]| v4(protocol, SERVER, pooled, 0, rest);
+        let cases =
+            [("another protocol", to(47, &[0; 8])), ("cut off", to(6, &[0; 3])), ("no header", to(17, &[]))];
         for (name, packet) in cases {
-            must_be(&steering, &packet, 0, name);
+            must_be(&steering, &packet, owners.stranger(SERVER, pooled).0, name);
         }
+        for n in 0..100 {
+            let elsewhere = Transport4::new(Ipv4Addr::from(0x0a00_0000 | scatter(n) >> 8), 999);
+            let owner = owners.stranger(SERVER, elsewhere.addr);
+            must_be(&steering, &packets_to(Proto::Udp, elsewhere, 0)[0], owner.0, "no pool address");
+            // An error goes by the packet that it quotes, which came from there.
+            let owner = owners.stranger(elsewhere.addr, elsewhere.addr);
+            must_be(&steering, &packets_to(Proto::Udp, elsewhere, 0)[1], owner.0, "an error");
+        }
+        must_be(&steering, &[0x50; 40], 0, "not IP");
+        let cut = to(1, &[3, 4, 0, 0, 0, 0, 5, 0, 0x45, 0]);
+        assert!(bpf::test_run(&steering.program, &cut).expect("runs") < 4, "a quoted packet cut off");
     });
 }
 

@@ -82,6 +82,9 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
         // `udp_port 53 30s`
         "udp_port" => settings.nat64.udp_ports.push((int(first()?)? as u16, duration(rest[1])?)),
         "limit" => limit(&mut settings.nat64.limits, rest)?,
+        "plateaus" => {
+            settings.rules.plateaus = xlat::Plateaus::new(&parsed(rest)?).ok_or("too many plateaus")?;
+        }
         "address6" => settings.nat64.address6 = parsed(rest)?.pop().ok_or("no address")?,
         "address4" => settings.nat64.address4 = parsed(rest)?.pop().ok_or("no address")?,
         other => return switch(settings, other, first()?),

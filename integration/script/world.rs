@@ -390,7 +390,8 @@ fn steer(owners: &Owners, bytes: &[u8]) -> WorkerId {
                 17 => (Proto::Udp, word(at + 2)),
                 _ => (Proto::Icmp, word(at + 4)),
             };
-            owners.place(proto, Transport4::new(addr(16), port)).unwrap_or_default()
+            let place = Transport4::new(addr(16), port);
+            owners.place(proto, place).unwrap_or_else(|| owners.stranger(addr(12), addr(16)))
         }
         _ => WorkerId(0),
     }

@@ -28,9 +28,6 @@ impl Message {
     }
 }
 
-/// Path MTUs to guess when a router does not say one, the greatest first (RFC 1191 §7).
-const PLATEAUS: [u16; 7] = [65535, 32000, 17914, 8166, 4352, 2002, 1492];
-
 /// Where an IPv6 error must point that stands for "protocol unreachable": at Next Header.
 const NEXT_HEADER: u32 = 6;
 
@@ -79,12 +76,8 @@ pub(super) fn to_v4(error: &IcmpError<Quoted6>, rules: &Rules) -> Option<Message
 /// The MTU for the IPv6 side: at least 1,280. `mtu` is what the router said; if that is no MTU at
 /// all, the plateau below the quoted packet's length takes its place.
 fn mtu_to_v6(mtu: u32, quoted_len: usize, rules: &Rules) -> u32 {
-    let mtu = if mtu < MIN_MTU4 { plateau_below(quoted_len) } else { mtu };
+    let mtu = if mtu < MIN_MTU4 { u32::from(rules.plateaus.below(quoted_len)) } else { mtu };
     (mtu + 20).min(u32::from(rules.mtu6)).min(u32::from(rules.mtu4) + 20).max(1280)
-}
-
-fn plateau_below(len: usize) -> u32 {
-    PLATEAUS.iter().find(|&&p| usize::from(p) < len).map_or(0, |&p| u32::from(p))
 }
 
 /// The MTU for the IPv4 side. The quoted packet shrinks by 20 bytes, or by 28 if it had a Fragment

@@ -31,7 +31,7 @@ pub use limit::Bucket;
 pub use plain::{Plain, Ports};
 pub use plan::{Answer, Leg, Plan, Refusal, Way};
 pub use rewrite::{v4_to_v6, v6_to_v4};
-pub use rules::{Rules, TrafficClass};
+pub use rules::{Plateaus, Rules, TrafficClass};
 pub use segment::{Cuts, cut, packets};
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ pub(crate) struct Translator {
     pub(crate) mtu6: Option<Number>,
     pub(crate) mtu4: Option<Number>,
     pub(crate) lowest_ipv6_mtu: Option<Spanned<WordOrNumber>>,
+    pub(crate) plateaus: Option<Spanned<Vec<Number>>>,
     pub(crate) traffic_class: Option<Spanned<WordOrNumber>>,
     pub(crate) tos: Option<Spanned<WordOrNumber>>,
     pub(crate) mss_clamp: Option<bool>,

@@ -594,3 +594,17 @@ fn private_addresses_under_the_well_known_prefix_are_opened_by_the_operator_alon
     assert!(!private("wkp_private = false"));
     assert!(private("wkp_private = true"));
 }
+
+#[test]
+fn plateaus() {
+    let many = format!("plateaus = {:?}", [1492; 17]);
+    let cases = [
+        ("plateaus = [1492, 67]", "4:19: 67 is out of range (68 to 65535)"),
+        (many.as_str(), "4:12: 17 plateaus (at most 16 path MTUs)"),
+    ];
+    for (line, want) in cases {
+        assert_eq!(complaints(&with(line, "", "")), [want]);
+    }
+    let rules = load(&with("plateaus = [1400, 9000]", "", "")).expect("good").rules;
+    assert_eq!(rules.plateaus, crate::xlat::Plateaus::new(&[9000, 1400]).expect("few"));
+}

@@ -8,7 +8,7 @@ use super::shape::{TextOr, WordOrNumber};
 use super::zones::Zones;
 use crate::addr::Ipv4Prefix;
 use crate::nat64::{Filtering, Limits, Pairing, Timers, UnsolicitedSyn};
-use crate::xlat::{Rules, TrafficClass};
+use crate::xlat::{Plateaus, Rules, TrafficClass};
 
 /// Destinations that are denied unless the file says otherwise: the host itself and link-local.
 const DENY: [&str; 2] = ["127.0.0.0/8", "169.254.0.0/16"];
@@ -25,6 +25,7 @@ pub(super) fn rules(reader: &mut Reader<'_>, told: &schema::Translator, mtu: u16
     Rules {
         mtu6,
         mtu4,
+        plateaus: plateaus(reader, told.plateaus.as_ref()),
         lowest_ipv6_mtu: lowest(reader, told.lowest_ipv6_mtu.as_ref(), mtu6),
         traffic_class: class(reader, told.traffic_class.as_ref()),
         tos: class(reader, told.tos.as_ref()),
@@ -40,6 +41,17 @@ fn error_rates(reader: &mut Reader<'_>, told: &schema::Translator, default: [u32
     let allowed = 0..=100_000;
     let both = reader.number(told.error_rate.as_ref(), default[0], allowed.clone());
     [&told.error_rate6, &told.error_rate4].map(|side| reader.number(side.as_ref(), both, allowed.clone()))
+}
+
+fn plateaus(reader: &mut Reader<'_>, told: Option<&toml::Spanned<Vec<schema::Number>>>) -> Plateaus {
+    let Some(told) = told else { return Plateaus::RFC_1191 };
+    let each: Vec<u16> =
+        told.get_ref().iter().map(|mtu| reader.number(Some(mtu), 68, 68..=u16::MAX)).collect();
+    Plateaus::new(&each).unwrap_or_else(|| {
+        let allowed = format!("at most {} path MTUs", Plateaus::MOST);
+        reader.refuse(told.span(), format!("{} plateaus", each.len()), allowed);
+        Plateaus::RFC_1191
+    })
 }
 
 /// What may be fragmented is cut for this MTU: for any IPv6 link, or for ours (6mops).

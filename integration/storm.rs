@@ -9,7 +9,7 @@ use gate64::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 
 use crate::script::build::{Blank, build};
 use crate::script::packet::Vars;
-use crate::script::settings::fixture;
+use crate::script::settings::{apply, fixture};
 use crate::script::{Action, files, parse};
 
 /// A small generator, so that a failure's seed is all there is to say.
@@ -149,8 +149,20 @@ fn damaged_packets_break_nothing() {
     three.rules.mtu4 = 600;
     three.rules.tcp_resegment = true;
     three.rules.mss_clamp = true;
-    let seeds = std::env::var("STORM").ok().and_then(|n| n.parse().ok()).unwrap_or(30);
+    let mut mapped = three.clone();
+    for words in
+        [["siit", "eam", "198.51.100.0/24 = 2001:db8:1::/120"], ["siit", "eam", "8.8.8.8 = 64:ff9b::1"]]
+    {
+        apply(&mut mapped, &words).expect("a mapping");
+    }
+    let stateless = ["s1", "s2", "clat"].map(|name| {
+        let mut settings = fixture();
+        apply(&mut settings, &["fixture", name]).expect("a fixture");
+        settings
+    });
+    let all: Vec<_> = [one, three, mapped].into_iter().chain(stateless).collect();
+    let seeds = std::env::var("STORM").ok().and_then(|n| n.parse().ok()).unwrap_or(36);
     for seed in 0..seeds {
-        storm(seed, if seed % 2 == 0 { &one } else { &three }, &corpus);
+        storm(seed, &all[seed as usize % all.len()], &corpus);
     }
 }

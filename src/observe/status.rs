@@ -21,6 +21,8 @@ pub struct Status {
     pub uptime: u64,
     /// The zones, in the order of the file.
     pub zones: Vec<ZoneStatus>,
+    /// What is translated without state, if anything is.
+    pub stateless: Option<StatelessStatus>,
     /// Packets that belong to no zone, by why they were dropped.
     pub dropped_without_zone: BTreeMap<String, u64>,
     /// The workers.
@@ -60,6 +62,17 @@ pub struct ZoneStatus {
     pub dns64: BTreeMap<String, u64>,
 }
 
+/// What is translated without state.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StatelessStatus {
+    /// How many mappings there are.
+    pub mappings: usize,
+    /// Packets translated, to IPv4 and to IPv6.
+    pub packets: [u64; 2],
+    /// Bytes translated, to IPv4 and to IPv6.
+    pub bytes: [u64; 2],
+}
+
 /// The state of a worker.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WorkerStatus {
@@ -88,6 +101,17 @@ impl Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime: view.uptime().as_secs(),
             zones: shown.zones.iter().map(|zone| ZoneStatus::of(view, zone)).collect(),
+            stateless: shown.mappings.map(|mappings| StatelessStatus {
+                mappings,
+                packets: [
+                    view.sum(None, |z| z.packets_v6_to_v4.read()),
+                    view.sum(None, |z| z.packets_v4_to_v6.read()),
+                ],
+                bytes: [
+                    view.sum(None, |z| z.bytes_v6_to_v4.read()),
+                    view.sum(None, |z| z.bytes_v4_to_v6.read()),
+                ],
+            }),
             dropped_without_zone: drops(view, None),
             workers: workers.collect(),
             offloads: [("checksum", offloads.checksum), ("tcp", offloads.tcp), ("udp", offloads.udp)]
@@ -158,6 +182,11 @@ impl fmt::Display for Status {
             if !zone.dns64.is_empty() {
                 writeln!(f, "  dns64     {}", pairs(&zone.dns64))?;
             }
+        }
+        if let Some(stateless) = &self.stateless {
+            writeln!(f, "\nwithout state, by {} mappings", stateless.mappings)?;
+            writeln!(f, "  to IPv4   {} packets, {}", stateless.packets[0], size(stateless.bytes[0]))?;
+            writeln!(f, "  to IPv6   {} packets, {}", stateless.packets[1], size(stateless.bytes[1]))?;
         }
         if !self.dropped_without_zone.is_empty() {
             writeln!(f, "\nno zone\n  dropped   {}", pairs(&self.dropped_without_zone))?;

@@ -76,12 +76,34 @@ async fn the_admin_socket_tells_how_things_stand() {
     let status: Status = serde_json::from_str(body).expect("a status");
     assert_eq!(status.zones[0].drops["denied"], 5);
     assert_eq!(status.workers.len(), 2);
+    // id W-plat-default
     assert_eq!(status.settings["wkp_private"], "false");
+    assert_eq!(status.stateless, None);
     let text = status.to_string();
     for part in ["zone floor-3", "pref64    2001:db8:64::/96", "dropped   denied 5", "wkp_private      false"]
     {
         assert!(text.contains(part), "{part}\n{text}");
     }
+    drop(started);
+}
+
+#[tokio::test]
+async fn what_is_translated_without_state_is_counted_apart() {
+    let config = load_on(include_str!("../../configs/siit.toml"), &Fake::new()).expect("a good file");
+    let (view, started) = view(&config);
+    for counters in view.counters() {
+        counters.zone(None).packets_v4_to_v6.add(3);
+        counters.zone(None).bytes_v4_to_v6.add(2048);
+    }
+    let text = Status::of(&view).to_string();
+    assert!(
+        text.contains(
+            "without state, by 3 mappings\n  to IPv4   0 packets, 0 B\n  to IPv6   6 packets, 4.0 KiB"
+        ),
+        "{text}"
+    );
+    let metrics = metrics::render(&view).expect("text");
+    assert!(metrics.contains("gate64_packets_total{zone=\"\",direction=\"v4_to_v6\"} 6"));
     drop(started);
 }
 

@@ -34,6 +34,8 @@ pub struct ShownZone {
 pub struct Shown {
     /// The zones, in the order of the file.
     pub zones: Vec<ShownZone>,
+    /// How many mappings there are without state, if any.
+    pub mappings: Option<usize>,
     /// Settings in force, by key.
     pub settings: Vec<(&'static str, String)>,
     /// What the kernel does with super-packets.
@@ -146,7 +148,8 @@ fn shown(config: &Config) -> Shown {
         pref64: zone.pref64.iter().map(ToString::to_string).collect(),
         pool4: config.nat64.pools[zone.pool].ranges.iter().map(|(p, ports)| format!("{p}:{ports}")).collect(),
     });
-    Shown { zones: zones.collect(), settings: settings(config), ..Shown::default() }
+    let mappings = config.siit.as_ref().map(|siit| siit.settings.eams.len() + siit.settings.hosts.len());
+    Shown { zones: zones.collect(), mappings, settings: settings(config), ..Shown::default() }
 }
 
 /// The settings that people ask for when something does not work.
@@ -163,9 +166,11 @@ fn settings(config: &Config) -> Vec<(&'static str, String)> {
         ("device", config.host.device.clone()),
         ("egress", egress),
         ("wkp_private", nat64.private_under_well_known.to_string()),
+        ("wkp_icmp_errors", nat64.errors_under_well_known.to_string()),
         ("deny", list(&nat64.deny)),
         ("mtu6", config.rules.mtu6.to_string()),
         ("mtu4", config.rules.mtu4.to_string()),
+        ("lowest_ipv6_mtu", config.rules.lowest_ipv6_mtu.to_string()),
         ("mss_clamp", config.rules.mss_clamp.to_string()),
         ("tcp_resegment", config.rules.tcp_resegment.to_string()),
         ("address6", nat64.address6.to_string()),

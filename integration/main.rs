@@ -2,6 +2,7 @@
 
 mod chains;
 mod configs_bad;
+mod damaged;
 mod dns_scenarios;
 mod doors;
 mod lab;

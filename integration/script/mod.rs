@@ -5,7 +5,7 @@ mod describe;
 pub(crate) mod file;
 pub(crate) mod live;
 mod look;
-mod oracle;
+pub(crate) mod oracle;
 pub(crate) mod packet;
 pub(crate) mod record;
 pub(crate) mod settings;

@@ -11,7 +11,7 @@ use crate::wire::buf::{Handed, PacketBuf};
 use crate::xlat;
 
 pub use crate::addr::WorkerId;
-pub use crate::nat64::{Event, Record};
+pub use crate::nat64::{Event, Lease, Record};
 pub use crate::wire::batch::{Batch, Extra, Verdict};
 
 /// What a translator is made of.
@@ -134,6 +134,15 @@ impl Translator {
             return verdict;
         }
         self.nat64.from_v4(now, packet, extra)
+    }
+
+    /// Gives a host a block back that it had before a restart. Nobody else gets it until it has rested
+    /// (RFC 6888 REQ-8). To be called before the first packet.
+    ///
+    /// # Errors
+    /// The reason, if a table is full, or zone, pool or another worker has other plans.
+    pub fn keep(&mut self, now: Instant, lease: &Lease) -> Result<(), Reason> {
+        self.nat64.keep(now, lease)
     }
 
     /// When [`expire`](Self::expire) is to be called next, if nothing comes.

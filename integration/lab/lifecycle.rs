@@ -4,7 +4,7 @@ use std::fs;
 
 use gate64::lab::{Deadline, GatewayConfig, LabError, Namespace, until};
 
-use super::{Site, Test, build, expect, program, wrong};
+use super::{Site, Test, WWW, build, expect, program, wrong};
 
 /// All that the gateway may touch on its host.
 fn snapshot(at: &Namespace) -> Result<String, LabError> {
@@ -56,6 +56,22 @@ fn a_clean_stop_leaves_nothing() -> Test {
         assert_same(&before, &snapshot(&site.lab.gateway)?);
     }
     Ok(())
+}
+
+#[test]
+fn ports_rest_across_a_restart() -> Test {
+    // id 6888-8-restart
+    let Some(site) = build(2, None)? else { return Ok(()) };
+    let pool = "pool4 = \"192.0.2.64:40960-41215\"".to_owned(); // one block
+    let config = GatewayConfig { pool, ..GatewayConfig::default() };
+    let gateway = site.start(&config)?;
+    site.page()?;
+    gateway.stop()?;
+    let gateway = site.start(&config)?;
+    let other = site.lab.hosts[1].run(&format!("curl -sS -m 5 http://[{WWW}]/")).outcome()?;
+    assert!(!other.ok, "the block came to another host at once: {}", other.stdout);
+    expect(&site.page()?, "you are 192.0.2.64 port")?;
+    gateway.stop()
 }
 
 fn cleanup(site: &Site) -> Test {

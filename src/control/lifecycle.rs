@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,6 +16,7 @@ use super::config::{Config, Dns64, LoadError, MAX_ZONES};
 use super::footprint::Footprint;
 use super::hold::{Hold, HoldError};
 use super::journal::{Journal, JournalError};
+use super::leases::{self, Leases};
 use super::netlink::Netlink;
 use super::reload::Lingering;
 use super::surroundings::System;
@@ -26,6 +28,7 @@ use crate::device::tun::{self, Queue};
 use crate::nat64::owner::Owners;
 use crate::observe::{admin, metrics, view::View};
 use crate::resolver::{self, Resolver};
+use crate::translator::Lease;
 use crate::worker::{self, Assignment, Cause, Failure, Notice, Started, Workers};
 
 /// Notices that may wait for whoever reads them.
@@ -168,6 +171,7 @@ pub(super) struct Gateway {
     pub(super) workers: Workers,
     pub(super) resolver: Option<Resolver>,
     pub(super) lingering: Vec<Lingering>,
+    pub(super) leases: Leases,
     pub(super) view: Arc<View>,
 }
 
@@ -213,7 +217,8 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
         return Err(why.into());
     }
     let offloads = interface.offloads();
-    match begin(&config, &seeds, queues).await {
+    let leases = Leases::open(&config, now());
+    match begin(&config, &seeds, queues, leases.all().collect()).await {
         Ok(begun) => {
             let Started { workers, events, failures } = begun.started;
             let path = path.to_owned();
@@ -221,7 +226,8 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
             view.set_device(offloads, steering.is_some());
             let resolver = begun.resolver;
             let lingering = Vec::new();
-            let gateway = Gateway { path, config, hold, seeds, steering, workers, resolver, lingering, view };
+            let gateway =
+                Gateway { path, config, hold, seeds, steering, workers, resolver, lingering, leases, view };
             let ended = gateway.live(signals, events, failures).await;
             drop(interface);
             ended
@@ -240,12 +246,18 @@ struct Begun {
     view: Arc<View>,
 }
 
-async fn begin(config: &Config, seeds: &Seeds, queues: Vec<Queue>) -> Result<Begun, RunError> {
+async fn begin(
+    config: &Config,
+    seeds: &Seeds,
+    queues: Vec<Queue>,
+    leases: Arc<[Lease]>,
+) -> Result<Begun, RunError> {
     // Listeners first: an address in use shows before the first packet is translated.
     let resolver = config.dns64.as_ref().map(start_resolver).transpose()?;
     let assignments = seeds.settings(config).into_iter().zip(queues);
-    let assignments =
-        assignments.map(|(settings, queue)| Assignment { settings, device: Box::new(queue) }).collect();
+    let assignments = assignments
+        .map(|(settings, queue)| Assignment { settings, device: Box::new(queue), leases: leases.clone() })
+        .collect();
     let started = worker::start(assignments, MAX_ZONES, NOTICES).map_err(RunError::system("workers"))?;
     let view = Arc::new(View::new(config, &started.workers, resolver.as_ref()));
     if let Some(listen) = config.observe.metrics {
@@ -292,11 +304,16 @@ impl Gateway {
     ) -> Result<(), RunError> {
         say(&[NotifyState::Ready, NotifyState::Status("translating")]);
         tracing::info!("ready: {} zones", self.config.zone_names.len());
+        let mut saving = tokio::time::interval(leases::INTERVAL);
         let ended = loop {
             tokio::select! {
                 _ = signals.reload.recv() => self.reload().await,
                 () = self.linger() => self.forget_lingering().await,
-                Some(notice) = events.recv() => self.view.note(&notice),
+                Some(notice) = events.recv() => {
+                    self.leases.note(&notice.event);
+                    self.view.note(&notice);
+                }
+                _ = saving.tick() => self.leases.save(&self.config, now()),
                 Some(failure) = failures.recv() => {
                     log_failure(&failure);
                     if let Cause::Panic(_) = failure.cause {
@@ -312,7 +329,7 @@ impl Gateway {
     }
 
     /// Answers are given no more, then what was read leaves, then the host is as it was.
-    async fn end(self) {
+    async fn end(mut self) {
         say(&[NotifyState::Stopping, NotifyState::Status("draining")]);
         let drain = self.config.host.drain;
         if let Some(resolver) = self.resolver {
@@ -321,11 +338,17 @@ impl Gateway {
         let workers = self.workers;
         let devices = tokio::task::spawn_blocking(move || workers.stop(drain)).await;
         drop(devices);
+        self.leases.save(&self.config, now());
         self.hold.release().await;
         // The socket's file is ours; if it is gone, so much the better.
         let _ = std::fs::remove_file(&self.config.observe.admin);
         tracing::info!("ended");
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file that outlives the process knows no other clock")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Tells systemd, if it listens.

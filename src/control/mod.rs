@@ -5,6 +5,7 @@ pub mod config;
 pub mod footprint;
 pub mod hold;
 pub mod journal;
+mod leases;
 pub mod lifecycle;
 mod logging;
 pub mod netlink;

@@ -11,6 +11,17 @@ use crate::addr::{HostKey, PortRange, Pref64, Transport4, Transport6};
 use crate::counters::Counters;
 use crate::reason::Reason;
 
+/// Who has which ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lease {
+    /// Who.
+    pub host: HostKey,
+    /// The block's address.
+    pub addr: Ipv4Addr,
+    /// The block's ports.
+    pub ports: PortRange,
+}
+
 /// Something an operator may have to prove later.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {

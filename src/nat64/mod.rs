@@ -74,7 +74,7 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
-pub use events::{Event, Record};
+pub use events::{Event, Lease, Record};
 pub use settings::{
     Filtering, Limits, Pairing, Pool, Proto, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone,
 };

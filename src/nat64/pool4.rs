@@ -12,7 +12,7 @@ use super::hash::Chance;
 use super::limits::{Host, Hosts};
 use super::owner::{BLOCKS, Owners, block_of, ports_of};
 use super::slab::NIL;
-use super::{Pairing, Pool, Proto, Settings};
+use super::{Lease, Pairing, Pool, Proto, Settings};
 use crate::addr::{HostKey, Transport4, WorkerId};
 use crate::counters::Counters;
 use crate::reason::Reason;
@@ -357,6 +357,39 @@ impl Pool4 {
         place: Transport4,
         events: &mut Events,
     ) -> Result<u32, Reason> {
+        let slot = self.block_at_place(key, pool, (proto, place), events)?;
+        if self.blocks.of(slot).is_free(proto, place.port) { Ok(slot) } else { Err(Reason::PoolExhausted) }
+    }
+
+    /// Gives a host the block that it had before a restart, to rest from now on.
+    ///
+    /// # Errors
+    /// As [`take_over`](Self::take_over).
+    pub(super) fn keep(
+        &mut self,
+        now: Instant,
+        lease: &Lease,
+        pool: u16,
+        events: &mut Events,
+    ) -> Result<(), Reason> {
+        let place = Transport4::new(lease.addr, lease.ports.first());
+        let slot = self.block_at_place(lease.host, pool, (Proto::Udp, place), events)?;
+        let block = self.blocks.of_mut(slot);
+        block.since = RestTick::of(now).0;
+        if block.is_empty() && !core::mem::replace(&mut block.queued, true) {
+            self.queue(slot);
+        }
+        Ok(())
+    }
+
+    /// The block around a place, given to a host if it does not have it.
+    fn block_at_place(
+        &mut self,
+        key: HostKey,
+        pool: u16,
+        (proto, place): (Proto, Transport4),
+        events: &mut Events,
+    ) -> Result<u32, Reason> {
         let row = self.owners.position(place.addr).ok_or(Reason::NotPool4)?;
         let number = block_of(place.port);
         let host = self.hosts.find(key);
@@ -364,20 +397,17 @@ impl Pool4 {
         if !paired && self.pairing == Pairing::Strict {
             return Err(Reason::PoolExhausted);
         }
-        let slot = match self.active[row * BLOCKS + number].checked_sub(1) {
-            Some(slot) if Some(self.blocks.of(slot).host) == host => slot,
-            Some(_) => return Err(Reason::PoolExhausted),
-            None if !self.usable(usize::from(pool), row, number) => return Err(Reason::NotPool4),
-            None if host.is_none() && self.hosts.is_full() || self.blocks.is_full() => {
-                return Err(Reason::TableFull);
-            }
+        match self.active[row * BLOCKS + number].checked_sub(1) {
+            Some(slot) if Some(self.blocks.of(slot).host) == host => Ok(slot),
+            Some(_) => Err(Reason::PoolExhausted),
+            None if !self.usable(usize::from(pool), row, number) => Err(Reason::NotPool4),
+            None if host.is_none() && self.hosts.is_full() || self.blocks.is_full() => Err(Reason::TableFull),
             None => {
                 let wish =
                     Wish { host: key, proto, port: place.port, pool, quota: 0, rate: 0, parity: false };
-                self.occupy(host, &wish, row, number, events)?
+                self.occupy(host, &wish, row, number, events)
             }
-        };
-        if self.blocks.of(slot).is_free(proto, place.port) { Ok(slot) } else { Err(Reason::PoolExhausted) }
+        }
     }
 
     /// Switches to new pools. No binding may be left whose port the new ones don't have. Blocks that

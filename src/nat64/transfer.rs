@@ -1,7 +1,7 @@
 //! Sessions handed to another translator, or taken over from one.
 
 use super::tcp::State;
-use super::{Nat64, Proto, Record};
+use super::{Lease, Nat64, Proto, Record};
 use crate::reason::Reason;
 use crate::time::Instant;
 
@@ -52,6 +52,20 @@ impl Nat64 {
         self.sessions.of_mut(session).set_state(state);
         self.sessions.set_deadline(session, now + record.remaining);
         Ok(())
+    }
+
+    /// Gives a host an empty block back; its rest begins now.
+    ///
+    /// # Errors
+    /// The reason, if a table is full, or the lease fits no zone or pool here.
+    pub fn keep(&mut self, now: Instant, lease: &Lease) -> Result<(), Reason> {
+        let addr = lease.host.prefix.addr();
+        let zone = self.zones.of(addr).ok_or(Reason::NoZone)?;
+        if self.zones.host(zone, addr) != lease.host {
+            return Err(Reason::NoZone);
+        }
+        let pool = self.zones.rules(zone).pool;
+        self.pool4.keep(now, lease, pool, &mut self.events)
     }
 
     fn import_binding(

@@ -24,7 +24,11 @@ fn config() -> Config {
 fn view(config: &Config) -> (Arc<View>, Started) {
     let assignment = |worker| {
         let (device, _) = memory::pair(1).expect("descriptors");
-        Assignment { settings: config.worker(WorkerId(worker), 2, 1, 1), device: Box::new(device) }
+        Assignment {
+            settings: config.worker(WorkerId(worker), 2, 1, 1),
+            device: Box::new(device),
+            leases: Arc::default(),
+        }
     };
     let started = worker::start(vec![assignment(0), assignment(1)], MAX_ZONES, 1).expect("threads");
     let view = View::new(config, &started.workers, None);

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::Counters;
 use crate::device::{Device, Tallies};
-use crate::translator::{Change, Event, Settings, Translator, WorkerId};
+use crate::translator::{Change, Event, Lease, Settings, Translator, WorkerId};
 use inbox::{Inbox, Post};
 use run::{Clock, Order, Worker};
 
@@ -36,6 +36,8 @@ pub struct Assignment {
     pub settings: Settings,
     /// Its packets.
     pub device: Box<dyn Device>,
+    /// Blocks that hosts had before a restart, whichever worker's they are now.
+    pub leases: Arc<[Lease]>,
 }
 
 /// An event, by whom and when.
@@ -116,7 +118,11 @@ pub fn start(assignments: Vec<Assignment>, zones: usize, events: usize) -> io::R
         .into_iter()
         .map(|a| {
             let id = a.settings.worker;
-            let translator = Translator::new(a.settings, zones);
+            let mut translator = Translator::new(a.settings, zones);
+            for lease in a.leases.iter() {
+                // Another worker's, or nobody's any more.
+                let _ = translator.keep(clock.now(), lease);
+            }
             let post = Post::new(id, inboxes.clone());
             (id, translator, a.device, post)
         })

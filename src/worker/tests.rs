@@ -78,7 +78,8 @@ impl<F: FnMut() -> io::Result<usize> + Send> Device for Faulty<F> {
 #[test]
 fn what_waits_is_read_before_a_worker_stops() {
     let (device, peer) = memory();
-    let assignment = Assignment { settings: settings(0, 1), device: Box::new(device) };
+    let assignment =
+        Assignment { settings: settings(0, 1), device: Box::new(device), leases: Arc::default() };
     let started = start(vec![assignment], 1, 8).expect("starts");
     assert!(peer.inject(Frame::plain(vec![0; 40])));
     let tallies = started.workers.tallies();
@@ -109,6 +110,7 @@ fn what_comes_to_the_wrong_worker_leaves_by_the_right_one() {
     const WORKERS: u8 = 3;
     let (devices, peers): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| memory()).unzip();
     let assignments = devices.into_iter().zip(0..).map(|(device, worker)| Assignment {
+        leases: Arc::default(),
         settings: translating(worker, WORKERS),
         device: Box::new(device),
     });
@@ -157,7 +159,11 @@ fn the_list_of_a_batch_keeps_its_memory() {
 
 #[test]
 fn all_workers_switch_before_reconfigure_returns() {
-    let assignments = (0..2).map(|w| Assignment { settings: settings(w, 2), device: Box::new(memory().0) });
+    let assignments = (0..2).map(|w| Assignment {
+        settings: settings(w, 2),
+        device: Box::new(memory().0),
+        leases: Arc::default(),
+    });
     let started = start(assignments.collect(), 1, 8).expect("starts");
     let new = vec![settings(0, 2), settings(1, 2)];
     assert_eq!(block_on(started.workers.reconfigure(new)), Ok(()));
@@ -168,8 +174,8 @@ fn all_workers_switch_before_reconfigure_returns() {
 fn a_panic_is_reported_and_the_others_go_on() {
     let faulty = Faulty(|| panic!("as planned"), Arc::default());
     let assignments = vec![
-        Assignment { settings: settings(0, 2), device: Box::new(faulty) },
-        Assignment { settings: settings(1, 2), device: Box::new(memory().0) },
+        Assignment { settings: settings(0, 2), device: Box::new(faulty), leases: Arc::default() },
+        Assignment { settings: settings(1, 2), device: Box::new(memory().0), leases: Arc::default() },
     ];
     let mut started = start(assignments, 1, 8).expect("starts");
     let failure = block_on(started.failures.recv()).expect("reported");
@@ -188,7 +194,9 @@ fn a_failing_device_is_reported_once_a_streak() {
         if calls < 3 { Err(io::Error::from_raw_os_error(libc::EBADFD)) } else { Ok(0) }
     };
     let device = Box::new(Faulty(faulty, Arc::default()));
-    let mut started = start(vec![Assignment { settings: settings(0, 1), device }], 1, 8).expect("starts");
+    let mut started =
+        start(vec![Assignment { settings: settings(0, 1), device, leases: Arc::default() }], 1, 8)
+            .expect("starts");
     let failure = block_on(started.failures.recv()).expect("reported");
     assert!(matches!(failure.cause, Cause::Device(e) if e.raw_os_error() == Some(libc::EBADFD)));
     started.workers.stop(LONG);
@@ -197,8 +205,12 @@ fn a_failing_device_is_reported_once_a_streak() {
 
 #[test]
 fn dropped_workers_end() {
-    let started = start(vec![Assignment { settings: settings(0, 1), device: Box::new(memory().0) }], 1, 8)
-        .expect("starts");
+    let started = start(
+        vec![Assignment { settings: settings(0, 1), device: Box::new(memory().0), leases: Arc::default() }],
+        1,
+        8,
+    )
+    .expect("starts");
     let mut failures = started.failures;
     drop(started.workers);
     assert!(block_on(failures.recv()).is_none(), "the thread has let go of its end");

@@ -1,7 +1,7 @@
 //! Which port a binding gets, and when a port is free again.
 
 use super::*;
-use crate::translator::Event;
+use crate::translator::{Event, Lease};
 
 fn events(bench: &mut Bench) -> Vec<Event> {
     let mut out = [Event::PoolEmpty { host: NOBODY }; 200];
@@ -256,4 +256,27 @@ fn pools_of_many_ranges_and_partial_blocks() {
         }
     }
     assert_eq!(given.len(), 31 + 48 + 8);
+}
+
+#[test]
+fn blocks_of_before_a_restart_go_to_their_hosts_first() {
+    // id 6888-8-restart
+    let mut settings = n1();
+    settings.nat64.pools[0].ranges[0].1 = PortRange::new(5120, 5375).expect("one block");
+    let mut bench = Bench::new(settings);
+    let host = crate::addr::HostKey::new(ZoneId(0), v6(C), 128);
+    let lease = Lease { host, addr: v4(T), ports: PortRange::new(5120, 5375).expect("a range") };
+    assert_eq!(bench.gate.keep(bench.now, &lease), Ok(()));
+    assert_eq!(bench.gate.keep(bench.now, &lease), Ok(()), "once more changes nothing");
+    let stranger = Lease { host: crate::addr::HostKey { zone: ZoneId(7), ..host }, ..lease };
+    assert_eq!(bench.gate.keep(bench.now, &stranger), Err(Reason::NoZone));
+    let other = Packet6::new(v6(C2), under(Z)).udp(5120, 53, b"");
+    assert_eq!(bench.drop_of(&other), Reason::PoolExhausted);
+    bench.secs(119);
+    assert_eq!(bench.drop_of(&other), Reason::PoolExhausted);
+    assert_eq!(bench.udp_mapping(C, 5120).port, 5120);
+    bench.secs(300);
+    assert_eq!(bench.drop_of(&other), Reason::PoolExhausted, "a rest like any other");
+    bench.secs(121);
+    bench.to4(&other);
 }

@@ -91,7 +91,11 @@ impl Gateway {
             };
             let hosts = (1..).filter(of_worker).take(usize::from(hosts)).map(packet).collect();
             networks.push(Network { peer, hosts, next: 0, delivered: 0 });
-            assignments.push(Assignment { settings: settings(worker, workers), device: Box::new(device) });
+            assignments.push(Assignment {
+                settings: settings(worker, workers),
+                device: Box::new(device),
+                leases: std::sync::Arc::default(),
+            });
         }
         let started = worker::start(assignments, 1, 1024).expect("starts");
         let mut gateway = Self { started, networks };

@@ -90,11 +90,11 @@ fn tests_of(path: &str, text: &str) -> String {
     "\n".repeat(text[..at].lines().count()) + &text[at..]
 }
 
-/// Rows that tests name, with where; and complaints about names that are none.
-fn named_by_tests(rows: &Rows) -> (BTreeMap<String, String>, Vec<String>) {
-    let (mut held, mut wrong) = (BTreeMap::new(), Vec::new());
+/// Rows that tests name; and complaints about names that are none.
+fn named_by_tests(rows: &Rows) -> (BTreeSet<String>, Vec<String>) {
+    let (mut held, mut wrong) = (BTreeSet::new(), Vec::new());
     let mut note = |place: String, name: &str| match rows.named(name) {
-        Ok(ids) => held.extend(ids.into_iter().map(|id| (id, place.clone()))),
+        Ok(ids) => held.extend(ids),
         Err(error) => wrong.push(format!("{place}: {error}")),
     };
     let shown = |path: &Path| path.strip_prefix(ROOT).expect("below").to_string_lossy().into_owned();
@@ -181,13 +181,6 @@ fn check_listed(rows: &Rows, row: &Listed) -> Vec<String> {
     wrong
 }
 
-/// Rows that nothing holds yet. The list may only become shorter.
-fn uncovered() -> BTreeSet<String> {
-    let path = Path::new(ROOT).join("integration/uncovered.txt");
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
-}
-
 #[test]
 fn every_row_is_held_or_explained() {
     let rows = Rows::read();
@@ -195,27 +188,24 @@ fn every_row_is_held_or_explained() {
     let listed = listed(&rows, &mut wrong);
     wrong.extend(listed.iter().flat_map(|row| check_listed(&rows, row)));
     let explained: BTreeSet<_> = listed.into_iter().flat_map(|row| row.ids).collect();
-    let open = uncovered();
     let (mut tested, mut told, mut left) = (0, 0, 0);
     for id in rows.compared.keys() {
-        match (held.get(id), explained.contains(id), open.contains(id)) {
-            (Some(place), _, true) => wrong.push(format!("uncovered.txt: {id} is held by {place}")),
-            (None, true, true) => wrong.push(format!("uncovered.txt: {id} is in CONFORMANCE.md")),
-            (Some(_), _, false) => tested += 1,
-            (None, true, false) => told += 1,
-            (None, false, true) => left += 1,
-            (None, false, false) => wrong.push(format!("{id}: no test names it, and CONFORMANCE.md neither")),
+        match (held.contains(id), explained.contains(id)) {
+            (true, _) => tested += 1,
+            (false, true) => told += 1,
+            (false, false) => {
+                left += 1;
+                wrong.push(format!("{id}: no test names it, and CONFORMANCE.md neither"));
+            }
         }
     }
-    let strange = open.iter().filter(|id| !rows.compared.contains_key(*id));
-    wrong.extend(strange.map(|id| format!("uncovered.txt: `{id}` is no row")));
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     let all = rows.compared.len();
     // Past the capture of test output: whoever runs the tests is to see it.
     let line = format!(
         "\n{all} rows in the matrix, {tested} held by tests, {told} listed as choices or deviations, {left} uncovered\n"
     );
     std::io::stderr().write_all(line.as_bytes()).expect("standard error");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -42,8 +42,11 @@ pub fn once(words: &[String]) {
     let sessions = words.get(1).and_then(|sessions| sessions.parse().ok());
     let (Some(work), Some(sessions)) = (work, sessions) else { return };
     let mut rig = Rig::new(sessions);
-    let mut done = 0;
-    let mut batches = 0;
+    // The first packet of each session goes another way than the rest.
+    for _ in 0..BATCHES {
+        rig.batch(work);
+    }
+    let (mut done, mut batches) = (0, 0);
     rig.counting = true;
     while batches < BATCHES && done < BATCHES * 64 {
         done += rig.batch(work).1;

@@ -8,17 +8,18 @@
 
 use core::hint::black_box;
 
+use super::bib::Bib;
 use super::index::Home;
 use super::slab::NIL;
-use super::{Nat64, tuple};
+use super::{Nat64, Proto};
 use crate::addr::{Transport4, Transport6};
 use crate::wire::buf::PacketBuf;
 use crate::wire::{TCP, UDP, ipv4, ipv6, u16_at, u32_at};
 
 /// Packets that are looked at; what is behind them is found without.
 const REACH: usize = 64;
-/// Bindings from which on it is worth the while: fewer are in the cache anyway, with their sessions
-/// about half a megabyte.
+/// Bindings from which on memory is waited for: fewer are in the cache anyway, with their sessions
+/// about half a megabyte. What is found in the index is worth having at any size.
 const MANY: u32 = 4096;
 
 /// Where a packet's binding is sought.
@@ -48,11 +49,12 @@ impl Ahead {
 impl Nat64 {
     /// Brings what a batch will need into the cache.
     pub fn look_ahead(&mut self, packets: &[PacketBuf]) {
-        self.ahead.looked = 0;
-        if self.bib.len() >= MANY && packets.len() > 1 {
-            let packets = &packets[..packets.len().min(REACH)];
-            self.look(packets);
-            self.ahead.looked = packets.len();
+        let packets = &packets[..packets.len().min(REACH)];
+        self.ahead.looked = packets.len();
+        match self.bib.len() {
+            0 => self.ahead.looked = 0,
+            1..MANY => self.look_up(packets),
+            MANY.. => self.look(packets),
         }
     }
 
@@ -60,6 +62,19 @@ impl Nat64 {
     #[inline]
     pub fn turn_to(&mut self, place: usize) {
         self.guess = if place < self.ahead.looked { self.ahead.guesses[place] } else { NIL };
+    }
+
+    /// Looks packets from the IPv6 side up in the index. The others need no index.
+    fn look_up(&mut self, packets: &[PacketBuf]) {
+        for (guess, packet) in self.ahead.guesses.iter_mut().zip(packets) {
+            *guess = match packet.bytes().first() {
+                Some(0x60..=0x6f) => match seek6(&self.bib, packet.bytes()) {
+                    Seek::Index(home) => self.bib.guess(home),
+                    Seek::Port(_) | Seek::Nowhere => NIL,
+                },
+                Some(_) | None => NIL,
+            };
+        }
     }
 
     fn look(&mut self, packets: &[PacketBuf]) {
@@ -87,7 +102,9 @@ impl Nat64 {
             self.ahead.guesses[at] = slots[at];
         }
         for (first, slot) in firsts.iter_mut().zip(&slots[..packets.len()]) {
-            *first = self.bib.first_of(*slot);
+            let (session, block) = self.bib.leads_to(*slot);
+            *first = session;
+            sum ^= self.pool4.blocks().touch(block);
         }
         for first in &firsts[..packets.len()] {
             sum ^= self.sessions.touch(*first);
@@ -97,18 +114,11 @@ impl Nat64 {
 
     fn seek(&self, bytes: &[u8]) -> Seek {
         match bytes.first() {
-            Some(0x60..=0x6f) => self.seek6(bytes),
+            Some(0x60..=0x6f) => seek6(&self.bib, bytes),
             // Without options: others take their time anyway.
             Some(0x45) => self.seek4(bytes),
             Some(_) | None => Seek::Nowhere,
         }
-    }
-
-    fn seek6(&self, bytes: &[u8]) -> Seek {
-        let Some(head) = bytes.first_chunk::<{ ipv6::HEADER + 8 }>() else { return Seek::Nowhere };
-        let (TCP | UDP, Some(proto)) = (head[6], tuple::proto_of(head[6])) else { return Seek::Nowhere };
-        let client = Transport6::new(ipv6::addr_at(head, 8), u16_at(head, ipv6::HEADER));
-        Seek::Index(self.bib.home(proto, client))
     }
 
     fn seek4(&self, bytes: &[u8]) -> Seek {
@@ -120,4 +130,15 @@ impl Nat64 {
         let place = Transport4::new(u32_at(head, 16).into(), u16_at(head, ipv4::HEADER + 2));
         self.pool4.list_at(place).map_or(Seek::Nowhere, Seek::Port)
     }
+}
+
+#[inline]
+fn seek6(bib: &Bib, bytes: &[u8]) -> Seek {
+    let Some(head) = bytes.first_chunk::<{ ipv6::HEADER + 8 }>() else { return Seek::Nowhere };
+    let proto = match head[6] {
+        TCP => Proto::Tcp,
+        UDP => Proto::Udp,
+        _ => return Seek::Nowhere,
+    };
+    Seek::Index(bib.home(proto, Transport6::new(ipv6::addr_at(head, 8), u16_at(head, ipv6::HEADER))))
 }

@@ -165,12 +165,12 @@ impl Bib {
         self.slab.at(slot).is_some_and(|b| b.proto == proto && b.v6 == v6.addr && b.v6_port == v6.port)
     }
 
-    /// The first session of a slot's binding, if there is a binding and a session. Reads all of it.
+    /// The first session and the block of a slot's binding, if there is a binding. Reads all of it.
     #[inline]
-    pub(super) fn first_of(&self, slot: u32) -> u32 {
-        let Some(binding) = self.slab.at(slot) else { return NIL };
+    pub(super) fn leads_to(&self, slot: u32) -> (u32, u32) {
+        let Some(binding) = self.slab.at(slot) else { return (NIL, NIL) };
         core::hint::black_box((binding.v6.octets()[0], binding.next_resting));
-        binding.first
+        (binding.first, binding.place)
     }
 
     /// How many bindings there are, resting ones included.

@@ -259,6 +259,12 @@ impl Blocks {
         block.bindings -= 1;
     }
 
+    /// Reads what packets need to know of a block, if there is one in this slot.
+    #[inline]
+    pub(super) fn touch(&self, slot: u32) -> u64 {
+        self.fronts.get(slot as usize).map_or(0, |front| u64::from(front.addr.to_bits()))
+    }
+
     /// What packets need to know of the block in a taken slot.
     #[inline]
     pub(super) fn front(&self, slot: u32) -> &Front {

@@ -15,6 +15,7 @@ fn forwarded(bench: &mut Bench, packet: &[u8]) -> bool {
 
 #[test]
 fn a_scan_from_outside_leaves_a_host_half_of_its_sessions() {
+    // id 6146-5.3-dos
     let mut settings = n1();
     settings.nat64.zones[0].sessions_per_host = 10;
     let mut bench = Bench::new(settings);
@@ -47,6 +48,7 @@ fn a_scan_of_a_static_binding_leaves_a_quarter_of_the_table() {
 
 #[test]
 fn a_host_that_floods_with_syns_uses_up_only_its_own() {
+    // id 6146-5.3-dos
     let mut settings = n1();
     settings.nat64.zones[0].sessions_per_host = 100;
     let mut bench = Bench::new(settings);
@@ -60,6 +62,7 @@ fn a_host_that_floods_with_syns_uses_up_only_its_own() {
 
 #[test]
 fn first_fragments_of_one_host_leave_room_for_those_of_another() {
+    // ids 6146-3.4-frag-limit, 6146-5.3-dos
     let mut bench = Bench::new(n1());
     let long = |client: &str, id| {
         let packet = Packet6::new(v6(client), under(Z)).udp(5000, 53, &[7; 2000]);

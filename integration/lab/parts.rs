@@ -55,7 +55,7 @@ fn sign(dir: &Path, zone: &str, past: bool) -> Result<(), LabError> {
     let key = run(format!("dnssec-keygen -q -a ECDSAP256SHA256 -f KSK {zone}"))?.trim().to_owned();
     run(format!("dnssec-keygen -q -a ECDSAP256SHA256 {zone}"))?;
     let times = if past { "-s 20200101000000 -e 20200201000000" } else { "" };
-    run(format!("dnssec-signzone -q -S -O full {times} -o {zone} -f {zone}.signed {zone}.zone"))?;
+    run(format!("dnssec-signzone -q -P -S -O full {times} -o {zone} -f {zone}.signed {zone}.zone"))?;
     let signed = dir.join(format!("{zone}.signed"));
     let kept: String = read(&signed)?
         .lines()
@@ -154,7 +154,7 @@ pub(crate) fn validator(site: &Site, ede: bool, dns64: bool) -> Result<Daemon, L
              trust-anchor-file: \"{authority}/secure.lab.anchor\"\n \
              trust-anchor-file: \"{authority}/old.lab.anchor\"\n ede: {ede}\n chroot: \"\"\n \
              username: \"\"\n use-syslog: no\n directory: \"{path}\"\n pidfile: \"\"\n do-daemonize: no\n \
-             local-zone: \"lab.\" transparent\n\
+             local-zone: \"lab.\" transparent\n local-data-ptr: \"198.41.0.4 a.root-servers.net\"\n\
              remote-control:\n control-enable: no\n{stubs}"
         ),
     )?;

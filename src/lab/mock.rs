@@ -138,9 +138,12 @@ fn record(out: &mut Vec<u8>, kind: u16, data: &[u8]) {
     out[7] += 1;
 }
 
-/// Appends the SOA record of the root, which says how long nothing is there.
+/// Appends the SOA record of the name above, which says how long nothing is there.
 fn deny(out: &mut Vec<u8>) {
-    out.extend_from_slice(&[0, 0, 6, 0, 1, 0, 0, 0, DENIAL, 0, 22, 0, 0]);
+    // The first label is skipped, unless the name is the root's.
+    let parent = wire::HEADER + usize::from(out[wire::HEADER]) + usize::from(out[wire::HEADER] > 0);
+    let owner = 0xc0 | (parent >> 8) as u8;
+    out.extend_from_slice(&[owner, parent as u8, 0, 6, 0, 1, 0, 0, 0, DENIAL, 0, 22, 0, 0]);
     out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 14, 16, 0, 0, 2, 88, 0, 1, 81, 128, 0, 0, 0, DENIAL]);
     out[9] = 1;
 }

@@ -40,7 +40,7 @@ pub(super) fn start(namespace: &Namespace, dir: &Path) -> Result<Daemon, LabErro
         "named.conf",
         &format!(
             "options {{ directory \"{path}\"; pid-file none; session-keyfile none; recursion yes; \
-             listen-on {{ any; }}; listen-on-v6 {{ none; }}; dnssec-validation no; empty-zones-enable no; \
+             listen-on {{ 198.51.100.53; }}; listen-on-v6 {{ none; }}; dnssec-validation no; empty-zones-enable no; \
              allow-query {{ any; }}; allow-recursion {{ any; }}; }};\n\
              controls {{ }};\n\
              zone \".\" {{ type primary; file \"root.zone\"; }};\n\

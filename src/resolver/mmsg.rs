@@ -11,6 +11,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 /// Datagrams taken by one call.
 pub(super) const BATCH: usize = 32;
+/// Datagrams given to one call that sends.
+const SENT: usize = 64;
 /// Longest datagram that is read whole; a longer one is cut, and then malformed.
 const DATAGRAM: usize = 4_096;
 /// Room for one control message with an `in6_pktinfo`, the larger of the two that we use.
@@ -40,8 +42,10 @@ pub(super) struct Incoming {
     bytes: Vec<u8>,
     names: Vec<libc::sockaddr_storage>,
     controls: Vec<Control>,
-    lengths: [usize; BATCH],
-    controlled: [usize; BATCH],
+    vectors: Vec<libc::iovec>,
+    /// Point into the other fields, none of which is ever resized.
+    headers: Vec<libc::mmsghdr>,
+    /// How many of the headers the last call has written to.
     count: usize,
 }
 
@@ -82,14 +86,24 @@ fn empty_name() -> libc::sockaddr_storage {
 
 impl Incoming {
     pub(super) fn new() -> Self {
-        Self {
+        let mut new = Self {
             bytes: vec![0; BATCH * DATAGRAM],
             names: vec![empty_name(); BATCH],
             controls: vec![Control([0; CONTROL]); BATCH],
-            lengths: [0; BATCH],
-            controlled: [0; BATCH],
-            count: 0,
+            vectors: vec![libc::iovec { iov_base: std::ptr::null_mut(), iov_len: DATAGRAM }; BATCH],
+            headers: vec![empty_header(); BATCH],
+            count: BATCH,
+        };
+        let places = new.bytes.chunks_exact_mut(DATAGRAM).zip(&mut new.names).zip(&mut new.controls);
+        let headers = new.headers.iter_mut().zip(&mut new.vectors);
+        for ((header, vector), ((bytes, name), control)) in headers.zip(places) {
+            vector.iov_base = bytes.as_mut_ptr().cast();
+            header.msg_hdr.msg_iov = vector;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = (&raw mut *name).cast();
+            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
         }
+        new
     }
 
     /// Receives what is there, at most [`BATCH`] datagrams; how many.
@@ -97,54 +111,47 @@ impl Incoming {
     /// # Errors
     /// `WouldBlock` if there is nothing; what the socket has to report otherwise.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        self.count = 0;
-        let mut vectors: [libc::iovec; BATCH] =
-            [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: DATAGRAM }; BATCH];
-        let mut headers = [empty_header(); BATCH];
-        let places = self.bytes.chunks_exact_mut(DATAGRAM).zip(&mut self.names).zip(&mut self.controls);
-        for ((header, vector), ((bytes, name), control)) in headers.iter_mut().zip(&mut vectors).zip(places) {
-            vector.iov_base = bytes.as_mut_ptr().cast();
-            header.msg_hdr.msg_iov = vector;
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_name = (&raw mut *name).cast();
+        for header in &mut self.headers[..self.count] {
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
             header.msg_hdr.msg_controllen = CONTROL;
         }
+        self.count = 0;
         #[expect(unsafe_code, reason = "std receives one datagram a call")]
         // SAFETY: each header points to a buffer, a name and a control buffer of its own, which
-        // live in `self` and `vectors` through the call, with their true lengths.
+        // live in `self` at fixed places, with their true lengths.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                headers.as_mut_ptr(),
+                self.headers.as_mut_ptr(),
                 BATCH as libc::c_uint,
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )
         };
         self.count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        for (n, header) in headers.iter().take(self.count).enumerate() {
-            self.lengths[n] = (header.msg_len as usize).min(DATAGRAM);
-            self.controlled[n] = header.msg_hdr.msg_controllen.min(CONTROL);
-        }
         Ok(self.count)
+    }
+
+    fn len(&self, n: usize) -> usize {
+        (self.headers[n].msg_len as usize).min(DATAGRAM)
     }
 
     /// The `n`th datagram of the last call.
     pub(super) fn datagram(&self, n: usize) -> &[u8] {
-        &self.bytes[n * DATAGRAM..][..self.lengths[n]]
+        &self.bytes[n * DATAGRAM..][..self.len(n)]
     }
 
     /// The same, to be changed in place.
     pub(super) fn datagram_mut(&mut self, n: usize) -> &mut [u8] {
-        &mut self.bytes[n * DATAGRAM..][..self.lengths[n]]
+        let len = self.len(n);
+        &mut self.bytes[n * DATAGRAM..][..len]
     }
 
     /// Where the `n`th datagram came from; `None` if the kernel does not say.
     pub(super) fn path(&self, n: usize) -> Option<Path> {
         let peer = read_name(&self.names[n])?;
-        let local = read_control(&self.controls[n].0[..self.controlled[n]]);
+        let controlled = self.headers[n].msg_hdr.msg_controllen.min(CONTROL);
+        let local = read_control(&self.controls[n].0[..controlled]);
         Some(Path { peer, local })
     }
 }
@@ -223,6 +230,11 @@ fn write_control(local: Local, into: &mut Control) -> usize {
 pub(super) struct Outgoing {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    // What the kernel is shown, filled by `send` and used again.
+    names: Vec<Option<socket2::SockAddr>>,
+    controls: Vec<Control>,
+    vectors: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
 }
 
 #[derive(Clone, Copy)]
@@ -254,19 +266,16 @@ impl Outgoing {
     /// be sent now is lost, as datagrams are: whoever waits for it asks again.
     pub(super) fn send(&mut self, socket: BorrowedFd<'_>) -> (usize, Option<io::Error>) {
         let (mut lost, mut why) = (0, None);
-        let (mut first, mut start) = (0, 0);
-        while first < self.entries.len() {
-            match self.send_from(socket, first, start) {
+        self.lay_out();
+        let mut first = 0;
+        while first < self.headers.len() {
+            match send_some(socket, &mut self.headers[first..]) {
                 Ok(0) => break,
-                Ok(sent) => {
-                    first += sent;
-                    start = self.entries[first - 1].end;
-                }
+                Ok(sent) => first += sent,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     lost += 1;
                     why = Some(error);
-                    start = self.entries[first].end;
                     first += 1;
                 }
             }
@@ -276,43 +285,54 @@ impl Outgoing {
         (lost, why)
     }
 
-    fn send_from(&mut self, socket: BorrowedFd<'_>, first: usize, mut start: usize) -> io::Result<usize> {
-        let mut vectors: [libc::iovec; BATCH] =
-            [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
-        let mut headers = [empty_header(); BATCH];
-        let mut controls = [Control([0; CONTROL]); BATCH];
-        let mut names: [Option<socket2::SockAddr>; BATCH] = [const { None }; BATCH];
-        let entries = &self.entries[first..];
-        let count = entries.len().min(BATCH);
-        for (n, entry) in entries.iter().take(count).enumerate() {
-            let (vector, header) = (&mut vectors[n], &mut headers[n].msg_hdr);
-            vector.iov_base = self.bytes[start..].as_mut_ptr().cast();
-            vector.iov_len = entry.end - start;
+    /// Writes a header for each datagram. They point into the other fields, which stay as they are
+    /// until all are sent.
+    fn lay_out(&mut self) {
+        let count = self.entries.len();
+        self.names.clear();
+        self.names.extend(self.entries.iter().map(|entry| entry.path.map(|path| path.peer.into())));
+        self.controls.resize(count, Control([0; CONTROL]));
+        self.vectors.clear();
+        let mut start = 0;
+        for entry in &self.entries {
+            let bytes = &mut self.bytes[start..entry.end];
+            self.vectors.push(libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() });
             start = entry.end;
-            header.msg_iov = vector;
-            header.msg_iovlen = 1;
-            let Some(path) = entry.path else { continue };
-            let name = names[n].insert(path.peer.into());
-            header.msg_name = name.as_ptr().cast_mut().cast();
-            header.msg_namelen = name.len();
-            if let Some(local) = path.local {
-                header.msg_controllen = write_control(local, &mut controls[n]);
-                header.msg_control = controls[n].0.as_mut_ptr().cast();
-            }
         }
-        #[expect(unsafe_code, reason = "std sends one datagram a call")]
-        // SAFETY: each header points to bytes of `self`, and to a name and control bytes of this
-        // function, which live through the call, with their true lengths; the kernel only reads them.
-        let sent = unsafe {
-            libc::sendmmsg(
-                socket.as_raw_fd(),
-                headers.as_mut_ptr(),
-                count as libc::c_uint,
-                (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
-            )
-        };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        self.headers.clear();
+        let places = self.entries.iter().zip(&mut self.vectors).zip(&self.names).zip(&mut self.controls);
+        for (((entry, vector), name), control) in places {
+            let mut header = empty_header();
+            header.msg_hdr.msg_iov = vector;
+            header.msg_hdr.msg_iovlen = 1;
+            if let Some(name) = name {
+                header.msg_hdr.msg_name = name.as_ptr().cast_mut().cast();
+                header.msg_hdr.msg_namelen = name.len();
+            }
+            if let Some(local) = entry.path.and_then(|path| path.local) {
+                header.msg_hdr.msg_controllen = write_control(local, control);
+                header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
+            }
+            self.headers.push(header);
+        }
     }
+}
+
+/// Sends the first of these datagrams, as many as the kernel takes at once.
+fn send_some(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
+    #[expect(unsafe_code, reason = "std sends one datagram a call")]
+    // SAFETY: `Outgoing::lay_out` has made each header point to bytes, a name and control bytes of
+    // its `Outgoing`, with their true lengths, none of which has changed since; the kernel only
+    // reads them.
+    let sent = unsafe {
+        libc::sendmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            headers.len().min(SENT) as libc::c_uint,
+            (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+        )
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::dns64::Outcome;
 use crate::dns64::wire;
 use crate::time::Instant;
 
-/// Questions of which is remembered that they were asked once.
+/// Sets of four questions of which is remembered that they were asked once.
 const ONCE: usize = 1 << 14;
 /// What an entry takes besides its bytes, in bytes.
 const OVERHEAD: usize = 128;
@@ -109,7 +109,7 @@ pub(super) struct Ready {
     places: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
-    once: Vec<u32>,
+    once: Vec<[u32; 4]>,
     bytes: usize,
     limit: usize,
     hand: usize,
@@ -125,7 +125,7 @@ impl Ready {
             places: HashMap::default(),
             entries: Vec::new(),
             free: Vec::new(),
-            once: vec![0; ONCE],
+            once: vec![[0; 4]; ONCE],
             bytes: 0,
             limit,
             hand: 0,
@@ -167,9 +167,13 @@ impl Ready {
 
     /// Notes that a question was asked for which nothing is ready.
     pub(super) fn missed(&mut self, hash: u64) -> Place {
-        let (slot, tag) = ((hash as usize) % ONCE, (hash >> 32) as u32 | 1);
-        let again = self.once[slot] == tag;
-        self.once[slot] = tag;
+        let (set, tag) = (&mut self.once[(hash as usize) % ONCE], (hash >> 32) as u32 | 1);
+        let again = set.contains(&tag);
+        if !again {
+            // The one that came first goes.
+            set.rotate_right(1);
+            set[0] = tag;
+        }
         Place { hash, again }
     }
 

@@ -22,7 +22,7 @@ pub(super) fn rules(reader: &mut Reader<'_>, file: &schema::File, told: &schema:
         host_len: default.host_len,
         exclude_aaaa: prefixes6(reader, told.exclude_aaaa.as_ref(), default.exclude_aaaa),
         never_translate_ipv4: prefixes4(reader, told.never_translate_ipv4.as_ref(), Vec::new()),
-        private_under_well_known: translator.and_then(|t| t.wkp_private).unwrap_or(false),
+        private_under_well_known: translator.is_some_and(schema::Translator::opens_private),
         with_do: with_do(reader, told.with_do.as_ref(), None),
     }
 }

@@ -230,7 +230,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         deny,
         filtering: translator::filtering(reader, told),
         unsolicited_syn: translator::unsolicited_syn(reader, told),
-        private_under_well_known: told.wkp_private.unwrap_or(false),
+        private_under_well_known: told.opens_private(),
         errors_under_well_known,
         inbound_refresh: told.inbound_refresh.unwrap_or(true),
         parity: told.parity.unwrap_or(true),

@@ -40,7 +40,7 @@ pub(crate) struct Translator {
     pub(crate) pool4: Option<List<PoolEntry>>,
     pub(crate) egress: Option<Text>,
     pub(crate) egress_ports: Option<Text>,
-    pub(crate) wkp_private: Option<bool>,
+    pub(crate) wkp_private: Option<Spanned<bool>>,
     pub(crate) wkp_icmp_errors: Option<bool>,
     pub(crate) deny: Option<Texts>,
     pub(crate) filtering: Option<Spanned<PerProtocol>>,
@@ -63,6 +63,13 @@ pub(crate) struct Translator {
     pub(crate) address6: Option<Text>,
     pub(crate) address4: Option<Text>,
     pub(crate) linger: Option<Text>,
+}
+
+impl Translator {
+    /// Whether private addresses may be reached under the Well-Known Prefix.
+    pub(crate) fn opens_private(&self) -> bool {
+        self.wkp_private.as_ref().is_some_and(|told| *told.get_ref())
+    }
 }
 
 #[derive(Deserialize, Debug, Default)]

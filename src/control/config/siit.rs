@@ -53,7 +53,7 @@ pub(super) fn siit(
     check_hosts(reader, told, pref64, hosts_pref64);
     refuse_overlaps(reader, told, zones, statics, &eams, &hosts);
     let translator = file.translator.as_ref().map(|t| t.get_ref());
-    let private = translator.and_then(|t| t.wkp_private).unwrap_or(false) || inside == Inside::V4;
+    let private = translator.is_some_and(schema::Translator::opens_private) || inside == Inside::V4;
     let settings = Settings {
         inside,
         hairpin: hairpin(reader, told),
@@ -428,7 +428,7 @@ mod tests {
             (hosts("inside = \"v4\""), "9:10: `v4` is no word for this key (\"ipv6\", \"ipv4\")"),
             (hosts("error_pool4 = \"10.0.0.0/24\""), "9:15: 10.0.0.0/24 is private, and filtered on its way"),
             (hosts("untranslatable_source = \"pool\""), "9:25: \"pool\" without error_pool4"),
-            (hosts("routes = \"x\""), "9:10: `x`: not an address and length"),
+            (hosts("routes = \"x\""), "9:10: `x`: no address or prefix of this family"),
             (format!("{BOTH}[siit]\n"), "7:1: no host has a mapping"),
         ];
         for (text, want) in cases {

@@ -596,6 +596,21 @@ fn private_addresses_under_the_well_known_prefix_are_opened_by_the_operator_alon
 }
 
 #[test]
+fn what_is_opened_or_announced_too_widely_is_a_warning() {
+    // ids W-acl, W-oneprefix
+    let warnings = |text: &str| -> Vec<String> {
+        let config = load(text).expect("only warnings");
+        config.warnings.iter().map(|w| format!("{}:{}: {}", w.line, w.column, w.found)).collect()
+    };
+    let open = "wkp_private = true";
+    assert_eq!(warnings(&with(open, "", "")), ["4:15: all private addresses are open to clients"]);
+    assert_eq!(warnings(&with(&format!("{open}\ndeny = \"10.0.0.0/8\""), "", "")), [""; 0]);
+    let two = "[\"2001:db8:64::/96\", \"64:ff9b::/96\"]";
+    let text = with("", "", "").replace("\"2001:db8:64::/96\"", two);
+    assert_eq!(warnings(&text), ["2:10: 2 pref64s in one zone"]);
+}
+
+#[test]
 fn plateaus() {
     let many = format!("plateaus = {:?}", [1492; 17]);
     let cases = [

@@ -114,6 +114,10 @@ pub(super) fn unsolicited_syn(reader: &mut Reader<'_>, told: &schema::Translator
 /// those that are pool4 by egress.
 pub(super) fn deny(reader: &mut Reader<'_>, told: &schema::Translator, zones: &Zones) -> Vec<Ipv4Prefix> {
     let what = "IPv4 addresses or prefixes, such as \"127.0.0.0/8\"";
+    if let Some(opened) = told.wkp_private.as_ref().filter(|_| told.opens_private() && told.deny.is_none()) {
+        let advice = "a deny list of what clients must not reach: that the prefix was closed was no firewall";
+        reader.warn(opened.span(), "all private addresses are open to clients", advice);
+    }
     let mut deny: Vec<Ipv4Prefix> = match &told.deny {
         Some(list) => list.items.iter().filter_map(|text| reader.parse(text, what)).collect(),
         None => DENY.iter().filter_map(|text| text.parse().ok()).collect(),

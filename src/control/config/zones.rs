@@ -160,6 +160,11 @@ impl Zones {
         if list.items.is_empty() {
             reader.refuse(list.at.clone(), "pref64 is empty", what);
         }
+        if list.items.len() > 1 {
+            let advice =
+                "one, but while you renumber: hosts use every prefix they find for every IPv4 address";
+            reader.warn(list.at.clone(), format!("{} pref64s in one zone", list.items.len()), advice);
+        }
         let mut read: Vec<Pref64> = Vec::new();
         for text in &list.items {
             let Some(pref64) = reader.parse::<Pref64>(text, what) else { continue };

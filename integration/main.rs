@@ -4,6 +4,7 @@ mod chains;
 mod configs_bad;
 mod damaged;
 mod dns_scenarios;
+mod dns_zones;
 mod doors;
 mod lab;
 mod matrix;

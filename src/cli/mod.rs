@@ -2,6 +2,7 @@
 
 mod check;
 mod dns64_check;
+mod explain;
 mod run;
 mod status;
 mod translate;
@@ -33,6 +34,8 @@ enum Command {
     Run(ConfigFile),
     /// Check a configuration, show what it means and what must be routed upstream.
     Check(ConfigFile),
+    /// Say why a client gets the answer it gets for a name: rules, upstreams, addresses.
+    Explain(ExplainArgs),
     /// Show what a running gateway does.
     Status(StatusArgs),
     /// Remove what a killed gateway left on this host.
@@ -68,6 +71,18 @@ struct ConfigFile {
 }
 
 #[derive(Args, Debug)]
+struct ExplainArgs {
+    /// The name that is asked for.
+    name: String,
+    /// The client that asks. Default: the first address of the first zone.
+    #[arg(long, value_name = "ADDR")]
+    client: Option<std::net::IpAddr>,
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+}
+
+#[derive(Args, Debug)]
 struct StatusArgs {
     /// The configuration file of the gateway, for the path of its admin socket.
     #[arg(long, value_name = "FILE")]
@@ -95,6 +110,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args.config),
         Command::Check(args) => check::check(&args.config),
+        Command::Explain(args) => explain::explain(&args.config, &args.name, args.client),
         Command::Status(args) => status::status(args.config.as_deref(), args.socket.as_deref(), args.json),
         Command::Cleanup(args) => run::clean(args.config.as_deref(), args.state_dir.as_deref()),
         Command::Dns64Check(args) => dns64_check::run(&args),

@@ -130,9 +130,9 @@ impl<T> Engine<T> {
     /// its tables a name lies.
     pub fn new(settings: Arc<Settings>, seed: u64) -> Self {
         Self {
-            cache: Cache::new(settings.keeping, Seed(seed)),
+            cache: Cache::new(settings.keeping_of_one(), Seed(seed)),
             broken: Broken::default(),
-            ledger: Ledger::new(settings.ledger, Seed(seed)),
+            ledger: Ledger::new(settings.ledger_of_one(), Seed(seed)),
             down: BTreeSet::new(),
             settings,
             flights: Slab::default(),
@@ -146,7 +146,7 @@ impl<T> Engine<T> {
 
     /// Changes the settings. Queries that wait end under those they began with.
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
-        self.cache.set(settings.keeping);
+        self.cache.set(settings.keeping_of_one());
         self.settings = settings;
     }
 

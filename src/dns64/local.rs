@@ -58,6 +58,11 @@ impl Local {
         self.names.is_empty()
     }
 
+    /// Whether a name (uncompressed, in small letters) is in it.
+    pub(super) fn knows(&self, name: &[u8]) -> bool {
+        self.names.contains_key(name)
+    }
+
     /// The local answer, if the name or the address asked for is local.
     pub(super) fn answer(&self, zone: &Zone, query: &Query) -> Option<(Draft, Outcome)> {
         if self.names.is_empty() {

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query as Question};
+use hickory_proto::op::{Message, MessageType, OpCode, Query as Question, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
@@ -172,6 +172,26 @@ fn local(asked: &[u8], kind: u16, ttl: u32, data: impl Iterator<Item = RData>) -
     message.answers = data.map(|data| Record::from_rdata(asked.clone(), ttl, data)).collect();
     message.queries.push(Question::query(asked, RecordType::from(kind)));
     message.to_vec().ok()
+}
+
+/// A response code as people write it.
+pub(super) fn rcode_text(code: u16) -> String {
+    match ResponseCode::from((code >> 4) as u8, (code & 15) as u8) {
+        ResponseCode::NoError => "NOERROR".to_owned(),
+        ResponseCode::NXDomain => "NXDOMAIN".to_owned(),
+        other => format!("{other:?}").to_ascii_uppercase(),
+    }
+}
+
+/// The records of a message in lines; those that are not answers with their section. `None` if they
+/// can't be read.
+pub(super) fn records_text(bytes: &[u8]) -> Option<Vec<String>> {
+    let message = Message::from_vec(bytes).ok()?;
+    let sections =
+        [("", &message.answers), ("authority ", &message.authorities), ("additional ", &message.additionals)];
+    let line =
+        |section: &str, r: &Record| format!("{section}{} {} {} {}", r.name, r.ttl, r.record_type(), r.data);
+    Some(sections.iter().flat_map(|(section, records)| records.iter().map(|r| line(section, r))).collect())
 }
 
 /// For [`super::play`]: see there.

@@ -13,6 +13,7 @@ mod cache;
 mod discovery;
 mod domains;
 mod engine;
+pub mod explain;
 mod flight;
 mod key;
 mod ledger;

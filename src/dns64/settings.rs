@@ -259,6 +259,20 @@ impl Settings {
         }
     }
 
+    /// The cache's bounds for one of the engines that share the work, one for each thread.
+    pub(super) fn keeping_of_one(&self) -> Keeping {
+        Keeping { bytes: self.keeping.bytes / self.network.threads.max(1), ..self.keeping }
+    }
+
+    /// The ledger's bounds for one of them.
+    pub(super) fn ledger_of_one(&self) -> LedgerLimits {
+        let engines = self.network.threads.max(1);
+        LedgerLimits {
+            names: self.ledger.names.div_ceil(engines),
+            links: self.ledger.links.div_ceil(engines),
+        }
+    }
+
     /// The group of resolvers to ask about `name`, which is uncompressed and in small letters.
     pub(super) fn group_of(&self, name: &[u8]) -> usize {
         let forwards = self.forwards.iter().enumerate();

@@ -17,6 +17,7 @@ mod mmsg;
 mod outlet;
 mod rate;
 mod ready;
+mod report;
 mod shared;
 mod socket;
 mod stream;
@@ -33,9 +34,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::addr::ZoneId;
 use crate::dns64::Settings;
 
 pub use counters::{Counters, UpstreamCounters, WAITS, ZoneCounters};
+pub use report::{Name, Report, Reporter, ZoneReport};
 
 use cookie::Secret;
 use shared::{Shared, Told};
@@ -123,6 +126,16 @@ impl Resolver {
     /// What has been counted since the start.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.shared.counters)
+    }
+
+    /// Whoever wants to know what the engines know asks this.
+    pub fn reporter(&self) -> Reporter {
+        Reporter(self.threads.iter().map(Thread::commands).collect())
+    }
+
+    /// Says whether anything translates for a zone. While nothing does, nothing is synthesised for it.
+    pub fn set_translating(&self, zone: ZoneId, translating: bool) {
+        self.threads.iter().for_each(|thread| thread.tell(Command::Translating(zone, translating)));
     }
 
     /// The addresses listened on, with the ports chosen where 0 was asked for; those for TLS last.

@@ -10,22 +10,30 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 
+use super::report::Report;
 use super::shared::Shared;
 use super::stream::{self, Speech};
 use super::tasks;
 use super::worker::{HANDED, Handed, Worker};
+use crate::addr::ZoneId;
 
 /// What a thread is told.
+#[derive(Debug)]
 pub(super) enum Command {
     /// Take queries on these; the number is the listener's.
     Open(usize, Sockets),
     /// Take none on the listener of this number any more.
     Close(usize),
+    /// Whether anything translates for a zone.
+    Translating(ZoneId, bool),
+    /// Tell what the engine knows, with at most so many names of each zone.
+    Report(usize, oneshot::Sender<Report>),
     /// Take none at all; end when those in flight have their answer, or after this long.
     End(Duration),
 }
 
 /// The sockets of one listener on one thread.
+#[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) udp: Option<UdpSocket>,
     pub(super) tcp: TcpListener,
@@ -74,6 +82,11 @@ impl Thread {
         Ok(Self { commands, ended })
     }
 
+    /// Where it can be told something.
+    pub(super) fn commands(&self) -> mpsc::UnboundedSender<Command> {
+        self.commands.clone()
+    }
+
     /// Tells it something. A thread that has ended hears nothing.
     pub(super) fn tell(&self, command: Command) {
         let _ = self.commands.send(command);
@@ -100,6 +113,11 @@ async fn live(worker: Rc<Worker>, mut told: mpsc::UnboundedReceiver<Command>, in
                 Err(error) => tracing::error!("DNS64 listener: {error}"),
             },
             Some(Command::Close(number)) => close(&worker, number, listening.remove(&number)),
+            Some(Command::Translating(zone, translating)) => {
+                worker.act(|state, _| state.set_translating(zone, translating));
+            }
+            // Who does not wait for it any more needs none.
+            Some(Command::Report(most, to)) => _ = to.send(worker.act(|state, now| state.report(now, most))),
             Some(Command::End(drain)) => break drain,
             None => break worker.shared.told().settings.timeouts.total,
         }

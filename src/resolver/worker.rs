@@ -21,6 +21,7 @@ use super::mmsg::Incoming;
 use super::outlet::Outlets;
 use super::rate::{self, Rate};
 use super::ready::Ready;
+use super::report::Report;
 use super::shared::{Shared, Told};
 use super::upstream::{Came, Opened, Pool};
 use super::{frame, tasks};
@@ -161,6 +162,17 @@ impl State {
         self.responses.set(settings.network.responses_per_second);
         self.pool.set(&settings.network.via);
         self.told = told;
+    }
+
+    /// Ready answers may be wrong once nothing translates, or once something does again.
+    pub(super) fn set_translating(&mut self, zone: ZoneId, translating: bool) {
+        self.engine.set_translating(zone, translating);
+        self.ready.clear(self.told.settings.network.ready_bytes);
+    }
+
+    /// What the engine knows.
+    pub(super) fn report(&self, now: Instant, most: usize) -> Report {
+        Report::of(&self.engine, &self.told.settings, now, most)
     }
 
     /// Takes a query. `false` if there will be no answer.

@@ -1,0 +1,291 @@
+//! Random zones, and what RFC 6147 says their names come to: a few lines that know neither messages nor
+//! time, against the engine with its cache.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gate64::addr::{Pref64, ZoneId};
+use gate64::dns64::{Answer, Ask, Engine, Rules, Settings, Taken, Transport, Zone};
+use gate64::time::Instant;
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, SOA};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use proptest::prelude::*;
+
+const NAMES: usize = 6;
+const PREF64: &str = "2001:db8:64::/96";
+
+/// How queries of one type end at a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mood {
+    Answers,
+    Fails,
+    Refuses,
+    IsSilent,
+}
+
+/// What there is at a name.
+#[derive(Clone, Debug)]
+enum Node {
+    Missing,
+    Alias(usize),
+    Host { v4: Vec<Ipv4Addr>, v6: Vec<Ipv6Addr>, moods: [Mood; 2] },
+}
+
+#[derive(Clone, Debug)]
+struct World {
+    nodes: Vec<Node>,
+    ttl: u32,
+    with_soa: bool,
+}
+
+/// What a query comes to: a code and addresses.
+type Result = (ResponseCode, BTreeSet<IpAddr>);
+
+/// What the recursive resolver finds: `None` is silence.
+type Found = Option<(ResponseCode, Vec<Record>)>;
+
+fn name(number: usize) -> Name {
+    Name::from_ascii(format!("n{number}.example.")).expect("a name")
+}
+
+impl World {
+    /// The end of the chain that begins at a name; `None` if it goes round.
+    fn end(&self, mut at: usize) -> Option<(usize, Vec<Record>)> {
+        let mut chain = Vec::new();
+        while let Node::Alias(to) = self.nodes[at] {
+            if chain.len() > NAMES {
+                return None;
+            }
+            chain.push(Record::from_rdata(name(at), self.ttl, RData::CNAME(CNAME(name(to)))));
+            at = to;
+        }
+        Some((at, chain))
+    }
+
+    fn find(&self, at: usize, kind: RecordType) -> Found {
+        let Some((end, mut chain)) = self.end(at) else { return Some((ResponseCode::ServFail, Vec::new())) };
+        let Node::Host { v4, v6, moods } = &self.nodes[end] else {
+            return Some((ResponseCode::NXDomain, chain));
+        };
+        match moods[usize::from(kind == RecordType::AAAA)] {
+            Mood::Answers => {}
+            Mood::Fails => return Some((ResponseCode::ServFail, Vec::new())),
+            Mood::Refuses => return Some((ResponseCode::Refused, Vec::new())),
+            Mood::IsSilent => return None,
+        }
+        let record = |data| Record::from_rdata(name(end), self.ttl, data);
+        match kind {
+            RecordType::A => chain.extend(v4.iter().map(|a| record(RData::A(A(*a))))),
+            _ => chain.extend(v6.iter().map(|a| record(RData::AAAA(AAAA(*a))))),
+        }
+        Some((ResponseCode::NoError, chain))
+    }
+
+    fn reply(&self, ask: &Ask) -> Option<Vec<u8>> {
+        let query = Message::from_vec(&ask.query).expect("our own query");
+        let question = query.queries[0].clone();
+        let text = question.name.to_ascii();
+        // A query for the zone of a silent name.
+        let number = text[1..2].parse().unwrap_or(0);
+        let (code, records) = match question.query_type {
+            RecordType::SOA => (ResponseCode::NoError, Vec::new()),
+            kind => self.find(number, kind)?,
+        };
+        let mut reply = Message::new(0, MessageType::Response, OpCode::Query);
+        reply.metadata.response_code = code;
+        if self.with_soa && records.iter().all(|record| matches!(record.data, RData::CNAME(_))) {
+            let soa = SOA::new(name(0), name(0), 1, 2, 3, 4, self.ttl);
+            let zone = Name::from_ascii("example.").expect("a name");
+            reply.authorities.push(Record::from_rdata(zone, self.ttl, RData::SOA(soa)));
+        }
+        reply.queries.push(question);
+        reply.answers = records;
+        Some(reply.to_vec().expect("encodes"))
+    }
+
+    /// RFC 6147 §5.1, without a word about messages.
+    fn expected(&self, at: usize) -> Result {
+        let pref64: Pref64 = PREF64.parse().expect("literal");
+        let none = BTreeSet::new;
+        let (a, aaaa) = (self.find(at, RecordType::A), self.find(at, RecordType::AAAA));
+        let missing = match aaaa {
+            Some((ResponseCode::NXDomain, _)) => return (ResponseCode::NXDomain, none()),
+            Some((ResponseCode::NoError, records)) => {
+                let mapped = "::ffff:0:0/96".parse::<gate64::addr::Ipv6Prefix>().expect("literal");
+                let kept = records.iter().filter_map(|r| r.data.ip_addr());
+                let kept: BTreeSet<_> =
+                    kept.filter(|a| !matches!(a, IpAddr::V6(v6) if mapped.contains(*v6))).collect();
+                if !kept.is_empty() {
+                    return (ResponseCode::NoError, kept);
+                }
+                None
+            }
+            Some((code, _)) => Some(code),
+            None => Some(ResponseCode::ServFail),
+        };
+        match a {
+            None => (ResponseCode::ServFail, none()),
+            Some((ResponseCode::NoError, records)) => {
+                let v4: Vec<_> = records.iter().filter_map(|r| r.data.ip_addr()).collect();
+                let made = v4.iter().filter_map(|a| match a {
+                    IpAddr::V4(v4) if !v4.is_loopback() => Some(IpAddr::V6(pref64.embed(*v4))),
+                    IpAddr::V4(_) | IpAddr::V6(_) => None,
+                });
+                match missing {
+                    // Nothing is known but that AAAA fails.
+                    Some(code) if v4.is_empty() => (code, none()),
+                    _ => (ResponseCode::NoError, made.collect()),
+                }
+            }
+            Some((code, _)) => (code, none()),
+        }
+    }
+}
+
+fn settings() -> Arc<Settings> {
+    Arc::new(Settings {
+        zones: vec![Zone {
+            id: ZoneId(0),
+            name: "z".to_owned(),
+            clients: vec!["2001:db8:1::/64".parse().expect("literal")],
+            pref64: vec![PREF64.parse::<Pref64>().expect("literal").into()],
+            rules: Rules::default(),
+        }],
+        upstreams: vec!["192.0.2.53:53".parse().expect("literal")],
+        ..Settings::default()
+    })
+}
+
+/// Asks for a name and lets time pass until there is an answer.
+fn ask(engine: &mut Engine<()>, world: &World, now: &mut Instant, at: usize) -> Answer {
+    let mut query = Message::new(7, MessageType::Query, OpCode::Query);
+    query.metadata.recursion_desired = true;
+    query.queries.push(Query::query(name(at), RecordType::AAAA));
+    let query = query.to_vec().expect("encodes");
+    let client = "2001:db8:1::5".parse().expect("literal");
+    match engine.query(*now, client, Transport::Udp, &query, || Ok(())) {
+        Taken::Answer(answer) => return answer,
+        Taken::Drop(zone, outcome) => panic!("dropped: {zone:?} {outcome}"),
+        Taken::Waits => {}
+    }
+    loop {
+        while let Some(ask) = engine.poll_ask() {
+            if let Some(reply) = world.reply(&ask) {
+                engine.reply(*now, ask.id, &reply);
+            }
+        }
+        if let Some(((), answer)) = engine.poll_answer() {
+            return answer;
+        }
+        *now = engine.deadline();
+        engine.timeout(*now);
+    }
+}
+
+fn result(answer: &Answer) -> Result {
+    let message = Message::from_vec(&answer.message).expect("our own answer");
+    let all = message.answers.iter().filter_map(|record| record.data.ip_addr()).collect();
+    (message.metadata.response_code, all)
+}
+
+fn mood() -> impl Strategy<Value = Mood> {
+    prop_oneof![6 => Just(Mood::Answers), 1 => Just(Mood::Fails), 1 => Just(Mood::Refuses), 1 => Just(Mood::IsSilent)]
+}
+
+fn host() -> impl Strategy<Value = Node> {
+    let v4 = prop_oneof![
+        any::<u8>().prop_map(|n| Ipv4Addr::new(198, 51, 100, n)),
+        any::<u8>().prop_map(|n| Ipv4Addr::new(10, 0, 0, n)),
+        Just(Ipv4Addr::new(127, 0, 0, 1)),
+    ];
+    let v6 = prop_oneof![
+        any::<u16>().prop_map(|n| Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, n)),
+        any::<u8>().prop_map(|n| Ipv4Addr::new(198, 51, 100, n).to_ipv6_mapped()),
+    ];
+    let addresses = (prop::collection::vec(v4, 0..4), prop::collection::vec(v6, 0..3));
+    (addresses, [mood(), mood()]).prop_map(|((v4, v6), moods)| Node::Host { v4, v6, moods })
+}
+
+fn world() -> impl Strategy<Value = World> {
+    let node = prop_oneof![1 => Just(Node::Missing), 2 => (0..NAMES).prop_map(Node::Alias), 5 => host()];
+    (prop::collection::vec(node, NAMES), 1_u32..400, any::<bool>()).prop_map(|(nodes, ttl, with_soa)| World {
+        nodes,
+        ttl,
+        with_soa,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the zone, in whatever order and at whatever times its names are asked for, cached or
+    /// not: the answer is what the RFC says, it comes in time, and no TTL is longer than it was.
+    #[test]
+    fn answers_are_what_the_rfc_says(
+        world in world(),
+        asked in prop::collection::vec((0..NAMES, 0_u64..200_000), 1..24),
+    ) {
+        // ids 6147-5.1.1-nosynth, 6147-5.1.2-rcode, 6147-5.1.4-mixed, 6147-5.1.5-cname, 6147-cache
+        let mut engine = Engine::new(settings(), 7);
+        let mut now = Instant::ZERO;
+        for (at, gap) in asked {
+            now = now + Duration::from_millis(gap);
+            engine.timeout(now);
+            let asked_at = now;
+            let answer = ask(&mut engine, &world, &mut now, at);
+            let (code, addresses) = result(&answer);
+            let (want_code, want) = world.expected(at);
+            prop_assert_eq!((u16::from(code), addresses), (u16::from(want_code), want), "{:?}", answer.outcome);
+            let message = Message::from_vec(&answer.message).expect("read before");
+            for record in message.answers.iter().chain(&message.authorities) {
+                prop_assert!(record.ttl <= world.ttl);
+            }
+            prop_assert!(now - asked_at <= Duration::from_secs(4));
+        }
+    }
+
+    /// With other clients asking at once, each gets what it would have got alone.
+    #[test]
+    fn a_crowd_gets_what_one_gets(world in world(), at in 0..NAMES, crowd in 1_usize..20) {
+        let mut engine = Engine::new(settings(), 7);
+        let mut asked = Vec::new();
+        let mut waits = 0;
+        for _ in 0..crowd {
+            let mut query = Message::new(7, MessageType::Query, OpCode::Query);
+            query.queries.push(Query::query(name(at), RecordType::AAAA));
+            query.metadata.recursion_desired = true;
+            let query = query.to_vec().expect("encodes");
+            let client = "2001:db8:1::5".parse().expect("literal");
+            let taken = engine.query(Instant::ZERO, client, Transport::Udp, &query, || Ok(()));
+            waits += usize::from(matches!(taken, Taken::Waits));
+            asked.extend(std::iter::from_fn(|| engine.poll_ask()));
+        }
+        prop_assert_eq!((waits, asked.len()), (crowd, 2), "one question of each type");
+        let mut now = Instant::ZERO;
+        let mut answers = Vec::new();
+        loop {
+            for ask in asked.drain(..) {
+                if let Some(reply) = world.reply(&ask) {
+                    engine.reply(now, ask.id, &reply);
+                }
+            }
+            answers.extend(std::iter::from_fn(|| engine.poll_answer()));
+            asked.extend(std::iter::from_fn(|| engine.poll_ask()));
+            if answers.len() == crowd {
+                break;
+            }
+            if asked.is_empty() {
+                now = engine.deadline();
+                engine.timeout(now);
+            }
+        }
+        let (want_code, want) = world.expected(at);
+        for ((), answer) in answers {
+            let (code, addresses) = result(&answer);
+            prop_assert_eq!((u16::from(code), addresses), (u16::from(want_code), want.clone()));
+        }
+    }
+}

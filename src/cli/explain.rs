@@ -1,0 +1,132 @@
+//! `gate64 explain`: asks the configured upstreams itself, with an engine of its own that remembers
+//! nothing, and says what decided. A running gateway is not needed, nor disturbed.
+
+mod ask;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant as Moment;
+
+use crate::control::config::Config;
+use crate::control::surroundings::System;
+use crate::dns64::explain::{fates, lines, rules};
+use crate::dns64::{AddressKind, Answer, Engine, Settings, Taken, Transport, address_query, asked_for};
+use crate::time::Instant;
+
+/// Says why a client gets what it gets.
+pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => return failed(&why.to_string()),
+    };
+    runtime.block_on(async {
+        let system = match System::look_from_within(None).await {
+            Ok(system) => system,
+            Err(why) => return failed(&format!("addresses of this host: {why}")),
+        };
+        let settings = match Config::load(config, &system) {
+            Ok(config) => config.dns64.map(|dns| dns.settings),
+            Err(why) => {
+                eprintln!("{why}");
+                return ExitCode::from(super::USAGE);
+            }
+        };
+        let Some(settings) = settings else { return failed("there is no [dns64] in the file") };
+        let first = settings.zones.first().and_then(|zone| zone.clients.first());
+        let Some(client) = client.or_else(|| first.map(|prefix| prefix.addr().into())) else {
+            return failed("there is no client to ask for");
+        };
+        let name = format!("{}.", name.trim_end_matches('.'));
+        let Some(query) = address_query(1, &name, AddressKind::Aaaa) else {
+            return failed(&format!("`{name}` is no name"));
+        };
+        println!("{name} AAAA, asked for by {client}\n\nrules");
+        rules(&settings, client, &name).iter().for_each(|(rule, says)| println!("  {rule:18} {says}"));
+        match talk(Arc::new(settings), client, &query).await {
+            Some(answer) => {
+                println!("\nanswer after {} ms", answer.took.as_millis());
+                println!("  {}: {}", answer.outcome, answer.outcome.meaning().trim());
+                lines(&answer.message).iter().for_each(|line| println!("  {line}"));
+            }
+            None => println!("\nno answer"),
+        }
+        ExitCode::SUCCESS
+    })
+}
+
+fn failed(why: &str) -> ExitCode {
+    eprintln!("gate64: {why}");
+    ExitCode::FAILURE
+}
+
+/// The conversation with the upstreams, told as it goes.
+async fn talk(settings: Arc<Settings>, client: IpAddr, query: &[u8]) -> Option<Answer> {
+    let begun = Moment::now();
+    let now = || Instant::ZERO + begun.elapsed();
+    let mut engine = Engine::new(Arc::clone(&settings), 0);
+    match engine.query(now(), client, Transport::Tcp, query, || Ok(())) {
+        Taken::Answer(answer) => return Some(answer),
+        Taken::Drop(..) => return None,
+        Taken::Waits => println!("\nupstreams"),
+    }
+    let mut asks = FuturesUnordered::new();
+    loop {
+        while let Some(ask) = engine.poll_ask() {
+            say(begun, &format!("{} of {}", question(&ask.query), ask.upstream));
+            let via = settings.network.via.get(&ask.upstream).cloned().unwrap_or_default();
+            asks.push(async move {
+                let result = ask::ask(&ask, &via).await;
+                (ask, result)
+            });
+        }
+        if let Some(((), answer)) = engine.poll_answer() {
+            return Some(answer);
+        }
+        let deadline = begun + engine.deadline().since(Instant::ZERO);
+        tokio::select! {
+            Some((ask, result)) = asks.next() => match result {
+                Ok(reply) => {
+                    tell(begun, &settings, client, (ask.upstream, &question(&ask.query)), &reply);
+                    engine.reply(now(), ask.id, &reply);
+                }
+                Err(why) => {
+                    say(begun, &format!("{} of {}: {why}", question(&ask.query), ask.upstream));
+                    engine.failed(now(), ask.id);
+                }
+            },
+            () = tokio::time::sleep_until(deadline) => engine.timeout(now()),
+        }
+    }
+}
+
+fn tell(
+    begun: Moment,
+    settings: &Settings,
+    client: IpAddr,
+    (upstream, question): (SocketAddr, &str),
+    reply: &[u8],
+) {
+    let all = lines(reply);
+    say(begun, &format!("{question} of {upstream}: {}", all.first().map_or("", String::as_str)));
+    all.iter().skip(1).for_each(|line| println!("             {line}"));
+    for (addr, fate) in fates(settings, client, reply) {
+        println!("             -> {addr} {fate}");
+    }
+}
+
+fn say(begun: Moment, what: &str) {
+    println!("  {:>6} ms  {what}", begun.elapsed().as_millis());
+}
+
+fn question(query: &[u8]) -> String {
+    match asked_for(query) {
+        Some((name, AddressKind::A)) => format!("{name} A?"),
+        Some((name, AddressKind::Aaaa)) => format!("{name} AAAA?"),
+        None => "another question?".to_owned(),
+    }
+}

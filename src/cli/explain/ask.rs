@@ -1,0 +1,68 @@
+//! One question to one upstream, for whoever has only one.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+
+use crate::dns64::{Ask, Via};
+
+/// Largest datagram that is read; we announce 1,232.
+const DATAGRAM: usize = 4_096;
+
+/// Sends `ask` and waits for its answer, for ever if none comes: the engine knows how long.
+///
+/// # Errors
+/// Nobody listens there, no way leads there, or it would take TLS.
+pub(super) async fn ask(ask: &Ask, via: &Via) -> io::Result<Vec<u8>> {
+    match via {
+        Via::Udp => over_udp(ask).await,
+        Via::Tcp => over_tcp(ask).await,
+        Via::Tls(_) => Err(io::Error::other("spoken to over TLS, which only the running gateway does")),
+    }
+}
+
+async fn over_udp(ask: &Ask) -> io::Result<Vec<u8>> {
+    let any = match ask.upstream {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(ask.upstream).await?;
+    let query = with_random_id(&ask.query)?;
+    socket.send(&query).await?;
+    let mut buffer = vec![0; DATAGRAM];
+    loop {
+        let len = socket.recv(&mut buffer).await?;
+        if is_answer(ask, &query, &buffer[..len]) {
+            // TC is in the third byte, and the header is whole.
+            if buffer[2] & 0x02 != 0 {
+                return over_tcp(ask).await;
+            }
+            buffer.truncate(len);
+            return Ok(buffer);
+        }
+    }
+}
+
+async fn over_tcp(ask: &Ask) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(ask.upstream).await?;
+    let query = with_random_id(&ask.query)?;
+    let len = u16::try_from(query.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    stream.write_all(&[&len.to_be_bytes()[..], &query].concat()).await?;
+    let mut answer = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut answer).await?;
+    if is_answer(ask, &query, &answer) { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+fn with_random_id(query: &[u8]) -> io::Result<Vec<u8>> {
+    let mut query = query.to_vec();
+    let id = query.get_mut(..2).ok_or(io::ErrorKind::InvalidInput)?;
+    getrandom::fill(id).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(query)
+}
+
+fn is_answer(ask: &Ask, query: &[u8], answer: &[u8]) -> bool {
+    answer.get(..2) == query.get(..2) && ask.is_answered_by(answer)
+}

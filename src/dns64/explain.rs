@@ -1,0 +1,154 @@
+//! Why a client gets what it gets, in words: for `gate64 explain`.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::wire::{self, Opt, rr};
+use super::{Mapping, Settings, Synthesize, WithDo, Zone, message, synthesis};
+use crate::addr::special;
+
+/// A rule and what it says, for people.
+pub type Line = (&'static str, String);
+
+/// The rules that `client`'s query for the AAAA records of `name` meets, in the order in which they decide.
+pub fn rules(settings: &Settings, client: IpAddr, name: &str) -> Vec<Line> {
+    let Some(wire_name) = wire::name_of(name) else { return vec![("name", "is no name".to_owned())] };
+    let Some(place) = settings.zone_of(client) else {
+        return vec![("zone", format!("none holds {client}: no answer over UDP, REFUSED over TCP"))];
+    };
+    let zone = &settings.zones[place];
+    let rules = &zone.rules;
+    let clients: Vec<_> = zone.clients.iter().map(ToString::to_string).collect();
+    let mut lines = vec![("zone", format!("{} ({})", zone.name, clients.join(", ")))];
+    if !rules.enabled {
+        lines.push(("enabled", "no: a plain forwarder".to_owned()));
+    }
+    let yes_no = |yes| if yes { "yes" } else { "no" }.to_owned();
+    let synthesize = match rules.synthesize {
+        Synthesize::Missing => "missing: for names without AAAA records",
+        Synthesize::Always => "always: AAAA records are ignored where there are A records",
+        Synthesize::Never => "never: nothing but ipv4only.arpa",
+    };
+    let with_do = match (rules.with_do, settings.trust_ad) {
+        (Some(WithDo::Never), _) => "never synthesised",
+        (Some(WithDo::UnsignedOnly), _) | (None, false) => "synthesised only where A is unsigned",
+        (Some(WithDo::Validated), _) | (None, true) => "synthesised: the upstream has validated",
+    };
+    lines.push(("pref64", zone.pref64.iter().map(mapping).collect::<Vec<_>>().join(", ")));
+    lines.push(("local name", yes_no(settings.local.knows(&wire_name))));
+    lines.push(("synthesize", synthesize.to_owned()));
+    lines.push(("in never_for", yes_no(rules.never_for.hold(&wire_name))));
+    lines.push(("in ignore_aaaa_for", yes_no(rules.ignore_aaaa_for.hold(&wire_name))));
+    lines.push(("clients with DO", with_do.to_owned()));
+    let group = settings.group_of(&wire_name);
+    let servers: Vec<_> = settings.servers(group).iter().map(ToString::to_string).collect();
+    let which = if group == 0 { "upstreams" } else { "a forward zone" };
+    lines.push(("asked", format!("{} ({which})", servers.join(", "))));
+    lines
+}
+
+fn mapping(mapping: &Mapping) -> String {
+    match mapping.only {
+        None => mapping.pref64.to_string(),
+        Some(only) => format!("{} for {only}", mapping.pref64),
+    }
+}
+
+/// A message in lines: what it says, then its records.
+pub fn lines(reply: &[u8]) -> Vec<String> {
+    let flags = wire::u16_at(reply, 2).unwrap_or(0);
+    let mut head = message::rcode_text(wire::rcode_of(reply));
+    for (bit, word) in [(wire::flag::AD, "AD"), (wire::flag::TC, "TC"), (wire::flag::AA, "AA")] {
+        if flags & bit != 0 {
+            head += " ";
+            head += word;
+        }
+    }
+    let opt = wire::layout(reply).and_then(|layout| layout.opt);
+    for (code, _) in opt.iter().filter_map(|opt| Opt::read(reply, &opt.at)).flat_map(Opt::errors) {
+        head += &format!(" EDE {code}");
+    }
+    let records = message::records_text(reply);
+    [vec![head], records.unwrap_or_else(|| vec!["records that can't be read".to_owned()])].concat()
+}
+
+/// What becomes of each address record of a reply for a client of the zone.
+pub fn fates(settings: &Settings, client: IpAddr, reply: &[u8]) -> Vec<(IpAddr, String)> {
+    let Some(zone) = settings.zone_of(client).map(|place| &settings.zones[place]) else { return Vec::new() };
+    let address = |record: wire::Record| {
+        let data = reply.get(record.data)?;
+        match record.kind {
+            rr::A => Some(IpAddr::from(<[u8; 4]>::try_from(data).ok()?)),
+            rr::AAAA => Some(IpAddr::from(<[u8; 16]>::try_from(data).ok()?)),
+            _ => None,
+        }
+    };
+    let fate = |addr| match addr {
+        IpAddr::V4(v4) => fate_of_v4(zone, v4),
+        IpAddr::V6(v6) => fate_of_v6(zone, v6),
+    };
+    wire::answers(reply).filter_map(address).map(|addr| (addr, fate(addr))).collect()
+}
+
+fn fate_of_v6(zone: &Zone, v6: Ipv6Addr) -> String {
+    match zone.rules.exclude_aaaa.iter().find(|prefix| prefix.contains(v6)) {
+        Some(prefix) => format!("counts as absent: exclude_aaaa has {prefix}"),
+        None => "counts".to_owned(),
+    }
+}
+
+fn fate_of_v4(zone: &Zone, v4: Ipv4Addr) -> String {
+    let made: Vec<_> = synthesis::addresses(zone, v4).map(|v6| v6.to_string()).collect();
+    if !made.is_empty() {
+        return format!("may become {}", made.join(", "));
+    }
+    if let Some(prefix) = zone.rules.never_translate_ipv4.iter().find(|prefix| prefix.contains(v4)) {
+        format!("is not translated: never_translate_ipv4 has {prefix}")
+    } else if !special::is_host_v4(v4) {
+        "is not translated: no host has such an address".to_owned()
+    } else if special::is_private(v4) {
+        "is not translated: 64:ff9b::/96 stands for no private address, unless wkp_private = true".to_owned()
+    } else {
+        "is not translated: 64:ff9b::/96 stands for global addresses only (RFC 6052 §3.1)".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::{Pref64, ZoneId};
+    use crate::dns64::{AddressKind, Rules, address_query, address_reply};
+
+    #[test]
+    fn every_reason_has_its_words() {
+        let mut rules_of_zone = Rules::default();
+        rules_of_zone.never_translate_ipv4.push("9.9.9.0/24".parse().expect("literal"));
+        assert!(rules_of_zone.never_for.add("never.example"));
+        let settings = Settings {
+            zones: vec![Zone {
+                id: ZoneId(0),
+                name: "floor-3".to_owned(),
+                clients: vec!["2001:db8:1::/64".parse().expect("literal")],
+                pref64: vec![Pref64::WELL_KNOWN.into()],
+                rules: rules_of_zone,
+            }],
+            upstreams: vec!["192.0.2.53:53".parse().expect("literal")],
+            ..Settings::default()
+        };
+        let client = "2001:db8:1::5".parse().expect("literal");
+        let all = rules(&settings, client, "x.Never.example");
+        assert!(all.contains(&("zone", "floor-3 (2001:db8:1::/64)".to_owned())), "{all:?}");
+        assert!(all.contains(&("in never_for", "yes".to_owned())));
+        assert!(all.contains(&("asked", "192.0.2.53:53 (upstreams)".to_owned())));
+        assert_eq!(rules(&settings, "192.0.2.1".parse().expect("literal"), "x").len(), 1);
+        let query = address_query(1, "x.example.", AddressKind::A).expect("a name");
+        let addrs = ["8.8.8.8", "9.9.9.9", "10.0.0.1", "127.0.0.1", "192.0.2.1"];
+        let addrs: Vec<IpAddr> = addrs.iter().map(|a| a.parse().expect("literal")).collect();
+        let reply = address_reply(&query, &addrs, 300).expect("a reply");
+        let words: Vec<_> = fates(&settings, client, &reply).into_iter().map(|(_, fate)| fate).collect();
+        assert_eq!(words[0], "may become 64:ff9b::808:808");
+        for (fate, word) in words[1..].iter().zip(["9.9.9.0/24", "private", "no host", "global"]) {
+            assert!(fate.contains(word), "{fate}");
+        }
+        assert_eq!(lines(&reply)[..2], ["NOERROR", "x.example. 300 A 8.8.8.8"]);
+    }
+}

@@ -3,6 +3,7 @@
 //! Everything is built and checked before the first packet is read. What a start has done is undone
 //! by its failure as by the end.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -305,6 +306,7 @@ impl Gateway {
         say(&[NotifyState::Ready, NotifyState::Status("translating")]);
         tracing::info!("ready: {} zones", self.config.zone_names.len());
         let mut saving = tokio::time::interval(leases::INTERVAL);
+        let mut failing = BTreeSet::new();
         let ended = loop {
             tokio::select! {
                 _ = signals.reload.recv() => self.reload().await,
@@ -319,6 +321,7 @@ impl Gateway {
                     if let Cause::Panic(_) = failure.cause {
                         break Err(RunError::Worker(failure.worker.0));
                     }
+                    self.note_device(&mut failing, &failure);
                 }
                 _ = signals.terminate.recv() => break Ok(()),
                 _ = signals.interrupt.recv() => break Ok(()),
@@ -326,6 +329,24 @@ impl Gateway {
         };
         self.end().await;
         ended
+    }
+
+    /// While no worker can use its device nothing is translated, and DNS64 hands out no address that
+    /// leads nowhere.
+    fn note_device(&self, failing: &mut BTreeSet<WorkerId>, failure: &Failure) {
+        let all = self.seeds.workers.len();
+        let was_down = failing.len() == all;
+        match failure.cause {
+            Cause::Device(_) => _ = failing.insert(failure.worker),
+            Cause::Recovered => _ = failing.remove(&failure.worker),
+            Cause::Panic(_) => {}
+        }
+        let is_down = failing.len() == all;
+        if is_down != was_down
+            && let Some(resolver) = &self.resolver
+        {
+            self.config.nat64.zones.iter().for_each(|zone| resolver.set_translating(zone.id, !is_down));
+        }
     }
 
     /// Answers are given no more, then what was read leaves, then the host is as it was.
@@ -363,5 +384,6 @@ fn log_failure(failure: &Failure) {
     match &failure.cause {
         Cause::Panic(text) => tracing::error!("worker {worker} has ended, its packets are lost: {text}"),
         Cause::Device(why) => tracing::error!("worker {worker}: the device fails: {why}"),
+        Cause::Recovered => tracing::info!("worker {worker}: the device works again"),
     }
 }

@@ -23,6 +23,9 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// All ways.
+    pub const ALL: [Self; 3] = [Self::Native, Self::Ipv4Only, Self::BrokenAaaa];
+
     /// The word in reports.
     pub const fn name(self) -> &'static str {
         match self {

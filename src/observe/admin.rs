@@ -16,6 +16,9 @@ use tokio::net::UnixListener;
 use super::status::Status;
 use super::view::View;
 
+/// Names of each zone's ledger that are shown, the most asked for.
+const NAMES: usize = 100;
+
 /// Serves `/status` on the socket `path` until the runtime ends. A socket that is there already was
 /// left by a killed gateway: the record of changes lets only one run.
 ///
@@ -40,7 +43,8 @@ pub async fn serve(path: &Path, view: Arc<View>) -> io::Result<()> {
 }
 
 async fn answer(State(view): State<Arc<View>>) -> Response {
-    match serde_json::to_vec(&Status::of(&view)) {
+    let known = view.known(NAMES).await;
+    match serde_json::to_vec(&Status::of(&view, known.as_ref())) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

@@ -20,10 +20,10 @@ use super::view::View;
 use crate::addr::ZoneId;
 use crate::counters::{Counters, ZoneCounters};
 use crate::device::Tallies;
-use crate::dns64::Outcome;
+use crate::dns64::{Outcome, Reach};
 use crate::nat64::Proto;
 use crate::reason::Reason;
-use crate::resolver;
+use crate::resolver::{self, Report};
 
 /// Serves `/metrics` on `listen` until the runtime ends.
 ///
@@ -41,7 +41,8 @@ pub async fn serve(listen: SocketAddr, view: Arc<View>) -> io::Result<()> {
 }
 
 async fn answer(State(view): State<Arc<View>>) -> Response {
-    match render(&view) {
+    let known = view.known(0).await;
+    match render(&view, known) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
@@ -50,20 +51,20 @@ async fn answer(State(view): State<Arc<View>>) -> Response {
     }
 }
 
-/// All metrics as text.
+/// All metrics as text; `known` is what the resolver's engines know.
 ///
 /// # Errors
 /// Never in practice: text can always be written.
-pub fn render(view: &Arc<View>) -> Result<String, fmt::Error> {
+pub fn render(view: &Arc<View>, known: Option<Report>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("gate64");
-    registry.register_collector(Box::new(Scrape(Arc::clone(view))));
+    registry.register_collector(Box::new(Scrape(Arc::clone(view), known)));
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
     Ok(out)
 }
 
 #[derive(Debug)]
-struct Scrape(Arc<View>);
+struct Scrape(Arc<View>, Option<Report>);
 
 /// The name of the row of packets and queries that belong to no zone.
 const NO_ZONE: &str = "";
@@ -107,7 +108,8 @@ impl Collector for Scrape {
         tables(&mut encoder, view, &zones)?;
         drops(&mut encoder, view, &zones)?;
         workers(&mut encoder, view)?;
-        dns64(&mut encoder, view, &zones)
+        dns64(&mut encoder, view, &zones)?;
+        self.1.as_ref().map_or(Ok(()), |known| dns64_known(&mut encoder, known, &zones))
     }
 }
 
@@ -206,6 +208,24 @@ fn workers(encoder: &mut DescriptorEncoder<'_>, view: &View) -> fmt::Result {
         for (worker, tallies) in names.iter().zip(view.tallies()) {
             metric.counter(&[("worker", worker.as_str())], number(tallies))?;
         }
+    }
+    Ok(())
+}
+
+fn dns64_known(encoder: &mut DescriptorEncoder<'_>, known: &Report, zones: &Zones<'_>) -> fmt::Result {
+    let mut names = gauge(encoder, "dns64_names", "Names in the ledger, by how they can be reached")?;
+    for (zone, name) in zones {
+        let Some(report) = zone.and_then(|id| known.zones.get(&id)) else { continue };
+        for reach in Reach::ALL {
+            let count = report.reach.get(&reach).copied().unwrap_or(0);
+            names.gauge(&[("zone", *name), ("reach", reach.name())], count)?;
+        }
+    }
+    for (name, help, number) in [
+        ("dns64_cached_names", "Names in the cache", known.cached_names),
+        ("dns64_cached_bytes", "Bytes of the cache in use", known.cached_bytes),
+    ] {
+        gauge(encoder, name, help)?.gauge(&NO_LABELS, number as u64)?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::counters::ZoneCounters;
 use crate::dns64::Outcome;
 use crate::nat64::Proto;
 use crate::reason::Reason;
+use crate::resolver::{Report, ZoneReport};
 
 /// The state of a gateway.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// What the device does itself: checksum, tcp, udp.
     pub offloads: BTreeMap<String, bool>,
+    /// Names in the DNS cache, and the bytes they take.
+    pub dns_cache: [u64; 2],
     /// Whether the kernel chooses the worker; otherwise workers hand packets over.
     pub steering: bool,
     /// Settings in force, by key.
@@ -60,6 +63,27 @@ pub struct ZoneStatus {
     pub drops: BTreeMap<String, u64>,
     /// Queries, by what became of them; zeros left out.
     pub dns64: BTreeMap<String, u64>,
+    /// Names that were asked for, by how they can be reached.
+    pub reach: BTreeMap<String, u64>,
+    /// Those most asked for.
+    pub names: Vec<NameStatus>,
+}
+
+/// A name that was asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NameStatus {
+    /// The name.
+    pub name: String,
+    /// How it can be reached: `native`, `ipv4_only` or `broken_aaaa`.
+    pub reach: String,
+    /// Where its addresses are, if it is an alias.
+    pub alias: Option<String>,
+    /// How many times it was asked for.
+    pub times: u64,
+    /// Seconds since it was asked for first.
+    pub first: u64,
+    /// Seconds since it was asked for last.
+    pub last: u64,
 }
 
 /// What is translated without state.
@@ -87,8 +111,8 @@ pub struct WorkerStatus {
 }
 
 impl Status {
-    /// How things stand now.
-    pub fn of(view: &View) -> Self {
+    /// How things stand now; `known` is what the resolver's engines know.
+    pub fn of(view: &View, known: Option<&Report>) -> Self {
         let shown = view.shown();
         let offloads = shown.offloads;
         let workers = view.counters().iter().zip(view.tallies()).map(|(counters, tallies)| WorkerStatus {
@@ -100,7 +124,7 @@ impl Status {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime: view.uptime().as_secs(),
-            zones: shown.zones.iter().map(|zone| ZoneStatus::of(view, zone)).collect(),
+            zones: shown.zones.iter().map(|zone| ZoneStatus::of(view, zone, known)).collect(),
             stateless: shown.mappings.map(|mappings| StatelessStatus {
                 mappings,
                 packets: [
@@ -117,6 +141,7 @@ impl Status {
             offloads: [("checksum", offloads.checksum), ("tcp", offloads.tcp), ("udp", offloads.udp)]
                 .map(|(name, on)| (name.to_owned(), on))
                 .into(),
+            dns_cache: known.map_or([0; 2], |k| [k.cached_names as u64, k.cached_bytes as u64]),
             steering: shown.steering,
             settings: shown.settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         }
@@ -124,7 +149,8 @@ impl Status {
 }
 
 impl ZoneStatus {
-    fn of(view: &View, zone: &ShownZone) -> Self {
+    fn of(view: &View, zone: &ShownZone, known: Option<&Report>) -> Self {
+        let ledger = known.and_then(|known| known.zones.get(&zone.id));
         let sum = |number: fn(&ZoneCounters) -> u64| view.sum(Some(zone.id), number);
         let by_protocol = |number: fn(&ZoneCounters, usize) -> u64| {
             let each = Proto::ALL.into_iter().map(|proto| {
@@ -144,6 +170,8 @@ impl ZoneStatus {
             blocks: sum(|z| z.blocks.read()),
             drops: drops(view, Some(zone.id)),
             dns64: outcomes(view, zone.id),
+            reach: ledger.map(reach).unwrap_or_default(),
+            names: ledger.map(names).unwrap_or_default(),
         }
     }
 }
@@ -155,6 +183,22 @@ fn sessions(zone: &ZoneCounters) -> u64 {
 fn drops(view: &View, zone: Option<ZoneId>) -> BTreeMap<String, u64> {
     let all = Reason::ALL.iter().map(|r| (r.name().to_owned(), view.sum(zone, |z| z.drops(*r).read())));
     all.filter(|(_, count)| *count > 0).collect()
+}
+
+fn reach(ledger: &ZoneReport) -> BTreeMap<String, u64> {
+    ledger.reach.iter().map(|(reach, count)| (reach.name().to_owned(), *count)).collect()
+}
+
+fn names(ledger: &ZoneReport) -> Vec<NameStatus> {
+    let each = ledger.names.iter().map(|name| NameStatus {
+        name: name.name.clone(),
+        reach: name.reach.name().to_owned(),
+        alias: name.alias.clone(),
+        times: name.times,
+        first: name.first.as_secs(),
+        last: name.last.as_secs(),
+    });
+    each.collect()
 }
 
 fn outcomes(view: &View, zone: ZoneId) -> BTreeMap<String, u64> {
@@ -181,6 +225,9 @@ impl fmt::Display for Status {
             }
             if !zone.dns64.is_empty() {
                 writeln!(f, "  dns64     {}", pairs(&zone.dns64))?;
+            }
+            if !zone.reach.is_empty() {
+                writeln!(f, "  names     {}", pairs(&zone.reach))?;
             }
         }
         if let Some(stateless) = &self.stateless {

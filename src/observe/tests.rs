@@ -46,7 +46,7 @@ async fn metrics_are_sums_over_workers_by_zone() {
         counters.zone(None).drops(Reason::NoZone).add(1);
     }
     view.counters()[1].handed_over.add(7);
-    let text = metrics::render(&view).expect("text");
+    let text = metrics::render(&view, None).expect("text");
     for line in [
         "gate64_packets_total{zone=\"floor-3\",direction=\"v6_to_v4\"} 4",
         "gate64_sessions{zone=\"floor-3\",protocol=\"udp\"} 6",

@@ -10,7 +10,7 @@ use crate::addr::ZoneId;
 use crate::control::config::{Config, Egress};
 use crate::counters::{Counters, ZoneCounters};
 use crate::device::{Offloads, Tallies};
-use crate::resolver::{self, Resolver};
+use crate::resolver::{self, Report, Reporter, Resolver};
 use crate::translator::Event;
 use crate::worker::{Notice, Workers};
 
@@ -50,7 +50,7 @@ pub struct View {
     started: Instant,
     counters: Vec<Arc<Counters>>,
     tallies: Vec<Arc<Tallies>>,
-    resolver: RwLock<Option<Arc<resolver::Counters>>>,
+    resolver: RwLock<Option<(Arc<resolver::Counters>, Reporter)>>,
     shown: RwLock<Shown>,
     /// Seconds since the start, of the last complaint about an empty pool.
     complained: AtomicU64,
@@ -66,7 +66,7 @@ impl View {
             started: Instant::now(),
             counters: workers.counters(),
             tallies: workers.tallies(),
-            resolver: RwLock::new(resolver.map(Resolver::counters)),
+            resolver: RwLock::new(resolver.map(|r| (r.counters(), r.reporter()))),
             shown: RwLock::new(shown(config)),
             complained: AtomicU64::new(u64::MAX),
         }
@@ -77,7 +77,8 @@ impl View {
         let Shown { offloads, steering, .. } = self.shown();
         *self.shown.write().unwrap_or_else(PoisonError::into_inner) =
             Shown { offloads, steering, ..shown(config) };
-        *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = resolver.map(Resolver::counters);
+        let resolver = resolver.map(|r| (r.counters(), r.reporter()));
+        *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = resolver;
     }
 
     /// Says what the device does itself, and whether the kernel chooses the worker.
@@ -109,7 +110,17 @@ impl View {
 
     /// What the resolver counts, if there is one.
     pub fn resolver(&self) -> Option<Arc<resolver::Counters>> {
-        self.resolver.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
+        resolver.as_ref().map(|(counters, _)| Arc::clone(counters))
+    }
+
+    /// What the engines of the resolver know, if there is one, with at most `names` names of each zone.
+    pub async fn known(&self, names: usize) -> Option<Report> {
+        let reporter = {
+            let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
+            resolver.as_ref().map(|(_, reporter)| reporter.clone())
+        };
+        Some(reporter?.report(names).await)
     }
 
     /// A number of one zone, summed over the workers; `None` is what belongs to no zone.

@@ -247,6 +247,13 @@ impl Ready {
         self.repeats.drain(..)
     }
 
+    /// Counts among what is repeated also what is still kept.
+    pub(super) fn count_kept(&mut self) {
+        for entry in self.entries.iter_mut().flatten().filter(|entry| entry.given > 0) {
+            self.repeats.push((entry.key.clone(), core::mem::take(&mut entry.given)));
+        }
+    }
+
     /// Second chance: the hand goes round, spares once what was asked since it came by, and takes the
     /// rest. Two rounds are always enough.
     fn make_room(&mut self, size: usize) -> bool {

@@ -171,7 +171,9 @@ impl State {
     }
 
     /// What the engine knows.
-    pub(super) fn report(&self, now: Instant, most: usize) -> Report {
+    pub(super) fn report(&mut self, now: Instant, most: usize) -> Report {
+        self.ready.count_kept();
+        self.tell_repeats(now);
         Report::of(&self.engine, &self.told.settings, now, most)
     }
 

@@ -58,6 +58,8 @@ pub enum Cause {
     Panic(String),
     /// Its device fails. Reported once for each streak of failures; the worker keeps trying.
     Device(io::Error),
+    /// Its device works again.
+    Recovered,
 }
 
 /// A worker needs help.

@@ -186,7 +186,9 @@ impl Worker {
         let handed = self.post.inbox().take(&mut self.packets[..BATCH / 2]);
         match self.device.recv(&mut self.packets[handed..]) {
             Ok(filled) => {
-                self.failing = false;
+                if core::mem::take(&mut self.failing) {
+                    let _ = failures.try_send(Failure { worker: self.id, cause: Cause::Recovered });
+                }
                 handed + filled
             }
             Err(error) => {

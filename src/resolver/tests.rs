@@ -400,3 +400,38 @@ async fn what_is_in_flight_when_it_stops_is_still_answered() {
     let answer = Message::from_vec(&buffer[..len]).expect("a message");
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
 }
+
+#[tokio::test]
+async fn the_ledger_counts_what_was_ready_and_a_translator_that_is_down_stops_synthesis() {
+    let upstream = Upstream::start().await;
+    upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
+    let mut settings = settings(&[upstream.addr]);
+    settings.network.threads = 2;
+    let resolver = start(settings).expect("starts");
+    let query = query("v4.example.", RecordType::AAAA);
+    for _ in 0..6 {
+        assert_eq!(data(&over_udp(&resolver, &query).await).len(), 1);
+    }
+    let reporter = resolver.reporter();
+    // What one thread counts for another comes a moment later.
+    let counted = async {
+        loop {
+            let report = reporter.report(10).await;
+            let zone = &report.zones[&ZoneId(3)];
+            if zone.names.first().is_some_and(|name| name.times == 6) {
+                return (report.cached_names, zone.clone());
+            }
+        }
+    };
+    let (cached, zone) = tokio::time::timeout(PATIENCE, counted).await.expect("all six are counted");
+    assert_eq!((cached, zone.names[0].name.as_str()), (1, "v4.example."));
+    assert_eq!(zone.reach.values().sum::<u64>(), 1);
+
+    resolver.set_translating(ZoneId(3), false);
+    // A report is given after what was told before.
+    reporter.report(0).await;
+    let answer = over_udp(&resolver, &query).await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+    assert_eq!(resolver.counters().outcome(Outcome::TranslatorDown), 1);
+    resolver.stop(PATIENCE).await;
+}

@@ -228,6 +228,7 @@ impl<T> Engine<T> {
     fn wait(&mut self, now: Instant, back: T, wait: Wait, owner: u8) {
         let missing: Vec<usize> = (0..wait.needs.len()).filter(|n| wait.needs[*n].fate.is_none()).collect();
         let flights: Vec<Id> = missing.iter().map(|n| self.flight(now, &wait.needs[*n], owner)).collect();
+        self.prune();
         let deadlines: Vec<_> = wait.deadlines().collect();
         let id = self.waits.insert((back, wait));
         for at in deadlines {
@@ -240,6 +241,17 @@ impl<T> Engine<T> {
         }
         for flight in flights {
             self.advance(now, flight);
+        }
+    }
+
+    /// Timers of what has ended are forgotten when there are many.
+    fn prune(&mut self) {
+        if self.timers.len() > 1_024 + 8 * (self.flights.len() + self.waits.len()) {
+            let (flights, waits) = (&self.flights, &self.waits);
+            self.timers.retain(|Reverse((_, due))| match due {
+                Due::Flight(id) => flights.find(*id).is_some(),
+                Due::Wait(id) => waits.find(*id).is_some(),
+            });
         }
     }
 
@@ -315,7 +327,7 @@ impl<T> Engine<T> {
                 let end = known.fresh.and_then(|a| owner_of(&a, rr::A));
                 let Some(end) = end.filter(|end| !self.broken.hold(now, end)) else { return };
                 let key = key.other(&end, rr::SOA);
-                if !self.by_key.contains_key(&key) {
+                if !self.by_key.contains_key(&key) && self.has_room() {
                     let query = key.query();
                     let flight = Flight::new(now, &self.settings, key, query, Purpose::ZoneCut, owner);
                     let id = self.launch(flight);

@@ -137,7 +137,9 @@ impl Wait {
             Some(Fate::Reply(heard)) if !flight::is_failure(heard) => heard.left.unwrap_or(u32::MAX),
             Some(Fate::Reply(_) | Fate::Silent) | None => 0,
         };
-        let used = self.needs.iter().take(self.used(outcome));
+        // What is ignored is not waited for, and decides nothing.
+        let ignored = usize::from(outcome == Outcome::SynthesisedIgnored);
+        let used = self.needs.iter().take(self.used(outcome)).skip(ignored);
         let least = used.map(|need| holds(need.fate.as_ref())).min().unwrap_or(0);
         let least = least_ttl(message).map_or(least, |ttl| ttl.min(least));
         if least == u32::MAX { Duration::ZERO } else { repeatable(least) }

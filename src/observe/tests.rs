@@ -99,14 +99,14 @@ async fn what_is_translated_without_state_is_counted_apart() {
         counters.zone(None).packets_v4_to_v6.add(3);
         counters.zone(None).bytes_v4_to_v6.add(2048);
     }
-    let text = Status::of(&view).to_string();
+    let text = Status::of(&view, None).to_string();
     assert!(
         text.contains(
             "without state, by 3 mappings\n  to IPv4   0 packets, 0 B\n  to IPv6   6 packets, 4.0 KiB"
         ),
         "{text}"
     );
-    let metrics = metrics::render(&view).expect("text");
+    let metrics = metrics::render(&view, None).expect("text");
     assert!(metrics.contains("gate64_packets_total{zone=\"\",direction=\"v4_to_v6\"} 6"));
     drop(started);
 }

@@ -12,6 +12,7 @@ mod broken;
 mod cache;
 mod discovery;
 mod domains;
+mod door;
 mod engine;
 pub mod explain;
 mod flight;
@@ -36,7 +37,8 @@ pub(crate) mod wire;
 
 pub use cache::Keeping;
 pub use domains::Domains;
-pub use engine::{Answer, Ask, AskId, Engine, Taken, Transport, refuse};
+pub use door::{Answer, Ask, AskId, Taken, Transport, refuse};
+pub use engine::Engine;
 pub use key::share_of;
 pub use ledger::{Asked, LedgerLimits, Reach};
 pub use local::Local;

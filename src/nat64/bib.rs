@@ -47,6 +47,8 @@ enum State {
     LiveQueued,
     /// Ended and in the queue of the resting: it only keeps its port from others.
     Resting,
+    /// Removed, its slot taken until its turn in the queue of the resting comes.
+    GoneQueued,
     Static,
 }
 
@@ -250,12 +252,16 @@ impl Bib {
             if self.resting.0 == NIL {
                 self.resting.1 = NIL;
             }
-            if !binding.is_resting() {
-                self.slab[slot].state = State::Live;
-            } else if over {
-                return Some(slot);
-            } else {
-                self.queue(slot);
+            match self.slab[slot].state {
+                State::Resting if over => {
+                    self.slab[slot].state = State::Live;
+                    return Some(slot);
+                }
+                State::Resting => self.queue(slot),
+                State::GoneQueued => self.slab.remove(slot),
+                State::Free | State::Live | State::LiveQueued | State::Static => {
+                    self.slab[slot].state = State::Live;
+                }
             }
         }
         None
@@ -276,8 +282,13 @@ impl Bib {
     /// Removes a binding. Its block's list must not name it any more.
     pub(super) fn remove(&mut self, slot: u32) {
         let binding = &self.slab[slot];
+        let queued = matches!(binding.state, State::LiveQueued | State::Resting);
         self.index.remove(self.hash(binding.proto(), binding.v6()), slot);
-        self.slab.remove(slot);
+        if queued {
+            self.slab[slot].state = State::GoneQueued;
+        } else {
+            self.slab.remove(slot);
+        }
     }
 
     /// The binding in a taken slot.
@@ -292,7 +303,7 @@ impl Bib {
 
     /// The binding in a slot, if there is one.
     pub(super) fn at(&self, slot: u32) -> Option<&Binding> {
-        self.slab.at(slot)
+        self.slab.at(slot).filter(|binding| binding.state != State::GoneQueued)
     }
 
     /// All taken slots are below this one.
@@ -329,6 +340,10 @@ mod tests {
         bib.rest(b, Instant::from_secs(20));
         bib.revive(a, 0);
         bib.rest(a, Instant::from_secs(100));
+        let c = bib.insert(Proto::Udp, client(3), 0, 3, 0, false).expect("room");
+        bib.rest(c, Instant::from_secs(15));
+        bib.remove(c);
+        assert_eq!((bib.find(Proto::Udp, client(3)), bib.at(c).is_some()), (None, false));
         let mut ended = |secs| bib.rested(Instant::from_secs(secs), Some(rest), &mut 10);
         assert_eq!(ended(131), None);
         assert_eq!(ended(139), None);

@@ -156,6 +156,14 @@ impl Block {
             self.taken[proto as usize][at / 64] |= 1 << (at % 64);
         }
     }
+
+    /// A port whose binding is gone may be given to others again.
+    pub(super) const fn give_back(&mut self, proto: Proto, port: u16) {
+        if self.ports.contains(port) {
+            let at = (port - self.ports.first()) as usize;
+            self.taken[proto as usize][at / 64] &= !(1 << (at % 64));
+        }
+    }
 }
 
 /// All blocks in use. The index from the IPv4 side is here: each port has the list of its bindings,
@@ -254,8 +262,7 @@ impl Blocks {
             bib.of_mut(link).same_port = next;
         }
         let block = &mut self.slab[slot];
-        let at = usize::from(port - block.ports.first());
-        block.taken[proto as usize][at / 64] &= !(1 << (at % 64));
+        block.give_back(proto, port);
         block.bindings -= 1;
     }
 

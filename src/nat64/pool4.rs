@@ -417,7 +417,8 @@ impl Pool4 {
         self.owners = owners;
         self.pairing = settings.pairing;
         self.pools.clone_from(&settings.pools);
-        self.statics = settings.statics.iter().map(|entry| (entry.proto, entry.v4)).collect();
+        let statics = settings.statics.iter().map(|entry| (entry.proto, entry.v4)).collect();
+        let withdrawn = core::mem::replace(&mut self.statics, statics);
         self.lay_out();
         for slot in 0..self.blocks.end() {
             let Some(block) = self.blocks.at(slot) else { continue };
@@ -427,6 +428,9 @@ impl Pool4 {
             let allowed = pool.map_or([0; 4], |pool| self.allowed(pool, row as usize, number));
             let block = self.blocks.of_mut(slot);
             block.allow(allowed);
+            for (proto, place) in withdrawn.iter().filter(|(_, place)| place.addr == addr) {
+                block.give_back(*proto, place.port);
+            }
             for (proto, place) in self.statics.iter().filter(|(_, place)| place.addr == addr) {
                 block.reserve(*proto, place.port);
             }

@@ -4,7 +4,7 @@ use super::owner::Owners;
 use super::slab::NIL;
 use super::statics::Statics;
 use super::zones::Zones;
-use super::{Nat64, Settings};
+use super::{Nat64, Settings, bib};
 use crate::time::Instant;
 use crate::xlat::Rules;
 
@@ -14,7 +14,10 @@ impl Nat64 {
         let mut owners = Owners::new(settings, owner_seed, self.pool4.owners().workers());
         owners.carry(self.pool4.owners());
         let zones = Zones::new(settings, Some(&self.zones));
-        let old = core::mem::replace(&mut self.zones, zones);
+        // What ends is counted where it was counted when it began, so the old zones stay until then.
+        self.end_strangers(now, &zones, settings);
+        self.gauge_statics(-1);
+        self.zones = zones;
         self.rules = rules;
         self.filtering = settings.filtering;
         self.unsolicited_syn = settings.unsolicited_syn;
@@ -25,54 +28,56 @@ impl Nat64 {
         self.address6 = settings.address6;
         self.address4 = settings.address4;
         self.hold.set_timeout(settings.timers.fragment);
-        self.end_strangers(now, &old, settings);
         self.drop_statics(now, settings);
+        self.gauge_statics(1);
         self.pool4.reconfigure(settings, owners);
         self.bind_statics();
     }
 
     /// Ends the sessions that the new settings have no place for.
-    fn end_strangers(&mut self, now: Instant, old: &Zones, settings: &Settings) {
+    fn end_strangers(&mut self, now: Instant, new: &Zones, settings: &Settings) {
         for slot in 0..self.sessions.end() {
             let Some(session) = self.sessions.at(slot) else { continue };
             let addr = self.bib.of(session.binding()).v6().addr;
-            let zone = self.zones.of(addr).filter(|_| self.keeps(session.binding(), old, settings));
-            let named = old.pref64(session.pref64);
-            if zone.is_none_or(|zone| self.zones.pref64_of(zone, named).is_none()) {
+            let zone = new.of(addr).filter(|_| self.keeps(session.binding(), new, settings));
+            let named = self.zones.pref64(session.pref64);
+            if zone.is_none_or(|zone| new.pref64_of(zone, named).is_none()) {
                 self.end_session(now, slot);
             } else {
                 self.sessions.of_mut(slot).doubt();
             }
         }
         for slot in 0..self.bib.end() {
-            let Some(binding) = self.bib.at(slot).filter(|binding| !binding.is_static()) else { continue };
-            if !self.keeps(slot, old, settings) {
+            let Some(binding) = self.bib.at(slot) else { continue };
+            if !binding.is_static() && !self.keeps(slot, new, settings) {
                 self.end_binding(now, slot);
                 continue;
             }
-            let zone = self.zones.of(binding.v6().addr);
-            let pref64 = binding.pref64;
+            let zone = new.of(binding.v6().addr);
+            // By value: the number of one that is gone may be another's now.
+            let named = self.zones.pref64(binding.pref64);
             if let Some(zone) = zone
-                && !self.zones.has_pref64(zone, pref64)
+                && new.pref64_of(zone, named).is_none()
+                && let Some(first) = new.first_pref64(zone)
             {
-                self.bib.of_mut(slot).pref64 = self.zones.first_pref64(zone).unwrap_or(pref64);
+                self.bib.of_mut(slot).pref64 = first;
             }
         }
     }
 
     /// Whether a binding's host is still in its zone, and its port in that zone's pool.
-    fn keeps(&self, slot: u32, old: &Zones, settings: &Settings) -> bool {
+    fn keeps(&self, slot: u32, new: &Zones, settings: &Settings) -> bool {
         let binding = self.bib.of(slot);
         let addr = binding.v6().addr;
-        let (Some(was), Some(is)) = (old.of(addr), self.zones.of(addr)) else { return false };
-        if old.host(was, addr) != self.zones.host(is, addr) {
+        let (Some(was), Some(is)) = (self.zones.of(addr), new.of(addr)) else { return false };
+        if self.zones.host(was, addr) != new.host(is, addr) {
             return false;
         }
         if binding.is_static() {
             return self.statics.entry(binding.place).is_some_and(|entry| settings.statics.contains(entry));
         }
         let place = self.mapped(slot);
-        let pool = settings.pools.get(usize::from(self.zones.rules(is).pool));
+        let pool = settings.pools.get(usize::from(new.rules(is).pool));
         let taken = settings.statics.iter().any(|entry| entry.proto == binding.proto() && entry.v4 == place);
         let has = |pool: &super::Pool| {
             pool.ranges.iter().any(|(net, ports)| net.contains(place.addr) && ports.contains(place.port))
@@ -93,6 +98,15 @@ impl Nat64 {
     fn first_session(&self, slot: u32) -> Option<u32> {
         let binding = self.bib.at(slot).filter(|binding| !binding.is_resting())?;
         (binding.first != NIL).then_some(binding.first)
+    }
+
+    /// Counts all static bindings as made or ended in the zones they are in.
+    fn gauge_statics(&self, by: i64) {
+        for slot in 0..self.bib.end() {
+            if self.bib.at(slot).is_some_and(bib::Binding::is_static) {
+                self.gauge_binding(slot, by);
+            }
+        }
     }
 
     /// Removes the static bindings that are gone, their sessions are already.
@@ -116,10 +130,7 @@ impl Nat64 {
                     self.bib.of_mut(slot).place = number;
                     self.statics.set_slot(number, slot);
                 }
-                None => {
-                    self.counters.zone(None).bindings[binding.proto() as usize].sub(1);
-                    self.bib.remove(slot);
-                }
+                None => self.bib.remove(slot),
             }
         }
     }

@@ -160,11 +160,6 @@ impl Zones {
         self.rules(zone).pref64.iter().find(|(named, _)| *named == pref64).map(|(_, index)| *index)
     }
 
-    /// Whether a zone has the pref64 with this index.
-    pub(super) fn has_pref64(&self, zone: u16, index: u16) -> bool {
-        self.rules(zone).pref64.iter().any(|(_, of_zone)| *of_zone == index)
-    }
-
     /// The index of the pref64 that a zone advertises.
     pub(super) fn first_pref64(&self, zone: u16) -> Option<u16> {
         self.rules(zone).first

@@ -2,12 +2,15 @@
 
 mod chains;
 mod configs_bad;
+mod corpora;
 mod damaged;
 mod dns_scenarios;
 mod dns_zones;
 mod doors;
 mod lab;
 mod matrix;
+mod model;
+mod properties;
 mod scenarios;
 mod script;
 mod simulate;

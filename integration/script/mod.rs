@@ -1,7 +1,7 @@
 //! The scenario language: how a file is read. `integration/scenarios/README.md` describes it.
 
 pub(crate) mod build;
-mod describe;
+pub(crate) mod describe;
 pub(crate) mod file;
 pub(crate) mod live;
 mod look;

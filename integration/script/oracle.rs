@@ -31,7 +31,7 @@ pub(crate) fn judge(bytes: &[u8], checksum: Checksum, good: bool) -> Result<(), 
     if !whole || checksum == Checksum::Partial {
         return Ok(());
     }
-    match transport_is_right(&sliced) {
+    match transport_of(&sliced) {
         Some(right) if right != good => {
             Err(format!("its checksum is {}, but must not be", if right { "right" } else { "wrong" }))
         }
@@ -39,8 +39,19 @@ pub(crate) fn judge(bytes: &[u8], checksum: Checksum, good: bool) -> Result<(), 
     }
 }
 
+/// Whether the transport checksum of a whole packet is right; `None` if it has none, or can't be read.
+pub(crate) fn transport_is_right(bytes: &[u8]) -> Option<bool> {
+    let sliced = SlicedPacket::from_ip(bytes).ok()?;
+    let whole = match sliced.net.as_ref()? {
+        NetSlice::Ipv4(v4) => !v4.payload().fragmented,
+        NetSlice::Ipv6(v6) => !v6.payload().fragmented,
+        _ => false,
+    };
+    whole.then(|| transport_of(&sliced)).flatten()
+}
+
 /// `None` if there is no transport checksum.
-fn transport_is_right(sliced: &SlicedPacket<'_>) -> Option<bool> {
+fn transport_of(sliced: &SlicedPacket<'_>) -> Option<bool> {
     let net = sliced.net.as_ref()?;
     let right = match (net, sliced.transport.as_ref()?) {
         (NetSlice::Ipv4(ip), TransportSlice::Udp(udp)) => {

@@ -87,7 +87,7 @@ pub(crate) struct Packet {
 }
 
 /// The names every scenario knows.
-const NAMES: [(&str, &str); 17] = [
+pub(crate) const NAMES: [(&str, &str); 17] = [
     ("C", "2001:db8:1::2"),
     ("D", "2001:db8:1::3"),
     ("Z", "198.51.100.7"),
@@ -223,7 +223,7 @@ impl Packet {
         Ok(packet)
     }
 
-    fn new(src: IpAddr, dst: IpAddr, body: Body, data: Vec<u8>) -> Self {
+    pub(crate) fn new(src: IpAddr, dst: IpAddr, body: Body, data: Vec<u8>) -> Self {
         Self {
             src,
             dst,

@@ -67,7 +67,11 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
         "zone" => zone(settings, first()?, &rest[1..])?,
         "pool" => settings.nat64.pools = vec![pool(rest)?],
         "pools" => settings.nat64.pools.push(pool(rest)?),
-        "static" => settings.nat64.statics.push(binding(rest)?),
+        "static" => {
+            let entry = binding(rest)?;
+            settings.nat64.statics.retain(|other| *other != entry);
+            settings.nat64.statics.push(entry);
+        }
         "no_statics" => settings.nat64.statics.clear(),
         "deny" => settings.nat64.deny = parsed(rest)?,
         "filtering" => filtering(settings, rest)?,

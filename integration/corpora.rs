@@ -1,0 +1,31 @@
+//! What fuzzing has collected, through the same properties, without nightly Rust.
+
+use std::path::{Path, PathBuf};
+
+use crate::properties;
+
+fn corpus(target: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/fuzz/corpus").join(target);
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<_> = files.map(|entry| entry.expect("readable").path()).collect();
+    files.sort();
+    files
+}
+
+fn replay(target: &str, property: fn(&[u8])) {
+    let files = corpus(target);
+    assert!(files.len() >= 10, "{target} has a corpus of {} files", files.len());
+    for file in files {
+        let data = std::fs::read(&file).expect("readable");
+        let held = std::panic::catch_unwind(|| property(&data));
+        assert!(held.is_ok(), "{} does not hold", file.display());
+    }
+}
+
+#[test]
+fn corpora_hold() {
+    replay("parse", properties::parse);
+    replay("translate", properties::translate);
+    replay("quoted", properties::quoted);
+    replay("config", properties::config);
+}

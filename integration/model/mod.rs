@@ -1,0 +1,103 @@
+//! The translator against a model of it, step by step, over runs that chance makes up.
+//!
+//! `MODEL_STEPS=10000000 cargo test --release model` for more steps, `MODEL_SEED=7` for other ones.
+
+pub(crate) mod generate;
+mod nat64;
+mod packet;
+pub(crate) mod play;
+mod ports;
+mod reload;
+mod shrink;
+mod tcp;
+mod write;
+
+use generate::{Chance, Generator};
+use play::{Play, Run, Step};
+use write::Script;
+
+/// Steps of one run.
+const LENGTH: usize = 500;
+
+/// Makes a run up; the error is what the two differ in, with the run so far.
+fn run(chance: Chance<'_>, length: usize) -> Result<(), (Run, String)> {
+    let mut generator = Generator::new(chance);
+    let mut run = Run { settings: generator.settings(), steps: Vec::new() };
+    let mut play = match Play::new(&run.settings) {
+        Ok(play) => play,
+        Err(error) => return Err((run, error)),
+    };
+    for n in 1..=length {
+        if generator.is_over() {
+            break;
+        }
+        run.steps.push(generator.step());
+        let step = &run.steps[n - 1];
+        let look = n % 16 == 0 || !matches!(step, Step::Packet { .. });
+        let done = guarded(|| play.step(step).and_then(|()| if look { play.check() } else { Ok(()) }));
+        if let Err(error) = done {
+            return Err((run, error));
+        }
+    }
+    play.check().map_err(|error| (run, error))
+}
+
+/// Does a run's steps, looking at everything after each.
+fn again(run: &Run, script: Option<Script>) -> (Result<(), String>, Option<Script>) {
+    let mut play = match Play::new(&run.settings) {
+        Ok(play) => play,
+        Err(error) => return (Err(error), script),
+    };
+    play.script = script;
+    let mut one = |step| guarded(|| play.step(step).and_then(|()| play.check()));
+    let done = run.steps.iter().try_for_each(&mut one);
+    (done, play.script)
+}
+
+/// A panic is a failure like others.
+fn guarded(act: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+    caught.unwrap_or_else(|_| Err("it panicked".to_owned()))
+}
+
+/// A failure as something to be read: the shortest run that fails, as a scenario.
+fn report(run: &Run, error: &str) -> String {
+    let fails = |run: &Run| play::settings(&run.settings).is_ok() && again(run, None).0.is_err();
+    if !fails(run) {
+        return format!("{error}\nand it does not fail if everything is looked at after each step");
+    }
+    let short = shrink::shrink(run.clone(), &fails);
+    let mut script = Script::default();
+    script.settings(&short.settings);
+    let (done, script) = again(&short, Some(script));
+    let error = done.err().unwrap_or_default();
+    format!("{error}\n\n{}", script.map_or(String::new(), |script| script.0))
+}
+
+/// What a fuzzer's bytes make up.
+pub(crate) fn bytes(data: &[u8]) {
+    if let Err((made, error)) = run(Chance::Bytes(data), usize::MAX) {
+        panic!("{}", report(&made, &error));
+    }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn translator_and_model_agree() {
+    let (first, steps) = (number("MODEL_SEED", 1), number("MODEL_STEPS", 200_000));
+    let runs = steps.div_ceil(LENGTH as u64);
+    let failed = |worker: u64| {
+        let mut seeds = (first..first + runs).filter(move |seed| seed % 2 == worker);
+        seeds.find_map(|seed| Some((seed, run(Chance::seed(seed), LENGTH).err()?)))
+    };
+    let both = std::thread::scope(|scope| {
+        let other = scope.spawn(|| failed(1));
+        [failed(0), other.join().expect("ran to its end")]
+    });
+    if let Some((seed, (run, error))) = both.into_iter().flatten().min_by_key(|(seed, _)| *seed) {
+        panic!("seed {seed}: {}", report(&run, &error));
+    }
+}

@@ -1,0 +1,637 @@
+//! A NAT64 that is slow and obvious: everything is a list, and every question walks it. Written from
+//! RFC 6146 and the requirement matrix; of the translator it knows value types only.
+//!
+//! Where the RFCs leave a port to chance it is told what was chosen, and says whether that is right.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use gate64::addr::{HostKey, Pref64, Transport4, Transport6, special};
+use gate64::nat64::{Filtering, Proto, UnsolicitedSyn, Zone};
+use gate64::reason::Reason;
+use gate64::time::Instant;
+use gate64::translator::Settings;
+
+use super::packet::{self, Flow, Refusal};
+use super::ports::{Block, Choice, Wish, block_of};
+use super::tcp::{self, Event, State};
+use crate::script::packet::{Body, Packet, Quote};
+
+#[derive(Clone, Debug)]
+pub(super) struct Binding {
+    pub(super) proto: Proto,
+    pub(super) client: Transport6,
+    pub(super) place: Transport4,
+    /// The prefix under which strangers appear to the client.
+    pub(super) pref64: Pref64,
+    pub(super) fixed: bool,
+    /// Since when it has no session and only keeps its port from others.
+    pub(super) resting: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) proto: Proto,
+    pub(super) client: Transport6,
+    pub(super) remote: Transport4,
+    pub(super) pref64: Pref64,
+    pub(super) state: State,
+    pub(super) deadline: Instant,
+}
+
+/// An unsolicited SYN that waits.
+#[derive(Clone, Debug)]
+struct Syn {
+    remote: Transport4,
+    place: Transport4,
+    packet: Packet,
+    until: Instant,
+}
+
+pub(super) struct Model {
+    pub(super) settings: Settings,
+    pub(super) now: Instant,
+    pub(super) bindings: Vec<Binding>,
+    pub(super) sessions: Vec<Session>,
+    pub(super) blocks: Vec<Block>,
+    syns: Vec<Syn>,
+    /// When the last rest ended.
+    last_rest: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    Forward,
+    Drop(Reason),
+    Reject(Reason),
+    Hold,
+}
+
+/// What is to come of a packet. Packets quote `{ ^ }` where they quote the input.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) verdict: Verdict,
+    pub(super) packets: Vec<Packet>,
+}
+
+/// A packet that a timer sends, and the packet it quotes.
+pub(super) type Sent = (Packet, Option<Packet>);
+
+/// Tells the place that an implementation has chosen.
+pub(super) type Chosen<'a> = &'a dyn Fn(Proto, Transport6) -> Option<Transport4>;
+
+impl Model {
+    pub(super) fn new(settings: Settings, now: Instant) -> Self {
+        let mut model = Self {
+            settings,
+            now,
+            bindings: Vec::new(),
+            sessions: Vec::new(),
+            blocks: Vec::new(),
+            syns: Vec::new(),
+            last_rest: None,
+        };
+        model.bind_statics();
+        model
+    }
+
+    /// The zone with the longest client prefix that holds an address.
+    pub(super) fn zone(&self, addr: Ipv6Addr) -> Option<&Zone> {
+        let zones = self.settings.nat64.zones.iter();
+        let all = zones.flat_map(|zone| zone.clients.iter().map(move |net| (net, zone)));
+        all.filter(|(net, _)| net.contains(addr)).max_by_key(|(net, _)| net.len()).map(|(_, zone)| zone)
+    }
+
+    pub(super) fn host(&self, addr: Ipv6Addr) -> Option<HostKey> {
+        self.zone(addr).map(|zone| HostKey::new(zone.id, addr, zone.host_len))
+    }
+
+    /// Whether the pools or static bindings have an address at all, and this place in particular.
+    fn is_ours(&self, addr: Ipv4Addr) -> bool {
+        let mut ranges = self.settings.nat64.pools.iter().flat_map(|pool| &pool.ranges);
+        ranges.any(|(net, _)| net.contains(addr))
+            || self.settings.nat64.statics.iter().any(|entry| entry.v4.addr == addr)
+    }
+
+    fn is_our_place(&self, proto: Proto, place: Transport4) -> bool {
+        let mut ranges = self.settings.nat64.pools.iter().flat_map(|pool| &pool.ranges);
+        ranges.any(|(net, ports)| net.contains(place.addr) && ports.contains(place.port))
+            || self.settings.nat64.statics.iter().any(|entry| entry.proto == proto && entry.v4 == place)
+    }
+
+    pub(super) fn at(&self, proto: Proto, place: Transport4) -> Option<usize> {
+        let found = |b: &Binding| b.proto == proto && b.place == place && b.resting.is_none();
+        self.bindings.iter().position(found)
+    }
+
+    pub(super) fn of(&self, proto: Proto, client: Transport6) -> Option<usize> {
+        let found = |b: &Binding| b.proto == proto && b.client == client && b.resting.is_none();
+        self.bindings.iter().position(found)
+    }
+
+    fn session(&self, binding: usize, remote: Transport4) -> Option<usize> {
+        let of = &self.bindings[binding];
+        let found = |s: &Session| s.proto == of.proto && s.client == of.client && s.remote == remote;
+        self.sessions.iter().position(found)
+    }
+
+    /// A packet from the IPv6 side.
+    pub(super) fn from_v6(&mut self, packet: &Packet, chosen: Chosen<'_>) -> Result<Outcome, String> {
+        let mut wrong = None;
+        let result = self.packet6(packet, chosen, &mut wrong);
+        match wrong {
+            Some(error) => Err(error),
+            None => Ok(result.unwrap_or_else(|refusal| self.refuse(packet, refusal))),
+        }
+    }
+
+    /// A packet from the IPv4 side.
+    pub(super) fn from_v4(&mut self, packet: &Packet) -> Outcome {
+        self.packet4(packet, false).unwrap_or_else(|refusal| self.refuse(packet, refusal))
+    }
+
+    fn refuse(&self, packet: &Packet, Refusal { reason, answer }: Refusal) -> Outcome {
+        let own: IpAddr = match packet.src {
+            IpAddr::V4(_) => self.settings.nat64.address4.into(),
+            IpAddr::V6(_) => self.settings.nat64.address6.into(),
+        };
+        // No error about an error, and none to who can't be anybody (RFC 1812 §4.3.2.7, RFC 4443 §2.4).
+        let somebody = match packet.src {
+            IpAddr::V4(src) => special::is_host_v4(src),
+            IpAddr::V6(src) => special::is_host_v6(src),
+        };
+        let may = self.settings.rules.error_rate > 0 && somebody && !packet::is_error(packet);
+        match answer.filter(|_| may) {
+            None => Outcome { verdict: Verdict::Drop(reason), packets: Vec::new() },
+            Some(answer) => {
+                let packets = vec![packet::own_error(own, packet, answer)];
+                Outcome { verdict: Verdict::Reject(reason), packets }
+            }
+        }
+    }
+
+    fn packet6(
+        &mut self,
+        packet: &Packet,
+        chosen: Chosen<'_>,
+        wrong: &mut Option<String>,
+    ) -> Result<Outcome, Refusal> {
+        let (src, dst) = packet::addresses6(packet);
+        let pref64s = self.settings.nat64.zones.iter().flat_map(|zone| &zone.pref64);
+        if pref64s.clone().any(|pref64| pref64.prefix().contains(src)) {
+            return Err(Reason::SourceInPref64.into());
+        }
+        // An error is the business of the host whose packet it is about.
+        let who = match &packet.body {
+            Body::Icmp { quote: Some(Quote::Packet(inner)), .. } => packet::addresses6(inner).1,
+            _ => src,
+        };
+        let stranger = if special::is_host_v6(src) { Reason::NoZone } else { Reason::SourceAddress };
+        let zone = self.zone(who).ok_or(stranger)?.clone();
+        let (pref64, remote) = self.way(&zone, dst)?;
+        if let Body::Icmp { .. } = packet.body {
+            return self.error6(&zone, packet, remote);
+        }
+        let flow = Flow::of(packet)?;
+        let proto = flow.proto;
+        let server = Transport4::new(remote, flow.dst);
+        let turns = match proto {
+            Proto::Icmp => self.is_ours(remote),
+            _ => self.is_our_place(proto, server),
+        };
+        self.judge6(packet, turns)?;
+        let client = Transport6::new(src, flow.src);
+        let place = self.update6(&flow, client, server, pref64, chosen, wrong)?;
+        let target = if proto == Proto::Icmp { Transport4::new(remote, place.port) } else { server };
+        let mtu4 = if turns { u16::MAX } else { self.settings.rules.mtu4 };
+        let packets = packet::to_v4(packet, place, target, self.settings.rules.tos, mtu4);
+        if !turns {
+            return Ok(Outcome { verdict: Verdict::Forward, packets });
+        }
+        self.at(proto, target).ok_or(Reason::NoBinding)?;
+        // Nobody is told of what fails in the second half.
+        self.packet4(&packets[0], true).map_err(|refusal| refusal.reason.into())
+    }
+
+    /// Where an IPv6 destination lies.
+    fn way(&self, zone: &Zone, dst: Ipv6Addr) -> Result<(Pref64, Ipv4Addr), Reason> {
+        let named = zone.pref64.iter().filter(|pref64| pref64.prefix().contains(dst));
+        let pref64 = *named.max_by_key(|pref64| pref64.prefix().len()).ok_or(Reason::NotPref64)?;
+        let remote = pref64.extract(dst).ok_or(Reason::NotPref64)?;
+        if !special::is_host_v4(remote) {
+            return Err(Reason::DestinationAddress);
+        }
+        self.well_known(pref64, remote)?;
+        if self.settings.nat64.deny.iter().any(|net| net.contains(remote)) {
+            return Err(Reason::Denied);
+        }
+        Ok((pref64, remote))
+    }
+
+    fn well_known(&self, pref64: Pref64, addr: Ipv4Addr) -> Result<(), Reason> {
+        let opened = self.settings.nat64.private_under_well_known && special::is_private(addr);
+        let fine = pref64.prefix() != "64:ff9b::/96".parse().expect("literal");
+        if fine || special::is_global(addr) || opened { Ok(()) } else { Err(Reason::WellKnownNotGlobal) }
+    }
+
+    /// Hop limit and size (RFC 7915 §5).
+    fn judge6(&self, packet: &Packet, turns: bool) -> Result<(), Refusal> {
+        if packet.hop.unwrap_or(64) <= 1 {
+            return Err(Refusal::telling(Reason::HopLimit, (3, 0, 0)));
+        }
+        let (message, mtu4) = (packet::message_len(packet), self.settings.rules.mtu4);
+        if !turns && 20 + message > usize::from(mtu4) && packet::header_len6(packet) + message > 1280 {
+            let mtu = (u32::from(mtu4) + 20).max(1280);
+            return Err(Refusal::telling(Reason::TooBig, (2, 0, mtu)));
+        }
+        Ok(())
+    }
+
+    /// Hop limit and size (RFC 7915 §4).
+    fn judge4(&self, packet: &Packet, turned: bool) -> Result<(), Refusal> {
+        let (src, dst) = packet::addresses4(packet);
+        if !special::is_host_v4(src) && !packet::is_error(packet) {
+            return Err(Reason::SourceAddress.into());
+        }
+        if !special::is_host_v4(dst) {
+            return Err(Reason::DestinationAddress.into());
+        }
+        if !turned && packet.hop.unwrap_or(64) <= 1 {
+            return Err(Refusal::telling(Reason::HopLimit, (11, 0, 0)));
+        }
+        let mtu6 = self.settings.rules.mtu6;
+        if packet.df && !packet::is_error(packet) && 40 + packet::message_len(packet) > usize::from(mtu6) {
+            return Err(Refusal::telling(Reason::TooBig, (3, 4, u32::from(mtu6) - 20)));
+        }
+        Ok(())
+    }
+
+    fn update6(
+        &mut self,
+        flow: &Flow,
+        client: Transport6,
+        server: Transport4,
+        pref64: Pref64,
+        chosen: Chosen<'_>,
+        wrong: &mut Option<String>,
+    ) -> Result<Transport4, Refusal> {
+        let full = |reason| Refusal::telling(reason, (1, 3, 0));
+        let remote = flow.remote(server);
+        let opens = flow.event.is_none_or(|event| event == Event::Syn);
+        let found = self.of(flow.proto, client);
+        if let Some(binding) = found {
+            let place = self.bindings[binding].place;
+            if let Some(session) = self.session(binding, remote) {
+                self.advance_session(session, true, flow.event);
+                return Ok(place);
+            }
+            if !opens {
+                return Ok(place);
+            }
+        } else if !opens {
+            return Err(Reason::NoSession.into());
+        }
+        self.room_for_session(client, found).map_err(full)?;
+        let binding = match found {
+            Some(binding) => binding,
+            None => self.bind(flow.proto, client, pref64, chosen, wrong).map_err(full)?,
+        };
+        let place = self.bindings[binding].place;
+        let waits = |syn: &Syn| syn.remote == remote && syn.place == place;
+        let adopted = flow.proto == Proto::Tcp && self.syns.iter().any(waits);
+        self.syns.retain(|syn| !(flow.proto == Proto::Tcp && waits(syn)));
+        let state = if adopted { State::V4Init } else { State::None };
+        self.open(binding, remote, pref64, true, flow.event, state);
+        Ok(place)
+    }
+
+    fn room_for_session(&self, client: Transport6, binding: Option<usize>) -> Result<(), Reason> {
+        let outside_quota = binding.is_some_and(|at| self.bindings[at].fixed);
+        let host = self.host(client.addr);
+        let of_host = |s: &&Session| {
+            let binding = self.of(s.proto, s.client).expect("a session has a binding");
+            !self.bindings[binding].fixed && self.host(s.client.addr) == host
+        };
+        let quota = self.zone(client.addr).map_or(0, |zone| zone.sessions_per_host) as usize;
+        let full = self.sessions.len() >= self.settings.nat64.limits.sessions as usize
+            || !outside_quota && self.sessions.iter().filter(of_host).count() >= quota;
+        if full { Err(Reason::SessionLimit) } else { Ok(()) }
+    }
+
+    /// A binding for a client: the one that rests, or a new one.
+    fn bind(
+        &mut self,
+        proto: Proto,
+        client: Transport6,
+        pref64: Pref64,
+        chosen: Chosen<'_>,
+        wrong: &mut Option<String>,
+    ) -> Result<usize, Reason> {
+        let resting = self.bindings.iter().position(|b| b.proto == proto && b.client == client);
+        if let Some(at) = resting {
+            (self.bindings[at].resting, self.bindings[at].pref64) = (None, pref64);
+            return Ok(at);
+        }
+        let host = self.host(client.addr).expect("its zone was found");
+        let place = match self.choice(&Wish { host, proto, port: client.port }) {
+            Choice::Refused(reason) => return Err(reason),
+            Choice::Of(places) => match chosen(proto, client) {
+                Some(place) if places.contains(&place) => place,
+                Some(place) => {
+                    *wrong = Some(format!("{client} was given {place}, not one of {places:?}"));
+                    place
+                }
+                None => {
+                    *wrong = Some(format!("{client} was given nothing, though {places:?} are free"));
+                    return Err(Reason::PoolExhausted);
+                }
+            },
+        };
+        let ports = block_of(place.port);
+        match self.blocks.iter_mut().find(|block| block.addr == place.addr && block.ports == ports) {
+            Some(block) => block.empty = None,
+            None => self.blocks.push(Block { host, addr: place.addr, ports, empty: None, lost: false }),
+        }
+        self.bindings.push(Binding { proto, client, place, pref64, fixed: false, resting: None });
+        Ok(self.bindings.len() - 1)
+    }
+
+    fn open(
+        &mut self,
+        binding: usize,
+        remote: Transport4,
+        pref64: Pref64,
+        from_v6: bool,
+        event: Option<Event>,
+        state: State,
+    ) {
+        let of = &self.bindings[binding];
+        let (proto, client, deadline) = (of.proto, of.client, self.now);
+        self.sessions.push(Session { proto, client, remote, pref64, state, deadline });
+        let at = self.sessions.len() - 1;
+        let timers = &self.settings.nat64.timers;
+        let lifetime = match (proto, state) {
+            (Proto::Udp, _) => timers.udp,
+            (Proto::Icmp, _) => timers.icmp,
+            (Proto::Tcp, State::None) => {
+                self.sessions[at].state = if from_v6 { State::V6Init } else { State::V4Init };
+                timers.tcp_transitory
+            }
+            (Proto::Tcp, _) => return self.advance_session(at, from_v6, event),
+        };
+        self.sessions[at].deadline = self.now + lifetime;
+    }
+
+    /// A packet of a session that is there. Those from outside may be told not to prolong it (RFC 6146 §5.3).
+    fn advance_session(&mut self, at: usize, from_v6: bool, event: Option<Event>) {
+        let refreshes = from_v6 || self.settings.nat64.inbound_refresh;
+        let timers = &self.settings.nat64.timers;
+        let session = &mut self.sessions[at];
+        let lifetime = match (session.proto, event) {
+            (Proto::Tcp, Some(event)) => {
+                let (next, lifetime) = tcp::step(session.state, from_v6, event, timers);
+                let moved = std::mem::replace(&mut session.state, next) != next;
+                lifetime.filter(|_| refreshes || moved)
+            }
+            (Proto::Tcp, None) => None,
+            (Proto::Udp, _) => Some(timers.udp).filter(|_| refreshes),
+            (Proto::Icmp, _) => Some(timers.icmp).filter(|_| refreshes),
+        };
+        if let Some(lifetime) = lifetime {
+            session.deadline = self.now + lifetime;
+        }
+    }
+
+    /// An IPv4 packet, from outside or turned round.
+    fn packet4(&mut self, packet: &Packet, turned: bool) -> Result<Outcome, Refusal> {
+        let (src, dst) = packet::addresses4(packet);
+        if !self.is_ours(dst) {
+            return Err(Reason::NotPool4.into());
+        }
+        let of_pool = |(net, _): &(gate64::addr::Ipv4Prefix, _)| net.contains(src);
+        if !turned && self.settings.nat64.pools.iter().flat_map(|pool| &pool.ranges).any(of_pool) {
+            return Err(Reason::SourceAddress.into());
+        }
+        if let Body::Icmp { .. } = packet.body {
+            return self.error4(packet, turned);
+        }
+        let flow = Flow::of(packet)?;
+        self.judge4(packet, turned)?;
+        let (server, place) = (Transport4::new(src, flow.src), Transport4::new(dst, flow.dst));
+        let syn = flow.event == Some(Event::Syn);
+        let Some(binding) = self.at(flow.proto, place) else {
+            return if syn {
+                self.unsolicited(packet, server, place, turned)
+            } else {
+                Err(Reason::NoBinding.into())
+            };
+        };
+        let remote = flow.remote(server);
+        let session = self.session(binding, remote);
+        let pref64 = session.map_or(self.bindings[binding].pref64, |at| self.sessions[at].pref64);
+        self.well_known(pref64, src)?;
+        match session {
+            Some(session) => self.advance_session(session, false, flow.event),
+            None => {
+                let client = self.bindings[binding].client;
+                let knows =
+                    |s: &Session| s.proto == flow.proto && s.client == client && s.remote.addr == remote.addr;
+                let filtering = self.settings.nat64.filtering[flow.proto as usize];
+                if filtering == Filtering::AddressDependent && !self.sessions.iter().any(knows) {
+                    return if syn {
+                        self.unsolicited(packet, server, place, turned)
+                    } else {
+                        Err(Reason::Filtered.into())
+                    };
+                }
+                if flow.proto != Proto::Tcp || syn {
+                    self.room_for_session(client, Some(binding))?;
+                    self.open(binding, remote, pref64, false, flow.event, State::None);
+                }
+            }
+        }
+        let client = self.bindings[binding].client;
+        let port = if flow.proto == Proto::Icmp { client.port } else { server.port };
+        let from = Transport6::new(pref64.embed(src), port);
+        let packets = packet::to_v6(packet, from, client, &self.settings.rules, turned);
+        Ok(Outcome { verdict: Verdict::Forward, packets })
+    }
+
+    /// A SYN that nobody asked for (RFC 6146 §3.5.2.2).
+    fn unsolicited(
+        &mut self,
+        packet: &Packet,
+        remote: Transport4,
+        place: Transport4,
+        turned: bool,
+    ) -> Result<Outcome, Refusal> {
+        let limits = &self.settings.nat64.limits;
+        let known = self.syns.iter().any(|syn| syn.remote == remote && syn.place == place);
+        if turned || known || self.settings.nat64.unsolicited_syn == UnsolicitedSyn::Drop {
+            return Err(Reason::UnsolicitedSyn.into());
+        }
+        let of_source = self.syns.iter().filter(|syn| syn.remote.addr == remote.addr).count();
+        if self.syns.len() >= limits.unsolicited_syns as usize
+            || of_source >= limits.unsolicited_syns_per_source as usize
+        {
+            return Err(Reason::SynLimit.into());
+        }
+        let until = self.now + self.settings.nat64.timers.tcp_incoming_syn;
+        self.syns.push(Syn { remote, place, packet: packet.clone(), until });
+        Ok(Outcome { verdict: Verdict::Hold, packets: Vec::new() })
+    }
+
+    /// An ICMP error from the IPv6 side: it needs a binding and changes nothing.
+    fn error6(&mut self, zone: &Zone, packet: &Packet, remote: Ipv4Addr) -> Result<Outcome, Refusal> {
+        let Body::Icmp { quote: Some(Quote::Packet(inner)), .. } = &packet.body else {
+            return Err(Reason::IcmpQuoted.into());
+        };
+        let (server, client) = packet::addresses6(inner);
+        let flow = Flow::of_quoted(inner).ok_or(Reason::IcmpQuoted)?;
+        let (_, about) = self.way(zone, server).map_err(|_| Reason::IcmpQuoted)?;
+        if server != packet::addresses6(packet).1 {
+            return Err(Reason::IcmpQuoted.into());
+        }
+        let client = Transport6::new(client, flow.dst);
+        let binding = self.of(flow.proto, client).ok_or(Reason::IcmpNoBinding)?;
+        let place = self.bindings[binding].place;
+        let port = if flow.proto == Proto::Icmp { place.port } else { flow.src };
+        let about = Transport4::new(about, port);
+        let turns = match flow.proto {
+            Proto::Icmp => self.is_ours(about.addr),
+            _ => self.is_our_place(flow.proto, about),
+        };
+        self.judge6_error(packet)?;
+        let out = packet::error_to_v4(packet, (place, remote), (about, place), &self.settings.rules);
+        let out = out.ok_or(Reason::IcmpType)?;
+        if !turns {
+            return Ok(Outcome { verdict: Verdict::Forward, packets: vec![out] });
+        }
+        self.at(flow.proto, about).ok_or(Reason::NoBinding)?;
+        self.packet4(&out, true).map_err(|refusal| refusal.reason.into())
+    }
+
+    fn judge6_error(&self, packet: &Packet) -> Result<(), Reason> {
+        if packet.hop.unwrap_or(64) <= 1 { Err(Reason::HopLimit) } else { Ok(()) }
+    }
+
+    /// An ICMP error from the IPv4 side.
+    fn error4(&mut self, packet: &Packet, turned: bool) -> Result<Outcome, Refusal> {
+        let Body::Icmp { quote: Some(Quote::Packet(inner)), .. } = &packet.body else {
+            return Err(Reason::IcmpQuoted.into());
+        };
+        let (src, dst) = packet::addresses4(packet);
+        let (host, server) = packet::addresses4(inner);
+        let flow = Flow::of_quoted(inner).ok_or(Reason::IcmpQuoted)?;
+        if host != dst {
+            return Err(Reason::IcmpQuoted.into());
+        }
+        let place = Transport4::new(host, flow.src);
+        let binding = self.at(flow.proto, place).ok_or(Reason::IcmpNoBinding)?;
+        let of = self.bindings[binding].clone();
+        let server = Transport4::new(server, flow.dst);
+        let session = self.session(binding, flow.remote(server));
+        let pref64 = session.map_or(of.pref64, |at| self.sessions[at].pref64);
+        self.well_known(pref64, src)?;
+        self.judge4(packet, turned)?;
+        let port = if flow.proto == Proto::Icmp { of.client.port } else { server.port };
+        let server = Transport6::new(pref64.embed(server.addr), port);
+        let from = pref64.embed(src);
+        let out = packet::error_to_v6(packet, (from, of.client), server, &self.settings.rules, turned);
+        let packets = vec![out.ok_or(Reason::IcmpType)?];
+        Ok(Outcome { verdict: Verdict::Forward, packets })
+    }
+
+    /// When something ends next, and what.
+    fn next(&self) -> Option<(Instant, Due)> {
+        let rest = self.settings.nat64.timers.port_rest;
+        let sessions = self.sessions.iter().enumerate().map(|(at, s)| (s.deadline, Due::Session(at)));
+        let syns = self.syns.iter().enumerate().map(|(at, syn)| (syn.until, Due::Syn(at)));
+        let bindings = self.bindings.iter().enumerate();
+        let bindings = bindings.filter_map(|(at, b)| Some((b.resting? + rest, Due::Binding(at))));
+        let blocks = self.blocks.iter().enumerate();
+        let blocks = blocks.filter_map(|(at, block)| Some((block.empty? + rest, Due::Block(at))));
+        sessions.chain(syns).chain(bindings).chain(blocks).min_by_key(|(when, _)| *when)
+    }
+
+    /// Whether a rest ended within the last `margin`: its end is rounded up by those who keep it.
+    pub(super) fn rest_ended_within(&self, margin: Duration) -> bool {
+        self.last_rest.is_some_and(|last| self.now.since(last) < margin)
+    }
+
+    /// Lets time pass; what timers send.
+    pub(super) fn advance(&mut self, to: Instant) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        while let Some((when, due)) = self.next().filter(|(when, _)| *when <= to) {
+            match due {
+                Due::Session(at) => sent.extend(self.session_over(at).map(|probe| (probe, None))),
+                Due::Syn(at) => {
+                    let syn = self.syns.remove(at);
+                    if self.settings.rules.error_rate > 0 {
+                        let own = self.settings.nat64.address4.into();
+                        sent.push((packet::own_error(own, &syn.packet, (3, 3, 0)), Some(syn.packet)));
+                    }
+                }
+                Due::Binding(at) => {
+                    self.last_rest = self.last_rest.max(Some(when));
+                    self.unbind(at, when);
+                }
+                Due::Block(at) => {
+                    self.last_rest = self.last_rest.max(Some(when));
+                    self.blocks.remove(at);
+                }
+            }
+        }
+        self.now = to;
+        sent
+    }
+
+    /// The end of a session's lifetime; an established connection is asked whether it lives.
+    fn session_over(&mut self, at: usize) -> Option<Packet> {
+        let session = &mut self.sessions[at];
+        let when = session.deadline;
+        if session.state == State::Est {
+            session.state = State::Trans;
+            session.deadline = when + self.settings.nat64.timers.tcp_transitory;
+            let server = Transport6::new(session.pref64.embed(session.remote.addr), session.remote.port);
+            return Some(packet::probe(server, session.client));
+        }
+        self.end_session(at, when);
+        None
+    }
+
+    pub(super) fn end_session(&mut self, at: usize, when: Instant) {
+        let ended = self.sessions.remove(at);
+        let binding = self.of(ended.proto, ended.client).expect("a session has a binding");
+        let others = |s: &Session| s.proto == ended.proto && s.client == ended.client;
+        if self.bindings[binding].fixed || self.sessions.iter().any(others) {
+            return;
+        }
+        // A tracked TCP port may be used again at once (RFC 6888 REQ-8).
+        if ended.proto == Proto::Tcp || self.settings.nat64.timers.port_rest.is_zero() {
+            self.unbind(binding, when);
+        } else {
+            self.bindings[binding].resting = Some(when);
+        }
+    }
+
+    /// Gives a port back, and begins the rest of a block that is empty then.
+    pub(super) fn unbind(&mut self, at: usize, when: Instant) {
+        let binding = self.bindings.remove(at);
+        let ports = block_of(binding.place.port);
+        let inside =
+            |b: &Binding| !b.fixed && b.place.addr == binding.place.addr && ports.contains(b.place.port);
+        if !binding.fixed && !self.bindings.iter().any(inside) {
+            let held = |b: &&mut Block| b.addr == binding.place.addr && b.ports == ports;
+            self.blocks.iter_mut().find(held).expect("a binding is in a block").empty = Some(when);
+        }
+    }
+}
+
+/// Something that ends.
+enum Due {
+    Session(usize),
+    Syn(usize),
+    Binding(usize),
+    Block(usize),
+}

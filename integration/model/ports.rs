@@ -1,0 +1,167 @@
+//! Which ports a new binding may get (RFC 6146 §3.5.1.1, RFC 4787 REQ-2 to REQ-4, RFC 6888, RFC 7857
+//! §9), in port blocks of 16 below 1024 and 256 above, as sets that are written out.
+
+use std::net::Ipv4Addr;
+
+use gate64::addr::{HostKey, PortRange, Transport4};
+use gate64::nat64::Proto;
+use gate64::reason::Reason;
+use gate64::time::Instant;
+
+use super::nat64::Model;
+
+/// A port block that a host holds.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    pub(super) host: HostKey,
+    pub(super) addr: Ipv4Addr,
+    pub(super) ports: PortRange,
+    /// Since when no binding is in it.
+    pub(super) empty: Option<Instant>,
+    /// Its host is not known by it any more: a reload took its ports.
+    pub(super) lost: bool,
+}
+
+/// Who wants a port, and which would be right.
+pub(super) struct Wish {
+    pub(super) host: HostKey,
+    pub(super) proto: Proto,
+    pub(super) port: u16,
+}
+
+/// The ports that an implementation may choose from.
+pub(super) enum Choice {
+    /// One of these.
+    Of(Vec<Transport4>),
+    /// None: refused for this reason.
+    Refused(Reason),
+}
+
+/// The block that a port is in.
+pub(super) fn block_of(port: u16) -> PortRange {
+    let size = if port < 1024 { 16 } else { 256 };
+    let first = port - port % size;
+    PortRange::new(first, first + (size - 1)).expect("ascending")
+}
+
+fn class_has(low: bool, ports: PortRange) -> bool {
+    low == (ports.first() < 1024)
+}
+
+impl Model {
+    /// The pool of a zone: every range, with its addresses one by one.
+    fn pool(&self, host: HostKey) -> Vec<(Ipv4Addr, PortRange)> {
+        let zone = self.settings.nat64.zones.iter().find(|zone| zone.id == host.zone).expect("a host's zone");
+        let ranges = &self.settings.nat64.pools[zone.pool].ranges;
+        let each = |net: gate64::addr::Ipv4Prefix| {
+            let first = net.addr().to_bits();
+            (0..net.size() as u32).map(move |n| Ipv4Addr::from_bits(first + n))
+        };
+        ranges.iter().flat_map(|(net, ports)| each(*net).map(|addr| (addr, *ports))).collect()
+    }
+
+    /// The free ports of a block for one protocol.
+    fn free_in(&self, wish: &Wish, addr: Ipv4Addr, block: PortRange) -> Vec<Transport4> {
+        let pool = self.pool(wish.host);
+        let in_pool = |port: u16| pool.iter().any(|(a, ports)| *a == addr && ports.contains(port));
+        (block.first()..=block.last())
+            .filter(|port| *port != 0 && in_pool(*port))
+            .map(|port| Transport4::new(addr, port))
+            .filter(|place| self.bindings.iter().all(|b| b.proto != wish.proto || b.place != *place))
+            .collect()
+    }
+
+    /// Blocks nobody holds, of one address or of all, and of one class.
+    fn unheld(&self, wish: &Wish, addr: Option<Ipv4Addr>, low: bool) -> Vec<(Ipv4Addr, PortRange)> {
+        let mut found = Vec::new();
+        for (a, ports) in self.pool(wish.host) {
+            if addr.is_some_and(|addr| addr != a) {
+                continue;
+            }
+            let mut port = u32::from(ports.first());
+            while port <= u32::from(ports.last()) {
+                let block = block_of(port as u16);
+                let held = self.blocks.iter().any(|held| held.addr == a && held.ports == block);
+                if class_has(low, block) && !held && !found.contains(&(a, block)) {
+                    found.push((a, block));
+                }
+                port = u32::from(block.last()) + 1;
+            }
+        }
+        found
+    }
+
+    /// What may be chosen: the client's own port in the host's blocks if it is free; else there one of its class
+    /// and parity; else one of a new block, which is the one with the client's own port if nobody has
+    /// that; else the other parity; else, below 1024, the same above.
+    pub(super) fn choice(&self, wish: &Wish) -> Choice {
+        let own: Vec<_> = self.blocks.iter().filter(|block| block.host == wish.host && !block.lost).collect();
+        let kept = |places: &[Transport4]| places.iter().copied().find(|place| place.port == wish.port);
+        let free: Vec<_> = own.iter().map(|block| self.free_in(wish, block.addr, block.ports)).collect();
+        if let Some(place) = free.iter().find_map(|places| kept(places)) {
+            return Choice::Of(vec![place]);
+        }
+        let parity = wish.proto == Proto::Udp && self.settings.nat64.parity;
+        let even = |places: &[Transport4]| -> Vec<Transport4> {
+            places.iter().copied().filter(|place| !parity || (place.port ^ wish.port) & 1 == 0).collect()
+        };
+        let low = wish.port < 1024 && wish.proto != Proto::Icmp;
+        let mut refused = Reason::PoolExhausted;
+        for low in if low { vec![true, false] } else { vec![false] } {
+            let of_class: Vec<_> = (own.iter().zip(&free))
+                .filter(|(block, _)| class_has(low, block.ports))
+                .flat_map(|(_, places)| places.iter().copied())
+                .collect();
+            if !even(&of_class).is_empty() {
+                return Choice::Of(even(&of_class));
+            }
+            match self.new_block(wish, &own, low) {
+                Ok(blocks) => {
+                    let mut all = Vec::new();
+                    for (addr, ports) in blocks {
+                        let places = self.free_in(wish, addr, ports);
+                        all.extend(match (kept(&places), even(&places)) {
+                            (Some(place), _) => vec![place],
+                            (None, even) if !even.is_empty() => even,
+                            (None, _) => places,
+                        });
+                    }
+                    return Choice::Of(all);
+                }
+                Err(reason) => refused = reason,
+            }
+            if !of_class.is_empty() {
+                return Choice::Of(of_class);
+            }
+        }
+        Choice::Refused(refused)
+    }
+
+    /// The blocks of which one may be given to a host.
+    fn new_block(
+        &self,
+        wish: &Wish,
+        own: &[&Block],
+        low: bool,
+    ) -> Result<Vec<(Ipv4Addr, PortRange)>, Reason> {
+        let zone = self.settings.nat64.zones.iter().find(|z| z.id == wish.host.zone).expect("a host's zone");
+        let limits = &self.settings.nat64.limits;
+        if own.len() >= usize::from(zone.blocks_per_host) {
+            return Err(Reason::HostQuota);
+        }
+        let mut hosts: Vec<_> = self.blocks.iter().map(|block| block.host).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let full = own.is_empty() && hosts.len() >= limits.hosts as usize;
+        if full || self.blocks.len() >= limits.blocks as usize {
+            return Err(Reason::TableFull);
+        }
+        let all = self.unheld(wish, own.first().map(|block| block.addr), low);
+        if all.is_empty() {
+            return Err(Reason::PoolExhausted);
+        }
+        let wanted = block_of(wish.port);
+        let best: Vec<_> = all.iter().copied().filter(|(_, ports)| *ports == wanted).collect();
+        Ok(if best.is_empty() { all } else { best })
+    }
+}

@@ -1,0 +1,95 @@
+//! New settings while sessions live: what has no place in them ends, everything else stays.
+
+use gate64::addr::{Ipv4Prefix, PortRange};
+use gate64::translator::Settings;
+
+use super::nat64::{Binding, Model};
+
+impl Model {
+    pub(super) fn reload(&mut self, settings: Settings) {
+        let hosts: Vec<_> = self.bindings.iter().map(|b| self.host(b.client.addr)).collect();
+        self.settings = settings;
+        let keeps: Vec<_> = (self.bindings.iter().zip(hosts))
+            .map(|(b, host)| host == self.host(b.client.addr) && self.has_room_for(b))
+            .collect();
+        let gone: Vec<_> = (self.bindings.iter().zip(&keeps))
+            .filter(|(_, keeps)| !**keeps)
+            .map(|(b, _)| (b.proto, b.client))
+            .collect();
+        for at in (0..self.sessions.len()).rev() {
+            let session = &self.sessions[at];
+            let named = self.zone(session.client.addr).is_some_and(|z| z.pref64.contains(&session.pref64));
+            if !named || gone.contains(&(session.proto, session.client)) {
+                self.end_session(at, self.now);
+            }
+        }
+        for at in (0..self.bindings.len()).rev() {
+            let binding = &self.bindings[at];
+            if gone.contains(&(binding.proto, binding.client)) {
+                self.unbind(at, self.now);
+            }
+        }
+        for at in 0..self.bindings.len() {
+            let Some(zone) = self.zone(self.bindings[at].client.addr) else { continue };
+            if let (false, Some(first)) =
+                (zone.pref64.contains(&self.bindings[at].pref64), zone.pref64.first())
+            {
+                self.bindings[at].pref64 = *first;
+            }
+        }
+        self.bind_statics();
+        self.lose_blocks();
+    }
+
+    /// Whether the settings still have a binding's place: as its own if static, else in its zone's pool.
+    fn has_room_for(&self, binding: &Binding) -> bool {
+        let statics = &self.settings.nat64.statics;
+        let same = |s: &&gate64::nat64::StaticBinding| {
+            s.proto == binding.proto && (s.v4 == binding.place || s.v6 == binding.client)
+        };
+        let mut bound = statics.iter().filter(same);
+        if binding.fixed {
+            return bound.any(|s| s.v4 == binding.place && s.v6 == binding.client);
+        }
+        let inside = |(net, ports): &(Ipv4Prefix, PortRange)| {
+            net.contains(binding.place.addr) && ports.contains(binding.place.port)
+        };
+        let zone = self.zone(binding.client.addr);
+        bound.next().is_none()
+            && zone.is_some_and(|z| self.settings.nat64.pools[z.pool].ranges.iter().any(inside))
+    }
+
+    pub(super) fn bind_statics(&mut self) {
+        for entry in self.settings.nat64.statics.clone() {
+            let there = |b: &Binding| b.fixed && b.proto == entry.proto && b.place == entry.v4;
+            let Some(pref64) = self.zone(entry.v6.addr).and_then(|zone| zone.pref64.first().copied()) else {
+                continue;
+            };
+            if !self.bindings.iter().any(there) {
+                self.bindings.push(Binding {
+                    proto: entry.proto,
+                    client: entry.v6,
+                    place: entry.v4,
+                    pref64,
+                    fixed: true,
+                    resting: None,
+                });
+            }
+        }
+    }
+
+    /// A host none of whose blocks has a port in its pool any more may be given an address anew.
+    fn lose_blocks(&mut self) {
+        let useful: Vec<_> = (self.blocks.iter())
+            .filter(|block| {
+                let zone = self.settings.nat64.zones.iter().find(|zone| zone.id == block.host.zone);
+                let mut ranges = zone.into_iter().flat_map(|z| &self.settings.nat64.pools[z.pool].ranges);
+                ranges.any(|(net, ports)| net.contains(block.addr) && ports.overlaps(block.ports))
+            })
+            .map(|block| block.host)
+            .collect();
+        for block in &mut self.blocks {
+            block.lost |= !useful.contains(&block.host);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! A failing run made as short as one finds: whatever can be left out is.
+
+use super::play::Run;
+
+/// A run that fails as well, with as few lines and steps as leaving out finds.
+pub(super) fn shrink(mut run: Run, fails: &dyn Fn(&Run) -> bool) -> Run {
+    loop {
+        let before = (run.settings.len(), run.steps.len());
+        run = shorter(run, |run| &mut run.steps, fails);
+        run = shorter(run, |run| &mut run.settings, fails);
+        if (run.settings.len(), run.steps.len()) == before {
+            return run;
+        }
+    }
+}
+
+/// Leaves out runs of items, half of them first, single ones in the end, the last ones first.
+fn shorter<T: Clone>(mut run: Run, items: fn(&mut Run) -> &mut Vec<T>, fails: &dyn Fn(&Run) -> bool) -> Run {
+    let mut size = items(&mut run).len().div_ceil(2);
+    while size > 0 {
+        let mut end = items(&mut run).len();
+        while end > 0 {
+            let from = end.saturating_sub(size);
+            let mut less = run.clone();
+            items(&mut less).drain(from..end);
+            if fails(&less) {
+                run = less;
+            }
+            end = from;
+        }
+        size = if size == 1 { 0 } else { size.div_ceil(2) };
+    }
+    run
+}

@@ -1,0 +1,143 @@
+//! The TCP state machine of RFC 6146 §3.5.2.2 as the requirement matrix has it: a line a state, a
+//! column an event, in each cell the new state and the lifetime that begins.
+
+use gate64::nat64::Timers;
+use std::time::Duration;
+
+/// The state of a session; those of UDP and ICMP are `None`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum State {
+    None,
+    V4Init,
+    V6Init,
+    Est,
+    V4Fin,
+    V6Fin,
+    BothFin,
+    Trans,
+}
+
+/// What a segment's flags make it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Event {
+    Syn,
+    Fin,
+    Rst,
+    Other,
+}
+
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const RST: u8 = 4;
+
+/// The event of a segment; `None` if no TCP sends such flags.
+pub(super) fn event(flags: u8) -> Option<Event> {
+    match flags & (FIN | SYN | RST) {
+        _ if flags & 0x3f == 0 => None,
+        SYN => Some(Event::Syn),
+        FIN => Some(Event::Fin),
+        RST => Some(Event::Rst),
+        0 => Some(Event::Other),
+        _ => None,
+    }
+}
+
+/// The cell of a state and an event: `e` and `t` are the lifetimes, `=` leaves it.
+const TABLE: [(State, [(State, char); 8]); 7] = {
+    use State::{BothFin, Est, Trans, V4Fin, V4Init, V6Fin, V6Init};
+    // V6 SYN, V4 SYN, V6 FIN, V4 FIN, V6 RST, V4 RST, V6 other, V4 other.
+    [
+        (
+            V4Init,
+            [
+                (Est, 'e'),
+                (V4Init, '='),
+                (V4Init, '='),
+                (V4Init, '='),
+                (V4Init, '='),
+                (V4Init, '='),
+                (V4Init, '='),
+                (V4Init, '='),
+            ],
+        ),
+        (
+            V6Init,
+            [
+                (V6Init, 't'),
+                (Est, 'e'),
+                (V6Init, '='),
+                (V6Init, '='),
+                (V6Init, '='),
+                (V6Init, '='),
+                (V6Init, '='),
+                (V6Init, '='),
+            ],
+        ),
+        (
+            Est,
+            [
+                (Est, 'e'),
+                (Est, 'e'),
+                (V6Fin, '='),
+                (V4Fin, '='),
+                (Trans, 't'),
+                (Trans, 't'),
+                (Est, 'e'),
+                (Est, 'e'),
+            ],
+        ),
+        (
+            V4Fin,
+            [
+                (V4Fin, 'e'),
+                (V4Fin, 'e'),
+                (BothFin, 't'),
+                (V4Fin, 'e'),
+                (V4Fin, 'e'),
+                (V4Fin, 'e'),
+                (V4Fin, 'e'),
+                (V4Fin, 'e'),
+            ],
+        ),
+        (
+            V6Fin,
+            [
+                (V6Fin, 'e'),
+                (V6Fin, 'e'),
+                (V6Fin, 'e'),
+                (BothFin, 't'),
+                (V6Fin, 'e'),
+                (V6Fin, 'e'),
+                (V6Fin, 'e'),
+                (V6Fin, 'e'),
+            ],
+        ),
+        (BothFin, [(BothFin, '='); 8]),
+        (
+            Trans,
+            [
+                (Est, 'e'),
+                (Est, 'e'),
+                (Est, 'e'),
+                (Est, 'e'),
+                (Trans, '='),
+                (Trans, '='),
+                (Est, 'e'),
+                (Est, 'e'),
+            ],
+        ),
+    ]
+};
+
+/// The new state, and the lifetime that begins, if one does.
+pub(super) fn step(state: State, from_v6: bool, event: Event, timers: &Timers) -> (State, Option<Duration>) {
+    let column = 2 * event as usize + usize::from(!from_v6);
+    let row = TABLE.iter().find(|(row, _)| *row == state).expect("a TCP session has a state");
+    let (next, lifetime) = row.1[column];
+    let lifetime = match lifetime {
+        'e' => Some(timers.tcp_established),
+        't' => Some(timers.tcp_transitory),
+        _ => None,
+    };
+    (next, lifetime)
+}

@@ -1,0 +1,13 @@
+//! What holds whatever the bytes are. Fuzz targets look for bytes that break it, and a test runs
+//! the corpora they have collected through it.
+
+mod config;
+mod door;
+mod parse;
+mod quoted;
+mod translate;
+
+pub(crate) use config::config;
+pub(crate) use parse::parse;
+pub(crate) use quoted::quoted;
+pub(crate) use translate::translate;

@@ -1,0 +1,143 @@
+//! Any packets from either side, one after the other, through one translator.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use gate64::nat64::Filtering;
+use gate64::translator::{Settings, Verdict};
+
+use super::door::{Door, LONGEST, mend};
+use crate::script::build::transport;
+use crate::script::oracle::transport_is_right;
+use crate::script::settings::fixture;
+
+/// The first byte chooses settings; then come packets, each behind four bytes: what is put over
+/// its addresses and checksums, how much time passes, and its length.
+pub(crate) fn translate(data: &[u8]) {
+    let Some((choice, mut rest)) = data.split_first() else { return };
+    let settings = settings(*choice);
+    let pref64 = settings.nat64.zones[0].pref64[0];
+    let mut door = Door::new(settings);
+    while let [aim, time, high, low, tail @ ..] = rest {
+        let len = usize::from(u16::from_be_bytes([*high, *low])).min(LONGEST).min(tail.len());
+        let (packet, after) = tail.split_at(len);
+        rest = after;
+        let mut packet = packet.to_vec();
+        if aim & 1 == 0 {
+            let z = pref64.embed(Ipv4Addr::new(198, 51, 100, 7));
+            let t = pref64.embed(Ipv4Addr::new(203, 0, 113, 1));
+            put_addresses(&mut packet, if aim & 8 == 0 { z } else { t });
+        }
+        if aim & 2 == 0 {
+            put_length(&mut packet);
+        }
+        if aim & 4 == 0 {
+            mend(&mut packet);
+        }
+        let outcome = door.put(&packet);
+        if let (Verdict::Forward, [only]) = (outcome.verdict, &outcome.packets[..]) {
+            there_and_back(&mut door, &packet, only);
+        }
+        door.wait(u64::from(*time) * 50);
+    }
+}
+
+/// Small tables, and settings by bits.
+fn settings(choice: u8) -> Settings {
+    let mut settings = fixture();
+    let limits = &mut settings.nat64.limits;
+    (limits.sessions, limits.bindings, limits.blocks, limits.hosts) = (64, 64, 16, 8);
+    (limits.hold_bytes, limits.unsolicited_syns, limits.events) = (16 << 10, 8, 16);
+    if choice & 1 != 0 {
+        settings.nat64.zones[0].pref64 = vec!["2001:db8:64::/64".parse().expect("literal")];
+    }
+    if choice & 2 != 0 {
+        settings.nat64.filtering = [Filtering::AddressDependent; 3];
+    }
+    if choice & 4 != 0 {
+        (settings.rules.mtu6, settings.rules.lowest_ipv6_mtu) = (1400, 1300);
+    }
+    if choice & 8 != 0 {
+        settings.rules.mtu4 = 576;
+    }
+    settings.rules.mss_clamp = choice & 16 != 0;
+    settings
+}
+
+/// Addresses that get past the first checks: from client to server, or from server to pool.
+fn put_addresses(packet: &mut [u8], server: Ipv6Addr) {
+    match packet.first().map(|b| b >> 4) {
+        Some(6) if packet.len() >= 40 => {
+            packet[8..24].copy_from_slice(&Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2).octets());
+            packet[24..40].copy_from_slice(&server.octets());
+        }
+        Some(4) if packet.len() >= 20 => {
+            packet[12..16].copy_from_slice(&[198, 51, 100, 7]);
+            packet[16..20].copy_from_slice(&[203, 0, 113, 1]);
+        }
+        _ => {}
+    }
+}
+
+/// Lengths as they are.
+fn put_length(packet: &mut [u8]) {
+    let len = packet.len() as u16;
+    match packet.first().map(|b| b >> 4) {
+        Some(6) if packet.len() >= 40 => packet[4..6].copy_from_slice(&(len - 40).to_be_bytes()),
+        Some(4) if packet.len() >= 20 => packet[2..4].copy_from_slice(&len.to_be_bytes()),
+        _ => {}
+    }
+    if let Some((17, at)) = transport(packet)
+        && packet.len() >= at + 8
+    {
+        let len = (packet.len() - at) as u16;
+        packet[at + 4..at + 6].copy_from_slice(&len.to_be_bytes());
+    }
+}
+
+/// An IPv6 packet that left as IPv4, sent back by its receiver, arrives as it was: only what IPv4
+/// can't say is gone.
+fn there_and_back(door: &mut Door, packet: &[u8], translated: &[u8]) {
+    if packet[0] >> 4 != 6 || translated[0] >> 4 != 4 || packet[7] < 3 {
+        return;
+    }
+    let (Some((protocol, at)), Some((_, at4))) = (transport(packet), transport(translated)) else { return };
+    let is_error = protocol == 58 && packet[at] < 128;
+    if is_error || translated[6] & 0x20 != 0 {
+        return;
+    }
+    let mut back = translated.to_vec();
+    swap(&mut back, 12, 4);
+    if protocol != 58 {
+        swap(&mut back, at4, 2);
+    }
+    let outcome = door.put(&back);
+    assert_eq!(outcome.verdict, Verdict::Forward, "the answer {back:02x?} to {packet:02x?}");
+    let end = 40 + usize::from(u16::from_be_bytes([packet[4], packet[5]]));
+    let mut expected = packet[..40].to_vec();
+    expected.extend(&packet[at..end]);
+    (expected[1], expected[2], expected[3]) = (expected[1] & 0xf0, 0, 0);
+    expected[4..6].copy_from_slice(&((end - at) as u16).to_be_bytes());
+    (expected[6], expected[7]) = (protocol, packet[7] - 2);
+    swap(&mut expected, 8, 16);
+    if protocol != 58 {
+        swap(&mut expected, 40, 2);
+    }
+    let mut got = outcome.packets[0].clone();
+    assert_eq!(transport_is_right(&got), transport_is_right(&expected));
+    // A sum of zero has two forms; and an MSS may have been lowered, so the sum is another.
+    for bytes in [&mut expected, &mut got] {
+        let place = 40 + [2, 16, 6][usize::from(protocol == 6) + 2 * usize::from(protocol == 17)];
+        bytes[place..place + 2].fill(0);
+        if protocol == 6 && bytes.len() >= 60 && bytes[53] & 2 != 0 {
+            let end = (40 + usize::from(bytes[52] >> 4) * 4).clamp(60, bytes.len());
+            bytes[60..end].fill(0);
+        }
+    }
+    assert_eq!(got, expected, "back from {translated:02x?}");
+}
+
+/// Exchanges two neighbouring fields of so many bytes.
+fn swap(bytes: &mut [u8], at: usize, len: usize) {
+    let (a, b) = bytes[at..at + 2 * len].split_at_mut(len);
+    a.swap_with_slice(b);
+}

@@ -12,7 +12,7 @@ help:
 	@echo "make lab     the kernel lab alone (root)"
 	@echo "make soak    ten minutes under load in the lab (root)"
 	@echo "make bench   nanoseconds per packet, and as root the lab beside tayga and the kernel"
-	@echo "make fuzz    one minute of fuzzing (nightly Rust, cargo-fuzz)"
+	@echo "make fuzz    ten million steps against the model, a minute of each fuzz target (nightly Rust)"
 	@echo "make deb     a Debian package in target/debian"
 
 demo:

@@ -28,4 +28,5 @@ fn corpora_hold() {
     replay("translate", properties::translate);
     replay("quoted", properties::quoted);
     replay("config", properties::config);
+    replay("sessions", properties::sessions);
 }

@@ -62,8 +62,8 @@ const SERVERS: [[u8; 4]; 5] =
     [[198, 51, 100, 7], [198, 51, 100, 8], [192, 0, 2, 77], [8, 8, 8, 8], [10, 0, 0, 1]];
 const PREFIXES: [&str; 5] =
     ["2001:db8:64::/96", "2001:db8:65::/96", "2001:db8:6600::/40", "2001:db8:67:1::/64", "64:ff9b::/96"];
-const CLIENT_PORTS: [u16; 12] = [40000, 40001, 40002, 40003, 40256, 41000, 500, 501, 7, 80, 1024, 65535];
-const SERVER_PORTS: [u16; 4] = [53, 80, 5555, 40000];
+const CLIENT_PORTS: [u16; 13] = [0, 40000, 40001, 40002, 40003, 40256, 41000, 500, 501, 7, 80, 1024, 65535];
+const SERVER_PORTS: [u16; 5] = [0, 53, 80, 5555, 40000];
 const SYN: u8 = 2;
 /// F S R A, and combinations; the last four no TCP sends.
 const FLAGS: [u8; 14] = [SYN, SYN, SYN, 0x12, 0x10, 0x10, 0x18, 0x11, 0x11, 0x04, 0x14, 0x03, 0x06, 0];
@@ -151,7 +151,7 @@ impl<'a> Generator<'a> {
     /// One setting that a reload may change.
     fn changeable(&mut self) -> String {
         let chance = &mut self.chance;
-        match chance.below(20) {
+        match chance.below(24) {
             0 => "filtering address".to_owned(),
             1 => "filtering endpoint".to_owned(),
             2 => format!("filtering {} address", chance.of(&["tcp", "udp", "icmp"])),
@@ -159,7 +159,8 @@ impl<'a> Generator<'a> {
             4 => format!("parity {}", chance.of(&["on", "off"])),
             5 => format!("unsolicited_syn {}", chance.of(&["store", "drop"])),
             6 => {
-                let timers = ["udp 120s", "udp 300s", "icmp 60s", "icmp 90s", "tcp_transitory 240s"];
+                let timers =
+                    ["udp 120s", "udp 300s", "icmp 60s", "icmp 90s", "tcp_opening 250s", "tcp_closing 260s"];
                 format!("timer {}", chance.of(&timers))
             }
             7 => format!("timer port_rest {}", chance.of(&["120s", "10s", "0s"])),
@@ -174,6 +175,10 @@ impl<'a> Generator<'a> {
             16 => format!("mtu4 {}", chance.of(&["1500", "1200", "576"])),
             17 => format!("mtu6 {}", chance.of(&["1500", "1400"])),
             18 => format!("tos {}", chance.of(&["copy", "16"])),
+            19 => format!("filtering {} port", chance.of(&["tcp", "udp", "icmp"])),
+            20 => format!("errors_under_well_known {}", chance.of(&["on", "off"])),
+            21 => format!("soft_pairing {}", chance.of(&["on", "off"])),
+            22 => "udp_port 53 30s".to_owned(),
             _ => format!("traffic_class {}", chance.of(&["copy", "8"])),
         }
     }
@@ -181,8 +186,8 @@ impl<'a> Generator<'a> {
     /// A step.
     pub(crate) fn step(&mut self) -> Step {
         match self.chance.below(64) {
-            0..=23 => self.from_client(),
-            24..=43 => self.from_server(),
+            0..=23 => self.outward(),
+            24..=43 => self.inward(),
             44..=49 => self.turned(),
             50..=54 => self.error(),
             55..=62 => Step::Wait(Duration::from_millis(250 * self.wait())),
@@ -280,15 +285,16 @@ impl<'a> Generator<'a> {
         packet
     }
 
-    fn from_client(&mut self) -> Step {
+    fn outward(&mut self) -> Step {
         let talk = self.talk();
         let body = self.body(talk.proto, talk.client.port, talk.server_port);
         let dst = talk.pref64.embed(talk.server);
-        Step::Packet { packet: self.packet(talk.client.addr.into(), dst.into(), body), at: None }
+        let packet = self.packet(talk.client.addr.into(), dst.into(), body);
+        Step::Packet { packet: Box::new(packet), at: None }
     }
 
     /// To a binding that may be there, or to any port of the pool.
-    fn from_server(&mut self) -> Step {
+    fn inward(&mut self) -> Step {
         let mut talk = self.talk();
         match self.chance.below(24) {
             0 => talk.server = [203, 0, 113, 1].into(),
@@ -301,7 +307,7 @@ impl<'a> Generator<'a> {
         let body = self.body(talk.proto, talk.server_port, talk.client.port);
         let packet = self.packet(talk.server.into(), IpAddr::from(dst), body);
         let aimed = !self.chance.once_in(20) && !matches!(packet.body, Body::Proto(_));
-        Step::Packet { packet, at: aimed.then_some((talk.proto, talk.client, talk.pref64)) }
+        Step::Packet { packet: Box::new(packet), at: aimed.then_some((talk.proto, talk.client, talk.pref64)) }
     }
 
     /// From client to client by their outside addresses.
@@ -310,7 +316,7 @@ impl<'a> Generator<'a> {
         let body = self.body(to.proto, from.client.port, to.client.port);
         let dst = from.pref64.embed([203, 0, 113, 1].into());
         let packet = self.packet(from.client.addr.into(), dst.into(), body);
-        Step::Packet { packet, at: Some((to.proto, to.client, from.pref64)) }
+        Step::Packet { packet: Box::new(packet), at: Some((to.proto, to.client, from.pref64)) }
     }
 
     /// An ICMP error about a packet that a client got, or sent.
@@ -329,7 +335,7 @@ impl<'a> Generator<'a> {
         let outer = Body::Icmp { kind, code, word, quote: Some(Quote::Packet(Box::new(inner))) };
         let router = if self.chance.once_in(2) { talk.server } else { [192, 0, 2, 77].into() };
         let packet = Packet::new(router.into(), pool, outer, Vec::new());
-        Step::Packet { packet, at: Some((talk.proto, talk.client, talk.pref64)) }
+        Step::Packet { packet: Box::new(packet), at: Some((talk.proto, talk.client, talk.pref64)) }
     }
 
     fn error_from_v6(&mut self, talk: &Talk) -> Step {
@@ -345,7 +351,10 @@ impl<'a> Generator<'a> {
         packet.hop = self.chance.once_in(8).then_some(1);
         // Sometimes about a packet of another client, by its outside address.
         let about = self.chance.once_in(3).then(|| self.talk());
-        Step::Packet { packet, at: about.map(|other| (talk.proto, other.client, talk.pref64)) }
+        Step::Packet {
+            packet: Box::new(packet),
+            at: about.map(|other| (talk.proto, other.client, talk.pref64)),
+        }
     }
 }
 

@@ -33,7 +33,7 @@ fn run(chance: Chance<'_>, length: usize) -> Result<(), (Run, String)> {
         }
         run.steps.push(generator.step());
         let step = &run.steps[n - 1];
-        let look = n % 16 == 0 || !matches!(step, Step::Packet { .. });
+        let look = n % 32 == 0 || !matches!(step, Step::Packet { .. });
         let done = guarded(|| play.step(step).and_then(|()| if look { play.check() } else { Ok(()) }));
         if let Err(error) = done {
             return Err((run, error));

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use gate64::addr::{HostKey, Pref64, Transport4, Transport6, special};
+use gate64::addr::{HostKey, PortRange, Pref64, Transport4, Transport6, special};
 use gate64::nat64::{Filtering, Proto, UnsolicitedSyn, Zone};
 use gate64::reason::Reason;
 use gate64::time::Instant;
@@ -46,6 +46,8 @@ struct Syn {
     place: Transport4,
     packet: Packet,
     until: Instant,
+    /// Nobody will be told, but its place is taken until then.
+    adopted: bool,
 }
 
 pub(super) struct Model {
@@ -115,7 +117,8 @@ impl Model {
 
     fn is_our_place(&self, proto: Proto, place: Transport4) -> bool {
         let mut ranges = self.settings.nat64.pools.iter().flat_map(|pool| &pool.ranges);
-        ranges.any(|(net, ports)| net.contains(place.addr) && ports.contains(place.port))
+        let has = |ports: &PortRange| ports.contains(place.port) || place.port == 0;
+        ranges.any(|(net, ports)| net.contains(place.addr) && has(ports))
             || self.settings.nat64.statics.iter().any(|entry| entry.proto == proto && entry.v4 == place)
     }
 
@@ -136,7 +139,7 @@ impl Model {
     }
 
     /// A packet from the IPv6 side.
-    pub(super) fn from_v6(&mut self, packet: &Packet, chosen: Chosen<'_>) -> Result<Outcome, String> {
+    pub(super) fn outward(&mut self, packet: &Packet, chosen: Chosen<'_>) -> Result<Outcome, String> {
         let mut wrong = None;
         let result = self.packet6(packet, chosen, &mut wrong);
         match wrong {
@@ -146,7 +149,7 @@ impl Model {
     }
 
     /// A packet from the IPv4 side.
-    pub(super) fn from_v4(&mut self, packet: &Packet) -> Outcome {
+    pub(super) fn inward(&mut self, packet: &Packet) -> Outcome {
         self.packet4(packet, false).unwrap_or_else(|refusal| self.refuse(packet, refusal))
     }
 
@@ -160,7 +163,8 @@ impl Model {
             IpAddr::V4(src) => special::is_host_v4(src),
             IpAddr::V6(src) => special::is_host_v6(src),
         };
-        let may = self.settings.rules.error_rate > 0 && somebody && !packet::is_error(packet);
+        let rate = self.settings.rules.error_rate[usize::from(packet.src.is_ipv4())];
+        let may = rate > 0 && somebody && !packet::is_error(packet);
         match answer.filter(|_| may) {
             None => Outcome { verdict: Verdict::Drop(reason), packets: Vec::new() },
             Some(answer) => {
@@ -297,9 +301,9 @@ impl Model {
             None => self.bind(flow.proto, client, pref64, chosen, wrong).map_err(full)?,
         };
         let place = self.bindings[binding].place;
-        let waits = |syn: &Syn| syn.remote == remote && syn.place == place;
-        let adopted = flow.proto == Proto::Tcp && self.syns.iter().any(waits);
-        self.syns.retain(|syn| !(flow.proto == Proto::Tcp && waits(syn)));
+        let waits = |syn: &&mut Syn| !syn.adopted && syn.remote == remote && syn.place == place;
+        let waiting = self.syns.iter_mut().filter(|_| flow.proto == Proto::Tcp).find(waits);
+        let adopted = waiting.map(|syn| syn.adopted = true).is_some();
         let state = if adopted { State::V4Init } else { State::None };
         self.open(binding, remote, pref64, true, flow.event, state);
         Ok(place)
@@ -307,15 +311,29 @@ impl Model {
 
     fn room_for_session(&self, client: Transport6, binding: Option<usize>) -> Result<(), Reason> {
         let outside_quota = binding.is_some_and(|at| self.bindings[at].fixed);
-        let host = self.host(client.addr);
-        let of_host = |s: &&Session| {
+        let quota = self.zone(client.addr).map_or(0, |zone| zone.sessions_per_host) as usize;
+        let full = self.sessions.len() >= self.settings.nat64.limits.sessions as usize
+            || !outside_quota && self.sessions_of(self.host(client.addr)) >= quota;
+        if full { Err(Reason::SessionLimit) } else { Ok(()) }
+    }
+
+    /// Strangers leave a quarter of the table and half of each host's quota to those inside.
+    fn room_for_stranger(&self, binding: usize) -> Result<(), Reason> {
+        let limit = self.settings.nat64.limits.sessions as usize;
+        let of = &self.bindings[binding];
+        let quota = self.zone(of.client.addr).map_or(0, |zone| zone.sessions_per_host).div_ceil(2) as usize;
+        let full = self.sessions.len() >= limit - limit / 4
+            || !of.fixed && self.sessions_of(self.host(of.client.addr)) >= quota;
+        if full { Err(Reason::SessionLimit) } else { Ok(()) }
+    }
+
+    /// How many sessions count against a host's quota.
+    fn sessions_of(&self, host: Option<HostKey>) -> usize {
+        let counts = |s: &&Session| {
             let binding = self.of(s.proto, s.client).expect("a session has a binding");
             !self.bindings[binding].fixed && self.host(s.client.addr) == host
         };
-        let quota = self.zone(client.addr).map_or(0, |zone| zone.sessions_per_host) as usize;
-        let full = self.sessions.len() >= self.settings.nat64.limits.sessions as usize
-            || !outside_quota && self.sessions.iter().filter(of_host).count() >= quota;
-        if full { Err(Reason::SessionLimit) } else { Ok(()) }
+        self.sessions.iter().filter(counts).count()
     }
 
     /// A binding for a client: the one that rests, or a new one.
@@ -348,9 +366,8 @@ impl Model {
             },
         };
         let ports = block_of(place.port);
-        match self.blocks.iter_mut().find(|block| block.addr == place.addr && block.ports == ports) {
-            Some(block) => block.empty = None,
-            None => self.blocks.push(Block { host, addr: place.addr, ports, empty: None, lost: false }),
+        if !self.blocks.iter().any(|block| block.addr == place.addr && block.ports == ports) {
+            self.blocks.push(Block { host, addr: place.addr, ports, since: self.now, lost: false });
         }
         self.bindings.push(Binding { proto, client, place, pref64, fixed: false, resting: None });
         Ok(self.bindings.len() - 1)
@@ -371,21 +388,28 @@ impl Model {
         let at = self.sessions.len() - 1;
         let timers = &self.settings.nat64.timers;
         let lifetime = match (proto, state) {
-            (Proto::Udp, _) => timers.udp,
+            (Proto::Udp, _) => self.udp_lifetime(remote),
             (Proto::Icmp, _) => timers.icmp,
             (Proto::Tcp, State::None) => {
                 self.sessions[at].state = if from_v6 { State::V6Init } else { State::V4Init };
-                timers.tcp_transitory
+                timers.tcp_opening
             }
             (Proto::Tcp, _) => return self.advance_session(at, from_v6, event),
         };
         self.sessions[at].deadline = self.now + lifetime;
     }
 
+    /// Some servers' ports may have a lifetime of their own (RFC 4787 REQ-5a).
+    fn udp_lifetime(&self, remote: Transport4) -> Duration {
+        let own = self.settings.nat64.udp_ports.iter().find(|(port, _)| *port == remote.port);
+        own.map_or(self.settings.nat64.timers.udp, |(_, lifetime)| *lifetime)
+    }
+
     /// A packet of a session that is there. Those from outside may be told not to prolong it (RFC 6146 §5.3).
     fn advance_session(&mut self, at: usize, from_v6: bool, event: Option<Event>) {
         let refreshes = from_v6 || self.settings.nat64.inbound_refresh;
         let timers = &self.settings.nat64.timers;
+        let udp = self.udp_lifetime(self.sessions[at].remote);
         let session = &mut self.sessions[at];
         let lifetime = match (session.proto, event) {
             (Proto::Tcp, Some(event)) => {
@@ -394,7 +418,7 @@ impl Model {
                 lifetime.filter(|_| refreshes || moved)
             }
             (Proto::Tcp, None) => None,
-            (Proto::Udp, _) => Some(timers.udp).filter(|_| refreshes),
+            (Proto::Udp, _) => Some(udp).filter(|_| refreshes),
             (Proto::Icmp, _) => Some(timers.icmp).filter(|_| refreshes),
         };
         if let Some(lifetime) = lifetime {
@@ -436,8 +460,12 @@ impl Model {
                 let client = self.bindings[binding].client;
                 let knows =
                     |s: &Session| s.proto == flow.proto && s.client == client && s.remote.addr == remote.addr;
-                let filtering = self.settings.nat64.filtering[flow.proto as usize];
-                if filtering == Filtering::AddressDependent && !self.sessions.iter().any(knows) {
+                let filtered = match self.settings.nat64.filtering[flow.proto as usize] {
+                    Filtering::EndpointIndependent => false,
+                    Filtering::AddressDependent => !self.sessions.iter().any(knows),
+                    Filtering::AddressAndPortDependent => true,
+                };
+                if filtered {
                     return if syn {
                         self.unsolicited(packet, server, place, turned)
                     } else {
@@ -446,6 +474,7 @@ impl Model {
                 }
                 if flow.proto != Proto::Tcp || syn {
                     self.room_for_session(client, Some(binding))?;
+                    self.room_for_stranger(binding)?;
                     self.open(binding, remote, pref64, false, flow.event, State::None);
                 }
             }
@@ -466,7 +495,8 @@ impl Model {
         turned: bool,
     ) -> Result<Outcome, Refusal> {
         let limits = &self.settings.nat64.limits;
-        let known = self.syns.iter().any(|syn| syn.remote == remote && syn.place == place);
+        let same = |syn: &Syn| !syn.adopted && syn.remote == remote && syn.place == place;
+        let known = self.syns.iter().any(same);
         if turned || known || self.settings.nat64.unsolicited_syn == UnsolicitedSyn::Drop {
             return Err(Reason::UnsolicitedSyn.into());
         }
@@ -477,7 +507,7 @@ impl Model {
             return Err(Reason::SynLimit.into());
         }
         let until = self.now + self.settings.nat64.timers.tcp_incoming_syn;
-        self.syns.push(Syn { remote, place, packet: packet.clone(), until });
+        self.syns.push(Syn { remote, place, packet: packet.clone(), until, adopted: false });
         Ok(Outcome { verdict: Verdict::Hold, packets: Vec::new() })
     }
 
@@ -532,7 +562,9 @@ impl Model {
         let server = Transport4::new(server, flow.dst);
         let session = self.session(binding, flow.remote(server));
         let pref64 = session.map_or(of.pref64, |at| self.sessions[at].pref64);
-        self.well_known(pref64, src)?;
+        if !self.settings.nat64.errors_under_well_known {
+            self.well_known(pref64, src)?;
+        }
         self.judge4(packet, turned)?;
         let port = if flow.proto == Proto::Icmp { of.client.port } else { server.port };
         let server = Transport6::new(pref64.embed(server.addr), port);
@@ -549,8 +581,8 @@ impl Model {
         let syns = self.syns.iter().enumerate().map(|(at, syn)| (syn.until, Due::Syn(at)));
         let bindings = self.bindings.iter().enumerate();
         let bindings = bindings.filter_map(|(at, b)| Some((b.resting? + rest, Due::Binding(at))));
-        let blocks = self.blocks.iter().enumerate();
-        let blocks = blocks.filter_map(|(at, block)| Some((block.empty? + rest, Due::Block(at))));
+        let blocks = self.blocks.iter().enumerate().filter(|(_, block)| self.is_empty(block));
+        let blocks = blocks.map(|(at, block)| (block.since + rest, Due::Block(at)));
         sessions.chain(syns).chain(bindings).chain(blocks).min_by_key(|(when, _)| *when)
     }
 
@@ -567,7 +599,7 @@ impl Model {
                 Due::Session(at) => sent.extend(self.session_over(at).map(|probe| (probe, None))),
                 Due::Syn(at) => {
                     let syn = self.syns.remove(at);
-                    if self.settings.rules.error_rate > 0 {
+                    if self.settings.rules.error_rate[1] > 0 && !syn.adopted {
                         let own = self.settings.nat64.address4.into();
                         sent.push((packet::own_error(own, &syn.packet, (3, 3, 0)), Some(syn.packet)));
                     }
@@ -592,7 +624,7 @@ impl Model {
         let when = session.deadline;
         if session.state == State::Est {
             session.state = State::Trans;
-            session.deadline = when + self.settings.nat64.timers.tcp_transitory;
+            session.deadline = when + self.settings.nat64.timers.tcp_closing;
             let server = Transport6::new(session.pref64.embed(session.remote.addr), session.remote.port);
             return Some(packet::probe(server, session.client));
         }
@@ -615,16 +647,21 @@ impl Model {
         }
     }
 
-    /// Gives a port back, and begins the rest of a block that is empty then.
+    /// Gives a port back; its block goes when all of its ports have rested.
     pub(super) fn unbind(&mut self, at: usize, when: Instant) {
         let binding = self.bindings.remove(at);
         let ports = block_of(binding.place.port);
-        let inside =
-            |b: &Binding| !b.fixed && b.place.addr == binding.place.addr && ports.contains(b.place.port);
-        if !binding.fixed && !self.bindings.iter().any(inside) {
-            let held = |b: &&mut Block| b.addr == binding.place.addr && b.ports == ports;
-            self.blocks.iter_mut().find(held).expect("a binding is in a block").empty = Some(when);
+        let since = binding.resting.unwrap_or(when);
+        let its = |b: &&mut Block| !binding.fixed && b.addr == binding.place.addr && b.ports == ports;
+        if let Some(block) = self.blocks.iter_mut().find(its) {
+            block.since = block.since.max(since);
         }
+    }
+
+    fn is_empty(&self, block: &Block) -> bool {
+        let inside =
+            |b: &Binding| !b.fixed && b.place.addr == block.addr && block.ports.contains(b.place.port);
+        !self.bindings.iter().any(inside)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::script::settings::{apply, fixture};
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// A packet; if it is for a client's binding, for whose, and under which prefix if it turns round.
-    Packet { packet: Packet, at: Option<(Proto, Transport6, Pref64)> },
+    Packet { packet: Box<Packet>, at: Option<(Proto, Transport6, Pref64)> },
     /// Time passes.
     Wait(Duration),
     /// `set` lines, then a reload.
@@ -61,7 +61,10 @@ pub(super) fn settings(lines: &[String]) -> Result<Settings, String> {
     for line in lines {
         set(&mut settings, line)?;
     }
-    Ok(settings)
+    match settings.nat64.zones.iter().all(|zone| zone.pool < settings.nat64.pools.len()) {
+        true => Ok(settings),
+        false => Err("a zone without a pool".to_owned()),
+    }
 }
 
 fn set(settings: &mut Settings, line: &str) -> Result<(), String> {
@@ -138,8 +141,8 @@ impl Play {
         let (translator, now) = (&self.translator, self.model.now);
         let chosen = |proto, client| chosen(translator, now, proto, client);
         let want = match packet.src.is_ipv6() {
-            true => self.model.from_v6(packet, &chosen)?,
-            false => self.model.from_v4(packet),
+            true => self.model.outward(packet, &chosen)?,
+            false => self.model.inward(packet),
         };
         self.note(|script, _| script.packet(packet, &want));
         self.compare(&input, &want, got, &out)

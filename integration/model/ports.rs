@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use gate64::addr::{HostKey, PortRange, Transport4};
-use gate64::nat64::Proto;
+use gate64::nat64::{Pairing, Proto};
 use gate64::reason::Reason;
 use gate64::time::Instant;
 
@@ -16,8 +16,8 @@ pub(super) struct Block {
     pub(super) host: HostKey,
     pub(super) addr: Ipv4Addr,
     pub(super) ports: PortRange,
-    /// Since when no binding is in it.
-    pub(super) empty: Option<Instant>,
+    /// Since when the last port that a binding gave back has been out of use.
+    pub(super) since: Instant,
     /// Its host is not known by it any more: a reload took its ports.
     pub(super) lost: bool,
 }
@@ -71,11 +71,11 @@ impl Model {
             .collect()
     }
 
-    /// Blocks nobody holds, of one address or of all, and of one class.
-    fn unheld(&self, wish: &Wish, addr: Option<Ipv4Addr>, low: bool) -> Vec<(Ipv4Addr, PortRange)> {
+    /// Blocks of an address and a class that nobody holds.
+    fn unheld(&self, wish: &Wish, addr: Ipv4Addr, low: bool) -> Vec<(Ipv4Addr, PortRange)> {
         let mut found = Vec::new();
         for (a, ports) in self.pool(wish.host) {
-            if addr.is_some_and(|addr| addr != a) {
+            if addr != a {
                 continue;
             }
             let mut port = u32::from(ports.first());
@@ -156,12 +156,27 @@ impl Model {
         if full || self.blocks.len() >= limits.blocks as usize {
             return Err(Reason::TableFull);
         }
-        let all = self.unheld(wish, own.first().map(|block| block.addr), low);
-        if all.is_empty() {
-            return Err(Reason::PoolExhausted);
-        }
+        // A host has one address, unless it may have others when that is used up (RFC 7857 §4).
+        let addrs: Vec<_> = match (own.first(), self.settings.nat64.pairing) {
+            (Some(block), Pairing::Strict) => vec![block.addr],
+            (Some(_), Pairing::Soft) | (None, _) => {
+                self.pool(wish.host).iter().map(|(addr, _)| *addr).collect()
+            }
+        };
         let wanted = block_of(wish.port);
-        let best: Vec<_> = all.iter().copied().filter(|(_, ports)| *ports == wanted).collect();
-        Ok(if best.is_empty() { all } else { best })
+        let mut all = Vec::new();
+        let mut best = Vec::new();
+        for addr in addrs {
+            let of_addr = self.unheld(wish, addr, low);
+            match of_addr.iter().find(|(_, ports)| *ports == wanted) {
+                Some(block) => best.push(*block),
+                None => all.extend(of_addr),
+            }
+        }
+        if own.is_empty() && !best.is_empty() {
+            return Ok(best);
+        }
+        all.extend(best);
+        if all.is_empty() { Err(Reason::PoolExhausted) } else { Ok(all) }
     }
 }

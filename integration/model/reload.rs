@@ -81,6 +81,7 @@ impl Model {
     /// A host none of whose blocks has a port in its pool any more may be given an address anew.
     fn lose_blocks(&mut self) {
         let useful: Vec<_> = (self.blocks.iter())
+            .filter(|block| !block.lost)
             .filter(|block| {
                 let zone = self.settings.nat64.zones.iter().find(|zone| zone.id == block.host.zone);
                 let mut ranges = zone.into_iter().flat_map(|z| &self.settings.nat64.pools[z.pool].ranges);

@@ -42,7 +42,8 @@ pub(super) fn event(flags: u8) -> Option<Event> {
     }
 }
 
-/// The cell of a state and an event: `e` and `t` are the lifetimes, `=` leaves it.
+/// The cell of a state and an event: `e`, `o` and `c` are the lifetimes (established,
+/// opening, closing), `=` leaves it.
 const TABLE: [(State, [(State, char); 8]); 7] = {
     use State::{BothFin, Est, Trans, V4Fin, V4Init, V6Fin, V6Init};
     // V6 SYN, V4 SYN, V6 FIN, V4 FIN, V6 RST, V4 RST, V6 other, V4 other.
@@ -63,7 +64,7 @@ const TABLE: [(State, [(State, char); 8]); 7] = {
         (
             V6Init,
             [
-                (V6Init, 't'),
+                (V6Init, 'o'),
                 (Est, 'e'),
                 (V6Init, '='),
                 (V6Init, '='),
@@ -80,8 +81,8 @@ const TABLE: [(State, [(State, char); 8]); 7] = {
                 (Est, 'e'),
                 (V6Fin, '='),
                 (V4Fin, '='),
-                (Trans, 't'),
-                (Trans, 't'),
+                (Trans, 'c'),
+                (Trans, 'c'),
                 (Est, 'e'),
                 (Est, 'e'),
             ],
@@ -91,7 +92,7 @@ const TABLE: [(State, [(State, char); 8]); 7] = {
             [
                 (V4Fin, 'e'),
                 (V4Fin, 'e'),
-                (BothFin, 't'),
+                (BothFin, 'c'),
                 (V4Fin, 'e'),
                 (V4Fin, 'e'),
                 (V4Fin, 'e'),
@@ -105,7 +106,7 @@ const TABLE: [(State, [(State, char); 8]); 7] = {
                 (V6Fin, 'e'),
                 (V6Fin, 'e'),
                 (V6Fin, 'e'),
-                (BothFin, 't'),
+                (BothFin, 'c'),
                 (V6Fin, 'e'),
                 (V6Fin, 'e'),
                 (V6Fin, 'e'),
@@ -136,7 +137,8 @@ pub(super) fn step(state: State, from_v6: bool, event: Event, timers: &Timers) -
     let (next, lifetime) = row.1[column];
     let lifetime = match lifetime {
         'e' => Some(timers.tcp_established),
-        't' => Some(timers.tcp_transitory),
+        'o' => Some(timers.tcp_opening),
+        'c' => Some(timers.tcp_closing),
         _ => None,
     };
     (next, lifetime)

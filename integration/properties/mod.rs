@@ -7,6 +7,7 @@ mod parse;
 mod quoted;
 mod translate;
 
+pub(crate) use crate::model::bytes as sessions;
 pub(crate) use config::config;
 pub(crate) use parse::parse;
 pub(crate) use quoted::quoted;

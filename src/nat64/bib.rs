@@ -34,8 +34,9 @@ pub(super) struct Binding {
     /// The next binding of the same port in the same block, of another protocol; in a free slot the
     /// next free one.
     pub(super) same_port: u32,
-    /// The next in the queue of the resting.
-    pub(super) next_resting: u32,
+    /// Its neighbours in the queue of the resting.
+    before: u32,
+    behind: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,12 +44,8 @@ pub(super) struct Binding {
 enum State {
     Free,
     Live,
-    /// In use again before its turn in the queue of the resting came.
-    LiveQueued,
     /// Ended and in the queue of the resting: it only keeps its port from others.
     Resting,
-    /// Removed, its slot taken until its turn in the queue of the resting comes.
-    GoneQueued,
     Static,
 }
 
@@ -64,7 +61,8 @@ impl Item for Binding {
             place: NIL,
             first: NIL,
             same_port: next,
-            next_resting: NIL,
+            before: NIL,
+            behind: NIL,
         }
     }
 
@@ -171,7 +169,7 @@ impl Bib {
     #[inline]
     pub(super) fn leads_to(&self, slot: u32) -> (u32, u32) {
         let Some(binding) = self.slab.at(slot) else { return (NIL, NIL) };
-        core::hint::black_box((binding.v6.octets()[0], binding.next_resting));
+        core::hint::black_box((binding.v6.octets()[0], binding.behind));
         (binding.first, binding.place)
     }
 
@@ -204,91 +202,68 @@ impl Bib {
         Some(slot)
     }
 
-    /// Begins a binding's rest: its port stays its own, for itself.
+    /// Begins a binding's rest: its port stays its own, for itself. One that began to rest later than
+    /// those who rest already is what the queue expects; one that did not rests as long as they.
     pub(super) fn rest(&mut self, slot: u32, now: Instant) {
+        let (first, last) = self.resting;
+        let longest = if last == NIL { 0 } else { self.slab[last].first };
         let binding = &mut self.slab[slot];
-        let queued = binding.state == State::LiveQueued;
         binding.state = State::Resting;
-        binding.first = RestTick::of(now).0;
-        if !queued {
-            self.queue(slot);
+        binding.first = RestTick::of(now).0.max(longest);
+        (binding.before, binding.behind) = (last, NIL);
+        if last == NIL {
+            self.resting = (slot, slot);
+        } else {
+            self.slab[last].behind = slot;
+            self.resting = (first, slot);
         }
     }
 
     /// Ends a binding's rest because its client uses it again.
     pub(super) fn revive(&mut self, slot: u32, pref64: u16) {
+        self.leave(slot);
         let binding = &mut self.slab[slot];
-        binding.state = State::LiveQueued;
+        binding.state = State::Live;
         binding.first = NIL;
         binding.pref64 = pref64;
     }
 
-    fn queue(&mut self, slot: u32) {
-        self.slab[slot].next_resting = NIL;
-        let (first, last) = self.resting;
-        if last == NIL {
-            self.resting = (slot, slot);
+    /// Takes a binding out of the queue of the resting.
+    fn leave(&mut self, slot: u32) {
+        let (before, behind) = (self.slab[slot].before, self.slab[slot].behind);
+        if before == NIL {
+            self.resting.0 = behind;
         } else {
-            self.slab[last].next_resting = slot;
-            self.resting = (first, slot);
+            self.slab[before].behind = behind;
+        }
+        if behind == NIL {
+            self.resting.1 = before;
+        } else {
+            self.slab[behind].before = before;
         }
     }
 
-    /// Takes the first in the queue out if it has rested for `rest` by `now`, or whatever it is if
-    /// `rest` is `None`. It still has its slot and its port.
-    pub(super) fn rested(&mut self, now: Instant, rest: Option<Duration>, budget: &mut usize) -> Option<u32> {
-        while *budget > 0 {
-            let slot = self.resting.0;
-            if slot == NIL {
-                return None;
-            }
-            let binding = &self.slab[slot];
-            let over = rest.is_none_or(|rest| RestTick(binding.first).end(rest) <= now);
-            if binding.is_resting() && !over && !self.is_out_of_turn(slot) {
-                return None;
-            }
-            *budget -= 1;
-            self.resting.0 = binding.next_resting;
-            if self.resting.0 == NIL {
-                self.resting.1 = NIL;
-            }
-            match self.slab[slot].state {
-                State::Resting if over => {
-                    self.slab[slot].state = State::Live;
-                    return Some(slot);
-                }
-                State::Resting => self.queue(slot),
-                State::GoneQueued => self.slab.remove(slot),
-                State::Free | State::Live | State::LiveQueued | State::Static => {
-                    self.slab[slot].state = State::Live;
-                }
-            }
-        }
-        None
-    }
-
-    /// Whether a binding was revived and rests again, so that others behind it end before it.
-    fn is_out_of_turn(&self, slot: u32) -> bool {
-        let next = self.slab[slot].next_resting;
-        next != NIL && (!self.slab[next].is_resting() || self.slab[next].first < self.slab[slot].first)
+    /// The binding that has rested longest, if that is `rest` by `now`, or in any case if `rest` is
+    /// `None`.
+    pub(super) fn rested(&self, now: Instant, rest: Option<Duration>) -> Option<u32> {
+        let longest = self.slab.at(self.resting.0)?;
+        let over = rest.is_none_or(|rest| RestTick(longest.first).end(rest) <= now);
+        over.then_some(self.resting.0)
     }
 
     /// When [`rested`](Self::rested) is to be asked next.
     pub(super) fn next_rested(&self, rest: Duration) -> Option<Instant> {
-        let binding = self.slab.at(self.resting.0)?;
-        Some(if binding.is_resting() { RestTick(binding.first).end(rest) } else { Instant::ZERO })
+        self.slab.at(self.resting.0).map(|longest| RestTick(longest.first).end(rest))
     }
 
     /// Removes a binding. Its block's list must not name it any more.
     pub(super) fn remove(&mut self, slot: u32) {
         let binding = &self.slab[slot];
-        let queued = matches!(binding.state, State::LiveQueued | State::Resting);
         self.index.remove(self.hash(binding.proto(), binding.v6()), slot);
-        if queued {
-            self.slab[slot].state = State::GoneQueued;
-        } else {
-            self.slab.remove(slot);
+        if self.slab[slot].is_resting() {
+            self.leave(slot);
         }
+        self.slab.remove(slot);
     }
 
     /// The binding in a taken slot.
@@ -303,7 +278,7 @@ impl Bib {
 
     /// The binding in a slot, if there is one.
     pub(super) fn at(&self, slot: u32) -> Option<&Binding> {
-        self.slab.at(slot).filter(|binding| binding.state != State::GoneQueued)
+        self.slab.at(slot)
     }
 
     /// All taken slots are below this one.
@@ -327,29 +302,31 @@ mod tests {
 
     #[test]
     fn a_binding_is_small() {
-        assert!(size_of::<Binding>() <= 40);
+        assert!(size_of::<Binding>() <= 44);
     }
 
     #[test]
     fn bindings_rest_in_turn_and_may_be_revived() {
         let rest = Duration::from_secs(120);
         let mut bib = Bib::new(10, &mut Chance::new(1));
-        let a = bib.insert(Proto::Udp, client(1), 0, 1, 0, false).expect("room");
-        let b = bib.insert(Proto::Udp, client(2), 0, 2, 0, false).expect("room");
-        bib.rest(a, Instant::from_secs(10));
-        bib.rest(b, Instant::from_secs(20));
+        let [a, b, c, d] =
+            [1, 2, 3, 4].map(|n| bib.insert(Proto::Udp, client(n), 0, n, 0, false).expect("room"));
+        for (slot, secs) in [(a, 10), (b, 20), (c, 25), (d, 30)] {
+            bib.rest(slot, Instant::from_secs(secs));
+        }
         bib.revive(a, 0);
-        bib.rest(a, Instant::from_secs(100));
-        let c = bib.insert(Proto::Udp, client(3), 0, 3, 0, false).expect("room");
-        bib.rest(c, Instant::from_secs(15));
+        bib.revive(b, 0);
         bib.remove(c);
-        assert_eq!((bib.find(Proto::Udp, client(3)), bib.at(c).is_some()), (None, false));
-        let mut ended = |secs| bib.rested(Instant::from_secs(secs), Some(rest), &mut 10);
-        assert_eq!(ended(131), None);
-        assert_eq!(ended(139), None);
-        assert_eq!(ended(141), Some(b));
+        bib.rest(a, Instant::from_secs(100));
+        bib.rest(b, Instant::from_secs(100));
+        assert_eq!(bib.find(Proto::Udp, client(3)), None);
+        let mut ended = |secs| {
+            let slot = bib.rested(Instant::from_secs(secs), Some(rest));
+            slot.inspect(|slot| bib.remove(*slot))
+        };
+        assert_eq!(ended(149), None);
+        assert_eq!(ended(151), Some(d), "whoever was before it rests anew");
         assert_eq!(ended(219), None);
-        assert_eq!(ended(221), Some(a));
-        assert_eq!(ended(999), None);
+        assert_eq!([ended(221), ended(221), ended(999)], [Some(a), Some(b), None]);
     }
 }

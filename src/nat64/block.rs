@@ -51,9 +51,8 @@ pub(super) struct Block {
     allowed: Ports,
     /// Ports that bindings have, by protocol.
     taken: [Ports; 3],
-    /// When it became empty, and the next in the queue of the empty ones.
+    /// Since when all ports that bindings had have been out of use, and whether it waits to be released.
     pub(super) since: u32,
-    pub(super) next_empty: u32,
     pub(super) queued: bool,
 }
 
@@ -79,7 +78,6 @@ impl Block {
             allowed,
             taken: [[0; 4]; 3],
             since: 0,
-            next_empty: NIL,
             queued: false,
         }
     }

@@ -50,9 +50,10 @@ impl Nat64 {
         }
         let rest = self.timers.port_rest;
         while left > 0
-            && let Some(binding) = self.bib.rested(now, Some(rest), &mut left)
+            && let Some(binding) = self.bib.rested(now, Some(rest))
         {
             self.unbind(now, binding);
+            left -= 1;
         }
         while left > 0 && self.pool4.release_rested(now, rest, &mut self.events) {
             left -= 1;
@@ -129,8 +130,7 @@ impl Nat64 {
 
     /// Cuts the longest rest short because the table is full; false if nothing rests.
     pub(super) fn end_a_rest(&mut self, now: Instant) -> bool {
-        let mut budget = usize::MAX;
-        let found = self.bib.rested(now, None, &mut budget);
+        let found = self.bib.rested(now, None);
         found.map(|slot| self.unbind(now, slot)).is_some()
     }
 

@@ -27,6 +27,8 @@ impl Nat64 {
     #[inline]
     pub(super) fn leg6(&self, proto: Proto, place: Transport4) -> Leg {
         let is_ours = match proto {
+            // Port zero of a pool's address is nobody else's, and no binding's either.
+            Proto::Tcp | Proto::Udp if place.port == 0 => self.pool4.has(place.addr),
             Proto::Tcp | Proto::Udp => self.pool4.has_place(place) || self.statics.has(proto, place),
             Proto::Icmp => self.pool4.has(place.addr) || self.statics.has_address(place.addr),
         };

@@ -1,7 +1,9 @@
 //! pool4 as port blocks: which block a host is given, and which port a binding.
 
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
+use core::cmp::Reverse;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
@@ -39,8 +41,9 @@ pub(super) struct Pool4 {
     dry: Vec<[bool; 2]>,
     blocks: Blocks,
     hosts: Hosts,
-    /// Empty blocks that rest, the longest rest first.
-    empty: (u32, u32),
+    /// Empty blocks that rest, the longest rest first: since when, and which. A block stands here once at
+    /// most, and no later than it should.
+    empty: BinaryHeap<Reverse<(u32, u32)>>,
     /// The second, plus one, in which the last [`Event::PoolEmpty`] was written.
     told: u32,
     pairing: Pairing,
@@ -65,7 +68,7 @@ impl Pool4 {
             dry: Vec::new(),
             blocks: Blocks::new(settings.limits.blocks),
             hosts: Hosts::new(settings.limits.hosts, chance),
-            empty: (NIL, NIL),
+            empty: BinaryHeap::with_capacity(settings.limits.blocks as usize),
             told: 0,
             pairing: settings.pairing,
             counters,
@@ -236,58 +239,32 @@ impl Pool4 {
         let block = self.blocks.of_mut(slot);
         block.since = block.since.max(since.0);
         if block.is_empty() && !core::mem::replace(&mut block.queued, true) {
-            self.queue(slot);
+            self.empty.push(Reverse((block.since, slot)));
         }
-    }
-
-    /// Puts a block into the queue: in front if its ports rested while they were still bound, so that it
-    /// has rested longer than those that wait.
-    fn queue(&mut self, slot: u32) {
-        let (first, last) = self.empty;
-        let since = self.blocks.of(slot).since;
-        if self.blocks.at(first).is_none_or(|block| since < block.since) {
-            self.blocks.of_mut(slot).next_empty = first;
-            self.empty = (slot, if last == NIL { slot } else { last });
-        } else {
-            self.blocks.of_mut(slot).next_empty = NIL;
-            self.blocks.of_mut(last).next_empty = slot;
-            self.empty = (first, slot);
-        }
-    }
-
-    /// Whether the first of the queue was used again and rests anew, so that others end before it.
-    fn is_out_of_turn(&self, slot: u32) -> bool {
-        let block = self.blocks.of(slot);
-        self.blocks.at(block.next_empty).is_some_and(|next| next.since < block.since)
     }
 
     /// When [`release_rested`](Self::release_rested) has something to do.
     pub(super) fn next_empty(&self, rest: Duration) -> Option<Instant> {
-        let block = self.blocks.at(self.empty.0)?;
-        let now = self.is_out_of_turn(self.empty.0);
-        Some(if now { Instant::ZERO } else { RestTick(block.since).end(rest) })
+        self.empty.peek().map(|Reverse((since, _))| RestTick(*since).end(rest))
     }
 
     /// Releases the block that has been empty longest, if it has been so for `rest`; false if there
-    /// is nothing more to do.
+    /// is nothing more to do. One that was used meanwhile, which its entry does not know, goes or waits
+    /// anew.
     pub(super) fn release_rested(&mut self, now: Instant, rest: Duration, events: &mut Events) -> bool {
-        let slot = self.empty.0;
-        let Some(block) = self.blocks.at(slot) else { return false };
-        let over = RestTick(block.since).end(rest) <= now;
-        if !over && !self.is_out_of_turn(slot) {
+        let Some(&Reverse((since, slot))) = self.empty.peek() else { return false };
+        if RestTick(since).end(rest) > now {
             return false;
         }
-        self.empty.0 = block.next_empty;
-        if self.empty.0 == NIL {
-            self.empty.1 = NIL;
+        self.empty.pop();
+        let block = self.blocks.of_mut(slot);
+        if block.is_empty() && block.since != since {
+            self.empty.push(Reverse((block.since, slot)));
+            return true;
         }
-        if !self.blocks.of(slot).is_empty() {
-            self.blocks.of_mut(slot).queued = false;
-        } else if over {
-            self.blocks.of_mut(slot).queued = false;
+        block.queued = false;
+        if block.is_empty() {
             self.release(slot, events);
-        } else {
-            self.queue(slot);
         }
         true
     }
@@ -377,7 +354,7 @@ impl Pool4 {
         let block = self.blocks.of_mut(slot);
         block.since = RestTick::of(now).0;
         if block.is_empty() && !core::mem::replace(&mut block.queued, true) {
-            self.queue(slot);
+            self.empty.push(Reverse((block.since, slot)));
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 //! the integration suite, which runs the committed corpora through them without nightly Rust.
 #![allow(dead_code)]
 
+#[path = "../../model/mod.rs"]
+mod model;
 #[path = "../../properties/mod.rs"]
 mod properties;
 #[path = "../../script/mod.rs"]
@@ -18,4 +20,4 @@ macro_rules! doors {
     };
 }
 
-doors!(parse, translate, quoted, config);
+doors!(parse, translate, quoted, config, sessions);

@@ -36,9 +36,10 @@ pub struct Ask {
     pub upstream: SocketAddr,
     /// Who may be asked: [`Settings::servers`] of this number.
     pub group: usize,
-    /// How many times this question has been sent before. Each attempt is for another server, if
-    /// there are so many.
+    /// How many times this question has been sent before.
     pub attempt: u8,
+    /// Who has been asked before: this attempt is for another server, if there is one.
+    pub tried: Vec<SocketAddr>,
     /// The message. Its id, the first two bytes, is 0: the sender puts a random one there and checks
     /// that the answer has it.
     pub query: Vec<u8>,

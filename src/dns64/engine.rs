@@ -1,7 +1,7 @@
 //! The DNS64 as one thing that is driven from outside: queries and replies in, questions and answers
 //! out, time as an argument.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
@@ -286,6 +286,14 @@ impl<T> Engine<T> {
     /// The next question to send, if there is one.
     pub fn poll_ask(&mut self) -> Option<Ask> {
         self.asks.pop_front()
+    }
+
+    /// Says that a question went to another server than [`Ask::upstream`], so that the next attempt
+    /// goes to neither.
+    pub fn asked(&mut self, id: AskId, upstream: SocketAddr) {
+        if let Some(flight) = self.flights.find_mut(id.flight) {
+            flight.asked(id.attempt, upstream);
+        }
     }
 
     /// The next answer to a query that waited, if there is one, with what `admit` gave.

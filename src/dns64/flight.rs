@@ -1,6 +1,7 @@
 //! One question on its way through the upstreams: which is asked when, who waits for it, and what
 //! came of it. However many wait, it is asked once.
 
+use core::net::SocketAddr;
 use std::sync::Arc;
 
 use super::key::Key;
@@ -60,6 +61,8 @@ pub(super) struct Flight {
     pub(super) waiting: Vec<(Id, usize)>,
     /// Times sent.
     attempts: u8,
+    /// Whom it was sent to.
+    tried: Vec<SocketAddr>,
     /// Sent, and neither answered nor failed.
     open: u8,
     /// When the next attempt is due, [`Instant::NEVER`] if there will be none.
@@ -91,6 +94,7 @@ impl Flight {
             owner,
             waiting: Vec::new(),
             attempts: 0,
+            tried: Vec::new(),
             open: 0,
             next: Instant::NEVER,
             end: now + settings.timeouts.total,
@@ -120,7 +124,16 @@ impl Flight {
         self.attempts += 1;
         self.open += 1;
         self.next = now + settings.timeouts.attempt;
-        Some(Ask { id, upstream, group: self.group, attempt, query: self.query.clone() })
+        let tried = self.tried.clone();
+        self.tried.push(upstream);
+        Some(Ask { id, upstream, group: self.group, attempt, tried, query: self.query.clone() })
+    }
+
+    /// An attempt was sent to another server than was proposed.
+    pub(super) fn asked(&mut self, attempt: u8, upstream: SocketAddr) {
+        if let Some(tried) = self.tried.get_mut(usize::from(attempt)) {
+            *tried = upstream;
+        }
     }
 
     /// Takes an answer to an attempt. `false` if it is no answer to this question: the true one may

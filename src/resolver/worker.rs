@@ -405,7 +405,9 @@ impl State {
         loop {
             while let Some(ask) = self.engine.poll_ask() {
                 let told = (&*self.told.settings, &*self.counters);
-                self.pool.ask(now, ask, told, &mut self.chance);
+                let id = ask.id;
+                let upstream = self.pool.ask(now, ask, told, &mut self.chance);
+                self.engine.asked(id, upstream);
             }
             while let Some((waiting, answer)) = self.engine.poll_answer() {
                 self.hand_back(now, waiting.from, waiting.caller, answer);

@@ -139,8 +139,7 @@ impl Pool {
         self.upstreams.len() - 1
     }
 
-    /// Whom to ask: the engine goes through a group attempt by attempt, and here its order is the
-    /// healthiest and fastest first.
+    /// Whom to ask: the healthiest and fastest of the group that has not been asked yet.
     fn choose(
         &mut self,
         now: Instant,
@@ -159,11 +158,18 @@ impl Pool {
             let by = chance.below(order.len()).unwrap_or(0);
             order.rotate_left(by);
         }
-        order[usize::from(ask.attempt) % order.len()]
+        let new = order.iter().find(|place| !ask.tried.contains(&self.upstreams[**place].addr));
+        new.copied().unwrap_or_else(|| order[usize::from(ask.attempt) % order.len()])
     }
 
-    /// Takes a question; it leaves with the next [`Pool::send`].
-    pub(super) fn ask(&mut self, now: Instant, ask: Ask, told: (&Settings, &Counters), chance: &mut Chance) {
+    /// Takes a question; it leaves with the next [`Pool::send`]. Says whom it goes to.
+    pub(super) fn ask(
+        &mut self,
+        now: Instant,
+        ask: Ask,
+        told: (&Settings, &Counters),
+        chance: &mut Chance,
+    ) -> SocketAddr {
         let place = self.choose(now, &ask, told, chance);
         let errand = Errand { ask, asked: now, retried: false };
         let upstream = &mut self.upstreams[place];
@@ -171,6 +177,7 @@ impl Pool {
             Via::Udp => upstream.by_udp.push(errand),
             Via::Tcp | Via::Tls(_) => upstream.by_stream.push(errand),
         }
+        upstream.addr
     }
 
     /// Notes which upstreams have left questions without an answer for `patience`.

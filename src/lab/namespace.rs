@@ -14,13 +14,16 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes the namespace, its loopback device up.
+    /// Makes the namespace, its loopback device up. Addresses are good at once: none of the laboratory's
+    /// is in use elsewhere, and a router whose link-local address is still looked for twice can't ask
+    /// for its neighbours.
     ///
     /// # Errors
     /// What `ip` says.
     pub fn new(name: String) -> Result<Self, LabError> {
         Run::new(&format!("ip netns add {name}")).text()?;
         let namespace = Self { name };
+        namespace.sysctl(&["net.ipv6.conf.default.accept_dad=0"])?;
         namespace.ip("link set lo up")?;
         Ok(namespace)
     }

@@ -260,15 +260,7 @@ impl Nat64 {
     #[inline]
     fn admit6(&mut self, packet: &Ipv6Packet) -> Result<(Way, WorkerId), Reason> {
         self.zones.check_source(packet.src)?;
-        let client = match &packet.transport {
-            Transport::Error(error) => error.quoted.dst,
-            Transport::Tcp { .. }
-            | Transport::Udp { .. }
-            | Transport::Echo { .. }
-            | Transport::Icmp
-            | Transport::Fragment
-            | Transport::Other => packet.src,
-        };
+        let client = packet.transport.quoted().map_or(packet.src, |quoted| quoted.dst);
         let zone = self.zones.of(client).ok_or_else(|| Zones::stranger(packet.src))?;
         self.zone = Some(self.zones.rules(zone).id);
         let way = self.zones.way(zone, packet.dst)?;

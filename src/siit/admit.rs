@@ -6,7 +6,6 @@ use super::mapping::Mapped;
 use super::{Inside, Siit};
 use crate::addr::special::{is_host_v4, is_host_v6};
 use crate::reason::Reason;
-use crate::wire::Transport;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 use crate::xlat::{Answer, Refusal};
@@ -28,14 +27,9 @@ impl Siit {
     pub(super) fn is_ours6(&self, packet: &Ipv6Packet, ends: &Ends4) -> bool {
         let inside = match self.inside {
             Inside::V4 => ends.dst,
-            Inside::V6 => match &packet.transport {
-                Transport::Error(error) => self.mapping.to_v4(error.quoted.dst),
-                Transport::Tcp { .. }
-                | Transport::Udp { .. }
-                | Transport::Echo { .. }
-                | Transport::Icmp
-                | Transport::Fragment
-                | Transport::Other => ends.src,
+            Inside::V6 => match packet.transport.quoted() {
+                Some(quoted) => self.mapping.to_v4(quoted.dst),
+                None => ends.src,
             },
         };
         // What leads nowhere from here may lead somewhere with state.
@@ -46,15 +40,7 @@ impl Siit {
     pub(super) fn is_ours4(&self, packet: &Ipv4Packet) -> bool {
         let addr = match self.inside {
             Inside::V6 => packet.dst,
-            Inside::V4 => match &packet.transport {
-                Transport::Error(error) => error.quoted.dst,
-                Transport::Tcp { .. }
-                | Transport::Udp { .. }
-                | Transport::Echo { .. }
-                | Transport::Icmp
-                | Transport::Fragment
-                | Transport::Other => packet.src,
-            },
+            Inside::V4 => packet.transport.quoted().map_or(packet.src, |quoted| quoted.dst),
         };
         self.mapping.to_v6(addr).is_some_and(|inside| inside.is_inside())
     }

@@ -71,6 +71,19 @@ impl<Q> Transport<Q> {
             Self::Error(_) | Self::Icmp | Self::Fragment | Self::Other => (0, 0),
         }
     }
+
+    /// The packet that an ICMP error quotes; `None` if this is none.
+    pub const fn quoted(&self) -> Option<&Q> {
+        match self {
+            Self::Error(error) => Some(&error.quoted),
+            Self::Tcp { .. }
+            | Self::Udp { .. }
+            | Self::Echo { .. }
+            | Self::Icmp
+            | Self::Fragment
+            | Self::Other => None,
+        }
+    }
 }
 
 /// What stands behind an IP header, as far as it is found without a second look.

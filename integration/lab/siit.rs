@@ -50,3 +50,27 @@ fn a_more_specific_route_is_native() -> Test {
     assert!(!unused.ok, "{}", unused.stdout);
     gateway.stop()
 }
+
+#[test]
+fn a_clat_is_used_where_there_is_no_other_ipv4() -> Test {
+    // id 6877-A
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let (internet, router) = (&site.lab.internet, &site.lab.gateway);
+    // The far end: an address of the server as its translator would show it.
+    internet.ip("addr add 2001:db8:1234::c633:6450/128 dev lo")?;
+    internet.ip("-6 route add 2001:db8:aaaa::/96 via 2001:db8:ffff::2")?;
+    router.ip("addr add 192.168.1.2/32 dev lo")?;
+    let more = "[siit]\ninside = \"ipv4\"\nhosts = \"192.168.1.0/24\"\n\
+                hosts_pref64 = \"2001:db8:aaaa::/96\"\npref64 = \"2001:db8:1234::/96\"";
+    let config = GatewayConfig { more: more.to_owned(), ..GatewayConfig::default() };
+    let gateway = site.start(&config)?;
+    expect(&router.text("ip route show default")?, "dev gate64 proto 64 metric 4096")?;
+    let ping = "ping -c 1 -W 2 -I 192.168.1.2 198.51.100.80";
+    let native = router.run(ping).outcome()?;
+    assert!(!native.ok, "IPv4 of the provider goes first, and knows no private source: {}", native.stdout);
+    router.ip("route del default via 192.0.2.1")?;
+    router.text(ping)?;
+    gateway.stop()?;
+    assert_eq!(router.text("ip route show default")?.trim(), "");
+    Ok(())
+}

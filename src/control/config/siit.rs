@@ -50,13 +50,13 @@ pub(super) fn siit(
         let allowed = "`eam` or `hosts`: only hosts with a mapping are translated without state";
         reader.refuse(section.span(), "no host has a mapping", allowed);
     }
-    check_hosts(reader, told, pref64, hosts_pref64);
+    check_hosts(reader, told, zones, pref64, hosts_pref64);
     refuse_overlaps(reader, told, zones, statics, &eams, &hosts);
     let translator = file.translator.as_ref().map(|t| t.get_ref());
     let private = translator.is_some_and(schema::Translator::opens_private) || inside == Inside::V4;
     let settings = Settings {
         inside,
-        hairpin: hairpin(reader, told),
+        hairpin: hairpin(reader, told, inside),
         udp_zero_checksum: zero_checksum(reader, told),
         well_known: well_known(reader, told, private),
         errors_under_well_known: false,
@@ -177,9 +177,18 @@ fn count_held(
 fn check_hosts(
     reader: &mut Reader<'_>,
     told: &schema::Siit,
+    zones: &Zones,
     pref64: Option<Pref64>,
     hosts_pref64: Option<Pref64>,
 ) {
+    let overlaps = |own: &Pref64, other: Pref64| *own != other && own.prefix().overlaps(other.prefix());
+    let others = zones.pref64s.iter().map(|(p, _)| *p).chain(pref64);
+    if let (Some(text), Some(own)) = (&told.hosts_pref64, hosts_pref64)
+        && let Some(other) = others.into_iter().find(|other| overlaps(&own, *other))
+    {
+        let found = format!("{own} overlaps the pref64 {other}");
+        reader.refuse(text.span(), found, "prefixes that share no address, or the same");
+    }
     let Some(hosts) = &told.hosts else { return };
     let Some(prefix) = hosts_pref64.or(pref64) else {
         let allowed = "hosts_pref64 or pref64: their IPv6 addresses are made with it";
@@ -216,7 +225,11 @@ fn refuse_overlaps(
     }
 }
 
-fn hairpin(reader: &mut Reader<'_>, told: &schema::Siit) -> Hairpin {
+fn hairpin(reader: &mut Reader<'_>, told: &schema::Siit, inside: Inside) -> Hairpin {
+    if let Some(text) = told.hairpin.as_ref().filter(|_| inside == Inside::V4) {
+        let found = "`hairpin` beside inside = \"ipv4\"";
+        reader.refuse(text.span(), found, "neither: hosts on the IPv4 side reach each other without us");
+    }
     let words = [("intrinsic", Hairpin::Intrinsic), ("simple", Hairpin::Simple), ("off", Hairpin::Off)];
     reader.word(told.hairpin.as_ref(), Hairpin::default(), &words)
 }
@@ -425,6 +438,14 @@ mod tests {
                 "9:10: 2001:db8:64::/64 overlaps the pref64 2001:db8:64::/96",
             ),
             (hosts("inside = \"ipv4\""), "2:10: 2001:db8:64::/96 belongs to another translator, but zones"),
+            (
+                hosts("hosts_pref64 = \"2001:db8:64::/64\""),
+                "9:16: 2001:db8:64::/64 overlaps the pref64 2001:db8:64::/96",
+            ),
+            (
+                hosts("pref64 = \"2001:db8:65::/96\"\ninside = \"ipv4\"\nhairpin = \"off\""),
+                "11:11: `hairpin` beside inside = \"ipv4\"",
+            ),
             (hosts("inside = \"v4\""), "9:10: `v4` is no word for this key (\"ipv6\", \"ipv4\")"),
             (hosts("error_pool4 = \"10.0.0.0/24\""), "9:15: 10.0.0.0/24 is private, and filtered on its way"),
             (hosts("untranslatable_source = \"pool\""), "9:25: \"pool\" without error_pool4"),

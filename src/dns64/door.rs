@@ -34,7 +34,7 @@ pub struct Ask {
     pub id: AskId,
     /// Whom to ask if all servers of the group are equally good: they take turns by attempt.
     pub upstream: SocketAddr,
-    /// Who may be asked: [`Settings::servers`] of this number.
+    /// Who may be asked: [`Settings::servers`](super::Settings::servers) of this number.
     pub group: usize,
     /// How many times this question has been sent before.
     pub attempt: u8,
@@ -75,7 +75,7 @@ pub struct Answer {
 pub enum Taken {
     /// It is answered at once.
     Answer(Answer),
-    /// It waits for upstreams; [`Engine::poll_answer`] will give its answer.
+    /// It waits for upstreams; [`Engine::poll_answer`](super::Engine::poll_answer) will give its answer.
     Waits,
     /// It is not answered.
     Drop(Option<ZoneId>, Outcome),

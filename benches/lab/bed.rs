@@ -59,6 +59,14 @@ impl Bed {
         Run::new(&format!("taskset -a -c -p {cpus} {pid}")).text().map(drop)
     }
 
+    /// The server's own address, for sockets.
+    pub(crate) fn service(&self, port: u16) -> SocketAddr {
+        if self.contestant.servers_have_ipv6() {
+            return self.target(port);
+        }
+        SocketAddr::new(Ipv4Addr::new(198, 51, 100, 80).into(), port)
+    }
+
     /// The server as the host sees it, for sockets.
     pub(crate) fn target(&self, port: u16) -> SocketAddr {
         let addr = match self.contestant {

@@ -11,9 +11,12 @@ mod dns;
 mod machine;
 mod options;
 mod packets;
+mod publish;
 mod record;
 mod report;
 mod search;
+mod svg;
+mod targets;
 mod tests;
 mod traffic;
 
@@ -27,7 +30,7 @@ use options::{Options, Test};
 use record::Record;
 
 /// Sessions that the gateways have room for.
-const SESSIONS: u32 = 1 << 20;
+const SESSIONS: u32 = 1 << 21;
 
 fn run(options: &Options) -> Result<(), LabError> {
     println!("{}; {}", machine::describe(), contestant::tayga_version());
@@ -42,13 +45,17 @@ fn run(options: &Options) -> Result<(), LabError> {
         tests::run(test, &mut beds, options, &mut record)?;
     }
     println!("{}", report::table(&record, &options.only));
+    let mut files = vec![("samples.csv", report::csv(&record))];
+    files.extend(publish::plots(&record));
     let dir = Path::new("target/bench-lab");
-    let write = |name: &str, text: &str| {
-        fs::create_dir_all(dir)
-            .and_then(|()| fs::write(dir.join(name), text))
-            .map_err(bed::failed("target/bench-lab"))
-    };
-    write("samples.csv", &report::csv(&record))
+    fs::create_dir_all(dir)
+        .and_then(|()| files.iter().try_for_each(|(name, text)| fs::write(dir.join(name), text)))
+        .map_err(bed::failed("target/bench-lab"))?;
+    println!("all samples, and plots: {}", dir.display());
+    if options.publish {
+        publish::publish(&record, options).map_err(bed::failed("PERFORMANCE.md and its plots"))?;
+    }
+    Ok(())
 }
 
 fn main() {

@@ -37,12 +37,34 @@ pub(crate) enum Test {
     Tcp,
     /// Small UDP packets: the highest rate without loss and with 0.1 %, and CPU time.
     Small,
+    /// UDP bulk from a sender with segmentation offload, each way.
+    Udp,
+    /// One-way delay at half of tayga's load.
+    Latency,
+    /// What is delivered at twice the load that can be.
+    Overload,
+    /// New flows a second.
+    Setup,
+    /// A well-behaved flow during floods.
+    Flood,
+    /// Small packets of up to a million flows, and memory.
+    Table,
     /// The DNS64 beside unbound, BIND, PowerDNS and Knot. Not among what runs unasked.
     Dns,
 }
 
 impl Test {
-    pub(crate) const ALL: &[Self] = &[Self::Tester, Self::Tcp, Self::Small];
+    pub(crate) const ALL: &[Self] = &[
+        Self::Tester,
+        Self::Tcp,
+        Self::Udp,
+        Self::Small,
+        Self::Latency,
+        Self::Overload,
+        Self::Setup,
+        Self::Flood,
+        Self::Table,
+    ];
 }
 
 fn contestant(text: &str) -> Result<Contestant, String> {
@@ -63,6 +85,12 @@ impl Options {
             options.rounds = options.rounds.min(2);
         }
         options
+    }
+
+    /// The command line that was given.
+    pub(crate) fn command() -> String {
+        let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+        format!("cargo bench --bench lab -- {}", words.join(" "))
     }
 
     /// A trial's length in seconds: as given, or a third in a hurry.

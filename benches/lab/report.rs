@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::contestant::Contestant;
 use crate::record::{Record, Row, median};
+use crate::targets;
 
 /// Every row: each contestant's median, and gate64 in proportion to it.
 pub(crate) fn table(record: &Record, contestants: &[Contestant]) -> String {
@@ -27,6 +28,28 @@ pub(crate) fn table(record: &Record, contestants: &[Contestant]) -> String {
             }
             let _ = writeln!(text, "{line}");
         }
+    }
+    text.push_str(&against_targets(record));
+    text
+}
+
+/// Which targets are reached.
+fn against_targets(record: &Record) -> String {
+    let mut text = "\ntargets:\n".to_owned();
+    for target in targets::all() {
+        let Some(ratio) = target.reached(record) else { continue };
+        let (said, sign) = (
+            if target.is_met(ratio) { "met    " } else { "NOT MET" },
+            if target.row.more { ">=" } else { "<=" },
+        );
+        let under = target.under.map_or("its own peak", Contestant::name);
+        let [m, l, h] = [ratio.middle, ratio.low, ratio.high].map(figure);
+        let Row { test, what, .. } = target.row;
+        let _ = writeln!(
+            text,
+            "  {said} {test}, {what} / {under}: {m} ({l} to {h}), wanted {sign} {}",
+            target.bound
+        );
     }
     text
 }

@@ -23,6 +23,8 @@ pub(crate) struct Flows {
     pub(crate) up: Vec<Vec<u8>>,
     /// As the servers answer; empty until the flows are open.
     pub(crate) down: Vec<Vec<u8>>,
+    /// How the servers see each.
+    pub(crate) outside: Vec<SocketAddr>,
     hosts: u32,
     pub(crate) trial: u16,
 }
@@ -76,30 +78,48 @@ impl Bed {
             let to = SocketAddr::new(server(self.contestant, flow / hosts % SERVERS)[1], SERVICE);
             frame::ethernet(self.macs[0], &frame::udp(from, to, trial, flow))
         };
-        Flows { up: (0..many).map(frame).collect(), down: Vec::new(), hosts, trial }
+        Flows { up: (0..many).map(frame).collect(), down: Vec::new(), outside: Vec::new(), hosts, trial }
     }
 
     /// Sends each flow's first packet until all have arrived, `rate` a second, and learns how the
     /// servers see them.
     pub(crate) fn open(&mut self, flows: &mut Flows, rate: f64) -> Result<(), LabError> {
-        let mut seen: Vec<Option<SocketAddr>> = vec![None; flows.up.len()];
+        let mut seen = vec![None; flows.up.len()];
         for _ in 0..20 {
-            let missing: Vec<_> =
-                flows.up.iter().zip(&seen).filter(|(_, s)| s.is_none()).map(|(f, _)| f.clone()).collect();
-            if missing.is_empty() {
-                break;
+            if self.open_once(flows, rate, &mut seen)?.sent == 0 {
+                return self.answers(flows, &seen);
             }
-            let stream =
-                Stream { from: Side::Zone, frames: &missing, rate, trial: flows.trial, stamped: false };
-            let watch = |arrived: &frame::Arrived| {
-                if let Some(seen) = seen.get_mut(arrived.tag.flow as usize) {
-                    *seen = Some(arrived.src);
-                }
-            };
-            self.tester.run(&[stream], Length::Once, watch).map_err(failed("sending"))?;
         }
+        self.answers(flows, &seen)
+    }
+
+    /// Sends the first packets of flows that nobody has seen, once.
+    pub(crate) fn open_once(
+        &mut self,
+        flows: &Flows,
+        rate: f64,
+        seen: &mut [Option<SocketAddr>],
+    ) -> Result<Count, LabError> {
+        let missing = flows.up.iter().zip(seen.iter()).filter(|(_, s)| s.is_none());
+        let missing: Vec<_> = missing.map(|(frame, _)| frame.clone()).collect();
+        if missing.is_empty() {
+            return Ok(Count::default());
+        }
+        let stream = Stream { from: Side::Zone, frames: &missing, rate, trial: flows.trial, stamped: false };
+        let watch = |arrived: &frame::Arrived| {
+            if let Some(seen) = seen.get_mut(arrived.tag.flow as usize) {
+                *seen = Some(arrived.src);
+            }
+        };
+        let counts = self.tester.run(&[stream], Length::Once, watch).map_err(failed("sending"));
+        Ok(counts?.pop().unwrap_or_default())
+    }
+
+    /// Makes the answers of flows that have all been seen.
+    pub(crate) fn answers(&self, flows: &mut Flows, seen: &[Option<SocketAddr>]) -> Result<(), LabError> {
         flows.down.clear();
-        for (flow, seen) in (0..).zip(&seen) {
+        flows.outside.clear();
+        for (flow, seen) in (0..).zip(seen) {
             let Some(to) = *seen else {
                 let name = self.contestant.name();
                 return Err(LabError::Story(format!("{name}: flow {flow} does not pass")));
@@ -107,6 +127,7 @@ impl Bed {
             let from = server(self.contestant, flow / flows.hosts % SERVERS)[0];
             let packet = frame::udp(SocketAddr::new(from, SERVICE), to, flows.trial, flow);
             flows.down.push(frame::ethernet(self.macs[1], &packet));
+            flows.outside.push(to);
         }
         Ok(())
     }
@@ -131,6 +152,6 @@ impl Flows {
         let turn = |frames: &[Vec<u8>]| -> Vec<Vec<u8>> {
             frames.iter().map(|frame| [&NOBODY[..], &frame[6..]].concat()).collect()
         };
-        Self { up: turn(&self.up), down: turn(&self.down), ..*self }
+        Self { up: turn(&self.up), down: turn(&self.down), outside: Vec::new(), ..*self }
     }
 }

@@ -109,6 +109,19 @@ pub(crate) fn send_marked(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Sleeps until one of at most 16 sockets can be read from or written to, but no longer than 0.1 s.
+pub(crate) fn ready(sockets: &[impl AsFd], read: bool) -> io::Result<()> {
+    let events = if read { libc::POLLIN } else { libc::POLLOUT };
+    let mut list = [libc::pollfd { fd: -1, events, revents: 0 }; 16];
+    for (place, socket) in list.iter_mut().zip(sockets) {
+        place.fd = socket.as_fd().as_raw_fd();
+    }
+    #[expect(unsafe_code, reason = "std has no poll")]
+    // SAFETY: `list` has 16 entries and lives through the call; a negative descriptor is skipped.
+    check(unsafe { libc::poll(list.as_mut_ptr(), 16, 100) })?;
+    Ok(())
+}
+
 /// Memory shared with the kernel, unmapped when dropped.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -174,3 +187,24 @@ impl Drop for Shared {
         }
     }
 }
+
+/// Empties the connection tracking table of a namespace.
+pub(crate) fn forget_connections(netns: &str) -> io::Result<()> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let netlink = Domain::from(libc::AF_NETLINK);
+    let socket =
+        within(netns, || Socket::new(netlink, Type::RAW, Some(Protocol::from(libc::NETLINK_NETFILTER))))?;
+    // A header of 16 bytes - length, type, flags, number, sender - and no selection behind it.
+    let kind = (libc::NFNL_SUBSYS_CTNETLINK << 8 | DELETE) as u16;
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
+    let mut message = [0; 20];
+    message[..4].copy_from_slice(&20u32.to_ne_bytes());
+    message[4..6].copy_from_slice(&kind.to_ne_bytes());
+    message[6..8].copy_from_slice(&flags.to_ne_bytes());
+    socket.send(&message)?;
+    let mut answer = [std::mem::MaybeUninit::new(0); 64];
+    socket.recv(&mut answer).map(drop)
+}
+
+/// `IPCTNL_MSG_CT_DELETE`.
+const DELETE: i32 = 2;

@@ -44,6 +44,8 @@ pub(crate) struct Count {
     pub(crate) arrived: u64,
     /// The generator could not keep the rate, or the sink not follow.
     pub(crate) limited: bool,
+    /// The part of the rate that was kept, 0 to 1.
+    pub(crate) kept: f64,
     /// Seconds that sending took in the kernel, interruptions apart.
     pub(crate) sending: f64,
     /// One-way delays in nanoseconds, of a stamped stream.
@@ -136,7 +138,9 @@ impl Tester {
             };
             if over {
                 for (stream, count) in streams.iter().zip(counts) {
-                    count.limited = (count.sent as f64) < 0.97 * stream.rate * past.as_secs_f64() - 32.0;
+                    let due = (stream.rate * past.as_secs_f64()).max(1.0);
+                    count.kept = (count.sent as f64 / due).min(1.0);
+                    count.limited = (count.sent as f64) < 0.97 * due - BURST as f64;
                 }
                 return Ok(());
             }

@@ -1,8 +1,14 @@
 //! The measurements.
 
-mod small;
-mod tcp;
+pub(crate) mod flood;
+pub(crate) mod latency;
+pub(crate) mod overload;
+pub(crate) mod setup;
+pub(crate) mod small;
+pub(crate) mod table;
+pub(crate) mod tcp;
 mod tester;
+pub(crate) mod udp;
 
 use gate64::lab::LabError;
 
@@ -20,7 +26,13 @@ pub(crate) fn run(
     match test {
         Test::Tcp => tcp::run(beds, options, record),
         Test::Tester => tester::run(beds, options),
+        Test::Udp => udp::run(beds, options, record),
         Test::Small => small::run(beds, options, record),
+        Test::Latency => latency::run(beds, options, record),
+        Test::Overload => overload::run(beds, options, record),
+        Test::Setup => setup::run(beds, options, record),
+        Test::Flood => flood::run(beds, options, record),
+        Test::Table => table::run(beds, options, record),
         Test::Dns => crate::dns::run(options.rounds, options.quick),
     }
 }

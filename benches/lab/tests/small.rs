@@ -8,13 +8,15 @@ use crate::cpu::per_million;
 use crate::options::Options;
 use crate::packets::tester::Side;
 use crate::record::{Record, Row, median};
-use crate::search::{Wanted, highest};
+use crate::search::Wanted;
 use crate::traffic::Load;
 
 const UNIT: &str = "kpps";
+/// Little loss.
+pub(super) const LITTLE: f64 = 0.001;
 
 /// Flows, their hosts, and the rows: 0.1 % loss, no loss, CPU.
-const SHAPES: [(u32, u32, [Row; 3]); 2] = [
+pub(crate) const SHAPES: [(u32, u32, [Row; 3]); 2] = [
     (1, 1, rows(["one flow, 0.1 % loss", "one flow, no loss", "one flow"])),
     (1000, 16, rows(["1,000 flows, 0.1 % loss", "1,000 flows, no loss", "1,000 flows"])),
 ];
@@ -35,16 +37,11 @@ pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> R
         for (many, hosts, rows) in &SHAPES {
             let mut flows = bed.flows(*many, *hosts, 0);
             bed.open(&mut flows, 20_000.0)?;
-            let known = median(&record.values(&rows[0], bed.contestant));
-            let wanted = Wanted {
-                from: Side::Zone,
-                loss: 0.001,
-                guess: known.map_or(60_000.0, |kpps| kpps * 1000.0),
-                step: if known.is_some() { 1.15 } else { 1.6 },
-                seconds: options.seconds(0.5),
-            };
-            let little = highest(bed, &flows, wanted)?;
-            let none = highest(bed, &flows, Wanted { loss: 0.0, guess: little.rate, step: 1.25, ..wanted })?;
+            let known = median(&record.values(&rows[0], bed.contestant)).map(|kpps| kpps * 1e3);
+            let seconds = options.seconds(0.5);
+            let mut trial = |rate| bed.load(&flows, Load { from: Side::Zone, rate, seconds, stamped: false });
+            let little = Wanted::new(LITTLE, known).highest(&mut trial)?;
+            let none = Wanted::new(0.0, Some(little.rate)).highest(&mut trial)?;
             let load =
                 Load { from: Side::Zone, rate: little.rate, seconds: options.seconds(1.0), stamped: false };
             let cpu = per_million(bed, &flows, load)?;

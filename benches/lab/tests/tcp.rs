@@ -1,7 +1,7 @@
 //! TCP bulk: one flow and eight, each way, between sockets on either side.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use gate64::lab::LabError;
 use super::rounds;
 use crate::bed::{Bed, failed};
 use crate::options::Options;
-use crate::packets::sys::within;
+use crate::packets::sys::{ready, within};
 use crate::packets::tester::now;
 use crate::record::{Record, Row};
 
@@ -25,7 +25,7 @@ const fn row(what: &'static str) -> Row {
     Row { test: "TCP bulk", what, unit: "Gbit/s", more: true }
 }
 
-const SHAPES: [(Row, usize, bool); 4] = [
+pub(crate) const SHAPES: [(Row, usize, bool); 4] = [
     (row("one flow, up"), 1, true),
     (row("one flow, down"), 1, false),
     (row("eight flows, up"), 8, true),
@@ -54,9 +54,8 @@ pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> R
 
 /// Gbit/s that arrive.
 fn bulk(bed: &Bed, flows: usize, up: bool, seconds: f64) -> std::io::Result<f64> {
-    let any = if bed.contestant.servers_have_ipv6() { "[::]" } else { "0.0.0.0" };
-    let listen: SocketAddr = format!("{any}:{PORT}").parse().expect("literal");
-    let listener = within(bed.lab.internet.name(), || TcpListener::bind(listen))?;
+    let service = bed.service(PORT);
+    let listener = within(bed.lab.internet.name(), || TcpListener::bind(service))?;
     let target = bed.target(PORT);
     let connect = || {
         let patience = Duration::from_secs(5);
@@ -65,25 +64,14 @@ fn bulk(bed: &Bed, flows: usize, up: bool, seconds: f64) -> std::io::Result<f64>
     let near = within(bed.lab.host().name(), connect)?;
     let far = (0..flows).map(|_| Ok(listener.accept()?.0)).collect::<std::io::Result<Vec<_>>>()?;
     let (from, to) = if up { (near, far) } else { (far, near) };
+    from.iter().chain(&to).try_for_each(|socket| socket.set_nonblocking(true))?;
     let arrived = AtomicU64::new(0);
     let over = AtomicBool::new(false);
+    // One thread an end, as a program with many connections has: not more threads than what is
+    // between them, which would take its CPU time.
     let rate = thread::scope(|scope| {
-        for mut from in from {
-            let over = &over;
-            scope.spawn(move || {
-                let piece = vec![7; PIECE];
-                while !over.load(Ordering::Relaxed) && from.write_all(&piece).is_ok() {}
-            });
-        }
-        for mut to in to {
-            let arrived = &arrived;
-            scope.spawn(move || {
-                let mut piece = vec![0; PIECE];
-                while let Ok(read @ 1..) = to.read(&mut piece) {
-                    arrived.fetch_add(read as u64, Ordering::Relaxed);
-                }
-            });
-        }
+        scope.spawn(|| send(&from, &over));
+        scope.spawn(|| receive(&to, &over, &arrived));
         thread::park_timeout(Duration::from_secs_f64(SETTLE));
         let (start, before) = (now(), arrived.load(Ordering::Relaxed));
         thread::park_timeout(Duration::from_secs_f64(seconds));
@@ -92,4 +80,24 @@ fn bulk(bed: &Bed, flows: usize, up: bool, seconds: f64) -> std::io::Result<f64>
         (after - before) as f64 * 8.0 / 1e9 / took.as_secs_f64()
     });
     Ok(rate)
+}
+
+fn send(sockets: &[TcpStream], over: &AtomicBool) {
+    let piece = vec![7; PIECE];
+    while !over.load(Ordering::Relaxed) && ready(sockets, false).is_ok() {
+        for mut socket in sockets {
+            // What does not fit now fits later.
+            let _ = socket.write(&piece);
+        }
+    }
+}
+
+fn receive(sockets: &[TcpStream], over: &AtomicBool, arrived: &AtomicU64) {
+    let mut piece = vec![0; PIECE];
+    while !over.load(Ordering::Relaxed) && ready(sockets, true).is_ok() {
+        for mut socket in sockets {
+            let read = socket.read(&mut piece).unwrap_or(0);
+            arrived.fetch_add(read as u64, Ordering::Relaxed);
+        }
+    }
 }

@@ -1,0 +1,76 @@
+//! Connection establishment (RFC 9693): the highest rate of new flows, each validated by an answer
+//! that passes. The RFC wants all of them; a thousandth may be missing here.
+
+use gate64::lab::LabError;
+
+use super::rounds;
+use crate::bed::{Bed, failed};
+use crate::contestant::Contestant;
+use crate::options::Options;
+use crate::packets::sys;
+use crate::packets::tester::{Count, Side};
+use crate::record::{Record, Row, median};
+use crate::search::Wanted;
+use crate::traffic::Load;
+
+/// New flows of a trial, and the hosts they are of.
+const FLOWS: u32 = 20_000;
+const HOSTS: u32 = 200;
+
+pub(crate) const NEW: Row =
+    Row { test: "Connection establishment", what: "new flows", unit: "thousands a second", more: true };
+
+pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {
+    for bed in beds.iter() {
+        bed.apart(true)?;
+    }
+    // Hosts of the other tests come before.
+    let mut first = 1000;
+    rounds(beds, options.rounds.min(3), |bed, round| {
+        let known = median(&record.values(&NEW, bed.contestant)).map(|kilo| kilo * 1e3);
+        let found = Wanted::new(0.001, known).highest(|rate| {
+            first += HOSTS;
+            trial(bed, rate, first)
+        })?;
+        let name = bed.contestant.name();
+        println!("round {}  {name:<22} {:>7.1} thousand new flows a second", round + 1, found.rate / 1e3);
+        record.add(&NEW, bed.contestant, found.rate / 1e3, found.limited);
+        Ok(())
+    })
+}
+
+/// Opens flows that nobody has seen, and answers each once.
+fn trial(bed: &mut Bed, rate: f64, first: u32) -> Result<Count, LabError> {
+    let mut flows = bed.flows(FLOWS, HOSTS, first);
+    let mut seen = vec![None; flows.up.len()];
+    let mut count = bed.open_once(&flows, rate, &mut seen)?;
+    if count.loss() <= 0.001 {
+        // Flows that were not seen are lost already; answers go to the others.
+        let known = seen.iter().copied().find(Option::is_some).flatten();
+        let filled: Vec<_> = seen.iter().map(|seen| seen.or(known)).collect();
+        bed.answers(&mut flows, &filled)?;
+        let answers = Load {
+            from: Side::Internet,
+            rate: VALIDATE,
+            seconds: f64::from(FLOWS) / VALIDATE,
+            stamped: false,
+        };
+        let back = bed.load(&flows, answers)?;
+        count.arrived = count.arrived.min(back.arrived * count.sent / back.sent.max(1));
+    }
+    forget(bed)?;
+    Ok(count)
+}
+
+/// Answers a second: what the slowest bears.
+const VALIDATE: f64 = 40_000.0;
+
+/// Has the kernel forget connections, whose table would fill up between trials.
+fn forget(bed: &Bed) -> Result<(), LabError> {
+    match bed.contestant {
+        Contestant::TaygaMasquerade | Contestant::Nat44 => {
+            sys::forget_connections(bed.lab.gateway.name()).map_err(failed("connection tracking"))
+        }
+        Contestant::Gate64 | Contestant::Tayga | Contestant::Plain => Ok(()),
+    }
+}

@@ -1,0 +1,65 @@
+//! Many flows (RFC 9693): the rate of small packets that belong to any of them at random, and what a
+//! session costs in memory.
+
+use gate64::lab::LabError;
+
+use super::{rounds, small};
+use crate::bed::Bed;
+use crate::contestant::Contestant;
+use crate::machine;
+use crate::options::Options;
+use crate::packets::tester::Side;
+use crate::record::{Record, Row};
+use crate::search::Wanted;
+use crate::traffic::Load;
+
+/// Flows of one host.
+const EACH: u32 = 200;
+/// The hosts of each size come after the others.
+const FIRST: u32 = 40_000;
+
+const fn row(what: &'static str) -> Row {
+    Row { test: "Many flows", what, unit: "kpps at 0.1 % loss", more: true }
+}
+
+pub(crate) const SIZES: [(Row, u32); 3] =
+    [(row("10,000 flows"), 10_000), (row("100,000 flows"), 100_000), (row("1,000,000 flows"), 1_000_000)];
+/// More than a kernel's connection table has room for unless told so.
+const LARGE: u32 = 200_000;
+
+pub(crate) const MEMORY: Row =
+    Row { test: "Memory", what: "a session, at 1,000,000", unit: "bytes", more: false };
+
+pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {
+    for bed in beds.iter() {
+        bed.apart(true)?;
+    }
+    rounds(beds, options.rounds.min(2), |bed, round| {
+        for (row, many) in &SIZES {
+            let alone = bed.contestant == Contestant::Gate64;
+            if *many > LARGE && (!alone || options.quick || round > 0) {
+                continue;
+            }
+            let before = memory(bed);
+            let mut flows = bed.flows(*many, *many / EACH, FIRST);
+            bed.open(&mut flows, 50_000.0)?;
+            if *many > LARGE
+                && let (Some(before), Some(after)) = (before, memory(bed))
+            {
+                let each = after.saturating_sub(before) as f64 / f64::from(*many);
+                record.add(&MEMORY, bed.contestant, each, false);
+            }
+            let seconds = options.seconds(0.5);
+            let found = Wanted::new(small::LITTLE, None)
+                .highest(|rate| bed.load(&flows, Load { from: Side::Zone, rate, seconds, stamped: false }))?;
+            let name = bed.contestant.name();
+            println!("round {}  {name:<22} {many:>8} flows  {:>7.1} kpps", round + 1, found.rate / 1e3);
+            record.add(row, bed.contestant, found.rate / 1e3, found.limited);
+        }
+        Ok(())
+    })
+}
+
+fn memory(bed: &Bed) -> Option<u64> {
+    machine::memory(bed.running.pid()?, "VmRSS:")
+}

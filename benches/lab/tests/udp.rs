@@ -1,0 +1,130 @@
+//! UDP bulk as QUIC sends it: super-packets from a socket with segmentation offload, and no more on
+//! the way than a window, which the receiver's acknowledgements move on. Nothing is sent again; what
+//! arrives counts.
+
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use gate64::lab::LabError;
+use socket2::SockRef;
+
+use super::rounds;
+use crate::bed::{Bed, failed};
+use crate::options::Options;
+use crate::packets::sys::{set_option, within};
+use crate::packets::tester::now;
+use crate::record::{Record, Row};
+
+const PORT: u16 = 5002;
+/// Bytes of a datagram.
+const SEGMENT: usize = 1400;
+/// Datagrams of a super-packet: what fits 64 KiB.
+const SEGMENTS: usize = 44;
+/// Bytes that may be on the way: fewer datagrams than the shortest queue has room for.
+const WINDOW: u64 = 448 << 10;
+/// Bytes for which the receiver acknowledges once.
+const ACKNOWLEDGE: u64 = 32 << 10;
+/// Without acknowledgement for so long, what is on the way counts as lost.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// Bytes of a socket's buffer.
+const BUFFER: usize = 4 << 20;
+/// Time to get going, in seconds.
+const SETTLE: f64 = 0.2;
+
+const fn row(what: &'static str) -> Row {
+    Row { test: "UDP bulk, GSO sender", what, unit: "Gbit/s", more: true }
+}
+
+pub(crate) const UP: Row = row("one flow, up");
+pub(crate) const DOWN: Row = row("one flow, down");
+
+pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {
+    for bed in beds.iter_mut() {
+        bed.apart(false)?;
+        bed.await_path()?;
+    }
+    rounds(beds, options.rounds, |bed, round| {
+        for (row, up) in [(&UP, true), (&DOWN, false)] {
+            let rate = bulk(bed, up, options.seconds(1.0)).map_err(failed("UDP"))?;
+            let name = bed.contestant.name();
+            println!("round {}  {name:<22} UDP {:<18} {rate:>6.2} Gbit/s", round + 1, row.what);
+            record.add(row, bed.contestant, rate, false);
+        }
+        Ok(())
+    })
+}
+
+fn bulk(bed: &Bed, up: bool, seconds: f64) -> std::io::Result<f64> {
+    // Bound to its address: connected, it would otherwise take another one of its machine's.
+    let service = bed.service(PORT);
+    let far = within(bed.lab.internet.name(), || UdpSocket::bind(service))?;
+    let any = if bed.contestant.hosts_have_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let near = within(bed.lab.host().name(), || UdpSocket::bind(any))?;
+    for socket in [&near, &far] {
+        SockRef::from(socket).set_recv_buffer_size(BUFFER)?;
+        SockRef::from(socket).set_send_buffer_size(BUFFER)?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    }
+    // The server learns who the host is.
+    near.connect(bed.target(PORT))?;
+    near.send(b"hello")?;
+    let (_, host) = far.recv_from(&mut [0; 64])?;
+    far.connect(host)?;
+    let (from, to) = if up { (&near, &far) } else { (&far, &near) };
+    set_option(from, libc::SOL_UDP, libc::UDP_SEGMENT, SEGMENT as i32)?;
+    set_option(to, libc::SOL_UDP, libc::UDP_GRO, 1i32)?;
+    from.set_read_timeout(Some(PATIENCE))?;
+    to.set_read_timeout(Some(PATIENCE))?;
+    let (over, arrived) = (AtomicBool::new(false), AtomicU64::new(0));
+    Ok(thread::scope(|scope| {
+        scope.spawn(|| send(from, &over));
+        scope.spawn(|| receive(to, &over, &arrived));
+        thread::park_timeout(Duration::from_secs_f64(SETTLE));
+        let (start, before) = (now(), arrived.load(Ordering::Relaxed));
+        thread::park_timeout(Duration::from_secs_f64(seconds));
+        let (took, after) = (start.elapsed(), arrived.load(Ordering::Relaxed));
+        over.store(true, Ordering::Relaxed);
+        (after - before) as f64 * 8.0 / 1e9 / took.as_secs_f64()
+    }))
+}
+
+/// Sends while the window allows. Each datagram begins with the number of bytes sent up to its end.
+fn send(socket: &UdpSocket, over: &AtomicBool) {
+    let mut packet = vec![7; SEGMENT * SEGMENTS];
+    let (mut sent, mut acknowledged) = (0u64, 0u64);
+    while !over.load(Ordering::Relaxed) {
+        while sent - acknowledged > WINDOW - packet.len() as u64 {
+            let mut said = [0; 8];
+            acknowledged = match socket.recv(&mut said) {
+                Ok(8) => acknowledged.max(u64::from_be_bytes(said)),
+                Ok(_) | Err(_) => sent,
+            };
+        }
+        for segment in packet.chunks_exact_mut(SEGMENT) {
+            sent += SEGMENT as u64;
+            segment[..8].copy_from_slice(&sent.to_be_bytes());
+        }
+        // What the kernel has no room for is lost like anything else.
+        let _ = socket.send(&packet);
+    }
+}
+
+fn receive(socket: &UdpSocket, over: &AtomicBool, arrived: &AtomicU64) {
+    let mut packet = vec![0; 1 << 16];
+    let (mut highest, mut unsaid) = (0u64, 0u64);
+    while !over.load(Ordering::Relaxed) {
+        let Ok(read) = socket.recv(&mut packet) else { continue };
+        let last = read.saturating_sub(1) / SEGMENT * SEGMENT;
+        let Some(number) = packet[last..read].first_chunk() else { continue };
+        highest = highest.max(u64::from_be_bytes(*number));
+        arrived.fetch_add(read as u64, Ordering::Relaxed);
+        unsaid += read as u64;
+        if unsaid >= ACKNOWLEDGE {
+            unsaid = 0;
+            // A lost acknowledgement is made up for by the next one.
+            let _ = socket.send(&highest.to_be_bytes());
+        }
+    }
+}

@@ -132,7 +132,7 @@ impl Live {
     fn exchange(&mut self, packets: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, String> {
         self.fences += 1;
         let len = self.fences;
-        let fence = packet(&format!("udp 2001:db8:fe::1.5000 > 2001:db8:fe64::c633:6401.9 data={len}"));
+        let fence = packet(&format!("udp 2001:db8:fe::1.5000 > 2001:db8:fe64::c000:209.9 data={len}"));
         self.wire.put(packets)?;
         self.wire.put(&[fence])?;
         let mut came = Vec::new();
@@ -150,7 +150,7 @@ impl Live {
 /// A network in which nobody but the gateway takes packets from the device.
 fn quiet(at: &Namespace) -> Test {
     let rules = format!(
-        "table inet doors {{ chain quiet {{ type filter hook prerouting priority raw; iifname {DEVICE} drop; }} }}"
+        "table inet doors {{ chain quiet {{ type filter hook prerouting priority raw; iifname {DEVICE} drop; }}; }}"
     );
     at.run("nft -f -").input(rules).text().map(drop)
 }
@@ -161,14 +161,13 @@ fn scenarios_hold_through_the_daemon() -> Test {
     let Some(_turn) = turn() else { return Ok(()) };
     gate64::lab::sweep();
     let place = format!("g64lab-{}-doors", std::process::id());
-    let dir = tempfile::tempdir().map_err(|error| wrong(error.to_string()))?;
     let at = Namespace::new(place)?;
     quiet(&at)?;
     let mut left = Left::default();
     let mut failures = Vec::new();
     for scenario in &chosen() {
         let recording = Recording::of(scenario).expect("it holds through the library");
-        let outside = recording.only_for_the_library().or_else(|| recording.not_by_the_real_clock());
+        let outside = recording.only_for_the_library().or_else(|| recording.not_by_a_daemon());
         if let Some(why) = outside {
             left.outside(scenario, why);
             continue;
@@ -177,6 +176,8 @@ fn scenarios_hold_through_the_daemon() -> Test {
             left.outside(scenario, &why);
             continue;
         }
+        // A directory each: a gateway remembers what ports an earlier one gave away.
+        let dir = tempfile::tempdir().map_err(|error| wrong(error.to_string()))?;
         let played = Live::start(&at, dir.path(), &recording.settings)
             .map_err(|error| error.to_string())
             .and_then(|mut live| live::play(&recording.steps, &mut |packets| live.exchange(packets)));

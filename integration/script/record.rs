@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use gate64::nat64::Pool;
 use gate64::reason::Reason;
 use gate64::time::Instant;
 use gate64::translator::Settings;
@@ -45,18 +46,22 @@ impl Recording {
         world::record(steps).map_err(|error| format!("{name}: {error}"))
     }
 
-    /// Why the scenario can't be had of a daemon that runs by the real clock; `None` if it can.
-    pub(crate) fn not_by_the_real_clock(&self) -> Option<&'static str> {
+    /// Why the scenario can't be had of a daemon, which runs by the real clock and rolls its own dice;
+    /// `None` if it can.
+    pub(crate) fn not_by_a_daemon(&self) -> Option<&'static str> {
         let (settings, default) = (&self.settings, gate64::xlat::Rules::default());
         let rules = &settings.rules;
         let rates = rules.error_rate != default.error_rate
             || rules.error_burst != default.error_burst
             || settings.nat64.zones.iter().any(|zone| zone.bindings_per_second > 0);
+        let addresses = |pool: &Pool| pool.ranges.iter().map(|(net, _)| net.size()).sum::<u64>();
         let waits = |step: &Step| matches!(step.action, Action::At(_) | Action::Wait(_));
         if self.steps.iter().any(waits) {
             Some("time that passes")
         } else if rates {
             Some("rates per second, which a busy machine misses")
+        } else if settings.nat64.pools.iter().any(|pool| addresses(pool) > 1) {
+            Some("an address among several, which is chance")
         } else {
             None
         }

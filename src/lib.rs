@@ -33,6 +33,8 @@ pub mod dns64;
 #[cfg(feature = "daemon")]
 pub mod lab;
 #[cfg(feature = "daemon")]
+mod message;
+#[cfg(feature = "daemon")]
 pub mod observe;
 #[cfg(feature = "daemon")]
 pub mod replay;

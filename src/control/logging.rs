@@ -4,10 +4,12 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::message;
+
 /// Begins logging. `GATE64_LOG` chooses what, by default all but details.
 pub(super) fn init() {
     let filter = EnvFilter::try_from_env("GATE64_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,hickory_server=warn,hickory_proto=warn,netlink_proto=warn"));
+        .unwrap_or_else(|_| EnvFilter::new(format!("info,{},netlink_proto=warn", message::LOG)));
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let format = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -5,7 +5,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::answer::Draft;
 use super::query::Query;
 use super::wire::{self, rcode, rr};
-use super::{Settings, Zone, message};
+use super::{Settings, Zone};
+use crate::message;
 
 /// The well-known IPv4 addresses (RFC 7050 §2.2).
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 0, 170), Ipv4Addr::new(192, 0, 0, 171)];

@@ -3,8 +3,9 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::wire::{self, Opt, rr};
-use super::{Mapping, Settings, Synthesize, WithDo, Zone, message, synthesis};
+use super::{Mapping, Settings, Synthesize, WithDo, Zone, synthesis};
 use crate::addr::special;
+use crate::message;
 
 /// A rule and what it says, for people.
 pub type Line = (&'static str, String);

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use super::answer::Draft;
 use super::query::Query;
 use super::wire::{self, rcode, rr};
-use super::{Outcome, Zone, message, reverse, synthesis, wait};
+use super::{Outcome, Zone, reverse, synthesis, wait};
+use crate::message;
 
 /// TTL of local records, in seconds.
 const TTL: u32 = 300;

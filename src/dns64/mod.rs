@@ -5,7 +5,7 @@
 //! play any conversation; `resolver` drives it on the network.
 //!
 //! Messages stay bytes as long as they are only passed on (`wire`); where records are read or made,
-//! `message` does it with hickory-proto.
+//! `crate::message` does it.
 
 mod answer;
 mod broken;
@@ -20,7 +20,6 @@ mod key;
 mod ledger;
 mod local;
 mod lru;
-mod message;
 mod network;
 mod outcome;
 mod play;
@@ -35,6 +34,7 @@ mod verdict;
 mod wait;
 pub(crate) mod wire;
 
+pub use crate::message::AddressKind;
 pub use cache::Keeping;
 pub use domains::Domains;
 pub use door::{Answer, Ask, AskId, Taken, Transport, refuse};
@@ -44,7 +44,7 @@ pub use ledger::{Asked, LedgerLimits, Reach};
 pub use local::Local;
 pub use network::{Network, Tls, Via};
 pub use outcome::Outcome;
-pub use play::{AddressKind, Played, address_query, address_reply, addresses, asked_for, play};
+pub use play::{Played, address_query, address_reply, addresses, asked_for, play};
 pub use settings::{
     Forward, Limits, MAPPED, Mapping, Rules, Settings, Synthesize, Timeouts, WhenDown, WithDo, Zone,
 };

@@ -3,7 +3,8 @@
 use core::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Answer, Ask, Engine, Settings, Taken, Transport, message};
+use super::{AddressKind, Answer, Ask, Engine, Settings, Taken, Transport};
+use crate::message;
 use crate::time::Instant;
 
 /// A conversation that has been played.
@@ -49,15 +50,6 @@ pub fn play(
             engine.timeout(now);
         }
     }
-}
-
-/// The type of an address record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AddressKind {
-    /// IPv4.
-    A,
-    /// IPv6.
-    Aaaa,
 }
 
 /// A query for the addresses of `name`, such as `www.example.`; `None` if that is no name.

@@ -67,7 +67,7 @@ fn reply(ask: &Ask, kind: u16, rdata: &[u8], additional: &[&[u8]], opt: usize) -
 
 #[test]
 fn a_record_that_cannot_be_read_is_passed_on_byte_for_byte() {
-    // id 6147-5.3.3-rr: HTTPS with parameters out of order, which hickory refuses to decode.
+    // id 6147-5.3.3-rr: HTTPS with parameters out of order, which a decoder refuses.
     let broken = b"\x00\x01\x00\x00\x04\x00\x04\xc6\x33\x64\x07\x00\x01\x00\x03\x02h2";
     let answer = ask(&query(65, true), |ask| Some(reply(ask, 65, broken, &[], 0))).expect("answered");
     assert_eq!(answer.outcome, Outcome::PassedType);

@@ -1,11 +1,13 @@
 //! What upstreams' answers mean for the client: the rules of RFC 6147 §5.1 and §5.5.
 
+use core::net::Ipv6Addr;
+
 use super::answer::Draft;
 use super::flight::{self, Fate, Heard};
-use super::message::{AliasLoop, Reply};
 use super::wait::Wait;
 use super::wire::{self, ede, flag, rcode};
 use super::{Outcome, WhenDown, WithDo, synthesis};
+use crate::message::{AliasLoop, Reply};
 use crate::time::Instant;
 
 const AAAA: usize = 0;
@@ -116,7 +118,7 @@ impl Wait {
         };
         let (mut kept, mut excluded) = (false, false);
         for addr in decoded.aaaa() {
-            if synthesis::is_excluded(self.zone(), addr) {
+            if self.excludes(addr) {
                 excluded = true;
             } else {
                 kept = true;
@@ -124,7 +126,7 @@ impl Wait {
         }
         match (kept, excluded) {
             (true, false) => Ok((self.passed(reply), Outcome::Native)),
-            (true, true) => match decoded.without_excluded(self.zone()) {
+            (true, true) => match decoded.without_excluded(|addr| self.excludes(addr)) {
                 Some(records) => Ok((Draft::records(records, rcode::NOERROR), Outcome::NativeFiltered)),
                 None => Err(Missing::Excluded),
             },
@@ -221,13 +223,17 @@ impl Wait {
             && self.query.dnssec_ok()
             && self.is_authentic(reply)
             && denial.is_some_and(|d| self.is_authentic(d));
-        match decoded.synthesise(self.zone(), soa_ttl.unwrap_or(NO_SOA_TTL)) {
+        match decoded.synthesise(|v4| synthesis::addresses(self.zone(), v4), soa_ttl.unwrap_or(NO_SOA_TTL)) {
             Some(records) => {
                 let draft = Draft::records(records, rcode::NOERROR).authentic(authentic);
                 (draft.error(ede::SYNTHESISED), outcome)
             }
             None => (Draft::empty(rcode::SERVFAIL), Outcome::UpstreamError),
         }
+    }
+
+    fn excludes(&self, addr: Ipv6Addr) -> bool {
+        synthesis::is_excluded(self.zone(), addr)
     }
 
     fn synthesises_with_do(&self, decoded: &Reply) -> bool {
@@ -252,7 +258,7 @@ impl Wait {
             Missing::Excluded => {
                 let stripped = Reply::decode(reply)
                     .and_then(Result::ok)
-                    .and_then(|decoded| decoded.without_excluded(self.zone()));
+                    .and_then(|decoded| decoded.without_excluded(|addr| self.excludes(addr)));
                 (stripped.map_or_else(|| Draft::empty(rcode::NOERROR), ok), outcome)
             }
             Missing::Rcode if outcome == Outcome::Bogus => (self.passed(reply), outcome),

@@ -3,7 +3,7 @@
 //! A few threads, each with sockets of its own for every listener, among which the kernel shares out the
 //! clients. What a thread has ready it answers at once; names belong to threads, and what isn't
 //! ready goes to the engine of the thread whose name it is (`worker`). Over UDP many datagrams cost one
-//! system call (`mmsg`); TCP and TLS are hickory's framing under limits of our own (`stream`).
+//! system call (`mmsg`); on TCP and TLS messages are framed by `crate::message`, under limits of our own (`stream`).
 
 mod admission;
 mod asked;
@@ -12,7 +12,6 @@ mod chance;
 mod cookie;
 mod counters;
 mod frame;
-mod framing;
 mod mmsg;
 mod outlet;
 mod rate;
@@ -25,7 +24,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod thread;
-mod tls;
+pub(crate) mod tls;
 mod upstream;
 mod worker;
 

@@ -15,8 +15,8 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::admission::Permit;
 use super::caller::Back;
-use super::framing::{Bytes, Frames};
 use super::worker::Worker;
+use crate::message::{Bytes, Frames};
 
 /// Queries of one connection that may be under way at once.
 const AT_ONCE: usize = 32;

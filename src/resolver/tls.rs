@@ -1,12 +1,15 @@
-//! Certificates and keys, read from files.
+//! Certificates and keys, read from files, and the handshake with upstreams.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::dns64::{Settings, Tls, Via};
@@ -47,7 +50,7 @@ pub(super) fn server(tls: &Tls) -> io::Result<Arc<ServerConfig>> {
 ///
 /// # Errors
 /// As [`server`].
-pub(super) fn authorities(settings: &Settings) -> io::Result<Option<Arc<ClientConfig>>> {
+pub(crate) fn authorities(settings: &Settings) -> io::Result<Option<Arc<ClientConfig>>> {
     let network = &settings.network;
     if !network.via.values().any(|via| matches!(via, Via::Tls(_))) {
         return Ok(None);
@@ -64,4 +67,18 @@ pub(super) fn authorities(settings: &Settings) -> io::Result<Option<Arc<ClientCo
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Some(Arc::new(config)))
+}
+
+/// TLS on a connection to an upstream whose certificate is to be for `name`.
+///
+/// # Errors
+/// The handshake failed, there are no `authorities`, or `name` is neither a name nor an address.
+pub(crate) async fn connect(
+    authorities: Option<Arc<ClientConfig>>,
+    name: &str,
+    stream: TcpStream,
+) -> io::Result<TlsStream<TcpStream>> {
+    let config = authorities.ok_or_else(|| io::Error::other("no certificates of authorities"))?;
+    let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    TlsConnector::from(config).connect(name, stream).await
 }

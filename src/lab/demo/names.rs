@@ -1,16 +1,14 @@
 //! The DNS64 engine, and the name server it asks.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::str::FromStr as _;
 use std::sync::Arc;
-
-use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::rdata::{A, SOA};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::world::{CLIENT, SERVER, clients, pref64};
 use crate::addr::ZoneId;
-use crate::dns64::{Engine, Outcome, Rules, Settings, Taken, Transport, Zone};
+use crate::dns64::{
+    AddressKind, Engine, Outcome, Rules, Settings, Taken, Transport, Zone, address_query, address_reply,
+    addresses, asked_for,
+};
 use crate::lab::LabError;
 use crate::time::Instant;
 
@@ -20,7 +18,7 @@ const TTL: u32 = 300;
 /// The engine with its settings, and the one name its upstream knows.
 pub(super) struct Names {
     settings: Arc<Settings>,
-    name: Name,
+    name: String,
 }
 
 /// What the engine did with a query.
@@ -39,7 +37,7 @@ fn failed(what: impl std::fmt::Display) -> LabError {
 
 impl Names {
     /// An engine for the client's zone, whose upstream knows `name`.
-    pub(super) fn new(name: &str) -> Result<Self, LabError> {
+    pub(super) fn new(name: &str) -> Self {
         let zone = Zone {
             id: ZoneId(0),
             name: "demo".to_owned(),
@@ -49,17 +47,12 @@ impl Names {
         };
         let upstream = (IpAddr::V4(SERVER), 53).into();
         let settings = Settings { zones: vec![zone], upstreams: vec![upstream], ..Settings::default() };
-        let mut name = Name::from_str(name).map_err(failed)?;
-        name.set_fqdn(true);
-        Ok(Self { settings: Arc::new(settings), name })
+        Self { settings: Arc::new(settings), name: format!("{}.", name.trim_end_matches('.')) }
     }
 
     /// The client's query.
     pub(super) fn query(&self) -> Result<Vec<u8>, LabError> {
-        let mut message = Message::new(0x6464, MessageType::Query, OpCode::Query);
-        message.metadata.recursion_desired = true;
-        message.add_query(Query::query(self.name.clone(), RecordType::AAAA));
-        message.to_vec().map_err(failed)
+        address_query(0x6464, &self.name, AddressKind::Aaaa).ok_or_else(|| failed("no name"))
     }
 
     /// Takes a query through the engine; the upstream answers at once.
@@ -84,32 +77,21 @@ impl Names {
 
     /// A name server that knows one A record.
     fn upstream(&self, query: &[u8]) -> Result<(Vec<u8>, String), LabError> {
-        let query = Message::from_vec(query).map_err(failed)?;
-        let question = query.queries.first().ok_or_else(|| failed("no question"))?;
-        let (name, kind) = (question.name().clone(), question.query_type());
-        let mut reply = Message::response(query.metadata.id, OpCode::Query);
-        reply.metadata.recursion_desired = true;
-        reply.metadata.recursion_available = true;
-        reply.add_query(question.clone());
-        let said = if name == self.name && kind == RecordType::A {
-            reply.add_answer(Record::from_rdata(name.clone(), TTL, RData::A(A(SERVER))));
-            format!("{SERVER}")
-        } else {
-            let root = Name::root();
-            let soa = SOA::new(root.clone(), root.clone(), 1, 3600, 600, 86_400, 60);
-            reply.add_authority(Record::from_rdata(root, TTL, RData::SOA(soa)));
-            "no such record".to_owned()
-        };
-        Ok((reply.to_vec().map_err(failed)?, format!("{name} {kind}? {said}")))
+        let (name, kind) = asked_for(query).ok_or_else(|| failed("no question"))?;
+        let knows = name == self.name && kind == AddressKind::A;
+        let known: &[IpAddr] = if knows { &[IpAddr::V4(SERVER)] } else { &[] };
+        let reply = address_reply(query, known, TTL).ok_or_else(|| failed("no reply"))?;
+        let said = if knows { SERVER.to_string() } else { "no such record".to_owned() };
+        let kind = if kind == AddressKind::A { "A" } else { "AAAA" };
+        Ok((reply, format!("{name} {kind}? {said}")))
     }
 }
 
 /// The address in an answer.
 pub(super) fn address(message: &[u8]) -> Result<(Ipv6Addr, u32), LabError> {
-    let message = Message::from_vec(message).map_err(failed)?;
-    let found = message.answers.iter().find_map(|record| match &record.data {
-        RData::AAAA(found) => Some((found.0, record.ttl)),
-        _ => None,
+    let found = addresses(message).into_iter().find_map(|(addr, ttl)| match addr {
+        IpAddr::V6(v6) => Some((v6, ttl)),
+        IpAddr::V4(_) => None,
     });
     found.ok_or_else(|| failed("no AAAA record in the answer"))
 }

@@ -40,7 +40,7 @@ pub(super) fn tell(world: &mut World, bytes: usize) -> Result<(), LabError> {
 
 fn resolve(world: &mut World) -> Result<Ipv6Addr, LabError> {
     heading(1, &format!("The host asks for the IPv6 address of {NAME}."));
-    let names = Names::new(NAME)?;
+    let names = Names::new(NAME);
     let (ask, answer) = (world.client.udp(49_153)?, world.gateway.udp(53)?);
     let to = (IpAddress::Ipv6(DNS), 53);
     world.client.udp_mut(ask).send_slice(&names.query()?, to).map_err(failed)?;

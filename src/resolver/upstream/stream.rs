@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::super::framing::{Bytes, Frames};
+use super::super::tls;
 use super::STREAM_IDLE;
 use crate::dns64::Via;
+use crate::message::{Bytes, Frames};
 
 /// How long it may take until a connection stands.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -33,9 +32,7 @@ pub(in super::super) async fn converse(
     let connected = tokio::time::timeout(CONNECT, TcpStream::connect(addr)).await.map_err(late)??;
     connected.set_nodelay(true)?;
     let Via::Tls(name) = via else { return exchange(connected, addr, queue, came).await };
-    let config = authorities.ok_or_else(|| io::Error::other("no certificates of authorities"))?;
-    let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
-    let shaken = TlsConnector::from(config).connect(name, connected);
+    let shaken = tls::connect(authorities, name, connected);
     let stream = tokio::time::timeout(CONNECT, shaken).await.map_err(late)??;
     exchange(stream, addr, queue, came).await
 }

@@ -1,4 +1,4 @@
-//! Records of messages, by hickory-proto. No other module of the DNS64 names it.
+//! Records: decoded, followed from alias to alias, left out, put in, encoded again.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,18 +7,25 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
-use super::{AddressKind, Zone, synthesis};
-
 /// Aliases that are followed in one answer.
 const MAX_ALIASES: usize = 16;
 
+/// The type of an address record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddressKind {
+    /// IPv4.
+    A,
+    /// IPv6.
+    Aaaa,
+}
+
 /// Aliases that lead in a circle or too far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct AliasLoop;
+pub(crate) struct AliasLoop;
 
 /// An upstream's answer as records.
 #[derive(Clone, Debug)]
-pub(super) struct Reply {
+pub(crate) struct Reply {
     message: Message,
     /// The name at the end of the chain of aliases that begins at the question.
     end: Name,
@@ -32,7 +39,7 @@ fn name(wire: &[u8]) -> Option<Name> {
 impl Reply {
     /// Decodes `bytes` and follows the aliases from its question on. `None` if a record in it is
     /// malformed.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Result<Self, AliasLoop>> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Result<Self, AliasLoop>> {
         let message = Message::from_vec(bytes).ok()?;
         let mut end = message.queries.first()?.name.clone();
         for _ in 0..=MAX_ALIASES {
@@ -51,7 +58,7 @@ impl Reply {
     }
 
     /// The AAAA records of the name.
-    pub(super) fn aaaa(&self) -> impl Iterator<Item = Ipv6Addr> {
+    pub(crate) fn aaaa(&self) -> impl Iterator<Item = Ipv6Addr> {
         self.at_end().filter_map(|record| match record.data {
             RData::AAAA(AAAA(addr)) => Some(addr),
             _ => None,
@@ -59,7 +66,7 @@ impl Reply {
     }
 
     /// The A records of the name.
-    pub(super) fn a(&self) -> impl Iterator<Item = Ipv4Addr> {
+    pub(crate) fn a(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.at_end().filter_map(|record| match record.data {
             RData::A(A(addr)) => Some(addr),
             _ => None,
@@ -67,30 +74,34 @@ impl Reply {
     }
 
     /// Whether the A records of the name are signed.
-    pub(super) fn is_signed(&self) -> bool {
+    pub(crate) fn is_signed(&self) -> bool {
         self.at_end().any(|record| covers(record, RecordType::A))
     }
 
     /// For how many seconds the denial holds (RFC 2308 §5): the lesser of the SOA record's own TTL
     /// and its MINIMUM field.
-    pub(super) fn negative_ttl(&self) -> Option<u32> {
+    pub(crate) fn negative_ttl(&self) -> Option<u32> {
         self.message.authorities.iter().find_map(|record| match &record.data {
             RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
             _ => None,
         })
     }
 
-    /// The answer with a AAAA record for each A record and pref64, none living longer than
+    /// The answer with the AAAA records that `under` makes of each A record, none living longer than
     /// `ttl_cap` seconds. Aliases stay, with their signatures; signatures over A records would be
     /// wrong and go. Authority and additional records stay (RFC 6147 §5.1.7, §5.3.2, §5.4).
-    pub(super) fn synthesise(mut self, zone: &Zone, ttl_cap: u32) -> Option<Vec<u8>> {
+    pub(crate) fn synthesise<I: Iterator<Item = Ipv6Addr>>(
+        mut self,
+        under: impl Fn(Ipv4Addr) -> I,
+        ttl_cap: u32,
+    ) -> Option<Vec<u8>> {
         let mut answers = Vec::with_capacity(self.message.answers.len());
         for record in core::mem::take(&mut self.message.answers) {
             match record.data {
                 RData::A(A(v4)) if record.name == self.end => {
                     let ttl = record.ttl.min(ttl_cap);
                     answers.extend(
-                        synthesis::addresses(zone, v4)
+                        under(v4)
                             .map(|v6| Record::from_rdata(record.name.clone(), ttl, RData::AAAA(AAAA(v6)))),
                     );
                 }
@@ -104,16 +115,16 @@ impl Reply {
     }
 
     /// The answer without A records, for a name whose A records can't be used.
-    pub(super) fn without_a(mut self) -> Option<Vec<u8>> {
+    pub(crate) fn without_a(mut self) -> Option<Vec<u8>> {
         self.message.answers.retain(|r| !matches!(r.data, RData::A(_)) && !covers(r, RecordType::A));
         self.encode(RecordType::AAAA)
     }
 
     /// The answer without the AAAA records that count as absent (RFC 6147 §5.1.4), and without the
     /// signatures they break.
-    pub(super) fn without_excluded(mut self, zone: &Zone) -> Option<Vec<u8>> {
+    pub(crate) fn without_excluded(mut self, is_excluded: impl Fn(Ipv6Addr) -> bool) -> Option<Vec<u8>> {
         self.message.answers.retain(|record| match record.data {
-            RData::AAAA(AAAA(addr)) => !synthesis::is_excluded(zone, addr),
+            RData::AAAA(AAAA(addr)) => !is_excluded(addr),
             _ => !covers(record, RecordType::AAAA),
         });
         self.encode(RecordType::AAAA)
@@ -122,7 +133,7 @@ impl Reply {
     /// The answer about the reverse name of an IPv4 address as one about `asked`, the name of an
     /// IPv6 address: an alias to where the PTR records are (RFC 6147 §5.3.1), with no alias in
     /// between. `None` if there is no PTR record.
-    pub(super) fn reverse(mut self, asked: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn reverse(mut self, asked: &[u8]) -> Option<Vec<u8>> {
         let end = core::mem::take(&mut self.end);
         self.message.answers.retain(|r| matches!(r.data, RData::PTR(_)) && r.name == end);
         let ttl = self.message.answers.iter().map(|record| record.ttl).min()?;
@@ -151,17 +162,17 @@ fn covers(record: &Record, kind: RecordType) -> bool {
 }
 
 /// A local answer to a question: address records, or none.
-pub(super) fn local_addresses(asked: &[u8], kind: u16, ttl: u32, addresses: &[Ipv6Addr]) -> Option<Vec<u8>> {
+pub(crate) fn local_addresses(asked: &[u8], kind: u16, ttl: u32, addresses: &[Ipv6Addr]) -> Option<Vec<u8>> {
     local(asked, kind, ttl, addresses.iter().map(|addr| RData::AAAA(AAAA(*addr))))
 }
 
 /// The A records of ipv4only.arpa.
-pub(super) fn local_v4(asked: &[u8], kind: u16, ttl: u32, addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
+pub(crate) fn local_v4(asked: &[u8], kind: u16, ttl: u32, addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
     local(asked, kind, ttl, addresses.iter().map(|addr| RData::A(A(*addr))))
 }
 
 /// A PTR record to a name given uncompressed.
-pub(super) fn local_ptr(asked: &[u8], ttl: u32, target: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn local_ptr(asked: &[u8], ttl: u32, target: &[u8]) -> Option<Vec<u8>> {
     let target = RData::PTR(PTR(name(target)?));
     local(asked, u16::from(RecordType::PTR), ttl, [target].into_iter())
 }
@@ -175,7 +186,7 @@ fn local(asked: &[u8], kind: u16, ttl: u32, data: impl Iterator<Item = RData>) -
 }
 
 /// A response code as people write it.
-pub(super) fn rcode_text(code: u16) -> String {
+pub(crate) fn rcode_text(code: u16) -> String {
     match ResponseCode::from((code >> 4) as u8, (code & 15) as u8) {
         ResponseCode::NoError => "NOERROR".to_owned(),
         ResponseCode::NXDomain => "NXDOMAIN".to_owned(),
@@ -185,7 +196,7 @@ pub(super) fn rcode_text(code: u16) -> String {
 
 /// The records of a message in lines; those that are not answers with their section. `None` if they
 /// can't be read.
-pub(super) fn records_text(bytes: &[u8]) -> Option<Vec<String>> {
+pub(crate) fn records_text(bytes: &[u8]) -> Option<Vec<String>> {
     let message = Message::from_vec(bytes).ok()?;
     let sections =
         [("", &message.answers), ("authority ", &message.authorities), ("additional ", &message.additionals)];
@@ -194,8 +205,8 @@ pub(super) fn records_text(bytes: &[u8]) -> Option<Vec<String>> {
     Some(sections.iter().flat_map(|(section, records)| records.iter().map(|r| line(section, r))).collect())
 }
 
-/// For [`super::play`]: see there.
-pub(super) fn address_query(id: u16, name: &str, kind: AddressKind) -> Option<Vec<u8>> {
+/// For `dns64::play`: see there.
+pub(crate) fn address_query(id: u16, name: &str, kind: AddressKind) -> Option<Vec<u8>> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     let kind = match kind {
@@ -206,8 +217,8 @@ pub(super) fn address_query(id: u16, name: &str, kind: AddressKind) -> Option<Ve
     message.to_vec().ok()
 }
 
-/// For [`super::play`]: see there.
-pub(super) fn asked_for(query: &[u8]) -> Option<(String, AddressKind)> {
+/// For `dns64::play`: see there.
+pub(crate) fn asked_for(query: &[u8]) -> Option<(String, AddressKind)> {
     let message = Message::from_vec(query).ok()?;
     let question = message.queries.first()?;
     let kind = match question.query_type {
@@ -218,8 +229,8 @@ pub(super) fn asked_for(query: &[u8]) -> Option<(String, AddressKind)> {
     Some((question.name.to_ascii(), kind))
 }
 
-/// For [`super::play`]: see there.
-pub(super) fn address_reply(query: &[u8], addresses: &[IpAddr], ttl: u32) -> Option<Vec<u8>> {
+/// For `dns64::play`: see there.
+pub(crate) fn address_reply(query: &[u8], addresses: &[IpAddr], ttl: u32) -> Option<Vec<u8>> {
     let (_, kind) = asked_for(query)?;
     let query = Message::from_vec(query).ok()?;
     let mut reply = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
@@ -238,8 +249,8 @@ pub(super) fn address_reply(query: &[u8], addresses: &[IpAddr], ttl: u32) -> Opt
     reply.to_vec().ok()
 }
 
-/// For [`super::play`]: see there.
-pub(super) fn addresses(answer: &[u8]) -> Vec<(IpAddr, u32)> {
+/// For `dns64::play`: see there.
+pub(crate) fn addresses(answer: &[u8]) -> Vec<(IpAddr, u32)> {
     let answers = Message::from_vec(answer).map(|message| message.answers).unwrap_or_default();
     answers.iter().filter_map(|record| Some((record.data.ip_addr()?, record.ttl))).collect()
 }

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant as Moment;
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::control::config::Config;
 use crate::control::surroundings::System;
 use crate::dns64::explain::{fates, lines, rules};
 use crate::dns64::{AddressKind, Answer, Engine, Settings, Taken, Transport, address_query, asked_for};
+use crate::resolver::tls;
 use crate::time::Instant;
 
 /// Says why a client gets what it gets.
@@ -45,9 +47,13 @@ pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> Exit
         let Some(query) = address_query(1, &name, AddressKind::Aaaa) else {
             return failed(&format!("`{name}` is no name"));
         };
+        let authorities = match tls::authorities(&settings) {
+            Ok(authorities) => authorities,
+            Err(why) => return failed(&why.to_string()),
+        };
         println!("{name} AAAA, asked for by {client}\n\nrules");
         rules(&settings, client, &name).iter().for_each(|(rule, says)| println!("  {rule:18} {says}"));
-        match talk(Arc::new(settings), client, &query).await {
+        match talk(Arc::new(settings), authorities, client, &query).await {
             Some(answer) => {
                 println!("\nanswer after {} ms", answer.took.as_millis());
                 println!("  {}: {}", answer.outcome, answer.outcome.meaning().trim());
@@ -65,7 +71,12 @@ fn failed(why: &str) -> ExitCode {
 }
 
 /// The conversation with the upstreams, told as it goes.
-async fn talk(settings: Arc<Settings>, client: IpAddr, query: &[u8]) -> Option<Answer> {
+async fn talk(
+    settings: Arc<Settings>,
+    authorities: Option<Arc<ClientConfig>>,
+    client: IpAddr,
+    query: &[u8],
+) -> Option<Answer> {
     let begun = Moment::now();
     let now = || Instant::ZERO + begun.elapsed();
     let mut engine = Engine::new(Arc::clone(&settings), 0);
@@ -79,8 +90,9 @@ async fn talk(settings: Arc<Settings>, client: IpAddr, query: &[u8]) -> Option<A
         while let Some(ask) = engine.poll_ask() {
             say(begun, &format!("{} of {}", question(&ask.query), ask.upstream));
             let via = settings.network.via.get(&ask.upstream).cloned().unwrap_or_default();
+            let authorities = authorities.clone();
             asks.push(async move {
-                let result = ask::ask(&ask, &via).await;
+                let result = ask::ask(&ask, &via, authorities).await;
                 (ask, result)
             });
         }

@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::dns64::{Ask, Via};
+use crate::resolver::tls;
 
 /// Largest datagram that is read; we announce 1,232.
 const DATAGRAM: usize = 4_096;
@@ -14,12 +17,15 @@ const DATAGRAM: usize = 4_096;
 /// Sends `ask` and waits for its answer, for ever if none comes: the engine knows how long.
 ///
 /// # Errors
-/// Nobody listens there, no way leads there, or it would take TLS.
-pub(super) async fn ask(ask: &Ask, via: &Via) -> io::Result<Vec<u8>> {
+/// Nobody listens there, no way leads there, or its certificate is not believed.
+pub(super) async fn ask(ask: &Ask, via: &Via, authorities: Option<Arc<ClientConfig>>) -> io::Result<Vec<u8>> {
     match via {
         Via::Udp => over_udp(ask).await,
-        Via::Tcp => over_tcp(ask).await,
-        Via::Tls(_) => Err(io::Error::other("spoken to over TLS, which only the running gateway does")),
+        Via::Tcp => over_stream(ask, TcpStream::connect(ask.upstream).await?).await,
+        Via::Tls(name) => {
+            let stream = TcpStream::connect(ask.upstream).await?;
+            over_stream(ask, tls::connect(authorities, name, stream).await?).await
+        }
     }
 }
 
@@ -38,7 +44,7 @@ async fn over_udp(ask: &Ask) -> io::Result<Vec<u8>> {
         if is_answer(ask, &query, &buffer[..len]) {
             // TC is in the third byte, and the header is whole.
             if buffer[2] & 0x02 != 0 {
-                return over_tcp(ask).await;
+                return over_stream(ask, TcpStream::connect(ask.upstream).await?).await;
             }
             buffer.truncate(len);
             return Ok(buffer);
@@ -46,11 +52,11 @@ async fn over_udp(ask: &Ask) -> io::Result<Vec<u8>> {
     }
 }
 
-async fn over_tcp(ask: &Ask) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(ask.upstream).await?;
+async fn over_stream(ask: &Ask, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Vec<u8>> {
     let query = with_random_id(&ask.query)?;
     let len = u16::try_from(query.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     stream.write_all(&[&len.to_be_bytes()[..], &query].concat()).await?;
+    stream.flush().await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
     if is_answer(ask, &query, &answer) { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }

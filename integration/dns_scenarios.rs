@@ -195,6 +195,7 @@ impl Stage {
             }
             "discovery_ttl" => self.settings.discovery_ttl = number(value),
             "cache" => self.settings.keeping.bytes = number(value),
+            "ledger" => self.settings.ledger.names = number(value),
             "stale" => self.settings.keeping.stale = number(value),
             "wkp_private" => zone.rules.private_under_well_known = true,
             "with_do" => {

@@ -78,6 +78,8 @@ impl<T> Engine<T> {
     /// Changes the settings. Queries that wait end under those they began with.
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
         self.cache.set(settings.keeping_of_one());
+        let serves = |zone| settings.zones.iter().any(|known| known.id == zone);
+        self.ledger.set(settings.ledger_of_one(), serves);
         self.settings = settings;
     }
 

@@ -90,6 +90,14 @@ impl Ledger {
         Self { limits, seed, zones: BTreeMap::new(), links: Lru::new(limits.links, seed) }
     }
 
+    /// Changes the bounds, and forgets the zones that `serves` no longer knows.
+    pub(super) fn set(&mut self, limits: LedgerLimits, serves: impl Fn(ZoneId) -> bool) {
+        self.limits = limits;
+        self.zones.retain(|zone, _| serves(*zone));
+        self.zones.values_mut().for_each(|names| names.set_most(limits.names));
+        self.links.set_most(limits.links);
+    }
+
     /// Notes that a name was asked for.
     pub(super) fn note(
         &mut self,

@@ -69,6 +69,24 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
         Some(&mut self.nodes[place as usize].value)
     }
 
+    /// Changes the bound; what was used longest ago goes.
+    pub(super) fn set_most(&mut self, most: usize) {
+        self.most = most;
+        if self.nodes.len() <= most {
+            return;
+        }
+        let next = |place: &u32| Some(self.nodes[*place as usize].after).filter(|after| *after != NONE);
+        let latest: Vec<u32> = core::iter::successors(Some(self.first), next).take(most).collect();
+        let mut nodes: Vec<_> = core::mem::take(&mut self.nodes).into_iter().map(Some).collect();
+        self.places.clear();
+        (self.first, self.last) = (NONE, NONE);
+        for place in latest.into_iter().rev() {
+            if let Some(Node { key, value, .. }) = nodes[place as usize].take() {
+                self.touch(key, || value);
+            }
+        }
+    }
+
     fn push(&mut self, place: u32) {
         let second = core::mem::replace(&mut self.first, place);
         let node = &mut self.nodes[place as usize];
@@ -107,5 +125,23 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, [("a", 2), ("c", 1), ("d", 1)]);
         assert!(Lru::<u8, u8>::new(0, Seed(1)).touch(1, || 1).is_none());
+    }
+
+    #[test]
+    fn a_smaller_bound_keeps_the_latest() {
+        let mut lru = Lru::new(5, Seed(1));
+        for key in ["a", "b", "c", "d", "e", "b"] {
+            lru.touch(key, || 0).expect("room");
+        }
+        lru.set_most(3);
+        lru.touch("f", || 0).expect("room");
+        let mut all: Vec<_> = lru.iter().map(|(key, _)| *key).collect();
+        all.sort_unstable();
+        assert_eq!(all, ["b", "e", "f"]);
+        lru.set_most(0);
+        assert_eq!(lru.iter().count(), 0);
+        assert!(lru.touch("g", || 0).is_none());
+        lru.set_most(1);
+        assert!(lru.touch("g", || 0).is_some());
     }
 }

@@ -47,9 +47,11 @@ impl Rows {
             Some(start) => self.known.iter().filter(|id| id.starts_with(start)).cloned().collect(),
             None => self.known.get(name).into_iter().cloned().collect(),
         };
-        let like_an_id = !name.contains(' ')
-            && name.contains('-')
-            && name.starts_with(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase());
+        // Several with blanks between them are none either.
+        let mut words = name.split(' ');
+        let like_an_id = words.all(|word| {
+            word.contains('-') && word.starts_with(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase())
+        });
         if found.is_empty() && like_an_id { Err(format!("`{name}` is no row")) } else { Ok(found) }
     }
 
@@ -218,5 +220,6 @@ fn names_are_found_and_typos_too() {
     assert_eq!(rows.named("6146-3.5.2.2-*").map(|ids| ids.len()), Ok(81));
     assert_eq!(rows.named("own thinking").map(|ids| ids.len()), Ok(0));
     assert!(rows.named("6146-3.8-ucp").is_err());
+    assert!(rows.named("6146-3.8-udp 6146-3.8-tcp").is_err());
     assert!(rows.is_must("6146-3.8-udp") && !rows.is_must("W-plat"));
 }

@@ -1,7 +1,7 @@
 //! The DNS64 between real parts: authorities, a validator, an upstream that misbehaves; asked by dig,
 //! kdig, curl.
 
-use gate64::lab::{GatewayConfig, LabError};
+use gate64::lab::{Deadline, GatewayConfig, LabError, until};
 
 use super::parts::{self, MOCK, MOCK6, VALIDATOR};
 use super::{Site, Test, Tested, WWW, build, expect, program, wrong};
@@ -32,7 +32,7 @@ fn addresses(site: &Site, question: &str, wanted: &[&str]) -> Test {
 
 #[test]
 fn denials_that_are_forged_are_not_synthesised_over() -> Test {
-    // ids 6147-5.5-vdo-cd0 6147-3-validate
+    // ids 6147-5.5-1, 6147-5.5-2, 6147-5.1.2-rcode, 8683-5-validate
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _authority = parts::authority(&site)?;
     let dns = format!("upstreams = [\"{VALIDATOR}\"]\ntrust_ad = true");
@@ -59,7 +59,7 @@ fn denials_that_are_forged_are_not_synthesised_over() -> Test {
 
 #[test]
 fn an_upstream_that_drops_delays_cuts_and_lies() -> Test {
-    // ids 6147-5.1.3-timeout 6147-5.1.2-servfail 6147-5.4-trunc
+    // ids 6147-5.1.3-timeout, 6147-5.1.2-rcode, 6147-5.4-trunc
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _mock = parts::mock(&site)?;
     let gateway = gateway(&site, &format!("upstreams = [\"{MOCK}\"]"))?;
@@ -168,8 +168,70 @@ fn one_socket_answers_from_every_address() -> Test {
 }
 
 #[test]
+fn a_flood_of_random_names_pushes_out_nobody_and_starves_nobody() -> Test {
+    let Some(site) = build(2, None)? else { return Ok(()) };
+    let _mock = parts::mock(&site)?;
+    let limits =
+        "cache_bytes = 400000\nready_bytes = 65536\nin_flight = 64\nqueries_per_second = 0\nthreads = 1";
+    let gateway = gateway(&site, &format!("upstreams = [\"{MOCK}\"]\n{limits}"))?;
+    let (flooder, quiet) = (&site.lab.hosts[0], &site.lab.hosts[1]);
+    let list = |file: &str, labels: &str| -> Result<String, LabError> {
+        let path = site.file(file);
+        let lines: String = (0..4_000).map(|n| format!("n{n}.{labels}.lab AAAA\n")).collect();
+        std::fs::write(&path, lines).map_err(|error| wrong(error.to_string()))?;
+        Ok(format!("dnsperf -s 2001:db8:1::53 -f inet6 -t 2 -d {}", path.display()))
+    };
+    let ask = |name: &str| -> Test {
+        expect(&quiet.text(&format!("dig +time=5 +tries=1 +short {name} AAAA"))?, WWW)
+    };
+    let wanted: Vec<_> = (0..20).map(|n| format!("wanted{n}.lab")).collect();
+    wanted.iter().try_for_each(|name| ask(name))?;
+    flooder.run(&format!("{} -n 1 -q 16", list("cold", "flood")?)).limit(60).text()?;
+    let before = parts::counted(&site)?;
+    wanted.iter().try_for_each(|name| ask(name))?;
+    let after = parts::counted(&site)?;
+    assert_eq!(before[..2], after[..2], "what the quiet host had asked for is still known");
+    // Nothing that is asked here is answered at once: all that may be under way is.
+    let _flood =
+        flooder.daemon(&format!("{} -l 60 -q 1000", list("late", "late")?), &site.file("flood.log"))?;
+    until(Deadline::after(20), "a flood", || {
+        let said = site.lab.gateway.text("curl -sS -g http://[::1]:6464/metrics").unwrap_or_default();
+        said.lines().any(|line| line.contains("outcome=\"busy") && !line.ends_with(" 0"))
+    })?;
+    (0..10).try_for_each(|n| ask(&format!("new{n}.lab")))?;
+    gateway.stop()
+}
+
+#[test]
+fn explain_asks_by_the_ways_that_the_file_names() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let _mock = parts::mock(&site)?;
+    let _authority = parts::authority(&site)?;
+    let _validator = parts::validator(&site, true, false)?;
+    let dns = format!(
+        "upstreams = [\"tls://{VALIDATOR}#dns.example\"]\ntls_authorities = \"{}\"\n[[dns64.forward]]\n\
+         domains = [\"cut.lab\"]\nupstreams = [\"{MOCK}\"]",
+        site.file("dns.crt").display()
+    );
+    let gateway = gateway(&site, &dns)?;
+    for (name, words) in [
+        ("alias.plain.lab", ["CNAME v4.plain.lab.", "-> 198.51.100.80 may become", "synthesised_nodata"]),
+        ("dual.plain.lab", ["upstreams)", "2001:db8:80::80 counts", "native"]),
+        ("forged.secure.lab", ["SERVFAIL", "EDE", "bogus"]),
+        ("a.cut.lab", ["a forward zone", "-> 198.51.100.80 may become", "synthesised_nodata"]),
+    ] {
+        let words_of =
+            format!("{} explain {name} --config {}", program().display(), gateway.config().display());
+        let said = site.lab.gateway.text(&words_of)?;
+        eprintln!("{said}");
+        words.iter().try_for_each(|word| expect(&said, word))?;
+    }
+    gateway.stop()
+}
+
+#[test]
 fn the_check_finds_nothing_wrong_with_ours() -> Test {
-    // ids 7050-3-discovery 8880-7.1-arpa
+    // ids 8880-7.1-a, 8880-7.1-aaaa, 8880-7.1-other, 8880-7.1-sub, 8880-7.2.1-ip6ptr
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _authority = parts::authority(&site)?;
     let _mock = parts::mock(&site)?;

@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn the_longest_client_prefix_wins() {
-        // id 8683-4.1.5-acl
+        // ids 8683-4.1.5-acl, 7269-lb
         let settings = Settings {
             zones: vec![
                 zone(1, &["2001:db8::/32"], "64:ff9b::/96"),

@@ -91,10 +91,12 @@ pub(super) fn start(lab: &Lab, server: Server) -> Result<Option<Running>, LabErr
     let dir = lab.dir().join(format!("bench-{}", server.name()));
     fs::create_dir_all(&dir).map_err(|source| LabError::Io { what: dir.display().to_string(), source })?;
     let process = match server {
+        // As much cache as unbound has.
         Server::Gate64 => Process::Gate64(lab.start(&GatewayConfig {
             dns: format!(
                 "listen = [\"[{SERVER}]:53\"]\nupstreams = [\"{UPSTREAM}\"]\nthreads = 1\n\
-                 queries_per_second = 0\nresponses_per_second = 0\nin_flight_per_client = 4096"
+                 queries_per_second = 0\nresponses_per_second = 0\nin_flight_per_client = 4096\n\
+                 cache_bytes = 402653184"
             ),
             ..GatewayConfig::default()
         })?),

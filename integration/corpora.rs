@@ -29,4 +29,6 @@ fn corpora_hold() {
     replay("quoted", properties::quoted);
     replay("config", properties::config);
     replay("sessions", properties::sessions);
+    replay("dns_query", properties::dns_query);
+    replay("dns_answer", properties::dns_answer);
 }

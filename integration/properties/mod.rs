@@ -2,6 +2,7 @@
 //! the corpora they have collected through it.
 
 mod config;
+mod dns;
 mod door;
 mod parse;
 mod quoted;
@@ -9,6 +10,7 @@ mod translate;
 
 pub(crate) use crate::model::bytes as sessions;
 pub(crate) use config::config;
+pub(crate) use dns::{dns_answer, dns_query};
 pub(crate) use parse::parse;
 pub(crate) use quoted::quoted;
 pub(crate) use translate::translate;

@@ -20,4 +20,4 @@ macro_rules! doors {
     };
 }
 
-doors!(parse, translate, quoted, config, sessions);
+doors!(parse, translate, quoted, config, sessions, dns_query, dns_answer);

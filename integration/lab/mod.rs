@@ -9,6 +9,7 @@ mod dns;
 mod doors;
 mod egress;
 mod hairpin;
+mod kernel;
 mod lifecycle;
 mod parts;
 mod program;

@@ -18,7 +18,7 @@ use crate::script::record::Recording;
 use crate::script::{file, live};
 use crate::translate::packet;
 
-const DEVICE: &str = "doors0";
+pub(super) const DEVICE: &str = "doors0";
 /// How long one scenario may take on the busiest of machines, in seconds.
 const LIMIT: u32 = 120;
 
@@ -148,7 +148,7 @@ impl Live {
 }
 
 /// A network in which nobody but the gateway takes packets from the device.
-fn quiet(at: &Namespace) -> Test {
+pub(super) fn quiet(at: &Namespace) -> Test {
     let rules = format!(
         "table inet doors {{ chain quiet {{ type filter hook prerouting priority raw; iifname {DEVICE} drop; }}; }}"
     );

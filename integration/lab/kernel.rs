@@ -70,7 +70,7 @@ fn counted(at: &Namespace, name: &str) -> Result<u64, LabError> {
 
 #[test]
 fn a_client_outside_finds_a_path_mtu_of_the_ipv6_side() -> Test {
-    // ids 7915-1.4-router
+    // id 7915-1.4-router
     let Some(site) = build(1, None)? else { return Ok(()) };
     let (internet, host) = (&site.lab.internet, site.host());
     // The host doesn't tell of the small MTU by its MSS, so that the path MTU must be found.

@@ -4,6 +4,7 @@
 //! instead.
 
 mod basics;
+mod cut;
 mod datagrams;
 mod dns;
 mod doors;

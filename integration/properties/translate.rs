@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use gate64::addr::Pref64;
 use gate64::nat64::Filtering;
 use gate64::translator::{Settings, Verdict};
 
@@ -35,7 +36,7 @@ pub(crate) fn translate(data: &[u8]) {
         }
         let outcome = door.put(&packet);
         if let (Verdict::Forward, [only]) = (outcome.verdict, &outcome.packets[..]) {
-            there_and_back(&mut door, &packet, only);
+            there_and_back(&mut door, pref64, &packet, only);
         }
         door.wait(u64::from(*time) * 50);
     }
@@ -95,8 +96,8 @@ fn put_length(packet: &mut [u8]) {
 }
 
 /// An IPv6 packet that left as IPv4, sent back by its receiver, arrives as it was: only what IPv4
-/// can't say is gone.
-fn there_and_back(door: &mut Door, packet: &[u8], translated: &[u8]) {
+/// can't say is gone, and what stood behind the server's IPv4 address (RFC 6052 §2.2).
+fn there_and_back(door: &mut Door, pref64: Pref64, packet: &[u8], translated: &[u8]) {
     if packet[0] >> 4 != 6 || translated[0] >> 4 != 4 || packet[7] < 3 {
         return;
     }
@@ -119,11 +120,14 @@ fn there_and_back(door: &mut Door, packet: &[u8], translated: &[u8]) {
     expected[4..6].copy_from_slice(&((end - at) as u16).to_be_bytes());
     (expected[6], expected[7]) = (protocol, packet[7] - 2);
     swap(&mut expected, 8, 16);
+    let server = Ipv4Addr::new(translated[16], translated[17], translated[18], translated[19]);
+    let was_right = transport_is_right(&expected);
+    expected[8..24].copy_from_slice(&pref64.embed(server).octets());
     if protocol != 58 {
         swap(&mut expected, 40, 2);
     }
     let mut got = outcome.packets[0].clone();
-    assert_eq!(transport_is_right(&got), transport_is_right(&expected));
+    assert_eq!(transport_is_right(&got), was_right);
     // A sum of zero has two forms; and an MSS may have been lowered, so the sum is another.
     for bytes in [&mut expected, &mut got] {
         let place = 40 + [2, 16, 6][usize::from(protocol == 6) + 2 * usize::from(protocol == 17)];

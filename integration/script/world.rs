@@ -11,7 +11,7 @@ use gate64::time::Instant;
 use gate64::translator::{Batch, Change, Settings, Translator, Verdict};
 use gate64::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 
-use super::build::{self, Blank, build, learn, transport};
+use super::build::{Blank, build, learn, transport};
 use super::describe::{describe, difference};
 use super::packet::{Body, Csum, Packet, Vars};
 use super::record::{Entry, Recording, What};
@@ -399,6 +399,7 @@ fn steer(owners: &Owners, bytes: &[u8]) -> WorkerId {
 
 #[cfg(test)]
 mod tests {
+    use super::super::build::fold;
     use super::*;
 
     #[test]
@@ -414,7 +415,7 @@ mod tests {
             let bytes = build(&packet, Blank { vars: &vars, hop: Some(64), actual: None, input: &[] })
                 .expect("complete");
             oracle::judge(&bytes, Checksum::Unverified, true).expect(line);
-            assert_eq!(build::fold(0x1_fffe), 0xffff);
+            assert_eq!(fold(0x1_fffe), 0xffff);
         }
     }
 }

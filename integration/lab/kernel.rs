@@ -238,8 +238,11 @@ fn the_mss_passes_or_is_clamped() -> Test {
     // With clamping no packet is ever too long.
     exchange(&site, &format!("{}\nmss_clamp = true", GatewayConfig::default().pool))?;
     for end in [internet, host] {
-        let seen = rules.map(|(name, _)| counted(end, name).ok());
-        assert_eq!(seen, [0, 2, 0, 0].map(Some), "{}", end.name());
+        // A SYN that was slow to be answered comes twice.
+        assert!(counted(end, "clamped")? >= 2, "{}", end.name());
+        for name in ["whole", "refused", "refused6"] {
+            assert_eq!(counted(end, name)?, 0, "{name} at {}", end.name());
+        }
     }
     exchange(&site, &GatewayConfig::default().pool)?;
     for end in [internet, host] {

@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use gate64::addr::Pref64;
-use gate64::wire::buf::PacketBuf;
+use gate64::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 
 /// Flows of a host: as many as its port block has ports.
 pub const PER_HOST: u64 = 256;
@@ -12,6 +12,9 @@ pub const PER_HOST: u64 = 256;
 const BLOCKS: u64 = 252;
 /// Payload that makes the IPv4 packet 64 bytes long.
 const PAYLOAD: usize = 36;
+/// Payload bytes of a super-packet's segments, and how many they are: as many as fit 64 KiB.
+const SEGMENT: u16 = 1428;
+const SEGMENTS: usize = 45;
 
 const UDP: u8 = 17;
 const TCP: u8 = 6;
@@ -35,18 +38,42 @@ pub enum Kind {
     Syn,
     /// A TCP segment that does not.
     Ack,
+    /// The answer to one that opens.
+    SynAck,
+    /// 45 segments of 1,428 bytes behind one header, the checksum left to the device.
+    Super,
 }
 
 impl Kind {
     const fn protocol(self) -> u8 {
         match self {
             Self::Udp => UDP,
-            Self::Syn | Self::Ack => TCP,
+            Self::Syn | Self::SynAck | Self::Ack | Self::Super => TCP,
+        }
+    }
+
+    /// Length of the message behind the IP header.
+    const fn len(self) -> usize {
+        match self {
+            Self::Udp | Self::Syn | Self::SynAck | Self::Ack => 8 + PAYLOAD,
+            Self::Super => 20 + SEGMENTS * SEGMENT as usize,
+        }
+    }
+
+    const fn offload(self) -> Offload {
+        match self {
+            Self::Udp | Self::Syn | Self::SynAck | Self::Ack => {
+                Offload { segmentation: Segmentation::None, checksum: Checksum::Unverified }
+            }
+            Self::Super => Offload {
+                segmentation: Segmentation::Tcp { size: SEGMENT, ecn: false },
+                checksum: Checksum::Partial,
+            },
         }
     }
 
     fn write(self, (src, dst): (u16, u16), message: &mut [u8]) {
-        message.fill(0);
+        message[..8 + PAYLOAD].fill(0);
         message[..2].copy_from_slice(&src.to_be_bytes());
         message[2..4].copy_from_slice(&dst.to_be_bytes());
         let len = (message.len() as u16).to_be_bytes();
@@ -56,9 +83,13 @@ impl Kind {
                 // Nobody verifies it on the way.
                 message[6..8].copy_from_slice(&[0x12, 0x34]);
             }
-            Self::Syn | Self::Ack => {
+            Self::Syn | Self::SynAck | Self::Ack | Self::Super => {
                 message[12] = 5 << 4;
-                message[13] = if self == Self::Syn { SYN } else { ACK };
+                message[13] = match self {
+                    Self::Syn => SYN,
+                    Self::SynAck => SYN | ACK,
+                    Self::Udp | Self::Ack | Self::Super => ACK,
+                };
             }
         }
     }
@@ -93,9 +124,10 @@ impl Flow {
     /// Fills `buf` with a packet from the client.
     pub fn outward(self, kind: Kind, buf: &mut PacketBuf) {
         buf.clear();
-        let packet = buf.append(40 + 8 + PAYLOAD);
+        buf.offload = kind.offload();
+        let packet = buf.append(40 + kind.len());
         packet[..4].copy_from_slice(&[0x60, 0, 0, 0]);
-        packet[4..6].copy_from_slice(&(8 + PAYLOAD as u16).to_be_bytes());
+        packet[4..6].copy_from_slice(&(kind.len() as u16).to_be_bytes());
         packet[6] = kind.protocol();
         packet[7] = 64;
         packet[8..24].copy_from_slice(&self.client().octets());
@@ -106,9 +138,10 @@ impl Flow {
     /// Fills `buf` with a packet from the server to `place`.
     pub fn inward(self, kind: Kind, place: Ipv4Addr, buf: &mut PacketBuf) {
         buf.clear();
-        let packet = buf.append(20 + 8 + PAYLOAD);
+        buf.offload = kind.offload();
+        let packet = buf.append(20 + kind.len());
         packet[..2].copy_from_slice(&[0x45, 0]);
-        packet[2..4].copy_from_slice(&(28 + PAYLOAD as u16).to_be_bytes());
+        packet[2..4].copy_from_slice(&(20 + kind.len() as u16).to_be_bytes());
         packet[4..12].copy_from_slice(&[0, 0, 0x40, 0, 64, kind.protocol(), 0, 0]);
         packet[12..16].copy_from_slice(&self.server.0.to_be_bytes());
         packet[16..20].copy_from_slice(&place.octets());

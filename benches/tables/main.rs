@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `cargo bench --bench tables` | criterion, every kind of work by table size |
 //! | `cargo bench --bench tables -- hit/1000$` | those whose name matches |
-//! | `cargo bench --bench tables -- --compare [SIZE...]` | sizes side by side, interleaved, and the targets |
+//! | `cargo bench --bench tables -- --compare [SIZE...]` | sizes side by side, interleaved, and whether the targets are met |
 //! | `cargo bench --bench tables -- --instructions [SIZE...]` | instructions per packet, by valgrind |
 //!
 //! Sizes are 10^3 to 10^7 sessions, each with a binding of its own: 10^7 take 1.3 GB of memory. Criterion
@@ -17,6 +17,7 @@ mod flows;
 mod instructions;
 mod memory;
 mod rig;
+mod targets;
 
 use std::time::Duration;
 

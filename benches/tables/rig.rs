@@ -9,13 +9,15 @@ use gate64::reason::Reason;
 use gate64::time::Instant;
 use gate64::translator::{Settings, Translator, Verdict};
 use gate64::wire::batch::Batch;
-use gate64::wire::buf::PacketBuf;
+use gate64::wire::buf::{MAX_PACKET, PacketBuf};
 use gate64::xlat::Rules;
 
 use crate::flows::{self, Dice, Flow, Kind, PER_HOST};
 
 /// Packets of a batch.
 pub const BATCH: usize = 64;
+/// Super-packets of a batch, as they come in one read.
+const SUPERS: usize = 4;
 /// Sessions beside the known ones that are opened and ended again and again.
 const CHURN: u64 = 16_384;
 /// The known sessions live for ever, the others this long.
@@ -37,11 +39,23 @@ pub enum Work {
     Refused6,
     /// Segments from the IPv4 side to random ports, as a scan sends them.
     Refused4,
+    /// Super-packets of 64 KiB of an established TCP connection, from the IPv6 side.
+    Super6,
+    /// The same from the IPv4 side.
+    Super4,
 }
 
 impl Work {
-    pub const ALL: [Self; 6] =
-        [Self::Hit6, Self::Hit4, Self::New, Self::Expire, Self::Refused6, Self::Refused4];
+    pub const ALL: [Self; 8] = [
+        Self::Hit6,
+        Self::Hit4,
+        Self::New,
+        Self::Expire,
+        Self::Refused6,
+        Self::Refused4,
+        Self::Super6,
+        Self::Super4,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -51,6 +65,8 @@ impl Work {
             Self::Expire => "expire",
             Self::Refused6 => "refused_v6_to_v4",
             Self::Refused4 => "refused_v4_to_v6",
+            Self::Super6 => "super_v6_to_v4",
+            Self::Super4 => "super_v4_to_v6",
         }
     }
 }
@@ -71,6 +87,9 @@ pub struct Rig {
     /// Of the sessions that come and go: how many live, and the number of the next.
     open: u64,
     next: u64,
+    supers: Vec<PacketBuf>,
+    /// The connection of the super-packets, and its pool address, once it is there.
+    connection: Option<(Flow, Ipv4Addr)>,
 }
 
 /// A prefix with half as many addresses again as the blocks need.
@@ -91,12 +110,13 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         sessions_per_host: 4096,
         bindings_per_second: 0,
     };
-    let sessions = u32::try_from(sessions + CHURN).expect("fits");
+    let sessions = u32::try_from(sessions + CHURN + 1).expect("fits");
     let blocks = sessions.div_ceil(PER_HOST as u32) + 64;
     let limits =
         nat64::Limits { sessions, bindings: sessions, blocks, hosts: blocks, ..nat64::Limits::default() };
     let timers = nat64::Timers {
         udp: LONG,
+        tcp_established: LONG,
         tcp_opening: SHORT,
         port_rest: Duration::ZERO,
         ..nat64::Timers::default()
@@ -137,6 +157,8 @@ impl Rig {
             mapped: Vec::with_capacity(sessions.div_ceil(PER_HOST) as usize),
             open: 0,
             next: sessions.next_multiple_of(PER_HOST),
+            supers: (0..SUPERS).map(|_| PacketBuf::new(MAX_PACKET)).collect(),
+            connection: None,
         };
         let mut n = 0;
         while n < sessions {
@@ -158,11 +180,6 @@ impl Rig {
         rig
     }
 
-    /// How many sessions there is room for.
-    pub const fn room(&self) -> u64 {
-        self.sessions + CHURN
-    }
-
     fn process(&mut self, count: usize, want: fn(Verdict) -> bool) -> Duration {
         self.extra.clear();
         let (packets, verdicts) = (&mut self.buffers[..count], &mut self.verdicts[..count]);
@@ -175,6 +192,13 @@ impl Rig {
         spent
     }
 
+    /// Translates one packet that `fill` writes; what came of it.
+    fn one(&mut self, fill: impl FnOnce(&mut PacketBuf)) -> &[u8] {
+        fill(&mut self.buffers[0]);
+        self.process(1, forwarded);
+        self.buffers[0].bytes()
+    }
+
     /// Does a batch of `work`; the time it took for so many packets or sessions.
     pub fn batch(&mut self, work: Work) -> (Duration, u64) {
         match work {
@@ -184,6 +208,8 @@ impl Rig {
             Work::Expire => self.end_all(),
             Work::Refused6 => (self.refused6(), BATCH as u64),
             Work::Refused4 => (self.refused4(), BATCH as u64),
+            Work::Super6 => (self.super_packets(true), SUPERS as u64),
+            Work::Super4 => (self.super_packets(false), SUPERS as u64),
         }
     }
 
@@ -241,6 +267,33 @@ impl Rig {
             flow.inward(Kind::Ack, Ipv4Addr::from_bits(self.pool.addr().to_bits() + offset), buffer);
         }
         self.process(BATCH, |verdict| verdict == Verdict::Drop(Reason::NoBinding))
+    }
+
+    fn super_packets(&mut self, outward: bool) -> Duration {
+        let (flow, mapped) = match self.connection {
+            Some(connection) => connection,
+            None => self.connect(),
+        };
+        for buffer in &mut self.supers {
+            match outward {
+                true => flow.outward(Kind::Super, buffer),
+                false => flow.inward(Kind::Super, mapped, buffer),
+            }
+        }
+        core::mem::swap(&mut self.supers, &mut self.buffers);
+        let spent = self.process(SUPERS, forwarded);
+        core::mem::swap(&mut self.supers, &mut self.buffers);
+        spent
+    }
+
+    /// Opens a TCP connection of a host that has no other.
+    fn connect(&mut self) -> (Flow, Ipv4Addr) {
+        let flow = Flow::new((self.sessions + CHURN).next_multiple_of(PER_HOST) + PER_HOST);
+        let out = self.one(|buf| flow.outward(Kind::Syn, buf));
+        let mapped = Ipv4Addr::new(out[12], out[13], out[14], out[15]);
+        self.one(|buf| flow.inward(Kind::SynAck, mapped, buf));
+        self.one(|buf| flow.outward(Kind::Ack, buf));
+        *self.connection.insert((flow, mapped))
     }
 }
 

@@ -77,7 +77,7 @@ impl Nat64 {
             (None, _) if !opens => return Err(Reason::NoSession.into()),
             (binding, _) => {
                 let binding = self.open6(now, way, client, binding, tuple).map_err(exhausted)?;
-                let session = self.open_session(now, binding, remote, way.pref64).map_err(exhausted)?;
+                let session = self.make_session(now, binding, remote, way.pref64).map_err(exhausted)?;
                 self.adopt(binding, session, remote, proto);
                 self.advance(now, session, proto, tuple.kind, traffic);
                 (binding, Some(session))
@@ -277,7 +277,7 @@ impl Nat64 {
         Ok(slot)
     }
 
-    /// Makes a session; the caller has made sure that it may.
+    /// Makes a session if there is room for it.
     pub(super) fn open_session(
         &mut self,
         now: Instant,
@@ -288,6 +288,17 @@ impl Nat64 {
         let zone = self.zones.of(self.bib.of(binding).v6().addr).ok_or(Reason::NoZone)?;
         let host = self.zones.host(zone, self.bib.of(binding).v6().addr);
         self.check_sessions(now, zone, host, Some(binding))?;
+        self.make_session(now, binding, remote, pref64)
+    }
+
+    /// Makes a session; the caller has made sure that it may.
+    fn make_session(
+        &mut self,
+        now: Instant,
+        binding: u32,
+        remote: Transport4,
+        pref64: u16,
+    ) -> Result<u32, Reason> {
         let mut first = self.bib.of(binding).first;
         let session = self.sessions.insert(binding, &mut first, remote, pref64, now + Duration::from_secs(1));
         self.bib.of_mut(binding).first = first;

@@ -4,7 +4,7 @@ use core::net::Ipv4Addr;
 
 use super::Proto;
 use super::bib::Bib;
-use super::owner::{block_of, ports_of};
+use super::owner::offset_of;
 use super::slab::{Item, NIL, Slab};
 use crate::addr::{PortRange, ZoneId};
 
@@ -218,8 +218,7 @@ impl Blocks {
     /// Where the list of a port's bindings begins.
     #[inline]
     pub(super) const fn head(slot: u32, port: u16) -> usize {
-        let first = ports_of(block_of(port)).first();
-        slot as usize * WIDTH + (port - first) as usize
+        slot as usize * WIDTH + offset_of(port)
     }
 
     /// The binding of this protocol in the list that begins at `head`.

@@ -347,7 +347,7 @@ impl Nat64 {
     }
 
     /// The lifetime of a UDP session: its server's port may have one of its own.
-    #[inline]
+    #[inline(always)]
     pub(super) fn udp_lifetime(&self, slot: u32) -> Duration {
         if self.udp_ports.is_empty() {
             return self.timers.udp;

@@ -51,6 +51,11 @@ pub const fn ports_of(block: usize) -> PortRange {
     PortRange::new(first as u16, (first + len - 1) as u16).expect("a block is not empty")
 }
 
+/// How many ports of its block come before `port`.
+pub(super) const fn offset_of(port: u16) -> usize {
+    if port < 1024 { port as usize % 16 } else { port as usize % 256 }
+}
+
 /// The hash of the module's documentation, reduced to a worker's number.
 ///
 /// `workers` is at least 1.

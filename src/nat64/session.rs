@@ -162,7 +162,7 @@ impl Sessions {
     }
 
     /// The session between a binding, whose first session is `first`, and a server.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, binding: u32, first: u32, remote: Transport4) -> Option<u32> {
         let session = self.slab.at(first)?;
         if session.remote() == remote {
@@ -241,7 +241,7 @@ impl Sessions {
 
     /// Credits traffic and prolongs or shortens the lifetime. Everything that is ever learnt about
     /// a session's use goes through here, so that a flow cache outside can report it too.
-    #[inline]
+    #[inline(always)]
     pub(super) fn credit(&mut self, slot: u32, traffic: Traffic, deadline: Option<Instant>) {
         let session = &mut self.slab[slot];
         let way = traffic.from as usize;

@@ -12,7 +12,7 @@ use core::net::Ipv6Addr;
 use super::session::Traffic;
 use super::tcp::{Side, State};
 use super::{Nat64, Proto};
-use crate::addr::{Transport4, Transport6};
+use crate::addr::{Transport4, Transport6, ZoneId};
 use crate::time::Instant;
 use crate::wire::batch::Verdict;
 use crate::wire::buf::{Handed, PacketBuf};
@@ -53,7 +53,7 @@ impl Nat64 {
     }
 
     /// The server of a session as its client knows it.
-    #[inline]
+    #[inline(always)]
     fn server_of(&self, slot: u32) -> Ipv6Addr {
         let session = self.sessions.of(slot);
         self.zones.pref64(session.pref64).embed(session.remote().addr)
@@ -85,9 +85,10 @@ impl Nat64 {
         let session = self.session_to(binding, Transport6::new(packet.dst, packet.ports.dst))?;
         let traffic = Traffic { from: Side::V6, packets: packet.count as u32, bytes: packet.len as u64 };
         self.go_on(now, session, packet.ports, traffic)?;
-        let to = Flow4::new(self.mapped(binding), self.sessions.of(session).remote());
+        let (mapped, zone) = self.outside(binding);
+        let to = Flow4::new(mapped, self.sessions.of(session).remote());
         packet.rewrite_to4(&self.rules, &to, &mut self.ids, buf);
-        let row = self.counters.zone(self.zone_of(binding));
+        let row = self.counters.zone(zone);
         row.packets_v6_to_v4.add(packet.count as u64);
         row.bytes_v6_to_v4.add(packet.len as u64);
         Some(Verdict::Forward)
@@ -109,14 +110,25 @@ impl Nat64 {
         let server = Transport6::new(self.server_of(session), packet.ports.src);
         let to = Flow6::new(server, self.bib.of(binding).v6());
         packet.rewrite_to6(&self.rules, &to, buf);
-        let row = self.counters.zone(self.zone_of(binding));
+        let row = self.counters.zone(self.outside(binding).1);
         row.packets_v4_to_v6.add(packet.count as u64);
         row.bytes_v4_to_v6.add(packet.len as u64);
         Some(Verdict::Forward)
     }
 
+    /// The IPv4 transport address of a binding and its client's zone.
+    #[inline(always)]
+    fn outside(&self, slot: u32) -> (Transport4, Option<ZoneId>) {
+        let binding = self.bib.of(slot);
+        if binding.is_static() {
+            return (self.mapped(slot), self.zone_of(slot));
+        }
+        let front = self.pool4.blocks().front(binding.place);
+        (Transport4::new(front.addr, binding.port), Some(front.zone))
+    }
+
     /// Prolongs a session and credits it; `None`, and nothing done, if there is more to it.
-    #[inline]
+    #[inline(always)]
     fn go_on(&mut self, now: Instant, slot: u32, ports: Ports, traffic: Traffic) -> Option<()> {
         let session = self.sessions.of(slot);
         if session.is_over(now) || !session.passes(traffic.from) {

@@ -203,6 +203,20 @@ impl PacketBuf {
         self.start += by as u32;
     }
 
+    /// Puts a header of `new` bytes in the place of the first `old` ones, and ends the packet `len` bytes
+    /// behind where it began; the packet, whose new header holds anything.
+    ///
+    /// # Panics
+    /// If the buffer has less room on either side.
+    #[inline(always)]
+    pub fn change_header(&mut self, old: usize, new: usize, len: usize) -> &mut [u8] {
+        let (start, end) = (self.start as usize, self.start as usize + len);
+        let start = (start + old).checked_sub(new).expect("headroom");
+        let packet = &mut self.storage[start..end];
+        (self.start, self.end) = (start as u32, end as u32);
+        packet
+    }
+
     /// Grows the packet by `by` bytes at its end and returns them, holding anything.
     ///
     /// # Panics
@@ -254,6 +268,21 @@ mod tests {
         buf.clear();
         assert!(buf.is_empty());
         assert_eq!(buf.headroom(), HEADROOM);
+    }
+
+    #[test]
+    fn a_header_is_changed_in_front_of_what_stays() {
+        let mut buf = PacketBuf::holding(&[1, 2, 3, 4, 5]);
+        assert_eq!(buf.change_header(2, 1, 4)[1..], [3, 4]);
+        assert_eq!((buf.len(), buf.headroom()), (3, HEADROOM + 1));
+        buf.change_header(1, 4, 3)[..4].copy_from_slice(&[6, 7, 8, 9]);
+        assert_eq!((buf.bytes(), buf.headroom()), (&[6, 7, 8, 9, 3, 4][..], HEADROOM - 2));
+    }
+
+    #[test]
+    #[should_panic(expected = "headroom")]
+    fn a_header_without_headroom_is_refused() {
+        PacketBuf::holding(&[1]).change_header(0, HEADROOM + 1, 1);
     }
 
     #[test]

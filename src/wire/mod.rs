@@ -25,12 +25,20 @@ pub const UDP: u8 = 17;
 /// Protocol number of ICMP for IPv6.
 pub const ICMP6: u8 = 58;
 
+// Each looks at the length once: bytes taken one by one would be checked one by one.
+
+#[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+    let mut word = [0; 2];
+    word.copy_from_slice(&bytes[at..at + 2]);
+    u16::from_be_bytes(word)
 }
 
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_be_bytes(word)
 }
 
 pub(crate) fn put_u16(bytes: &mut [u8], at: usize, value: u16) {

@@ -66,7 +66,7 @@ impl IpHeader for Header4 {
         Self { offset: self.offset + offset as u16, more: self.more || more, ..self }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&self, out: &mut [u8], upper: usize) {
         let total_len = ipv4::HEADER + upper;
         let flags = u16::from(self.df) << 14 | u16::from(self.more) << 13 | self.offset >> 3;
@@ -150,7 +150,7 @@ impl IpHeader for Header6 {
         Self { fragment: Some(fragment), ..self }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&self, out: &mut [u8], upper: usize) {
         let (next, extension) = match self.fragment {
             None => (self.protocol, 0),

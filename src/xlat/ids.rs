@@ -36,6 +36,7 @@ impl Ids {
     }
 
     /// The identification of the first of `packets` packets; the others have those that follow it.
+    #[inline]
     pub fn take(&mut self, src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, df: bool, packets: usize) -> u16 {
         let pair = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
         let kind = u64::from(protocol) << 1 | u64::from(df);

@@ -54,6 +54,8 @@ pub struct Ports {
 impl Ports {
     #[inline(always)]
     fn of(protocol: u8, message: &[u8], offload: Offload) -> Option<Self> {
+        // TCP's header is longer.
+        let head = message.first_chunk::<{ udp::HEADER }>()?;
         let flags = match (protocol, offload.segmentation) {
             (TCP, Segmentation::None | Segmentation::Tcp { .. }) => {
                 tcp::header_len(message)?;
@@ -64,16 +66,15 @@ impl Ports {
                 Some(flags)
             }
             (UDP, Segmentation::None | Segmentation::Udp { .. }) => {
-                let checksum =
-                    || u16_at(message, udp::CHECKSUM) != 0 || offload.checksum == Checksum::Partial;
-                if !udp::is_valid(message, true) || !checksum() {
+                let checksum = u16_at(head, udp::CHECKSUM) != 0 || offload.checksum == Checksum::Partial;
+                if !udp::is_valid(message, true) || !checksum {
                     return None;
                 }
                 None
             }
             (_, Segmentation::None | Segmentation::Tcp { .. } | Segmentation::Udp { .. }) => return None,
         };
-        Some(Self { src: u16_at(message, 0), dst: u16_at(message, 2), flags })
+        Some(Self { src: u16_at(head, 0), dst: u16_at(head, 2), flags })
     }
 
     const fn protocol(self) -> u8 {
@@ -91,7 +92,7 @@ impl Ports {
 
 impl Plain<Ipv6Addr> {
     /// Reads a packet from the IPv6 side.
-    #[inline]
+    #[inline(always)]
     pub fn read6(rules: &Rules, buf: &PacketBuf) -> Option<Self> {
         let bytes = buf.bytes();
         let head = bytes.first_chunk::<{ ipv6::HEADER }>()?;
@@ -118,7 +119,7 @@ impl Plain<Ipv6Addr> {
     }
 
     /// Rewrites the packet, which is in `buf`, to IPv4.
-    #[inline]
+    #[inline(always)]
     pub fn rewrite_to4(&self, rules: &Rules, to: &Flow4, ids: &mut Ids, buf: &mut PacketBuf) {
         let (src, dst) = (to.src.addr, to.dst.addr);
         let addresses = Addresses {
@@ -126,9 +127,7 @@ impl Plain<Ipv6Addr> {
             new: Sum::of_v4(src).plus(Sum::of_v4(dst)),
         };
         let offload = buf.offload;
-        buf.set_len(self.len);
-        buf.shrink_front(ipv6::HEADER - ipv4::HEADER);
-        let packet = buf.bytes_mut();
+        let packet = buf.change_header(ipv6::HEADER, ipv4::HEADER, self.len);
         self.ports.rewrite(&mut packet[ipv4::HEADER..], (to.src.port, to.dst.port), addresses, offload);
         let (protocol, df) = (self.ports.protocol(), ipv4::HEADER + self.unit > MAX_WITHOUT_DF);
         let header = Header4 {
@@ -148,7 +147,7 @@ impl Plain<Ipv6Addr> {
 
 impl Plain<Ipv4Addr> {
     /// Reads a packet from the IPv4 side.
-    #[inline]
+    #[inline(always)]
     pub fn read4(rules: &Rules, buf: &PacketBuf) -> Option<Self> {
         let bytes = buf.bytes();
         let head = bytes.first_chunk::<{ ipv4::HEADER }>()?;
@@ -175,16 +174,14 @@ impl Plain<Ipv4Addr> {
     }
 
     /// Rewrites the packet, which is in `buf`, to IPv6.
-    #[inline]
+    #[inline(always)]
     pub fn rewrite_to6(&self, rules: &Rules, to: &Flow6, buf: &mut PacketBuf) {
         let addresses = Addresses {
             old: Sum::of_v4(self.src).plus(Sum::of_v4(self.dst)),
             new: Sum::of_v6(to.src.addr).plus(Sum::of_v6(to.dst.addr)),
         };
         let offload = buf.offload;
-        buf.set_len(self.len);
-        buf.grow_front(ipv6::HEADER - ipv4::HEADER);
-        let packet = buf.bytes_mut();
+        let packet = buf.change_header(ipv4::HEADER, ipv6::HEADER, self.len);
         self.ports.rewrite(&mut packet[ipv6::HEADER..], (to.src.port, to.dst.port), addresses, offload);
         let header = Header6 {
             src: to.src.addr,

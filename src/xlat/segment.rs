@@ -108,7 +108,7 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(message: &[u8], segmentation: Segmentation) -> Self {
         match Run::of(message, segmentation) {
             None => Self { len: message.len(), count: 1, tcp_header: None },

@@ -49,7 +49,7 @@ pub(super) fn rewrite_tcp(
 }
 
 /// Rewrites a UDP datagram that has a checksum.
-#[inline]
+#[inline(always)]
 pub(super) fn rewrite_udp(message: &mut [u8], ports: (u16, u16), addresses: Addresses, offload: &Offload) {
     let change = put_ports(message, ports, addresses);
     let field = u16_at(message, udp::CHECKSUM);

@@ -38,6 +38,7 @@ fn every_port_is_in_exactly_the_block_that_holds_it() {
         let ports = ports_of(block);
         for port in ports.first()..=ports.last() {
             assert_eq!(expected.next(), Some(port));
+            assert_eq!(usize::from(port - ports.first()), offset_of(port));
             assert_eq!(block_of(port), block, "port {port}");
         }
     }

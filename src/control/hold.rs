@@ -55,6 +55,7 @@ pub struct Hold {
     journal: Journal,
     device: String,
     index: u32,
+    sysctls: Sysctls,
     footprint: Footprint,
 }
 
@@ -65,8 +66,15 @@ const ICMP_TIMEOUT: &str = "net/netfilter/nf_conntrack_icmp_timeout";
 impl Hold {
     /// Begins with nothing but the device `index`.
     pub fn new(netlink: Netlink, journal: Journal, device: &str, index: u32) -> Self {
-        let footprint = Footprint::default();
-        Self { tree: Tree::kernel(), netlink, journal, device: device.to_owned(), index, footprint }
+        Self {
+            tree: Tree::kernel(),
+            netlink,
+            journal,
+            device: device.to_owned(),
+            index,
+            sysctls: Sysctls::Check,
+            footprint: Footprint::default(),
+        }
     }
 
     /// What is held.
@@ -80,6 +88,7 @@ impl Hold {
     /// # Errors
     /// The first thing that could not be done; [`release`](Self::release) undoes the rest.
     pub async fn take(&mut self, config: &Config, footprint: &Footprint) -> Result<(), HoldError> {
+        self.sysctls = config.host.sysctls;
         if let Some(obstacle) = footprint.obstacles.first() {
             return Err(HoldError::Obstacle(obstacle.clone()));
         }
@@ -207,6 +216,7 @@ impl Hold {
             let there = self.netlink.proxies(&interface).await?;
             theirs.extend(there.into_iter().map(|addr| (interface.clone(), addr)));
         }
+        self.answer_at_once(&new);
         let ours = self.unrecorded(new.iter().filter(|entry| !theirs.contains(*entry)).map(proxy));
         self.journal.record_all(ours)?;
         for entry in new {
@@ -215,6 +225,16 @@ impl Hold {
             self.footprint.proxies.insert(entry);
         }
         Ok(())
+    }
+
+    /// A proxy waits up to 0.8 s before it answers, so that hosts may be first that are there. For our
+    /// addresses there are none, and the first packet to each would wait.
+    fn answer_at_once(&mut self, proxies: &[(String, IpAddr)]) {
+        for wanted in proxies.iter().map(Tree::proxy_delay).collect::<BTreeSet<_>>() {
+            if let Err(why) = self.tree.ensure(&wanted, self.sysctls, &mut self.journal) {
+                tracing::info!("{why}; until then the first packet to an address may wait 0.8 s");
+            }
+        }
     }
 
     /// Those of `changes` that are not recorded yet.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::config::Sysctls;
@@ -43,7 +44,7 @@ const FORWARDING: [&str; 2] = ["net/ipv6/conf/all/forwarding", "net/ipv4/ip_forw
 pub struct Tree(PathBuf);
 
 /// A setting and the value it must have.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Wanted {
     /// Its path below /proc/sys.
     pub key: String,
@@ -119,6 +120,12 @@ impl Tree {
     /// The settings without which nothing is forwarded.
     pub fn forwarding() -> [Wanted; 2] {
         FORWARDING.map(|key| Wanted::new(key, "1"))
+    }
+
+    /// The setting by which a proxy neighbour on an interface is answered for at once.
+    pub fn proxy_delay((interface, addr): &(String, IpAddr)) -> Wanted {
+        let family = if addr.is_ipv4() { "ipv4" } else { "ipv6" };
+        Wanted::new(format!("net/{family}/neigh/{interface}/proxy_delay"), "0")
     }
 
     /// What is wrong with a setting, if it is; says so only.

@@ -21,6 +21,7 @@ fn host() -> String {
         "net/ipv6/conf/all/forwarding",
         "net/ipv6/conf/lan/accept_ra",
         "net/ipv6/conf/eth0/accept_ra",
+        "net/ipv4/neigh/eth0/proxy_delay",
         "net/ipv4/ip_local_reserved_ports",
         "net/netfilter/nf_conntrack_icmp_timeout",
     ];
@@ -92,6 +93,8 @@ fn what_is_taken_is_given_back() {
                 assert!(said("ip addr show lan").contains("2001:db8:1::53/128"), "{pool}");
                 assert_eq!(Tree::kernel().read("net/ipv6/conf/lan/accept_ra").expect("there"), "2");
                 assert!(!said("ip addr show gate64").contains("fe80"), "no link-local address");
+                let delay = Tree::kernel().read("net/ipv4/neigh/eth0/proxy_delay").expect("there");
+                assert_eq!(delay == "0", pool == ON_LINK, "{pool}: {delay}");
                 hold.release().await;
             });
             run("ip link set gate64 down");

@@ -11,15 +11,16 @@ use tokio::sync::{mpsc, oneshot};
 use super::inbox::Post;
 use super::{Cause, Failure, Notice};
 use crate::counters::Counters;
-use crate::device::{BATCH, Device};
+use crate::device::{BATCH, BATCH_BYTES, Device};
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::translator::{Batch, Change, Event, Translator, Verdict, WorkerId};
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
-/// Packets that may come of a batch beside those put in: the fragments of the longest datagram, or
-/// the datagrams of two UDP super-packets cut at the shortest MTU.
-const EXTRA: usize = 256;
+/// Packets that may come of a batch beside those put in. The most are two fragments of each datagram of
+/// as many UDP super-packets as a batch takes: Linux sends those without DF, and what is longer than
+/// 1,260 bytes is then fragmented. Memory that is not used is not touched.
+const EXTRA: usize = 2 * (BATCH_BYTES + MAX_PACKET) / 1240 + BATCH;
 /// Sessions that may be ended between two batches.
 const EXPIRE: usize = 64;
 /// Events fetched at once.

@@ -1,12 +1,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
-use crate::addr::{PortRange, Pref64, ZoneId};
+use crate::addr::{PortRange, Pref64, Transport4, Transport6, ZoneId};
 use crate::device::memory::{self, Frame, MemoryDevice, MemoryPeer};
-use crate::device::{Offloads, Waker};
-use crate::nat64::{self, owner::Owners};
+use crate::device::{BATCH_BYTES, Offloads, Waker};
+use crate::nat64::{self, Proto, owner::Owners};
 use crate::reason::Reason;
-use crate::wire::buf::PacketBuf;
+use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::xlat;
 
 /// Longer than anything here takes.
@@ -143,6 +143,39 @@ fn what_comes_to_the_wrong_worker_leaves_by_the_right_one() {
     assert_eq!(counters.iter().map(|c| c.drops(Reason::RingFull)).sum::<u64>(), 0);
     let mut events = started.events;
     assert!(matches!(block_on(events.recv()).expect("told").event, Event::BlockGiven { .. }));
+}
+
+/// Linux sends UDP super-packets without DF: each of their datagrams becomes two fragments.
+#[test]
+fn there_is_room_for_the_fragments_of_a_whole_batch() {
+    const SIZE: usize = 1400;
+    const EACH: usize = 44;
+    let mut settings = translating(0, 1);
+    settings.nat64.statics.push(nat64::StaticBinding {
+        proto: Proto::Udp,
+        v6: Transport6 { addr: "2001:db8:1::53".parse().expect("literal"), port: 53 },
+        v4: Transport4 { addr: Ipv4Addr::new(192, 0, 2, 1), port: 53 },
+    });
+    let mut bytes = Vec::new();
+    let builder = etherparse::PacketBuilder::ipv4([8, 8, 8, 8], [192, 0, 2, 1], 64).udp(5000, 53);
+    builder.write(&mut bytes, &[7; SIZE * EACH]).expect("fits");
+    // etherparse sets DF.
+    let (sum, carry) = u16::from_be_bytes([bytes[10], bytes[11]]).overflowing_add(0x4000);
+    bytes[6] = 0;
+    bytes[10..12].copy_from_slice(&(sum + u16::from(carry)).to_be_bytes());
+    let offload =
+        Offload { segmentation: Segmentation::Udp { size: SIZE as u16 }, checksum: Checksum::Verified };
+    let many = BATCH_BYTES / bytes.len() + 1;
+    let (device, peer) = memory();
+    for _ in 0..many {
+        assert!(peer.inject(Frame { bytes: bytes.clone(), offload }));
+    }
+    let assignment = Assignment { settings, device: Box::new(device), leases: Arc::default() };
+    let started = start(vec![assignment], 1, 8).expect("starts");
+    let counters = started.workers.counters();
+    started.workers.stop(LONG);
+    let mut out = Default::default();
+    assert_eq!((peer.take_all(&mut out), counters[0].drops(Reason::ExtraFull)), (2 * EACH * many, 0));
 }
 
 #[test]

@@ -67,6 +67,15 @@ fn bulk(bed: &Bed, up: bool, seconds: f64) -> std::io::Result<f64> {
         SockRef::from(socket).set_send_buffer_size(BUFFER)?;
         socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     }
+    for (socket, v6) in [(&near, !bed.contestant.hosts_have_ipv4()), (&far, service.is_ipv6())] {
+        // QUIC's datagrams are never fragmented (RFC 9000 §14); Linux sends super-packets without DF
+        // otherwise.
+        let (level, option) = match v6 {
+            true => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+            false => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+        };
+        set_option(socket, level, option, libc::IP_PMTUDISC_PROBE)?;
+    }
     // The server learns who the host is.
     near.connect(bed.target(PORT))?;
     near.send(b"hello")?;

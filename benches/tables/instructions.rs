@@ -43,14 +43,18 @@ pub fn once(words: &[String]) {
     let (Some(work), Some(sessions)) = (work, sessions) else { return };
     let mut rig = Rig::new(sessions);
     // The first packet of each session goes another way than the rest.
-    for _ in 0..BATCHES {
-        rig.batch(work);
-    }
-    let (mut done, mut batches) = (0, 0);
+    some(&mut rig, work);
     rig.counting = true;
+    let done = some(&mut rig, work);
+    println!("{done}");
+}
+
+/// Does enough work to count; how much. One end of all sessions of the churn is many batches already.
+fn some(rig: &mut Rig, work: Work) -> u64 {
+    let (mut done, mut batches) = (0, 0);
     while batches < BATCHES && done < BATCHES * 64 {
         done += rig.batch(work).1;
         batches += 1;
     }
-    println!("{done}");
+    done
 }

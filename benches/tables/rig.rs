@@ -240,9 +240,11 @@ impl Rig {
 
     /// Ends all sessions of the churn; opens some first if there is none.
     fn end_all(&mut self) -> (Duration, u64) {
+        let counting = core::mem::replace(&mut self.counting, false);
         while self.open < CHURN / 2 {
             self.open_some();
         }
+        self.counting = counting;
         self.now = self.now + SHORT + Duration::from_secs(1);
         let ended = core::mem::take(&mut self.open);
         let spent = timed(self.counting, &mut || {

@@ -4,11 +4,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::dns64::{Ask, Via};
+use crate::message::{Bytes, Frames};
 use crate::resolver::tls;
 
 /// Largest datagram that is read; we announce 1,232.
@@ -52,13 +52,11 @@ async fn over_udp(ask: &Ask) -> io::Result<Vec<u8>> {
     }
 }
 
-async fn over_stream(ask: &Ask, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Vec<u8>> {
+async fn over_stream(ask: &Ask, stream: impl Bytes) -> io::Result<Vec<u8>> {
     let query = with_random_id(&ask.query)?;
-    let len = u16::try_from(query.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    stream.write_all(&[&len.to_be_bytes()[..], &query].concat()).await?;
-    stream.flush().await?;
-    let mut answer = vec![0; usize::from(stream.read_u16().await?)];
-    stream.read_exact(&mut answer).await?;
+    let mut frames = Frames::new(stream, ask.upstream);
+    frames.send(query.clone())?;
+    let answer = frames.next().await.ok_or(io::ErrorKind::UnexpectedEof)??;
     if is_answer(ask, &query, &answer) { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 

@@ -55,7 +55,6 @@ pub struct Hold {
     journal: Journal,
     device: String,
     index: u32,
-    sysctls: Sysctls,
     footprint: Footprint,
 }
 
@@ -66,15 +65,8 @@ const ICMP_TIMEOUT: &str = "net/netfilter/nf_conntrack_icmp_timeout";
 impl Hold {
     /// Begins with nothing but the device `index`.
     pub fn new(netlink: Netlink, journal: Journal, device: &str, index: u32) -> Self {
-        Self {
-            tree: Tree::kernel(),
-            netlink,
-            journal,
-            device: device.to_owned(),
-            index,
-            sysctls: Sysctls::Check,
-            footprint: Footprint::default(),
-        }
+        let footprint = Footprint::default();
+        Self { tree: Tree::kernel(), netlink, journal, device: device.to_owned(), index, footprint }
     }
 
     /// What is held.
@@ -88,7 +80,6 @@ impl Hold {
     /// # Errors
     /// The first thing that could not be done; [`release`](Self::release) undoes the rest.
     pub async fn take(&mut self, config: &Config, footprint: &Footprint) -> Result<(), HoldError> {
-        self.sysctls = config.host.sysctls;
         if let Some(obstacle) = footprint.obstacles.first() {
             return Err(HoldError::Obstacle(obstacle.clone()));
         }
@@ -108,7 +99,7 @@ impl Hold {
             self.tree.ensure(&wanted, config.host.sysctls, &mut self.journal)?;
         }
         self.egress(config).await?;
-        self.grow(footprint).await
+        self.grow(footprint, config.host.sysctls).await
     }
 
     /// Settings of our own device. They are made while it is down, since it would be given a
@@ -160,23 +151,24 @@ impl Hold {
         Ok(())
     }
 
-    /// Adds what `wanted` has beyond what is held; all or nothing.
+    /// Adds what `wanted` has beyond what is held; all or nothing. Kernel settings that help, but are
+    /// not needed, are treated as `how` says.
     ///
     /// # Errors
     /// What could not be added; then what is held is what was held before.
-    pub async fn grow(&mut self, wanted: &Footprint) -> Result<(), HoldError> {
+    pub async fn grow(&mut self, wanted: &Footprint, how: Sysctls) -> Result<(), HoldError> {
         if let Some(obstacle) = wanted.obstacles.first() {
             return Err(HoldError::Obstacle(obstacle.clone()));
         }
         let before = self.footprint.clone();
-        let grown = self.add(wanted).await;
+        let grown = self.add(wanted, how).await;
         if grown.is_err() {
             self.shrink(&before).await;
         }
         grown
     }
 
-    async fn add(&mut self, wanted: &Footprint) -> Result<(), HoldError> {
+    async fn add(&mut self, wanted: &Footprint, how: Sysctls) -> Result<(), HoldError> {
         for to in &wanted.routes {
             if !self.footprint.routes.contains(to) {
                 self.netlink.add_route(*to, self.index).await?;
@@ -184,7 +176,7 @@ impl Hold {
             }
         }
         self.add_addresses(wanted).await?;
-        self.add_proxies(wanted).await
+        self.add_proxies(wanted, how).await
     }
 
     async fn add_addresses(&mut self, wanted: &Footprint) -> Result<(), HoldError> {
@@ -208,7 +200,7 @@ impl Hold {
         result
     }
 
-    async fn add_proxies(&mut self, wanted: &Footprint) -> Result<(), HoldError> {
+    async fn add_proxies(&mut self, wanted: &Footprint, how: Sysctls) -> Result<(), HoldError> {
         let new: Vec<_> = wanted.proxies.difference(&self.footprint.proxies).cloned().collect();
         let interfaces: BTreeSet<_> = new.iter().map(|(interface, _)| interface.clone()).collect();
         let mut theirs = BTreeSet::new();
@@ -216,7 +208,7 @@ impl Hold {
             let there = self.netlink.proxies(&interface).await?;
             theirs.extend(there.into_iter().map(|addr| (interface.clone(), addr)));
         }
-        self.answer_at_once(&new);
+        self.answer_at_once(&new, how);
         let ours = self.unrecorded(new.iter().filter(|entry| !theirs.contains(*entry)).map(proxy));
         self.journal.record_all(ours)?;
         for entry in new {
@@ -229,9 +221,9 @@ impl Hold {
 
     /// A proxy waits up to 0.8 s before it answers, so that hosts may be first that are there. For our
     /// addresses there are none, and the first packet to each would wait.
-    fn answer_at_once(&mut self, proxies: &[(String, IpAddr)]) {
+    fn answer_at_once(&mut self, proxies: &[(String, IpAddr)], how: Sysctls) {
         for wanted in proxies.iter().map(Tree::proxy_delay).collect::<BTreeSet<_>>() {
-            if let Err(why) = self.tree.ensure(&wanted, self.sysctls, &mut self.journal) {
+            if let Err(why) = self.tree.ensure(&wanted, how, &mut self.journal) {
                 tracing::info!("{why}; until then the first packet to an address may wait 0.8 s");
             }
         }

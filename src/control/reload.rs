@@ -153,7 +153,7 @@ impl Gateway {
         let names: Vec<_> = lingering.iter().map(|l| l.pref64).collect();
         let footprint = Footprint::of(&new, own, &names);
         let held = self.hold.footprint().clone();
-        self.hold.grow(&footprint).await?;
+        self.hold.grow(&footprint, new.host.sysctls).await?;
         if let Err(why) = self.switch(&new, &both).await {
             self.switch_back().await;
             self.hold.shrink(&held).await;

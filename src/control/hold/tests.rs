@@ -237,11 +237,12 @@ fn growing_is_all_or_nothing_and_shrinking_removes_the_rest() {
             let (routes, proxies) = (said("ip route"), said("ip neigh show proxy"));
             // Somebody else's route stands in the way of one of ours.
             run("ip route add 192.0.2.64/28 via 203.0.113.2");
-            let why = hold.grow(&footprint(&second)).await.expect_err("a route of somebody else");
+            let why =
+                hold.grow(&footprint(&second), Sysctls::Set).await.expect_err("a route of somebody else");
             assert!(why.to_string().contains("route to 192.0.2.64/28: File exists"), "{why}");
             run("ip route del 192.0.2.64/28 via 203.0.113.2");
             assert_eq!((said("ip route"), said("ip neigh show proxy")), (routes, proxies));
-            hold.grow(&footprint(&second)).await.expect("free now");
+            hold.grow(&footprint(&second), Sysctls::Set).await.expect("free now");
             hold.shrink(&footprint(&second)).await;
             let routes = said("ip route");
             assert!(

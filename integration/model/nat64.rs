@@ -56,6 +56,7 @@ pub(super) struct Model {
     pub(super) bindings: Vec<Binding>,
     pub(super) sessions: Vec<Session>,
     pub(super) blocks: Vec<Block>,
+    pub(super) reloads: u32,
     syns: Vec<Syn>,
     /// When the last rest ended.
     last_rest: Option<Instant>,
@@ -90,6 +91,7 @@ impl Model {
             bindings: Vec::new(),
             sessions: Vec::new(),
             blocks: Vec::new(),
+            reloads: 0,
             syns: Vec::new(),
             last_rest: None,
         };
@@ -367,7 +369,7 @@ impl Model {
         };
         let ports = block_of(place.port);
         if !self.blocks.iter().any(|block| block.addr == place.addr && block.ports == ports) {
-            self.blocks.push(Block { host, addr: place.addr, ports, since: self.now, lost: false });
+            self.blocks.push(Block { host, addr: place.addr, ports, since: self.now, lost: None });
         }
         self.bindings.push(Binding { proto, client, place, pref64, fixed: false, resting: None });
         Ok(self.bindings.len() - 1)

@@ -18,8 +18,8 @@ pub(super) struct Block {
     pub(super) ports: PortRange,
     /// Since when the last port that a binding gave back has been out of use.
     pub(super) since: Instant,
-    /// Its host is not known by it any more: a reload took its ports.
-    pub(super) lost: bool,
+    /// The reload that took its ports, if one did: its host is not known by it any more.
+    pub(super) lost: Option<u32>,
 }
 
 /// Who wants a port, and which would be right.
@@ -95,7 +95,8 @@ impl Model {
     /// and parity; else one of a new block, which is the one with the client's own port if nobody has
     /// that; else the other parity; else, below 1024, the same above.
     pub(super) fn choice(&self, wish: &Wish) -> Choice {
-        let own: Vec<_> = self.blocks.iter().filter(|block| block.host == wish.host && !block.lost).collect();
+        let own: Vec<_> =
+            self.blocks.iter().filter(|block| block.host == wish.host && block.lost.is_none()).collect();
         let kept = |places: &[Transport4]| places.iter().copied().find(|place| place.port == wish.port);
         let free: Vec<_> = own.iter().map(|block| self.free_in(wish, block.addr, block.ports)).collect();
         if let Some(place) = free.iter().find_map(|places| kept(places)) {
@@ -149,7 +150,8 @@ impl Model {
         if own.len() >= usize::from(zone.blocks_per_host) {
             return Err(Reason::HostQuota);
         }
-        let mut hosts: Vec<_> = self.blocks.iter().map(|block| block.host).collect();
+        // Who lost all blocks to a reload takes a place with them until they have rested, and may take another.
+        let mut hosts: Vec<_> = self.blocks.iter().map(|block| (block.host, block.lost)).collect();
         hosts.sort_unstable();
         hosts.dedup();
         let full = own.is_empty() && hosts.len() >= limits.hosts as usize;

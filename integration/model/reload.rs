@@ -81,7 +81,7 @@ impl Model {
     /// A host none of whose blocks has a port in its pool any more may be given an address anew.
     fn lose_blocks(&mut self) {
         let useful: Vec<_> = (self.blocks.iter())
-            .filter(|block| !block.lost)
+            .filter(|block| block.lost.is_none())
             .filter(|block| {
                 let zone = self.settings.nat64.zones.iter().find(|zone| zone.id == block.host.zone);
                 let mut ranges = zone.into_iter().flat_map(|z| &self.settings.nat64.pools[z.pool].ranges);
@@ -89,8 +89,9 @@ impl Model {
             })
             .map(|block| block.host)
             .collect();
-        for block in &mut self.blocks {
-            block.lost |= !useful.contains(&block.host);
+        self.reloads += 1;
+        for block in self.blocks.iter_mut().filter(|block| !useful.contains(&block.host)) {
+            block.lost.get_or_insert(self.reloads);
         }
     }
 }

@@ -151,7 +151,8 @@ pub struct Limits {
     pub bindings: u32,
     /// Port blocks in use.
     pub blocks: u32,
-    /// Hosts that hold a block.
+    /// Hosts that hold a block. One whose blocks a reload took counts with these until they have rested,
+    /// and again with the blocks it is given anew.
     pub hosts: u32,
     /// Bytes of fragments on hold.
     pub hold_bytes: usize,

@@ -1,0 +1,113 @@
+//! Time that passes: what ends, in the order in which it does.
+
+use std::time::Duration;
+
+use gate64::addr::Transport6;
+use gate64::nat64::Proto;
+use gate64::time::Instant;
+
+use super::{Binding, Model, Sent, Session};
+use crate::model::packet;
+use crate::model::ports::{Block, block_of};
+use crate::model::tcp::State;
+use crate::script::packet::Packet;
+
+/// Something that ends.
+enum Due {
+    Session(usize),
+    Syn(usize),
+    Binding(usize),
+    Block(usize),
+}
+
+impl Model {
+    /// When something ends next, and what.
+    fn next(&self) -> Option<(Instant, Due)> {
+        let rest = self.settings.nat64.timers.port_rest;
+        let sessions = self.sessions.iter().enumerate().map(|(at, s)| (s.deadline, Due::Session(at)));
+        let syns = self.syns.iter().enumerate().map(|(at, syn)| (syn.until, Due::Syn(at)));
+        let bindings = self.bindings.iter().enumerate();
+        let bindings = bindings.filter_map(|(at, b)| Some((b.resting? + rest, Due::Binding(at))));
+        let blocks = self.blocks.iter().enumerate().filter(|(_, block)| self.is_empty(block));
+        let blocks = blocks.map(|(at, block)| (block.since + rest, Due::Block(at)));
+        sessions.chain(syns).chain(bindings).chain(blocks).min_by_key(|(when, _)| *when)
+    }
+
+    /// Whether a rest ended within the last `margin`: its end is rounded up by those who keep it.
+    pub(in crate::model) fn rest_ended_within(&self, margin: Duration) -> bool {
+        self.last_rest.is_some_and(|last| self.now.since(last) < margin)
+    }
+
+    /// Lets time pass; what timers send.
+    pub(in crate::model) fn advance(&mut self, to: Instant) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        while let Some((when, due)) = self.next().filter(|(when, _)| *when <= to) {
+            match due {
+                Due::Session(at) => sent.extend(self.session_over(at).map(|probe| (probe, None))),
+                Due::Syn(at) => {
+                    let syn = self.syns.remove(at);
+                    if self.settings.rules.error_rate[1] > 0 && !syn.adopted {
+                        let own = self.settings.nat64.address4.into();
+                        sent.push((packet::own_error(own, &syn.packet, (3, 3, 0)), Some(syn.packet)));
+                    }
+                }
+                Due::Binding(at) => {
+                    self.last_rest = self.last_rest.max(Some(when));
+                    self.unbind(at, when);
+                }
+                Due::Block(at) => {
+                    self.last_rest = self.last_rest.max(Some(when));
+                    self.blocks.remove(at);
+                }
+            }
+        }
+        self.now = to;
+        sent
+    }
+
+    /// The end of a session's lifetime; an established connection is asked whether it lives.
+    fn session_over(&mut self, at: usize) -> Option<Packet> {
+        let session = &mut self.sessions[at];
+        let when = session.deadline;
+        if session.state == State::Est {
+            session.state = State::Trans;
+            session.deadline = when + self.settings.nat64.timers.tcp_closing;
+            let server = Transport6::new(session.pref64.embed(session.remote.addr), session.remote.port);
+            return Some(packet::probe(server, session.client));
+        }
+        self.end_session(at, when);
+        None
+    }
+
+    pub(in crate::model) fn end_session(&mut self, at: usize, when: Instant) {
+        let ended = self.sessions.remove(at);
+        let binding = self.of(ended.proto, ended.client).expect("a session has a binding");
+        let others = |s: &Session| s.proto == ended.proto && s.client == ended.client;
+        if self.bindings[binding].fixed || self.sessions.iter().any(others) {
+            return;
+        }
+        // A tracked TCP port may be used again at once (RFC 6888 REQ-8).
+        if ended.proto == Proto::Tcp || self.settings.nat64.timers.port_rest.is_zero() {
+            self.unbind(binding, when);
+        } else {
+            self.bindings[binding].resting = Some(when);
+        }
+    }
+
+    /// Gives a port back; its block goes when all of its ports have rested.
+    pub(in crate::model) fn unbind(&mut self, at: usize, when: Instant) {
+        let binding = self.bindings.remove(at);
+        let ports = block_of(binding.place.port);
+        let since = binding.resting.unwrap_or(when);
+        let its = |b: &&mut Block| !binding.fixed && b.addr == binding.place.addr && b.ports == ports;
+        if let Some(block) = self.blocks.iter_mut().find(its) {
+            block.since = block.since.max(since);
+        }
+    }
+
+    fn is_empty(&self, block: &Block) -> bool {
+        let inside =
+            |b: &Binding| !b.fixed && b.place.addr == block.addr && block.ports.contains(b.place.port);
+        !self.bindings.iter().any(inside)
+    }
+}

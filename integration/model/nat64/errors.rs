@@ -1,0 +1,81 @@
+//! ICMP errors (RFC 6146 §3.4, §3.5.4, RFC 5508): they need a binding and change nothing.
+
+use std::net::Ipv4Addr;
+
+use gate64::addr::{Transport4, Transport6};
+use gate64::nat64::{Proto, Zone};
+use gate64::reason::Reason;
+
+use super::{Model, Outcome, Verdict};
+use crate::model::packet::{self, Flow, Refusal};
+use crate::script::packet::{Body, Packet, Quote};
+
+impl Model {
+    /// An ICMP error from the IPv6 side: it needs a binding and changes nothing.
+    pub(super) fn error6(
+        &mut self,
+        zone: &Zone,
+        packet: &Packet,
+        remote: Ipv4Addr,
+    ) -> Result<Outcome, Refusal> {
+        let Body::Icmp { quote: Some(Quote::Packet(inner)), .. } = &packet.body else {
+            return Err(Reason::IcmpQuoted.into());
+        };
+        let (server, client) = packet::addresses6(inner);
+        let flow = Flow::of_quoted(inner).ok_or(Reason::IcmpQuoted)?;
+        let (_, about) = self.way(zone, server).map_err(|_| Reason::IcmpQuoted)?;
+        if server != packet::addresses6(packet).1 {
+            return Err(Reason::IcmpQuoted.into());
+        }
+        let client = Transport6::new(client, flow.dst);
+        let binding = self.of(flow.proto, client).ok_or(Reason::IcmpNoBinding)?;
+        let place = self.bindings[binding].place;
+        let port = if flow.proto == Proto::Icmp { place.port } else { flow.src };
+        let about = Transport4::new(about, port);
+        let turns = match flow.proto {
+            Proto::Icmp => self.is_ours(about.addr),
+            _ => self.is_our_place(flow.proto, about),
+        };
+        self.judge6_error(packet)?;
+        let out = packet::error_to_v4(packet, (place, remote), (about, place), &self.settings.rules);
+        let out = out.ok_or(Reason::IcmpType)?;
+        if !turns {
+            return Ok(Outcome { verdict: Verdict::Forward, packets: vec![out] });
+        }
+        self.at(flow.proto, about).ok_or(Reason::NoBinding)?;
+        self.packet4(&out, true).map_err(|refusal| refusal.reason.into())
+    }
+
+    fn judge6_error(&self, packet: &Packet) -> Result<(), Reason> {
+        if packet.hop.unwrap_or(64) <= 1 { Err(Reason::HopLimit) } else { Ok(()) }
+    }
+
+    /// An ICMP error from the IPv4 side.
+    pub(super) fn error4(&mut self, packet: &Packet, turned: bool) -> Result<Outcome, Refusal> {
+        let Body::Icmp { quote: Some(Quote::Packet(inner)), .. } = &packet.body else {
+            return Err(Reason::IcmpQuoted.into());
+        };
+        let (src, dst) = packet::addresses4(packet);
+        let (host, server) = packet::addresses4(inner);
+        let flow = Flow::of_quoted(inner).ok_or(Reason::IcmpQuoted)?;
+        if host != dst {
+            return Err(Reason::IcmpQuoted.into());
+        }
+        let place = Transport4::new(host, flow.src);
+        let binding = self.at(flow.proto, place).ok_or(Reason::IcmpNoBinding)?;
+        let of = self.bindings[binding].clone();
+        let server = Transport4::new(server, flow.dst);
+        let session = self.session(binding, flow.remote(server));
+        let pref64 = session.map_or(of.pref64, |at| self.sessions[at].pref64);
+        if !self.settings.nat64.errors_under_well_known {
+            self.well_known(pref64, src)?;
+        }
+        self.judge4(packet, turned)?;
+        let port = if flow.proto == Proto::Icmp { of.client.port } else { server.port };
+        let server = Transport6::new(pref64.embed(server.addr), port);
+        let from = pref64.embed(src);
+        let out = packet::error_to_v6(packet, (from, of.client), server, &self.settings.rules, turned);
+        let packets = vec![out.ok_or(Reason::IcmpType)?];
+        Ok(Outcome { verdict: Verdict::Forward, packets })
+    }
+}

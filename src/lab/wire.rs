@@ -27,9 +27,15 @@ pub(super) fn wire(interface: &str, segment: Option<u16>) -> Result<(), LabError
     let mut writer = Writer::new(io::stdout().lock()).map_err(failed())?;
     writer.flush().map_err(failed())?;
     loop {
-        if let Some(frame) = from.take(Duration::from_secs(1)).map_err(LabError::io(interface))? {
-            writer.write(now(), &frame.bytes).map_err(failed())?;
-            writer.flush().map_err(failed())?;
+        match from.take(Duration::from_secs(1)) {
+            Ok(Some(frame)) => {
+                writer.write(now(), &frame.bytes).map_err(failed())?;
+                writer.flush().map_err(failed())?;
+            }
+            Ok(None) => {}
+            // Its gateway has ended, and it with it.
+            Err(why) if why.kind() == io::ErrorKind::NetworkDown => return Ok(()),
+            Err(why) => return Err(LabError::io(interface)(why)),
         }
     }
 }

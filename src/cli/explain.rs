@@ -15,7 +15,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use crate::control::config::Config;
 use crate::control::surroundings::System;
-use crate::dns64::explain::{fates, lines, rules};
+use crate::dns64::explain::{fates, lines, rules, upstream};
 use crate::dns64::{AddressKind, Answer, Engine, Settings, Taken, Transport, address_query, asked_for};
 use crate::resolver::tls;
 use crate::time::Instant;
@@ -88,7 +88,7 @@ async fn talk(
     let mut asks = FuturesUnordered::new();
     loop {
         while let Some(ask) = engine.poll_ask() {
-            say(begun, &format!("{} of {}", question(&ask.query), ask.upstream));
+            say(begun, &format!("{} of {}", question(&ask.query), upstream(&settings, ask.upstream)));
             let via = settings.network.via.get(&ask.upstream).cloned().unwrap_or_default();
             let authorities = authorities.clone();
             asks.push(async move {

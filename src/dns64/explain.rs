@@ -1,9 +1,9 @@
 //! Why a client gets what it gets, in words: for `gate64 explain`.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::wire::{self, Opt, rr};
-use super::{Mapping, Settings, Synthesize, WithDo, Zone, synthesis};
+use super::{Mapping, Settings, Synthesize, Via, WithDo, Zone, synthesis};
 use crate::addr::special;
 use crate::message;
 
@@ -41,7 +41,7 @@ pub fn rules(settings: &Settings, client: IpAddr, name: &str) -> Vec<Line> {
     lines.push(("in ignore_aaaa_for", yes_no(rules.ignore_aaaa_for.hold(&wire_name))));
     lines.push(("clients with DO", with_do.to_owned()));
     let group = settings.group_of(&wire_name);
-    let servers: Vec<_> = settings.servers(group).iter().map(ToString::to_string).collect();
+    let servers: Vec<_> = settings.servers(group).iter().map(|addr| upstream(settings, *addr)).collect();
     let which = if group == 0 { "upstreams" } else { "a forward zone" };
     lines.push(("asked", format!("{} ({which})", servers.join(", "))));
     lines
@@ -65,11 +65,62 @@ pub fn lines(reply: &[u8]) -> Vec<String> {
         }
     }
     let opt = wire::layout(reply).and_then(|layout| layout.opt);
-    for (code, _) in opt.iter().filter_map(|opt| Opt::read(reply, &opt.at)).flat_map(Opt::errors) {
-        head += &format!(" EDE {code}");
+    for (code, option) in opt.iter().filter_map(|opt| Opt::read(reply, &opt.at)).flat_map(Opt::errors) {
+        head += &format!(", EDE {code} ({})", meaning_of(code));
+        // What another server writes is shown, not obeyed.
+        let text = String::from_utf8_lossy(option.get(6..).unwrap_or_default());
+        if !text.is_empty() {
+            head += &format!(" \"{}\"", text.trim_end_matches('\0').escape_debug());
+        }
     }
     let records = message::records_text(reply);
     [vec![head], records.unwrap_or_else(|| vec!["records that can't be read".to_owned()])].concat()
+}
+
+/// The extended errors by name (RFC 8914 §5.2 and the registry it made).
+const fn meaning_of(code: u16) -> &'static str {
+    match code {
+        0 => "other",
+        1 => "unsupported DNSKEY algorithm",
+        2 => "unsupported DS digest type",
+        3 => "stale answer",
+        4 => "forged answer",
+        5 => "DNSSEC indeterminate",
+        6 => "DNSSEC bogus",
+        7 => "signature expired",
+        8 => "signature not yet valid",
+        9 => "DNSKEY missing",
+        10 => "RRSIGs missing",
+        11 => "no zone key bit set",
+        12 => "NSEC missing",
+        13 => "cached error",
+        14 => "not ready",
+        15 => "blocked",
+        16 => "censored",
+        17 => "filtered",
+        18 => "prohibited",
+        19 => "stale NXDOMAIN answer",
+        20 => "not authoritative",
+        21 => "not supported",
+        22 => "no reachable authority",
+        23 => "network error",
+        24 => "invalid data",
+        25 => "signature expired before valid",
+        26 => "too early",
+        27 => "unsupported NSEC3 iterations value",
+        28 => "unable to conform to policy",
+        29 => "synthesized",
+        _ => "unknown",
+    }
+}
+
+/// How an upstream is written in the configuration.
+pub fn upstream(settings: &Settings, addr: SocketAddr) -> String {
+    match settings.network.via.get(&addr) {
+        None | Some(Via::Udp) => addr.to_string(),
+        Some(Via::Tcp) => format!("tcp://{addr}"),
+        Some(Via::Tls(name)) => format!("tls://{addr}#{name}"),
+    }
 }
 
 /// What becomes of each address record of a reply for a client of the zone.
@@ -151,5 +202,27 @@ mod tests {
             assert!(fate.contains(word), "{fate}");
         }
         assert_eq!(lines(&reply)[..2], ["NOERROR", "x.example. 300 A 8.8.8.8"]);
+    }
+
+    #[test]
+    fn extended_errors_have_names_and_their_text_is_harmless() {
+        let query = address_query(1, "x.example.", AddressKind::A).expect("a name");
+        let mut reply = address_reply(&query, &[], 300).expect("a reply");
+        let stale = wire::ede::option(wire::ede::STALE);
+        let filtered = b"\x00\x0f\x00\x08\x00\x11by \x1b[m";
+        wire::push_opt(&mut reply, 0, false, &[&stale[..], filtered].concat());
+        let says = "NOERROR, EDE 3 (stale answer), EDE 17 (filtered) \"by \\u{1b}[m\"";
+        assert_eq!(lines(&reply)[0], says);
+    }
+
+    #[test]
+    fn upstreams_are_written_as_in_the_configuration() {
+        let [udp, tcp, tls] = ["192.0.2.1:53", "192.0.2.2:53", "[2001:db8::3]:853"]
+            .map(|addr| addr.parse::<SocketAddr>().expect("literal"));
+        let mut settings = Settings::default();
+        settings.network.via.extend([(tcp, Via::Tcp), (tls, Via::Tls("dns.example".to_owned()))]);
+        assert_eq!(upstream(&settings, udp), "192.0.2.1:53");
+        assert_eq!(upstream(&settings, tcp), "tcp://192.0.2.2:53");
+        assert_eq!(upstream(&settings, tls), "tls://[2001:db8::3]:853#dns.example");
     }
 }

@@ -87,22 +87,15 @@ impl Pref64 {
     }
 
     /// The IPv6 address that stands for `v4`: "u" octet and suffix are zero (RFC 6052 §2.2).
+    #[inline(always)]
     pub const fn embed(self, v4: Ipv4Addr) -> Ipv6Addr {
-        let prefix = self.0.addr().to_bits();
         let v4 = v4.to_bits() as u128;
         let behind = match self.0.len() {
             96 => v4,
             64 => v4 << 24,
-            len => {
-                // `above` bits of the address fit in front of the "u" octet at bit 64.
-                let above = 64 - len;
-                let below = 32 - above;
-                let front = (v4 >> below) << 64;
-                let back = (v4 & ((1 << below) - 1)) << (56 - below);
-                front | back
-            }
+            len => around_u(v4, len),
         };
-        Ipv6Addr::from_bits(prefix | behind)
+        Ipv6Addr::from_bits(self.0.addr().to_bits() | behind)
     }
 
     /// The prefix under which the addresses of `v4` lie: no bit of the "u" octet belongs to it.
@@ -133,6 +126,16 @@ impl Pref64 {
         };
         Some(Ipv4Addr::from_bits(v4))
     }
+}
+
+/// The bits of an IPv4 address on both sides of the "u" octet, behind a prefix of 32 to 56 bits.
+const fn around_u(v4: u128, len: u8) -> u128 {
+    // `above` bits of the address fit in front of the "u" octet at bit 64.
+    let above = 64 - len;
+    let below = 32 - above;
+    let front = (v4 >> below) << 64;
+    let back = (v4 & ((1 << below) - 1)) << (56 - below);
+    front | back
 }
 
 impl fmt::Display for Pref64 {

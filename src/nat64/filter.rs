@@ -170,7 +170,7 @@ impl Nat64 {
     }
 
     /// The live binding of a client's transport address.
-    #[inline]
+    #[inline(always)]
     pub(super) fn binding_of(&self, proto: Proto, client: Transport6) -> Option<u32> {
         let guessed = Some(self.guess).filter(|slot| self.bib.is(*slot, proto, client));
         let found = guessed.or_else(|| self.bib.find(proto, client));

@@ -6,6 +6,9 @@ use crate::packets::tester::Count;
 
 /// The search ends when what passes and what does not are no further apart.
 const CLOSE: f64 = 1.05;
+/// Packets a second; who loses too much here too loses whatever is sent, and trials of so many flows
+/// would take for ever.
+const LEAST: f64 = 1_000.0;
 /// Trials of one search.
 const MOST: usize = 16;
 
@@ -64,6 +67,7 @@ impl Wanted {
                 (true, true) if fails / passes < CLOSE => break,
                 (true, true) => (passes * fails).sqrt(),
                 (true, false) => passes * step,
+                (false, _) if fails <= LEAST => break,
                 (false, _) => fails / step,
             };
         }

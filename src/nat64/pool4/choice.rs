@@ -112,9 +112,11 @@ impl Pool4 {
         Err(refused)
     }
 
-    /// The block of a host in which the wanted port is free.
+    /// The block of a host in which the wanted port is free. Of several, which only soft pairing gives,
+    /// the one it has had longest: the host's first address goes before the others (RFC 7857 §4).
     fn block_with(&self, host: u32, wish: &Wish) -> Option<u32> {
-        self.blocks_of(host).find(|slot| self.blocks.of(*slot).is_free(wish.proto, wish.port))
+        // The list begins with the newest.
+        self.blocks_of(host).filter(|slot| self.blocks.of(*slot).is_free(wish.proto, wish.port)).last()
     }
 
     /// A random one of the free ports in a host's blocks, each as likely as the others (RFC 7857 §9).

@@ -3,7 +3,7 @@
 
 mod ask;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::control::config::Config;
 use crate::control::surroundings::System;
 use crate::dns64::explain::{fates, lines, rules, upstream};
-use crate::dns64::{AddressKind, Answer, Engine, Settings, Taken, Transport, address_query, asked_for};
+use crate::dns64::{AddressKind, Answer, Ask, Engine, Settings, Taken, Transport, address_query, asked_for};
 use crate::resolver::tls;
 use crate::time::Instant;
 
@@ -88,7 +88,7 @@ async fn talk(
     let mut asks = FuturesUnordered::new();
     loop {
         while let Some(ask) = engine.poll_ask() {
-            say(begun, &format!("{} of {}", question(&ask.query), upstream(&settings, ask.upstream)));
+            say(begun, &asked(&settings, &ask));
             let via = settings.network.via.get(&ask.upstream).cloned().unwrap_or_default();
             let authorities = authorities.clone();
             asks.push(async move {
@@ -103,11 +103,11 @@ async fn talk(
         tokio::select! {
             Some((ask, result)) = asks.next() => match result {
                 Ok(reply) => {
-                    tell(begun, &settings, client, (ask.upstream, &question(&ask.query)), &reply);
+                    tell(begun, &settings, client, &asked(&settings, &ask), &reply);
                     engine.reply(now(), ask.id, &reply);
                 }
                 Err(why) => {
-                    say(begun, &format!("{} of {}: {why}", question(&ask.query), ask.upstream));
+                    say(begun, &format!("{}: {why}", asked(&settings, &ask)));
                     engine.failed(now(), ask.id);
                 }
             },
@@ -116,15 +116,9 @@ async fn talk(
     }
 }
 
-fn tell(
-    begun: Moment,
-    settings: &Settings,
-    client: IpAddr,
-    (upstream, question): (SocketAddr, &str),
-    reply: &[u8],
-) {
+fn tell(begun: Moment, settings: &Settings, client: IpAddr, asked: &str, reply: &[u8]) {
     let all = lines(reply);
-    say(begun, &format!("{question} of {upstream}: {}", all.first().map_or("", String::as_str)));
+    say(begun, &format!("{asked}: {}", all.first().map_or("", String::as_str)));
     all.iter().skip(1).for_each(|line| println!("             {line}"));
     for (addr, fate) in fates(settings, client, reply) {
         println!("             -> {addr} {fate}");
@@ -133,6 +127,11 @@ fn tell(
 
 fn say(begun: Moment, what: &str) {
     println!("  {:>6} ms  {what}", begun.elapsed().as_millis());
+}
+
+/// What is asked of whom.
+fn asked(settings: &Settings, ask: &Ask) -> String {
+    format!("{} of {}", question(&ask.query), upstream(settings, ask.upstream))
 }
 
 fn question(query: &[u8]) -> String {

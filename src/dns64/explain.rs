@@ -66,7 +66,7 @@ pub fn lines(reply: &[u8]) -> Vec<String> {
     }
     let opt = wire::layout(reply).and_then(|layout| layout.opt);
     for (code, option) in opt.iter().filter_map(|opt| Opt::read(reply, &opt.at)).flat_map(Opt::errors) {
-        head += &format!(", EDE {code} ({})", meaning_of(code));
+        head += &format!(", EDE {code} ({})", wire::ede::meaning(code));
         // What another server writes is shown, not obeyed.
         let text = String::from_utf8_lossy(option.get(6..).unwrap_or_default());
         if !text.is_empty() {
@@ -75,43 +75,6 @@ pub fn lines(reply: &[u8]) -> Vec<String> {
     }
     let records = message::records_text(reply);
     [vec![head], records.unwrap_or_else(|| vec!["records that can't be read".to_owned()])].concat()
-}
-
-/// The extended errors by name (RFC 8914 §5.2 and the registry it made).
-const fn meaning_of(code: u16) -> &'static str {
-    match code {
-        0 => "other",
-        1 => "unsupported DNSKEY algorithm",
-        2 => "unsupported DS digest type",
-        3 => "stale answer",
-        4 => "forged answer",
-        5 => "DNSSEC indeterminate",
-        6 => "DNSSEC bogus",
-        7 => "signature expired",
-        8 => "signature not yet valid",
-        9 => "DNSKEY missing",
-        10 => "RRSIGs missing",
-        11 => "no zone key bit set",
-        12 => "NSEC missing",
-        13 => "cached error",
-        14 => "not ready",
-        15 => "blocked",
-        16 => "censored",
-        17 => "filtered",
-        18 => "prohibited",
-        19 => "stale NXDOMAIN answer",
-        20 => "not authoritative",
-        21 => "not supported",
-        22 => "no reachable authority",
-        23 => "network error",
-        24 => "invalid data",
-        25 => "signature expired before valid",
-        26 => "too early",
-        27 => "unsupported NSEC3 iterations value",
-        28 => "unable to conform to policy",
-        29 => "synthesized",
-        _ => "unknown",
-    }
 }
 
 /// How an upstream is written in the configuration.

@@ -263,6 +263,43 @@ pub(crate) mod ede {
         matches!(code, 1 | 2 | 5..=12 | 27)
     }
 
+    /// What a code means (RFC 8914 §5.2 and the registry it made).
+    pub(crate) const fn meaning(code: u16) -> &'static str {
+        match code {
+            0 => "other",
+            1 => "unsupported DNSKEY algorithm",
+            2 => "unsupported DS digest type",
+            3 => "stale answer",
+            4 => "forged answer",
+            5 => "DNSSEC indeterminate",
+            6 => "DNSSEC bogus",
+            7 => "signature expired",
+            8 => "signature not yet valid",
+            9 => "DNSKEY missing",
+            10 => "RRSIGs missing",
+            11 => "no zone key bit set",
+            12 => "NSEC missing",
+            13 => "cached error",
+            14 => "not ready",
+            15 => "blocked",
+            16 => "censored",
+            17 => "filtered",
+            18 => "prohibited",
+            19 => "stale NXDOMAIN answer",
+            20 => "not authoritative",
+            21 => "not supported",
+            22 => "no reachable authority",
+            23 => "network error",
+            24 => "invalid data",
+            25 => "signature expired before valid",
+            26 => "too early",
+            27 => "unsupported NSEC3 iterations value",
+            28 => "unable to conform to policy",
+            29 => "synthesized",
+            _ => "unknown",
+        }
+    }
+
     /// The option with this code and no text.
     pub(crate) const fn option(code: u16) -> [u8; 6] {
         let [high, low] = code.to_be_bytes();

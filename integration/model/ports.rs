@@ -158,12 +158,15 @@ impl Model {
         if full || self.blocks.len() >= limits.blocks as usize {
             return Err(Reason::TableFull);
         }
-        // A host has one address, unless it may have others when that is used up (RFC 7857 §4).
-        let addrs: Vec<_> = match (own.first(), self.settings.nat64.pairing) {
+        // A host has one address, the first of those it has in its pool, unless it may have others when that is
+        // used up (RFC 7857 §4).
+        let pool = self.pool(wish.host);
+        let first = own.iter().find(|block| {
+            pool.iter().any(|(addr, ports)| *addr == block.addr && ports.overlaps(block.ports))
+        });
+        let addrs: Vec<_> = match (first, self.settings.nat64.pairing) {
             (Some(block), Pairing::Strict) => vec![block.addr],
-            (Some(_), Pairing::Soft) | (None, _) => {
-                self.pool(wish.host).iter().map(|(addr, _)| *addr).collect()
-            }
+            (Some(_), Pairing::Soft) | (None, _) => pool.iter().map(|(addr, _)| *addr).collect(),
         };
         let wanted = block_of(wish.port);
         let mut all = Vec::new();

@@ -8,14 +8,12 @@ use super::slab::{Item, NIL, Slab};
 use crate::addr::{HostKey, Ipv6Prefix, ZoneId};
 use crate::xlat::Bucket;
 
-/// A host that holds port blocks, all on one address (RFC 4787 REQ-2).
+/// A host that holds port blocks, all on one address (RFC 4787 REQ-2) unless pairing is or was soft.
 #[derive(Debug)]
 pub(super) struct Host {
     /// Who it is.
     pub(super) key: HostKey,
-    /// Row of its address.
-    pub(super) row: u32,
-    /// Its first block; in a free slot the next free one.
+    /// Its newest block; in a free slot the next free one.
     pub(super) first_block: u32,
     /// How many blocks it has; zero in a free slot.
     pub(super) blocks: u16,
@@ -34,7 +32,6 @@ impl Item for Host {
         let nobody = HostKey { zone: ZoneId(0), prefix: Ipv6Prefix::host(Ipv6Addr::UNSPECIFIED) };
         Self {
             key: nobody,
-            row: NIL,
             first_block: next,
             blocks: 0,
             sessions: 0,
@@ -73,8 +70,8 @@ impl Hosts {
     }
 
     /// Adds a host that is about to be given its first block; `None` if the table is full.
-    pub(super) fn insert(&mut self, key: HostKey, row: u32) -> Option<u32> {
-        let slot = self.slab.insert(Host { key, row, first_block: NIL, blocks: 1, ..Host::free(NIL) })?;
+    pub(super) fn insert(&mut self, key: HostKey) -> Option<u32> {
+        let slot = self.slab.insert(Host { key, first_block: NIL, blocks: 1, ..Host::free(NIL) })?;
         self.index.insert(self.hash(key), slot);
         Some(slot)
     }

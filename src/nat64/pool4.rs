@@ -84,17 +84,10 @@ impl Pool4 {
         self.unused = vec![[0; 2]; rows].into_boxed_slice();
         self.dry = vec![[false; 2]; self.pools.len()];
         for slot in 0..self.blocks.end() {
-            let Some(host) = self.blocks.at(slot).map(|block| block.host) else { continue };
-            self.hosts.of_mut(host).row = NIL;
-        }
-        for slot in 0..self.blocks.end() {
             let Some(block) = self.blocks.at(slot) else { continue };
-            let host = block.host;
             let row = self.owners.position(self.blocks.front(slot).addr);
             if let Some(row) = row {
                 self.active[row * BLOCKS + usize::from(block.number)] = slot + 1;
-                // Blocks of a host may lie on more than one address, and not all of those be left.
-                self.hosts.of_mut(host).row = row as u32;
             }
             self.blocks.of_mut(slot).row = row.map_or(NIL, |row| row as u32);
         }
@@ -157,6 +150,14 @@ impl Pool4 {
         })
     }
 
+    /// Row of the address of a host: of several, which only soft pairing gives, that of the block it has had
+    /// longest, of those which are still in its pool (RFC 7857 §4).
+    fn row_of(&self, host: u32) -> Option<usize> {
+        // The list begins with the newest.
+        let blocks = self.blocks_of(host).map(|slot| self.blocks.of(slot));
+        blocks.filter(|block| !block.is_barred()).last().map(|block| block.row as usize)
+    }
+
     fn usable(&self, pool: usize, row: usize, block: usize) -> bool {
         let at = row * BLOCKS + block;
         self.active[at] == 0
@@ -202,7 +203,7 @@ impl Pool4 {
                 self.hosts.of_mut(host).blocks += 1;
                 host
             }
-            None => self.hosts.insert(wish.host, row as u32).ok_or(Reason::TableFull)?,
+            None => self.hosts.insert(wish.host).ok_or(Reason::TableFull)?,
         };
         let next = self.hosts.of(host).first_block;
         let place = (row as u32, number as u16);
@@ -370,7 +371,7 @@ impl Pool4 {
         let row = self.owners.position(place.addr).ok_or(Reason::NotPool4)?;
         let number = block_of(place.port);
         let host = self.hosts.find(key);
-        let paired = host.is_none_or(|host| self.hosts.of(host).row as usize == row);
+        let paired = host.is_none_or(|host| self.row_of(host) == Some(row));
         if !paired && self.pairing == Pairing::Strict {
             return Err(Reason::PoolExhausted);
         }

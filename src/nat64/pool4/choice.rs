@@ -166,7 +166,7 @@ impl Pool4 {
         }
         let place = match host {
             Some(host) => {
-                let paired = self.block_at(self.hosts.of(host).row as usize, wish, class, chance);
+                let paired = self.row_of(host).and_then(|row| self.block_at(row, wish, class, chance));
                 match self.pairing {
                     Pairing::Strict => paired,
                     Pairing::Soft => paired.or_else(|| self.address(wish, class, chance)),

@@ -13,6 +13,7 @@ mod cookie;
 mod counters;
 mod frame;
 mod mmsg;
+mod moderation;
 mod outlet;
 mod rate;
 mod ready;

@@ -1,6 +1,7 @@
-//! The DNS64 beside unbound, BIND, PowerDNS and Knot: CPU time per query, answers where AAAA is
+//! The DNS64 beside unbound, BIND, PowerDNS and Knot, and beside bare UDP: CPU time per query, answers where AAAA is
 //! dropped, memory, and what is asked upstream. Interleaved, one thread each, on the same upstream.
 
+pub(crate) mod bare;
 mod goals;
 mod load;
 mod servers;
@@ -108,12 +109,13 @@ fn speed(
     seconds: usize,
     goals: &mut Goals,
 ) -> Result<(), LabError> {
+    let limit = servers::start(lab, Server::Bare)?;
     let mut hot = Figure::new("CPU us per query, cached");
     let mut rate = Figure::new("queries per second, cached (the tester has one CPU)");
     let mut cold = Figure::new("CPU us per query, not cached");
     for round in 0..rounds {
         let questions = Questions::write(lab, HOT, |n| format!("n{n}.hot.example"))?;
-        for server in running {
+        for server in running.iter().chain(&limit) {
             questions.ask(lab, server, "-n 3 -q 100")?;
             let run = questions.ask(lab, server, &format!("-l {seconds} -q 200"))?;
             println!(

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use gate64::lab::{Daemon, Deadline, Gateway, GatewayConfig, Lab, LabError, Run};
 
+use super::bare;
+
 /// Where all of them listen, each on a port of its own.
 pub(super) const SERVER: &str = "2001:db8:1::53";
 /// Where they ask.
@@ -20,9 +22,12 @@ pub(super) enum Server {
     Bind,
     Pdns,
     Knot,
+    /// No DNS64, but the limit of all.
+    Bare,
 }
 
 impl Server {
+    /// Those that are servers.
     pub(super) const ALL: [Self; 5] = [Self::Gate64, Self::Unbound, Self::Bind, Self::Pdns, Self::Knot];
 
     pub(super) const fn name(self) -> &'static str {
@@ -32,12 +37,13 @@ impl Server {
             Self::Bind => "bind",
             Self::Pdns => "pdns-recursor",
             Self::Knot => "knot-resolver",
+            Self::Bare => "bare UDP",
         }
     }
 
     const fn program(self) -> Option<&'static str> {
         match self {
-            Self::Gate64 => None,
+            Self::Gate64 | Self::Bare => None,
             Self::Unbound => Some("/usr/sbin/unbound"),
             Self::Bind => Some("/usr/sbin/named"),
             Self::Pdns => Some("/usr/sbin/pdns_recursor"),
@@ -52,6 +58,7 @@ impl Server {
             Self::Bind => 5312,
             Self::Pdns => 5313,
             Self::Knot => 5314,
+            Self::Bare => 5315,
         }
     }
 }
@@ -122,6 +129,11 @@ fn line(server: Server, dir: &Path) -> Result<String, LabError> {
     Ok(pinned
         + &match server {
             Server::Gate64 => String::new(),
+            Server::Bare => {
+                let myself = std::env::current_exe()
+                    .map_err(|source| LabError::Io { what: "this program".to_owned(), source })?;
+                format!("{} {} [{SERVER}]:{port}", myself.display(), bare::WORD)
+            }
             Server::Unbound => {
                 let text = format!(
                     "server:\n num-threads: 1\n interface: {SERVER}@{port}\n access-control: ::/0 allow\n \
@@ -165,7 +177,7 @@ fn line(server: Server, dir: &Path) -> Result<String, LabError> {
                 let text = format!(
                     "net.listen('{SERVER}', {port}, {{ kind = 'dns' }})\ntrust_anchors.remove('.')\n\
                      modules = {{ 'policy', 'dns64' }}\ndns64.config({{ prefix = '2001:db8:64::' }})\n\
-                     cache.size = 500 * MB\npolicy.add(policy.all(policy.STUB({{'{host}@{up}'}})))\n"
+                     cache.size = 500 * MB\npolicy.add(policy.all(policy.FORWARD({{'{host}@{up}'}})))\n"
                 );
                 written(&dir.join("kresd.conf"), &text)?;
                 format!("/usr/sbin/kresd -n -q -c {path}/kresd.conf {path}")

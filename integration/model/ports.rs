@@ -178,7 +178,7 @@ impl Model {
                 None => all.extend(of_addr),
             }
         }
-        if own.is_empty() && !best.is_empty() {
+        if first.is_none() && !best.is_empty() {
             return Ok(best);
         }
         all.extend(best);

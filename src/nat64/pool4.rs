@@ -151,7 +151,7 @@ impl Pool4 {
     }
 
     /// Row of the address of a host: of several, which only soft pairing gives, that of the block it has had
-    /// longest, of those which are still in its pool (RFC 7857 §4).
+    /// longest, of those which are still in its pool (RFC 7857 §4). `None` if none of them is.
     fn row_of(&self, host: u32) -> Option<usize> {
         // The list begins with the newest.
         let blocks = self.blocks_of(host).map(|slot| self.blocks.of(slot));
@@ -371,7 +371,7 @@ impl Pool4 {
         let row = self.owners.position(place.addr).ok_or(Reason::NotPool4)?;
         let number = block_of(place.port);
         let host = self.hosts.find(key);
-        let paired = host.is_none_or(|host| self.row_of(host) == Some(row));
+        let paired = host.and_then(|host| self.row_of(host)).is_none_or(|of_host| of_host == row);
         if !paired && self.pairing == Pairing::Strict {
             return Err(Reason::PoolExhausted);
         }

@@ -164,9 +164,9 @@ impl Pool4 {
         if host.is_none() && self.hosts.is_full() || self.blocks.is_full() {
             return Err(Reason::TableFull);
         }
-        let place = match host {
-            Some(host) => {
-                let paired = self.row_of(host).and_then(|row| self.block_at(row, wish, class, chance));
+        let place = match host.and_then(|host| self.row_of(host)) {
+            Some(row) => {
+                let paired = self.block_at(row, wish, class, chance);
                 match self.pairing {
                     Pairing::Strict => paired,
                     Pairing::Soft => paired.or_else(|| self.address(wish, class, chance)),
@@ -178,7 +178,7 @@ impl Pool4 {
         self.occupy(host, wish, row, number, events)
     }
 
-    /// An address for a new host, and its first block: where the host's port is free if possible. The
+    /// An address for a host that has none, and its first block there: where the host's port is free if possible. The
     /// search begins at an address that is the same whenever the host comes back.
     fn address(&mut self, wish: &Wish, class: Class, chance: &mut Chance) -> Option<(usize, usize)> {
         let pool = usize::from(wish.pool);

@@ -25,13 +25,21 @@ pub(crate) fn serve(addr: &str) -> Result<(), LabError> {
     let mut buffer = [0; 512 + ANSWER.len()];
     loop {
         let (len, from) = socket.recv_from(&mut buffer[..512]).map_err(what())?;
-        let answer = &mut buffer[..len + ANSWER.len()];
-        if let Some(counts) = answer.get_mut(2..8) {
-            counts[..2].copy_from_slice(&FLAGS);
-            counts[5] = 1;
-        }
-        answer[len..].copy_from_slice(&ANSWER);
+        // What comes after the question is left out; what has none is no query.
+        let Some(end) = end_of_question(&buffer[..len]) else { continue };
+        buffer[2..4].copy_from_slice(&FLAGS);
+        buffer[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);
+        buffer[end..end + ANSWER.len()].copy_from_slice(&ANSWER);
         // Who asked may have gone.
-        let _ = socket.send_to(answer, from);
+        let _ = socket.send_to(&buffer[..end + ANSWER.len()], from);
     }
+}
+
+/// Where the one question of a query ends.
+fn end_of_question(query: &[u8]) -> Option<usize> {
+    let mut at = 12;
+    while *query.get(at)? != 0 {
+        at += 1 + usize::from(query[at]);
+    }
+    Some(at + 5).filter(|end| *end <= query.len())
 }

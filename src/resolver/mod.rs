@@ -13,7 +13,6 @@ mod cookie;
 mod counters;
 mod frame;
 mod mmsg;
-mod moderation;
 mod outlet;
 mod rate;
 mod ready;

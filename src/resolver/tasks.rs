@@ -77,7 +77,6 @@ async fn read(
             state.incoming = Some(incoming);
             received
         });
-        worker.moderation.count(*received.as_ref().unwrap_or(&0));
         match received {
             // There may be more; the other tasks have their turn first.
             Ok(BATCH) => tokio::task::yield_now().await,

@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 
-use super::moderation::Moderation;
 use super::report::Report;
 use super::shared::Shared;
 use super::stream::{self, Speech};
@@ -65,18 +64,14 @@ impl Thread {
         peers: Vec<mpsc::Sender<Handed>>,
         inbox: mpsc::Receiver<Handed>,
     ) -> io::Result<Self> {
-        let moderation = Arc::new(Moderation::new());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(moderate(Arc::clone(shared), Arc::clone(&moderation)))
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (commands, told) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
         let shared = Arc::clone(shared);
         std::thread::Builder::new().name(format!("dns64-{number}")).spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
-                match Worker::new(number, shared, moderation, peers) {
+                match Worker::new(number, shared, peers) {
                     Ok(worker) => live(worker, told, inbox).await,
                     Err(error) => tracing::error!("DNS64 thread {number}: {error}"),
                 }
@@ -101,20 +96,6 @@ impl Thread {
     pub(super) async fn ended(self) {
         // An error says that it has ended without saying so: it panicked.
         let _ = self.ended.await;
-    }
-}
-
-/// What a thread does before it waits for events: if it is busy, it lets some more come first.
-fn moderate(shared: Arc<Shared>, moderation: Arc<Moderation>) -> impl Fn() + Send + Sync + 'static {
-    move || {
-        let pause = moderation.pause(shared.now());
-        if !pause.is_zero() {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a pause of some 100 µs: timers and poll count in ms"
-            )]
-            std::thread::sleep(pause);
-        }
     }
 }
 

@@ -18,7 +18,6 @@ use super::chance::Chance;
 use super::cookie::{self, Secret, Shown};
 use super::counters::{Counters, ZoneCounters};
 use super::mmsg::Incoming;
-use super::moderation::Moderation;
 use super::outlet::Outlets;
 use super::rate::{self, Rate};
 use super::ready::Ready;
@@ -55,7 +54,6 @@ struct Waiting {
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) state: RefCell<State>,
-    pub(super) moderation: Arc<Moderation>,
     /// Rung when something is due earlier than was said.
     pub(super) alarm: Notify,
     /// Whether connections are to end as soon as they have nothing under way.
@@ -92,7 +90,6 @@ impl Worker {
     pub(super) fn new(
         number: usize,
         shared: Arc<Shared>,
-        moderation: Arc<Moderation>,
         peers: Vec<mpsc::Sender<Handed>>,
     ) -> std::io::Result<Rc<Self>> {
         let told = shared.told();
@@ -120,7 +117,6 @@ impl Worker {
         state.follow(shared.told());
         Ok(Rc::new(Self {
             shared,
-            moderation,
             state: RefCell::new(state),
             alarm: Notify::new(),
             closing: watch::Sender::new(false),

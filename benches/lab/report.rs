@@ -56,7 +56,11 @@ fn against_targets(record: &Record) -> String {
 
 /// A figure with three digits that count.
 pub(crate) fn figure(value: f64) -> String {
+    if value.is_infinite() {
+        return "∞".to_owned();
+    }
     let digits = match value.abs() {
+        0.0 => 0,
         v if v >= 100.0 => 0,
         v if v >= 10.0 => 1,
         v if v >= 1.0 => 2,

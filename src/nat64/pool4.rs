@@ -8,7 +8,7 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use super::bib::{Bib, RestTick};
-use super::block::{Blocks, Front, Ports, bits_of};
+use super::block::{Block, Blocks, Front, Ports, bits_of};
 use super::events::{Event, Events};
 use super::hash::Chance;
 use super::limits::{Host, Hosts};
@@ -150,12 +150,16 @@ impl Pool4 {
         })
     }
 
-    /// Row of the address of a host: of several, which only soft pairing gives, that of the block it has had
-    /// longest, of those which are still in its pool (RFC 7857 §4). `None` if none of them is.
-    fn row_of(&self, host: u32) -> Option<usize> {
+    /// Of the blocks of a host that are `fit`, the one it has had longest. Only soft pairing gives blocks of
+    /// several addresses; the first of those goes before the others (RFC 7857 §4).
+    fn oldest(&self, host: u32, fit: impl Fn(&Block) -> bool) -> Option<u32> {
         // The list begins with the newest.
-        let blocks = self.blocks_of(host).map(|slot| self.blocks.of(slot));
-        blocks.filter(|block| !block.is_barred()).last().map(|block| block.row as usize)
+        self.blocks_of(host).filter(|slot| fit(self.blocks.of(*slot))).last()
+    }
+
+    /// Row of the address of a host; `None` if none of its blocks is in its pool any more.
+    fn row_of(&self, host: u32) -> Option<usize> {
+        self.oldest(host, |block| !block.is_barred()).map(|slot| self.blocks.of(slot).row as usize)
     }
 
     fn usable(&self, pool: usize, row: usize, block: usize) -> bool {

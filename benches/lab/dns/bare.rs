@@ -1,6 +1,7 @@
 //! The limit: one receive and one send a query, and no thought between them. What a server takes beyond
 //! it is its own; what this takes is the kernel's, and each of them pays it.
 
+use std::io;
 use std::net::UdpSocket;
 
 use gate64::lab::LabError;
@@ -18,13 +19,16 @@ const ANSWER: [u8; 28] = [
     100, 80,
 ];
 
-/// Answers all that comes to `addr`, for ever.
+/// Answers all that comes to `addr`, until the socket fails.
 pub(crate) fn serve(addr: &str) -> Result<(), LabError> {
-    let what = || failed(addr);
-    let socket = UdpSocket::bind(addr).map_err(what())?;
+    answer_all(addr).map_err(failed(addr))
+}
+
+fn answer_all(addr: &str) -> io::Result<()> {
+    let socket = UdpSocket::bind(addr)?;
     let mut buffer = [0; 512 + ANSWER.len()];
     loop {
-        let (len, from) = socket.recv_from(&mut buffer[..512]).map_err(what())?;
+        let (len, from) = socket.recv_from(&mut buffer[..512])?;
         // What comes after the question is left out; what has none is no query.
         let Some(end) = end_of_question(&buffer[..len]) else { continue };
         buffer[2..4].copy_from_slice(&FLAGS);

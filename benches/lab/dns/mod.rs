@@ -1,5 +1,6 @@
-//! The DNS64 beside unbound, BIND, PowerDNS and Knot, and beside bare UDP: CPU time per query, answers where AAAA is
-//! dropped, memory, and what is asked upstream. Interleaved, one thread each, on the same upstream.
+//! The DNS64 beside unbound, BIND, PowerDNS and Knot, and beside bare UDP: CPU time per query, answers
+//! where AAAA is dropped, memory, and what is asked upstream. Interleaved, one thread each, on the same
+//! upstream.
 
 pub(crate) mod bare;
 mod goals;

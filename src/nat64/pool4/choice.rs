@@ -4,6 +4,7 @@ use core::net::Ipv4Addr;
 
 use super::Pool4;
 use crate::addr::HostKey;
+use crate::nat64::block::Block;
 use crate::nat64::events::Events;
 use crate::nat64::hash::Chance;
 use crate::nat64::owner::{BLOCKS, block_of};
@@ -76,8 +77,9 @@ impl Pool4 {
         events: &mut Events,
     ) -> Result<(u32, u16), Reason> {
         let host = self.hosts.find(wish.host);
-        if let Some(block) = host.and_then(|host| self.block_with(host, wish)) {
-            return Ok((block, wish.port));
+        let wanted = |block: &Block| block.is_free(wish.proto, wish.port);
+        if let Some(slot) = host.and_then(|host| self.oldest(host, wanted)) {
+            return Ok((slot, wish.port));
         }
         let parity = wish.wanted_parity();
         let mut refused = Reason::PoolExhausted;
@@ -110,13 +112,6 @@ impl Pool4 {
             }
         }
         Err(refused)
-    }
-
-    /// The block of a host in which the wanted port is free. Of several, which only soft pairing gives,
-    /// the one it has had longest: the host's first address goes before the others (RFC 7857 §4).
-    fn block_with(&self, host: u32, wish: &Wish) -> Option<u32> {
-        // The list begins with the newest.
-        self.blocks_of(host).filter(|slot| self.blocks.of(*slot).is_free(wish.proto, wish.port)).last()
     }
 
     /// A random one of the free ports in a host's blocks, each as likely as the others (RFC 7857 §9).
@@ -178,8 +173,8 @@ impl Pool4 {
         self.occupy(host, wish, row, number, events)
     }
 
-    /// An address for a host that has none, and its first block there: where the host's port is free if possible. The
-    /// search begins at an address that is the same whenever the host comes back.
+    /// An address for a host that has none, and its first block there: where the host's port is free if
+    /// possible. The search begins at an address that is the same whenever the host comes back.
     fn address(&mut self, wish: &Wish, class: Class, chance: &mut Chance) -> Option<(usize, usize)> {
         let pool = usize::from(wish.pool);
         if self.dry[pool][class as usize] {

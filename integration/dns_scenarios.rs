@@ -18,6 +18,7 @@ use hickory_proto::rr::DNSClass;
 
 mod text;
 
+pub(crate) use text::errors;
 use text::{
     add_error, code_of, edns, key, mapping, name, number, parse_record, prefix4, prefix6, question, text_of,
     upstream,

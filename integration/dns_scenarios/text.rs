@@ -68,6 +68,15 @@ pub(super) fn add_error(message: &mut Message, code: u16) {
     edns(message).options_mut().insert(EdnsOption::Unknown(EDE, code.to_be_bytes().to_vec()));
 }
 
+/// The codes of a message's extended errors (RFC 8914).
+pub(crate) fn errors(message: &Message) -> impl Iterator<Item = u16> {
+    let options = message.edns.as_ref().map_or(&[][..], |edns| &edns.options().options[..]);
+    options.iter().filter_map(|(_, option)| match option {
+        EdnsOption::Unknown(EDE, data) => Some(u16::from_be_bytes([data[0], data[1]])),
+        _ => None,
+    })
+}
+
 /// A question sent upstream, as scenarios write it. The flags that must be set in all are checked here.
 pub(super) fn key(ask: &Ask) -> String {
     let message = Message::from_vec(&ask.query).expect("our own query");
@@ -120,11 +129,6 @@ pub(super) fn text_of(answer: &Answer) -> String {
     assert!(meta.recursion_available);
     assert_eq!(answer.truncated, meta.truncation);
     let mut text = code_text(meta.response_code);
-    let options = message.edns.as_ref().map_or(&[][..], |edns| &edns.options().options[..]);
-    let errors = options.iter().filter_map(|(_, option)| match option {
-        EdnsOption::Unknown(EDE, data) => Some(u16::from_be_bytes([data[0], data[1]])),
-        _ => None,
-    });
     let flags = [
         (meta.authoritative, "aa"),
         (meta.truncation, "tc"),
@@ -137,7 +141,7 @@ pub(super) fn text_of(answer: &Answer) -> String {
     for (_, flag) in flags.iter().filter(|(set, _)| *set) {
         let _ = write!(text, " {flag}");
     }
-    for code in errors {
+    for code in errors(&message) {
         let _ = write!(text, " ede={code}");
     }
     if message.queries.is_empty() {

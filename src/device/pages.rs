@@ -13,8 +13,8 @@ use std::ptr;
 
 /// Size of a large page on the machines that have them: 2 MiB.
 const PAGE: usize = 2 << 20;
-/// From this size on an allocation has pages of its own: at most a third is lost by rounding.
-const LARGE: usize = 2 * PAGE;
+/// From this size on an allocation has pages of its own: at most half is lost by rounding.
+const LARGE: usize = PAGE;
 
 /// The system's allocator, but for large allocations.
 #[derive(Clone, Copy, Debug)]

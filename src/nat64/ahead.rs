@@ -35,7 +35,7 @@ enum Seek {
 
 /// What was seen ahead.
 pub(super) struct Ahead {
-    /// A binding's slot for each packet from the IPv6 side, perhaps the right one; or none.
+    /// A binding's slot for each packet, perhaps the right one; or none.
     guesses: [u32; REACH],
     looked: usize,
 }
@@ -91,23 +91,19 @@ impl Nat64 {
                 Seek::Port(at) => u64::from(self.pool4.blocks().first_at(at)),
             };
         }
-        let mut firsts = [NIL; REACH];
-        let mut slots = [NIL; REACH];
         for (at, seek) in seeks.iter().enumerate() {
-            slots[at] = match *seek {
+            self.ahead.guesses[at] = match *seek {
                 Seek::Nowhere => NIL,
                 Seek::Index(home) => self.bib.guess(home),
                 Seek::Port(at) => self.pool4.blocks().first_at(at),
             };
-            self.ahead.guesses[at] = slots[at];
         }
-        for (first, slot) in firsts.iter_mut().zip(&slots[..packets.len()]) {
-            let (session, block) = self.bib.leads_to(*slot);
-            *first = session;
-            sum ^= self.pool4.blocks().touch(block);
+        let mut leads = [(NIL, NIL); REACH];
+        for (lead, slot) in leads.iter_mut().zip(&self.ahead.guesses[..packets.len()]) {
+            *lead = self.bib.leads_to(*slot);
         }
-        for first in &firsts[..packets.len()] {
-            sum ^= self.sessions.touch(*first);
+        for (session, block) in &leads[..packets.len()] {
+            sum ^= self.sessions.touch(*session) ^ self.pool4.blocks().touch(*block);
         }
         black_box(sum);
     }

@@ -162,11 +162,25 @@ impl Nat64 {
     }
 
     /// The live binding at an IPv4 transport address.
-    #[inline]
+    #[inline(always)]
     pub(super) fn binding_at(&self, proto: Proto, place: Transport4) -> Option<u32> {
-        self.statics
-            .find(proto, place)
-            .or_else(|| self.pool4.find(proto, place, &self.bib).filter(|b| !self.bib.of(*b).is_resting()))
+        if let Some(binding) = self.statics.find(proto, place) {
+            return Some(binding);
+        }
+        let guessed = Some(self.guess).filter(|slot| self.is_at(*slot, proto, place));
+        let found = guessed.or_else(|| self.pool4.find(proto, place, &self.bib));
+        found.filter(|slot| !self.bib.of(*slot).is_resting())
+    }
+
+    /// Whether the pool's binding at an IPv4 transport address is in this slot, if there is any.
+    #[inline]
+    fn is_at(&self, slot: u32, proto: Proto, place: Transport4) -> bool {
+        self.bib.at(slot).is_some_and(|binding| {
+            binding.proto() == proto
+                && binding.port == place.port
+                && !binding.is_static()
+                && self.pool4.blocks().front(binding.place).addr == place.addr
+        })
     }
 
     /// The live binding of a client's transport address.

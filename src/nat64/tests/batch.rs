@@ -1,10 +1,14 @@
 //! What is only there for speed changes nothing: batches looked at ahead come out as packets that come
 //! alone, and packets that take the short way as those that don't.
 
+use std::sync::Arc;
+
 use super::*;
-use crate::counters::Tally;
-use crate::nat64::Filtering;
+use crate::addr::Transport6;
+use crate::counters::{Counters, Tally};
 use crate::nat64::hash::Chance;
+use crate::nat64::slab::NIL;
+use crate::nat64::{Filtering, Identity, Nat64, Proto};
 use crate::translator::Change;
 use crate::wire::build::super_packet;
 
@@ -141,8 +145,8 @@ fn records(bench: &Bench) -> Vec<translator::Record> {
     let mut records = Vec::new();
     let mut cursor = translator::Cursor::default();
     let blank = translator::Record {
-        proto: crate::nat64::Proto::Udp,
-        v6: crate::addr::Transport6::new(v6("::"), 0),
+        proto: Proto::Udp,
+        v6: Transport6::new(v6("::"), 0),
         v4: Transport4::new(v4("0.0.0.0"), 0),
         remote: Transport4::new(v4("0.0.0.0"), 0),
         pref64: crate::addr::Pref64::WELL_KNOWN,
@@ -210,4 +214,49 @@ fn batches_come_out_as_single_packets_the_long_way() {
     }
     let forwarded = &tallies(&batches.gate)[..2];
     assert!(forwarded.iter().all(|packets| *packets > 2000), "{forwarded:?} packets are few");
+}
+
+/// Whatever slot is guessed, the same binding is found from either side, and none where there is none.
+#[test]
+fn a_guess_decides_nothing() {
+    let who = Identity { worker: WorkerId(0), workers: 1, seed: 42, owner_seed: 7 };
+    let mut nat64 = Nat64::new(who, Rules::default(), &settings().nat64, Arc::new(Counters::new(1)));
+    let mut extra = Batch::new(10, 2000);
+    let (mut clients, mut addrs, mut ports) = (Vec::new(), Vec::new(), Vec::new());
+    for host in 0..HOSTS {
+        let packets = [
+            Packet6::new(client(host), under(Z)).udp(2000, 53, b"question"),
+            Packet6::new(client(host), under(Z)).tcp(Tcp::new(2001, 80).flags(Flags::SYN), b""),
+        ];
+        for packet in packets {
+            let mut buf = PacketBuf::holding(&packet);
+            assert_eq!(nat64.from_v6(Instant::from_secs(1), &mut buf, &mut extra), Verdict::Forward);
+            let out = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("translated");
+            addrs.push(out.src);
+            ports.push(u16::from_be_bytes([buf.bytes()[20], buf.bytes()[21]]));
+        }
+        clients.push(Transport6::new(client(host), 2000));
+    }
+    let mut found = 0;
+    for proto in [Proto::Udp, Proto::Tcp] {
+        for (addr, port) in addrs.iter().flat_map(|addr| ports.iter().map(move |port| (addr, port))) {
+            let place = Transport4::new(*addr, *port);
+            nat64.guess = NIL;
+            let binding = nat64.binding_at(proto, place);
+            found += u32::from(binding.is_some());
+            for guess in 0..2 * u32::from(HOSTS) + 1 {
+                nat64.guess = guess;
+                assert_eq!(nat64.binding_at(proto, place), binding, "{place}, slot {guess}");
+            }
+        }
+        for client in &clients {
+            nat64.guess = NIL;
+            let binding = nat64.binding_of(proto, *client);
+            for guess in 0..2 * u32::from(HOSTS) + 1 {
+                nat64.guess = guess;
+                assert_eq!(nat64.binding_of(proto, *client), binding, "{client}, slot {guess}");
+            }
+        }
+    }
+    assert!(found >= 2 * u32::from(HOSTS));
 }

@@ -64,7 +64,7 @@ fn tables(record: &Record, options: &Options) -> String {
     text.push_str("| target: gate64 / | bound | reached (95 %) | |\n|---|---|---|---|\n");
     for target in targets::all() {
         let Row { test, what, more, .. } = &target.row;
-        let under = target.under.map_or("its own peak", Contestant::name);
+        let under = target.under.map_or(target.row.unit, Contestant::name);
         let sign = if *more { "≥" } else { "≤" };
         let bound = target.bound;
         let _ = match target.reached(record) {
@@ -105,7 +105,7 @@ fn tables(record: &Record, options: &Options) -> String {
 
 /// Whether a row is a ratio in itself.
 fn is_alone(row: &Row) -> bool {
-    [overload::WHOLE.test, flood::TEST, table::MEMORY.test].contains(&row.test)
+    [overload::WHOLE.test, flood::DURING, flood::AFTER, table::MEMORY.test].contains(&row.test)
 }
 
 /// Figures that are ratios in themselves, and memory.

@@ -2,7 +2,7 @@
 
 use crate::contestant::Contestant::{self, Gate64, Plain, Tayga, TaygaMasquerade};
 use crate::record::{Ratio, Record, Row, ratio};
-use crate::tests::{latency, overload, setup, small, tcp, udp};
+use crate::tests::{flood, latency, overload, setup, small, tcp, udp};
 
 /// A ratio to be reached.
 pub(crate) struct Target {
@@ -34,6 +34,11 @@ pub(crate) fn all() -> Vec<Target> {
     all.push(target(&latency::ADDED, Some(Tayga), 1.0));
     all.push(target(&overload::PART, None, 0.9));
     all.push(target(&setup::NEW, Some(TaygaMasquerade), 2.0));
+    for ([during, after], _) in &flood::FLOODS {
+        all.push(target(during, None, 0.9));
+        all.push(target(after, None, 0.99));
+    }
+    all.push(target(&flood::MEMORY, None, 1.0));
     all
 }
 

@@ -1,5 +1,6 @@
 //! Floods: what is left of a well-behaved flow while somebody floods the gateway at half of its
-//! small-packet rate.
+//! small-packet rate; and, after a flood at twice that rate, what a host gets that comes then, and how
+//! much memory there was at most.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -13,35 +14,49 @@ use crate::bed::{Bed, failed};
 use crate::contestant::Contestant;
 use crate::options::Options;
 use crate::packets::frame;
-use crate::packets::tester::{Length, Side, Stream};
+use crate::packets::tester::{Count, Length, Side, Stream};
 use crate::record::{Record, Row, median};
+use crate::{SESSIONS, machine};
 
 /// Different packets of a flood.
 const MANY: u32 = 60_000;
 /// The well-behaved flow, in packets a second.
 const FLOW: f64 = 10_000.0;
+/// The first host that comes after a flood. No other test has it.
+const NEWCOMER: u32 = 30_000;
+/// Bytes that gate64 has room for: those of each session, and what there is without any.
+const ROOM: f64 = SESSIONS as f64 * 128.0 + 8e6;
 
 /// What a flood is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+pub(crate) enum Kind {
     Syn,
     Scan,
     FirstFragments,
     Errors,
 }
 
-pub(crate) const TEST: &str = "Floods";
+pub(crate) const DURING: &str = "Floods";
+pub(crate) const AFTER: &str = "After floods";
 
-const fn row(what: &'static str) -> Row {
-    Row { test: TEST, what, unit: "part of a well-behaved flow that arrives", more: true }
+const fn during(what: &'static str) -> Row {
+    Row { test: DURING, what, unit: "part of a well-behaved flow that arrives", more: true }
 }
 
-const FLOODS: [(Row, Kind); 4] = [
-    (row("SYNs of one host"), Kind::Syn),
-    (row("UDP scan from outside"), Kind::Scan),
-    (row("first fragments from outside"), Kind::FirstFragments),
-    (row("ICMP errors from outside"), Kind::Errors),
+const fn after(what: &'static str) -> Row {
+    Row { test: AFTER, what, unit: "part of a new host's flow that arrives", more: true }
+}
+
+/// Of each kind: while it lasts, and after twice the peak.
+pub(crate) const FLOODS: [([Row; 2], Kind); 4] = [
+    ([during("SYNs of one host"), after("SYNs of one host")], Kind::Syn),
+    ([during("UDP scan from outside"), after("UDP scan from outside")], Kind::Scan),
+    ([during("first fragments from outside"), after("first fragments from outside")], Kind::FirstFragments),
+    ([during("ICMP errors from outside"), after("ICMP errors from outside")], Kind::Errors),
 ];
+
+pub(crate) const MEMORY: Row =
+    Row { test: AFTER, what: "memory", unit: "peak / what the tables have room for", more: false };
 
 pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {
     for bed in beds.iter() {
@@ -53,28 +68,57 @@ pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> R
             Contestant::Tayga | Contestant::Plain | Contestant::Nat44 => return Ok(()),
         }
         let peak = median(&record.values(&small::SHAPES[1].2[0], bed.contestant));
-        let rate = peak.map_or(60_000.0, |kpps| kpps * 1000.0 / 2.0);
-        for (row, kind) in &FLOODS {
+        let peak = peak.map_or(120_000.0, |kpps| kpps * 1000.0);
+        for (newcomer, ([during, after], kind)) in (NEWCOMER + 4 * round as u32..).zip(&FLOODS) {
             let mut flows = bed.flows(1, 1, 0);
             bed.open(&mut flows, 1000.0)?;
-            let (from, frames) = kind.frames(bed, flows.outside[0]);
-            let good = Stream {
-                from: Side::Zone,
-                frames: &flows.up,
-                rate: FLOW,
-                trial: flows.trial,
-                stamped: false,
-            };
-            let bad = Stream { from, frames: &frames, rate, trial: 0, stamped: false };
-            let length = Length::For(Duration::from_secs_f64(options.seconds(1.5)));
-            let counts = bed.tester.run(&[good, bad], length, |_| {}).map_err(failed("sending"))?;
-            let part = 1.0 - counts[0].loss();
-            let name = bed.contestant.name();
-            println!("round {}  {name:<22} {:<30} {part:.4} of the flow", round + 1, row.what);
-            record.add(row, bed.contestant, part, counts.iter().any(|count| count.limited));
+            let flood = kind.frames(bed, flows.outside[0]);
+            let seconds = options.seconds(1.5);
+            let [good, bad] = beside(bed, &flows.up, flows.trial, &flood, peak / 2.0, seconds)?;
+            let left = 1.0 - good.loss();
+            record.add(during, bed.contestant, left, good.limited || bad.limited);
+
+            let [_, bad] = beside(bed, &flows.up, flows.trial, &flood, 2.0 * peak, seconds)?;
+            let flows = bed.flows(1, 1, newcomer);
+            let good = stream(&flows.up, flows.trial);
+            let length = Length::For(Duration::from_secs_f64(options.seconds(1.0)));
+            let count = bed.tester.run(&[good], length, |_| {}).map_err(failed("sending"))?;
+            let back = 1.0 - count[0].loss();
+            record.add(after, bed.contestant, back, count[0].limited || bad.limited);
+            println!(
+                "round {}  {:<22} {:<30} {left:.4} of the flow; {back:.4} after {:.2} of the peak",
+                round + 1,
+                bed.contestant.name(),
+                during.what,
+                2.0 * bad.kept,
+            );
+        }
+        let peak = bed.running.pid().and_then(|pid| machine::memory(pid, "VmHWM:"));
+        if let (Contestant::Gate64, Some(peak)) = (bed.contestant, peak) {
+            record.add(&MEMORY, bed.contestant, peak as f64 / ROOM, false);
         }
         Ok(())
     })
+}
+
+/// The well-behaved flow.
+const fn stream(frames: &[Vec<u8>], trial: u16) -> Stream<'_> {
+    Stream { from: Side::Zone, frames, rate: FLOW, trial, stamped: false }
+}
+
+/// Sends the well-behaved flow with a flood beside it.
+fn beside(
+    bed: &mut Bed,
+    frames: &[Vec<u8>],
+    trial: u16,
+    (from, flood): &(Side, Vec<Vec<u8>>),
+    rate: f64,
+    seconds: f64,
+) -> Result<[Count; 2], LabError> {
+    let bad = Stream { from: *from, frames: flood, rate, trial: 0, stamped: false };
+    let length = Length::For(Duration::from_secs_f64(seconds));
+    let counts = bed.tester.run(&[stream(frames, trial), bad], length, |_| {}).map_err(failed("sending"))?;
+    Ok(counts.try_into().unwrap_or_default())
 }
 
 impl Kind {

@@ -37,12 +37,19 @@ pub(crate) fn failed(what: &str) -> impl FnOnce(std::io::Error) -> LabError {
 }
 
 impl Bed {
-    /// Builds the laboratory and starts the contestant, with room for so many sessions.
-    pub(crate) fn build(contestant: Contestant, sessions: u32) -> Result<Self, LabError> {
+    /// Builds the laboratory and starts the contestant, with room for so many sessions. Its TUN has
+    /// receive packet steering to the CPUs of a mask, if given.
+    pub(crate) fn build(contestant: Contestant, sessions: u32, rps: Option<&str>) -> Result<Self, LabError> {
         let gate64 = Path::new(env!("CARGO_BIN_EXE_gate64")).to_owned();
         let lab = Lab::build(&Plan { hosts: 1, far: None, gate64 })?;
         routes(&lab)?;
         let running = contestant.start(&lab, sessions)?;
+        if let (Some(device), Some(cpus)) = (contestant.device(), rps) {
+            lab.gateway
+                .run(&format!("tee /sys/class/net/{device}/queues/rx-0/rps_cpus"))
+                .input(cpus)
+                .text()?;
+        }
         let [tester, _] = machine::cpus();
         let tester = Tester::new((lab.host().name(), "eth0"), (lab.internet.name(), "cust"), tester)
             .map_err(failed("packet sockets"))?;

@@ -73,6 +73,15 @@ impl Contestant {
         }
     }
 
+    /// Its TUN, if it has one.
+    pub(crate) const fn device(self) -> Option<&'static str> {
+        match self {
+            Self::Gate64 => Some("gate64"),
+            Self::Tayga | Self::TaygaMasquerade => Some("nat64"),
+            Self::Plain | Self::Nat44 => None,
+        }
+    }
+
     /// Starts it in the gateway of `lab`, for at most `sessions` sessions.
     pub(crate) fn start(self, lab: &Lab, sessions: u32) -> Result<Running, LabError> {
         let gateway = &lab.gateway;

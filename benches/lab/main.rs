@@ -39,7 +39,8 @@ fn run(options: &Options) -> Result<(), LabError> {
     if options.tests == [Test::Dns] {
         return dns::run(options.rounds, options.quick);
     }
-    let mut beds = options.only.iter().map(|c| Bed::build(*c, SESSIONS)).collect::<Result<Vec<_>, _>>()?;
+    let build = |contestant: &_| Bed::build(*contestant, SESSIONS, options.rps.as_deref());
+    let mut beds = options.only.iter().map(build).collect::<Result<Vec<_>, _>>()?;
     let mut record = Record::default();
     for &test in &options.tests {
         tests::run(test, &mut beds, options, &mut record)?;

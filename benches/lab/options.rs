@@ -20,6 +20,10 @@ pub(crate) struct Options {
     /// Contestants, divided by commas: gate64, tayga, tayga+masq, plain, nat44.
     #[arg(long, value_delimiter = ',', value_parser = contestant)]
     pub(crate) only: Vec<Contestant>,
+    /// CPUs, as a mask in hexadecimal, on which the kernel goes on with what a gateway's TUN has written
+    /// (receive packet steering); those of the writer if not given.
+    #[arg(long)]
+    pub(crate) rps: Option<String>,
     /// Writes the tables of PERFORMANCE.md and the plots of benches/plots as well.
     #[arg(long)]
     pub(crate) publish: bool,

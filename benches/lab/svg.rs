@@ -6,12 +6,12 @@ use crate::contestant::Contestant;
 use crate::record::{Record, Row};
 use crate::report::figure;
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 780.0;
 const LEFT: f64 = 190.0;
 const BAR: f64 = 15.0;
 const HEAD: f64 = 44.0;
 /// Room right of the longest bar, for its figure.
-const RIGHT: f64 = 170.0;
+const RIGHT: f64 = 190.0;
 
 const fn colour(contestant: Contestant) -> &'static str {
     match contestant {

@@ -64,7 +64,7 @@ fn tables(record: &Record, options: &Options) -> String {
     text.push_str("| target: gate64 / | bound | reached (95 %) | |\n|---|---|---|---|\n");
     for target in targets::all() {
         let Row { test, what, more, .. } = &target.row;
-        let under = target.under.map_or(target.row.unit, Contestant::name);
+        let under = target.compared();
         let sign = if *more { "≥" } else { "≤" };
         let bound = target.bound;
         let _ = match target.reached(record) {

@@ -42,7 +42,7 @@ fn against_targets(record: &Record) -> String {
             if target.is_met(ratio) { "met    " } else { "NOT MET" },
             if target.row.more { ">=" } else { "<=" },
         );
-        let under = target.under.map_or(target.row.unit, Contestant::name);
+        let under = target.compared();
         let [m, l, h] = [ratio.middle, ratio.low, ratio.high].map(figure);
         let Row { test, what, .. } = target.row;
         let _ = writeln!(

@@ -51,6 +51,11 @@ impl Target {
         }
     }
 
+    /// What gate64 is compared with, in words.
+    pub(crate) fn compared(&self) -> &'static str {
+        self.under.map_or(self.row.unit, Contestant::name)
+    }
+
     /// Whether a ratio is as wanted.
     pub(crate) fn is_met(&self, ratio: Ratio) -> bool {
         if self.row.more { ratio.middle >= self.bound } else { ratio.middle <= self.bound }

@@ -16,6 +16,7 @@ use crate::options::Options;
 use crate::packets::frame;
 use crate::packets::tester::{Count, Length, Side, Stream};
 use crate::record::{Record, Row, median};
+use crate::traffic::{Flows, Load};
 use crate::{SESSIONS, machine};
 
 /// Different packets of a flood.
@@ -39,20 +40,19 @@ pub(crate) enum Kind {
 pub(crate) const DURING: &str = "Floods";
 pub(crate) const AFTER: &str = "After floods";
 
-const fn during(what: &'static str) -> Row {
-    Row { test: DURING, what, unit: "part of a well-behaved flow that arrives", more: true }
-}
-
-const fn after(what: &'static str) -> Row {
-    Row { test: AFTER, what, unit: "part of a new host's flow that arrives", more: true }
+const fn rows(what: &'static str) -> [Row; 2] {
+    [
+        Row { test: DURING, what, unit: "part of a well-behaved flow that arrives", more: true },
+        Row { test: AFTER, what, unit: "part of a new host's flow that arrives", more: true },
+    ]
 }
 
 /// Of each kind: while it lasts, and after twice the peak.
 pub(crate) const FLOODS: [([Row; 2], Kind); 4] = [
-    ([during("SYNs of one host"), after("SYNs of one host")], Kind::Syn),
-    ([during("UDP scan from outside"), after("UDP scan from outside")], Kind::Scan),
-    ([during("first fragments from outside"), after("first fragments from outside")], Kind::FirstFragments),
-    ([during("ICMP errors from outside"), after("ICMP errors from outside")], Kind::Errors),
+    (rows("SYNs of one host"), Kind::Syn),
+    (rows("UDP scan from outside"), Kind::Scan),
+    (rows("first fragments from outside"), Kind::FirstFragments),
+    (rows("ICMP errors from outside"), Kind::Errors),
 ];
 
 pub(crate) const MEMORY: Row =
@@ -74,17 +74,16 @@ pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> R
             bed.open(&mut flows, 1000.0)?;
             let flood = kind.frames(bed, flows.outside[0]);
             let seconds = options.seconds(1.5);
-            let [good, bad] = beside(bed, &flows.up, flows.trial, &flood, peak / 2.0, seconds)?;
+            let [good, bad] = beside(bed, &flows, &flood, peak / 2.0, seconds)?;
             let left = 1.0 - good.loss();
             record.add(during, bed.contestant, left, good.limited || bad.limited);
 
-            let [_, bad] = beside(bed, &flows.up, flows.trial, &flood, 2.0 * peak, seconds)?;
+            let [_, bad] = beside(bed, &flows, &flood, 2.0 * peak, seconds)?;
             let flows = bed.flows(1, 1, newcomer);
-            let good = stream(&flows.up, flows.trial);
-            let length = Length::For(Duration::from_secs_f64(options.seconds(1.0)));
-            let count = bed.tester.run(&[good], length, |_| {}).map_err(failed("sending"))?;
-            let back = 1.0 - count[0].loss();
-            record.add(after, bed.contestant, back, count[0].limited || bad.limited);
+            let alone = Load { from: Side::Zone, rate: FLOW, seconds: options.seconds(1.0), stamped: false };
+            let count = bed.load(&flows, alone)?;
+            let back = 1.0 - count.loss();
+            record.add(after, bed.contestant, back, count.limited || bad.limited);
             println!(
                 "round {}  {:<22} {:<30} {left:.4} of the flow; {back:.4} after {:.2} of the peak",
                 round + 1,
@@ -101,23 +100,18 @@ pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> R
     })
 }
 
-/// The well-behaved flow.
-const fn stream(frames: &[Vec<u8>], trial: u16) -> Stream<'_> {
-    Stream { from: Side::Zone, frames, rate: FLOW, trial, stamped: false }
-}
-
 /// Sends the well-behaved flow with a flood beside it.
 fn beside(
     bed: &mut Bed,
-    frames: &[Vec<u8>],
-    trial: u16,
+    flows: &Flows,
     (from, flood): &(Side, Vec<Vec<u8>>),
     rate: f64,
     seconds: f64,
 ) -> Result<[Count; 2], LabError> {
+    let good = Stream { from: Side::Zone, frames: &flows.up, rate: FLOW, trial: flows.trial, stamped: false };
     let bad = Stream { from: *from, frames: flood, rate, trial: 0, stamped: false };
     let length = Length::For(Duration::from_secs_f64(seconds));
-    let counts = bed.tester.run(&[stream(frames, trial), bad], length, |_| {}).map_err(failed("sending"))?;
+    let counts = bed.tester.run(&[good, bad], length, |_| {}).map_err(failed("sending"))?;
     Ok(counts.try_into().unwrap_or_default())
 }
 

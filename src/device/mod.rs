@@ -20,10 +20,9 @@ pub mod pages;
 pub mod pcap;
 pub mod steer;
 mod sys;
-pub mod tap;
 pub mod tun;
-pub mod vnet;
-pub mod wake;
+pub(crate) mod vnet;
+mod wake;
 
 pub use wake::Waker;
 

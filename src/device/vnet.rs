@@ -17,7 +17,7 @@ use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::wire::checksum::Sum;
 
 /// The header's length in bytes.
-pub const HEADER: usize = 10;
+pub(crate) const HEADER: usize = 10;
 
 const NEEDS_CHECKSUM: u8 = 1;
 const DATA_VALID: u8 = 2;
@@ -29,7 +29,7 @@ const GSO_ECN: u8 = 0x80;
 
 /// A packet whose header contradicts its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Unreadable;
+pub(crate) struct Unreadable;
 
 fn field(header: &[u8; HEADER], at: usize) -> usize {
     usize::from(u16::from_ne_bytes([header[at], header[at + 1]]))
@@ -42,7 +42,7 @@ fn field(header: &[u8; HEADER], at: usize) -> usize {
 ///
 /// # Errors
 /// [`Unreadable`], and the packet is of no use.
-pub fn decode(header: &[u8; HEADER], packet: &mut PacketBuf) -> Result<(), Unreadable> {
+pub(crate) fn decode(header: &[u8; HEADER], packet: &mut PacketBuf) -> Result<(), Unreadable> {
     let plain = header[0] & (NEEDS_CHECKSUM | DATA_VALID) == 0 && header[1] == NO_GSO;
     if plain {
         packet.offload = Offload::default();
@@ -95,7 +95,7 @@ fn complete_at(bytes: &mut [u8], start: usize, offset: usize) -> Option<()> {
 
 /// The header for a packet with `bytes` on which `offload` is left to do; `None` if the two don't
 /// go together.
-pub fn encode(bytes: &[u8], offload: Offload) -> Option<[u8; HEADER]> {
+pub(crate) fn encode(bytes: &[u8], offload: Offload) -> Option<[u8; HEADER]> {
     if offload.segmentation == Segmentation::None && offload.checksum != Checksum::Partial {
         return Some([0; HEADER]);
     }

@@ -18,6 +18,7 @@ mod probe;
 mod process;
 mod show;
 mod sweep;
+mod tap;
 mod topology;
 mod wait;
 mod web;

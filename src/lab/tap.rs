@@ -1,8 +1,8 @@
-//! The wire of an interface, for the laboratory: packets are put onto it past the kernel's own
-//! sending, and what the kernel receives from it is seen before any rule or route.
+//! A packet socket on an interface, for the laboratory.
 //!
-//! Put onto a TUN interface, a packet is what its program reads; what its program writes is what is
-//! received.
+//! It sends packets past the kernel's routing, and captures packets before any rule or route.
+//! On a TUN interface, the program behind it reads what the socket sends, and the socket receives
+//! what the program writes.
 
 use std::ffi::CString;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
@@ -12,44 +12,45 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::memory::Frame;
-use super::vnet::{self, HEADER};
+use crate::device::memory::Frame;
+use crate::device::vnet::{self, HEADER};
 use crate::wire::buf::{MAX_PACKET, Offload, PacketBuf};
 
-/// Bytes that may wait to be taken.
-const WAITING: usize = 8 << 20;
+/// Receive buffer of the socket, in bytes.
+const RECEIVE_BUFFER: usize = 8 << 20;
 
-/// A packet socket on one interface, whose frames begin with the IP header: a TUN. (Only sockets that
-/// would see a link's header can say what is left to do on a packet.)
+/// A packet socket on one interface whose frames begin with the IP header, such as a TUN.
+/// The socket is SOCK_RAW: `PACKET_VNET_HDR`, which carries the offloads, needs that.
 #[derive(Debug)]
-pub struct Tap {
+pub(super) struct Tap {
     socket: Socket,
     index: u32,
     buffer: PacketBuf,
 }
 
 impl Tap {
-    /// Listens to `interface`. Needs CAP_NET_RAW, and CAP_NET_ADMIN for so much room.
+    /// Opens a socket on `interface`. Needs CAP_NET_RAW.
     ///
     /// # Errors
-    /// If there is no such interface, or what the kernel says.
-    pub fn open(interface: &str) -> io::Result<Self> {
+    /// If there is no such interface, or the kernel's error.
+    pub(super) fn open(interface: &str) -> io::Result<Self> {
         let index = index_of(interface)?;
-        // No protocol yet, so that nothing comes from interfaces that are not meant.
+        // No protocol until `bind`, so that no packet of another interface arrives.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         for option in [libc::PACKET_VNET_HDR, libc::PACKET_IGNORE_OUTGOING] {
-            switch_on(&socket, option)?;
+            enable(&socket, option)?;
         }
-        socket.set_recv_buffer_size(WAITING)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.bind(&address(index, libc::ETH_P_ALL)?)?;
         Ok(Self { socket, index, buffer: PacketBuf::new(MAX_PACKET) })
     }
 
-    /// Puts a packet onto the wire, with this work left to do on it.
+    /// Sends a packet whose checksum and segmentation are still pending as `offload` says.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if packet and work don't go together; else what the kernel says.
-    pub fn put(&self, packet: &[u8], offload: Offload) -> io::Result<()> {
+    /// [`ErrorKind::InvalidInput`] if packet and `offload` contradict each other; else the kernel's
+    /// error.
+    pub(super) fn send(&self, packet: &[u8], offload: Offload) -> io::Result<()> {
         let header = vnet::encode(packet, offload).ok_or(ErrorKind::InvalidInput)?;
         let v6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
         let protocol = if v6 { libc::ETH_P_IPV6 } else { libc::ETH_P_IP };
@@ -57,12 +58,12 @@ impl Tap {
         self.socket.send_to_vectored(&pieces, &address(self.index, protocol)?).map(drop)
     }
 
-    /// The next packet that came; `None` if none comes within `patience`.
+    /// Receives the next packet; `None` if none arrives within `timeout`.
     ///
     /// # Errors
-    /// What the kernel says.
-    pub fn take(&mut self, patience: Duration) -> io::Result<Option<Frame>> {
-        self.socket.set_read_timeout(Some(patience))?;
+    /// The kernel's error.
+    pub(super) fn recv(&mut self, timeout: Duration) -> io::Result<Option<Frame>> {
+        self.socket.set_read_timeout(Some(timeout))?;
         self.buffer.clear();
         let mut header = [0; HEADER];
         let mut pieces = [IoSliceMut::new(&mut header), IoSliceMut::new(self.buffer.spare_mut())];
@@ -72,22 +73,23 @@ impl Tap {
             Err(e) => return Err(e),
         };
         self.buffer.set_len(len);
-        let understood = vnet::decode(&header, &mut self.buffer).is_ok();
-        let offload = if understood { self.buffer.offload } else { Offload::default() };
+        let valid = vnet::decode(&header, &mut self.buffer).is_ok();
+        let offload = if valid { self.buffer.offload } else { Offload::default() };
         Ok(Some(Frame { bytes: self.buffer.bytes().to_vec(), offload }))
     }
 }
 
-/// An interface's number in the thread's own network. (/sys shows the network it was mounted in.)
+/// An interface's index in the network namespace of the calling thread. (/sys shows the namespace it
+/// was mounted in.)
 fn index_of(interface: &str) -> io::Result<u32> {
     let name = CString::new(interface)?;
-    #[expect(unsafe_code, reason = "the standard library knows no interfaces")]
+    #[expect(unsafe_code, reason = "std has no if_nametoindex")]
     // SAFETY: the name ends in a zero byte and lives through the call.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
     if index == 0 { Err(io::Error::last_os_error()) } else { Ok(index) }
 }
 
-fn switch_on(socket: &Socket, option: libc::c_int) -> io::Result<()> {
+fn enable(socket: &Socket, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     #[expect(unsafe_code, reason = "socket2 has no options of packet sockets")]
     // SAFETY: the option's value is one int, which lives through the call.
@@ -103,7 +105,7 @@ fn switch_on(socket: &Socket, option: libc::c_int) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// An interface as an address: where packets of one protocol come from or go to.
+/// The link-layer address of an interface for one protocol.
 fn address(index: u32, protocol: libc::c_int) -> io::Result<SockAddr> {
     let link = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
@@ -129,28 +131,28 @@ fn address(index: u32, protocol: libc::c_int) -> io::Result<SockAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::own_network::own_network;
-    use super::super::tun::{self, Settings};
-    use super::super::{Device, Waker};
     use super::*;
+    use crate::device::own_network::own_network;
+    use crate::device::tun::{self, Settings};
+    use crate::device::{Device, Waker};
 
     #[test]
-    fn what_is_put_onto_a_device_comes_to_its_program_and_back() {
-        own_network("a tap", || {
+    fn packets_reach_the_program_and_come_back() {
+        own_network("a packet socket", || {
             let settings = Settings { name: "gate%d".into(), queues: 1, mtu: 1500, offloads: true };
             let (interface, mut queues) = tun::open(&settings).expect("opens");
-            let onto = Tap::open(interface.name()).expect("an interface");
+            let to = Tap::open(interface.name()).expect("an interface");
             let mut from = Tap::open(interface.name()).expect("an interface");
-            // The kernel says something of its own on a new interface, so look for what is ours.
+            // The kernel sends packets of its own on a new interface: skip them.
             let packet = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 253, 0x79, 0x1a, 192, 0, 2, 1, 192, 0, 2, 2];
-            onto.put(&packet, Offload::default()).expect("room");
+            to.send(&packet, Offload::default()).expect("room");
             let (queue, waker) = (&mut queues[0], Waker::new().expect("room"));
             let mut packets = [PacketBuf::new(MAX_PACKET)];
             while queue.recv(&mut packets).expect("readable") == 0 || packets[0].bytes() != packet {
                 queue.wait(&waker, Some(Duration::from_secs(10))).expect("waits");
             }
             assert_eq!(queue.send(&[&packets[0]]), 0, "nothing refused");
-            let mut seen = std::iter::from_fn(|| from.take(Duration::from_secs(10)).expect("readable"));
+            let mut seen = std::iter::from_fn(|| from.recv(Duration::from_secs(10)).expect("readable"));
             assert!(seen.any(|frame| frame.bytes == packet));
             assert!(Tap::open("none").is_err());
         });

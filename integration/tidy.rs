@@ -207,7 +207,9 @@ fn code_never_unwraps() {
 fn unsafe_code_lives_in_the_device_and_the_resolver_and_says_why() {
     let mut found = Vec::new();
     for source in sources("src") {
-        let may = ["src/device/", "src/resolver/", "src/lab/tap.rs"].iter().any(|folder| source.path.starts_with(folder));
+        let may = ["src/device/", "src/resolver/", "src/lab/tap.rs"]
+            .iter()
+            .any(|folder| source.path.starts_with(folder));
         let lines: Vec<_> = source.text.lines().collect();
         for (line, text) in source.code() {
             let is_unsafe = ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|word| text.contains(word));

@@ -1,4 +1,5 @@
-//! `gate64 check`: is the file good, what does it mean, and what has somebody else to do?
+//! `gate64 check`: validates a configuration and shows its effect, including the routes that other
+//! routers need.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,12 +11,12 @@ use crate::control::surroundings::System;
 use crate::control::sysctl::Tree;
 use crate::siit::Inside;
 
-/// Checks a file and shows what it means.
+/// Validates a configuration file and prints its effect on this host.
 pub(super) fn check(path: &Path) -> ExitCode {
     let system = match System::look(None) {
         Ok(system) => system,
         Err(why) => {
-            eprintln!("gate64: this host's addresses: {why}");
+            eprintln!("gate64: cannot read the addresses of this host: {why}");
             return ExitCode::FAILURE;
         }
     };
@@ -25,7 +26,7 @@ pub(super) fn check(path: &Path) -> ExitCode {
                 eprintln!("warning: {warning}");
             }
             let device = config.host.device.as_str();
-            // A gateway that runs already has an interface, whose addresses say nothing.
+            // Ignore the interface of a gateway that is already running.
             let own: Vec<_> =
                 system.addresses().iter().filter(|own| own.interface != device).cloned().collect();
             let footprint = Footprint::of(&config, &own, &[]);
@@ -43,7 +44,7 @@ pub(super) fn check(path: &Path) -> ExitCode {
     }
 }
 
-/// What the file means on this host, as text.
+/// The effect of the configuration on this host, as text.
 fn summary(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> String {
     let mut out = String::new();
     for line in zones(config)
@@ -69,14 +70,14 @@ fn zones(config: &Config) -> Vec<String> {
         let ranges = pool.iter().map(|(prefix, ports)| format!("{prefix} ports {ports}"));
         lines.push(format!("  pool4    {}", join(ranges.collect())));
         lines.push(format!(
-            "  limits   {} port blocks and {} sessions a host, a host being a /{}",
+            "  limits   {} port blocks and {} sessions per host (/{})",
             zone.blocks_per_host, zone.sessions_per_host, zone.host_len
         ));
     }
     lines
 }
 
-/// What is translated without state.
+/// The stateless mappings.
 fn stateless(config: &Config) -> Vec<String> {
     let Some(Siit { settings, .. }) = &config.siit else { return Vec::new() };
     let side = match settings.inside {
@@ -89,7 +90,7 @@ fn stateless(config: &Config) -> Vec<String> {
         let prefix = settings.hosts_pref64.or(settings.pref64).map_or_else(String::new, |p| p.to_string());
         lines.push(format!("  hosts    {} under {prefix}", hosts.join(" ")));
     }
-    let others = settings.pref64.map_or_else(|| "nobody".to_owned(), |p| p.to_string());
+    let others = settings.pref64.map_or_else(|| "none".to_owned(), |p| p.to_string());
     lines.push(format!("  pref64   {others}"));
     lines
 }
@@ -101,7 +102,7 @@ fn host(config: &Config) -> Vec<String> {
         format!("ICMP errors from {} and {}", config.nat64.address6, config.nat64.address4),
     ];
     if let Egress::Masquerade { ports } = config.egress {
-        lines.push(format!("egress: masquerade; this host's ports {ports} are the clients'"));
+        lines.push(format!("egress: masquerade; ports {ports} of this host are reserved for clients"));
     }
     match &config.dns64 {
         Some(dns) => {
@@ -109,14 +110,14 @@ fn host(config: &Config) -> Vec<String> {
                 addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
             };
             let settings = &dns.settings;
-            lines.push(format!("DNS64 on {}, asking {}", all(&settings.listen), all(&settings.upstreams)));
+            lines.push(format!("DNS64 on {}, upstreams {}", all(&settings.listen), all(&settings.upstreams)));
         }
         None => lines.push("no DNS64".to_owned()),
     }
     lines
 }
 
-/// What has to be done elsewhere, or is missing here.
+/// What remains to configure, on this host and on other routers.
 fn to_do(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> Vec<String> {
     let mut lines = Vec::new();
     for prefix in &footprint.upstream {
@@ -124,7 +125,7 @@ fn to_do(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> Vec<Stri
     }
     for pref64 in config.pref64s() {
         lines.push(format!(
-            "to do: clients route {pref64} to this host (no need where it is their default router)"
+            "to do: clients route {pref64} to this host (unnecessary if it is their default router)"
         ));
     }
     for prefix in config.siit.iter().flat_map(|siit| &siit.routes6) {
@@ -134,7 +135,7 @@ fn to_do(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> Vec<Stri
     }
     if let Some((interface, _)) = footprint.proxies.first() {
         let count = footprint.proxies.len();
-        lines.push(format!("this host answers for {count} IPv4 addresses on {interface}"));
+        lines.push(format!("proxy ARP: this host answers for {count} IPv4 addresses on {interface}"));
     }
     if config.host.sysctls == Sysctls::Check {
         let wrong = Tree::forwarding().into_iter().filter_map(|wanted| Tree::kernel().look(&wanted));
@@ -148,7 +149,7 @@ fn to_do(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> Vec<Stri
     {
         if !here(listen.ip()) {
             lines.push(format!(
-                "missing: no interface has {}, which DNS64 listens on; add it, or write assign = \"INTERFACE\"",
+                "missing: no interface has the DNS64 listen address {}; add it, or set assign = \"INTERFACE\"",
                 listen.ip()
             ));
         }
@@ -162,7 +163,7 @@ mod tests {
     use crate::control::config::tests::{Fake, load_on};
 
     #[test]
-    fn the_smallest_file_and_what_is_left_to_do() {
+    fn the_smallest_file_and_its_to_do_list() {
         let host = Fake::new();
         let config = load_on(include_str!("../../configs/nat64.toml"), &host).expect("a good file");
         let footprint = Footprint::of(&config, &host.0, &[]);
@@ -171,19 +172,19 @@ zone floor-3
   clients  2001:db8:1::/64
   pref64   2001:db8:64::/96
   pool4    192.0.2.64/28 ports 1-65535
-  limits   8 port blocks and 16384 sessions a host, a host being a /128
+  limits   8 port blocks and 16384 sessions per host (/128)
 device gate64: 4 workers, MTU 1500
 ICMP errors from 2001:db8:1::1 and 203.0.113.1
-DNS64 on [2001:db8:1::53]:53, asking 198.51.100.53:53
+DNS64 on [2001:db8:1::53]:53, upstreams 198.51.100.53:53
 to do: route 192.0.2.64/28 to this host (on the router upstream)
-to do: clients route 2001:db8:64::/96 to this host (no need where it is their default router)
-missing: no interface has 2001:db8:1::53, which DNS64 listens on; add it, or write assign = \"INTERFACE\"
+to do: clients route 2001:db8:64::/96 to this host (unnecessary if it is their default router)
+missing: no interface has the DNS64 listen address 2001:db8:1::53; add it, or set assign = \"INTERFACE\"
 ";
         assert_eq!(summary(&config, &footprint, &host.0), want);
     }
 
     #[test]
-    fn mappings_and_what_is_left_to_do_for_them() {
+    fn mappings_and_their_to_do_list() {
         let host = Fake::new();
         let show = |text: &str| {
             let config = load_on(text, &host).expect("a good file");

@@ -1,5 +1,6 @@
-//! `gate64 explain`: asks the configured upstreams itself, with an engine of its own that remembers
-//! nothing, and says what decided. A running gateway is not needed, nor disturbed.
+//! `gate64 explain`: resolves a name as DNS64 would, with its own engine and an empty cache, and
+//! prints the rules that decided. It queries the configured upstreams itself; a running gateway is
+//! neither needed nor affected.
 
 mod ask;
 
@@ -20,7 +21,7 @@ use crate::dns64::{AddressKind, Answer, Ask, Engine, Settings, Taken, Transport,
 use crate::resolver::tls;
 use crate::time::Instant;
 
-/// Says why a client gets what it gets.
+/// Prints how DNS64 answers an AAAA query of `client` for `name`.
 pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -29,7 +30,7 @@ pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> Exit
     runtime.block_on(async {
         let system = match System::look_from_within(None).await {
             Ok(system) => system,
-            Err(why) => return failed(&format!("addresses of this host: {why}")),
+            Err(why) => return failed(&format!("cannot read the addresses of this host: {why}")),
         };
         let settings = match Config::load(config, &system) {
             Ok(config) => config.dns64.map(|dns| dns.settings),
@@ -38,22 +39,22 @@ pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> Exit
                 return ExitCode::from(super::USAGE);
             }
         };
-        let Some(settings) = settings else { return failed("there is no [dns64] in the file") };
+        let Some(settings) = settings else { return failed("the configuration has no [dns64]") };
         let first = settings.zones.first().and_then(|zone| zone.clients.first());
         let Some(client) = client.or_else(|| first.map(|prefix| prefix.addr().into())) else {
-            return failed("there is no client to ask for");
+            return failed("the configuration has no zone; name a client with --client");
         };
         let name = format!("{}.", name.trim_end_matches('.'));
         let Some(query) = address_query(1, &name, AddressKind::Aaaa) else {
-            return failed(&format!("`{name}` is no name"));
+            return failed(&format!("`{name}` is not a domain name"));
         };
         let authorities = match tls::authorities(&settings) {
             Ok(authorities) => authorities,
             Err(why) => return failed(&why.to_string()),
         };
-        println!("{name} AAAA, asked for by {client}\n\nrules");
+        println!("{name} AAAA for client {client}\n\nrules");
         rules(&settings, client, &name).iter().for_each(|(rule, says)| println!("  {rule:18} {says}"));
-        match talk(Arc::new(settings), authorities, client, &query).await {
+        match resolve(Arc::new(settings), authorities, client, &query).await {
             Some(answer) => {
                 println!("\nanswer after {} ms", answer.took.as_millis());
                 println!("  {}: {}", answer.outcome, answer.outcome.meaning().trim());
@@ -70,8 +71,8 @@ fn failed(why: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The conversation with the upstreams, told as it goes.
-async fn talk(
+/// Resolves `query`, printing each upstream query and its reply.
+async fn resolve(
     settings: Arc<Settings>,
     authorities: Option<Arc<ClientConfig>>,
     client: IpAddr,
@@ -88,7 +89,7 @@ async fn talk(
     let mut asks = FuturesUnordered::new();
     loop {
         while let Some(ask) = engine.poll_ask() {
-            say(begun, &asked(&settings, &ask));
+            print_event(begun, &asked(&settings, &ask));
             let via = settings.network.via.get(&ask.upstream).cloned().unwrap_or_default();
             let authorities = authorities.clone();
             asks.push(async move {
@@ -103,11 +104,11 @@ async fn talk(
         tokio::select! {
             Some((ask, result)) = asks.next() => match result {
                 Ok(reply) => {
-                    tell(begun, &settings, client, &asked(&settings, &ask), &reply);
+                    print_reply(begun, &settings, client, &asked(&settings, &ask), &reply);
                     engine.reply(now(), ask.id, &reply);
                 }
                 Err(why) => {
-                    say(begun, &format!("{}: {why}", asked(&settings, &ask)));
+                    print_event(begun, &format!("{}: {why}", asked(&settings, &ask)));
                     engine.failed(now(), ask.id);
                 }
             },
@@ -116,28 +117,28 @@ async fn talk(
     }
 }
 
-fn tell(begun: Moment, settings: &Settings, client: IpAddr, asked: &str, reply: &[u8]) {
+fn print_reply(begun: Moment, settings: &Settings, client: IpAddr, asked: &str, reply: &[u8]) {
     let all = lines(reply);
-    say(begun, &format!("{asked}: {}", all.first().map_or("", String::as_str)));
+    print_event(begun, &format!("{asked}: {}", all.first().map_or("", String::as_str)));
     all.iter().skip(1).for_each(|line| println!("             {line}"));
     for (addr, fate) in fates(settings, client, reply) {
         println!("             -> {addr} {fate}");
     }
 }
 
-fn say(begun: Moment, what: &str) {
+fn print_event(begun: Moment, what: &str) {
     println!("  {:>6} ms  {what}", begun.elapsed().as_millis());
 }
 
-/// What is asked of whom.
+/// An upstream query in words.
 fn asked(settings: &Settings, ask: &Ask) -> String {
-    format!("{} of {}", question(&ask.query), upstream(settings, ask.upstream))
+    format!("{} to {}", question(&ask.query), upstream(settings, ask.upstream))
 }
 
 fn question(query: &[u8]) -> String {
     match asked_for(query) {
         Some((name, AddressKind::A)) => format!("{name} A?"),
         Some((name, AddressKind::Aaaa)) => format!("{name} AAAA?"),
-        None => "another question?".to_owned(),
+        None => "another type?".to_owned(),
     }
 }

@@ -14,13 +14,13 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::lab;
 
-/// Exit code for a configuration or a command line that can't be used.
+/// Exit code for an invalid configuration or command line.
 pub const USAGE: u8 = 2;
 
-/// The configuration file if nobody says otherwise.
+/// Default path of the configuration file.
 const CONFIG: &str = "/etc/gate64/gate64.toml";
 
-/// A NAT64 and DNS64 gateway in one program.
+/// NAT64 and DNS64 gateway.
 #[derive(Parser, Debug)]
 #[command(name = "gate64", version, arg_required_else_help = true)]
 struct Cli {
@@ -30,34 +30,34 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Run the gateway until SIGTERM; SIGHUP reloads the file.
+    /// Run the gateway until SIGTERM. SIGHUP reloads the configuration.
     Run(ConfigFile),
-    /// Check a configuration, show what it means and what must be routed upstream.
+    /// Validate a configuration; show its effect and the routes that other routers need.
     Check(ConfigFile),
-    /// Say why a client gets the answer it gets for a name: rules, upstreams, addresses.
+    /// Trace how DNS64 answers a client's AAAA query: rules, upstream queries, addresses.
     Explain(ExplainArgs),
-    /// Show what a running gateway does.
+    /// Show the state and counters of a running gateway.
     Status(StatusArgs),
-    /// Remove what a killed gateway left on this host.
+    /// Remove the routes, addresses and sysctls that a killed gateway left on this host.
     Cleanup(CleanupArgs),
-    /// Ask a DNS64, this one or any other, what the RFCs want of it.
+    /// Test a DNS64 server, gate64 or any other, against RFC 6147, RFC 7050 and RFC 8880.
     Dns64Check(dns64_check::Args),
-    /// Translate a capture: what the gateway would send, when and why.
+    /// Translate a capture offline: which packets the gateway would send, when and why.
     ///
     /// Reads a capture (pcap or pcapng; raw IP, Ethernet, loopback or Linux cooked) from standard
-    /// input and writes what the gateway would send, as pcap of raw IP, to standard output.
+    /// input. Writes the packets that the gateway would send to standard output, as pcap of raw IP.
     ///
-    /// Time is the capture's: timers run by it, and each packet of the output has the moment at which
-    /// the gateway would send it. The same input gives the same output; what chance decides in a
-    /// gateway (ports, IPv4 identifications) follows from --seed. This host is not looked at: where
-    /// the file leaves the source of ICMP errors to the host, 2001:db8::64 and 192.0.0.8 stand for it.
+    /// The clock is the capture's: timers follow its timestamps, and each output packet bears the time
+    /// at which the gateway would send it. The same input gives the same output: ports and IPv4
+    /// identifications, which a gateway chooses randomly, derive from --seed. Addresses of this host
+    /// are not used: ICMP errors without a configured source come from 2001:db8::64 and 192.0.0.8.
     ///
-    /// A capture that is cut off or damaged is translated up to there; the exit code is then 1. An
-    /// unusable configuration gives 2.
+    /// A truncated or damaged capture is translated up to the damage, with exit code 1. An invalid
+    /// configuration gives exit code 2.
     Translate(translate::TranslateArgs),
-    /// Watch a name looked up and a page fetched, without root and without network.
+    /// Show a DNS64 lookup and a page fetched through NAT64, in memory: no root, no network.
     Demo(lab::demo::Args),
-    /// The same with kernels: network namespaces, a real device, named and an HTTP server (root).
+    /// The same with the kernel: network namespaces, a TUN device, named and a web server (root).
     Lab(lab::Args),
     /// Print the version.
     Version,
@@ -65,47 +65,47 @@ enum Command {
 
 #[derive(Args, Debug)]
 struct ConfigFile {
-    /// The configuration file.
+    /// Configuration file.
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
 }
 
 #[derive(Args, Debug)]
 struct ExplainArgs {
-    /// The name that is asked for.
+    /// Domain name to look up.
     name: String,
-    /// The client that asks. Default: the first address of the first zone.
+    /// Address of the client. Default: the first address of the first zone.
     #[arg(long, value_name = "ADDR")]
     client: Option<std::net::IpAddr>,
-    /// The configuration file.
+    /// Configuration file.
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
 }
 
 #[derive(Args, Debug)]
 struct StatusArgs {
-    /// The configuration file of the gateway, for the path of its admin socket.
+    /// Configuration file of the gateway; gate64 reads the path of the admin socket from it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The admin socket itself.
+    /// Path of the admin socket.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// For programs: one JSON object.
+    /// Print one JSON object, for programs.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Args, Debug)]
 struct CleanupArgs {
-    /// The configuration file of the gateway, for the path of its record of changes.
+    /// Configuration file of the gateway; gate64 reads the state directory from it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The directory of that record itself.
+    /// State directory, which holds the journal of changes to this host.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
 
-/// Runs the program that the arguments name.
+/// Parses the arguments and runs the subcommand.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args.config),
@@ -138,7 +138,7 @@ mod tests {
     fn the_unit_starts_reloads_and_cleans_up() {
         for (key, command) in [("ExecStart", "Run"), ("ExecStopPost", "Cleanup")] {
             let words = value(key)[0].split_whitespace();
-            let cli = Cli::try_parse_from(words).expect("words of ours");
+            let cli = Cli::try_parse_from(words).expect("valid arguments");
             assert!(format!("{:?}", cli.command).starts_with(command), "{key}: {cli:?}");
         }
         assert_eq!(value("ExecReload"), ["/bin/kill -HUP $MAINPID"]);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
     }

@@ -22,7 +22,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
     }
 }
 
-/// Undoes what a killed gateway has left.
+/// Undoes the changes that a killed gateway left on this host.
 pub(super) fn clean(config: Option<&Path>, state_dir: Option<&Path>) -> ExitCode {
     let dir = match (state_dir, config) {
         (Some(dir), _) => dir.to_owned(),

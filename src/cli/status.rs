@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::observe::status::Status;
 
-/// The admin socket if nobody says otherwise.
+/// Default path of the admin socket.
 const SOCKET: &str = "/run/gate64/admin.sock";
 
-/// Shows how a running gateway is.
+/// Shows the state of a running gateway.
 pub(super) fn status(config: Option<&Path>, socket: Option<&Path>, json: bool) -> ExitCode {
     let socket = match (socket, config) {
         (Some(socket), _) => socket.to_owned(),
@@ -28,7 +28,9 @@ pub(super) fn status(config: Option<&Path>, socket: Option<&Path>, json: bool) -
                 print!("{status}");
                 ExitCode::SUCCESS
             }
-            Err(why) => failed(&socket, &format!("not the answer of this version: {why}")),
+            Err(why) => {
+                failed(&socket, &format!("unexpected answer, perhaps of another gate64 version: {why}"))
+            }
         },
         Err(why) => failed(&socket, &format!("{why}; is gate64 running?")),
     }
@@ -39,15 +41,15 @@ fn failed(socket: &Path, why: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The admin socket that a configuration names.
+/// Path of the admin socket in a configuration file.
 fn socket_of(config: &Path) -> PathBuf {
     let text = std::fs::read_to_string(config).unwrap_or_default();
     let table: toml::Table = toml::from_str(&text).unwrap_or_default();
-    let told = table.get("observe").and_then(|observe| observe.get("admin")).and_then(|path| path.as_str());
-    PathBuf::from(told.unwrap_or(SOCKET))
+    let admin = table.get("observe").and_then(|observe| observe.get("admin")).and_then(|path| path.as_str());
+    PathBuf::from(admin.unwrap_or(SOCKET))
 }
 
-/// One HTTP/1.0 exchange: the body is what follows the first empty line.
+/// Sends one HTTP/1.0 request; returns the body of the response.
 fn ask(socket: &Path) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;

@@ -1,4 +1,4 @@
-//! `gate64 translate`: a capture in, what the gateway would send out.
+//! `gate64 translate`: translates a capture offline.
 
 use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
@@ -17,22 +17,21 @@ use crate::time::Instant;
 
 #[derive(Args, Debug)]
 pub(super) struct TranslateArgs {
-    /// The configuration file of the gateway.
+    /// Configuration file of the gateway.
     #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
     config: PathBuf,
-    /// Put in the packets of one side only: v6 the IPv6 packets, v4 the IPv4 packets. Without it
-    /// both are put in, each from the side of its IP version. For captures that have more than what
-    /// came to the gateway from outside, such as what it sent itself.
+    /// Translate the packets of one side only: v6 = IPv6 packets, v4 = IPv4 packets. Default: both.
+    /// For captures that also contain packets sent by the gateway.
     #[arg(long, value_name = "SIDE")]
     side: Option<Side>,
-    /// Say on standard error what becomes of each packet, and by which rule or for which reason.
+    /// Print the verdict on each packet, and its rule or drop reason, to standard error.
     #[arg(long)]
     explain: bool,
-    /// Go on after the last packet until this long after the first, so that timers run out: "300s",
-    /// "5m", "2h". With a plus in front, as "+6s", until this long after the last packet.
+    /// Keep the clock running until this long after the first packet, so that timers expire: "300s",
+    /// "5m", "2h". With a leading plus ("+6s"): until this long after the last packet.
     #[arg(long, value_name = "TIME", value_parser = Until::parse)]
     until: Option<Until>,
-    /// What all chance follows from.
+    /// Seed of all random choices.
     #[arg(long, value_name = "NUMBER", default_value_t = 64)]
     seed: u64,
 }
@@ -53,12 +52,12 @@ impl Until {
     fn parse(text: &str) -> Result<Self, String> {
         let after_last = text.strip_prefix('+');
         let time = config::duration(after_last.unwrap_or(text));
-        let time = time.ok_or("a time is a number and a unit, such as 800ms, 300s, 5m or 2h")?;
+        let time = time.ok_or("not a time: expected a number and a unit, such as 800ms, 300s, 5m or 2h")?;
         Ok(if after_last.is_some() { Self::AfterLast(time) } else { Self::AfterFirst(time) })
     }
 }
 
-/// Why a capture was not translated to its end.
+/// Why a capture was not translated completely.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("standard input: {0}")]
@@ -77,7 +76,9 @@ pub(super) fn translate(args: &TranslateArgs) -> ExitCode {
     };
     let (input, output) = (io::stdin(), io::stdout());
     if input.is_terminal() || (output.is_terminal() && !args.explain) {
-        eprintln!("gate64: captures go through pipes: gate64 translate --config FILE < in.pcap > out.pcap");
+        eprintln!(
+            "gate64: redirect standard input and output: gate64 translate --config FILE < in.pcap > out.pcap"
+        );
         return ExitCode::from(USAGE);
     }
     let output: Box<dyn Write> =
@@ -107,7 +108,7 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
     })
 }
 
-/// One capture on its way.
+/// The translation of one capture.
 struct Run<'a, W: Write> {
     args: &'a TranslateArgs,
     replay: Replay,
@@ -117,8 +118,8 @@ struct Run<'a, W: Write> {
 }
 
 impl<W: Write> Run<'_, W> {
-    /// Translates what can be read. Of a capture that is cut off or damaged this is what comes
-    /// before the damage; timers run on after that as well.
+    /// Translates the readable part of the capture: up to the damage, if it is damaged or truncated.
+    /// Afterwards timers run until the end that `--until` sets.
     fn all(&mut self, input: impl Read, output: impl Write) -> Result<(), Failure> {
         let mut writer = Writer::new(output).map_err(Failure::Output)?;
         let read = match Reader::new(input) {
@@ -131,7 +132,7 @@ impl<W: Write> Run<'_, W> {
                 Some(Until::AfterLast(time)) => self.replay.now() + time,
                 None => self.replay.now(),
             };
-            self.pass(end, &mut writer)?;
+            self.advance(end, &mut writer)?;
             writer.flush().map_err(Failure::Output)?;
             if let Some(explanation) = &mut self.explanation {
                 explanation.end().map_err(Failure::Explanation)?;
@@ -148,20 +149,20 @@ impl<W: Write> Run<'_, W> {
         while let Some(frame) = reader.next_frame()? {
             let at = Instant::ZERO + frame.at;
             self.first.get_or_insert(at);
-            self.pass(at, writer)?;
-            let put = match frame.content {
-                Content::Packet(packet) if self.wanted(packet) => {
+            self.advance(at, writer)?;
+            let replayed = match frame.content {
+                Content::Packet(packet) if self.is_selected(packet) => {
                     self.replay.put(packet).map(|outcome| (packet, outcome))
                 }
                 Content::Packet(_) | Content::NotIp | Content::LinkType(_) => None,
             };
-            if let Some((_, outcome)) = &put {
+            if let Some((_, outcome)) = &replayed {
                 write(writer, &outcome.sent)?;
             }
-            // A clock that was set back is not followed.
+            // The replay clock ignores timestamps that go back.
             let at = self.replay.now();
             let Some(explanation) = &mut self.explanation else { continue };
-            let said = match (put, frame.content) {
+            let written = match (replayed, frame.content) {
                 (Some((packet, outcome)), _) => {
                     explanation.packet(frame.number, at, frame.missing, packet, &outcome)
                 }
@@ -177,12 +178,12 @@ impl<W: Write> Run<'_, W> {
                     explanation.passed_over(frame.number, at, why)
                 }
             };
-            said.map_err(Failure::Explanation)?;
+            written.map_err(Failure::Explanation)?;
         }
         Ok(())
     }
 
-    fn wanted(&self, packet: &[u8]) -> bool {
+    fn is_selected(&self, packet: &[u8]) -> bool {
         let version = packet.first().map(|byte| byte >> 4);
         match self.args.side {
             None => true,
@@ -191,8 +192,8 @@ impl<W: Write> Run<'_, W> {
         }
     }
 
-    /// Lets time pass.
-    fn pass(&mut self, until: Instant, writer: &mut Writer<impl Write>) -> Result<(), Failure> {
+    /// Advances the clock to `until` and writes the packets that timers send.
+    fn advance(&mut self, until: Instant, writer: &mut Writer<impl Write>) -> Result<(), Failure> {
         let sent = self.replay.advance(until);
         write(writer, &sent)?;
         match &mut self.explanation {

@@ -1,4 +1,4 @@
-//! Asks one question and takes the answer apart.
+//! Sends one query and parses the answer.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use crate::dns64::wire::{self, Opt, flag, rr};
 
-/// Record types that are only looked at here.
+/// Record types that only these checks read.
 pub(super) const CNAME: u16 = 5;
 pub(super) const TXT: u16 = 16;
 pub(super) const RRSIG: u16 = 46;
 pub(super) const HTTPS: u16 = 65;
 
-/// What a question asks for besides name and type.
+/// Options of a query besides name and type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Bits {
     pub(super) dnssec_ok: bool,
     pub(super) checking_disabled: bool,
     pub(super) tcp: bool,
-    /// An EDNS version that nobody knows.
+    /// EDNS version 1, which does not exist.
     pub(super) version_1: bool,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Record {
     pub(super) data: Vec<u8>,
 }
 
-/// What came back.
+/// A parsed answer.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Reply {
     pub(super) code: u16,
@@ -59,7 +59,7 @@ impl Reply {
         self.answers.iter().any(|record| record.kind == kind)
     }
 
-    /// In a few words, for the table.
+    /// A short form for the table.
     pub(super) fn said(&self) -> String {
         let code = match self.code {
             wire::rcode::NOERROR => "NOERROR".to_owned(),
@@ -85,29 +85,29 @@ impl Reply {
     }
 }
 
-/// Asks one server.
+/// Queries one server.
 #[derive(Debug)]
 pub(super) struct Asker {
     server: SocketAddr,
-    patience: Duration,
+    timeout: Duration,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a tool on its own that measures how long it waits")]
+#[expect(clippy::disallowed_methods, reason = "a command-line tool that measures response times")]
 fn now() -> Instant {
     Instant::now()
 }
 
 impl Asker {
-    pub(super) const fn new(server: SocketAddr, patience: Duration) -> Self {
-        Self { server, patience }
+    pub(super) const fn new(server: SocketAddr, timeout: Duration) -> Self {
+        Self { server, timeout }
     }
 
-    /// Asks for `kind` at `name`. `None` if no answer comes in time, or it can't be read.
+    /// Queries `name` for `kind`. `None` if no answer arrives in time, or it is malformed.
     pub(super) fn ask(&self, name: &str, kind: u16, bits: Bits) -> Option<Reply> {
         let name = wire::name_of(name)?;
         let cd = if bits.checking_disabled { flag::CD } else { 0 };
         let mut query = wire::upstream_query(&name, kind, rr::IN, flag::RD | cd, bits.dnssec_ok);
-        // No AD: whether it comes unasked is one of the questions.
+        // AD clear: one check is whether the server sets it unrequested.
         wire::set_u16(&mut query, 2, flag::RD | cd);
         if bits.version_1 {
             let at = query.len() - 11;
@@ -128,7 +128,7 @@ impl Asker {
         };
         let socket = UdpSocket::bind((any, 0))?;
         socket.connect(self.server)?;
-        let end = now() + self.patience;
+        let end = now() + self.timeout;
         socket.send(query)?;
         let mut answer = vec![0; 65_535];
         loop {
@@ -143,8 +143,8 @@ impl Asker {
     }
 
     fn over_tcp(&self, query: &[u8]) -> io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&self.server, self.patience)?;
-        stream.set_read_timeout(Some(self.patience))?;
+        let mut stream = TcpStream::connect_timeout(&self.server, self.timeout)?;
+        stream.set_read_timeout(Some(self.timeout))?;
         let len = u16::try_from(query.len()).map_err(io::Error::other)?;
         stream.write_all(&[&len.to_be_bytes(), query].concat())?;
         let mut len = [0; 2];

@@ -1,4 +1,4 @@
-//! What a DNS64 can be asked about a test domain.
+//! The checks that need a test domain.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use super::zone::{DENIAL, MANY, PRIVATE, TTL, V4, V6};
 use crate::addr::Pref64;
 use crate::dns64::wire::{rcode, rr};
 
-/// How long a name may take whose AAAA query is never answered.
-const SOON: Duration = Duration::from_secs(1);
+/// Time limit for names whose AAAA query is never answered.
+const BROKEN_AAAA_LIMIT: Duration = Duration::from_secs(1);
 
 /// `v4` under each prefix.
 fn under(pref64: &[Pref64], v4: Ipv4Addr) -> Vec<Ipv6Addr> {
@@ -26,7 +26,7 @@ fn sorted(reply: Option<&Reply>) -> Vec<Ipv6Addr> {
     all
 }
 
-/// One look: asks for AAAA of a name and compares the addresses.
+/// Queries names of the test domain and records the findings.
 struct Look<'a> {
     asker: &'a Asker,
     findings: &'a mut Findings,
@@ -52,7 +52,7 @@ impl Look<'_> {
     }
 }
 
-/// Asks about all names of the test domain.
+/// Runs the checks on all names of the test domain.
 pub(super) fn look(asker: &Asker, findings: &mut Findings, pref64: &[Pref64], domain: &str) {
     let mut look = Look { asker, findings, domain };
     synthesis(&mut look, pref64);
@@ -63,16 +63,16 @@ pub(super) fn look(asker: &Asker, findings: &mut Findings, pref64: &[Pref64], do
     untouched(&mut look);
     let reply = asker.ask(&arpa(pref64[0].embed(V4)), rr::PTR, Bits::default());
     let good = reply.as_ref().is_some_and(|r| matches!(r.code, rcode::NOERROR | rcode::NXDOMAIN));
-    findings.must("the name of a made address", "RFC 6147 §5.3.1", good, said(reply.as_ref()));
+    findings.must("PTR of a synthesised address", "RFC 6147 §5.3.1", good, said(reply.as_ref()));
 }
 
 fn synthesis(look: &mut Look<'_>, pref64: &[Pref64]) {
-    let made = under(pref64, V4);
-    let reply = look.aaaa("v4only", "a name with A only", "RFC 6147 §5.1.7", &made);
+    let expected = under(pref64, V4);
+    let reply = look.aaaa("v4only", "a name with A only", "RFC 6147 §5.1.7", &expected);
     let ttl = reply.iter().flat_map(|r| &r.answers).filter(|r| r.kind == rr::AAAA).map(|r| r.ttl).max();
     let good = ttl.is_some_and(|ttl| ttl <= DENIAL.min(TTL));
     let seen = ttl.map_or_else(|| "none".to_owned(), |ttl| format!("{ttl} s, at most {DENIAL}"));
-    look.findings.must("the lesser TTL of A and SOA", "RFC 6147 §5.1.7", good, seen);
+    look.findings.must("TTL at most that of A and of SOA", "RFC 6147 §5.1.7", good, seen);
     look.aaaa("dual", "a name with AAAA", "RFC 6147 §5.1.1", &[V6]);
     look.aaaa("nothing", "a name without addresses", "RFC 6147 §5.1.6", &[]);
     let gone = look.ask("no-such-name", rr::AAAA, Bits::default());
@@ -82,81 +82,86 @@ fn synthesis(look: &mut Look<'_>, pref64: &[Pref64]) {
 
 fn exclusions(look: &mut Look<'_>, pref64: &[Pref64]) {
     look.aaaa("mapped", "IPv4-mapped AAAA counts as none", "RFC 6147 §5.1.4", &under(pref64, V4));
-    look.aaaa("mixed", "and goes beside a native one", "RFC 6147 §5.1.4", &[V6]);
+    look.aaaa("mixed", "and is ignored beside a native AAAA", "RFC 6147 §5.1.4", &[V6]);
     if pref64.iter().all(|p| p.is_well_known()) {
         look.aaaa("private", "private A under the well-known prefix", "RFC 6052 §3.1", &[]);
     } else {
         let reply = look.ask("private", rr::AAAA, Bits::default());
-        let made = sorted(reply.as_ref()) == under(pref64, PRIVATE);
-        let seen = if made { "translated" } else { "not translated" };
-        look.findings.shows("private A under an own prefix", "RFC 6052 §3.1", seen);
+        let synthesised = sorted(reply.as_ref()) == under(pref64, PRIVATE);
+        let seen = if synthesised { "translated" } else { "not translated" };
+        look.findings.shows("private A under a network-specific prefix", "RFC 6052 §3.1", seen);
     }
 }
 
 fn aliases(look: &mut Look<'_>, pref64: &[Pref64]) {
-    let made = under(pref64, V4);
-    let reply = look.aaaa("alias", "a chain of CNAME", "RFC 6147 §5.1.5", &made);
+    let expected = under(pref64, V4);
+    let reply = look.aaaa("alias", "a CNAME chain", "RFC 6147 §5.1.5", &expected);
     let links = reply.iter().flat_map(|r| &r.answers).filter(|r| r.kind == CNAME).count();
-    look.findings.must("with all its links", "RFC 6147 §5.1.5", links == 2, format!("{links} CNAME"));
-    look.aaaa("www.tree", "a DNAME", "RFC 6147 §5.1.5", &made);
+    look.findings.must(
+        "and all its CNAMEs are present",
+        "RFC 6147 §5.1.5",
+        links == 2,
+        format!("{links} CNAME"),
+    );
+    look.aaaa("www.tree", "a DNAME", "RFC 6147 §5.1.5", &expected);
 }
 
 fn dnssec(look: &mut Look<'_>, pref64: &[Pref64]) {
-    let made = under(pref64, V4);
+    let expected = under(pref64, V4);
     for (what, checking_disabled) in [("DO set", false), ("DO and CD set", true)] {
         let reply =
             look.ask("v4only", rr::AAAA, Bits { dnssec_ok: true, checking_disabled, ..Bits::default() });
-        let synthesised = sorted(reply.as_ref()) == made;
+        let synthesised = sorted(reply.as_ref()) == expected;
         if checking_disabled {
             look.findings.must(
                 what,
-                "RFC 6147 §5.5: never made",
+                "RFC 6147 §5.5: no synthesis",
                 !synthesised && reply.is_some(),
                 said(reply.as_ref()),
             );
         } else {
             look.findings.shows(what, "RFC 6147 §5.5", said(reply.as_ref()));
             let signed = reply.as_ref().is_some_and(|r| synthesised && r.has(RRSIG) && !r.has(CNAME));
-            look.findings.must("no signature over A left", "RFC 6147 §5.5", !signed, "DO set");
+            look.findings.must("no RRSIG of the A records", "RFC 6147 §5.5", !signed, "DO set");
         }
     }
     let reply = look.ask("v4only", rr::AAAA, Bits { checking_disabled: true, ..Bits::default() });
     look.findings.shows("CD set", "RFC 6147 §5.5", said(reply.as_ref()));
     let reply = look.ask("v4only", rr::AAAA, Bits::default());
     let good = reply.as_ref().is_some_and(|r| !r.authentic);
-    look.findings.must("no AD without asking", "RFC 6840 §5.8", good, said(reply.as_ref()));
+    look.findings.must("no AD unless requested", "RFC 6840 §5.8", good, said(reply.as_ref()));
 }
 
 fn big(look: &mut Look<'_>, pref64: &[Pref64]) {
     let want = usize::from(MANY) * pref64.len();
     let reply = look.ask("big", rr::AAAA, Bits::default());
     let good = reply.as_ref().is_some_and(|r| r.truncated || r.v6().len() == want);
-    look.findings.must("too big for a datagram: TC", "RFC 6147 §5.4", good, said(reply.as_ref()));
+    look.findings.must("TC if too large for a datagram", "RFC 6147 §5.4", good, said(reply.as_ref()));
     let reply = look.ask("big", rr::AAAA, Bits { tcp: true, ..Bits::default() });
     let good = reply.as_ref().is_some_and(|r| r.v6().len() == want);
-    look.findings.must("and whole over TCP", "RFC 6147 §5.4", good, said(reply.as_ref()));
+    look.findings.must("and complete over TCP", "RFC 6147 §5.4", good, said(reply.as_ref()));
 }
 
 fn untouched(look: &mut Look<'_>) {
     let reply = look.ask("v4only", rr::A, Bits::default());
     let good = reply.as_ref().is_some_and(|r| r.v4() == [V4]);
-    look.findings.must("A records stay", "RFC 6147 §5.3.3", good, said(reply.as_ref()));
+    look.findings.must("A records unchanged", "RFC 6147 §5.3.3", good, said(reply.as_ref()));
     let reply = look.ask("svc", HTTPS, Bits::default());
     let hint = reply.iter().flat_map(|r| &r.answers).any(|r| r.data.ends_with(&V4.octets()));
-    look.findings.must("hints of HTTPS records stay", "RFC 9460 §7.3", hint, said(reply.as_ref()));
+    look.findings.must("ipv4hint of HTTPS unchanged", "RFC 9460 §7.3", hint, said(reply.as_ref()));
 }
 
-/// Asks for a name whose AAAA query is never answered.
+/// Checks a name whose AAAA query is never answered.
 pub(super) fn look_at_broken(asker: &Asker, findings: &mut Findings, pref64: &[Pref64], name: &str) {
     let v4 = asker.ask(name, rr::A, Bits::default()).map(|r| r.v4()).unwrap_or_default();
     let reply = asker.ask(name, rr::AAAA, Bits::default());
     let mut want: Vec<_> = v4.iter().flat_map(|v4| under(pref64, *v4)).collect();
     want.sort_unstable();
     let took = reply.as_ref().map_or(Duration::MAX, |r| r.took);
-    let good = took <= SOON && sorted(reply.as_ref()) == want && !want.is_empty();
+    let good = took <= BROKEN_AAAA_LIMIT && sorted(reply.as_ref()) == want && !want.is_empty();
     let seen = match &reply {
         Some(reply) => format!("{} after {} ms", reply.said(), took.as_millis()),
         None => "no answer".to_owned(),
     };
-    findings.must("AAAA that is never answered: within 1 s", "RFC 6147 §5.1.3", good, seen);
+    findings.must("unanswered AAAA: synthesis within 1 s", "RFC 6147 §5.1.3", good, seen);
 }

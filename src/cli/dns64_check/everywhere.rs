@@ -1,4 +1,4 @@
-//! What every DNS64 can be asked: `ipv4only.arpa`, and how it speaks.
+//! The checks that work on every DNS64: `ipv4only.arpa`, EDNS and TCP.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,10 +10,10 @@ use crate::dns64::wire::{rcode, rr};
 /// The well-known name and its addresses (RFC 7050 §2.2).
 const NAME: &str = "ipv4only.arpa";
 const KNOWN: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 0, 170), Ipv4Addr::new(192, 0, 0, 171)];
-/// A type that nobody knows.
+/// A record type from the private use range.
 const UNKNOWN: u16 = 65_280;
 
-/// Asks all that; the prefixes found, in their order. `None` if there are none.
+/// Runs these checks; returns the prefixes found, in the order of the answer. `None` if there are none.
 pub(super) fn look(asker: &Asker, findings: &mut Findings) -> Option<Vec<Pref64>> {
     let none = Bits::default();
     let reply = asker.ask(NAME, rr::AAAA, none);
@@ -24,7 +24,7 @@ pub(super) fn look(asker: &Asker, findings: &mut Findings) -> Option<Vec<Pref64>
         Some(_) if pref64.is_empty() => "no prefix in the answer".to_owned(),
         Some(_) => pref64.iter().map(|p| p.prefix().to_string()).collect::<Vec<_>>().join(" "),
     };
-    findings.must("a prefix is found", "RFC 7050 §3", !pref64.is_empty(), seen);
+    findings.must("a prefix is announced", "RFC 7050 §3", !pref64.is_empty(), seen);
     let whole = pref64.iter().all(|p| KNOWN.iter().all(|v4| addresses.contains(&p.embed(*v4))));
     let seen = format!("{} addresses", addresses.len());
     findings.must("each prefix has both addresses", "RFC 7050 §2.2", whole && !pref64.is_empty(), seen);
@@ -40,46 +40,51 @@ pub(super) fn look(asker: &Asker, findings: &mut Findings) -> Option<Vec<Pref64>
     findings.must("no other records", "RFC 8880 §7", good, said(other.as_ref()));
     let below = asker.ask(&format!("gate64-check.{NAME}"), rr::AAAA, none);
     let good = below.as_ref().is_some_and(|r| r.code == rcode::NXDOMAIN);
-    findings.must("nothing below it", "RFC 8880 §7", good, said(below.as_ref()));
+    findings.must("no names below it", "RFC 8880 §7", good, said(below.as_ref()));
     reverse(asker, findings, &pref64);
-    speech(asker, findings);
+    transport(asker, findings);
     Some(pref64)
 }
 
-/// The name of the well-known address under each prefix.
+/// Reverse lookup of the well-known address under the first prefix.
 fn reverse(asker: &Asker, findings: &mut Findings, pref64: &[Pref64]) {
     let reply = asker.ask(&arpa(pref64[0].embed(KNOWN[0])), rr::PTR, Bits::default());
     let named = reply.as_ref().is_some_and(|r| r.has(rr::PTR) && r.code == rcode::NOERROR);
-    findings.must("the name of its address", "RFC 8880 §7.2", named, said(reply.as_ref()));
+    findings.must("PTR of its synthesised address", "RFC 8880 §7.2", named, said(reply.as_ref()));
 }
 
-/// EDNS, TCP and types nobody knows.
-fn speech(asker: &Asker, findings: &mut Findings) {
+/// EDNS, TCP and unknown record types.
+fn transport(asker: &Asker, findings: &mut Findings) {
     let reply = asker.ask(NAME, rr::AAAA, Bits::default());
     findings.must("EDNS", "RFC 6891", reply.as_ref().is_some_and(|r| r.edns), said(reply.as_ref()));
     let reply = asker.ask(NAME, rr::AAAA, Bits { version_1: true, ..Bits::default() });
     let good = reply.as_ref().is_some_and(|r| r.code == rcode::BADVERS);
-    findings.must("an EDNS version of the future", "RFC 6891 §6.1.3", good, said(reply.as_ref()));
+    findings.must("an unknown EDNS version", "RFC 6891 §6.1.3", good, said(reply.as_ref()));
     let reply = asker.ask(NAME, rr::AAAA, Bits { tcp: true, ..Bits::default() });
     let good = reply.as_ref().is_some_and(|r| !r.v6().is_empty());
     findings.must("TCP", "RFC 7766", good, said(reply.as_ref()));
     let reply = asker.ask(NAME, UNKNOWN, Bits::default());
     let good = reply.as_ref().is_some_and(|r| r.code == rcode::NOERROR);
-    findings.must("a type of the future", "RFC 3597", good, said(reply.as_ref()));
+    findings.must("an unknown record type", "RFC 3597", good, said(reply.as_ref()));
     let reply = asker.ask(NAME, rr::AAAA, Bits { dnssec_ok: true, ..Bits::default() });
-    findings.must("no AD for made records", "RFC 6147 §5.5", reply.is_some_and(|r| !r.authentic), "DO set");
+    findings.must(
+        "no AD on synthesised records",
+        "RFC 6147 §5.5",
+        reply.is_some_and(|r| !r.authentic),
+        "DO set",
+    );
 }
 
-/// An answer in a few words.
+/// An answer in words.
 pub(super) fn said(reply: Option<&Reply>) -> String {
     reply.map_or_else(|| "no answer".to_owned(), Reply::said)
 }
 
-/// The prefixes under which the well-known addresses lie.
+/// The prefixes that contain the well-known IPv4 addresses.
 fn prefixes(addresses: &[Ipv6Addr]) -> Vec<Pref64> {
     let mut found = Vec::new();
     for addr in addresses {
-        // The longest first: a short one could hold the address by chance.
+        // Longest first: the bytes at a shorter length's offset may match randomly.
         let fits = [96, 64, 56, 48, 40, 32].into_iter().find_map(|len| {
             let pref64 = Pref64::new(Ipv6Prefix::holding(*addr, len)).ok()?;
             pref64.extract(*addr).filter(|v4| KNOWN.contains(v4)).map(|_| pref64)
@@ -89,7 +94,7 @@ fn prefixes(addresses: &[Ipv6Addr]) -> Vec<Pref64> {
     found
 }
 
-/// The name of an IPv6 address under ip6.arpa.
+/// The ip6.arpa name of an IPv6 address.
 pub(super) fn arpa(addr: Ipv6Addr) -> String {
     let nibbles = format!("{:032x}", addr.to_bits());
     let mut name: String = nibbles.chars().rev().flat_map(|nibble| [nibble, '.']).collect();

@@ -1,8 +1,7 @@
-//! `gate64 dns64-check`: asks any DNS64 what RFC 6147, RFC 7050 and RFC 8880 want of it, and prints
-//! what it found.
+//! `gate64 dns64-check`: tests any DNS64 server against RFC 6147, RFC 7050 and RFC 8880.
 //!
-//! Without a test domain only `ipv4only.arpa` is asked about, which every DNS64 knows. With one,
-//! whose zone `--zone` prints for anybody to host, everything is.
+//! Without a test domain it only queries `ipv4only.arpa`, which every DNS64 serves. With a test
+//! domain it runs all checks; `--zone` prints the zone file for that domain.
 
 mod asker;
 mod domain;
@@ -15,22 +14,22 @@ use std::time::Duration;
 
 use asker::Asker;
 
-/// Asks a DNS64 what the RFCs want of it.
+/// Test a DNS64 server, gate64 or any other, against RFC 6147, RFC 7050 and RFC 8880.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// The DNS64: an address, with a port if it is not 53.
+    /// Address of the DNS64 server, with a port unless it is 53.
     #[arg(value_name = "SERVER", value_parser = server, required_unless_present = "zone")]
     server: Option<SocketAddr>,
-    /// A domain with the records that `--zone` prints, which the server can resolve.
+    /// Test domain: it has the records that --zone prints, and the server can resolve it.
     #[arg(long, value_name = "DOMAIN")]
     name: Option<String>,
-    /// A name with A records for which no AAAA query is ever answered.
+    /// A name with A records whose name servers never answer AAAA queries.
     #[arg(long, value_name = "NAME")]
     broken: Option<String>,
-    /// How long to wait for an answer, in milliseconds.
+    /// Timeout of each query, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 5_000)]
     timeout: u64,
-    /// Print the test zone for a domain, to be hosted anywhere, and end.
+    /// Print the zone file of a test domain, to be served by any name server, and exit.
     #[arg(long, value_name = "DOMAIN", conflicts_with = "server")]
     zone: Option<String>,
 }
@@ -39,17 +38,17 @@ fn server(text: &str) -> Result<SocketAddr, String> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     text.parse()
         .or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)))
-        .map_err(|_| format!("{text} is no address"))
+        .map_err(|_| format!("`{text}` is not an IP address"))
 }
 
-/// What came of one check.
+/// The result of one check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Verdict {
-    /// As it should be.
+    /// Conforms.
     Good,
-    /// The RFCs leave it open.
+    /// The RFCs allow several behaviours.
     Open,
-    /// Not as it must be.
+    /// Violates an RFC.
     Bad,
 }
 
@@ -58,24 +57,24 @@ enum Verdict {
 struct Finding {
     verdict: Verdict,
     what: &'static str,
-    /// What was seen.
+    /// What the server answered.
     seen: String,
-    /// Who wants it.
+    /// The RFC section that requires it.
     source: &'static str,
 }
 
-/// The table as it grows.
+/// All results so far.
 #[derive(Debug, Default)]
 struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// Notes whether something is as it must be, and what was seen.
+    /// Records a check that the RFCs require, and what the server answered.
     fn must(&mut self, what: &'static str, source: &'static str, good: bool, seen: impl Into<String>) {
         let verdict = if good { Verdict::Good } else { Verdict::Bad };
         self.0.push(Finding { verdict, what, seen: seen.into(), source });
     }
 
-    /// Notes what nobody demands.
+    /// Records behaviour that the RFCs leave open.
     fn shows(&mut self, what: &'static str, source: &'static str, seen: impl Into<String>) {
         self.0.push(Finding { verdict: Verdict::Open, what, seen: seen.into(), source });
     }
@@ -98,8 +97,8 @@ impl Findings {
     }
 }
 
-/// Asks and prints. The exit code is 0 if nothing is wrong, 1 if something is, and 2 if the server
-/// can't be asked.
+/// Runs the checks and prints the table. Exit code: 0 if all pass, 1 if one fails, 2 if the server
+/// does not answer or announces no prefix.
 pub(super) fn run(args: &Args) -> ExitCode {
     if let Some(domain) = &args.zone {
         print!("{}", zone::text(domain));
@@ -110,7 +109,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let mut findings = Findings::default();
     let Some(pref64) = everywhere::look(&asker, &mut findings) else {
         print!("{}", findings.table());
-        eprintln!("gate64: {server} gives no prefix, or no answer: the rest can't be asked");
+        eprintln!(
+            "gate64: {server} does not answer or announces no NAT64 prefix: the other checks are skipped"
+        );
         return ExitCode::from(super::USAGE);
     };
     if let Some(domain) = &args.name {
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_says_what_is_bad() {
+    fn the_table_shows_failed_checks() {
         let mut findings = Findings::default();
         findings.must("one thing", "RFC 1", true, "fine");
         findings.must("another", "RFC 2", false, "broken");

@@ -1,26 +1,26 @@
-//! The zone that a test domain needs, as text for any name server.
+//! The zone file of a test domain, in master file format (RFC 1035).
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// An IPv4 address that may stand under every pref64, the well-known one too: a root name server.
+/// A global IPv4 address, which every pref64 may embed, the well-known one included: a root server's.
 pub(super) const V4: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
 /// That server's IPv6 address.
 pub(super) const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30);
-/// A private address, which may not stand under the well-known prefix (RFC 6052 §3.1).
+/// A private address, which the well-known prefix may not embed (RFC 6052 §3.1).
 pub(super) const PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 64, 64, 64);
-/// TTL of records and of denials, in seconds.
+/// TTL of records and of negative answers, in seconds.
 pub(super) const TTL: u32 = 300;
 pub(super) const DENIAL: u32 = 60;
-/// Addresses of the name that does not fit into a datagram.
+/// Number of A records of `big`, too many for a datagram.
 pub(super) const MANY: u8 = 60;
 
-/// The zone for `domain`, which is the origin.
+/// The zone file with `domain` as its origin.
 pub(super) fn text(domain: &str) -> String {
     let origin = domain.trim_end_matches('.');
     let mut text = format!(
         "; The zone {origin} for `gate64 dns64-check SERVER --name {origin}`.\n\
-         ; Put the address of your name server in the place of {ns}.\n\
+         ; Replace {ns} by the address of your name server.\n\
          $ORIGIN {origin}.\n$TTL {TTL}\n\
          @ IN SOA ns hostmaster 1 3600 600 86400 {DENIAL}\n\
          @ IN NS ns\n\

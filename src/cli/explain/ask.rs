@@ -1,4 +1,4 @@
-//! One question to one upstream, for whoever has only one.
+//! One query to one upstream, over UDP, TCP or TLS.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,13 +11,13 @@ use crate::dns64::{Ask, Via};
 use crate::message::{Bytes, Frames};
 use crate::resolver::tls;
 
-/// Largest datagram that is read; we announce 1,232.
+/// Receive buffer in bytes. Queries advertise 1,232 bytes in EDNS.
 const DATAGRAM: usize = 4_096;
 
-/// Sends `ask` and waits for its answer, for ever if none comes: the engine knows how long.
+/// Sends `ask` and waits for its answer, without a timeout: the engine has one.
 ///
 /// # Errors
-/// Nobody listens there, no way leads there, or its certificate is not believed.
+/// The upstream refuses the connection, is unreachable, or its certificate is invalid.
 pub(super) async fn ask(ask: &Ask, via: &Via, authorities: Option<Arc<ClientConfig>>) -> io::Result<Vec<u8>> {
     match via {
         Via::Udp => over_udp(ask).await,
@@ -42,7 +42,7 @@ async fn over_udp(ask: &Ask) -> io::Result<Vec<u8>> {
     loop {
         let len = socket.recv(&mut buffer).await?;
         if is_answer(ask, &query, &buffer[..len]) {
-            // TC is in the third byte, and the header is whole.
+            // TC is in the third byte; `is_answer` has checked the length of the header.
             if buffer[2] & 0x02 != 0 {
                 return over_stream(ask, TcpStream::connect(ask.upstream).await?).await;
             }

@@ -1,63 +1,62 @@
-//! What `gate64 lab` is told.
+//! Arguments of `gate64 lab`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// A gateway in network namespaces, with an IPv6-only host on one side and an IPv4-only server on
-/// the other. Needs root.
+/// Run a gateway in network namespaces, between an IPv6-only host and an IPv4-only server. Needs root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// What to do; without it the lab shows what it can do and ends.
+    /// Action. Default: demonstrate DNS64 and NAT64, then exit.
     #[command(subcommand)]
     pub action: Option<Action>,
 }
 
-/// What the lab can do besides showing itself.
+/// The actions of the lab.
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum Action {
-    /// Opens a shell on the IPv6-only host.
+    /// Open a shell on the IPv6-only host.
     Shell,
-    /// Removes what a crashed run has left behind.
+    /// Remove namespaces, processes and files that a crashed run left behind.
     Sweep,
-    /// Serves web pages; the lab calls this inside its namespaces.
+    /// Serve web pages; the lab runs this inside its namespaces.
     #[command(hide = true)]
     Web {
-        /// Where uploads go.
+        /// Directory for uploads.
         dir: PathBuf,
-        /// Where to listen.
+        /// Listen addresses.
         listen: Vec<SocketAddr>,
     },
-    /// Sends UDP datagrams to echo servers and says what came back.
+    /// Send UDP datagrams to echo servers and compare the replies.
     #[command(hide = true)]
     Probe {
-        /// Where from.
+        /// Local address.
         #[arg(long, default_value = "[::]:0")]
         bind: SocketAddr,
-        /// Payload sizes `FIRST-LAST`; without them the servers are asked who we are.
+        /// Payload sizes `FIRST-LAST`. Default: ask the servers for our mapped address.
         #[arg(long, value_parser = sizes)]
         sizes: Option<(usize, usize)>,
-        /// Where to.
+        /// Echo servers.
         targets: Vec<SocketAddr>,
     },
-    /// Answers DNS queries as the names in them say; for tests of the DNS64.
+    /// Serve DNS, with faults that the queried names select; for tests of DNS64.
     #[command(hide = true)]
     Upstream {
-        /// Where to listen, UDP and TCP.
+        /// Listen addresses, UDP and TCP.
         listen: Vec<SocketAddr>,
     },
-    /// Puts packets onto an interface and shows what comes from it, as captures.
+    /// Send the packets of a capture on an interface and capture the packets received.
     #[command(hide = true)]
     Wire {
         /// The interface.
         interface: String,
-        /// What is put is super-packets with segments of this size.
+        /// Send TCP and UDP packets as super-packets with segments of this size, in bytes.
         #[arg(long)]
         segment: Option<u16>,
     },
-    /// Learns from an echo server who we are, says so, and echoes until it is ended.
+    /// Print the mapped address that an echo server sees, then echo until killed.
     #[command(hide = true)]
     Listen {
-        /// Where from.
+        /// Local address.
         #[arg(long, default_value = "[::]:0")]
         bind: SocketAddr,
         /// The echo server.
@@ -68,6 +67,6 @@ pub enum Action {
 /// Reads `FIRST-LAST`.
 fn sizes(text: &str) -> Result<(usize, usize), String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let number = |t: &str| t.parse().map_err(|_| format!("{t} is no size"));
+    let number = |t: &str| t.parse().map_err(|_| format!("`{t}` is not a size in bytes"));
     Ok((number(first)?, number(last)?))
 }

@@ -1,12 +1,12 @@
-//! What can go wrong in the laboratory.
+//! Errors of the laboratory.
 
 use std::io;
 
-/// Why the laboratory could not be built, or a step in it did not do what it should.
+/// Why the laboratory could not be built, or why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
     /// Namespaces and devices need root.
-    #[error("the lab makes network namespaces and devices: it needs root")]
+    #[error("the lab creates network namespaces and devices: run it as root")]
     NotRoot,
     /// A program that the lab calls is not installed.
     #[error("`{program}` is not installed (Debian package {package})")]
@@ -16,39 +16,39 @@ pub enum LabError {
         /// The Debian package that has it.
         package: &'static str,
     },
-    /// A program could not be started, or a file not be written.
+    /// A program could not be started, or a file could not be written.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation.
         what: String,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A program ended with a failure, or was ended because it took too long.
-    #[error("`{command}` ended with {status}: {output}")]
+    /// A program failed or exceeded its time limit.
+    #[error("`{command}` failed ({status}): {output}")]
     Failed {
         /// The command line.
         command: String,
         /// Its exit status.
         status: String,
-        /// What it printed last.
+        /// Its output.
         output: String,
     },
-    /// A condition did not come true in time.
-    #[error("waited {seconds} s in vain: {what}")]
+    /// A condition did not become true in time.
+    #[error("timed out after {seconds} s: {what}")]
     Late {
-        /// What was waited for.
+        /// The condition.
         what: String,
-        /// For how long.
+        /// The timeout in seconds.
         seconds: u64,
     },
-    /// A step of the story came out differently.
+    /// A step of the demonstration had another result than expected.
     #[error("{0}")]
     Story(String),
 }
 
 impl LabError {
-    /// Wraps an error of the system with what was tried.
+    /// Wraps an operating system error with the operation that failed.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

@@ -1,9 +1,8 @@
 //! A demonstration without root, and a laboratory of network namespaces.
 //!
-//! [`demo`] puts two in-memory hosts on either side of the real translator and the real DNS64
-//! engine. [`run`] does the same with the kernel: namespaces, a real TUN, a name server, a web
-//! server that has only IPv4. The kernel tests build on the same parts: [`Lab`] and what it is
-//! made of.
+//! [`demo`] connects two in-memory hosts to the translator and the DNS64 engine of the daemon. [`run`]
+//! does the same with the kernel: network namespaces, a TUN device, a name server and an IPv4-only
+//! web server. The kernel tests use the same parts, above all [`Lab`].
 
 pub mod demo;
 

@@ -1,4 +1,4 @@
-//! `gate64 lab`: the laboratory shows what it can do, or opens a shell in it.
+//! `gate64 lab`: demonstrates DNS64 and NAT64 in the laboratory, or opens a shell in it.
 
 use std::process::ExitCode;
 use std::thread;
@@ -7,10 +7,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Action, Args, Gateway, GatewayConfig, Lab, LabError, Plan, Run, mock, probe, sweep, web, wire};
 
-/// The exit code of a program that SIGINT has ended.
+/// Exit code of a program that SIGINT ended.
 const INTERRUPTED: i32 = 130;
 
-/// Does what `gate64 lab` was told. Failures are printed; the exit code is 0, or 1 after a failure.
+/// Runs the action of `gate64 lab` and prints errors. The exit code is 0, or 1 after an error.
 pub fn run(args: &Args) -> ExitCode {
     let done = match &args.action {
         None => clean_at_signals().and_then(|()| story()),
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP take everything down before they end the program.
+/// Makes SIGINT, SIGTERM and SIGHUP remove the laboratory before they end the program.
 fn clean_at_signals() -> Result<(), LabError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -54,7 +54,7 @@ fn clean_at_signals() -> Result<(), LabError> {
                 _ = hangup.recv() => {}
             }
         });
-        eprintln!("\nTaking everything down.");
+        eprintln!("\nRemoving the lab.");
         sweep::sweep_own();
         std::process::exit(INTERRUPTED);
     });
@@ -62,14 +62,16 @@ fn clean_at_signals() -> Result<(), LabError> {
 }
 
 fn build() -> Result<(Lab, Gateway), LabError> {
-    println!("Building: an IPv6-only host, a gateway, an Internet with a name server and a web server.");
+    println!(
+        "Creating network namespaces: an IPv6-only host, a gateway, and an Internet with a name server and a web server."
+    );
     let gate64 = std::env::current_exe().map_err(LabError::io("finding this program"))?;
     let lab = Lab::build(&Plan { hosts: 1, far: Some(1500), gate64 })?;
     let gateway = lab.start(&GatewayConfig::default())?;
     Ok((lab, gateway))
 }
 
-/// One step: what is done and why, the command, what it said.
+/// Runs one step on the host and prints its purpose, command and output.
 fn step(lab: &Lab, why: &str, line: &str, expect: &str) -> Result<(), LabError> {
     println!("\n{why}\n  host$ {line}");
     let said = lab.host().run(line).outcome()?;
@@ -88,39 +90,34 @@ fn story() -> Result<(), LabError> {
     for line in GatewayConfig::default().text(lab.dir()).lines() {
         println!("  {line}");
     }
-    step(&lab, "The host has no IPv4 at all.", "ip -br addr show eth0", "2001:db8:1::10")?;
+    step(&lab, "The host has no IPv4 address.", "ip -br addr show eth0", "2001:db8:1::10")?;
     step(
         &lab,
-        "The server has only an IPv4 address; DNS64 makes an IPv6 address of it.",
+        "The server has only an IPv4 address; DNS64 synthesises an IPv6 address from it.",
         "dig +noall +answer www.v4only.example AAAA",
         "2001:db8:64::c633:6450",
     )?;
+    step(&lab, "A name behind CNAMEs.", "dig +noall +answer shop.example AAAA", "2001:db8:64::c633:6450")?;
     step(
         &lab,
-        "A name with CNAMEs in between.",
-        "dig +noall +answer shop.example AAAA",
-        "2001:db8:64::c633:6450",
-    )?;
-    step(
-        &lab,
-        "A server with IPv6 is left alone.",
+        "DNS64 does not change the address of a server that has IPv6.",
         "dig +noall +answer www.dual.example AAAA",
         "2001:db8:80::80",
     )?;
     step(
         &lab,
-        "The page, by name. The server sees an address of the pool.",
+        "The page, by name. The server sees a source address from pool4.",
         "curl -s http://www.v4only.example/",
         "192.0.2.",
     )?;
-    step(&lab, "Ping, across both protocols.", "ping -c 2 -i 0.2 www.v4only.example", " 0% packet loss")?;
+    step(&lab, "Ping, from IPv6 to IPv4.", "ping -c 2 -i 0.2 www.v4only.example", " 0% packet loss")?;
     speed(&lab)?;
-    println!("\nStopping the gateway and taking everything down.");
+    println!("\nStopping the gateway and removing the lab.");
     gateway.stop()?;
     Ok(())
 }
 
-/// How fast a large file comes through.
+/// Measures the throughput of a large download.
 fn speed(lab: &Lab) -> Result<(), LabError> {
     let line = "curl -s -o /dev/null -w %{speed_download} http://www.v4only.example/bytes/268435456";
     println!("\n256 MiB through the gateway.\n  host$ {line}");
@@ -137,13 +134,13 @@ fn shell() -> Result<(), LabError> {
          \x20 curl http://www.v4only.example/      a page of a server that has only IPv4\n\
          \x20 dig shop.example AAAA                a synthesised address behind CNAMEs\n\
          \x20 ping far.v4only.example              tracepath far.v4only.example\n\
-         The gateway is `ip netns exec {} ...`; `exit` takes everything down.\n",
+         The gateway is `ip netns exec {} ...`; `exit` removes the lab.\n",
         lab.gateway.name()
     );
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
-    // Its exit code is that of the last command in it, and no business of ours.
+    // Ignore its exit code, which is that of the last command run in it.
     Run::new(&shell).within(lab.host().name()).interact()?;
     gateway.stop()?;
-    println!("Everything is taken down.");
+    println!("The lab is removed.");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The whole way of a page, in memory: no root, no network.
+//! `gate64 demo`: a DNS64 lookup and a page through NAT64, in memory: no root, no network.
 
 mod capture;
 mod describe;
@@ -15,20 +15,20 @@ use super::LabError;
 use capture::Capture;
 use world::World;
 
-/// Bytes of the file that shows how fast it is.
+/// Size in bytes of the file that measures the speed.
 const FILE: usize = 16 << 20;
 
-/// A host that has only IPv6 fetches a page from a server that has only IPv4, all in memory.
+/// Fetch a page from an IPv4-only server on an IPv6-only host, in memory: no root, no network.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Writes every packet, before and after translation, to this capture file.
+    /// Write every packet, before and after translation, to this capture file.
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
 }
 
-/// Tells the story on standard output. Failures are printed; the exit code is 0, or 1 after one.
+/// Runs the demonstration and prints errors. The exit code is 0, or 1 after an error.
 pub fn run(args: &Args) -> ExitCode {
-    match tell(args) {
+    match demonstrate(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gate64 demo: {error}");
@@ -37,13 +37,13 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn tell(args: &Args) -> Result<(), LabError> {
+fn demonstrate(args: &Args) -> Result<(), LabError> {
     let capture = args.pcap.as_deref().map(Capture::create).transpose()?;
     let mut world = World::new(capture)?;
     story::tell(&mut world, FILE)?;
     world.finish()?;
     if let Some(path) = &args.pcap {
-        println!("Every packet is in {}: look at it with Wireshark.", path.display());
+        println!("Capture of all packets, for Wireshark: {}", path.display());
     }
     Ok(())
 }

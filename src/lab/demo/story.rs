@@ -1,4 +1,4 @@
-//! The steps, in the order in which they happen.
+//! The steps of the demonstration, in order.
 
 use std::net::Ipv6Addr;
 
@@ -9,9 +9,9 @@ use super::names::{self, Names};
 use super::world::{CLIENT, DNS, SERVER, World, pref64};
 use crate::lab::LabError;
 
-/// The name that has only an IPv4 address.
+/// A name with only an A record.
 const NAME: &str = "www.v4only.example";
-/// What the server says.
+/// The page that the server returns.
 const PAGE: &str = "Hello! This server has never heard of IPv6.\n";
 
 fn heading(number: u32, text: &str) {
@@ -22,19 +22,19 @@ fn failed(what: impl std::fmt::Display) -> LabError {
     LabError::Story(what.to_string())
 }
 
-/// Tells it all; the large file at its end has `bytes` bytes.
+/// Runs and prints all steps. The file of the last step has `bytes` bytes.
 pub(super) fn tell(world: &mut World, bytes: usize) -> Result<(), LabError> {
     println!("A host that has only IPv6 fetches a page from a server that has only IPv4.");
-    println!("Hosts and wires are in memory; the DNS64 and the translator are the real ones.\n");
-    println!("  the host      {CLIENT}, nothing else");
+    println!("Hosts and links are simulated in memory; DNS64 and NAT64 are those of the daemon.\n");
+    println!("  the host      {CLIENT}, no IPv4");
     println!("  its DNS64     {DNS}, on the gateway");
-    println!("  the server    {NAME}, {SERVER}, nothing else");
+    println!("  the server    {NAME}, {SERVER}, no IPv6");
     println!("  the gateway   pref64 {}, pool4 192.0.2.64/28", pref64());
     let there = resolve(world)?;
     ping(world, there)?;
     page(world, there)?;
     file(world, there, bytes)?;
-    println!("\nWhat was translated, on one core:\n\n{}", world.tally);
+    println!("\nPackets translated, on one core:\n\n{}", world.tally);
     Ok(())
 }
 
@@ -61,7 +61,7 @@ fn resolve(world: &mut World) -> Result<Ipv6Addr, LabError> {
         Ok(found.is_some())
     })?;
     let (found, ttl) = found.ok_or_else(|| failed("no answer"))?;
-    println!("   The host has an answer: {NAME} AAAA {found}, good for {ttl} s.");
+    println!("   The host receives the answer: {NAME} AAAA {found}, TTL {ttl} s.");
     println!("   Its last 32 bits are {SERVER}.");
     Ok(found)
 }
@@ -77,7 +77,7 @@ fn ping(world: &mut World, there: Ipv6Addr) -> Result<(), LabError> {
 }
 
 fn page(world: &mut World, there: Ipv6Addr) -> Result<(), LabError> {
-    heading(3, "The host opens a connection to the address, asks for the page, gets it, and closes.");
+    heading(3, "The host opens a TCP connection to the address, requests the page, receives it, and closes.");
     let (client, server) = (world.client.tcp(), world.server.tcp());
     world.server.tcp_mut(server).listen(80).map_err(failed)?;
     world.client.connect(client, (IpAddress::Ipv6(there), 80), 49_152)?;
@@ -113,8 +113,8 @@ fn page(world: &mut World, there: Ipv6Addr) -> Result<(), LabError> {
 }
 
 fn file(world: &mut World, there: Ipv6Addr, bytes: usize) -> Result<(), LabError> {
-    heading(4, &format!("The same again with a file of {} MiB, packets not shown.", bytes >> 20));
-    world.tells = false;
+    heading(4, &format!("The same with a file of {} MiB; packets are not shown.", bytes >> 20));
+    world.verbose = false;
     let (client, server) = (world.client.tcp(), world.server.tcp());
     world.server.tcp_mut(server).listen(80).map_err(failed)?;
     world.client.connect(client, (IpAddress::Ipv6(there), 80), 49_154)?;
@@ -146,12 +146,12 @@ fn file(world: &mut World, there: Ipv6Addr, bytes: usize) -> Result<(), LabError
         }
         Ok(received == bytes)
     })?;
-    world.tells = true;
-    println!("   Every byte is as it was sent.");
+    world.verbose = true;
+    println!("   All bytes arrived unchanged.");
     Ok(())
 }
 
-/// The file's byte at a place; neighbouring segments differ.
+/// The byte of the file at offset `at`; adjacent segments differ.
 fn noise(at: usize) -> u8 {
     (at ^ (at >> 8) ^ (at >> 16)) as u8
 }
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_story_ends_well() {
+    fn the_demonstration_succeeds() {
         let mut world = World::new(None).unwrap();
         tell(&mut world, 256 << 10).unwrap();
     }

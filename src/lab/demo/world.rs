@@ -1,4 +1,4 @@
-//! Two hosts, the gateway between them, and the time that passes for all three.
+//! Simulation of two hosts and the gateway between them, with one virtual clock.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -25,23 +25,23 @@ pub(super) const DNS: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x5
 /// The server that has only IPv4.
 pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 80);
 
-/// Packets of one batch, and the longest of them.
+/// Packets per batch, and the size of a packet buffer in bytes.
 const BATCH: usize = 64;
 const LONGEST: usize = 2048;
-/// Between two looks at the hosts.
+/// Step of the virtual clock, in microseconds.
 const STEP_MICROS: u64 = 50;
-/// No part of the story needs more turns; then something is stuck.
+/// Maximum number of turns of a step; more means a deadlock.
 const TURNS: u32 = 200_000;
 
-/// Everything there is.
+/// The simulation: hosts, gateway, clock.
 pub(super) struct World {
     pub(super) client: Host,
     pub(super) server: Host,
     /// The gateway's own IP stack, for its name server.
     pub(super) gateway: Host,
     pub(super) tally: Tally,
-    /// Whether each packet is shown.
-    pub(super) tells: bool,
+    /// Whether to print each packet.
+    pub(super) verbose: bool,
     translator: Translator,
     buffers: Vec<PacketBuf>,
     verdicts: Vec<Verdict>,
@@ -50,7 +50,7 @@ pub(super) struct World {
     capture: Option<Capture>,
 }
 
-/// The prefix under which the client sees the IPv4 Internet.
+/// The NAT64 prefix.
 pub(super) fn pref64() -> Pref64 {
     Pref64::new(crate::addr::Ipv6Prefix::holding(Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, 0), 96))
         .expect("a documentation prefix of length 96")
@@ -105,7 +105,7 @@ impl World {
             server: Host::new(IpAddress::Ipv4(SERVER), 4)?,
             gateway: Host::new(IpAddress::Ipv6(DNS), 53)?,
             tally: Tally::default(),
-            tells: true,
+            verbose: true,
             translator: Translator::new(settings(), 1),
             buffers: (0..BATCH).map(|_| PacketBuf::new(LONGEST)).collect(),
             verdicts: vec![Verdict::Hold; BATCH],
@@ -115,10 +115,10 @@ impl World {
         })
     }
 
-    /// Lets time pass and packets travel until `done` says so.
+    /// Runs the simulation until `done` returns true.
     ///
     /// # Errors
-    /// If it never does, or the capture can't be written.
+    /// If it does not within the maximum number of turns, or the capture can't be written.
     pub(super) fn until(
         &mut self,
         what: &str,
@@ -130,15 +130,15 @@ impl World {
             }
             self.turn()?;
         }
-        Err(LabError::Story(format!("it never came to this: {what}")))
+        Err(LabError::Story(format!("the demonstration is stuck waiting for {what}")))
     }
 
-    /// What time it is.
+    /// The virtual time.
     pub(super) fn now(&self) -> Instant {
         Instant::from_nanos(self.micros * 1_000)
     }
 
-    /// Every host works once, and what they sent travels.
+    /// Polls each host once and delivers the packets they sent.
     fn turn(&mut self) -> Result<(), LabError> {
         let now = smoltcp::time::Instant::from_micros(i64::try_from(self.micros).unwrap_or(i64::MAX));
         for host in [&mut self.client, &mut self.server, &mut self.gateway] {
@@ -150,7 +150,7 @@ impl World {
             moved = true;
             if packet.get(24..40) == Some(&DNS.octets()) {
                 self.observe(&packet)?;
-                self.tell("", &packet);
+                self.print("", &packet);
                 self.gateway.arrive(packet);
             } else {
                 upward.push(packet);
@@ -159,7 +159,7 @@ impl World {
         while let Some(packet) = self.gateway.sent() {
             moved = true;
             self.observe(&packet)?;
-            self.tell("", &packet);
+            self.print("", &packet);
             self.client.arrive(packet);
         }
         let downward: Vec<_> = std::iter::from_fn(|| self.server.sent()).collect();
@@ -173,7 +173,7 @@ impl World {
         Ok(())
     }
 
-    /// Nothing moves: the moment at which a host will.
+    /// The time of the next timer of a host, when no packet is in flight.
     fn next_event(&mut self, now: smoltcp::time::Instant) -> u64 {
         let hosts = [&mut self.client, &mut self.server, &mut self.gateway];
         let next = hosts.into_iter().filter_map(|host| host.poll_at(now)).min();
@@ -181,7 +181,7 @@ impl World {
         next.unwrap_or(0).max(self.micros + STEP_MICROS)
     }
 
-    /// One batch through the translator, and what comes of it to whom it is for.
+    /// Translates one batch and delivers the results.
     fn translate(&mut self, packets: &[Vec<u8>]) -> Result<(), LabError> {
         let count = packets.len();
         for (buffer, packet) in self.buffers.iter_mut().zip(packets) {
@@ -196,7 +196,7 @@ impl World {
         let each = spent / u32::try_from(count).unwrap_or(u32::MAX).max(1);
         for (at, before) in packets.iter().enumerate() {
             self.observe(before)?;
-            self.tell("  ", before);
+            self.print("  ", before);
             let after = match self.verdicts[at] {
                 Verdict::Forward | Verdict::Reject(_) => Some(self.buffers[at].bytes().to_vec()),
                 Verdict::Hold | Verdict::HandOver(_) | Verdict::Drop(_) => None,
@@ -204,7 +204,7 @@ impl World {
             if let Some(after) = after {
                 self.tally.count(before, each);
                 self.deliver(after)?;
-            } else if self.tells {
+            } else if self.verbose {
                 println!("       {:?}", self.verdicts[at]);
             }
         }
@@ -214,15 +214,15 @@ impl World {
 
     fn deliver(&mut self, packet: Vec<u8>) -> Result<(), LabError> {
         self.observe(&packet)?;
-        self.tell("=>", &packet);
+        self.print("=>", &packet);
         let four = packet.first().is_some_and(|byte| byte >> 4 == 4);
         let receiver = if four { &mut self.server } else { &mut self.client };
         receiver.arrive(packet);
         Ok(())
     }
 
-    fn tell(&self, mark: &str, packet: &[u8]) {
-        if self.tells {
+    fn print(&self, mark: &str, packet: &[u8]) {
+        if self.verbose {
             println!("    {mark:<2} {}", describe::line(packet));
         }
     }
@@ -238,8 +238,8 @@ impl World {
     }
 }
 
-/// How long it took.
-#[expect(clippy::disallowed_methods, reason = "the demonstration says how fast the translator is")]
+/// The duration of `work`.
+#[expect(clippy::disallowed_methods, reason = "the demonstration measures the translator")]
 fn timed(work: impl FnOnce()) -> Duration {
     let start = std::time::Instant::now();
     work();

@@ -1,4 +1,4 @@
-//! The way from one worker to another: full buffers are exchanged for empty ones.
+//! Handover of packets between workers: full buffers are exchanged for empty ones.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::device::Waker;
 use crate::translator::WorkerId;
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
-/// Packets handed over to one worker, and empty buffers for those who hand over.
+/// Packets handed over to one worker, and empty buffers for the senders.
 ///
-/// The number of buffers is fixed: one is either empty here, full here, or was exchanged for
-/// another. Packets of one sender keep their order.
+/// The number of buffers is fixed: `put` and `take` exchange a full buffer for an empty one. Packets
+/// of one sender keep their order.
 #[derive(Debug)]
 pub(super) struct Inbox {
     full: ArrayQueue<PacketBuf>,
@@ -20,7 +20,7 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Room for `packets` packets; with none, nothing can be handed over.
+    /// An inbox with room for `packets` packets. With 0, every handover fails.
     pub(super) fn new(packets: usize) -> std::io::Result<Self> {
         let room = packets.max(1);
         let inbox = Self { full: ArrayQueue::new(room), empty: ArrayQueue::new(room), waker: Waker::new()? };
@@ -31,26 +31,26 @@ impl Inbox {
         Ok(inbox)
     }
 
-    /// Who sleeps at the other end.
+    /// The waker of the inbox's owner.
     pub(super) const fn waker(&self) -> &Waker {
         &self.waker
     }
 
-    /// Whether nothing waits.
+    /// Whether no packet waits.
     pub(super) fn is_empty(&self) -> bool {
         self.full.is_empty()
     }
 
-    /// Takes the packet out of `buf` and leaves an empty buffer there; false if there is no room,
-    /// and `buf` is as it was. The owner must be woken afterwards.
+    /// Moves the packet in `buf` to the inbox and leaves an empty buffer there. Returns false if the
+    /// inbox is full; `buf` is then unchanged. The caller must wake the owner afterwards.
     pub(super) fn put(&self, buf: &mut PacketBuf) -> bool {
         let Some(empty) = self.empty.pop() else { return false };
         let packet = std::mem::replace(buf, empty);
-        // There are no more buffers than places, so this one finds its place.
+        // The queue holds as many entries as there are buffers, so it has room.
         self.full.push(packet).is_ok()
     }
 
-    /// Moves waiting packets into `slots`, from the front; how many.
+    /// Moves waiting packets into `slots`, from the front. Returns their number.
     pub(super) fn take(&self, slots: &mut [PacketBuf]) -> usize {
         let mut taken = 0;
         for slot in slots {
@@ -58,26 +58,26 @@ impl Inbox {
             let mut empty = std::mem::replace(slot, packet);
             empty.clear();
             let fits = self.empty.push(empty).is_ok();
-            debug_assert!(fits, "no more buffers than places");
+            debug_assert!(fits, "the queue has room for every buffer");
             taken += 1;
         }
         taken
     }
 }
 
-/// One worker's way to all others.
+/// One worker's access to the inboxes of all workers.
 pub(super) struct Post {
     own: WorkerId,
     inboxes: Arc<[Inbox]>,
-    /// Bit per worker that was given something since the last [`wake`](Self::wake).
-    given: u64,
+    /// A bit for each worker that received a packet since the last [`wake`](Self::wake).
+    pending: u64,
 }
 
 impl Post {
-    /// The way out of `own`; there are at most 64 workers.
+    /// The handover of worker `own`; there are at most 64 workers.
     pub(super) fn new(own: WorkerId, inboxes: Arc<[Inbox]>) -> Self {
         assert!(inboxes.len() <= 64, "a bit per worker");
-        Self { own, inboxes, given: 0 }
+        Self { own, inboxes, pending: 0 }
     }
 
     /// The worker's own inbox.
@@ -85,22 +85,22 @@ impl Post {
         &self.inboxes[usize::from(self.own.0)]
     }
 
-    /// Hands the packet in `buf` over; false if `to` does not exist or has no room.
+    /// Hands the packet in `buf` over. Returns false if `to` does not exist or its inbox is full.
     pub(super) fn hand_over(&mut self, to: WorkerId, buf: &mut PacketBuf) -> bool {
         let Some(inbox) = self.inboxes.get(usize::from(to.0)) else { return false };
         buf.handed.hops = buf.handed.hops.saturating_add(1);
         let put = inbox.put(buf);
         if put {
-            self.given |= 1 << to.0;
+            self.pending |= 1 << to.0;
         }
         put
     }
 
-    /// Wakes whoever was given something: once for a whole batch.
+    /// Wakes the workers that received packets, once per batch.
     pub(super) fn wake(&mut self) {
-        while self.given != 0 {
-            let to = self.given.trailing_zeros();
-            self.given &= self.given - 1;
+        while self.pending != 0 {
+            let to = self.pending.trailing_zeros();
+            self.pending &= self.pending - 1;
             self.inboxes[to as usize].waker().wake();
         }
     }

@@ -1,9 +1,9 @@
-//! Workers: each reads a batch from its device, has it translated, and sends it. The only clock on
-//! the packet path.
+//! Workers: each reads a batch from its device, translates it and sends it. The only clock on the
+//! packet path.
 //!
-//! A worker is a blocking thread that owns one device queue and one translator and shares nothing:
-//! packets for another worker go through its inbox, orders come through a channel, events leave
-//! through one. Reading a worker's tallies takes no lock.
+//! A worker is a blocking thread that owns one device queue and one translator, without shared state.
+//! Packets for another worker go through that worker's inbox. Commands arrive and events leave through
+//! channels. Reading a worker's counters takes no lock.
 
 mod inbox;
 mod run;
@@ -12,7 +12,7 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc as orders;
+use std::sync::mpsc as commands;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -22,87 +22,87 @@ use crate::counters::Counters;
 use crate::device::{Device, Tallies};
 use crate::translator::{Change, Event, Lease, Settings, Translator, WorkerId};
 use inbox::{Inbox, Post};
-use run::{Clock, Order, Worker};
+use run::{Clock, Command, Worker};
 
-/// Packets that may wait for a worker at its inbox.
+/// Capacity of a worker's inbox, in packets.
 const INBOX: usize = 256;
 
-/// Most workers there can be.
+/// Maximum number of workers.
 pub const MAX_WORKERS: usize = 64;
 
-/// What one worker is given to work with.
+/// Everything one worker needs to start.
 pub struct Assignment {
-    /// Its share of the gateway; `settings.worker` is its place in the list.
+    /// Settings of its translator; `settings.worker` is its index in the list.
     pub settings: Settings,
-    /// Its packets.
+    /// Its device queue.
     pub device: Box<dyn Device>,
-    /// Blocks that hosts had before a restart, whichever worker's they are now.
+    /// Port blocks that hosts had before a restart, of all workers.
     pub leases: Arc<[Lease]>,
 }
 
-/// An event, by whom and when.
+/// An event with its worker and time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Notice {
-    /// The worker it happened at.
+    /// The worker that reports it.
     pub worker: WorkerId,
-    /// When the worker told, at most a batch after it happened.
+    /// When the worker reported it, at most one batch after it happened.
     pub at: SystemTime,
     /// What happened.
     pub event: Event,
 }
 
-/// Why a worker needs help.
+/// Why a worker failed or recovered.
 #[derive(Debug)]
 pub enum Cause {
-    /// It panicked and has ended. The others go on; its packets are lost.
+    /// It panicked and has ended. The others continue; its packets are lost.
     Panic(String),
-    /// Its device fails. Reported once for each streak of failures; the worker keeps trying.
+    /// Its device fails. Reported once per series of failures; the worker keeps trying.
     Device(io::Error),
     /// Its device works again.
     Recovered,
 }
 
-/// A worker needs help.
+/// A worker failed or recovered.
 #[derive(Debug)]
 pub struct Failure {
-    /// Which.
+    /// The worker.
     pub worker: WorkerId,
-    /// Why.
+    /// The cause.
     pub cause: Cause,
 }
 
-/// What [`start`] returns: the three ends that different tasks hold.
+/// What [`start`] returns: three parts, each for a different task.
 pub struct Started {
-    /// Orders go here.
+    /// Controls the workers.
     pub workers: Workers,
-    /// Events come from here. When it is full they wait in the translators, whose own bound counts
-    /// what is lost ([`Counters::events_lost`]).
+    /// Receives events. When it is full they wait in the translators' bounded queues, which count what
+    /// they lose ([`Counters::events_lost`]).
     pub events: mpsc::Receiver<Notice>,
-    /// Failures come from here.
+    /// Receives failures.
     pub failures: mpsc::Receiver<Failure>,
 }
 
-struct Hand {
-    orders: orders::Sender<Order>,
+struct Handle {
+    commands: commands::Sender<Command>,
     counters: Arc<Counters>,
     tallies: Arc<Tallies>,
     thread: JoinHandle<Box<dyn Device>>,
 }
 
-/// The running workers. Dropping it stops them without draining and waits for none.
+/// The running workers. Dropping it stops them without draining and does not wait.
 pub struct Workers {
-    hands: Vec<Hand>,
+    handles: Vec<Handle>,
     inboxes: Arc<[Inbox]>,
     clock: Clock,
 }
 
-/// Starts a worker for each assignment. Zone numbers are below `zones`; `events` is how many
-/// notices may wait to be received.
+/// Starts a worker for each assignment. Zone numbers are below `zones`; `events` is the capacity of
+/// the event channel, in notices.
 ///
-/// All memory is taken here, before the first thread starts.
+/// Allocates all memory before the first thread starts.
 ///
 /// # Errors
-/// When there is no file descriptor or thread left; then nothing runs.
+/// If the process has no file descriptor or thread left; then no worker runs.
 ///
 /// # Panics
 /// If there are more than [`MAX_WORKERS`] assignments.
@@ -113,16 +113,16 @@ pub fn start(assignments: Vec<Assignment>, zones: usize, events: usize) -> io::R
     let inboxes: Arc<[Inbox]> =
         assignments.iter().map(|_| Inbox::new(room)).collect::<io::Result<Vec<_>>>()?.into();
     let (notices, events) = mpsc::channel(events.max(1));
-    // Room for a panic and a failing device of each; more is not worth telling.
+    // Room for one panic and one device failure per worker; further reports are dropped.
     let (failing, failures) = mpsc::channel(2 * assignments.len().max(1));
-    let mut workers = Workers { hands: Vec::new(), inboxes: inboxes.clone(), clock };
+    let mut workers = Workers { handles: Vec::new(), inboxes: inboxes.clone(), clock };
     let ready: Vec<_> = assignments
         .into_iter()
         .map(|a| {
             let id = a.settings.worker;
             let mut translator = Translator::new(a.settings, zones);
             for lease in a.leases.iter() {
-                // Another worker's, or nobody's any more.
+                // Fails for blocks of another worker and for blocks outside the pool.
                 let _ = translator.keep(clock.now(), lease);
             }
             let post = Post::new(id, inboxes.clone());
@@ -132,13 +132,13 @@ pub fn start(assignments: Vec<Assignment>, zones: usize, events: usize) -> io::R
     for (id, translator, device, post) in ready {
         let counters = translator.counters().clone();
         let tallies = device.tallies().clone();
-        let (orders, inbound) = orders::channel();
+        let (commands, inbound) = commands::channel();
         let worker = Worker::new(id, translator, device, clock, post, inbound, notices.clone());
         let failing = failing.clone();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{}", id.0))
             .spawn(move || run::guarded(worker, &failing))?;
-        workers.hands.push(Hand { orders, counters, tallies, thread });
+        workers.handles.push(Handle { commands, counters, tallies, thread });
     }
     Ok(Started { workers, events, failures })
 }
@@ -146,41 +146,41 @@ pub fn start(assignments: Vec<Assignment>, zones: usize, events: usize) -> io::R
 impl Workers {
     /// How many workers there are.
     pub const fn len(&self) -> usize {
-        self.hands.len()
+        self.handles.len()
     }
 
-    /// Whether there is no worker.
+    /// Whether there are no workers.
     pub const fn is_empty(&self) -> bool {
-        self.hands.is_empty()
+        self.handles.is_empty()
     }
 
-    /// The tallies of the translators, by worker.
+    /// The counters of the translators, by worker.
     pub fn counters(&self) -> Vec<Arc<Counters>> {
-        self.hands.iter().map(|h| h.counters.clone()).collect()
+        self.handles.iter().map(|h| h.counters.clone()).collect()
     }
 
     /// The tallies of the devices, by worker.
     pub fn tallies(&self) -> Vec<Arc<Tallies>> {
-        self.hands.iter().map(|h| h.tallies.clone()).collect()
+        self.handles.iter().map(|h| h.tallies.clone()).collect()
     }
 
-    /// Gives each worker its new settings, which it switches to between two batches. Returns when
-    /// all have switched.
+    /// Sends each worker its new settings; it switches between two batches. Returns when all have
+    /// switched.
     ///
     /// # Errors
-    /// The first worker that has ended instead; the others have switched nevertheless.
+    /// The first worker that has ended; all others have switched.
     ///
     /// # Panics
-    /// If there are not as many settings as workers.
+    /// If the number of settings is not the number of workers.
     pub async fn reconfigure(&self, settings: Vec<Settings>) -> Result<(), WorkerId> {
-        assert_eq!(settings.len(), self.hands.len(), "settings for each worker");
+        assert_eq!(settings.len(), self.handles.len(), "settings for each worker");
         let mut waiting = Vec::with_capacity(settings.len());
-        for (place, (hand, settings)) in self.hands.iter().zip(settings).enumerate() {
+        for (index, (handle, settings)) in self.handles.iter().zip(settings).enumerate() {
             let (switched, done) = oneshot::channel();
             let worker = settings.worker;
-            // An ended worker drops the order and with it `switched`.
-            let _ = hand.orders.send(Order::Change(Change::Settings(Box::new(settings)), switched));
-            self.inboxes[place].waker().wake();
+            // A worker that has ended drops the command and with it `switched`.
+            let _ = handle.commands.send(Command::Change(Change::Settings(Box::new(settings)), switched));
+            self.inboxes[index].waker().wake();
             waiting.push((worker, done));
         }
         let mut ended = Ok(());
@@ -192,25 +192,25 @@ impl Workers {
         ended
     }
 
-    /// Ends all workers and returns their devices. Each goes on until nothing waits for it, or for
-    /// at most `drain`. Blocks as long.
+    /// Stops all workers and returns their devices. Each worker first processes waiting packets, for
+    /// at most `drain`. Blocks until all have stopped.
     pub fn stop(mut self, drain: Duration) -> Vec<Box<dyn Device>> {
         let deadline = self.clock.now() + drain;
-        self.order_stop(deadline);
-        // A panic was caught inside, so that joining cannot fail.
-        self.hands.drain(..).filter_map(|h| h.thread.join().ok()).collect()
+        self.send_stop(deadline);
+        // The thread catches panics itself, so joining cannot fail.
+        self.handles.drain(..).filter_map(|h| h.thread.join().ok()).collect()
     }
 
-    fn order_stop(&self, deadline: crate::time::Instant) {
-        for (place, hand) in self.hands.iter().enumerate() {
-            let _ = hand.orders.send(Order::Stop(deadline));
-            self.inboxes[place].waker().wake();
+    fn send_stop(&self, deadline: crate::time::Instant) {
+        for (index, handle) in self.handles.iter().enumerate() {
+            let _ = handle.commands.send(Command::Stop(deadline));
+            self.inboxes[index].waker().wake();
         }
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.order_stop(crate::time::Instant::ZERO);
+        self.send_stop(crate::time::Instant::ZERO);
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc as orders;
+use std::sync::mpsc as commands;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
@@ -17,18 +17,18 @@ use crate::time::Instant;
 use crate::translator::{Batch, Change, Event, Translator, Verdict, WorkerId};
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
-/// Packets that may come of a batch beside those put in. The most are two fragments of each datagram of
-/// as many UDP super-packets as a batch takes: Linux sends those without DF, and what is longer than
-/// 1,260 bytes is then fragmented. Memory that is not used is not touched.
+/// Capacity for extra packets of a batch. The worst case is a batch of UDP super-packets: Linux sends
+/// them without DF, so each datagram longer than 1,260 bytes becomes two fragments. The kernel
+/// backs unused buffers with no memory.
 const EXTRA: usize = 2 * (BATCH_BYTES + MAX_PACKET) / 1240 + BATCH;
-/// Sessions that may be ended between two batches.
+/// Sessions that may expire between two batches.
 const EXPIRE: usize = 64;
 /// Events fetched at once.
 const EVENTS: usize = 64;
-/// How long a worker waits when its device fails, or when nobody receives its events.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// Retry interval when the device fails or the event channel is full.
+const RETRY: Duration = Duration::from_millis(100);
 
-/// The time of all workers: since the program started them.
+/// The monotonic clock of all workers. Zero is their start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock(std::time::Instant);
 
@@ -43,26 +43,26 @@ impl Clock {
     }
 }
 
-/// What a worker can be told.
-pub(super) enum Order {
-    /// Switch at the next batch edge, and say so.
+/// A command to a worker.
+pub(super) enum Command {
+    /// Apply the change before the next batch, then signal the sender.
     Change(Change, oneshot::Sender<()>),
-    /// End when nothing waits, or when this moment has passed.
+    /// Stop when no packet waits, or at this time.
     Stop(Instant),
 }
 
-/// A list of packets to send that keeps its memory from batch to batch.
+/// A list of packets to send that keeps its allocation between batches.
 #[derive(Default)]
 pub(super) struct Outgoing(Vec<&'static PacketBuf>);
 
 impl Outgoing {
-    /// The empty list, for references that live as long as this batch.
+    /// Lends the empty list, for references that live as long as this batch.
     pub(super) fn lend<'a>(&mut self) -> Vec<&'a PacketBuf> {
         std::mem::take(&mut self.0)
     }
 
     /// Takes the list back. Collecting from an emptied vector keeps its allocation.
-    pub(super) fn give_back(&mut self, mut list: Vec<&PacketBuf>) {
+    pub(super) fn return_list(&mut self, mut list: Vec<&PacketBuf>) {
         list.clear();
         self.0 = list.into_iter().map(|_| unreachable!("the list is empty")).collect();
     }
@@ -75,20 +75,20 @@ pub(super) struct Worker {
     device: Box<dyn Device>,
     clock: Clock,
     post: Post,
-    orders: orders::Receiver<Order>,
+    commands: commands::Receiver<Command>,
     notices: mpsc::Sender<Notice>,
     packets: Vec<PacketBuf>,
     verdicts: Vec<Verdict>,
     extra: Batch,
     outgoing: Outgoing,
     events: Vec<Event>,
-    /// When to end, once told to.
+    /// When to stop, once commanded.
     stop: Option<Instant>,
-    /// The device failed when last used.
+    /// Whether the last use of the device failed.
     failing: bool,
 }
 
-/// Runs the worker to its end, reports a panic, and gives the device back.
+/// Runs the worker until it stops, reports a panic, and returns the device.
 pub(super) fn guarded(mut worker: Worker, failures: &mpsc::Sender<Failure>) -> Box<dyn Device> {
     let id = worker.id;
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| worker.run(failures))) {
@@ -108,7 +108,7 @@ impl Worker {
         device: Box<dyn Device>,
         clock: Clock,
         post: Post,
-        orders: orders::Receiver<Order>,
+        commands: commands::Receiver<Command>,
         notices: mpsc::Sender<Notice>,
     ) -> Self {
         let counters = translator.counters().clone();
@@ -119,7 +119,7 @@ impl Worker {
             device,
             clock,
             post,
-            orders,
+            commands,
             notices,
             packets: (0..BATCH).map(|_| PacketBuf::new(MAX_PACKET)).collect(),
             verdicts: vec![Verdict::Hold; BATCH],
@@ -133,7 +133,7 @@ impl Worker {
 
     fn run(&mut self, failures: &mpsc::Sender<Failure>) {
         loop {
-            self.obey();
+            self.drain_commands();
             let filled = self.read(failures);
             let now = self.clock.now();
             if filled > 0 {
@@ -147,12 +147,12 @@ impl Worker {
                 self.dispatch(filled);
             }
             let more_due = self.expire(now);
-            let untold = self.tell();
+            let unreported = self.report_events();
             if filled == 0 && !more_due {
                 if self.stop.is_some() {
                     return;
                 }
-                self.wait(untold);
+                self.wait(unreported);
             }
             if self.stop.is_some_and(|deadline| deadline <= now) {
                 return;
@@ -160,29 +160,29 @@ impl Worker {
         }
     }
 
-    /// Does what it was told since the last batch; whether it was told anything. Nobody left to give
-    /// orders is an order to stop.
-    fn obey(&mut self) -> bool {
-        let mut told = false;
+    /// Executes the commands received since the last batch. Returns whether there were any. A closed
+    /// channel stops the worker.
+    fn drain_commands(&mut self) -> bool {
+        let mut any = false;
         loop {
-            match self.orders.try_recv() {
-                Ok(Order::Change(change, switched)) => {
+            match self.commands.try_recv() {
+                Ok(Command::Change(change, switched)) => {
                     self.translator.reconfigure(self.clock.now(), change);
-                    // Whoever asked may have gone.
+                    // The sender may no longer wait.
                     let _ = switched.send(());
                 }
-                Ok(Order::Stop(deadline)) => self.stop = Some(deadline),
-                Err(orders::TryRecvError::Empty) => return told,
-                Err(orders::TryRecvError::Disconnected) => {
-                    return self.stop.replace(Instant::ZERO).is_none() || told;
+                Ok(Command::Stop(deadline)) => self.stop = Some(deadline),
+                Err(commands::TryRecvError::Empty) => return any,
+                Err(commands::TryRecvError::Disconnected) => {
+                    return self.stop.replace(Instant::ZERO).is_none() || any;
                 }
             }
-            told = true;
+            any = true;
         }
     }
 
-    /// Fills the batch: first with what others handed over, which has waited longest, but leaves
-    /// half of the room to the device.
+    /// Fills the batch: first with packets from other workers, which have waited longest, up to half
+    /// of the batch; then from the device.
     fn read(&mut self, failures: &mpsc::Sender<Failure>) -> usize {
         let handed = self.post.inbox().take(&mut self.packets[..BATCH / 2]);
         match self.device.recv(&mut self.packets[handed..]) {
@@ -193,30 +193,30 @@ impl Worker {
                 handed + filled
             }
             Err(error) => {
-                self.report(error, failures);
+                self.report_failure(error, failures);
                 handed
             }
         }
     }
 
-    fn report(&mut self, error: io::Error, failures: &mpsc::Sender<Failure>) {
+    fn report_failure(&mut self, error: io::Error, failures: &mpsc::Sender<Failure>) {
         if !self.failing {
             self.failing = true;
-            // If nobody listens, nobody can help.
+            // Without a receiver the report is dropped.
             let _ = failures.try_send(Failure { worker: self.id, cause: Cause::Device(error) });
         }
     }
 
-    /// Hands over what is for others, and sends the rest in the order in which it came.
+    /// Hands over the packets of other workers and sends the rest in order of arrival.
     fn dispatch(&mut self, filled: usize) {
         let mut full = 0;
         let extra = self.extra.packets();
         let mut next = 0;
-        for (place, packet) in self.packets[..filled].iter_mut().enumerate() {
-            if let Verdict::HandOver(to) = self.verdicts[place] {
+        for (index, packet) in self.packets[..filled].iter_mut().enumerate() {
+            if let Verdict::HandOver(to) = self.verdicts[index] {
                 full += u64::from(!self.post.hand_over(to, packet));
             }
-            while let Some(one) = extra.get_mut(next).filter(|e| usize::from(e.follows) <= place) {
+            while let Some(one) = extra.get_mut(next).filter(|e| usize::from(e.follows) <= index) {
                 full += one.to.map_or(0, |to| u64::from(!self.post.hand_over(to, &mut one.packet)));
                 next += 1;
             }
@@ -226,26 +226,26 @@ impl Worker {
         self.send(filled);
     }
 
-    /// Sends what is left of the batch after handing over.
+    /// Sends the packets of the batch that were not handed over.
     fn send(&mut self, filled: usize) {
         let mut list = self.outgoing.lend();
         let mut extra = self.extra.packets().iter().peekable();
-        for (place, packet) in self.packets[..filled].iter().enumerate() {
-            match self.verdicts[place] {
+        for (index, packet) in self.packets[..filled].iter().enumerate() {
+            match self.verdicts[index] {
                 Verdict::Forward | Verdict::Reject(_) => list.push(packet),
                 Verdict::Hold | Verdict::HandOver(_) | Verdict::Drop(_) => {}
             }
-            while let Some(one) = extra.next_if(|e| usize::from(e.follows) <= place) {
+            while let Some(one) = extra.next_if(|e| usize::from(e.follows) <= index) {
                 list.extend(one.to.is_none().then_some(&one.packet));
             }
         }
         list.extend(extra.filter(|e| e.to.is_none()).map(|e| &e.packet));
         let refused = if list.is_empty() { 0 } else { self.device.send(&list) };
-        self.outgoing.give_back(list);
+        self.outgoing.return_list(list);
         self.count(Reason::DeviceWrite, refused as u64);
     }
 
-    /// Ends what has run out; whether more is due at once.
+    /// Expires sessions and other timers. Returns whether more are due now.
     fn expire(&mut self, now: Instant) -> bool {
         if self.translator.next_deadline().is_none_or(|due| due > now) {
             return false;
@@ -262,20 +262,20 @@ impl Worker {
         more
     }
 
-    /// Tells what happened, as far as there is room; whether something may be left.
-    fn tell(&mut self) -> bool {
+    /// Reports events while the channel has room. Returns whether events may remain.
+    fn report_events(&mut self) -> bool {
         loop {
             let room = self.notices.capacity().min(EVENTS);
             if room == 0 {
                 return !self.notices.is_closed();
             }
-            let told = self.translator.events(&mut self.events[..room]);
-            if told == 0 {
+            let count = self.translator.events(&mut self.events[..room]);
+            if count == 0 {
                 return false;
             }
-            let at = now_outside();
-            for &event in &self.events[..told] {
-                // Another worker may have taken the room meanwhile: then the notice is lost.
+            let at = time_of_day();
+            for &event in &self.events[..count] {
+                // Another worker may have filled the channel meanwhile: then the notice is lost.
                 if self.notices.try_send(Notice { worker: self.id, at, event }).is_err() {
                     self.counters.events_lost.add(1);
                 }
@@ -283,19 +283,19 @@ impl Worker {
         }
     }
 
-    /// Sleeps until there is something to do.
-    fn wait(&mut self, untold: bool) {
+    /// Sleeps until a packet, a command or a timer is due.
+    fn wait(&mut self, unreported: bool) {
         let due = self.translator.next_deadline().map(|due| due.since(self.clock.now()));
-        let patience = (untold || self.failing).then_some(PATIENCE);
-        let timeout = match (due, patience) {
+        let retry = (unreported || self.failing).then_some(RETRY);
+        let timeout = match (due, retry) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
         self.post.inbox().waker().arm();
-        // What came before `arm` did not wake.
-        if self.post.inbox().is_empty() && !self.obey() {
+        // Packets and commands from before `arm` sent no wake-up.
+        if self.post.inbox().is_empty() && !self.drain_commands() {
             let waker = self.post.inbox().waker();
-            // A sleep that fails is a short one: the loop looks again.
+            // A failed sleep returns at once; the loop then tries again.
             let _ = if self.failing { waker.sleep(None, timeout) } else { self.device.wait(waker, timeout) };
         }
         self.post.inbox().waker().disarm();
@@ -311,7 +311,7 @@ impl Worker {
 const NOBODY: crate::addr::HostKey =
     crate::addr::HostKey::new(crate::addr::ZoneId(0), std::net::Ipv6Addr::UNSPECIFIED, 0);
 
-#[expect(clippy::disallowed_methods, reason = "an event is told with the time of day")]
-fn now_outside() -> SystemTime {
+#[expect(clippy::disallowed_methods, reason = "events bear the time of day")]
+fn time_of_day() -> SystemTime {
     SystemTime::now()
 }

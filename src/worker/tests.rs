@@ -185,7 +185,7 @@ fn the_list_of_a_batch_keeps_its_memory() {
     let mut list = outgoing.lend();
     list.resize(100, &buf);
     let (memory, room) = (list.as_ptr(), list.capacity());
-    outgoing.give_back(list);
+    outgoing.return_list(list);
     let again = outgoing.lend();
     assert_eq!((again.as_ptr(), again.capacity()), (memory, room));
 }

@@ -1,13 +1,14 @@
-# The words of the house. `make demo` and `make test` are all that a newcomer needs.
+# Every task of the project. A newcomer needs `make demo` and `make test`.
 
 CARGO ?= cargo
 TESTS := --test integration
 
-.PHONY: help demo check test lab soak fuzz bench deb packages
+.PHONY: help setup demo check test lab soak fuzz bench deb root-setup
 
 help:
 	@echo "make demo    a host without IPv4 fetches a page, in memory: no root, no network"
-	@echo "make test    all tests; as root with the kernel lab"
+	@echo "make setup   install the Debian packages that the tests call (root)"
+	@echo "make test    all tests; as root with the kernel lab, after make setup"
 	@echo "make check   format, lints, documentation, licences"
 	@echo "make lab     the kernel lab alone (root)"
 	@echo "make soak    ten minutes under load in the lab (root)"
@@ -16,7 +17,8 @@ help:
 	@echo "make deb     a Debian package in target/debian"
 
 demo:
-	$(CARGO) run -q --release -- demo
+	@echo "Building gate64. The first build takes several minutes."
+	$(CARGO) run --release -- demo
 
 check:
 	$(CARGO) fmt --check
@@ -27,17 +29,17 @@ check:
 
 # The same random cases each time; `make fuzz` takes others.
 test: export PROPTEST_RNG_SEED ?= 1
-test: packages
+test: root-setup
 	$(CARGO) build -q
 	$(CARGO) test
 
-lab: packages
+lab: root-setup
 	$(CARGO) test $(TESTS) lab:: systemd:: -- --nocapture
 
-soak: packages
+soak: root-setup
 	$(CARGO) test --release $(TESTS) soak -- --ignored --nocapture
 
-bench: packages
+bench: root-setup
 	$(CARGO) bench
 
 fuzz:
@@ -46,5 +48,10 @@ fuzz:
 deb:
 	.ci/deb
 
-packages:
+setup:
+	@.ci/packages
+
+# Installs packages only for root; other users get the list of what is missing.
+root-setup:
+	@if [ "$$(id -u)" = 0 ]; then echo "running as root: make setup installs missing packages first"; fi
 	@.ci/packages

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gate64::control::config::Config;
+use gate64::config::Config;
 
 use crate::tidy::AnyHost;
 

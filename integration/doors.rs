@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gate64::addr::WorkerId;
-use gate64::control::config::Config;
+use gate64::config::Config;
 use gate64::control::surroundings::Elsewhere;
 use gate64::device::pcap::{Reader, Writer};
 use gate64::siit::Untranslatable;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use gate64::control::config::{Config, OwnAddress, Surroundings};
+use gate64::config::{Config, OwnAddress, Surroundings};
 
 /// A source file: its path from the root, and its text.
 struct Source {
@@ -72,6 +72,7 @@ fn floors() -> BTreeMap<&'static str, Vec<&'static str>> {
     let ground = ["time", "reason", "addr", "wire", "counters"];
     let with = |more: &[&'static str]| ground.iter().chain(more).copied().collect::<Vec<_>>();
     let doors = ["xlat", "siit", "nat64", "dns64", "translator", "message"];
+    let io = ["device", "resolver", "worker", "config"];
     BTreeMap::from([
         ("time", vec![]),
         ("reason", vec![]),
@@ -88,6 +89,9 @@ fn floors() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("device", with(&doors)),
         ("resolver", with(&doors)),
         ("worker", with(&[&doors[..], &["device"]].concat())),
+        ("config", with(&["xlat", "siit", "nat64", "dns64", "translator"])),
+        ("observe", with(&[&doors[..], &io[..]].concat())),
+        ("control", with(&[&doors[..], &io[..], &["observe"]].concat())),
     ])
 }
 

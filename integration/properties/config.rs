@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use gate64::addr::WorkerId;
-use gate64::control::config::{Config, OwnAddress, Surroundings};
+use gate64::config::{Config, OwnAddress, Surroundings};
 use gate64::time::Instant;
 use gate64::translator::{Batch, Translator, Verdict};
 use gate64::wire::buf::PacketBuf;
@@ -73,7 +73,7 @@ fn run(config: &Config) {
     }
     let client = settings.nat64.zones.first().and_then(|zone| zone.clients.first()).map(|net| net.addr());
     let pref64 = settings.nat64.zones.first().and_then(|zone| zone.pref64.first()).copied();
-    let mut translator = Translator::new(settings, gate64::control::config::MAX_ZONES);
+    let mut translator = Translator::new(settings, gate64::config::MAX_ZONES);
     let (Some(client), Some(pref64)) = (client, pref64) else { return };
     let mut packet = vec![0x60, 0, 0, 0, 0, 9, 17, 64];
     packet.extend(client.octets());

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::control::config::{Config, Egress, LoadError, OwnAddress, Siit, Surroundings, Sysctls};
+use crate::config::{Config, Egress, LoadError, OwnAddress, Siit, Surroundings, Sysctls};
 use crate::control::footprint::Footprint;
 use crate::control::surroundings::System;
 use crate::control::sysctl::Tree;
@@ -160,7 +160,7 @@ fn to_do(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> Vec<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::config::tests::{Fake, load_on};
+    use crate::config::tests::{Fake, load_on};
 
     #[test]
     fn the_smallest_file_and_its_to_do_list() {

@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant as Moment;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::control::config::Config;
+use crate::config::Config;
 use crate::control::surroundings::System;
 use crate::dns64::explain::{fates, lines, rules, upstream};
 use crate::dns64::{AddressKind, Answer, Ask, Engine, Settings, Taken, Transport, address_query, asked_for};

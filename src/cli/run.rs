@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::config::LoadError;
 use crate::control::cleanup;
-use crate::control::config::LoadError;
 use crate::control::lifecycle::{self, RunError};
 
 /// Runs a gateway.

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::USAGE;
 use crate::addr::WorkerId;
-use crate::control::config::{self, Config, LoadError};
+use crate::config::{self, Config, LoadError};
 use crate::control::surroundings::Elsewhere;
 use crate::device::pcap::{Content, PcapError, Reader, Writer};
 use crate::replay::{Explanation, Replay, Sent};

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::config::{Announce, Config, Egress, INNER, OwnAddress};
 use super::netlink::Destination;
 use crate::addr::{Ipv4Prefix, Pref64};
+use crate::config::{Announce, Config, Egress, INNER, OwnAddress};
 
 /// Most addresses the kernel is asked to answer for; beyond that, a route upstream is the way.
 const MAX_PROXIES: u64 = 1024;
@@ -102,7 +102,7 @@ fn outside(config: &Config) -> BTreeSet<Ipv4Prefix> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::config::tests::{Fake, load_on};
+    use crate::config::tests::{Fake, load_on};
 
     fn footprint(pool: &str, more: &str) -> Footprint {
         let text = format!(

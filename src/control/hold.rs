@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::config::{Config, Egress, Sysctls};
 use super::footprint::Footprint;
 use super::journal::{self, Change, Journal, JournalError};
 use super::netlink::{Netlink, NetlinkError};
 use super::nft::{self, NftError};
 use super::sysctl::{SysctlError, Tree, Wanted};
+use crate::config::{Config, Egress, Sysctls};
 
 /// Why the host can't be made ready.
 #[derive(Debug, thiserror::Error)]

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::config::Config;
 use crate::addr::{HostKey, Ipv6Prefix, PortRange};
+use crate::config::Config;
 use crate::translator::{Event, Lease};
 
 const FILE: &str = "leases.json";
@@ -133,7 +133,7 @@ fn current(record: &Record, config: &Config, now: SystemTime) -> Vec<Lease> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::config::tests::{Fake, load_on};
+    use crate::config::tests::{Fake, load_on};
 
     fn at(secs: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(secs)

@@ -13,7 +13,6 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::config::{Config, Dns64, LoadError, MAX_ZONES};
 use super::footprint::Footprint;
 use super::hold::{Hold, HoldError};
 use super::journal::{Journal, JournalError};
@@ -24,6 +23,7 @@ use super::surroundings::System;
 use super::sysctl::Tree;
 use super::{logging, privileges};
 use crate::addr::WorkerId;
+use crate::config::{Config, Dns64, LoadError, MAX_ZONES};
 use crate::device::steer::Steering;
 use crate::device::tun::{self, Queue};
 use crate::nat64::owner::Owners;

@@ -1,7 +1,6 @@
-//! Starting, reloading and stopping; configuration; the host's addresses, routes and settings.
+//! Starting, reloading and stopping; the host's addresses, routes and settings.
 
 pub mod cleanup;
-pub mod config;
 pub mod footprint;
 pub mod hold;
 pub mod journal;

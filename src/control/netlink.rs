@@ -12,7 +12,7 @@ use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::packet_route::{AddressFamily, route::RouteProtocol};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
-use super::config::OwnAddress;
+use crate::config::OwnAddress;
 
 /// `errno` of an object that exists already.
 const EEXIST: i32 = 17;

@@ -6,8 +6,8 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::config::INNER;
 use crate::addr::PortRange;
+use crate::config::INNER;
 use crate::nat64::{Proto, StaticBinding, Timers};
 
 /// Why nft did not do what it was told.

@@ -10,12 +10,12 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-use super::config::{Config, LoadError};
 use super::footprint::Footprint;
 use super::hold::HoldError;
 use super::lifecycle::{self, Gateway, RunError, say};
 use super::surroundings::System;
 use crate::addr::Pref64;
+use crate::config::{Config, LoadError};
 
 /// A pref64 that was taken out of the file and is still translated.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -149,7 +149,7 @@ impl Gateway {
         new.keep_zone_numbers(&self.config);
         let lingering = withdrawn(&self.config, &new, &self.lingering, Instant::now() + new.linger);
         let both = with_lingering(&new, &lingering);
-        let own = super::config::Surroundings::addresses(&system);
+        let own = crate::config::Surroundings::addresses(&system);
         let names: Vec<_> = lingering.iter().map(|l| l.pref64).collect();
         let footprint = Footprint::of(&new, own, &names);
         let held = self.hold.footprint().clone();
@@ -241,7 +241,7 @@ impl Gateway {
         let names: Vec<_> = self.lingering.iter().map(|l| l.pref64).collect();
         match System::look_from_within(device).await {
             Ok(system) => {
-                let own = super::config::Surroundings::addresses(&system);
+                let own = crate::config::Surroundings::addresses(&system);
                 self.hold.shrink(&Footprint::of(&self.config, own, &names)).await;
             }
             Err(why) => tracing::warn!("addresses: {why}"),
@@ -252,7 +252,7 @@ impl Gateway {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::config::tests::{Fake, load_on};
+    use crate::config::tests::{Fake, load_on};
 
     fn config(pref64: &str, more: &str) -> Config {
         let text = format!(

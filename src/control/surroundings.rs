@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-use super::config::{OwnAddress, Surroundings};
 use super::netlink::Netlink;
+use crate::config::{OwnAddress, Surroundings};
 
 /// This host, as it was when it was looked at.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::config::Sysctls;
 use super::journal::{Change, Journal, JournalError};
+use crate::config::Sysctls;
 
 /// Why a kernel setting can't be as it must.
 #[derive(Debug, thiserror::Error)]

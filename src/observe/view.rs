@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::addr::ZoneId;
-use crate::control::config::{Config, Egress};
+use crate::config::{Config, Egress};
 use crate::counters::{Counters, ZoneCounters};
 use crate::device::{Offloads, Tallies};
 use crate::resolver::{self, Report, Reporter, Resolver};

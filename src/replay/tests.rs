@@ -1,7 +1,7 @@
 use super::summary::Summary;
 use super::*;
 use crate::addr::WorkerId;
-use crate::control::config::Config;
+use crate::config::Config;
 use crate::control::surroundings::Elsewhere;
 use crate::reason::Reason;
 

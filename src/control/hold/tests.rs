@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::*;
-use crate::control::config::tests::{Fake, load_on};
+use crate::config::tests::{Fake, load_on};
 use crate::device::own_network::{own_network, run};
 
 /// What a command of words prints in the thread's network.

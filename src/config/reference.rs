@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::tests::{Fake, load_on};
 
-const REFERENCE: &str = include_str!("../../../configs/reference.toml");
+const REFERENCE: &str = include_str!("../../configs/reference.toml");
 
 /// The name in a line such as `[a.b]`, `[[a]]` or `#[[a]]`.
 fn header(line: &str) -> Option<String> {

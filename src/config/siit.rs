@@ -343,8 +343,8 @@ fn outermost<P: Ord + Copy>(mut prefixes: Vec<P>, holds: impl Fn(P, P) -> bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::config::Config;
-    use crate::control::config::tests::{Fake, load_on};
+    use crate::config::Config;
+    use crate::config::tests::{Fake, load_on};
 
     const BOTH: &str = "[translator]\npref64 = \"2001:db8:64::/96\"\npool4 = \"192.0.2.64/28\"\n\
                         [[zone]]\nname = \"a\"\nclients = \"2001:db8:1::/64\"\n";
@@ -365,13 +365,13 @@ mod tests {
 
     #[test]
     fn a_border_relay_and_a_clat() {
-        let relay = good(include_str!("../../../configs/siit.toml")).siit.expect("mappings");
+        let relay = good(include_str!("../../configs/siit.toml")).siit.expect("mappings");
         assert_eq!(relay.settings.eams.len(), 3);
         assert_eq!(relay.settings.untranslatable, Untranslatable::Pool);
         assert_eq!(texts(&relay.routes4), ["192.0.2.1/32", "192.0.2.2/32", "192.0.2.16/28"]);
         assert_eq!(texts(&relay.routes6), ["2001:db8:46::/96"]);
         // id 6877-2-two
-        let clat = good(include_str!("../../../configs/464xlat.toml")).siit.expect("mappings");
+        let clat = good(include_str!("../../configs/464xlat.toml")).siit.expect("mappings");
         let prefix = |p: Option<Pref64>| p.map(|p| p.to_string()).unwrap_or_default();
         assert_eq!(prefix(clat.settings.pref64), "2001:db8:1234::/96");
         assert_eq!(prefix(clat.settings.hosts_pref64), "2001:db8:aaaa::/96");

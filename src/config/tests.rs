@@ -48,7 +48,7 @@ fn the_smallest_file() {
     let without =
         "[translator]\npool4 = \"192.0.2.64/28\"\n[[zone]]\nname = \"a\"\nclients = \"2001:db8:1::/64\"\n";
     assert_eq!(load(without).expect("a good file").nat64.zones[0].pref64, [Pref64::WELL_KNOWN]);
-    let config = load(include_str!("../../../configs/nat64.toml")).expect("a good file");
+    let config = load(include_str!("../../configs/nat64.toml")).expect("a good file");
     assert_eq!(config.zone_names, ["floor-3"]);
     assert_eq!(config.host.workers, 4);
     assert_eq!(config.nat64.address4, Ipv4Addr::new(203, 0, 113, 1));

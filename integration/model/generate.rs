@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use gate64::addr::Proto;
 use gate64::addr::{Pref64, Transport6};
-use gate64::nat64::Proto;
 
 use super::play::Step;
 use crate::script::packet::{Body, Csum, Frag, FragId, Num, Packet, Quote, filler};

@@ -9,8 +9,9 @@ mod errors;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use gate64::addr::Proto;
 use gate64::addr::{HostKey, PortRange, Pref64, Transport4, Transport6, special};
-use gate64::nat64::{Filtering, Proto, UnsolicitedSyn, Zone};
+use gate64::nat64::{Filtering, UnsolicitedSyn, Zone};
 use gate64::reason::Reason;
 use gate64::time::Instant;
 use gate64::translator::Settings;

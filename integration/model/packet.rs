@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use gate64::addr::Proto;
 use gate64::addr::{Transport4, Transport6};
-use gate64::nat64::Proto;
 use gate64::reason::Reason;
 use gate64::xlat::{Rules, TrafficClass};
 

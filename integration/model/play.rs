@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use gate64::addr::Proto;
 use gate64::addr::{Pref64, Transport4, Transport6, WorkerId, ZoneId};
-use gate64::nat64::Proto;
 use gate64::time::Instant;
 use gate64::translator::{self, Batch, Change, Cursor, Record, Settings, Translator};
 use gate64::wire::buf::{Checksum, Offload, PacketBuf};

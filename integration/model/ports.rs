@@ -3,8 +3,9 @@
 
 use std::net::Ipv4Addr;
 
+use gate64::addr::Proto;
 use gate64::addr::{HostKey, PortRange, Transport4};
-use gate64::nat64::{Pairing, Proto};
+use gate64::nat64::Pairing;
 use gate64::reason::Reason;
 use gate64::time::Instant;
 

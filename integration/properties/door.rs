@@ -95,7 +95,7 @@ impl Door {
     /// All sessions.
     pub(super) fn sessions(&self) -> Vec<Record> {
         let blank = Record {
-            proto: gate64::nat64::Proto::Udp,
+            proto: gate64::addr::Proto::Udp,
             v6: gate64::addr::Transport6::new([0; 16].into(), 0),
             v4: gate64::addr::Transport4::new([0; 4].into(), 0),
             remote: gate64::addr::Transport4::new([0; 4].into(), 0),

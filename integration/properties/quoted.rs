@@ -84,9 +84,9 @@ fn error(from_v4: bool, aimed: bool, head: &[u8; 6], inner: &[u8], about: &Recor
 
 fn aim(from_v4: bool, inner: &mut [u8], about: &Record) {
     let protocol = match about.proto {
-        gate64::nat64::Proto::Tcp => 6,
-        gate64::nat64::Proto::Udp => 17,
-        gate64::nat64::Proto::Icmp => [58, 1][usize::from(from_v4)],
+        gate64::addr::Proto::Tcp => 6,
+        gate64::addr::Proto::Udp => 17,
+        gate64::addr::Proto::Icmp => [58, 1][usize::from(from_v4)],
     };
     let server: Ipv4Addr = about.remote.addr;
     if from_v4 && inner.len() >= 28 {

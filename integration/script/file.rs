@@ -3,8 +3,9 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use gate64::addr::Proto;
 use gate64::addr::{Ipv4Prefix, PortRange};
-use gate64::nat64::{Filtering, Pairing, Proto, UnsolicitedSyn};
+use gate64::nat64::{Filtering, Pairing, UnsolicitedSyn};
 use gate64::siit::{self, Hairpin, Inside, Untranslatable, WellKnown, ZeroChecksum};
 use gate64::translator::Settings;
 use gate64::xlat::{Object, TrafficClass};

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use gate64::addr::Proto;
 use gate64::addr::{HostKey, Transport4, Transport6, ZoneId};
 use gate64::counters::ZoneCounters;
-use gate64::nat64::Proto;
 use gate64::reason::Reason;
 use gate64::translator::{Cursor, Event, Record};
 

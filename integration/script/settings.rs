@@ -5,10 +5,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use gate64::addr::Proto;
 use gate64::addr::{PortRange, Transport4, Transport6, WorkerId, ZoneId};
-use gate64::nat64::{
-    self, Filtering, Limits, Pairing, Pool, Proto, StaticBinding, Timers, UnsolicitedSyn, Zone,
-};
+use gate64::nat64::{self, Filtering, Limits, Pairing, Pool, StaticBinding, Timers, UnsolicitedSyn, Zone};
 use gate64::translator::Settings;
 use gate64::xlat::{self, TrafficClass};
 

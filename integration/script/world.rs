@@ -3,8 +3,8 @@
 
 use std::net::Ipv4Addr;
 
+use gate64::addr::Proto;
 use gate64::addr::{Transport4, WorkerId};
-use gate64::nat64::Proto;
 use gate64::nat64::owner::Owners;
 use gate64::reason::Reason;
 use gate64::time::Instant;

@@ -5,6 +5,7 @@ mod longest;
 mod port;
 mod pref64;
 mod prefix;
+mod proto;
 pub mod special;
 
 pub use host::{HostKey, WorkerId, ZoneId};
@@ -12,3 +13,4 @@ pub use longest::Longest;
 pub use port::{PortRange, Transport4, Transport6};
 pub use pref64::{Pref64, Pref64Error};
 pub use prefix::{Ipv4Prefix, Ipv6Prefix, PrefixError};
+pub use proto::Proto;

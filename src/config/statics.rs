@@ -9,8 +9,9 @@ use super::pool;
 use super::reader::Reader;
 use super::schema::Static;
 use super::zones::Zones;
+use crate::addr::Proto;
 use crate::addr::{Ipv4Prefix, Transport4, Transport6, special};
-use crate::nat64::{Proto, StaticBinding};
+use crate::nat64::StaticBinding;
 
 pub(super) fn statics(
     reader: &mut Reader<'_>,

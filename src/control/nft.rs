@@ -7,8 +7,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::addr::PortRange;
+use crate::addr::Proto;
 use crate::config::INNER;
-use crate::nat64::{Proto, StaticBinding, Timers};
+use crate::nat64::{StaticBinding, Timers};
 
 /// Why nft did not do what it was told.
 #[derive(Debug, thiserror::Error)]

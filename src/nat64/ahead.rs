@@ -8,10 +8,11 @@
 
 use core::hint::black_box;
 
+use super::Nat64;
 use super::bib::Bib;
 use super::index::Home;
 use super::slab::NIL;
-use super::{Nat64, Proto};
+use crate::addr::Proto;
 use crate::addr::{Transport4, Transport6};
 use crate::wire::buf::PacketBuf;
 use crate::wire::{TCP, UDP, ipv4, ipv6, u16_at, u32_at};

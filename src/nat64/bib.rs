@@ -5,10 +5,10 @@
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use super::Proto;
 use super::hash::{Chance, Hasher};
 use super::index::{Home, Index};
 use super::slab::{Item, NIL, Slab};
+use crate::addr::Proto;
 use crate::addr::Transport6;
 use crate::time::Instant;
 

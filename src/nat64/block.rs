@@ -2,10 +2,10 @@
 
 use core::net::Ipv4Addr;
 
-use super::Proto;
 use super::bib::Bib;
 use super::owner::offset_of;
 use super::slab::{Item, NIL, Slab};
+use crate::addr::Proto;
 use crate::addr::{PortRange, ZoneId};
 
 /// One bit a port, the block's first port first.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::Proto;
+use crate::addr::Proto;
 use crate::addr::{HostKey, PortRange, Pref64, Transport4, Transport6};
 use crate::counters::Counters;
 use crate::reason::Reason;

@@ -1,6 +1,7 @@
 //! Hosts of ours that talk to each other by their IPv4 addresses (RFC 6146 §3.8).
 
-use super::{Nat64, Proto};
+use super::Nat64;
+use crate::addr::Proto;
 use crate::addr::{Transport4, WorkerId};
 use crate::reason::Reason;
 use crate::time::Instant;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use crate::addr::{Transport4, Transport6, WorkerId, ZoneId};
+use crate::addr::{Proto, Transport4, Transport6, WorkerId, ZoneId};
 use crate::counters::Counters;
 use crate::reason::Reason;
 use crate::time::Instant;
@@ -75,9 +75,7 @@ mod zones;
 mod tests;
 
 pub use events::{Event, Lease, Record};
-pub use settings::{
-    Filtering, Limits, Pairing, Pool, Proto, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone,
-};
+pub use settings::{Filtering, Limits, Pairing, Pool, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone};
 
 /// One worker's state, and everything that is done with it.
 pub struct Nat64 {

@@ -26,7 +26,8 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
 
-use super::{Proto, Settings};
+use super::Settings;
+use crate::addr::Proto;
 use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, PortRange, Transport4, WorkerId};
 
 /// Port blocks of an address: 64 of 16 ports below 1024, 252 of 256 ports above.

@@ -9,9 +9,10 @@
 
 use core::net::Ipv6Addr;
 
+use super::Nat64;
 use super::session::Traffic;
 use super::tcp::{Side, State};
-use super::{Nat64, Proto};
+use crate::addr::Proto;
 use crate::addr::{Transport4, Transport6, ZoneId};
 use crate::time::Instant;
 use crate::wire::batch::Verdict;

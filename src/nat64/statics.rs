@@ -2,7 +2,8 @@
 
 use core::net::Ipv4Addr;
 
-use super::{Proto, StaticBinding};
+use super::StaticBinding;
+use crate::addr::Proto;
 use crate::addr::Transport4;
 
 /// The static bindings, in the order of protocol and IPv4 transport address. A binding's number is

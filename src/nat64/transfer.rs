@@ -1,7 +1,8 @@
 //! Sessions handed to another translator, or taken over from one.
 
 use super::tcp::State;
-use super::{Lease, Nat64, Proto, Record};
+use super::{Lease, Nat64, Record};
+use crate::addr::Proto;
 use crate::reason::Reason;
 use crate::time::Instant;
 

@@ -1,6 +1,7 @@
 //! Which flow a packet belongs to (RFC 6146 §3.4).
 
-use super::{Proto, tcp};
+use super::tcp;
+use crate::addr::Proto;
 use crate::reason::Reason;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;

@@ -17,11 +17,11 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 
 use super::view::View;
+use crate::addr::Proto;
 use crate::addr::ZoneId;
 use crate::counters::{Counters, ZoneCounters};
 use crate::device::Tallies;
 use crate::dns64::{Outcome, Reach};
-use crate::nat64::Proto;
 use crate::reason::Reason;
 use crate::resolver::{self, Report};
 

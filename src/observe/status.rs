@@ -6,10 +6,10 @@ use std::fmt::{self, Write as _};
 use serde::{Deserialize, Serialize};
 
 use super::view::{ShownZone, View};
+use crate::addr::Proto;
 use crate::addr::ZoneId;
 use crate::counters::ZoneCounters;
 use crate::dns64::Outcome;
-use crate::nat64::Proto;
 use crate::reason::Reason;
 use crate::resolver::{Report, ZoneReport};
 

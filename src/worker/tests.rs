@@ -1,10 +1,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
+use crate::addr::Proto;
 use crate::addr::{PortRange, Pref64, Transport4, Transport6, ZoneId};
 use crate::device::memory::{self, Frame, MemoryDevice, MemoryPeer};
 use crate::device::{BATCH_BYTES, Offloads, Waker};
-use crate::nat64::{self, Proto, owner::Owners};
+use crate::nat64::{self, owner::Owners};
 use crate::reason::Reason;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::xlat;

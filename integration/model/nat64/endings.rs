@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use gate64::addr::Proto;
 use gate64::addr::Transport6;
-use gate64::nat64::Proto;
 use gate64::time::Instant;
 
 use super::{Binding, Model, Sent, Session};

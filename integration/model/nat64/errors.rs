@@ -2,8 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+use gate64::addr::Proto;
 use gate64::addr::{Transport4, Transport6};
-use gate64::nat64::{Proto, Zone};
+use gate64::nat64::Zone;
 use gate64::reason::Reason;
 
 use super::{Model, Outcome, Verdict};

@@ -3,7 +3,7 @@
 
 use super::asm::{Helper, If, Label, Op, Program, Reg, Width};
 use super::maps::Maps;
-use crate::nat64::Proto;
+use crate::addr::Proto;
 use crate::nat64::owner::MULTIPLIER;
 
 use Reg::{Fp, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9};

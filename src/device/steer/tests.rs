@@ -2,10 +2,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use super::*;
+use crate::addr::Proto;
 use crate::addr::{PortRange, Transport4, Transport6, ZoneId};
 use crate::device::own_network::{own_network, run};
 use crate::device::{Device, Waker, tun};
-use crate::nat64::{self, Proto, StaticBinding, Zone};
+use crate::nat64::{self, StaticBinding, Zone};
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);

@@ -4,11 +4,12 @@ use core::net::Ipv4Addr;
 
 use super::Pool4;
 use crate::addr::HostKey;
+use crate::addr::Proto;
+use crate::nat64::Pairing;
 use crate::nat64::block::Block;
 use crate::nat64::events::Events;
 use crate::nat64::hash::Chance;
 use crate::nat64::owner::{BLOCKS, block_of};
-use crate::nat64::{Pairing, Proto};
 use crate::reason::Reason;
 
 /// Blocks below 1024.

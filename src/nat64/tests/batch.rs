@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::addr::Proto;
 use crate::addr::Transport6;
 use crate::counters::{Counters, Tally};
 use crate::nat64::hash::Chance;
 use crate::nat64::slab::NIL;
-use crate::nat64::{Filtering, Identity, Nat64, Proto};
+use crate::nat64::{Filtering, Identity, Nat64};
 use crate::translator::Change;
 use crate::wire::build::super_packet;
 

@@ -34,7 +34,7 @@ fn a_scan_of_a_static_binding_leaves_a_quarter_of_the_table() {
     settings.nat64.limits.sessions = 40;
     let place = Transport4::new(v4(T), 8080);
     settings.nat64.statics = vec![crate::nat64::StaticBinding {
-        proto: crate::nat64::Proto::Udp,
+        proto: crate::addr::Proto::Udp,
         v6: crate::addr::Transport6::new(v6(C), 80),
         v4: place,
     }];

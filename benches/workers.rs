@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gate64::addr::{PortRange, Pref64, WorkerId, ZoneId};
 use gate64::device::memory::{self, Frame, MemoryPeer};
-use gate64::nat64::{self, owner::Owners};
+use gate64::nat64;
 use gate64::translator::Settings;
 use gate64::worker::{self, Assignment, Started};
 use gate64::xlat::Rules;
@@ -88,7 +88,7 @@ struct Gateway {
 
 impl Gateway {
     fn new(workers: u8, hosts: u16) -> Self {
-        let owners = Owners::new(&settings(0, workers).nat64, 1, workers);
+        let owners = settings(0, workers).nat64.owners(1, workers);
         let (mut assignments, mut networks) = (Vec::new(), Vec::new());
         for worker in 0..workers {
             let (device, peer) = memory::pair(QUEUE).expect("eventfd");

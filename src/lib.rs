@@ -15,6 +15,7 @@
 pub mod addr;
 pub mod counters;
 pub mod nat64;
+pub mod ownership;
 pub mod reason;
 pub mod siit;
 pub mod time;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use gate64::addr::Proto;
 use gate64::addr::{Transport4, WorkerId};
-use gate64::nat64::owner::Owners;
+use gate64::ownership::Owners;
 use gate64::reason::Reason;
 use gate64::time::Instant;
 use gate64::translator::{Batch, Change, Settings, Translator, Verdict};
@@ -86,7 +86,7 @@ impl World {
         let start = Instant::from_secs(1000);
         Self {
             meter,
-            owners: Owners::new(&settings.nat64, settings.owner_seed, settings.workers),
+            owners: settings.nat64.owners(settings.owner_seed, settings.workers),
             workers: (0..settings.workers).map(worker).collect(),
             settings,
             now: start,

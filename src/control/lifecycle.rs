@@ -26,8 +26,8 @@ use crate::addr::WorkerId;
 use crate::config::{Config, Dns64, LoadError, MAX_ZONES};
 use crate::device::steer::Steering;
 use crate::device::tun::{self, Queue};
-use crate::nat64::owner::Owners;
 use crate::observe::{admin, metrics, view::View};
+use crate::ownership::Owners;
 use crate::resolver::{self, Resolver};
 use crate::translator::Lease;
 use crate::worker::{self, Assignment, Cause, Failure, Notice, Started, Workers};
@@ -194,7 +194,7 @@ impl Seeds {
 
     /// Who owns what under this configuration.
     pub(super) fn owners(&self, config: &Config) -> Owners {
-        Owners::new(&config.nat64, self.owner, u8::try_from(self.workers.len()).unwrap_or(u8::MAX))
+        config.nat64.owners(self.owner, u8::try_from(self.workers.len()).unwrap_or(u8::MAX))
     }
 
     /// What each worker is told.

@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::sys;
 use super::tun::Queue;
-use crate::nat64::owner::Owners;
+use crate::ownership::Owners;
 use maps::Maps;
 
 /// The loaded program and its maps. An interface it was attached to keeps them when this is gone.

@@ -3,10 +3,10 @@
 use core::net::Ipv4Addr;
 
 use super::bib::Bib;
-use super::owner::offset_of;
 use super::slab::{Item, NIL, Slab};
 use crate::addr::Proto;
 use crate::addr::{PortRange, ZoneId};
+use crate::ownership::offset_of;
 
 /// One bit a port, the block's first port first.
 pub(super) type Ports = [u64; 4];

@@ -41,7 +41,7 @@ use core::time::Duration;
 use self::cells::{Cells, NONE};
 use self::shares::Shares;
 use self::table::Table;
-use super::owner::mix;
+use crate::ownership::mix;
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::buf::PacketBuf;

@@ -34,7 +34,6 @@ use filter::Outward;
 use fragment::Hold;
 use hairpin::Judged;
 use hash::Chance;
-use owner::Owners;
 use pool4::Pool4;
 use session::Sessions;
 use slab::NIL;
@@ -56,7 +55,6 @@ mod hold;
 mod index;
 mod limits;
 mod outgoing;
-pub mod owner;
 mod pool4;
 mod probe;
 mod reload;
@@ -130,7 +128,7 @@ impl Nat64 {
     /// Takes all the memory it will ever use.
     pub fn new(who: Identity, rules: Rules, settings: &Settings, counters: Arc<Counters>) -> Self {
         let mut chance = Chance::new(who.seed);
-        let owners = Owners::new(settings, who.owner_seed, who.workers);
+        let owners = settings.owners(who.owner_seed, who.workers);
         let limits = &settings.limits;
         let mut nat64 = Self {
             me: who.worker,

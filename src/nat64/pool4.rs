@@ -12,12 +12,12 @@ use super::block::{Block, Blocks, Front, Ports, bits_of};
 use super::events::{Event, Events};
 use super::hash::Chance;
 use super::limits::{Host, Hosts};
-use super::owner::{BLOCKS, Owners, block_of, ports_of};
 use super::slab::NIL;
 use super::{Lease, Pairing, Pool, Settings};
 use crate::addr::Proto;
 use crate::addr::{HostKey, Transport4, WorkerId};
 use crate::counters::Counters;
+use crate::ownership::{BLOCKS, Owners, block_of, ports_of};
 use crate::reason::Reason;
 use crate::time::Instant;
 

@@ -1,6 +1,5 @@
 //! New settings while sessions live: a session ends only if its own pref64, pool address or zone is gone.
 
-use super::owner::Owners;
 use super::slab::NIL;
 use super::statics::Statics;
 use super::zones::Zones;
@@ -11,7 +10,7 @@ use crate::xlat::Rules;
 impl Nat64 {
     /// Switches to new settings. The limits stay as they were. Walks all bindings and sessions once.
     pub fn reconfigure(&mut self, now: Instant, rules: Rules, owner_seed: u32, settings: &Settings) {
-        let mut owners = Owners::new(settings, owner_seed, self.pool4.owners().workers());
+        let mut owners = settings.owners(owner_seed, self.pool4.owners().workers());
         owners.carry(self.pool4.owners());
         let zones = Zones::new(settings, Some(&self.zones));
         // What ends is counted where it was counted when it began, so the old zones stay until then.

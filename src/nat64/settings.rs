@@ -5,6 +5,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, PortRange, Pref64, Proto, Transport4, Transport6, ZoneId};
+use crate::ownership::{Claims, Owners};
 
 /// A group of clients with one policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -188,6 +189,21 @@ pub struct Settings {
     pub address6: Ipv6Addr,
     /// Source of our own ICMPv4 errors.
     pub address4: Ipv4Addr,
+}
+
+impl Settings {
+    /// Who owns what with these settings, when `workers` (at least 1) share the work.
+    ///
+    /// `seed` is that of the [hash](crate::ownership#the-hash).
+    pub fn owners(&self, seed: u32, workers: u8) -> Owners {
+        let clients = |zone: &Zone| zone.clients.iter().map(|net| (*net, zone.host_len)).collect::<Vec<_>>();
+        let claims = Claims {
+            clients: self.zones.iter().flat_map(clients).collect(),
+            pools: self.pools.iter().flat_map(|pool| pool.ranges.iter().map(|(net, _)| *net)).collect(),
+            statics: self.statics.iter().map(|entry| (entry.proto, entry.v4, entry.v6.addr)).collect(),
+        };
+        Owners::new(&claims, seed, workers)
+    }
 }
 
 impl Default for Settings {

@@ -5,7 +5,7 @@ use crate::addr::Proto;
 use crate::addr::{PortRange, Pref64, Transport4, Transport6, ZoneId};
 use crate::device::memory::{self, Frame, MemoryDevice, MemoryPeer};
 use crate::device::{BATCH_BYTES, Offloads, Waker};
-use crate::nat64::{self, owner::Owners};
+use crate::nat64;
 use crate::reason::Reason;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::xlat;
@@ -116,7 +116,7 @@ fn what_comes_to_the_wrong_worker_leaves_by_the_right_one() {
         device: Box::new(device),
     });
     let started = start(assignments.collect(), 1, 64).expect("starts");
-    let owners = Owners::new(&translating(0, WORKERS).nat64, 1, WORKERS);
+    let owners = translating(0, WORKERS).nat64.owners(1, WORKERS);
     let server = Ipv4Addr::new(8, 8, 8, 8);
     for host in 1..10u16 {
         let client = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, host);

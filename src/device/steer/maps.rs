@@ -5,7 +5,7 @@ use std::io;
 use super::bpf::{Kind, Map};
 use crate::addr::Proto;
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Transport4};
-use crate::nat64::owner::{BLOCKS, Owners};
+use crate::ownership::{BLOCKS, Owners};
 
 /// Room for what a reload may add: twice what there is, and at least this.
 const LEAST: usize = 64;

@@ -1,10 +1,10 @@
 //! The steering program: which queue the kernel puts a packet on. The same decisions as in
-//! [`Owners`](crate::nat64::owner::Owners), word for word.
+//! [`Owners`](crate::ownership::Owners), word for word.
 
 use super::asm::{Helper, If, Label, Op, Program, Reg, Width};
 use super::maps::Maps;
 use crate::addr::Proto;
-use crate::nat64::owner::MULTIPLIER;
+use crate::ownership::MULTIPLIER;
 
 use Reg::{Fp, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9};
 use Width::{Byte, Half, Word};

@@ -37,7 +37,7 @@ fn owners(workers: u8, clients: &[(&str, u8)], pools: &[&str], statics: &[(Proto
         address4: Ipv4Addr::LOCALHOST,
         ..nat64::Settings::default()
     };
-    Owners::new(&settings, 0x1234_5678, workers)
+    settings.owners(0x1234_5678, workers)
 }
 
 fn some_owners(workers: u8) -> Owners {

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use super::cells::NONE;
 use super::{Key, State};
-use crate::nat64::owner::mix;
+use crate::ownership::mix;
 use crate::time::Instant;
 
 /// What is known about one datagram.

@@ -9,7 +9,7 @@ use crate::nat64::Pairing;
 use crate::nat64::block::Block;
 use crate::nat64::events::Events;
 use crate::nat64::hash::Chance;
-use crate::nat64::owner::{BLOCKS, block_of};
+use crate::ownership::{BLOCKS, block_of};
 use crate::reason::Reason;
 
 /// Blocks below 1024.

@@ -26,7 +26,6 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
 
-use super::Settings;
 use crate::addr::Proto;
 use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, PortRange, Transport4, WorkerId};
 
@@ -53,7 +52,7 @@ pub const fn ports_of(block: usize) -> PortRange {
 }
 
 /// How many ports of its block come before `port`.
-pub(super) const fn offset_of(port: u16) -> usize {
+pub(crate) const fn offset_of(port: u16) -> usize {
     if port < 1024 { port as usize % 16 } else { port as usize % 256 }
 }
 
@@ -65,7 +64,7 @@ pub fn hash(seed: u32, words: &[u32], workers: u8) -> WorkerId {
 }
 
 /// Steps 1 and 2: the low 32 bits of `h`.
-pub(super) fn mix(seed: u32, words: &[u32]) -> u32 {
+pub(crate) fn mix(seed: u32, words: &[u32]) -> u32 {
     let mut h = u64::from(seed);
     for word in words {
         h = (h ^ u64::from(*word)).wrapping_mul(MULTIPLIER);
@@ -90,7 +89,18 @@ struct Place {
     proto: Proto,
 }
 
-/// Who owns what. Every worker has one, all are equal.
+/// What is owned: the parts of the settings that decide about ownership.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// Client prefixes, each with the prefix length of a host in it.
+    pub clients: Vec<(Ipv6Prefix, u8)>,
+    /// Prefixes of all pools; they may overlap.
+    pub pools: Vec<Ipv4Prefix>,
+    /// Static bindings: the IPv4 transport address, and the IPv6 address of its host.
+    pub statics: Vec<(Proto, Transport4, Ipv6Addr)>,
+}
+
+/// The owner of every host, port block and datagram. All workers have equal copies.
 #[derive(Clone, Debug)]
 pub struct Owners {
     seed: u32,
@@ -106,17 +116,13 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Reads pools, zones and static bindings; every block has its [default owner](default_owner).
+    /// Builds the tables; every block has its [default owner](default_owner).
     ///
     /// Takes [`BLOCKS`] bytes for each pool address. `workers` is at least 1.
-    pub fn new(settings: &Settings, seed: u32, workers: u8) -> Self {
-        let mut zones: Vec<_> = settings
-            .zones
-            .iter()
-            .flat_map(|zone| zone.clients.iter().map(|clients| (*clients, zone.host_len)))
-            .collect();
+    pub fn new(claims: &Claims, seed: u32, workers: u8) -> Self {
+        let mut zones = claims.clients.clone();
         zones.sort_by_key(|(clients, _)| core::cmp::Reverse(clients.len()));
-        let pools = index(settings.pools.iter().flat_map(|pool| pool.ranges.iter().map(|(net, _)| *net)));
+        let pools = index(claims.pools.iter().copied());
         let mut owners = Self {
             seed,
             workers: workers.max(1),
@@ -125,14 +131,10 @@ impl Owners {
             pools,
             statics: Box::default(),
         };
-        let mut statics: Vec<_> = settings
-            .statics
-            .iter()
-            .map(|entry| {
-                let place = Place { addr: entry.v4.addr, port: entry.v4.port, proto: entry.proto };
-                (place, owners.source(entry.v6.addr))
-            })
-            .collect();
+        let owned = |(proto, v4, host): &(Proto, Transport4, Ipv6Addr)| {
+            (Place { addr: v4.addr, port: v4.port, proto: *proto }, owners.source(*host))
+        };
+        let mut statics: Vec<_> = claims.statics.iter().map(owned).collect();
         statics.sort_unstable();
         owners.statics = statics.into();
         owners
@@ -244,7 +246,7 @@ impl Owners {
 
     /// The row of `addr` in the table; `None` if it is no pool's.
     #[inline]
-    pub(super) fn position(&self, addr: Ipv4Addr) -> Option<usize> {
+    pub(crate) fn position(&self, addr: Ipv4Addr) -> Option<usize> {
         let (net, first) = match &*self.pools {
             [only] => only,
             all => all.get(all.partition_point(|(net, _)| net.addr() <= addr).checked_sub(1)?)?,

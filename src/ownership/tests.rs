@@ -1,6 +1,6 @@
 use super::*;
 use crate::addr::{Transport6, ZoneId};
-use crate::nat64::{Pool, StaticBinding, Zone};
+use crate::nat64::{Pool, Settings, StaticBinding, Zone};
 
 fn settings() -> Settings {
     let range = |net: &str, ports: &str| (net.parse().expect("literal"), ports.parse().expect("literal"));
@@ -67,7 +67,7 @@ fn the_hash_is_fixed_because_the_steering_program_has_it_too() {
 #[test]
 fn neighbours_spread_over_the_workers() {
     for workers in [2_u8, 3, 8] {
-        let mut owners = Owners::new(&settings(), 7, workers);
+        let mut owners = settings().owners(7, workers);
         owners.zones = Box::default();
         let mut load = [0_u32; 8];
         for host in 0..8000_u128 {
@@ -83,7 +83,7 @@ fn neighbours_spread_over_the_workers() {
 
 #[test]
 fn addresses_of_one_host_prefix_have_one_owner() {
-    let owners = Owners::new(&settings(), 7, 8);
+    let owners = settings().owners(7, 8);
     let owner = |addr: &str| owners.source(addr.parse().expect("literal"));
     assert_eq!(owner("2001:db8:1:5::1"), owner("2001:db8:1:5:ffff::9"));
     let key = HostKey::new(ZoneId(0), "2001:db8:1:5::77".parse().expect("literal"), 64);
@@ -95,7 +95,7 @@ fn addresses_of_one_host_prefix_have_one_owner() {
 
 #[test]
 fn places_go_by_static_binding_then_by_block() {
-    let owners = Owners::new(&settings(), 7, 4);
+    let owners = settings().owners(7, 4);
     let place =
         |proto, addr: &str, port| owners.place(proto, Transport4::new(addr.parse().expect("literal"), port));
     let host = owners.source("2001:db8:1:5::1".parse().expect("literal"));
@@ -113,7 +113,7 @@ fn places_go_by_static_binding_then_by_block() {
 #[test]
 fn a_given_block_stays_given_over_a_reload_that_moves_its_row() {
     let addr = Ipv4Addr::new(203, 0, 113, 9);
-    let mut old = Owners::new(&settings(), 7, 4);
+    let mut old = settings().owners(7, 4);
     let other = WorkerId((old.block(addr, 100).expect("in the pool").0 + 1) % 4);
     assert!(old.give(addr, 100, other));
     assert!(!old.give(addr, 100, WorkerId(4)), "no such worker");
@@ -121,7 +121,7 @@ fn a_given_block_stays_given_over_a_reload_that_moves_its_row() {
 
     let mut more = settings();
     more.pools[0].ranges.insert(0, ("192.0.2.0/28".parse().expect("literal"), PortRange::ALL));
-    let mut new = Owners::new(&more, 7, 4);
+    let mut new = more.owners(7, 4);
     new.carry(&old);
     for block in 0..BLOCKS {
         assert_eq!(new.block(addr, block), old.block(addr, block));
@@ -131,7 +131,7 @@ fn a_given_block_stays_given_over_a_reload_that_moves_its_row() {
 
 #[test]
 fn the_fragments_of_datagrams_spread() {
-    let owners = Owners::new(&settings(), 7, 8);
+    let owners = settings().owners(7, 8);
     let (src, dst) = (Ipv4Addr::new(198, 51, 100, 7), Ipv4Addr::new(203, 0, 113, 8));
     let owners: std::collections::BTreeSet<_> =
         (0..100).map(|id| owners.datagram(src, dst, 17, id)).collect();

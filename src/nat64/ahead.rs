@@ -9,9 +9,9 @@
 use core::hint::black_box;
 
 use super::Nat64;
-use super::bib::Bib;
-use super::index::Home;
-use super::slab::NIL;
+use super::tables::bib::Bib;
+use super::tables::index::Home;
+use super::tables::slab::NIL;
 use crate::addr::Proto;
 use crate::addr::{Transport4, Transport6};
 use crate::wire::buf::PacketBuf;

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use super::bib::RestTick;
-use super::slab::NIL;
-use super::tcp::{State, on_timeout};
+use super::tables::bib::RestTick;
+use super::tables::slab::NIL;
+use super::tables::tcp::{State, on_timeout};
 use super::{Event, Nat64, probe};
 use crate::addr::Proto;
 use crate::addr::{HostKey, ZoneId};

@@ -2,11 +2,11 @@
 
 use core::time::Duration;
 
-use super::pool4::Wish;
-use super::session::Traffic;
-use super::tcp::{Kind, Lifetime, Side, State, on_segment};
+use super::policy::zones::Way;
+use super::tables::pool4::Wish;
+use super::tables::session::Traffic;
+use super::tables::tcp::{Kind, Lifetime, Side, State, on_segment};
 use super::tuple::Tuple;
-use super::zones::Way;
 use super::{Event, Filtering, Nat64};
 use crate::addr::Proto;
 use crate::addr::{HostKey, Transport4, Transport6};

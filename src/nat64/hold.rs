@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use super::fragment::{Arrival, First, Key, Step};
+use super::tables::fragment::{Arrival, First, Key, Step};
 use super::{Nat64, tuple};
 use crate::addr::ZoneId;
 use crate::reason::Reason;

@@ -2,7 +2,7 @@
 //!
 //! | step | RFC 6146 | module |
 //! |---|---|---|
-//! | which flow | §3.4 | `tuple`, `hold` and [`fragment`] |
+//! | which flow | §3.4 | `tuple`, `hold` and `fragment` |
 //! | may it pass, and what is known of it | §3.5 | `zones`, `filter`, `tcp` |
 //! | what it becomes, and the way out | §3.6, §3.7 | `outgoing` |
 //! | back in | §3.8 | `hairpin` |
@@ -28,52 +28,39 @@ use crate::wire::ipv6::Ipv6Packet;
 use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Leg, Refusal, Rules, To4, To6};
 
 use ahead::Ahead;
-use bib::Bib;
-use events::Events;
 use filter::Outward;
-use fragment::Hold;
 use hairpin::Judged;
-use hash::Chance;
-use pool4::Pool4;
-use session::Sessions;
-use slab::NIL;
-use statics::Statics;
-use syn::Syns;
-use zones::{Way, Zones};
+use policy::zones::{Way, Zones};
+use tables::bib::Bib;
+use tables::events::Events;
+use tables::fragment::Hold;
+use tables::hash::Chance;
+use tables::pool4::Pool4;
+use tables::session::Sessions;
+use tables::slab::NIL;
+use tables::statics::Statics;
+use tables::syn::Syns;
 
 mod ahead;
-mod bib;
-mod block;
 mod ending;
-mod events;
-mod expiry;
 mod filter;
-pub mod fragment;
 mod hairpin;
-mod hash;
 mod hold;
-mod index;
-mod limits;
 mod outgoing;
-mod pool4;
+mod policy;
 mod probe;
 mod reload;
-mod session;
 mod settings;
 mod short;
-mod slab;
-mod statics;
-mod syn;
-mod tcp;
+mod tables;
 mod transfer;
 mod tuple;
-mod zones;
 
 #[cfg(test)]
 mod tests;
 
-pub use events::{Event, Lease, Record};
 pub use settings::{Filtering, Limits, Pairing, Pool, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone};
+pub use tables::events::{Event, Lease, Record};
 
 /// One worker's state, and everything that is done with it.
 pub struct Nat64 {

@@ -1,9 +1,9 @@
 //! What leaves: translated packets, ICMP errors about them, and our own (RFC 6146 §3.6, §3.7).
 
 use super::hairpin::Judged;
-use super::session::Traffic;
-use super::tcp::Side;
-use super::zones::Way;
+use super::policy::zones::Way;
+use super::tables::session::Traffic;
+use super::tables::tcp::Side;
 use super::{Nat64, tuple};
 use crate::addr::Proto;
 use crate::addr::{Transport4, Transport6};

@@ -1,9 +1,10 @@
 //! New settings while sessions live: a session ends only if its own pref64, pool address or zone is gone.
 
-use super::slab::NIL;
-use super::statics::Statics;
-use super::zones::Zones;
-use super::{Nat64, Settings, bib};
+use super::policy::zones::Zones;
+use super::tables::bib;
+use super::tables::slab::NIL;
+use super::tables::statics::Statics;
+use super::{Nat64, Settings};
 use crate::time::Instant;
 use crate::xlat::Rules;
 

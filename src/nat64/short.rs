@@ -10,8 +10,8 @@
 use core::net::Ipv6Addr;
 
 use super::Nat64;
-use super::session::Traffic;
-use super::tcp::{Side, State};
+use super::tables::session::Traffic;
+use super::tables::tcp::{Side, State};
 use crate::addr::Proto;
 use crate::addr::{Transport4, Transport6, ZoneId};
 use crate::time::Instant;

@@ -1,6 +1,6 @@
 //! Sessions handed to another translator, or taken over from one.
 
-use super::tcp::State;
+use super::tables::tcp::State;
 use super::{Lease, Nat64, Record};
 use crate::addr::Proto;
 use crate::reason::Reason;

@@ -1,6 +1,6 @@
 //! Which flow a packet belongs to (RFC 6146 §3.4).
 
-use super::tcp;
+use super::tables::tcp;
 use crate::addr::Proto;
 use crate::reason::Reason;
 use crate::wire::ipv4::Ipv4Packet;

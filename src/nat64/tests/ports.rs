@@ -54,7 +54,7 @@ fn no_address_is_bound_twice_on_either_side() {
     settings.nat64.zones[0].blocks_per_host = 64;
     settings.nat64.zones[0].sessions_per_host = 10_000;
     let mut bench = Bench::new(settings);
-    let mut chance = crate::nat64::hash::Chance::new(11);
+    let mut chance = crate::nat64::tables::hash::Chance::new(11);
     let (mut inside, mut outside) = (std::collections::HashMap::new(), std::collections::HashMap::new());
     for _ in 0..60_000 {
         let host = format!("2001:db8:1::{:x}", 2 + chance.below(400));

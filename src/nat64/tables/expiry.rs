@@ -18,19 +18,19 @@ const LOOKED_AT: usize = 16;
 
 /// A session's neighbours in its bucket.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Filed {
+pub(in crate::nat64) struct Filed {
     next: u32,
     prev: u32,
 }
 
 impl Filed {
     /// Not in the wheel.
-    pub(super) const NOWHERE: Self = Self { next: NIL, prev: NIL };
+    pub(in crate::nat64) const NOWHERE: Self = Self { next: NIL, prev: NIL };
 }
 
 /// The wheel. It holds no session, only the lists' heads.
 #[derive(Debug)]
-pub(super) struct Wheel {
+pub(in crate::nat64) struct Wheel {
     heads: Box<[u32; LEVELS * BUCKETS]>,
     taken: [[u64; BUCKETS / 64]; LEVELS],
     /// Every tick before this one is done.
@@ -42,12 +42,12 @@ const fn tick_of(deadline: u64) -> u64 {
 }
 
 impl Wheel {
-    pub(super) fn new() -> Self {
+    pub(in crate::nat64) fn new() -> Self {
         Self { heads: Box::new([NIL; LEVELS * BUCKETS]), taken: [[0; 4]; LEVELS], tick: 0 }
     }
 
     /// Files a session that is not in the wheel by its deadline.
-    pub(super) fn file(&mut self, sessions: &mut Slab<Session>, slot: u32) {
+    pub(in crate::nat64) fn file(&mut self, sessions: &mut Slab<Session>, slot: u32) {
         let bucket = self.bucket_of(tick_of(sessions[slot].deadline));
         let head = self.heads[bucket];
         sessions[slot].filed = Filed { next: head, prev: NIL };
@@ -60,7 +60,7 @@ impl Wheel {
     }
 
     /// Takes a session out of the wheel.
-    pub(super) fn unfile(&mut self, sessions: &mut Slab<Session>, slot: u32) {
+    pub(in crate::nat64) fn unfile(&mut self, sessions: &mut Slab<Session>, slot: u32) {
         let Filed { next, prev } = sessions[slot].filed;
         let bucket = usize::from(sessions[slot].bucket);
         if next != NIL {
@@ -79,7 +79,7 @@ impl Wheel {
 
     /// Sets a deadline. A later one is one store.
     #[inline]
-    pub(super) fn set(&mut self, sessions: &mut Slab<Session>, slot: u32, deadline: Instant) {
+    pub(in crate::nat64) fn set(&mut self, sessions: &mut Slab<Session>, slot: u32, deadline: Instant) {
         let session = &mut sessions[slot];
         let earlier = deadline.as_nanos() < session.deadline;
         session.deadline = deadline.as_nanos();
@@ -91,7 +91,7 @@ impl Wheel {
 
     /// A session whose deadline has come by `now`; it stays in the wheel. Every session filed anew
     /// on the way costs one of `budget`.
-    pub(super) fn due(
+    pub(in crate::nat64) fn due(
         &mut self,
         sessions: &mut Slab<Session>,
         now: Instant,
@@ -140,7 +140,7 @@ impl Wheel {
     }
 
     /// When [`due`](Self::due) is to be asked next: never later than a tick after the first deadline.
-    pub(super) fn next(&self, sessions: &Slab<Session>) -> Option<Instant> {
+    pub(in crate::nat64) fn next(&self, sessions: &Slab<Session>) -> Option<Instant> {
         let bucket = self.earliest()?;
         let start = self.start_of(bucket);
         if bucket >= BUCKETS {

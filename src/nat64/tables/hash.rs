@@ -4,25 +4,25 @@ use core::net::Ipv6Addr;
 
 /// A hash that nobody outside can predict, so that nobody can make a table degenerate.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hasher {
+pub(in crate::nat64) struct Hasher {
     keys: [u64; 3],
 }
 
 impl Hasher {
     /// Three keys drawn from `chance`.
-    pub(super) fn new(chance: &mut Chance) -> Self {
+    pub(in crate::nat64) fn new(chance: &mut Chance) -> Self {
         Self { keys: [chance.next(), chance.next(), chance.next() | 1] }
     }
 
     /// The hash of an IPv6 address and a few bits that go with it.
-    pub(super) const fn address(&self, addr: Ipv6Addr, with: u64) -> u32 {
+    pub(in crate::nat64) const fn address(&self, addr: Ipv6Addr, with: u64) -> u32 {
         let bits = addr.to_bits();
         let folded = fold((bits >> 64) as u64 ^ self.keys[0], bits as u64 ^ self.keys[1]);
         (fold(folded ^ with, self.keys[2]) >> 32) as u32
     }
 
     /// The hash of two words.
-    pub(super) const fn words(&self, a: u64, b: u64) -> u32 {
+    pub(in crate::nat64) const fn words(&self, a: u64, b: u64) -> u32 {
         (fold(fold(a ^ self.keys[0], self.keys[2]) ^ b, self.keys[1]) >> 32) as u32
     }
 }
@@ -35,25 +35,25 @@ const fn fold(a: u64, b: u64) -> u64 {
 /// Chance from a seed: SipHash-2-4 of a counter, so that the ports already seen don't tell the next
 /// one (RFC 6056 §3.1).
 #[derive(Clone, Debug)]
-pub(super) struct Chance {
+pub(in crate::nat64) struct Chance {
     key: [u64; 2],
     drawn: u64,
 }
 
 impl Chance {
     /// The sequence that belongs to `seed`.
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(in crate::nat64) const fn new(seed: u64) -> Self {
         Self { key: [seed, seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15], drawn: 0 }
     }
 
     /// The next 64 bits.
-    pub(super) const fn next(&mut self) -> u64 {
+    pub(in crate::nat64) const fn next(&mut self) -> u64 {
         self.drawn += 1;
         sip(self.key, self.drawn)
     }
 
     /// A number below `n`, each as likely as the others up to 2^-32; zero if `n` is.
-    pub(super) const fn below(&mut self, n: u32) -> u32 {
+    pub(in crate::nat64) const fn below(&mut self, n: u32) -> u32 {
         (((self.next() >> 32) * n as u64) >> 32) as u32
     }
 }

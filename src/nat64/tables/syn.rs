@@ -14,26 +14,26 @@ use crate::wire::ipv4::Ipv4Packet;
 const QUOTED: usize = 548;
 
 /// A SYN that waits.
-pub(super) struct Waiting {
+pub(in crate::nat64) struct Waiting {
     from: Transport4,
     to: Transport4,
     until: Instant,
     /// Adopted meanwhile: nobody is told anything.
     adopted: bool,
     /// The packet, its length cut to what is kept.
-    pub(super) packet: Ipv4Packet,
+    pub(in crate::nat64) packet: Ipv4Packet,
     bytes: [u8; QUOTED],
 }
 
 impl Waiting {
     /// What is kept of the packet.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in crate::nat64) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.packet.total_len]
     }
 }
 
 /// The SYNs that wait, the oldest first: a ring.
-pub(super) struct Syns {
+pub(in crate::nat64) struct Syns {
     ring: Vec<Waiting>,
     /// By place in the ring, a hash of both ends: a flood is looked through in these four kilobytes.
     prints: Vec<u32>,
@@ -49,7 +49,7 @@ pub(super) struct Syns {
 
 impl Syns {
     /// Room for `limit` SYNs, `per_source` of one source.
-    pub(super) fn new(limit: u32, per_source: u32, chance: &mut Chance) -> Self {
+    pub(in crate::nat64) fn new(limit: u32, per_source: u32, chance: &mut Chance) -> Self {
         let limit = limit as usize;
         Self {
             ring: Vec::with_capacity(limit),
@@ -95,7 +95,7 @@ impl Syns {
     ///
     /// # Errors
     /// [`Reason::SynLimit`] if there is no room, [`Reason::UnsolicitedSyn`] if it is kept already.
-    pub(super) fn store(
+    pub(in crate::nat64) fn store(
         &mut self,
         now: Instant,
         lifetime: Duration,
@@ -135,12 +135,12 @@ impl Syns {
     }
 
     /// Whether a SYN between the two waits. It is adopted: nobody will be told that it failed.
-    pub(super) fn adopt(&mut self, from: Transport4, to: Transport4) -> bool {
+    pub(in crate::nat64) fn adopt(&mut self, from: Transport4, to: Transport4) -> bool {
         self.find(from, to).map(|waiting| waiting.adopted = true).is_some()
     }
 
     /// Takes out the oldest if its time has come by `now`; `Some(None)` if it was adopted.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Option<&Waiting>> {
+    pub(in crate::nat64) fn due(&mut self, now: Instant) -> Option<Option<&Waiting>> {
         let oldest = self.ring.get(self.first).filter(|w| self.len > 0 && w.until <= now)?;
         let source = oldest.from.addr;
         *self.count(source) -= 1;
@@ -152,7 +152,7 @@ impl Syns {
     }
 
     /// When [`due`](Self::due) is to be asked next.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(in crate::nat64) fn next_deadline(&self) -> Option<Instant> {
         self.ring.get(self.first).filter(|_| self.len > 0).map(|w| w.until)
     }
 }

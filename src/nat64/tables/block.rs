@@ -9,10 +9,10 @@ use crate::addr::{PortRange, ZoneId};
 use crate::ownership::offset_of;
 
 /// One bit a port, the block's first port first.
-pub(super) type Ports = [u64; 4];
+pub(in crate::nat64) type Ports = [u64; 4];
 
 /// The bits `first` to `last`, both included.
-pub(super) fn bits_of(first: usize, last: usize) -> Ports {
+pub(in crate::nat64) fn bits_of(first: usize, last: usize) -> Ports {
     core::array::from_fn(|word| {
         let (low, high) = (word * 64, word * 64 + 63);
         if last < low || high < first {
@@ -27,23 +27,23 @@ const WIDTH: usize = 256;
 
 /// What packets need to know of a block: small, so that those of many blocks stay in the cache.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Front {
+pub(in crate::nat64) struct Front {
     /// Its address.
-    pub(super) addr: Ipv4Addr,
+    pub(in crate::nat64) addr: Ipv4Addr,
     /// Its host's zone.
-    pub(super) zone: ZoneId,
+    pub(in crate::nat64) zone: ZoneId,
 }
 
 /// A port block that a host holds.
 #[derive(Clone, Debug)]
-pub(super) struct Block {
+pub(in crate::nat64) struct Block {
     /// Slot of its host.
-    pub(super) host: u32,
+    pub(in crate::nat64) host: u32,
     /// The host's next block; in a free slot the next free one.
-    pub(super) next: u32,
+    pub(in crate::nat64) next: u32,
     /// The address's row and the block's number there.
-    pub(super) row: u32,
-    pub(super) number: u16,
+    pub(in crate::nat64) row: u32,
+    pub(in crate::nat64) number: u16,
     /// Bindings in it, resting ones included.
     bindings: u16,
     ports: PortRange,
@@ -52,8 +52,8 @@ pub(super) struct Block {
     /// Ports that bindings have, by protocol.
     taken: [Ports; 3],
     /// Since when all ports that bindings had have been out of use, and whether it waits to be released.
-    pub(super) since: u32,
-    pub(super) queued: bool,
+    pub(in crate::nat64) since: u32,
+    pub(in crate::nat64) queued: bool,
 }
 
 impl Item for Block {
@@ -83,22 +83,22 @@ impl Block {
     }
 
     /// Its ports, those included that no binding may have.
-    pub(super) const fn ports(&self) -> PortRange {
+    pub(in crate::nat64) const fn ports(&self) -> PortRange {
         self.ports
     }
 
     /// Whether its ports are below 1024.
-    pub(super) const fn is_low(&self) -> bool {
+    pub(in crate::nat64) const fn is_low(&self) -> bool {
         self.ports.first() < 1024
     }
 
     /// Whether no binding is left.
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(in crate::nat64) const fn is_empty(&self) -> bool {
         self.bindings == 0
     }
 
     /// Whether `port` is one of its ports and no binding of `proto` has it.
-    pub(super) const fn is_free(&self, proto: Proto, port: u16) -> bool {
+    pub(in crate::nat64) const fn is_free(&self, proto: Proto, port: u16) -> bool {
         self.ports.contains(port) && {
             let at = (port - self.ports.first()) as usize;
             (self.allowed[at / 64] & !self.taken[proto as usize][at / 64]) >> (at % 64) & 1 == 1
@@ -117,12 +117,12 @@ impl Block {
     }
 
     /// How many ports no binding of `proto` has; only those of one parity, if given.
-    pub(super) fn count_free(&self, proto: Proto, parity: Option<u16>) -> u32 {
+    pub(in crate::nat64) fn count_free(&self, proto: Proto, parity: Option<u16>) -> u32 {
         (0..4).map(|word| self.free_word(proto, parity, word).count_ones()).sum()
     }
 
     /// The `n`th of the ports that [`count_free`](Self::count_free) counts.
-    pub(super) fn nth_free(&self, proto: Proto, parity: Option<u16>, mut n: u32) -> Option<u16> {
+    pub(in crate::nat64) fn nth_free(&self, proto: Proto, parity: Option<u16>, mut n: u32) -> Option<u16> {
         for word in 0..4 {
             let mut bits = self.free_word(proto, parity, word);
             if n >= bits.count_ones() {
@@ -138,17 +138,17 @@ impl Block {
     }
 
     /// Sets which ports bindings may have from now on.
-    pub(super) const fn allow(&mut self, allowed: Ports) {
+    pub(in crate::nat64) const fn allow(&mut self, allowed: Ports) {
         self.allowed = allowed;
     }
 
     /// Whether no binding may have any of its ports.
-    pub(super) fn is_barred(&self) -> bool {
+    pub(in crate::nat64) fn is_barred(&self) -> bool {
         self.allowed == [0; 4]
     }
 
     /// Keeps a port of `proto` from bindings because a static one has it.
-    pub(super) const fn reserve(&mut self, proto: Proto, port: u16) {
+    pub(in crate::nat64) const fn reserve(&mut self, proto: Proto, port: u16) {
         if self.ports.contains(port) {
             let at = (port - self.ports.first()) as usize;
             self.taken[proto as usize][at / 64] |= 1 << (at % 64);
@@ -156,7 +156,7 @@ impl Block {
     }
 
     /// A port whose binding is gone may be given to others again.
-    pub(super) const fn give_back(&mut self, proto: Proto, port: u16) {
+    pub(in crate::nat64) const fn give_back(&mut self, proto: Proto, port: u16) {
         if self.ports.contains(port) {
             let at = (port - self.ports.first()) as usize;
             self.taken[proto as usize][at / 64] &= !(1 << (at % 64));
@@ -167,7 +167,7 @@ impl Block {
 /// All blocks in use. The index from the IPv4 side is here: each port has the list of its bindings,
 /// at most one for each protocol.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub(in crate::nat64) struct Blocks {
     slab: Slab<Block>,
     /// By slot.
     fronts: Vec<Front>,
@@ -175,7 +175,7 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    pub(super) fn new(limit: u32) -> Self {
+    pub(in crate::nat64) fn new(limit: u32) -> Self {
         // Slots plus one, so that untouched memory is zero and stays untouched.
         Self {
             slab: Slab::new(limit),
@@ -185,7 +185,7 @@ impl Blocks {
     }
 
     /// Takes a block into use; `None` if the table is full.
-    pub(super) fn insert(
+    pub(in crate::nat64) fn insert(
         &mut self,
         front: Front,
         ports: PortRange,
@@ -204,26 +204,26 @@ impl Blocks {
     }
 
     /// Gives a block up that has no binding.
-    pub(super) fn remove(&mut self, slot: u32) {
+    pub(in crate::nat64) fn remove(&mut self, slot: u32) {
         debug_assert!(self.slab[slot].is_empty(), "a block in use is given up");
         self.slab.remove(slot);
     }
 
     /// The first binding of the list that begins here, or none.
     #[inline]
-    pub(super) fn first_at(&self, head: usize) -> u32 {
+    pub(in crate::nat64) fn first_at(&self, head: usize) -> u32 {
         self.heads[head].wrapping_sub(1)
     }
 
     /// Where the list of a port's bindings begins.
     #[inline]
-    pub(super) const fn head(slot: u32, port: u16) -> usize {
+    pub(in crate::nat64) const fn head(slot: u32, port: u16) -> usize {
         slot as usize * WIDTH + offset_of(port)
     }
 
     /// The binding of this protocol in the list that begins at `head`.
     #[inline]
-    pub(super) fn find(&self, head: usize, proto: Proto, bib: &Bib) -> Option<u32> {
+    pub(in crate::nat64) fn find(&self, head: usize, proto: Proto, bib: &Bib) -> Option<u32> {
         let mut link = self.first_at(head);
         while link != NIL {
             let binding = bib.of(link);
@@ -236,7 +236,7 @@ impl Blocks {
     }
 
     /// Gives a free port of a block to a binding.
-    pub(super) fn link(&mut self, slot: u32, proto: Proto, port: u16, binding: u32, bib: &mut Bib) {
+    pub(in crate::nat64) fn link(&mut self, slot: u32, proto: Proto, port: u16, binding: u32, bib: &mut Bib) {
         let head = &mut self.heads[Self::head(slot, port)];
         bib.of_mut(binding).same_port = head.wrapping_sub(1);
         *head = binding + 1;
@@ -246,7 +246,14 @@ impl Blocks {
     }
 
     /// Takes a port back from its binding.
-    pub(super) fn unlink(&mut self, slot: u32, proto: Proto, port: u16, binding: u32, bib: &mut Bib) {
+    pub(in crate::nat64) fn unlink(
+        &mut self,
+        slot: u32,
+        proto: Proto,
+        port: u16,
+        binding: u32,
+        bib: &mut Bib,
+    ) {
         let head = &mut self.heads[Self::head(slot, port)];
         let next = bib.of(binding).same_port;
         let mut link = head.wrapping_sub(1);
@@ -265,38 +272,38 @@ impl Blocks {
 
     /// Reads what packets need to know of a block, if there is one in this slot.
     #[inline]
-    pub(super) fn touch(&self, slot: u32) -> u64 {
+    pub(in crate::nat64) fn touch(&self, slot: u32) -> u64 {
         self.fronts.get(slot as usize).map_or(0, |front| u64::from(front.addr.to_bits()))
     }
 
     /// What packets need to know of the block in a taken slot.
     #[inline]
-    pub(super) fn front(&self, slot: u32) -> &Front {
+    pub(in crate::nat64) fn front(&self, slot: u32) -> &Front {
         &self.fronts[slot as usize]
     }
 
     /// The block in a taken slot.
-    pub(super) fn of(&self, slot: u32) -> &Block {
+    pub(in crate::nat64) fn of(&self, slot: u32) -> &Block {
         &self.slab[slot]
     }
 
     /// The block in a taken slot, to be changed.
-    pub(super) fn of_mut(&mut self, slot: u32) -> &mut Block {
+    pub(in crate::nat64) fn of_mut(&mut self, slot: u32) -> &mut Block {
         &mut self.slab[slot]
     }
 
     /// The block in a slot, if there is one.
-    pub(super) fn at(&self, slot: u32) -> Option<&Block> {
+    pub(in crate::nat64) fn at(&self, slot: u32) -> Option<&Block> {
         self.slab.at(slot)
     }
 
     /// Whether there is no room.
-    pub(super) const fn is_full(&self) -> bool {
+    pub(in crate::nat64) const fn is_full(&self) -> bool {
         self.slab.is_full()
     }
 
     /// All taken slots are below this one.
-    pub(super) const fn end(&self) -> u32 {
+    pub(in crate::nat64) const fn end(&self) -> u32 {
         self.slab.high_water()
     }
 }

@@ -3,10 +3,10 @@
 use core::ops::{Index as Subscript, IndexMut};
 
 /// No slot: the end of every list.
-pub(super) const NIL: u32 = u32::MAX;
+pub(in crate::nat64) const NIL: u32 = u32::MAX;
 
 /// What a slab keeps: an item that can stand in the list of free ones.
-pub(super) trait Item {
+pub(in crate::nat64) trait Item {
     /// An item with nothing in it; its link is the next free slot.
     fn free(next: u32) -> Self;
 
@@ -16,7 +16,7 @@ pub(super) trait Item {
 
 /// Items in slots that don't move. The memory is reserved once.
 #[derive(Debug)]
-pub(super) struct Slab<T> {
+pub(in crate::nat64) struct Slab<T> {
     items: Vec<T>,
     first_free: u32,
     used: u32,
@@ -25,13 +25,13 @@ pub(super) struct Slab<T> {
 
 impl<T: Item> Slab<T> {
     /// Room for `limit` items.
-    pub(super) fn new(limit: u32) -> Self {
+    pub(in crate::nat64) fn new(limit: u32) -> Self {
         let limit = limit.min(NIL - 1);
         Self { items: Vec::with_capacity(limit as usize), first_free: NIL, used: 0, limit }
     }
 
     /// Puts `item` into a free slot; `None` if there is no room.
-    pub(super) fn insert(&mut self, item: T) -> Option<u32> {
+    pub(in crate::nat64) fn insert(&mut self, item: T) -> Option<u32> {
         let slot = match self.items.get(self.first_free as usize) {
             Some(free) => {
                 let slot = self.first_free;
@@ -50,7 +50,7 @@ impl<T: Item> Slab<T> {
     }
 
     /// Empties a slot.
-    pub(super) fn remove(&mut self, slot: u32) {
+    pub(in crate::nat64) fn remove(&mut self, slot: u32) {
         debug_assert!(self.items[slot as usize].next_free().is_none(), "slot {slot} is free already");
         self.items[slot as usize] = T::free(self.first_free);
         self.first_free = slot;
@@ -58,27 +58,27 @@ impl<T: Item> Slab<T> {
     }
 
     /// How many slots are taken.
-    pub(super) const fn len(&self) -> u32 {
+    pub(in crate::nat64) const fn len(&self) -> u32 {
         self.used
     }
 
     /// How many slots there are.
-    pub(super) const fn limit(&self) -> u32 {
+    pub(in crate::nat64) const fn limit(&self) -> u32 {
         self.limit
     }
 
     /// Whether no slot is free.
-    pub(super) const fn is_full(&self) -> bool {
+    pub(in crate::nat64) const fn is_full(&self) -> bool {
         self.used == self.limit
     }
 
     /// Slots that were ever taken: all taken ones are below.
-    pub(super) const fn high_water(&self) -> u32 {
+    pub(in crate::nat64) const fn high_water(&self) -> u32 {
         self.items.len() as u32
     }
 
     /// The item in a slot, if it is taken.
-    pub(super) fn at(&self, slot: u32) -> Option<&T> {
+    pub(in crate::nat64) fn at(&self, slot: u32) -> Option<&T> {
         self.items.get(slot as usize).filter(|item| item.next_free().is_none())
     }
 }

@@ -10,19 +10,19 @@ use crate::xlat::Bucket;
 
 /// A host that holds port blocks, all on one address (RFC 4787 REQ-2) unless pairing is or was soft.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(in crate::nat64) struct Host {
     /// Who it is.
-    pub(super) key: HostKey,
+    pub(in crate::nat64) key: HostKey,
     /// Its newest block; in a free slot the next free one.
-    pub(super) first_block: u32,
+    pub(in crate::nat64) first_block: u32,
     /// How many blocks it has; zero in a free slot.
-    pub(super) blocks: u16,
+    pub(in crate::nat64) blocks: u16,
     /// How many sessions it has.
-    pub(super) sessions: u32,
+    pub(in crate::nat64) sessions: u32,
     /// The second, plus one, in which its last [`QuotaReached`](crate::nat64::Event) was written.
-    pub(super) told: u32,
+    pub(in crate::nat64) told: u32,
     /// Allowance for new bindings.
-    pub(super) bindings: Bucket,
+    pub(in crate::nat64) bindings: Bucket,
     /// Not to be found any more: its blocks are in no pool.
     disowned: bool,
 }
@@ -48,36 +48,36 @@ impl Item for Host {
 
 /// All hosts that hold blocks.
 #[derive(Debug)]
-pub(super) struct Hosts {
+pub(in crate::nat64) struct Hosts {
     slab: Slab<Host>,
     index: Index,
     hasher: Hasher,
 }
 
 impl Hosts {
-    pub(super) fn new(limit: u32, chance: &mut Chance) -> Self {
+    pub(in crate::nat64) fn new(limit: u32, chance: &mut Chance) -> Self {
         Self { slab: Slab::new(limit), index: Index::new(limit), hasher: Hasher::new(chance) }
     }
 
     /// The hash of a host: also where the search for its address begins.
-    pub(super) fn hash(&self, key: HostKey) -> u32 {
+    pub(in crate::nat64) fn hash(&self, key: HostKey) -> u32 {
         self.hasher.address(key.prefix.addr(), u64::from(key.zone.0) << 8 | u64::from(key.prefix.len()))
     }
 
     /// The slot of a host that holds blocks.
-    pub(super) fn find(&self, key: HostKey) -> Option<u32> {
+    pub(in crate::nat64) fn find(&self, key: HostKey) -> Option<u32> {
         self.index.find(self.hash(key), |slot| self.slab[slot].key == key)
     }
 
     /// Adds a host that is about to be given its first block; `None` if the table is full.
-    pub(super) fn insert(&mut self, key: HostKey) -> Option<u32> {
+    pub(in crate::nat64) fn insert(&mut self, key: HostKey) -> Option<u32> {
         let slot = self.slab.insert(Host { key, first_block: NIL, blocks: 1, ..Host::free(NIL) })?;
         self.index.insert(self.hash(key), slot);
         Some(slot)
     }
 
     /// Forgets a host that has given its last block back.
-    pub(super) fn remove(&mut self, slot: u32) {
+    pub(in crate::nat64) fn remove(&mut self, slot: u32) {
         self.disown(slot);
         // Counted as holding one until here, so that the slab sees a taken slot.
         self.slab[slot].blocks = 1;
@@ -85,7 +85,7 @@ impl Hosts {
     }
 
     /// Makes a host unknown whose blocks live on until they are empty.
-    pub(super) fn disown(&mut self, slot: u32) {
+    pub(in crate::nat64) fn disown(&mut self, slot: u32) {
         let host = &mut self.slab[slot];
         if !core::mem::replace(&mut host.disowned, true) {
             let key = host.key;
@@ -94,17 +94,17 @@ impl Hosts {
     }
 
     /// The host in a taken slot.
-    pub(super) fn of(&self, slot: u32) -> &Host {
+    pub(in crate::nat64) fn of(&self, slot: u32) -> &Host {
         &self.slab[slot]
     }
 
     /// The host in a taken slot, to be changed.
-    pub(super) fn of_mut(&mut self, slot: u32) -> &mut Host {
+    pub(in crate::nat64) fn of_mut(&mut self, slot: u32) -> &mut Host {
         &mut self.slab[slot]
     }
 
     /// Whether there is no room.
-    pub(super) const fn is_full(&self) -> bool {
+    pub(in crate::nat64) const fn is_full(&self) -> bool {
         self.slab.is_full()
     }
 }

@@ -18,22 +18,22 @@ use crate::time::Instant;
 /// there reads its first and its last field.
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct Binding {
+pub(in crate::nat64) struct Binding {
     v6: Ipv6Addr,
     v6_port: u16,
     /// The IPv4 port.
-    pub(super) port: u16,
+    pub(in crate::nat64) port: u16,
     /// Index of the pref64 of the packet that made it.
-    pub(super) pref64: u16,
+    pub(in crate::nat64) pref64: u16,
     proto: Proto,
     state: State,
     /// Slot of the port block, or number of the static binding.
-    pub(super) place: u32,
+    pub(in crate::nat64) place: u32,
     /// First of its sessions; while it rests, the tick at which it began to.
-    pub(super) first: u32,
+    pub(in crate::nat64) first: u32,
     /// The next binding of the same port in the same block, of another protocol; in a free slot the
     /// next free one.
-    pub(super) same_port: u32,
+    pub(in crate::nat64) same_port: u32,
     /// Its neighbours in the queue of the resting.
     before: u32,
     behind: u32,
@@ -73,47 +73,47 @@ impl Item for Binding {
 
 impl Binding {
     /// The client.
-    pub(super) const fn v6(&self) -> Transport6 {
+    pub(in crate::nat64) const fn v6(&self) -> Transport6 {
         Transport6::new(self.v6, self.v6_port)
     }
 
     /// Which of the three BIBs it is in.
-    pub(super) const fn proto(&self) -> Proto {
+    pub(in crate::nat64) const fn proto(&self) -> Proto {
         self.proto
     }
 
     /// Whether the operator made it.
-    pub(super) const fn is_static(&self) -> bool {
+    pub(in crate::nat64) const fn is_static(&self) -> bool {
         matches!(self.state, State::Static)
     }
 
     /// Whether it has ended and only keeps its port from others.
-    pub(super) const fn is_resting(&self) -> bool {
+    pub(in crate::nat64) const fn is_resting(&self) -> bool {
         matches!(self.state, State::Resting)
     }
 }
 
 /// When a rest began, in units of 2^27 ns (an eighth of a second) rounded up: 32 bits last 18 years.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RestTick(pub(super) u32);
+pub(in crate::nat64) struct RestTick(pub(in crate::nat64) u32);
 
 impl RestTick {
     const BITS: u32 = 27;
 
     /// The unit that `now` is in.
-    pub(super) const fn of(now: Instant) -> Self {
+    pub(in crate::nat64) const fn of(now: Instant) -> Self {
         Self((now.as_nanos() >> Self::BITS) as u32 + 1)
     }
 
     /// When a rest that began then ends.
-    pub(super) fn end(self, rest: Duration) -> Instant {
+    pub(in crate::nat64) fn end(self, rest: Duration) -> Instant {
         Instant::from_nanos(u64::from(self.0) << Self::BITS) + rest
     }
 }
 
 /// All bindings, found by protocol and IPv6 transport address.
 #[derive(Debug)]
-pub(super) struct Bib {
+pub(in crate::nat64) struct Bib {
     slab: Slab<Binding>,
     index: Index,
     hasher: Hasher,
@@ -122,7 +122,7 @@ pub(super) struct Bib {
 }
 
 impl Bib {
-    pub(super) fn new(limit: u32, chance: &mut Chance) -> Self {
+    pub(in crate::nat64) fn new(limit: u32, chance: &mut Chance) -> Self {
         Self {
             slab: Slab::new(limit),
             index: Index::new(limit),
@@ -137,49 +137,49 @@ impl Bib {
 
     /// The binding of a client's transport address, resting ones included.
     #[inline]
-    pub(super) fn find(&self, proto: Proto, v6: Transport6) -> Option<u32> {
+    pub(in crate::nat64) fn find(&self, proto: Proto, v6: Transport6) -> Option<u32> {
         self.index.find(self.hash(proto, v6), |slot| self.is(slot, proto, v6))
     }
 
     /// Where the search for a binding begins.
     #[inline]
-    pub(super) fn home(&self, proto: Proto, v6: Transport6) -> Home {
+    pub(in crate::nat64) fn home(&self, proto: Proto, v6: Transport6) -> Home {
         self.index.home(self.hash(proto, v6))
     }
 
     /// Reads what a search will read first.
     #[inline]
-    pub(super) fn touch(&self, home: Home) -> u64 {
+    pub(in crate::nat64) fn touch(&self, home: Home) -> u64 {
         self.index.touch(home)
     }
 
     /// The slot that a search would look at first, or none.
     #[inline]
-    pub(super) fn guess(&self, home: Home) -> u32 {
+    pub(in crate::nat64) fn guess(&self, home: Home) -> u32 {
         self.index.guess(home).unwrap_or(NIL)
     }
 
     /// Whether there is a binding in a slot, and it is this one.
     #[inline]
-    pub(super) fn is(&self, slot: u32, proto: Proto, v6: Transport6) -> bool {
+    pub(in crate::nat64) fn is(&self, slot: u32, proto: Proto, v6: Transport6) -> bool {
         self.slab.at(slot).is_some_and(|b| b.proto == proto && b.v6 == v6.addr && b.v6_port == v6.port)
     }
 
     /// The first session and the block of a slot's binding, if there is a binding. Reads all of it.
     #[inline]
-    pub(super) fn leads_to(&self, slot: u32) -> (u32, u32) {
+    pub(in crate::nat64) fn leads_to(&self, slot: u32) -> (u32, u32) {
         let Some(binding) = self.slab.at(slot) else { return (NIL, NIL) };
         core::hint::black_box((binding.v6.octets()[0], binding.behind));
         (binding.first, binding.place)
     }
 
     /// How many bindings there are, resting ones included.
-    pub(super) const fn len(&self) -> u32 {
+    pub(in crate::nat64) const fn len(&self) -> u32 {
         self.slab.len()
     }
 
     /// Makes a binding that is not there yet; `None` if the table is full.
-    pub(super) fn insert(
+    pub(in crate::nat64) fn insert(
         &mut self,
         proto: Proto,
         v6: Transport6,
@@ -204,7 +204,7 @@ impl Bib {
 
     /// Begins a binding's rest: its port stays its own, for itself. One that began to rest later than
     /// those who rest already is what the queue expects; one that did not rests as long as they.
-    pub(super) fn rest(&mut self, slot: u32, now: Instant) {
+    pub(in crate::nat64) fn rest(&mut self, slot: u32, now: Instant) {
         let (first, last) = self.resting;
         let longest = if last == NIL { 0 } else { self.slab[last].first };
         let binding = &mut self.slab[slot];
@@ -220,7 +220,7 @@ impl Bib {
     }
 
     /// Ends a binding's rest because its client uses it again.
-    pub(super) fn revive(&mut self, slot: u32, pref64: u16) {
+    pub(in crate::nat64) fn revive(&mut self, slot: u32, pref64: u16) {
         self.leave(slot);
         let binding = &mut self.slab[slot];
         binding.state = State::Live;
@@ -245,19 +245,19 @@ impl Bib {
 
     /// The binding that has rested longest, if that is `rest` by `now`, or in any case if `rest` is
     /// `None`.
-    pub(super) fn rested(&self, now: Instant, rest: Option<Duration>) -> Option<u32> {
+    pub(in crate::nat64) fn rested(&self, now: Instant, rest: Option<Duration>) -> Option<u32> {
         let longest = self.slab.at(self.resting.0)?;
         let over = rest.is_none_or(|rest| RestTick(longest.first).end(rest) <= now);
         over.then_some(self.resting.0)
     }
 
     /// When [`rested`](Self::rested) is to be asked next.
-    pub(super) fn next_rested(&self, rest: Duration) -> Option<Instant> {
+    pub(in crate::nat64) fn next_rested(&self, rest: Duration) -> Option<Instant> {
         self.slab.at(self.resting.0).map(|longest| RestTick(longest.first).end(rest))
     }
 
     /// Removes a binding. Its block's list must not name it any more.
-    pub(super) fn remove(&mut self, slot: u32) {
+    pub(in crate::nat64) fn remove(&mut self, slot: u32) {
         let binding = &self.slab[slot];
         self.index.remove(self.hash(binding.proto(), binding.v6()), slot);
         if self.slab[slot].is_resting() {
@@ -267,27 +267,27 @@ impl Bib {
     }
 
     /// The binding in a taken slot.
-    pub(super) fn of(&self, slot: u32) -> &Binding {
+    pub(in crate::nat64) fn of(&self, slot: u32) -> &Binding {
         &self.slab[slot]
     }
 
     /// The binding in a taken slot, to be changed.
-    pub(super) fn of_mut(&mut self, slot: u32) -> &mut Binding {
+    pub(in crate::nat64) fn of_mut(&mut self, slot: u32) -> &mut Binding {
         &mut self.slab[slot]
     }
 
     /// The binding in a slot, if there is one.
-    pub(super) fn at(&self, slot: u32) -> Option<&Binding> {
+    pub(in crate::nat64) fn at(&self, slot: u32) -> Option<&Binding> {
         self.slab.at(slot)
     }
 
     /// All taken slots are below this one.
-    pub(super) const fn end(&self) -> u32 {
+    pub(in crate::nat64) const fn end(&self) -> u32 {
         self.slab.high_water()
     }
 
     /// Whether there is no room.
-    pub(super) const fn is_full(&self) -> bool {
+    pub(in crate::nat64) const fn is_full(&self) -> bool {
         self.slab.is_full()
     }
 }

@@ -1,7 +1,7 @@
 //! The headers of a datagram put together from fragments.
 
 /// Makes an IPv4 header that of a whole packet (RFC 791).
-pub(super) fn header4(packet: &mut [u8], header: usize) {
+pub(in crate::nat64) fn header4(packet: &mut [u8], header: usize) {
     let len = packet.len() as u16;
     packet[2..4].copy_from_slice(&len.to_be_bytes());
     packet[6..8].fill(0);
@@ -15,7 +15,7 @@ pub(super) fn header4(packet: &mut [u8], header: usize) {
 
 /// Makes the headers in front of the data at `header`, the last of which is a Fragment header, those
 /// of an atomic fragment.
-pub(super) fn headers6(packet: &mut [u8], header: usize) {
+pub(in crate::nat64) fn headers6(packet: &mut [u8], header: usize) {
     let len = (packet.len() - 40) as u16;
     packet[4..6].copy_from_slice(&len.to_be_bytes());
     packet[header - 6..header - 4].fill(0);

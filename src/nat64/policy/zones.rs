@@ -3,8 +3,8 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{Settings, Zone};
 use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
+use crate::nat64::{Settings, Zone};
 use crate::reason::Reason;
 
 /// Finds the longest prefix that holds an address. A row for each length, the longest first.
@@ -58,38 +58,38 @@ fn rows(prefixes: &[Ipv4Prefix]) -> Vec<(u32, Vec<u32>)> {
 
 /// A zone as packets need it.
 #[derive(Clone, Debug)]
-pub(super) struct ZoneRules {
+pub(in crate::nat64) struct ZoneRules {
     /// Its number.
-    pub(super) id: ZoneId,
+    pub(in crate::nat64) id: ZoneId,
     /// Its pref64s with their indices, the longest first.
     pref64: Vec<(Pref64, u16)>,
     /// The index of the advertised one.
     first: Option<u16>,
     /// Index of its pool.
-    pub(super) pool: u16,
+    pub(in crate::nat64) pool: u16,
     host_len: u8,
     /// Most blocks a host may hold.
-    pub(super) blocks_per_host: u16,
+    pub(in crate::nat64) blocks_per_host: u16,
     /// Most sessions a host may hold.
-    pub(super) sessions_per_host: u32,
+    pub(in crate::nat64) sessions_per_host: u32,
     /// Most bindings a host may make in a second; 0 is no bound.
-    pub(super) bindings_per_second: u32,
+    pub(in crate::nat64) bindings_per_second: u32,
 }
 
 /// Where an IPv6 packet belongs, and where it goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
+pub(in crate::nat64) struct Way {
     /// Index of the client's zone.
-    pub(super) zone: u16,
+    pub(in crate::nat64) zone: u16,
     /// Index of the pref64 that the packet names.
-    pub(super) pref64: u16,
+    pub(in crate::nat64) pref64: u16,
     /// The IPv4 address in its destination.
-    pub(super) remote: Ipv4Addr,
+    pub(in crate::nat64) remote: Ipv4Addr,
 }
 
 /// All zones, and what may not be translated for any.
 #[derive(Clone, Debug)]
-pub(super) struct Zones {
+pub(in crate::nat64) struct Zones {
     zones: Vec<ZoneRules>,
     clients: Prefixes<u16>,
     /// Every pref64 of every zone. An index stays what it is over reloads, as long as it is used.
@@ -103,7 +103,7 @@ pub(super) struct Zones {
 
 impl Zones {
     /// Reads the settings. Pref64s that `old` knows keep their index.
-    pub(super) fn new(settings: &Settings, old: Option<&Self>) -> Self {
+    pub(in crate::nat64) fn new(settings: &Settings, old: Option<&Self>) -> Self {
         let wanted: Vec<_> = settings.zones.iter().flat_map(|zone| zone.pref64.iter().copied()).collect();
         let pref64s = renumber(old.map_or(&[], |old| &old.pref64s), &wanted);
         let index = |pref64: &Pref64| pref64s.iter().position(|p| p == pref64).unwrap_or_default() as u16;
@@ -141,32 +141,32 @@ impl Zones {
 
     /// The zone whose clients `addr` is one of.
     #[inline]
-    pub(super) fn of(&self, addr: Ipv6Addr) -> Option<u16> {
+    pub(in crate::nat64) fn of(&self, addr: Ipv6Addr) -> Option<u16> {
         self.clients.find(addr)
     }
 
     /// The zone with this index.
-    pub(super) fn rules(&self, zone: u16) -> &ZoneRules {
+    pub(in crate::nat64) fn rules(&self, zone: u16) -> &ZoneRules {
         &self.zones[usize::from(zone)]
     }
 
     /// The pref64 with this index.
-    pub(super) fn pref64(&self, index: u16) -> Pref64 {
+    pub(in crate::nat64) fn pref64(&self, index: u16) -> Pref64 {
         self.pref64s[usize::from(index)]
     }
 
     /// The index of a pref64 of a zone, by value.
-    pub(super) fn pref64_of(&self, zone: u16, pref64: Pref64) -> Option<u16> {
+    pub(in crate::nat64) fn pref64_of(&self, zone: u16, pref64: Pref64) -> Option<u16> {
         self.rules(zone).pref64.iter().find(|(named, _)| *named == pref64).map(|(_, index)| *index)
     }
 
     /// The index of the pref64 that a zone advertises.
-    pub(super) fn first_pref64(&self, zone: u16) -> Option<u16> {
+    pub(in crate::nat64) fn first_pref64(&self, zone: u16) -> Option<u16> {
         self.rules(zone).first
     }
 
     /// The host that `addr` belongs to.
-    pub(super) fn host(&self, zone: u16, addr: Ipv6Addr) -> HostKey {
+    pub(in crate::nat64) fn host(&self, zone: u16, addr: Ipv6Addr) -> HostKey {
         let rules = self.rules(zone);
         HostKey::new(rules.id, addr, rules.host_len)
     }
@@ -176,7 +176,7 @@ impl Zones {
     /// # Errors
     /// The reason why it may not.
     #[inline]
-    pub(super) fn check_source(&self, src: Ipv6Addr) -> Result<(), Reason> {
+    pub(in crate::nat64) fn check_source(&self, src: Ipv6Addr) -> Result<(), Reason> {
         if self.any_pref64.find(src).is_some() {
             return Err(Reason::SourceInPref64);
         }
@@ -185,7 +185,7 @@ impl Zones {
 
     /// Why a packet from `src` is in no zone.
     #[cold]
-    pub(super) const fn stranger(src: Ipv6Addr) -> Reason {
+    pub(in crate::nat64) const fn stranger(src: Ipv6Addr) -> Reason {
         if special::is_host_v6(src) { Reason::NoZone } else { Reason::SourceAddress }
     }
 
@@ -194,7 +194,7 @@ impl Zones {
     /// # Errors
     /// The reason why it goes nowhere.
     #[inline]
-    pub(super) fn way(&self, zone: u16, dst: Ipv6Addr) -> Result<Way, Reason> {
+    pub(in crate::nat64) fn way(&self, zone: u16, dst: Ipv6Addr) -> Result<Way, Reason> {
         let mut of_zone = self.rules(zone).pref64.iter();
         let named = of_zone.find_map(|(named, index)| Some((named, *index, named.extract(dst)?)));
         let (named, pref64, remote) = named.ok_or(Reason::NotPref64)?;
@@ -215,7 +215,7 @@ impl Zones {
     /// # Errors
     /// [`Reason::WellKnownNotGlobal`]
     #[inline]
-    pub(super) fn check_well_known(&self, pref64: u16, remote: Ipv4Addr) -> Result<(), Reason> {
+    pub(in crate::nat64) fn check_well_known(&self, pref64: u16, remote: Ipv4Addr) -> Result<(), Reason> {
         let allowed = !self.pref64(pref64).is_well_known()
             || special::is_global(remote)
             || self.private_under_well_known && special::is_private(remote);
@@ -227,7 +227,7 @@ impl Zones {
     ///
     /// # Errors
     /// [`Reason::WellKnownNotGlobal`]
-    pub(super) fn check_error_source(&self, pref64: u16, router: Ipv4Addr) -> Result<(), Reason> {
+    pub(in crate::nat64) fn check_error_source(&self, pref64: u16, router: Ipv4Addr) -> Result<(), Reason> {
         if self.errors_under_well_known { Ok(()) } else { self.check_well_known(pref64, router) }
     }
 }

@@ -2,14 +2,14 @@
 
 use core::net::Ipv4Addr;
 
-use super::StaticBinding;
 use crate::addr::Proto;
 use crate::addr::Transport4;
+use crate::nat64::StaticBinding;
 
 /// The static bindings, in the order of protocol and IPv4 transport address. A binding's number is
 /// its place here.
 #[derive(Debug, Default)]
-pub(super) struct Statics {
+pub(in crate::nat64) struct Statics {
     /// Each with the slot of its binding, if this worker has it.
     entries: Vec<(StaticBinding, Option<u32>)>,
     /// Their addresses, sorted.
@@ -22,7 +22,7 @@ const fn key(entry: &StaticBinding) -> (Proto, Transport4) {
 
 impl Statics {
     /// Takes the settings' entries; none has a slot yet.
-    pub(super) fn new(entries: &[StaticBinding]) -> Self {
+    pub(in crate::nat64) fn new(entries: &[StaticBinding]) -> Self {
         let mut entries: Vec<_> = entries.iter().map(|entry| (*entry, None)).collect();
         entries.sort_by_key(|(entry, _)| key(entry));
         let mut addresses: Vec<_> = entries.iter().map(|(entry, _)| entry.v4.addr).collect();
@@ -33,7 +33,7 @@ impl Statics {
 
     /// The slot of the binding at an IPv4 transport address.
     #[inline]
-    pub(super) fn find(&self, proto: Proto, place: Transport4) -> Option<u32> {
+    pub(in crate::nat64) fn find(&self, proto: Proto, place: Transport4) -> Option<u32> {
         if self.entries.is_empty() {
             return None;
         }
@@ -42,33 +42,33 @@ impl Statics {
     }
 
     /// Whether there is a binding at an IPv4 transport address, here or at another worker.
-    pub(super) fn has(&self, proto: Proto, place: Transport4) -> bool {
+    pub(in crate::nat64) fn has(&self, proto: Proto, place: Transport4) -> bool {
         self.entries.binary_search_by_key(&(proto, place), |(entry, _)| key(entry)).is_ok()
     }
 
     /// Whether any binding is on this address.
-    pub(super) fn has_address(&self, addr: Ipv4Addr) -> bool {
+    pub(in crate::nat64) fn has_address(&self, addr: Ipv4Addr) -> bool {
         self.addresses.binary_search(&addr).is_ok()
     }
 
     /// The IPv4 transport address of the binding with this number.
-    pub(super) fn place(&self, number: u32) -> Transport4 {
+    pub(in crate::nat64) fn place(&self, number: u32) -> Transport4 {
         self.entries[number as usize].0.v4
     }
 
     /// The binding with this number; `None` behind the last.
-    pub(super) fn entry(&self, number: u32) -> Option<&StaticBinding> {
+    pub(in crate::nat64) fn entry(&self, number: u32) -> Option<&StaticBinding> {
         self.entries.get(number as usize).map(|(entry, _)| entry)
     }
 
     /// The number of an equal binding.
-    pub(super) fn number_of(&self, sought: &StaticBinding) -> Option<u32> {
+    pub(in crate::nat64) fn number_of(&self, sought: &StaticBinding) -> Option<u32> {
         let at = self.entries.binary_search_by_key(&key(sought), |(entry, _)| key(entry)).ok()?;
         (self.entries[at].0 == *sought).then_some(at as u32)
     }
 
     /// Notes the slot of a binding.
-    pub(super) fn set_slot(&mut self, number: u32, slot: u32) {
+    pub(in crate::nat64) fn set_slot(&mut self, number: u32, slot: u32) {
         self.entries[number as usize].1 = Some(slot);
     }
 }

@@ -102,7 +102,7 @@ pub struct Record {
 
 /// Events that wait to be fetched, as many as there is room for.
 #[derive(Debug)]
-pub(super) struct Events {
+pub(in crate::nat64) struct Events {
     waiting: VecDeque<Event>,
     limit: usize,
     counters: Arc<Counters>,
@@ -110,12 +110,12 @@ pub(super) struct Events {
 
 impl Events {
     /// Room for `limit` events; those that find none are counted.
-    pub(super) fn new(limit: u32, counters: Arc<Counters>) -> Self {
+    pub(in crate::nat64) fn new(limit: u32, counters: Arc<Counters>) -> Self {
         Self { waiting: VecDeque::with_capacity(limit as usize), limit: limit as usize, counters }
     }
 
     /// Adds an event, or counts it as lost.
-    pub(super) fn push(&mut self, event: Event) {
+    pub(in crate::nat64) fn push(&mut self, event: Event) {
         if self.waiting.len() < self.limit {
             self.waiting.push_back(event);
         } else {
@@ -124,7 +124,7 @@ impl Events {
     }
 
     /// Adds an event that comes too often to be allowed to crowd out the others.
-    pub(super) fn push_minor(&mut self, event: Event) {
+    pub(in crate::nat64) fn push_minor(&mut self, event: Event) {
         if self.waiting.len() < self.limit / 2 {
             self.waiting.push_back(event);
         } else {
@@ -133,7 +133,7 @@ impl Events {
     }
 
     /// Moves the oldest events to `out`; how many.
-    pub(super) fn fetch(&mut self, out: &mut [Event]) -> usize {
+    pub(in crate::nat64) fn fetch(&mut self, out: &mut [Event]) -> usize {
         let n = out.len().min(self.waiting.len());
         for (place, event) in out.iter_mut().zip(self.waiting.drain(..n)) {
             *place = event;

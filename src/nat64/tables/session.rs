@@ -14,9 +14,9 @@ use crate::time::Instant;
 /// A session: a binding and a server. One cache line.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(super) struct Session {
+pub(in crate::nat64) struct Session {
     /// When it ends, in nanoseconds.
-    pub(super) deadline: u64,
+    pub(in crate::nat64) deadline: u64,
     /// Bytes to and from the server, counted on the IPv6 side.
     bytes: [u64; 2],
     /// Packets to and from the server.
@@ -27,12 +27,12 @@ pub(super) struct Session {
     next: u32,
     prev: u32,
     /// Its neighbours in the timer wheel.
-    pub(super) filed: Filed,
+    pub(in crate::nat64) filed: Filed,
     /// Its bucket in the timer wheel.
-    pub(super) bucket: u16,
+    pub(in crate::nat64) bucket: u16,
     remote_port: u16,
     /// Index of the pref64 under which the client knows the server.
-    pub(super) pref64: u16,
+    pub(in crate::nat64) pref64: u16,
     state: u8,
     /// [`INDEXED`], and a bit per side for [`passes`](Self::passes).
     marks: u8,
@@ -68,71 +68,71 @@ impl Item for Session {
 
 impl Session {
     /// The server.
-    pub(super) const fn remote(&self) -> Transport4 {
+    pub(in crate::nat64) const fn remote(&self) -> Transport4 {
         Transport4::new(self.remote, self.remote_port)
     }
 
     /// The binding it belongs to.
-    pub(super) const fn binding(&self) -> u32 {
+    pub(in crate::nat64) const fn binding(&self) -> u32 {
         self.binding
     }
 
     /// The TCP state; `Closed` for other protocols.
-    pub(super) fn state(&self) -> State {
+    pub(in crate::nat64) fn state(&self) -> State {
         State::from_number(self.state).unwrap_or(State::Closed)
     }
 
     /// Sets the TCP state.
-    pub(super) const fn set_state(&mut self, state: State) {
+    pub(in crate::nat64) const fn set_state(&mut self, state: State) {
         self.state = state as u8;
     }
 
     /// Whether it has been found that nothing is against this flow's addresses, in packets from this
     /// side: zone, pref64, ranges, denied prefixes. It stays so until the settings change.
-    pub(super) const fn passes(&self, from: Side) -> bool {
+    pub(in crate::nat64) const fn passes(&self, from: Side) -> bool {
         self.marks >> from as u8 & 1 == 1
     }
 
     /// Notes that it [`passes`](Self::passes).
-    pub(super) const fn set_passes(&mut self, from: Side) {
+    pub(in crate::nat64) const fn set_passes(&mut self, from: Side) {
         self.marks |= 1 << from as u8;
     }
 
     /// Forgets what was found.
-    pub(super) const fn doubt(&mut self) {
+    pub(in crate::nat64) const fn doubt(&mut self) {
         self.marks &= INDEXED;
     }
 
     /// Packets to and from the server.
-    pub(super) const fn packets(&self) -> [u32; 2] {
+    pub(in crate::nat64) const fn packets(&self) -> [u32; 2] {
         self.packets
     }
 
     /// Bytes to and from the server.
-    pub(super) const fn bytes(&self) -> [u64; 2] {
+    pub(in crate::nat64) const fn bytes(&self) -> [u64; 2] {
         self.bytes
     }
 
     /// Whether it has ended by `now`.
-    pub(super) const fn is_over(&self, now: Instant) -> bool {
+    pub(in crate::nat64) const fn is_over(&self, now: Instant) -> bool {
         self.deadline <= now.as_nanos()
     }
 
     /// How long it lives if nothing comes.
-    pub(super) const fn remaining(&self, now: Instant) -> Duration {
+    pub(in crate::nat64) const fn remaining(&self, now: Instant) -> Duration {
         Instant::from_nanos(self.deadline).since(now)
     }
 }
 
 /// Traffic to be credited to a session: what one packet or super-packet carried.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Traffic {
+pub(in crate::nat64) struct Traffic {
     /// Where it came from.
-    pub(super) from: Side,
+    pub(in crate::nat64) from: Side,
     /// Packets on the wire.
-    pub(super) packets: u32,
+    pub(in crate::nat64) packets: u32,
     /// Bytes, counted on the IPv6 side.
-    pub(super) bytes: u64,
+    pub(in crate::nat64) bytes: u64,
 }
 
 /// All sessions, found by binding and server.
@@ -140,7 +140,7 @@ pub(super) struct Traffic {
 /// Most bindings have one session. So the first of each is found through its binding, and only the
 /// others are in the index; one that becomes the first later may stay there.
 #[derive(Debug)]
-pub(super) struct Sessions {
+pub(in crate::nat64) struct Sessions {
     slab: Slab<Session>,
     index: Index,
     hasher: Hasher,
@@ -148,7 +148,7 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    pub(super) fn new(limit: u32, chance: &mut Chance) -> Self {
+    pub(in crate::nat64) fn new(limit: u32, chance: &mut Chance) -> Self {
         Self {
             slab: Slab::new(limit),
             index: Index::new(limit),
@@ -163,7 +163,7 @@ impl Sessions {
 
     /// The session between a binding, whose first session is `first`, and a server.
     #[inline(always)]
-    pub(super) fn find(&self, binding: u32, first: u32, remote: Transport4) -> Option<u32> {
+    pub(in crate::nat64) fn find(&self, binding: u32, first: u32, remote: Transport4) -> Option<u32> {
         let session = self.slab.at(first)?;
         if session.remote() == remote {
             return Some(first);
@@ -179,13 +179,13 @@ impl Sessions {
 
     /// Reads a session, if there is one in this slot, so that it is in the cache.
     #[inline]
-    pub(super) fn touch(&self, slot: u32) -> u64 {
+    pub(in crate::nat64) fn touch(&self, slot: u32) -> u64 {
         self.slab.at(slot).map_or(0, |session| session.deadline)
     }
 
     /// Makes a session that is not there yet. `first` is the first of the binding's sessions and is
     /// set to the new one if there was none. `None` if the table is full.
-    pub(super) fn insert(
+    pub(in crate::nat64) fn insert(
         &mut self,
         binding: u32,
         first: &mut u32,
@@ -221,7 +221,7 @@ impl Sessions {
     }
 
     /// Ends a session; `first` is the first of the binding's sessions.
-    pub(super) fn remove(&mut self, slot: u32, first: &mut u32) {
+    pub(in crate::nat64) fn remove(&mut self, slot: u32, first: &mut u32) {
         let Session { next, prev, binding, marks, .. } = self.slab[slot];
         let remote = self.slab[slot].remote();
         if next != NIL {
@@ -242,7 +242,7 @@ impl Sessions {
     /// Credits traffic and prolongs or shortens the lifetime. Everything that is ever learnt about
     /// a session's use goes through here, so that a flow cache outside can report it too.
     #[inline(always)]
-    pub(super) fn credit(&mut self, slot: u32, traffic: Traffic, deadline: Option<Instant>) {
+    pub(in crate::nat64) fn credit(&mut self, slot: u32, traffic: Traffic, deadline: Option<Instant>) {
         let session = &mut self.slab[slot];
         let way = traffic.from as usize;
         session.packets[way] = session.packets[way].wrapping_add(traffic.packets);
@@ -258,24 +258,24 @@ impl Sessions {
     }
 
     /// Sets the deadline without traffic.
-    pub(super) fn set_deadline(&mut self, slot: u32, deadline: Instant) {
+    pub(in crate::nat64) fn set_deadline(&mut self, slot: u32, deadline: Instant) {
         self.wheel.set(&mut self.slab, slot, deadline);
     }
 
     /// A session that has ended by `now`.
-    pub(super) fn due(&mut self, now: Instant, budget: &mut usize) -> Option<u32> {
+    pub(in crate::nat64) fn due(&mut self, now: Instant, budget: &mut usize) -> Option<u32> {
         self.wheel.due(&mut self.slab, now, budget)
     }
 
     /// When [`due`](Self::due) is to be asked next.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(in crate::nat64) fn next_deadline(&self) -> Option<Instant> {
         self.wheel.next(&self.slab)
     }
 
     /// Whether the binding whose first session is `first` has one with a host at `addr`.
     ///
     /// Walks the binding's sessions; the host's session quota bounds it.
-    pub(super) fn knows(&self, first: u32, addr: Ipv4Addr, now: Instant) -> bool {
+    pub(in crate::nat64) fn knows(&self, first: u32, addr: Ipv4Addr, now: Instant) -> bool {
         let mut slot = first;
         while slot != NIL {
             let session = &self.slab[slot];
@@ -288,37 +288,37 @@ impl Sessions {
     }
 
     /// The session in a slot, if there is one.
-    pub(super) fn at(&self, slot: u32) -> Option<&Session> {
+    pub(in crate::nat64) fn at(&self, slot: u32) -> Option<&Session> {
         self.slab.at(slot)
     }
 
     /// The session in a taken slot.
-    pub(super) fn of(&self, slot: u32) -> &Session {
+    pub(in crate::nat64) fn of(&self, slot: u32) -> &Session {
         &self.slab[slot]
     }
 
     /// The session in a taken slot, to be changed; not its deadline.
-    pub(super) fn of_mut(&mut self, slot: u32) -> &mut Session {
+    pub(in crate::nat64) fn of_mut(&mut self, slot: u32) -> &mut Session {
         &mut self.slab[slot]
     }
 
     /// All taken slots are below this one.
-    pub(super) const fn end(&self) -> u32 {
+    pub(in crate::nat64) const fn end(&self) -> u32 {
         self.slab.high_water()
     }
 
     /// How many sessions there are.
-    pub(super) const fn len(&self) -> u32 {
+    pub(in crate::nat64) const fn len(&self) -> u32 {
         self.slab.len()
     }
 
     /// How many there can be.
-    pub(super) const fn limit(&self) -> u32 {
+    pub(in crate::nat64) const fn limit(&self) -> u32 {
         self.slab.limit()
     }
 
     /// Whether there is no room.
-    pub(super) const fn is_full(&self) -> bool {
+    pub(in crate::nat64) const fn is_full(&self) -> bool {
         self.slab.is_full()
     }
 }

@@ -11,24 +11,24 @@ use super::bib::{Bib, RestTick};
 use super::block::{Block, Blocks, Front, Ports, bits_of};
 use super::events::{Event, Events};
 use super::hash::Chance;
-use super::limits::{Host, Hosts};
+use super::hosts::{Host, Hosts};
 use super::slab::NIL;
-use super::{Lease, Pairing, Pool, Settings};
 use crate::addr::Proto;
 use crate::addr::{HostKey, Transport4, WorkerId};
 use crate::counters::Counters;
+use crate::nat64::{Lease, Pairing, Pool, Settings};
 use crate::ownership::{BLOCKS, Owners, block_of, ports_of};
 use crate::reason::Reason;
 use crate::time::Instant;
 
 mod choice;
 
-pub(super) use choice::Wish;
+pub(in crate::nat64) use choice::Wish;
 
 use choice::Class;
 
 /// The pools, the blocks in use, and who has them.
-pub(super) struct Pool4 {
+pub(in crate::nat64) struct Pool4 {
     me: WorkerId,
     owners: Owners,
     pools: Vec<Pool>,
@@ -52,7 +52,7 @@ pub(super) struct Pool4 {
 }
 
 impl Pool4 {
-    pub(super) fn new(
+    pub(in crate::nat64) fn new(
         settings: &Settings,
         owners: Owners,
         me: WorkerId,
@@ -103,39 +103,39 @@ impl Pool4 {
     }
 
     /// Who owns what.
-    pub(super) const fn owners(&self) -> &Owners {
+    pub(in crate::nat64) const fn owners(&self) -> &Owners {
         &self.owners
     }
 
     /// The blocks in use.
-    pub(super) const fn blocks(&self) -> &Blocks {
+    pub(in crate::nat64) const fn blocks(&self) -> &Blocks {
         &self.blocks
     }
 
     /// The hosts that hold blocks.
-    pub(super) const fn hosts(&self) -> &Hosts {
+    pub(in crate::nat64) const fn hosts(&self) -> &Hosts {
         &self.hosts
     }
 
     /// The host that holds a block.
-    pub(super) fn host_of(&mut self, block: u32) -> &mut Host {
+    pub(in crate::nat64) fn host_of(&mut self, block: u32) -> &mut Host {
         self.hosts.of_mut(self.blocks.of(block).host)
     }
 
     /// Whether an address is a pool's.
-    pub(super) fn has(&self, addr: Ipv4Addr) -> bool {
+    pub(in crate::nat64) fn has(&self, addr: Ipv4Addr) -> bool {
         self.owners.position(addr).is_some()
     }
 
     /// The binding at an IPv4 transport address, resting ones included.
     #[inline]
-    pub(super) fn find(&self, proto: Proto, place: Transport4, bib: &Bib) -> Option<u32> {
+    pub(in crate::nat64) fn find(&self, proto: Proto, place: Transport4, bib: &Bib) -> Option<u32> {
         self.blocks.find(self.list_at(place)?, proto, bib)
     }
 
     /// Where the list of the bindings at an IPv4 transport address begins, if its block is in use.
     #[inline]
-    pub(super) fn list_at(&self, place: Transport4) -> Option<usize> {
+    pub(in crate::nat64) fn list_at(&self, place: Transport4) -> Option<usize> {
         let row = self.owners.position(place.addr)?;
         let slot = self.active[row * BLOCKS + block_of(place.port)].checked_sub(1)?;
         Some(Blocks::head(slot, place.port))
@@ -226,13 +226,20 @@ impl Pool4 {
     }
 
     /// Gives a port of a block to a binding.
-    pub(super) fn link(&mut self, block: u32, proto: Proto, port: u16, binding: u32, bib: &mut Bib) {
+    pub(in crate::nat64) fn link(
+        &mut self,
+        block: u32,
+        proto: Proto,
+        port: u16,
+        binding: u32,
+        bib: &mut Bib,
+    ) {
         self.blocks.link(block, proto, port, binding, bib);
     }
 
     /// Takes a port back that has been out of use since then. A block that is empty now stays with its
     /// host until each of its ports has rested.
-    pub(super) fn unlink(
+    pub(in crate::nat64) fn unlink(
         &mut self,
         since: RestTick,
         slot: u32,
@@ -250,14 +257,19 @@ impl Pool4 {
     }
 
     /// When [`release_rested`](Self::release_rested) has something to do.
-    pub(super) fn next_empty(&self, rest: Duration) -> Option<Instant> {
+    pub(in crate::nat64) fn next_empty(&self, rest: Duration) -> Option<Instant> {
         self.empty.peek().map(|Reverse((since, _))| RestTick(*since).end(rest))
     }
 
     /// Releases the block that has been empty longest, if it has been so for `rest`; false if there
     /// is nothing more to do. One that was used meanwhile, which its entry does not know, goes or waits
     /// anew.
-    pub(super) fn release_rested(&mut self, now: Instant, rest: Duration, events: &mut Events) -> bool {
+    pub(in crate::nat64) fn release_rested(
+        &mut self,
+        now: Instant,
+        rest: Duration,
+        events: &mut Events,
+    ) -> bool {
         let Some(&Reverse((since, slot))) = self.empty.peek() else { return false };
         if RestTick(since).end(rest) > now {
             return false;
@@ -302,25 +314,25 @@ impl Pool4 {
 
     /// Whether a host may make one more binding, if it may make `rate` in a second; `None` if it holds no
     /// block yet.
-    pub(super) fn may_bind(&mut self, now: Instant, host: HostKey, rate: u32) -> Option<bool> {
+    pub(in crate::nat64) fn may_bind(&mut self, now: Instant, host: HostKey, rate: u32) -> Option<bool> {
         let slot = self.hosts.find(host)?;
         Some(self.hosts.of_mut(slot).bindings.take(now, rate, rate))
     }
 
     /// The second in which a host was last told of, to be changed; `None` if it holds no block.
-    pub(super) fn told(&mut self, host: HostKey) -> Option<&mut u32> {
+    pub(in crate::nat64) fn told(&mut self, host: HostKey) -> Option<&mut u32> {
         let slot = self.hosts.find(host)?;
         Some(&mut self.hosts.of_mut(slot).told)
     }
 
     /// Whether nobody has been told in this second that a pool is empty; then this is the telling.
-    pub(super) fn pool_told(&mut self, second: u32) -> bool {
+    pub(in crate::nat64) fn pool_told(&mut self, second: u32) -> bool {
         core::mem::replace(&mut self.told, second) != second
     }
 
     /// Whether a pool has this transport address.
     #[inline]
-    pub(super) fn has_place(&self, place: Transport4) -> bool {
+    pub(in crate::nat64) fn has_place(&self, place: Transport4) -> bool {
         self.has(place.addr)
             && self.pools.iter().any(|pool| {
                 pool.ranges.iter().any(|(net, ports)| net.contains(place.addr) && ports.contains(place.port))
@@ -332,7 +344,7 @@ impl Pool4 {
     /// # Errors
     /// [`Reason::NotPool4`] if the pool or this worker does not have it, [`Reason::PoolExhausted`] if
     /// somebody else does, [`Reason::TableFull`]
-    pub(super) fn take_over(
+    pub(in crate::nat64) fn take_over(
         &mut self,
         key: HostKey,
         pool: u16,
@@ -348,7 +360,7 @@ impl Pool4 {
     ///
     /// # Errors
     /// As [`take_over`](Self::take_over).
-    pub(super) fn keep(
+    pub(in crate::nat64) fn keep(
         &mut self,
         now: Instant,
         lease: &Lease,
@@ -396,7 +408,7 @@ impl Pool4 {
     /// Switches to new pools. No binding may be left whose port the new ones don't have. Blocks that
     /// they don't have are given to nobody and fall back when they have rested; a host that has no
     /// other is unknown from now on, and may be given an address anew.
-    pub(super) fn reconfigure(&mut self, settings: &Settings, owners: Owners) {
+    pub(in crate::nat64) fn reconfigure(&mut self, settings: &Settings, owners: Owners) {
         self.owners = owners;
         self.pairing = settings.pairing;
         self.pools.clone_from(&settings.pools);

@@ -9,30 +9,30 @@ use crate::time::Instant;
 
 /// What is known about one datagram.
 #[derive(Clone, Copy)]
-pub(super) struct Entry {
-    pub(super) key: Key,
-    pub(super) deadline: Instant,
+pub(in crate::nat64) struct Entry {
+    pub(in crate::nat64) key: Key,
+    pub(in crate::nat64) deadline: Instant,
     /// Whose share it counts to.
-    pub(super) share: u32,
-    pub(super) state: State,
+    pub(in crate::nat64) share: u32,
+    pub(in crate::nat64) state: State,
     /// Its fragments in order of arrival.
-    pub(super) first: u32,
-    pub(super) last: u32,
+    pub(in crate::nat64) first: u32,
+    pub(in crate::nat64) last: u32,
     /// The oldest fragment on hold. Those on hold all came before those that passed.
-    pub(super) on_hold: u32,
-    pub(super) held: u32,
-    pub(super) count: u32,
+    pub(in crate::nat64) on_hold: u32,
+    pub(in crate::nat64) held: u32,
+    pub(in crate::nat64) count: u32,
     /// Bytes of data seen, none twice.
-    pub(super) seen: u32,
+    pub(in crate::nat64) seen: u32,
     /// Bytes of data of the whole datagram, once the last fragment has come.
-    pub(super) total: Option<u32>,
+    pub(in crate::nat64) total: Option<u32>,
     chain: u32,
     older: u32,
     newer: u32,
 }
 
 /// A bounded set of datagrams.
-pub(super) struct Table {
+pub(in crate::nat64) struct Table {
     entries: Box<[Entry]>,
     /// Heads of the chains of equal hash; a power of two of them.
     heads: Box<[u32]>,
@@ -44,7 +44,7 @@ pub(super) struct Table {
 
 impl Table {
     /// Room for `count` datagrams.
-    pub(super) fn new(count: usize, seed: u32) -> Self {
+    pub(in crate::nat64) fn new(count: usize, seed: u32) -> Self {
         let blank = |n: usize| Entry {
             key: Key { src: IpAddr::from([0; 4]), dst: IpAddr::from([0; 4]), protocol: 0, id: 0 },
             deadline: Instant::NEVER,
@@ -71,11 +71,11 @@ impl Table {
         }
     }
 
-    pub(super) fn at(&self, at: u32) -> &Entry {
+    pub(in crate::nat64) fn at(&self, at: u32) -> &Entry {
         &self.entries[at as usize]
     }
 
-    pub(super) fn at_mut(&mut self, at: u32) -> &mut Entry {
+    pub(in crate::nat64) fn at_mut(&mut self, at: u32) -> &mut Entry {
         &mut self.entries[at as usize]
     }
 
@@ -89,7 +89,7 @@ impl Table {
         hash as usize & (self.heads.len() - 1)
     }
 
-    pub(super) fn find(&self, key: &Key) -> Option<u32> {
+    pub(in crate::nat64) fn find(&self, key: &Key) -> Option<u32> {
         let mut at = self.heads[self.head(key)];
         while at != NONE && self.at(at).key != *key {
             at = self.at(at).chain;
@@ -98,7 +98,7 @@ impl Table {
     }
 
     /// A new datagram, the youngest of all; `None` if there is no room.
-    pub(super) fn open(&mut self, key: Key, share: u32, deadline: Instant) -> Option<u32> {
+    pub(in crate::nat64) fn open(&mut self, key: Key, share: u32, deadline: Instant) -> Option<u32> {
         let at = self.free;
         if at == NONE {
             return None;
@@ -131,7 +131,7 @@ impl Table {
     }
 
     /// Forgets a datagram; its fragments are the caller's.
-    pub(super) fn close(&mut self, at: u32) {
+    pub(in crate::nat64) fn close(&mut self, at: u32) {
         let Entry { key, chain, older, newer, .. } = *self.at(at);
         let head = self.head(&key);
         if self.heads[head] == at {
@@ -156,7 +156,7 @@ impl Table {
     }
 
     /// The datagram that was opened first.
-    pub(super) fn oldest(&self) -> Option<u32> {
+    pub(in crate::nat64) fn oldest(&self) -> Option<u32> {
         (self.oldest != NONE).then_some(self.oldest)
     }
 }

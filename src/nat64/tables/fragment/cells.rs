@@ -1,19 +1,19 @@
 //! Memory in cells of equal size, taken once. A packet lies in a chain of them.
 
 /// Bytes of a cell: one packet of an Ethernet's size.
-pub(super) const CELL: usize = 2048;
+pub(in crate::nat64) const CELL: usize = 2048;
 
 /// No cell, no record: the end of a chain.
-pub(super) const NONE: u32 = u32::MAX;
+pub(in crate::nat64) const NONE: u32 = u32::MAX;
 
 /// Cells that a packet of `len` bytes takes; an empty one takes one.
-pub(super) const fn needed(len: usize) -> usize {
+pub(in crate::nat64) const fn needed(len: usize) -> usize {
     let cells = len.div_ceil(CELL);
     if cells == 0 { 1 } else { cells }
 }
 
 /// The memory and the chain of free cells.
-pub(super) struct Cells {
+pub(in crate::nat64) struct Cells {
     memory: Box<[u8]>,
     next: Box<[u32]>,
     free: u32,
@@ -22,7 +22,7 @@ pub(super) struct Cells {
 
 impl Cells {
     /// As many cells as fit in `bytes`.
-    pub(super) fn new(bytes: usize) -> Self {
+    pub(in crate::nat64) fn new(bytes: usize) -> Self {
         let count = (bytes / CELL).min(NONE as usize);
         let next = (1..=count).map(|n| if n == count { NONE } else { n as u32 }).collect();
         let free = if count == 0 { NONE } else { 0 };
@@ -30,17 +30,18 @@ impl Cells {
     }
 
     /// How many cells there are.
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::nat64) fn count(&self) -> usize {
         self.next.len()
     }
 
     /// How many cells are free.
-    pub(super) const fn left(&self) -> usize {
+    #[cfg(test)]
+    pub(in crate::nat64) const fn left(&self) -> usize {
         self.left
     }
 
     /// Copies `packet` into free cells; the first of them, or `None` if there are too few.
-    pub(super) fn store(&mut self, packet: &[u8]) -> Option<u32> {
+    pub(in crate::nat64) fn store(&mut self, packet: &[u8]) -> Option<u32> {
         let needed = needed(packet.len());
         if needed > self.left {
             return None;
@@ -62,7 +63,7 @@ impl Cells {
 
     /// Copies from the packet in the chain at `first`, beginning at its byte `from`, as many bytes
     /// as `out` has.
-    pub(super) fn copy(&self, first: u32, from: usize, out: &mut [u8]) {
+    pub(in crate::nat64) fn copy(&self, first: u32, from: usize, out: &mut [u8]) {
         let mut cell = first;
         for _ in 0..from / CELL {
             cell = self.next[cell as usize];
@@ -80,7 +81,7 @@ impl Cells {
     }
 
     /// Frees the chain at `first`.
-    pub(super) fn release(&mut self, first: u32) {
+    pub(in crate::nat64) fn release(&mut self, first: u32) {
         let mut last = first;
         let mut freed = 1;
         while self.next[last as usize] != NONE {

@@ -19,7 +19,7 @@ const OTHERS: u64 = 0x0808_0808;
 /// 32 bits, and twelve slots. It starts out as zeros, so that memory is not touched before it is used.
 /// Seven bytes an entry.
 #[derive(Debug)]
-pub(super) struct Index {
+pub(in crate::nat64) struct Index {
     words: Box<[u64]>,
     /// Where the first line begins: lines are aligned to the cache's.
     start: usize,
@@ -28,14 +28,14 @@ pub(super) struct Index {
 
 /// Where a hash belongs: the first word of its line, and its tag in each byte.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Home {
+pub(in crate::nat64) struct Home {
     at: usize,
     tags: u64,
 }
 
 impl Index {
     /// For at most `limit` entries at a time.
-    pub(super) fn new(limit: u32) -> Self {
+    pub(in crate::nat64) fn new(limit: u32) -> Self {
         let lines = (limit as usize).div_ceil(FILL).max(2);
         let words = vec![0u64; (lines + 1) * WORDS].into_boxed_slice();
         let start = words.as_ptr().align_offset(64).min(WORDS - 1);
@@ -44,7 +44,7 @@ impl Index {
 
     /// Where entries of this hash are sought.
     #[inline]
-    pub(super) const fn home(&self, hash: u32) -> Home {
+    pub(in crate::nat64) const fn home(&self, hash: u32) -> Home {
         let line = ((hash as u64 * self.lines as u64) >> 32) as usize;
         // The upper bits chose the line. A tag is never zero.
         let tag = hash as u8 | ((hash as u8 == 0) as u8);
@@ -53,13 +53,13 @@ impl Index {
 
     /// Reads what a search for this hash will read first, so that it is in the cache then.
     #[inline]
-    pub(super) fn touch(&self, home: Home) -> u64 {
+    pub(in crate::nat64) fn touch(&self, home: Home) -> u64 {
         self.words[home.at]
     }
 
     /// The slot that a search would look at first.
     #[inline]
-    pub(super) fn guess(&self, home: Home) -> Option<u32> {
+    pub(in crate::nat64) fn guess(&self, home: Home) -> Option<u32> {
         let line = self.line(home.at);
         let matching = matching(line, home.tags);
         (matching != 0).then(|| slot_of(line, first(matching)))
@@ -67,7 +67,7 @@ impl Index {
 
     /// The slot with this hash that `is` the one sought.
     #[inline]
-    pub(super) fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub(in crate::nat64) fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
         let Home { at: home, tags } = self.home(hash);
         let mut at = home;
         loop {
@@ -92,7 +92,7 @@ impl Index {
     }
 
     /// Adds a slot that is not there yet. The caller keeps to the limit.
-    pub(super) fn insert(&mut self, hash: u32, slot: u32) {
+    pub(in crate::nat64) fn insert(&mut self, hash: u32, slot: u32) {
         let Home { mut at, tags } = self.home(hash);
         loop {
             let free = matching(self.line(at), 0);
@@ -106,7 +106,7 @@ impl Index {
     }
 
     /// Takes a slot out.
-    pub(super) fn remove(&mut self, hash: u32, slot: u32) {
+    pub(in crate::nat64) fn remove(&mut self, hash: u32, slot: u32) {
         let Home { at: home, tags } = self.home(hash);
         let mut at = home;
         let place = loop {
@@ -182,7 +182,7 @@ const fn passed(line: &[u64; WORDS]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nat64::hash::Chance;
+    use crate::nat64::tables::hash::Chance;
 
     const WIDTH: usize = 12;
 

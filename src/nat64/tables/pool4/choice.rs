@@ -6,9 +6,9 @@ use super::Pool4;
 use crate::addr::HostKey;
 use crate::addr::Proto;
 use crate::nat64::Pairing;
-use crate::nat64::block::Block;
-use crate::nat64::events::Events;
-use crate::nat64::hash::Chance;
+use crate::nat64::tables::block::Block;
+use crate::nat64::tables::events::Events;
+use crate::nat64::tables::hash::Chance;
 use crate::ownership::{BLOCKS, block_of};
 use crate::reason::Reason;
 
@@ -19,7 +19,7 @@ const TRIED: usize = 64;
 
 /// A port range's half: below 1024 and above are apart (RFC 6146 §3.5.1.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Class {
+pub(in crate::nat64) enum Class {
     Low,
     High,
 }
@@ -32,7 +32,7 @@ impl Class {
         }
     }
 
-    pub(super) const fn of(block: usize) -> Self {
+    pub(in crate::nat64) const fn of(block: usize) -> Self {
         if block < LOW { Self::Low } else { Self::High }
     }
 }

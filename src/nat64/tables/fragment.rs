@@ -52,36 +52,36 @@ mod table;
 mod whole;
 
 /// Most fragments of one datagram: enough for 64 KiB over a path with an MTU of 576 bytes.
-pub const MAX_FRAGMENTS: u32 = 128;
+pub(in crate::nat64) const MAX_FRAGMENTS: u32 = 128;
 
 /// What fragments of one datagram have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Key {
+pub(in crate::nat64) struct Key {
     /// Source.
-    pub src: IpAddr,
+    pub(in crate::nat64) src: IpAddr,
     /// Destination, of the same family.
-    pub dst: IpAddr,
+    pub(in crate::nat64) dst: IpAddr,
     /// IPv4 protocol, or the next header behind the IPv6 Fragment header.
-    pub protocol: u8,
+    pub(in crate::nat64) protocol: u8,
     /// Identification: 16 bits in IPv4, 32 in IPv6.
-    pub id: u32,
+    pub(in crate::nat64) id: u32,
 }
 
 impl Key {
     /// The key of an IPv4 datagram.
-    pub const fn v4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, id: u16) -> Self {
+    pub(in crate::nat64) const fn v4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, id: u16) -> Self {
         Self { src: IpAddr::V4(src), dst: IpAddr::V4(dst), protocol, id: id as u32 }
     }
 
     /// The key of an IPv6 datagram.
-    pub const fn v6(src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, id: u32) -> Self {
+    pub(in crate::nat64) const fn v6(src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, id: u32) -> Self {
         Self { src: IpAddr::V6(src), dst: IpAddr::V6(dst), protocol, id }
     }
 }
 
 /// What the first fragment says about its datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum First {
+pub(in crate::nat64) enum First {
     /// These are the source and destination ports; the fragments are translated one by one.
     Ports(u16, u16),
     /// The datagram must be whole before it can be translated.
@@ -90,31 +90,31 @@ pub enum First {
 
 /// A fragment that came.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival<'a> {
+pub(in crate::nat64) struct Arrival<'a> {
     /// Its datagram.
-    pub key: Key,
+    pub(in crate::nat64) key: Key,
     /// A number for who sent it, such as the bits of its address: each has an eighth of the store.
-    pub source: u128,
+    pub(in crate::nat64) source: u128,
     /// Where its data belongs, in bytes from the start of the datagram's data.
-    pub offset: u16,
+    pub(in crate::nat64) offset: u16,
     /// Whether it is not the last.
-    pub more: bool,
+    pub(in crate::nat64) more: bool,
     /// The packet without anything behind its IP length.
-    pub packet: &'a [u8],
+    pub(in crate::nat64) packet: &'a [u8],
     /// Where the fragment's data begins: behind the IPv4 header, or the IPv6 Fragment header.
-    pub data_at: usize,
+    pub(in crate::nat64) data_at: usize,
     /// What it says if its offset is 0, and only then.
-    pub first: Option<First>,
+    pub(in crate::nat64) first: Option<First>,
 }
 
 /// A datagram with fragments on hold. Valid until the next call of [`Hold::offer`] or
 /// [`Hold::expire`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Datagram(u32);
+pub(in crate::nat64) struct Datagram(u32);
 
 /// What becomes of a fragment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
+pub(in crate::nat64) enum Step {
     /// Translate it now.
     Pass {
         /// Source and destination port of its datagram.
@@ -143,11 +143,11 @@ impl Step {
 
 /// A datagram that ran out of time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Expired {
+pub(in crate::nat64) struct Expired {
     /// Which.
-    pub key: Key,
+    pub(in crate::nat64) key: Key,
     /// How many fragments were on hold, and are lost for [`Reason::FragmentTimeout`].
-    pub held: u32,
+    pub(in crate::nat64) held: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -177,7 +177,7 @@ struct Piece {
 }
 
 /// The store. All its memory is taken when it is made.
-pub struct Hold {
+pub(in crate::nat64) struct Hold {
     cells: Cells,
     datagrams: Table,
     shares: Shares,
@@ -193,7 +193,7 @@ impl Hold {
     ///
     /// `timeout` is how long a datagram may take, at least 2 s (RFC 6146 §4). `seed` keeps hosts from
     /// choosing keys of equal hash.
-    pub fn new(bytes: usize, timeout: Duration, seed: u32) -> Self {
+    pub(in crate::nat64) fn new(bytes: usize, timeout: Duration, seed: u32) -> Self {
         let cells = Cells::new(bytes);
         let count = cells.count() * 4;
         let blank = |n: usize| Piece {
@@ -218,7 +218,7 @@ impl Hold {
     }
 
     /// Changes the time that datagrams not yet seen may take.
-    pub fn set_timeout(&mut self, timeout: Duration) {
+    pub(in crate::nat64) fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
     }
 
@@ -227,7 +227,7 @@ impl Hold {
     /// Reasons: [`Reason::FragmentSize`] if its length is impossible,
     /// [`Reason::FragmentDuplicate`], [`Reason::FragmentOverlap`], and [`Reason::FragmentLimit`] if the store or the
     /// source's share of it is full.
-    pub fn offer(&mut self, now: Instant, arrival: &Arrival<'_>) -> Step {
+    pub(in crate::nat64) fn offer(&mut self, now: Instant, arrival: &Arrival<'_>) -> Step {
         let Some((start, end)) = extent(arrival) else { return Step::drop(Reason::FragmentSize) };
         let known = self.datagrams.find(&arrival.key);
         let Some(at) = known.or_else(|| self.open(now, arrival)) else {
@@ -264,13 +264,13 @@ impl Hold {
     }
 
     /// How many fragments of `datagram` are on hold.
-    pub fn held(&self, datagram: Datagram) -> u32 {
+    pub(in crate::nat64) fn held(&self, datagram: Datagram) -> u32 {
         self.datagrams.at(datagram.0).held
     }
 
     /// Moves the oldest fragment on hold to `out`, its ports in `handed`; false if there is none, or
     /// `out` is too small for it (then it is lost).
-    pub fn release(&mut self, datagram: Datagram, out: &mut PacketBuf) -> bool {
+    pub(in crate::nat64) fn release(&mut self, datagram: Datagram, out: &mut PacketBuf) -> bool {
         let entry = self.datagrams.at_mut(datagram.0);
         let (State::Passing(src, dst), on_hold) = (entry.state, entry.on_hold) else { return false };
         if entry.held == 0 {
@@ -299,7 +299,7 @@ impl Hold {
     /// identification; an IPv6 one keeps the first fragment's headers, its Fragment header atomic, so
     /// that the identification lives on. `handed.gathered` says that it may be cut again whatever
     /// its length. False if `out` is too small, which 64 KiB are not.
-    pub fn assemble(&mut self, datagram: Datagram, out: &mut PacketBuf) -> bool {
+    pub(in crate::nat64) fn assemble(&mut self, datagram: Datagram, out: &mut PacketBuf) -> bool {
         out.clear();
         let written = self.complete(datagram.0) && self.write_whole(datagram.0, out);
         self.forget(datagram.0);
@@ -307,12 +307,12 @@ impl Hold {
     }
 
     /// When [`expire`](Self::expire) has something to do.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(in crate::nat64) fn next_deadline(&self) -> Option<Instant> {
         self.datagrams.oldest().map(|at| self.datagrams.at(at).deadline)
     }
 
     /// Forgets one datagram whose time has run out by `now`; `None` if there is none.
-    pub fn expire(&mut self, now: Instant) -> Option<Expired> {
+    pub(in crate::nat64) fn expire(&mut self, now: Instant) -> Option<Expired> {
         let at = self.datagrams.oldest()?;
         let entry = self.datagrams.at(at);
         let expired = Expired { key: entry.key, held: entry.held };
@@ -323,12 +323,14 @@ impl Hold {
     }
 
     /// Whether nothing is known about any datagram.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(in crate::nat64) fn is_empty(&self) -> bool {
         self.datagrams.oldest().is_none()
     }
 
     /// Free memory for packets, in bytes.
-    pub const fn room(&self) -> usize {
+    #[cfg(test)]
+    pub(in crate::nat64) const fn room(&self) -> usize {
         self.cells.left() * cells::CELL
     }
 

@@ -3,7 +3,7 @@
 /// Where a TCP session stands. A session that is not there is `Closed`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(super) enum State {
+pub(in crate::nat64) enum State {
     /// No session.
     Closed,
     /// A SYN came from the IPv4 side.
@@ -24,7 +24,7 @@ pub(super) enum State {
 
 impl State {
     /// All states, in the order of their numbers.
-    pub(super) const ALL: [Self; 8] = [
+    pub(in crate::nat64) const ALL: [Self; 8] = [
         Self::Closed,
         Self::V4Init,
         Self::V6Init,
@@ -36,14 +36,14 @@ impl State {
     ];
 
     /// The state with this number.
-    pub(super) fn from_number(number: u8) -> Option<Self> {
+    pub(in crate::nat64) fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }
 }
 
 /// The side a segment comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Side {
+pub(in crate::nat64) enum Side {
     /// The client's.
     V6,
     /// The server's.
@@ -52,7 +52,7 @@ pub(super) enum Side {
 
 /// What matters of a segment's flags.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(in crate::nat64) enum Kind {
     /// SYN, with or without ACK.
     Syn,
     /// FIN.
@@ -65,7 +65,7 @@ pub(super) enum Kind {
 
 /// Which lifetime begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Lifetime {
+pub(in crate::nat64) enum Lifetime {
     /// The present one goes on.
     Keep,
     /// That of an established connection.
@@ -80,7 +80,7 @@ pub(super) enum Lifetime {
 ///
 /// In `Closed`, a SYN opens; everything else leaves it closed. Whether the segment is forwarded is
 /// for filtering to say.
-pub(super) const fn on_segment(state: State, side: Side, kind: Kind) -> (State, Lifetime) {
+pub(in crate::nat64) const fn on_segment(state: State, side: Side, kind: Kind) -> (State, Lifetime) {
     use Kind::{Fin, Other, Rst, Syn};
     use Lifetime::Keep;
     use Side::{V4, V6};
@@ -107,7 +107,7 @@ pub(super) const fn on_segment(state: State, side: Side, kind: Kind) -> (State, 
 }
 
 /// What follows when the lifetime ends: probe the peers and wait once more, or end.
-pub(super) const fn on_timeout(state: State) -> State {
+pub(in crate::nat64) const fn on_timeout(state: State) -> State {
     match state {
         State::Established => State::Transitory,
         State::Closed

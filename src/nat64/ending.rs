@@ -17,7 +17,7 @@ use crate::xlat::{Answer, answer4};
 impl Nat64 {
     /// When [`expire`](Self::expire) has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let rest = self.timers.port_rest;
+        let rest = self.policy.timers.port_rest;
         [
             self.sessions.next_deadline(),
             self.syns.next_deadline(),
@@ -49,7 +49,7 @@ impl Nat64 {
             self.counters.zone(zone).drops(Reason::FragmentTimeout).add(u64::from(expired.held));
             left -= 1;
         }
-        let rest = self.timers.port_rest;
+        let rest = self.policy.timers.port_rest;
         while left > 0
             && let Some(binding) = self.bib.rested(now, Some(rest))
         {
@@ -74,7 +74,7 @@ impl Nat64 {
         }
         self.probe(slot, extra);
         self.sessions.of_mut(slot).set_state(next);
-        self.sessions.set_deadline(slot, deadline + self.timers.tcp_closing);
+        self.sessions.set_deadline(slot, deadline + self.policy.timers.tcp_closing);
     }
 
     /// Asks the client whether a connection that was idle for two hours still lives. Without room
@@ -82,7 +82,7 @@ impl Nat64 {
     fn probe(&mut self, slot: u32, extra: &mut Batch) {
         let session = self.sessions.of(slot);
         let client = self.bib.of(session.binding()).v6();
-        let server = self.zones.pref64(session.pref64).embed(session.remote().addr);
+        let server = self.policy.zones.pref64(session.pref64).embed(session.remote().addr);
         if let Some(place) = extra.next_slot() {
             place.packet.fill(&probe::keepalive(server, session.remote().port, client));
         }
@@ -113,7 +113,7 @@ impl Nat64 {
         }
         self.gauge_binding(binding, -1);
         // A TCP port whose connections were followed to their end may be used again at once.
-        if proto == Proto::Tcp || self.timers.port_rest == Duration::ZERO {
+        if proto == Proto::Tcp || self.policy.timers.port_rest == Duration::ZERO {
             self.unbind(now, binding);
         } else {
             self.bib.rest(binding, now);
@@ -143,10 +143,10 @@ impl Nat64 {
         let Some(mut packet) = self.scratch.take() else { return true };
         packet.fill(syn.bytes());
         let (header, answer) = (syn.packet, Answer::unreachable4(3));
-        let id = self.ids.take(self.address4, header.src, ICMP4, false, 1);
+        let id = self.ids.take(self.policy.address4, header.src, ICMP4, false, 1);
         if extra.room() > 0
-            && self.buckets[1].take(now, self.rules.error_rate[1], self.rules.error_burst)
-            && answer4(&header, answer, self.address4, id, &mut packet)
+            && self.buckets[1].take(now, self.policy.rules.error_rate[1], self.policy.rules.error_burst)
+            && answer4(&header, answer, self.policy.address4, id, &mut packet)
             && let Some(place) = extra.next_slot()
         {
             place.packet.fill(packet.bytes());
@@ -177,7 +177,7 @@ impl Nat64 {
         let binding = self.bib.of(slot);
         if binding.is_static() {
             let addr = binding.v6().addr;
-            return self.zones.of(addr).map(|zone| self.zones.host(zone, addr));
+            return self.policy.zones.of(addr).map(|zone| self.policy.zones.host(zone, addr));
         }
         Some(self.pool4.hosts().of(self.pool4.blocks().of(binding.place).host).key)
     }

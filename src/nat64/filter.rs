@@ -117,12 +117,12 @@ impl Nat64 {
             Some(session) => self.sessions.of(session).pref64,
             None => self.bib.of(binding).pref64,
         };
-        self.zones.check_well_known(pref64, remote.addr)?;
+        self.policy.zones.check_well_known(pref64, remote.addr)?;
         let session = match found.session {
             Some(session) => Some(session),
             None => {
                 let first = self.bib.of(binding).first;
-                let open = match self.filtering[proto as usize] {
+                let open = match self.policy.filtering[proto as usize] {
                     Filtering::EndpointIndependent => true,
                     Filtering::AddressDependent => self.sessions.knows(first, remote.addr, now),
                     // A query has no port that another could be told from.
@@ -201,12 +201,12 @@ impl Nat64 {
         binding: Option<u32>,
         tuple: &Tuple,
     ) -> Result<u32, Reason> {
-        let host = self.zones.host(way.zone, client.addr);
+        let host = self.policy.zones.host(way.zone, client.addr);
         self.check_sessions(now, way.zone, host, binding)?;
         if let Some(binding) = binding {
             return Ok(binding);
         }
-        let rules = self.zones.rules(way.zone);
+        let rules = self.policy.zones.rules(way.zone);
         let wish = Wish {
             host,
             proto: tuple.proto,
@@ -214,7 +214,7 @@ impl Nat64 {
             pool: rules.pool,
             quota: rules.blocks_per_host,
             rate: rules.bindings_per_second,
-            parity: self.parity,
+            parity: self.policy.parity,
         };
         self.bind(now, &wish, client, way.pref64).inspect_err(|reason| self.tell_refusal(now, host, *reason))
     }
@@ -228,7 +228,7 @@ impl Nat64 {
         binding: Option<u32>,
     ) -> Result<(), Reason> {
         let stands_outside = binding.is_some_and(|slot| self.bib.of(slot).is_static());
-        let quota = self.zones.rules(zone).sessions_per_host;
+        let quota = self.policy.zones.rules(zone).sessions_per_host;
         let held = match self.pool4.hosts().find(host) {
             Some(slot) if !stands_outside => self.pool4.hosts().of(slot).sessions,
             Some(_) | None => 0,
@@ -247,8 +247,8 @@ impl Nat64 {
         let mut full = self.sessions.len() >= self.sessions.limit() - self.sessions.limit() / 4;
         if !self.bib.of(binding).is_static() {
             let held = self.pool4.host_of(self.bib.of(binding).place).sessions;
-            let zone = self.zones.of(self.bib.of(binding).v6().addr).ok_or(Reason::NoZone)?;
-            full |= held >= self.zones.rules(zone).sessions_per_host.div_ceil(2);
+            let zone = self.policy.zones.of(self.bib.of(binding).v6().addr).ok_or(Reason::NoZone)?;
+            full |= held >= self.policy.zones.rules(zone).sessions_per_host.div_ceil(2);
         }
         if !full {
             return Ok(());
@@ -300,8 +300,8 @@ impl Nat64 {
         remote: Transport4,
         pref64: u16,
     ) -> Result<u32, Reason> {
-        let zone = self.zones.of(self.bib.of(binding).v6().addr).ok_or(Reason::NoZone)?;
-        let host = self.zones.host(zone, self.bib.of(binding).v6().addr);
+        let zone = self.policy.zones.of(self.bib.of(binding).v6().addr).ok_or(Reason::NoZone)?;
+        let host = self.policy.zones.host(zone, self.bib.of(binding).v6().addr);
         self.check_sessions(now, zone, host, Some(binding))?;
         self.make_session(now, binding, remote, pref64)
     }
@@ -340,7 +340,7 @@ impl Nat64 {
     /// Moves a session on and credits what it carried.
     #[inline]
     fn advance(&mut self, now: Instant, slot: u32, proto: Proto, kind: Kind, traffic: Traffic) {
-        let refreshes = traffic.from == Side::V6 || self.inbound_refresh;
+        let refreshes = traffic.from == Side::V6 || self.policy.inbound_refresh;
         let is_new = self.sessions.of(slot).packets() == [0; 2];
         let lifetime = match proto {
             Proto::Tcp => {
@@ -349,14 +349,14 @@ impl Nat64 {
                 self.sessions.of_mut(slot).set_state(next);
                 match lifetime {
                     Lifetime::Keep => None,
-                    Lifetime::Established => Some(self.timers.tcp_established),
-                    Lifetime::Opening => Some(self.timers.tcp_opening),
-                    Lifetime::Closing => Some(self.timers.tcp_closing),
+                    Lifetime::Established => Some(self.policy.timers.tcp_established),
+                    Lifetime::Opening => Some(self.policy.timers.tcp_opening),
+                    Lifetime::Closing => Some(self.policy.timers.tcp_closing),
                 }
                 .filter(|_| refreshes || next != state)
             }
             Proto::Udp => Some(self.udp_lifetime(slot)).filter(|_| refreshes || is_new),
-            Proto::Icmp => Some(self.timers.icmp).filter(|_| refreshes || is_new),
+            Proto::Icmp => Some(self.policy.timers.icmp).filter(|_| refreshes || is_new),
         };
         self.sessions.credit(slot, traffic, lifetime.map(|lifetime| now + lifetime));
     }
@@ -364,12 +364,12 @@ impl Nat64 {
     /// The lifetime of a UDP session: its server's port may have one of its own.
     #[inline(always)]
     pub(super) fn udp_lifetime(&self, slot: u32) -> Duration {
-        if self.udp_ports.is_empty() {
-            return self.timers.udp;
+        if self.policy.udp_ports.is_empty() {
+            return self.policy.timers.udp;
         }
         let port = self.sessions.of(slot).remote().port;
-        let found = self.udp_ports.binary_search_by_key(&port, |(port, _)| *port);
-        found.map_or(self.timers.udp, |at| self.udp_ports[at].1)
+        let found = self.policy.udp_ports.binary_search_by_key(&port, |(port, _)| *port);
+        found.map_or(self.policy.timers.udp, |at| self.policy.udp_ports[at].1)
     }
 
     /// Tells of a refusal, once a second for each host at most (RFC 6888 REQ-11).

@@ -88,7 +88,7 @@ impl Nat64 {
 
     /// The bits of the host that an address belongs to.
     fn host_bits(&self, addr: Ipv6Addr) -> u128 {
-        let host = self.zones.of(addr).map(|zone| self.zones.host(zone, addr).prefix.addr());
+        let host = self.policy.zones.of(addr).map(|zone| self.policy.zones.host(zone, addr).prefix.addr());
         host.unwrap_or(addr).to_bits()
     }
 
@@ -164,7 +164,7 @@ impl Nat64 {
     /// The zone that a datagram on hold belongs to; unknown for one from the IPv4 side.
     pub(super) fn zone_of_datagram(&self, key: &Key) -> Option<ZoneId> {
         match key.src {
-            IpAddr::V6(src) => self.zones.of(src).map(|zone| self.zones.rules(zone).id),
+            IpAddr::V6(src) => self.policy.zones.of(src).map(|zone| self.policy.zones.rules(zone).id),
             IpAddr::V4(_) => None,
         }
     }

@@ -13,9 +13,6 @@
 
 use std::sync::Arc;
 
-use core::net::{Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
-
 use crate::addr::{Proto, Transport4, Transport6, WorkerId, ZoneId};
 use crate::counters::Counters;
 use crate::reason::Reason;
@@ -30,6 +27,7 @@ use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Leg, Refusal, Rules, To4, To6
 use ahead::Ahead;
 use filter::Outward;
 use hairpin::Judged;
+use policy::Policy;
 use policy::zones::{Way, Zones};
 use tables::bib::Bib;
 use tables::events::Events;
@@ -67,16 +65,7 @@ pub struct Nat64 {
     me: WorkerId,
     /// Whether there is no other worker.
     alone: bool,
-    rules: Rules,
-    zones: Zones,
-    filtering: [Filtering; 3],
-    unsolicited_syn: UnsolicitedSyn,
-    inbound_refresh: bool,
-    parity: bool,
-    timers: Timers,
-    udp_ports: Vec<(u16, Duration)>,
-    address6: Ipv6Addr,
-    address4: Ipv4Addr,
+    policy: Policy,
     bib: Bib,
     sessions: Sessions,
     pool4: Pool4,
@@ -120,16 +109,7 @@ impl Nat64 {
         let mut nat64 = Self {
             me: who.worker,
             alone: who.workers <= 1,
-            rules,
-            zones: Zones::new(settings, None),
-            filtering: settings.filtering,
-            unsolicited_syn: settings.unsolicited_syn,
-            inbound_refresh: settings.inbound_refresh,
-            parity: settings.parity,
-            timers: settings.timers,
-            udp_ports: settings.udp_ports.clone(),
-            address6: settings.address6,
-            address4: settings.address4,
+            policy: Policy::new(rules, settings, None),
             bib: Bib::new(limits.bindings, &mut chance),
             sessions: Sessions::new(limits.sessions, &mut chance),
             pool4: Pool4::new(settings, owners, who.worker, &mut chance, counters.clone()),
@@ -195,7 +175,7 @@ impl Nat64 {
         let client = Transport6::new(packet.src, tuple.src);
         let remote = Transport4::new(way.remote, tuple.dst);
         let leg = self.leg6(tuple.proto, remote);
-        let plan = xlat::judge_v6_to_v4(&self.rules, &packet, buf, leg)?;
+        let plan = xlat::judge_v6_to_v4(&self.policy.rules, &packet, buf, leg)?;
         let traffic = outgoing::traffic6(&packet, buf);
         let Outward { mapped, session } = self.update6(now, &way, client, &tuple, traffic, extra)?;
         if leg == Leg::Wire {
@@ -222,7 +202,7 @@ impl Nat64 {
         if let Some(elsewhere) = self.elsewhere(tuple.proto, place, buf)? {
             return Ok(elsewhere);
         }
-        let plan = xlat::judge_v4_to_v6(&self.rules, &packet, buf, leg)?;
+        let plan = xlat::judge_v4_to_v6(&self.policy.rules, &packet, buf, leg)?;
         let traffic = outgoing::traffic4(&packet, buf);
         let remote = Transport4::new(packet.src, tuple.src);
         let inward = match self.update4(now, remote, place, &tuple, traffic, extra) {
@@ -232,7 +212,7 @@ impl Nat64 {
         if leg == Leg::Wire {
             self.may_be_short4(inward.session);
         }
-        let server = self.zones.pref64(inward.pref64).embed(packet.src);
+        let server = self.policy.zones.pref64(inward.pref64).embed(packet.src);
         let port = if tuple.proto == Proto::Icmp { inward.client.port } else { tuple.src };
         let to = To6 { outer: Flow6::new(Transport6::new(server, port), inward.client), quoted: None };
         self.write6(plan, &packet, &to, buf, extra)
@@ -242,13 +222,13 @@ impl Nat64 {
     /// packet it is about, whichever router sent it.
     #[inline]
     fn admit6(&mut self, packet: &Ipv6Packet) -> Result<(Way, WorkerId), Reason> {
-        self.zones.check_source(packet.src)?;
+        self.policy.zones.check_source(packet.src)?;
         let client = packet.transport.quoted().map_or(packet.src, |quoted| quoted.dst);
-        let zone = self.zones.of(client).ok_or_else(|| Zones::stranger(packet.src))?;
-        self.zone = Some(self.zones.rules(zone).id);
-        let way = self.zones.way(zone, packet.dst)?;
+        let zone = self.policy.zones.of(client).ok_or_else(|| Zones::stranger(packet.src))?;
+        self.zone = Some(self.policy.zones.rules(zone).id);
+        let way = self.policy.zones.way(zone, packet.dst)?;
         let owner =
-            if self.alone { self.me } else { self.pool4.owners().host(self.zones.host(zone, client)) };
+            if self.alone { self.me } else { self.pool4.owners().host(self.policy.zones.host(zone, client)) };
         Ok((way, owner))
     }
 
@@ -274,11 +254,11 @@ impl Nat64 {
         packet: &Ipv4Packet,
         buf: &mut PacketBuf,
     ) -> Result<Verdict, Refusal> {
-        if buf.handed.hairpin || self.unsolicited_syn == UnsolicitedSyn::Drop {
+        if buf.handed.hairpin || self.policy.unsolicited_syn == UnsolicitedSyn::Drop {
             return Err(Reason::UnsolicitedSyn.into());
         }
         let syn = (packet, buf.bytes());
-        self.syns.store(now, self.timers.tcp_incoming_syn, remote, place, syn)?;
+        self.syns.store(now, self.policy.timers.tcp_incoming_syn, remote, place, syn)?;
         self.counters.zone(self.zone).held.add(1);
         buf.clear();
         Ok(Verdict::Hold)

@@ -60,7 +60,7 @@ impl Nat64 {
         extra: &mut Batch,
     ) -> Result<(), Reason> {
         let traffic = traffic6(packet, buf);
-        xlat::v6_to_v4(&self.rules, plan, packet, to, &mut self.ids, buf, extra)?;
+        xlat::v6_to_v4(&self.policy.rules, plan, packet, to, &mut self.ids, buf, extra)?;
         let row = self.counters.zone(self.zone);
         row.packets_v6_to_v4.add(u64::from(traffic.packets));
         row.bytes_v6_to_v4.add(traffic.bytes);
@@ -78,7 +78,7 @@ impl Nat64 {
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         let traffic = traffic4(packet, buf);
-        xlat::v4_to_v6(&self.rules, plan, packet, to, buf, extra)?;
+        xlat::v4_to_v6(&self.policy.rules, plan, packet, to, buf, extra)?;
         let row = self.counters.zone(self.zone);
         row.packets_v4_to_v6.add(u64::from(traffic.packets));
         row.bytes_v4_to_v6.add(packet.total_len as u64);
@@ -98,7 +98,7 @@ impl Nat64 {
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         let quoted = tuple::of_quoted(error.quoted.transport, error.quoted.protocol)?;
-        let about = self.zones.way(way.zone, error.quoted.src).map_err(|_| Reason::IcmpQuoted)?;
+        let about = self.policy.zones.way(way.zone, error.quoted.src).map_err(|_| Reason::IcmpQuoted)?;
         if error.quoted.src != packet.dst {
             return Err(Reason::IcmpQuoted.into());
         }
@@ -112,7 +112,7 @@ impl Nat64 {
             quoted: Some(Flow4::new(server, mapped)),
         };
         let leg = self.leg6(quoted.proto, server);
-        let plan = xlat::judge_v6_to_v4(&self.rules, packet, buf, leg)?;
+        let plan = xlat::judge_v6_to_v4(&self.policy.rules, packet, buf, leg)?;
         self.forward4(now, (quoted.proto, server), Judged { packet, plan, leg }, &to, buf, extra)
     }
 
@@ -138,9 +138,9 @@ impl Nat64 {
         let client = self.bib.of(binding).v6();
         let server = Transport4::new(error.quoted.dst, quoted.dst);
         let pref64 = self.pref64_towards(binding, quoted.proto, server);
-        self.zones.check_error_source(pref64, packet.src)?;
-        let plan = xlat::judge_v4_to_v6(&self.rules, packet, buf, leg)?;
-        let pref64 = self.zones.pref64(pref64);
+        self.policy.zones.check_error_source(pref64, packet.src)?;
+        let plan = xlat::judge_v4_to_v6(&self.policy.rules, packet, buf, leg)?;
+        let pref64 = self.policy.zones.pref64(pref64);
         let port = if quoted.proto == Proto::Icmp { client.port } else { server.port };
         let to = To6 {
             outer: Flow6::new(Transport6::new(pref64.embed(packet.src), 0), client),
@@ -153,11 +153,11 @@ impl Nat64 {
     pub(super) fn refuse6(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(self.zone).drops(reason).add(1);
-        let (rate, burst) = (self.rules.error_rate[0], self.rules.error_burst);
+        let (rate, burst) = (self.policy.rules.error_rate[0], self.policy.rules.error_burst);
         if let Some(answer) = refusal.answer
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
             && self.buckets[0].take(now, rate, burst)
-            && xlat::answer6(&packet, answer, self.address6, buf)
+            && xlat::answer6(&packet, answer, self.policy.address6, buf)
         {
             self.counters.zone(self.zone).errors_sent.add(1);
             return Verdict::Reject(reason);
@@ -170,14 +170,14 @@ impl Nat64 {
     pub(super) fn refuse4(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(self.zone).drops(reason).add(1);
-        let (rate, burst) = (self.rules.error_rate[1], self.rules.error_burst);
+        let (rate, burst) = (self.policy.rules.error_rate[1], self.policy.rules.error_burst);
         if let Some(answer) = refusal.answer
             && !buf.handed.hairpin
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
             && self.buckets[1].take(now, rate, burst)
         {
-            let id = self.ids.take(self.address4, packet.src, ICMP4, false, 1);
-            if xlat::answer4(&packet, answer, self.address4, id, buf) {
+            let id = self.ids.take(self.policy.address4, packet.src, ICMP4, false, 1);
+            if xlat::answer4(&packet, answer, self.policy.address4, id, buf) {
                 self.counters.zone(self.zone).errors_sent.add(1);
                 return Verdict::Reject(reason);
             }

@@ -1,5 +1,6 @@
 //! New settings while sessions live: a session ends only if its own pref64, pool address or zone is gone.
 
+use super::policy::Policy;
 use super::policy::zones::Zones;
 use super::tables::bib;
 use super::tables::slab::NIL;
@@ -13,20 +14,11 @@ impl Nat64 {
     pub fn reconfigure(&mut self, now: Instant, rules: Rules, owner_seed: u32, settings: &Settings) {
         let mut owners = settings.owners(owner_seed, self.pool4.owners().workers());
         owners.carry(self.pool4.owners());
-        let zones = Zones::new(settings, Some(&self.zones));
+        let policy = Policy::new(rules, settings, Some(&self.policy));
         // What ends is counted where it was counted when it began, so the old zones stay until then.
-        self.end_strangers(now, &zones, settings);
+        self.end_strangers(now, &policy.zones, settings);
         self.gauge_statics(-1);
-        self.zones = zones;
-        self.rules = rules;
-        self.filtering = settings.filtering;
-        self.unsolicited_syn = settings.unsolicited_syn;
-        self.inbound_refresh = settings.inbound_refresh;
-        self.parity = settings.parity;
-        self.timers = settings.timers;
-        self.udp_ports.clone_from(&settings.udp_ports);
-        self.address6 = settings.address6;
-        self.address4 = settings.address4;
+        self.policy = policy;
         self.hold.set_timeout(settings.timers.fragment);
         self.drop_statics(now, settings);
         self.gauge_statics(1);
@@ -40,7 +32,7 @@ impl Nat64 {
             let Some(session) = self.sessions.at(slot) else { continue };
             let addr = self.bib.of(session.binding()).v6().addr;
             let zone = new.of(addr).filter(|_| self.keeps(session.binding(), new, settings));
-            let named = self.zones.pref64(session.pref64);
+            let named = self.policy.zones.pref64(session.pref64);
             if zone.is_none_or(|zone| new.pref64_of(zone, named).is_none()) {
                 self.end_session(now, slot);
             } else {
@@ -55,7 +47,7 @@ impl Nat64 {
             }
             let zone = new.of(binding.v6().addr);
             // By value: the number of one that is gone may be another's now.
-            let named = self.zones.pref64(binding.pref64);
+            let named = self.policy.zones.pref64(binding.pref64);
             if let Some(zone) = zone
                 && new.pref64_of(zone, named).is_none()
                 && let Some(first) = new.first_pref64(zone)
@@ -69,8 +61,8 @@ impl Nat64 {
     fn keeps(&self, slot: u32, new: &Zones, settings: &Settings) -> bool {
         let binding = self.bib.of(slot);
         let addr = binding.v6().addr;
-        let (Some(was), Some(is)) = (self.zones.of(addr), new.of(addr)) else { return false };
-        if self.zones.host(was, addr) != new.host(is, addr) {
+        let (Some(was), Some(is)) = (self.policy.zones.of(addr), new.of(addr)) else { return false };
+        if self.policy.zones.host(was, addr) != new.host(is, addr) {
             return false;
         }
         if binding.is_static() {
@@ -125,7 +117,7 @@ impl Nat64 {
                 continue;
             }
             let number = old.entry(binding.place).and_then(|entry| self.statics.number_of(entry));
-            match number.filter(|_| self.zones.of(binding.v6().addr).is_some()) {
+            match number.filter(|_| self.policy.zones.of(binding.v6().addr).is_some()) {
                 Some(number) => {
                     self.bib.of_mut(slot).place = number;
                     self.statics.set_slot(number, slot);
@@ -145,7 +137,8 @@ impl Nat64 {
             {
                 continue;
             }
-            let Some(pref64) = self.zones.of(entry.v6.addr).and_then(|zone| self.zones.first_pref64(zone))
+            let Some(pref64) =
+                self.policy.zones.of(entry.v6.addr).and_then(|zone| self.policy.zones.first_pref64(zone))
             else {
                 continue;
             };

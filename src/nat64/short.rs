@@ -57,7 +57,7 @@ impl Nat64 {
     #[inline(always)]
     fn server_of(&self, slot: u32) -> Ipv6Addr {
         let session = self.sessions.of(slot);
-        self.zones.pref64(session.pref64).embed(session.remote().addr)
+        self.policy.zones.pref64(session.pref64).embed(session.remote().addr)
     }
 
     /// The session between a binding and a server as the client names it.
@@ -70,7 +70,7 @@ impl Nat64 {
         if self.sessions.at(binding.first).is_some() && is(binding.first) {
             return Some(binding.first);
         }
-        let addr = self.zones.pref64(binding.pref64).extract(server.addr)?;
+        let addr = self.policy.zones.pref64(binding.pref64).extract(server.addr)?;
         self.session_with(slot, Transport4::new(addr, server.port)).filter(|session| is(*session))
     }
 
@@ -80,7 +80,7 @@ impl Nat64 {
         if !is_fresh(buf.handed) {
             return None;
         }
-        let packet = Plain::read6(&self.rules, buf)?;
+        let packet = Plain::read6(&self.policy.rules, buf)?;
         let proto = proto_of(packet.ports);
         let binding = self.binding_of(proto, Transport6::new(packet.src, packet.ports.src))?;
         let session = self.session_to(binding, Transport6::new(packet.dst, packet.ports.dst))?;
@@ -88,7 +88,7 @@ impl Nat64 {
         self.go_on(now, session, packet.ports, traffic)?;
         let (mapped, zone) = self.outside(binding);
         let to = Flow4::new(mapped, self.sessions.of(session).remote());
-        packet.rewrite_to4(&self.rules, &to, &mut self.ids, buf);
+        packet.rewrite_to4(&self.policy.rules, &to, &mut self.ids, buf);
         let row = self.counters.zone(zone);
         row.packets_v6_to_v4.add(packet.count as u64);
         row.bytes_v6_to_v4.add(packet.len as u64);
@@ -101,7 +101,7 @@ impl Nat64 {
         if !is_fresh(buf.handed) {
             return None;
         }
-        let packet = Plain::read4(&self.rules, buf)?;
+        let packet = Plain::read4(&self.policy.rules, buf)?;
         let place = Transport4::new(packet.dst, packet.ports.dst);
         let binding = self.binding_at(proto_of(packet.ports), place)?;
         let session = self.session_with(binding, Transport4::new(packet.src, packet.ports.src))?;
@@ -110,7 +110,7 @@ impl Nat64 {
         self.go_on(now, session, packet.ports, traffic)?;
         let server = Transport6::new(self.server_of(session), packet.ports.src);
         let to = Flow6::new(server, self.bib.of(binding).v6());
-        packet.rewrite_to6(&self.rules, &to, buf);
+        packet.rewrite_to6(&self.policy.rules, &to, buf);
         let row = self.counters.zone(self.outside(binding).1);
         row.packets_v4_to_v6.add(packet.count as u64);
         row.bytes_v4_to_v6.add(packet.len as u64);
@@ -142,10 +142,10 @@ impl Nat64 {
                 if ends || session.state() != State::Established {
                     return None;
                 }
-                self.timers.tcp_established
+                self.policy.timers.tcp_established
             }
         };
-        let refreshes = traffic.from == Side::V6 || self.inbound_refresh;
+        let refreshes = traffic.from == Side::V6 || self.policy.inbound_refresh;
         self.sessions.credit(slot, traffic, if refreshes { Some(now + lifetime) } else { None });
         Some(())
     }

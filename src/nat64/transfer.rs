@@ -22,7 +22,7 @@ impl Nat64 {
                 v6: binding.v6(),
                 v4: self.mapped(session.binding()),
                 remote: session.remote(),
-                pref64: self.zones.pref64(session.pref64),
+                pref64: self.policy.zones.pref64(session.pref64),
                 state: session.state() as u8,
                 remaining: session.remaining(now),
             };
@@ -39,8 +39,8 @@ impl Nat64 {
         let state = State::from_number(record.state)
             .filter(|state| (*state == State::Closed) == (record.proto != Proto::Tcp))
             .ok_or(Reason::NoSession)?;
-        let zone = self.zones.of(record.v6.addr).ok_or(Reason::NoZone)?;
-        let pref64 = self.zones.pref64_of(zone, record.pref64).ok_or(Reason::NotPref64)?;
+        let zone = self.policy.zones.of(record.v6.addr).ok_or(Reason::NoZone)?;
+        let pref64 = self.policy.zones.pref64_of(zone, record.pref64).ok_or(Reason::NotPref64)?;
         let binding = match self.binding_of(record.proto, record.v6) {
             Some(binding) if self.mapped(binding) == record.v4 => binding,
             Some(_) => return Err(Reason::NoBinding),
@@ -61,11 +61,11 @@ impl Nat64 {
     /// The reason, if a table is full, or the lease fits no zone or pool here.
     pub fn keep(&mut self, now: Instant, lease: &Lease) -> Result<(), Reason> {
         let addr = lease.host.prefix.addr();
-        let zone = self.zones.of(addr).ok_or(Reason::NoZone)?;
-        if self.zones.host(zone, addr) != lease.host {
+        let zone = self.policy.zones.of(addr).ok_or(Reason::NoZone)?;
+        if self.policy.zones.host(zone, addr) != lease.host {
             return Err(Reason::NoZone);
         }
-        let pool = self.zones.rules(zone).pool;
+        let pool = self.policy.zones.rules(zone).pool;
         self.pool4.keep(now, lease, pool, &mut self.events)
     }
 
@@ -83,8 +83,8 @@ impl Nat64 {
         if self.sessions.is_full() || self.bib.is_full() && !self.end_a_rest(now) {
             return Err(Reason::TableFull);
         }
-        let host = self.zones.host(zone, record.v6.addr);
-        let rules = self.zones.rules(zone);
+        let host = self.policy.zones.host(zone, record.v6.addr);
+        let rules = self.policy.zones.rules(zone);
         let pool = rules.pool;
         let block = self.pool4.take_over(host, pool, record.proto, record.v4, &mut self.events)?;
         let slot = self

@@ -1,3 +1,54 @@
 //! The policy: what may pass and under which rules. Immutable between reloads.
 
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use super::{Filtering, Settings, Timers, UnsolicitedSyn};
+use crate::xlat::Rules;
+
+use zones::Zones;
+
 pub(in crate::nat64) mod zones;
+
+/// Everything that [`Settings`] decide about packets, in a form that is quick to look up.
+#[derive(Clone, Debug)]
+pub(super) struct Policy {
+    /// How one packet is rewritten: MTUs, traffic class, checksums.
+    pub(super) rules: Rules,
+    /// Zones, their pref64s, and denied destinations.
+    pub(super) zones: Zones,
+    /// Filtering of packets from outside (RFC 4787 §5), by [`Proto`](crate::addr::Proto).
+    pub(super) filtering: [Filtering; 3],
+    /// What happens to a SYN from outside that no session expects.
+    pub(super) unsolicited_syn: UnsolicitedSyn,
+    /// Whether packets from outside refresh a session's timeout (RFC 4787 REQ-6).
+    pub(super) inbound_refresh: bool,
+    /// Whether a UDP binding keeps the parity of the client's port (RFC 4787 REQ-4).
+    pub(super) parity: bool,
+    /// Session timeouts by protocol and TCP state.
+    pub(super) timers: Timers,
+    /// UDP timeouts of single server ports, sorted by port.
+    pub(super) udp_ports: Vec<(u16, Duration)>,
+    /// Source of the gateway's own ICMPv6 errors.
+    pub(super) address6: Ipv6Addr,
+    /// Source of the gateway's own ICMPv4 errors.
+    pub(super) address4: Ipv4Addr,
+}
+
+impl Policy {
+    /// Builds the policy. pref64s that `old` has keep their index.
+    pub(super) fn new(rules: Rules, settings: &Settings, old: Option<&Self>) -> Self {
+        Self {
+            rules,
+            zones: Zones::new(settings, old.map(|old| &old.zones)),
+            filtering: settings.filtering,
+            unsolicited_syn: settings.unsolicited_syn,
+            inbound_refresh: settings.inbound_refresh,
+            parity: settings.parity,
+            timers: settings.timers,
+            udp_ports: settings.udp_ports.clone(),
+            address6: settings.address6,
+            address4: settings.address4,
+        }
+    }
+}

@@ -15,9 +15,9 @@ use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use crate::config::OwnAddress;
 
 /// `errno` of an object that exists already.
-const EEXIST: i32 = 17;
+const EEXIST: i32 = libc::EEXIST;
 /// `errno` of an object that is not there: no such file, process, device or address.
-const ABSENT: [i32; 4] = [2, 3, 19, 99];
+const ABSENT: [i32; 4] = [libc::ENOENT, libc::ESRCH, libc::ENODEV, libc::EADDRNOTAVAIL];
 
 /// Why the kernel's tables could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +87,7 @@ impl Netlink {
             Ok(None) => Err(NetlinkError {
                 what: format!("interface {interface}"),
                 why: "there is none of that name".to_owned(),
-                errno: ABSENT[2],
+                errno: libc::ENODEV,
             }),
             Err(why) => Err(failed(&why)),
         }

@@ -47,19 +47,19 @@ reasons! {
     Ipv6Header = "ipv6_header",
     /// An IPv6 extension header is cut off, too long or out of place.
     ExtensionHeader = "extension_header",
-    /// More IPv6 extension headers than are walked.
+    /// More IPv6 extension headers than the parser accepts.
     ExtensionLimit = "extension_limit",
-    /// An extension header behind a Fragment header (RFC 7915 §5.1.1).
+    /// An extension header after a Fragment header (RFC 7915 §5.1.1).
     ExtensionAfterFragment = "extension_after_fragment",
     /// A Routing header with segments left (RFC 7915 §5.1).
     RoutingHeader = "routing_header",
     /// The TCP, UDP or ICMP header is cut off or impossible.
     TransportHeader = "transport_header",
-    /// TCP flags that no TCP sends together.
+    /// An invalid combination of TCP flags.
     TcpFlags = "tcp_flags",
-    /// The source can't be a host's address.
+    /// The source is not a valid host address.
     SourceAddress = "source_address",
-    /// The destination can't be a host's address.
+    /// The destination is not a valid host address.
     DestinationAddress = "destination_address",
     /// The IPv6 source lies in no zone.
     NoZone = "no_zone",
@@ -69,7 +69,7 @@ reasons! {
     NotPref64 = "not_pref64",
     /// An address that no mapping and no prefix translates without state (RFC 7757 §3.3).
     NoMapping = "no_mapping",
-    /// The IPv4 destination is no pool4 address.
+    /// The IPv4 destination is not a pool4 address.
     NotPool4 = "not_pool4",
     /// The IPv4 destination is on the deny list.
     Denied = "denied",
@@ -91,7 +91,7 @@ reasons! {
     IcmpChecksum = "icmp_checksum",
     /// The packet quoted by an ICMP error can't be used.
     IcmpQuoted = "icmp_quoted",
-    /// An ICMP error about no session or binding of ours.
+    /// An ICMP error that matches no session or binding.
     IcmpNoBinding = "icmp_no_binding",
     /// From the IPv4 side to a port without a binding.
     NoBinding = "no_binding",
@@ -99,7 +99,7 @@ reasons! {
     Filtered = "filtered",
     /// A TCP segment that opens nothing and belongs to no session.
     NoSession = "no_session",
-    /// An unsolicited SYN, which policy drops or which nobody adopted in time.
+    /// An unsolicited SYN, which policy drops, or that no outbound SYN matched in time.
     UnsolicitedSyn = "unsolicited_syn",
     /// No room to store an unsolicited SYN.
     SynLimit = "syn_limit",
@@ -113,27 +113,27 @@ reasons! {
     SessionLimit = "session_limit",
     /// The table of bindings, port blocks or hosts is full.
     TableFull = "table_full",
-    /// A packet turned round twice.
+    /// A packet that would be hairpinned twice.
     HairpinLoop = "hairpin_loop",
     /// Fragments of one datagram overlap or contradict each other.
     FragmentOverlap = "fragment_overlap",
-    /// A fragment that came before.
+    /// A fragment that was already received.
     FragmentDuplicate = "fragment_duplicate",
-    /// A datagram's missing fragments did not come in time.
+    /// A datagram was not complete before its fragment timeout.
     FragmentTimeout = "fragment_timeout",
-    /// The hold store is full.
+    /// The fragment cache is full.
     FragmentLimit = "fragment_limit",
     /// The first fragment lacks the whole transport header.
     FragmentHeader = "fragment_header",
     /// A fragment of impossible length, or one that ends beyond the largest packet.
     FragmentSize = "fragment_size",
-    /// More packets came of one batch than there is room for.
+    /// One batch produced more packets than the output buffer holds.
     ExtraFull = "extra_full",
-    /// Handed over more often than can be right.
+    /// Handed over between workers too many times.
     HandOverLimit = "hand_over_limit",
     /// The ring to the owning worker is full.
     RingFull = "ring_full",
-    /// The device did not take the packet.
+    /// The device rejected the write.
     DeviceWrite = "device_write",
 }
 

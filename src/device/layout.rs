@@ -1,4 +1,4 @@
-//! Where the headers of a TCP or UDP packet lie: all that offloads need to know of it.
+//! Header offsets of a TCP or UDP packet, as offloads need them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +9,7 @@ pub(super) const UDP: u8 = 17;
 const HEADER4: usize = 20;
 const HEADER6: usize = 40;
 
-/// A whole TCP or UDP packet, its headers complete and its lengths true.
+/// The layout of an unfragmented TCP or UDP packet with complete headers and consistent lengths.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Layout {
     /// Whether the outer header is IPv6.
@@ -18,7 +18,7 @@ pub(super) struct Layout {
     pub(super) protocol: u8,
     /// Where the TCP or UDP header starts.
     pub(super) transport_at: usize,
-    /// Where the payload starts; at most 60 bytes behind.
+    /// Where the payload starts; at most 60 bytes after `transport_at`.
     pub(super) payload_at: usize,
 }
 
@@ -65,7 +65,7 @@ impl Layout {
         }
     }
 
-    /// Whether the checksum is right. A UDP datagram without one has no right one.
+    /// Whether the checksum is correct. A UDP datagram without a checksum counts as incorrect.
     pub(super) fn verify(self, bytes: &[u8]) -> bool {
         let missing = self.protocol == UDP && self.checksum(bytes) == 0;
         !missing

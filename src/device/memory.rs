@@ -1,4 +1,4 @@
-//! A device in memory: tests, the demo and benches play the network at its far end.
+//! A device in memory. Tests and benches simulate the network at its other end.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,17 +10,17 @@ use std::time::Duration;
 use super::{BATCH_BYTES, Device, Offloads, Tallies, Waker, sys};
 use crate::wire::buf::{Offload, PacketBuf};
 
-/// A packet on its way through memory.
+/// A packet in the queues of a memory device.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Frame {
     /// The packet from its IP header on.
     pub bytes: Vec<u8>,
-    /// What was left to do on it.
+    /// Its pending offloads.
     pub offload: Offload,
 }
 
 impl Frame {
-    /// An ordinary packet.
+    /// A packet without pending offloads.
     pub fn plain(bytes: Vec<u8>) -> Self {
         Self { bytes, offload: Offload::default() }
     }
@@ -35,7 +35,7 @@ struct Queues {
 struct Shared {
     queues: Mutex<Queues>,
     bound: usize,
-    /// Counts up while the worker has something to read.
+    /// Event counter, above zero while the worker has packets to read.
     readable: File,
     written: Condvar,
 }
@@ -52,15 +52,15 @@ pub struct MemoryDevice {
     tallies: Arc<Tallies>,
 }
 
-/// The network's end. Clones play the same network.
+/// The network's end. Clones share the same queues.
 #[derive(Clone)]
 pub struct MemoryPeer(Arc<Shared>);
 
-/// A device and its network, with room for `bound` packets each way. It takes super-packets whole
-/// and partial checksums as they are: whoever reads them at the far end sees what the kernel would.
+/// A device and its network, with a queue of `bound` packets in each direction. The device accepts
+/// super-packets and partial checksums unchanged, as the kernel's TUN does.
 ///
 /// # Errors
-/// When the process has no file descriptor left.
+/// If the process has no file descriptor left.
 pub fn pair(bound: usize) -> io::Result<(MemoryDevice, MemoryPeer)> {
     let shared = Arc::new(Shared {
         queues: Mutex::default(),
@@ -72,7 +72,7 @@ pub fn pair(bound: usize) -> io::Result<(MemoryDevice, MemoryPeer)> {
 }
 
 impl MemoryPeer {
-    /// Gives a packet to the worker; false if there is no room.
+    /// Queues a packet for the worker. Returns false if the queue is full.
     pub fn inject(&self, frame: Frame) -> bool {
         let mut queues = self.0.queues();
         let fits = queues.to_worker.len() < self.0.bound;
@@ -85,7 +85,7 @@ impl MemoryPeer {
         fits
     }
 
-    /// Gives packets to the worker while there is room; how many. The others stay in `frames`.
+    /// Queues packets for the worker while there is room. Returns their number; the rest stays in `frames`.
     pub fn inject_all(&self, frames: &mut VecDeque<Frame>) -> usize {
         let mut queues = self.0.queues();
         let count = frames.len().min(self.0.bound.saturating_sub(queues.to_worker.len()));
@@ -98,7 +98,7 @@ impl MemoryPeer {
         count
     }
 
-    /// Moves all packets from the worker to `frames`, without waiting for any; how many.
+    /// Appends all packets from the worker to `frames`, without waiting. Returns their number.
     pub fn take_all(&self, frames: &mut VecDeque<Frame>) -> usize {
         let mut queues = self.0.queues();
         let count = queues.to_peer.len();
@@ -106,7 +106,7 @@ impl MemoryPeer {
         count
     }
 
-    /// The next packet from the worker; `None` if none came within `timeout`.
+    /// Receives the next packet from the worker; `None` if none arrives within `timeout`.
     pub fn take(&self, timeout: Duration) -> Option<Frame> {
         let queues = self.0.queues();
         let (mut queues, _) = self
@@ -120,7 +120,7 @@ impl MemoryPeer {
 
 impl Device for MemoryDevice {
     fn recv(&mut self, packets: &mut [PacketBuf]) -> io::Result<usize> {
-        // Emptied before the look at the queue, so that a packet put there later is announced anew.
+        // Reset the event before reading the queue, so that a packet queued later signals it again.
         let _ = (&self.shared.readable).read(&mut [0; 8]);
         let mut queues = self.shared.queues();
         let (mut filled, mut bytes) = (0, 0);
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_pass_both_ways_within_the_bound() {
+    fn packets_pass_in_both_directions_within_the_bound() {
         let (mut device, peer) = pair(2).expect("eventfd");
         assert!(peer.inject(Frame::plain(vec![1])));
         assert!(peer.inject(Frame::plain(vec![2])));

@@ -1,7 +1,7 @@
-//! Devices: where packets come from and go to.
+//! Devices: packet input and output of a worker.
 //!
 //! A worker owns one [`Device`]: one queue of the kernel's TUN ([`tun`]), a pair of queues in memory
-//! ([`memory`]) or a capture file ([`pcap`]). All `unsafe` of the packet path lives below here.
+//! ([`memory`]) or a capture file ([`pcap`]). All `unsafe` code of the packet path is in this module.
 
 use std::fmt;
 use std::io;
@@ -26,75 +26,74 @@ mod wake;
 
 pub use wake::Waker;
 
-/// Most packets that are read, translated and sent together.
+/// Maximum number of packets in a batch.
 pub const BATCH: usize = 64;
 
-/// A batch is not filled further once it has this many bytes: what comes after should not wait for
-/// megabytes to be translated.
+/// A batch is complete once it has this many bytes, to bound the latency of the packets after it.
 pub const BATCH_BYTES: usize = 256 << 10;
 
-/// What a device does itself with packets it is given. What it does not, is done in software before.
+/// Offloads of a device. Missing ones are done in software before sending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Offloads {
     /// Completes a partial TCP or UDP checksum.
     pub checksum: bool,
-    /// Cuts TCP super-packets.
+    /// Segments TCP super-packets.
     pub tcp: bool,
-    /// Cuts UDP super-packets.
+    /// Segments UDP super-packets.
     pub udp: bool,
 }
 
-/// What a device counts; written by the worker that owns it, and in lines of the cache of its own.
+/// Counters of a device, written only by the worker that owns it. Aligned to avoid false sharing.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Tallies {
-    /// Packets read, super-packets counted once.
+    /// Packets read; a super-packet counts once.
     pub received: Tally,
     /// Super-packets among them.
     pub received_super: Tally,
-    /// Packets read that no worker saw: damaged, or longer than any packet can be.
+    /// Packets read but discarded: malformed, or longer than the maximum IP packet.
     pub unreadable: Tally,
-    /// Packets sent, each as the translator gave it.
+    /// Packets sent, counted before joining and segmentation.
     pub sent: Tally,
-    /// Writes that carried them: fewer than packets where runs were joined.
+    /// Writes to the device; fewer than packets where packets were joined.
     pub writes: Tally,
-    /// Packets that went out joined with others of their flow.
+    /// Packets sent joined with others of their flow.
     pub joined: Tally,
-    /// Super-packets that were cut in software, since the kernel would not take them.
+    /// Super-packets segmented in software because the kernel refused them.
     pub cut: Tally,
-    /// Packets that were not taken.
+    /// Packets that the device refused.
     pub refused: Tally,
 }
 
-/// One queue of packets, in and out. Owned by one worker; never blocks but in [`wait`](Self::wait).
+/// One bidirectional packet queue, owned by one worker. Only [`wait`](Self::wait) blocks.
 pub trait Device: Send {
-    /// Reads what has come: fills `packets` from the front, at most [`BATCH_BYTES`] and one packet
-    /// more. How many were filled; zero if nothing waits.
+    /// Reads waiting packets into `packets`, from the front; stops after [`BATCH_BYTES`], which the last
+    /// packet may exceed. Returns the number of packets read, 0 if none waits.
     ///
     /// # Errors
-    /// Only what makes the device useless for now, such as a deleted interface.
+    /// Only errors that make the device unusable, such as a deleted interface.
     fn recv(&mut self, packets: &mut [PacketBuf]) -> io::Result<usize>;
 
-    /// Sends `packets` in order within each flow. What is not taken is lost and counted; how many
-    /// that were.
+    /// Sends `packets`, in order within each flow. Returns the number of refused packets, which are
+    /// counted and lost.
     fn send(&mut self, packets: &[&PacketBuf]) -> usize;
 
-    /// Sleeps until something can be read, somebody calls [`Waker::wake`], or `timeout` is over.
-    /// May return early.
+    /// Sleeps until a packet can be read, [`Waker::wake`] is called, or `timeout` elapses. May return
+    /// early.
     ///
     /// # Errors
-    /// Only what makes waiting impossible.
+    /// The error of the system call that waits.
     fn wait(&mut self, waker: &Waker, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// What [`send`](Self::send) leaves to the device.
+    /// The offloads that [`send`](Self::send) may rely on.
     fn offloads(&self) -> Offloads;
 
-    /// The device's tallies, to be read from any thread.
+    /// The device's counters, readable from any thread.
     fn tallies(&self) -> &Arc<Tallies>;
 }
 
 impl fmt::Display for Offloads {
-    /// As an operator reads it: what there is.
+    /// The available offloads, for operators.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.checksum, self.tcp, self.udp) {
             (_, true, true) => "checksum, TCP and UDP",

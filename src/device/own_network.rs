@@ -1,11 +1,10 @@
-//! For tests: a thread in a network of its own, so that nothing outside is touched.
+//! For tests: a thread in a network namespace of its own, isolated from the host.
 
 use std::process::Command;
 
 use super::sys;
 
-/// Runs `test` in a network of its own, or says loudly that it cannot: that needs root. Under
-/// CI=true not to run is to fail.
+/// Runs `test` in a new network namespace. Without root it prints SKIPPED; under CI=true it fails.
 pub(crate) fn own_network(name: &str, test: impl FnOnce() + Send + 'static) {
     let thread = std::thread::spawn(move || match sys::leave_network() {
         Ok(()) => {
@@ -20,7 +19,7 @@ pub(crate) fn own_network(name: &str, test: impl FnOnce() + Send + 'static) {
     eprintln!("SKIPPED: {name} needs root and network namespaces: {error}");
 }
 
-/// Runs a command of words in the thread's network.
+/// Runs a command line in the thread's network namespace.
 pub(crate) fn run(line: &str) {
     let mut words = line.split_whitespace();
     let program = words.next().expect("a command");

@@ -1,22 +1,21 @@
-//! Memory in large pages, as the program's allocator.
+//! The program's allocator: backs large allocations with huge pages.
 //!
-//! The tables of a million sessions are read at random: in pages of 4 KiB nearly every look-up would
-//! first have to look up its page. The core takes ordinary vectors and knows nothing of pages; so large
-//! allocations, which are the tables and little else, are taken from the kernel here, aligned, and
-//! the kernel is advised to back them with large pages. Whether it does is its choice
-//! (`/sys/kernel/mm/transparent_hugepage/enabled`), and nothing depends on it. Memory that was never
-//! written takes no room, as before.
-#![expect(unsafe_code, reason = "an allocator can't be written without")]
+//! The tables of a million sessions are accessed randomly: with 4 KiB pages nearly every lookup misses
+//! the TLB. The core uses ordinary vectors, so the allocator maps large allocations, which are mostly
+//! the tables, aligned to huge pages and advises the kernel to use them (`MADV_HUGEPAGE`). The kernel
+//! decides (`/sys/kernel/mm/transparent_hugepage/enabled`); correctness does not depend on it. Memory
+//! that was never written still takes no physical memory.
+#![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr;
 
-/// Size of a large page on the machines that have them: 2 MiB.
+/// Size of a huge page: 2 MiB.
 const PAGE: usize = 2 << 20;
-/// From this size on an allocation has pages of its own: at most half is lost by rounding.
+/// Smallest allocation that is mapped separately. Rounding wastes at most half of it.
 const LARGE: usize = PAGE;
 
-/// The system's allocator, but for large allocations.
+/// The system's allocator, except for large allocations.
 #[derive(Clone, Copy, Debug)]
 pub struct LargePages;
 

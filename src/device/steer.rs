@@ -1,8 +1,8 @@
 //! Steering: the kernel puts each packet on the queue of the worker that owns it.
 //!
-//! The kernel asks a small program, assembled here and loaded with bpf(2). It reads
-//! who owns what from maps, which follow a reload. Where it may not be loaded, the kernel
-//! distributes packets as it likes and the workers hand them over: slower, not wrong.
+//! A small BPF program, assembled here and loaded with bpf(2), selects the queue. It reads the owners
+//! from maps, which a reload updates. If it cannot be loaded, the kernel selects queues itself and
+//! the workers hand packets over: slower, but correct.
 
 mod asm;
 mod bpf;
@@ -27,21 +27,21 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// Loads the program and has the interface of `queue` ask it.
+    /// Loads the program and attaches it to the interface of `queue`.
     ///
     /// # Errors
-    /// See [`load`](Self::load) and [`attach`](Self::attach). The gateway works without.
+    /// See [`load`](Self::load) and [`attach`](Self::attach). The gateway works without steering.
     pub fn begin(owners: &Owners, queue: &Queue) -> io::Result<Self> {
         let steering = Self::load(owners)?;
         steering.attach(queue)?;
         Ok(steering)
     }
 
-    /// Loads the program and tells it who owns what.
+    /// Loads the program and fills its maps from `owners`.
     ///
     /// # Errors
     /// `EPERM` without CAP_BPF where the kernel wants it; `ENOSYS` or `EINVAL` from kernels
-    /// without BPF; what the verifier says.
+    /// without BPF; the verifier's error.
     pub fn load(owners: &Owners) -> io::Result<Self> {
         let mut maps = Maps::new(owners)?;
         maps.fill(owners)?;
@@ -49,8 +49,7 @@ impl Steering {
         Ok(Self { program, maps })
     }
 
-    /// Has the interface of `queue` ask the program. There are as many queues as workers, attached
-    /// in their order.
+    /// Attaches the program to the interface of `queue`. Queue n belongs to worker n.
     ///
     /// # Errors
     /// `EINVAL` from kernels before 4.16.
@@ -58,8 +57,8 @@ impl Steering {
         sys::set_steering(queue, self.program.as_raw_fd())
     }
 
-    /// Tells the program of new owners, while packets flow. Needs no capability. Seed and number
-    /// of workers are as they were.
+    /// Updates the maps to new owners while packets flow. Needs no capability. Seed and number of workers
+    /// must not change.
     ///
     /// # Errors
     /// `ENOSPC` or `E2BIG` if `owners` has more than twice the prefixes, addresses or static

@@ -17,8 +17,8 @@ pub(super) fn eventfd() -> io::Result<File> {
     }
 }
 
-/// Sleeps until one of `fds` is readable or broken; which. `None` sleeps for ever. An interrupted
-/// sleep counts as one in which nothing happened.
+/// Waits until one of `fds` is readable or has an error; returns which. Without a timeout it waits
+/// indefinitely. An interrupted wait returns all false.
 pub(super) fn poll<const N: usize>(
     fds: [Option<BorrowedFd<'_>>; N],
     timeout: Option<Duration>,
@@ -45,12 +45,12 @@ pub(super) fn poll<const N: usize>(
     Ok(list.map(|p| p.revents != 0))
 }
 
-/// What the kernel's interface ioctls take: a name and one number.
+/// The argument of interface ioctls: a name and one number.
 fn request(name: &str, value: libc::__c_anonymous_ifr_ifru) -> io::Result<libc::ifreq> {
     if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("{name:?} is no interface name: 1 to 15 bytes"),
+            format!("{name:?} is not an interface name (1 to 15 bytes)"),
         ));
     }
     let mut ifr_name = [0; libc::IFNAMSIZ];
@@ -64,8 +64,8 @@ fn check(done: libc::c_int) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Makes an open `/dev/net/tun` a queue of the interface `name`, which comes into being with its
-/// first queue. Returns the interface's name: a `%d` in it has become a number.
+/// Attaches an open `/dev/net/tun` as a queue of the interface `name`; the first queue creates the
+/// interface. Returns the interface's name, in which the kernel has replaced `%d` by a number.
 pub(super) fn attach_queue(node: BorrowedFd<'_>, name: &str, flags: libc::c_int) -> io::Result<String> {
     let flags = libc::__c_anonymous_ifr_ifru { ifru_flags: flags as libc::c_short };
     let mut request = request(name, flags)?;
@@ -76,31 +76,31 @@ pub(super) fn attach_queue(node: BorrowedFd<'_>, name: &str, flags: libc::c_int)
     Ok(name.collect())
 }
 
-/// Says what the interface of this queue may be given to do (`TUN_F_*`).
+/// Sets the offloads of the queue's interface (`TUN_F_*`).
 pub(super) fn set_offloads(queue: BorrowedFd<'_>, mask: libc::c_uint) -> io::Result<()> {
     #[expect(unsafe_code, reason = "std has no ioctl")]
     // SAFETY: TUNSETOFFLOAD takes its argument by value.
     check(unsafe { libc::ioctl(queue.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(mask)) })
 }
 
-/// Sets how many packets may wait in each queue of an interface.
+/// Sets the length of each queue of an interface, in packets.
 pub(super) fn set_queue_len(name: &str, packets: u16) -> io::Result<()> {
     let request = request(name, libc::__c_anonymous_ifr_ifru { ifru_metric: packets.into() })?;
-    // Any socket will do: the ioctl is about the interface.
+    // The ioctl names the interface, so any socket serves.
     let socket = std::os::unix::net::UnixDatagram::unbound()?;
     #[expect(unsafe_code, reason = "std has no ioctl")]
     // SAFETY: SIOCSIFTXQLEN reads one ifreq, which lives through the call.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFTXQLEN, &raw const request) })
 }
 
-/// Has the interface of this queue ask a BPF program which queue a packet goes to.
+/// Attaches a BPF program that selects the queue of each packet on the queue's interface.
 pub(super) fn set_steering(queue: impl AsFd, program: RawFd) -> io::Result<()> {
     #[expect(unsafe_code, reason = "std has no ioctl")]
     // SAFETY: TUNSETSTEERINGEBPF reads one int, which lives through the call.
     check(unsafe { libc::ioctl(queue.as_fd().as_raw_fd(), libc::TUNSETSTEERINGEBPF, &raw const program) })
 }
 
-/// Gives the calling thread a network of its own: no interface but a loopback that is down.
+/// Moves the calling thread to a new network namespace, with only a loopback interface that is down.
 #[cfg(test)]
 pub(super) fn leave_network() -> io::Result<()> {
     #[expect(unsafe_code, reason = "std has no unshare")]

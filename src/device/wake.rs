@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::sys;
 
-/// Wakes one worker; shared by all who have something for it.
+/// Wakes one worker; shared by all threads that send to it.
 ///
-/// The worker says that it is about to sleep ([`arm`](Self::arm)), looks once more whether something
-/// came, and sleeps. Whoever has something puts it there first and calls [`wake`](Self::wake)
-/// then: a system call only if the worker sleeps, and no wake-up is lost.
+/// The worker announces its sleep ([`arm`](Self::arm)), checks its queues once more, and sleeps.
+/// A sender first queues its item and then calls [`wake`](Self::wake), which makes a system call only
+/// if the worker sleeps. No wake-up is lost.
 #[derive(Debug)]
 pub struct Waker {
     event: File,
@@ -23,14 +23,14 @@ impl Waker {
     /// A waker for one worker.
     ///
     /// # Errors
-    /// When the process has no file descriptor left.
+    /// If the process has no file descriptor left.
     pub fn new() -> io::Result<Self> {
         Ok(Self { event: sys::eventfd()?, asleep: AtomicBool::new(false) })
     }
 
     /// Wakes the worker if it sleeps or is about to.
     pub fn wake(&self) {
-        // Orders what was put there before the look at the flag; `arm` has the other half.
+        // Orders the sender's queue write before the load of the flag; pairs with the fence in `arm`.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
             // Fails only if the counter is at its limit, and then the worker wakes anyway.
@@ -38,25 +38,25 @@ impl Waker {
         }
     }
 
-    /// Announces a sleep. Look for work after this and before [`sleep`](Self::sleep).
+    /// Announces a sleep. Check for work after this and before [`sleep`](Self::sleep).
     pub fn arm(&self) {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// Takes the announcement back.
+    /// Withdraws the announcement.
     pub fn disarm(&self) {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
-    /// Sleeps until `device` is readable, [`wake`](Self::wake) is called, or `timeout` is over.
+    /// Sleeps until `device` is readable, [`wake`](Self::wake) is called, or `timeout` elapses.
     ///
     /// # Errors
-    /// What `ppoll` says; an interruption is none.
+    /// The error of `ppoll`, except an interruption.
     pub fn sleep(&self, device: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<()> {
         let [woken, _] = sys::poll([Some(self.event.as_fd()), device], timeout)?;
         if woken {
-            // Empties the counter. Only this thread reads it, so it cannot be empty already.
+            // Resets the counter. Only this thread reads it, so the read cannot fail.
             let _ = (&self.event).read(&mut [0; 8]);
         }
         Ok(())

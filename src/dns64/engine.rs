@@ -8,15 +8,15 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::answer::Draft;
-use super::broken::Broken;
 use super::cache::Cache;
-use super::door::answer;
-use super::flight::{self, Fate, Flight, Purpose};
+use super::exchange::answer;
+use super::failures::Broken;
 use super::key::{Key, Seed};
 use super::ledger::{Asked, Ledger, Reach};
+use super::pending::{self, Need, Wait, mapped_by, owner_of};
 use super::query::Query;
 use super::slab::{Id, Slab};
-use super::wait::{self, Need, Wait, mapped_by, owner_of};
+use super::upstream_query::{self, Fate, Flight, Purpose};
 use super::wire::rr;
 use super::{Answer, Ask, AskId, Outcome, Settings, Taken, Transport, Zone, discovery, refuse};
 use crate::addr::{HostKey, ZoneId};
@@ -107,7 +107,7 @@ impl<T> Engine<T> {
         }
         if let Some((draft, outcome)) = local(&settings, zone, &query) {
             let answer = answer(id, &query, draft, outcome);
-            let keep = wait::least_ttl(&answer.message).map_or(Duration::ZERO, wait::repeatable);
+            let keep = pending::least_ttl(&answer.message).map_or(Duration::ZERO, pending::repeatable);
             return Taken::Answer(Answer { keep, ..answer });
         }
         let mut wait = Wait::new(now, &settings, place, host, query);
@@ -225,7 +225,7 @@ impl<T> Engine<T> {
         let (Some(mut fate), key) = (flight.fate, flight.key) else { return };
         let failed = match &mut fate {
             Fate::Silent => true,
-            Fate::Reply(heard) if flight::is_failure(heard) => true,
+            Fate::Reply(heard) if upstream_query::is_failure(heard) => true,
             Fate::Reply(heard) => {
                 heard.left = self.cache.store(now, &key, flight.owner, heard);
                 false
@@ -239,7 +239,7 @@ impl<T> Engine<T> {
         for (id, need) in flight.waiting {
             if let Some((_, wait)) = self.waits.find_mut(id) {
                 let need = &mut wait.needs[need];
-                let bogus = matches!(&fate, Fate::Reply(heard) if flight::is_bogus(heard));
+                let bogus = matches!(&fate, Fate::Reply(heard) if upstream_query::is_bogus(heard));
                 let spare = need.spare.take().filter(|_| failed && !bogus).map(Fate::Reply);
                 need.fate.get_or_insert_with(|| spare.unwrap_or_else(|| fate.clone()));
                 self.settle(now, id);
@@ -251,7 +251,9 @@ impl<T> Engine<T> {
     fn learn(&mut self, now: Instant, key: &Key, purpose: Purpose, fate: &Fate, owner: u8) {
         match (purpose, fate) {
             (Purpose::ZoneCut, Fate::Reply(reply)) => self.broken.learn(now, &key.name, reply),
-            (Purpose::Answer, Fate::Reply(reply)) if key.kind == rr::AAAA && !flight::is_failure(reply) => {
+            (Purpose::Answer, Fate::Reply(reply))
+                if key.kind == rr::AAAA && !upstream_query::is_failure(reply) =>
+            {
                 self.broken.forgive(reply);
             }
             (Purpose::Answer, Fate::Silent) if key.kind == rr::AAAA && key.is_cacheable() => {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::answer::Draft;
 use super::query::Query;
 use super::wire::{self, rcode, rr};
-use super::{Outcome, Zone, reverse, synthesis, wait};
+use super::{Outcome, Zone, pending, reverse, synthesis};
 use crate::message;
 
 /// TTL of local records, in seconds.
@@ -110,7 +110,7 @@ impl Local {
         }
         let asked = query.name();
         let v6 = reverse::ip6_arpa(asked).map(IpAddr::V6);
-        let v4 = wait::mapped_by(zone, query).or_else(|| reverse::of_in_addr_arpa(asked)).map(IpAddr::V4);
+        let v4 = pending::mapped_by(zone, query).or_else(|| reverse::of_in_addr_arpa(asked)).map(IpAddr::V4);
         let name = [v6, v4].into_iter().flatten().find_map(|addr| self.addresses.get(&addr))?;
         message::local_ptr(asked, TTL, name)
     }

@@ -8,37 +8,37 @@
 //! `crate::message` does it.
 
 mod answer;
-mod broken;
 mod cache;
 mod discovery;
 mod domains;
-mod door;
 mod engine;
+mod exchange;
 pub mod explain;
-mod flight;
+mod failures;
 mod key;
 mod ledger;
 mod local;
 mod lru;
 mod network;
 mod outcome;
+mod pending;
 mod play;
 mod query;
+mod response;
 mod reverse;
 mod settings;
 pub(crate) mod slab;
 mod synthesis;
 #[cfg(test)]
 mod tests;
-mod verdict;
-mod wait;
+mod upstream_query;
 pub(crate) mod wire;
 
 pub use crate::message::AddressKind;
 pub use cache::Keeping;
 pub use domains::Domains;
-pub use door::{Answer, Ask, AskId, Taken, Transport, refuse};
 pub use engine::Engine;
+pub use exchange::{Answer, Ask, AskId, Taken, Transport, refuse};
 pub use key::share_of;
 pub use ledger::{Asked, LedgerLimits, Reach};
 pub use local::Local;

@@ -6,16 +6,16 @@
 //! system call (`mmsg`); on TCP and TLS messages are framed by `crate::message`, under limits of our own (`stream`).
 
 mod admission;
-mod asked;
-mod caller;
-mod chance;
+mod answer_cache;
+mod client;
 mod cookie;
 mod counters;
+mod egress;
 mod frame;
 mod mmsg;
-mod outlet;
+mod query_key;
+mod random;
 mod rate;
-mod ready;
 mod report;
 mod shared;
 mod socket;

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::admission::Permit;
-use super::caller::Back;
+use super::client::Back;
 use super::worker::Worker;
 use crate::message::{Bytes, Frames};
 

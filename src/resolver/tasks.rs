@@ -9,7 +9,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use super::caller::Back;
+use super::client::Back;
 use super::mmsg::{BATCH, Incoming};
 use super::upstream::{Opened, stream};
 use super::worker::{Handed, State, Worker};

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 mod transport;
 
-use super::{Resolver, asked, frame, start};
+use super::{Resolver, frame, query_key, start};
 use crate::addr::{Pref64, ZoneId};
 use crate::dns64::{Limits, Outcome, Rules, Settings, Timeouts, Zone};
 

@@ -12,15 +12,15 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::admission::Admission;
-use super::asked::{self, Asked, COOKIE};
-use super::caller::{Back, Caller};
-use super::chance::Chance;
+use super::answer_cache::Ready;
+use super::client::{Back, Caller};
 use super::cookie::{self, Secret, Shown};
 use super::counters::{Counters, ZoneCounters};
+use super::egress::Outlets;
 use super::mmsg::Incoming;
-use super::outlet::Outlets;
+use super::query_key::{self, Asked, COOKIE};
+use super::random::Chance;
 use super::rate::{self, Rate};
-use super::ready::Ready;
 use super::report::Report;
 use super::shared::{Shared, Told};
 use super::upstream::{Came, Opened, Pool};
@@ -268,7 +268,7 @@ impl State {
     fn tell_repeats(&mut self, now: Instant) {
         let gone: Vec<_> = self.ready.repeats().collect();
         for (key, times) in gone {
-            let Some((place, query)) = asked::query_of(&key) else { continue };
+            let Some((place, query)) = query_key::query_of(&key) else { continue };
             let Some(zone) = self.told.settings.zones.get(usize::from(place)).map(|zone| zone.id) else {
                 continue;
             };

@@ -4,27 +4,27 @@
 //! One record holds all that is known of a name, so that A and AAAA share it. Its bytes are those that
 //! came; they are read again when they are wanted. The bound is in bytes.
 
-mod kept;
-mod reading;
-mod room;
+mod entry;
+mod eviction;
+mod record_set;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hash as _, Hasher};
 
-use self::kept::{AUTHENTIC, DATA, Head, Kept, SILENT};
-use self::reading::{Reading, message};
-use self::room::Room;
-use super::flight::{Fate, Heard};
+use self::entry::{AUTHENTIC, DATA, Head, Kept, SILENT};
+use self::eviction::Room;
+use self::record_set::{Reading, message};
 use super::key::{Key, Seed};
+use super::upstream_query::{Fate, Heard};
 use super::wire::{self, flag, rcode};
 use crate::time::Instant;
 
-use self::room::OWNERS;
+use self::eviction::OWNERS;
 
 /// What a record costs besides its own bytes: its places in the tables, and what an allocation wastes.
-const OVERHEAD: usize = size_of::<(u64, Kept)>() + size_of::<room::Link>() + size_of::<(u64, u32)>() + 24;
+const OVERHEAD: usize = size_of::<(u64, Kept)>() + size_of::<eviction::Link>() + size_of::<(u64, u32)>() + 24;
 
 /// How long things are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -240,7 +240,7 @@ impl Cache {
             Some(reply) => {
                 head.bits &= !SILENT;
                 head.failed_rcode = wire::rcode_of(reply).to_le_bytes()[0];
-                head.failed_error = reading::error_of(reply);
+                head.failed_error = record_set::error_of(reply);
             }
         }
         self.put(key, owner, &head, &records);

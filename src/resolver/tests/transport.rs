@@ -124,7 +124,7 @@ async fn cookies_are_given_and_recognised() {
     bytes[11] = 1;
     bytes.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x0c\x00\x0a\x00\x08cookies!");
     let answer = exchange(&socket, &bytes).await;
-    let whole = frame::option(&answer, asked::COOKIE).expect("a cookie").to_vec();
+    let whole = frame::option(&answer, query_key::COOKIE).expect("a cookie").to_vec();
     assert_eq!(whole.len(), 24);
     assert_eq!(whole[..8], *b"cookies!");
 
@@ -133,11 +133,11 @@ async fn cookies_are_given_and_recognised() {
     let mut known = plain.clone();
     known[11] = 1;
     known.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00");
-    frame::push_option(&mut known, opt, asked::COOKIE, &whole);
+    frame::push_option(&mut known, opt, query_key::COOKIE, &whole);
     for _ in 0..20 {
         let answer = exchange(&socket, &known).await;
         assert_eq!(answer[2] & 0x02, 0, "not cut");
-        assert!(frame::option(&answer, asked::COOKIE).is_some());
+        assert!(frame::option(&answer, query_key::COOKIE).is_some());
     }
     // Another does not: after two whole answers, one with TC.
     let cut = async {

@@ -10,8 +10,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::super::chance::Chance;
 use super::super::frame;
+use super::super::random::Chance;
 use super::Errand;
 use crate::dns64::wire;
 use crate::time::Instant;

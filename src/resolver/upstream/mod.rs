@@ -20,11 +20,11 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::chance::Chance;
 use super::cookie::{ClientCookie, Secret};
 use super::counters::{Counters, UpstreamCounters};
 use super::mmsg::Outgoing;
-use super::{asked, frame};
+use super::random::Chance;
+use super::{frame, query_key};
 use crate::dns64::slab::{Id, Slab};
 use crate::dns64::{Ask, AskId, Settings, Via, wire};
 use crate::time::Instant;
@@ -409,7 +409,7 @@ enum Cookie {
 
 impl Upstream {
     fn judge_cookie(&mut self, message: &[u8]) -> Cookie {
-        let Some(content) = frame::option(message, asked::COOKIE) else {
+        let Some(content) = frame::option(message, query_key::COOKIE) else {
             // Errors of the format may come without any OPT record.
             let formerr = wire::rcode_of(message) == wire::rcode::FORMERR;
             return if self.server_cookie.is_empty() || formerr { Cookie::Fine } else { Cookie::Missing };
@@ -437,7 +437,7 @@ fn with_cookie(bytes: &mut Vec<u8>, start: usize, client: ClientCookie, server: 
     content[..8].copy_from_slice(&client);
     let len = 8 + server.len().min(32);
     content[8..len].copy_from_slice(&server[..len - 8]);
-    frame::push_option(bytes, start + opt, asked::COOKIE, &content[..len]);
+    frame::push_option(bytes, start + opt, query_key::COOKIE, &content[..len]);
 }
 
 /// How long a stream to an upstream may be idle.

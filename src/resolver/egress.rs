@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tokio::net::UdpSocket;
 
-use super::caller::Back;
+use super::client::Back;
 use super::mmsg::Outgoing;
 
 struct Outlet {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::key::Key;
 use super::super::wire::{self, Opt, flag, rcode, rr};
 use super::Keeping;
-use super::kept::{AUTHENTIC, Head};
+use super::entry::{AUTHENTIC, Head};
 
 /// TTL of stale records, in seconds (RFC 8767 §4).
 const STALE_TTL: u32 = 30;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::wait::Wait;
+use super::pending::Wait;
 use super::wire::{self, rr};
 use crate::time::Instant;
 

@@ -7,7 +7,7 @@ use super::answer::Draft;
 use super::query::Query;
 use super::slab::Id;
 use super::wire::{ede, rcode};
-use super::{Outcome, flight};
+use super::{Outcome, upstream_query};
 use crate::addr::ZoneId;
 
 /// How a query came.
@@ -48,7 +48,7 @@ pub struct Ask {
 impl Ask {
     /// Whether `reply` is an answer to this question, whatever its id.
     pub fn is_answered_by(&self, reply: &[u8]) -> bool {
-        flight::is_reply(&self.query, reply)
+        upstream_query::is_reply(&self.query, reply)
     }
 }
 

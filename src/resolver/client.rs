@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use tokio::sync::mpsc;
 
 use super::admission::Permit;
-use super::asked::Key;
+use super::answer_cache::Place;
 use super::cookie::Shown;
 use super::mmsg::Path;
-use super::ready::Place;
+use super::query_key::Key;
 use crate::dns64::Transport;
 
 /// The way back to a client.

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 use std::time::Duration;
 
-use super::asked::{Asked, Key};
 use super::frame;
+use super::query_key::{Asked, Key};
 use crate::dns64::Outcome;
 use crate::dns64::wire;
 use crate::time::Instant;

@@ -3,8 +3,8 @@
 use core::net::Ipv6Addr;
 
 use super::answer::Draft;
-use super::flight::{self, Fate, Heard};
-use super::wait::Wait;
+use super::pending::Wait;
+use super::upstream_query::{self, Fate, Heard};
 use super::wire::{self, ede, flag, rcode};
 use super::{Outcome, WhenDown, WithDo, synthesis};
 use crate::message::{AliasLoop, Reply};
@@ -45,7 +45,9 @@ impl Wait {
     pub(super) fn pass(&self, fate: &Fate, outcome: Outcome) -> (Draft, Outcome) {
         match fate {
             Fate::Silent => silence(),
-            Fate::Reply(reply) if flight::is_failure(reply) => (self.passed(reply), Outcome::UpstreamError),
+            Fate::Reply(reply) if upstream_query::is_failure(reply) => {
+                (self.passed(reply), Outcome::UpstreamError)
+            }
             Fate::Reply(reply) => (self.passed(reply), outcome),
         }
     }
@@ -108,7 +110,7 @@ impl Wait {
         match wire::rcode_of(reply) {
             rcode::NXDOMAIN => return Ok((self.passed(reply), Outcome::Nxdomain)),
             rcode::NOERROR => {}
-            _ if flight::is_bogus(reply) => return Ok((self.passed(reply), Outcome::Bogus)),
+            _ if upstream_query::is_bogus(reply) => return Ok((self.passed(reply), Outcome::Bogus)),
             _ => return Err(Missing::Rcode),
         }
         let decoded = match Reply::decode(reply) {
@@ -270,7 +272,7 @@ impl Wait {
 
     /// The AAAA answer if it is an error, else, if it could not be decoded, SERVFAIL.
     fn passed_error(&self, reply: &[u8]) -> Draft {
-        if flight::is_failure(reply) { self.passed(reply) } else { Draft::empty(rcode::SERVFAIL) }
+        if upstream_query::is_failure(reply) { self.passed(reply) } else { Draft::empty(rcode::SERVFAIL) }
     }
 
     /// The name has only A records that stay untranslated: no data for a host without IPv4.

@@ -5,10 +5,10 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::answer::Draft;
-use super::flight::{self, Fate, Heard};
 use super::key::Key;
 use super::ledger::Ledger;
 use super::query::Query;
+use super::upstream_query::{self, Fate, Heard};
 use super::wire::{self, rr};
 use super::{Answer, Outcome, Reach, Settings, Zone, reverse};
 use crate::addr::HostKey;
@@ -134,7 +134,7 @@ impl Wait {
     /// How long an answer may be repeated.
     fn keep(&self, outcome: Outcome, message: &[u8]) -> Duration {
         let holds = |fate: Option<&Fate>| match fate {
-            Some(Fate::Reply(heard)) if !flight::is_failure(heard) => heard.left.unwrap_or(u32::MAX),
+            Some(Fate::Reply(heard)) if !upstream_query::is_failure(heard) => heard.left.unwrap_or(u32::MAX),
             Some(Fate::Reply(_) | Fate::Silent) | None => 0,
         };
         // What is ignored is not waited for, and decides nothing.
@@ -200,7 +200,7 @@ impl Wait {
         }
         let aaaa = self.fate(0);
         let is_silent = match aaaa {
-            Some(Fate::Reply(heard)) => flight::is_failure(heard),
+            Some(Fate::Reply(heard)) => upstream_query::is_failure(heard),
             Some(Fate::Silent) => true,
             // Nobody waited for it, or too long.
             None => outcome == Outcome::SynthesisedTimeout,

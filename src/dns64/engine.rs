@@ -13,10 +13,10 @@ use super::exchange::answer;
 use super::failures::Broken;
 use super::key::{Key, Seed};
 use super::ledger::{Asked, Ledger, Reach};
-use super::pending::{self, Need, Wait, mapped_by, owner_of};
+use super::pending::{self, Need, PendingQuery, mapped_by, owner_of};
 use super::query::Query;
 use super::slab::{Id, Slab};
-use super::upstream_query::{self, Fate, Flight, Purpose};
+use super::upstream_query::{self, Fate, Purpose, UpstreamQuery};
 use super::wire::rr;
 use super::{Answer, Ask, AskId, Outcome, Settings, Taken, Transport, Zone, discovery, refuse};
 use crate::addr::{HostKey, ZoneId};
@@ -25,8 +25,8 @@ use crate::time::Instant;
 /// What a timer is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Due {
-    Flight(Id),
-    Wait(Id),
+    UpstreamQuery(Id),
+    PendingQuery(Id),
 }
 
 /// A DNS64.
@@ -47,9 +47,9 @@ pub struct Engine<T> {
     ledger: Ledger,
     /// Zones for which nothing translates.
     down: BTreeSet<ZoneId>,
-    flights: Slab<Flight>,
+    flights: Slab<UpstreamQuery>,
     by_key: HashMap<Key, Id, Seed>,
-    waits: Slab<(T, Wait)>,
+    waits: Slab<(T, PendingQuery)>,
     /// May hold timers of what has ended; they are skipped.
     timers: BinaryHeap<Reverse<(Instant, Due)>>,
     asks: VecDeque<Ask>,
@@ -110,7 +110,7 @@ impl<T> Engine<T> {
             let keep = pending::least_ttl(&answer.message).map_or(Duration::ZERO, pending::repeatable);
             return Taken::Answer(Answer { keep, ..answer });
         }
-        let mut wait = Wait::new(now, &settings, place, host, query);
+        let mut wait = PendingQuery::new(now, &settings, place, host, query);
         wait.is_down = self.down.contains(&zone.id);
         let owner = self.cache.owner(client);
         self.remember(now, &mut wait, owner);
@@ -133,7 +133,7 @@ impl<T> Engine<T> {
     }
 
     /// Takes from the cache what it has, and has refreshed what is wanted and soon too old.
-    fn remember(&mut self, now: Instant, wait: &mut Wait, owner: u8) {
+    fn remember(&mut self, now: Instant, wait: &mut PendingQuery, owner: u8) {
         for need in &mut wait.needs {
             let look = self.cache.look(now, &need.key, owner);
             need.fate = match (look.fresh, look.failing, look.stale) {
@@ -158,14 +158,14 @@ impl<T> Engine<T> {
     }
 
     /// Asks what has to be asked.
-    fn wait(&mut self, now: Instant, back: T, wait: Wait, owner: u8) {
+    fn wait(&mut self, now: Instant, back: T, wait: PendingQuery, owner: u8) {
         let missing: Vec<usize> = (0..wait.needs.len()).filter(|n| wait.needs[*n].fate.is_none()).collect();
         let flights: Vec<Id> = missing.iter().map(|n| self.flight(now, &wait.needs[*n], owner)).collect();
         self.prune();
         let deadlines: Vec<_> = wait.deadlines().collect();
         let id = self.waits.insert((back, wait));
         for at in deadlines {
-            self.timers.push(Reverse((at.max(now), Due::Wait(id))));
+            self.timers.push(Reverse((at.max(now), Due::PendingQuery(id))));
         }
         for (need, flight) in missing.into_iter().zip(&flights) {
             if let Some(flight) = self.flights.find_mut(*flight) {
@@ -182,8 +182,8 @@ impl<T> Engine<T> {
         if self.timers.len() > 1_024 + 8 * (self.flights.len() + self.waits.len()) {
             let (flights, waits) = (&self.flights, &self.waits);
             self.timers.retain(|Reverse((_, due))| match due {
-                Due::Flight(id) => flights.find(*id).is_some(),
-                Due::Wait(id) => waits.find(*id).is_some(),
+                Due::UpstreamQuery(id) => flights.find(*id).is_some(),
+                Due::PendingQuery(id) => waits.find(*id).is_some(),
             });
         }
     }
@@ -194,12 +194,12 @@ impl<T> Engine<T> {
             Some(id) => *id,
             None => {
                 let (key, query) = (need.key.clone(), need.query.clone());
-                self.launch(Flight::new(now, &self.settings, key, query, Purpose::Answer, owner))
+                self.launch(UpstreamQuery::new(now, &self.settings, key, query, Purpose::Answer, owner))
             }
         }
     }
 
-    fn launch(&mut self, flight: Flight) -> Id {
+    fn launch(&mut self, flight: UpstreamQuery) -> Id {
         let key = flight.key.clone();
         let id = self.flights.insert(flight);
         self.by_key.insert(key, id);
@@ -211,7 +211,7 @@ impl<T> Engine<T> {
         let Some(flight) = self.flights.find_mut(id) else { return };
         if let Some(ask) = flight.poll_ask(now, id, &self.settings) {
             self.asks.push_back(ask);
-            self.timers.push(Reverse((flight.deadline(), Due::Flight(id))));
+            self.timers.push(Reverse((flight.deadline(), Due::UpstreamQuery(id))));
         }
         if flight.fate.is_some() {
             self.conclude(now, id);
@@ -264,7 +264,7 @@ impl<T> Engine<T> {
                 let key = key.other(&end, rr::SOA);
                 if !self.by_key.contains_key(&key) && self.has_room() {
                     let query = key.query();
-                    let flight = Flight::new(now, &self.settings, key, query, Purpose::ZoneCut, owner);
+                    let flight = UpstreamQuery::new(now, &self.settings, key, query, Purpose::ZoneCut, owner);
                     let id = self.launch(flight);
                     self.advance(now, id);
                 }
@@ -326,8 +326,10 @@ impl<T> Engine<T> {
     pub fn deadline(&mut self) -> Instant {
         while let Some(Reverse((at, due))) = self.timers.peek() {
             let alive = match due {
-                Due::Flight(id) => self.flights.find(*id).is_some_and(|flight| flight.deadline() == *at),
-                Due::Wait(id) => self.waits.find(*id).is_some(),
+                Due::UpstreamQuery(id) => {
+                    self.flights.find(*id).is_some_and(|flight| flight.deadline() == *at)
+                }
+                Due::PendingQuery(id) => self.waits.find(*id).is_some(),
             };
             if alive {
                 return *at;
@@ -341,8 +343,8 @@ impl<T> Engine<T> {
     pub fn timeout(&mut self, now: Instant) {
         while self.deadline() <= now {
             match self.timers.pop() {
-                Some(Reverse((_, Due::Flight(id)))) => self.flight_is_due(now, id),
-                Some(Reverse((_, Due::Wait(id)))) => self.wait_is_due(now, id),
+                Some(Reverse((_, Due::UpstreamQuery(id)))) => self.flight_is_due(now, id),
+                Some(Reverse((_, Due::PendingQuery(id)))) => self.wait_is_due(now, id),
                 None => return,
             }
         }
@@ -354,7 +356,7 @@ impl<T> Engine<T> {
         let at = flight.deadline();
         self.advance(now, id);
         if self.flights.find(id).is_some_and(|flight| flight.deadline() == at) {
-            self.timers.push(Reverse((at, Due::Flight(id))));
+            self.timers.push(Reverse((at, Due::UpstreamQuery(id))));
         }
     }
 
@@ -365,7 +367,7 @@ impl<T> Engine<T> {
             // Without better news an error that came is what AAAA has come to.
             for need in wait.needs.iter_mut().take(1).filter(|need| need.fate.is_none()) {
                 let flight = self.by_key.get(&need.key).and_then(|id| self.flights.find(*id));
-                need.fate = flight.and_then(Flight::error);
+                need.fate = flight.and_then(UpstreamQuery::error);
             }
         }
         self.settle(now, id);

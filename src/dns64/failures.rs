@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::pending::Wait;
+use super::pending::PendingQuery;
 use super::wire::{self, rr};
 use crate::time::Instant;
 
@@ -30,7 +30,7 @@ impl Broken {
     }
 
     /// Ends a wait for AAAA in a zone that is remembered.
-    pub(super) fn hasten(&self, now: Instant, wait: &mut Wait) {
+    pub(super) fn hasten(&self, now: Instant, wait: &mut PendingQuery) {
         if !self.0.is_empty() && wait.waits_for_aaaa_of().is_some_and(|name| self.hold(now, &name)) {
             wait.patience = now;
         }

@@ -1,4 +1,4 @@
-//! One client's query that waits for answers of upstreams.
+//! Pending client queries: those that need answers of upstream resolvers.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -38,7 +38,7 @@ pub(super) struct Need {
 
 /// A query that waits for upstreams.
 #[derive(Debug)]
-pub(super) struct Wait {
+pub(super) struct PendingQuery {
     pub(super) settings: Arc<Settings>,
     /// Index into the settings' zones.
     zone: usize,
@@ -54,7 +54,7 @@ pub(super) struct Wait {
     pub(super) patience: Instant,
 }
 
-impl Wait {
+impl PendingQuery {
     pub(super) fn new(
         now: Instant,
         settings: &Arc<Settings>,
@@ -103,7 +103,7 @@ impl Wait {
         self.begun + self.settings.timeouts.stale_wait
     }
 
-    /// When [`Wait::timeout`] has something to do, besides what flights do.
+    /// When [`PendingQuery::timeout`] has something to do, besides what flights do.
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
         let patience = (self.plan == Plan::Synthesis).then_some(self.patience);
         let stale = self.needs.iter().any(|need| need.spare.is_some()).then(|| self.stale_at());

@@ -3,7 +3,7 @@
 use core::net::Ipv6Addr;
 
 use super::answer::Draft;
-use super::pending::Wait;
+use super::pending::PendingQuery;
 use super::upstream_query::{self, Fate, Heard};
 use super::wire::{self, ede, flag, rcode};
 use super::{Outcome, WhenDown, WithDo, synthesis};
@@ -32,7 +32,7 @@ const NO_SOA_TTL: u32 = 600;
 #[derive(Debug)]
 struct NoAnswer;
 
-impl Wait {
+impl PendingQuery {
     /// The upstream's answer, its AD bit believed or not (RFC 6840 §5.8).
     fn passed(&self, reply: &[u8]) -> Draft {
         Draft::passed(reply).authentic(self.query.wants_ad() && self.is_authentic(reply))

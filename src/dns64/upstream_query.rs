@@ -48,7 +48,7 @@ pub(super) enum Purpose {
 
 /// A question to the upstreams.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(super) struct UpstreamQuery {
     pub(super) key: Key,
     pub(super) purpose: Purpose,
     /// Which of the settings' groups of upstreams is asked.
@@ -74,7 +74,7 @@ pub(super) struct Flight {
     due: bool,
 }
 
-impl Flight {
+impl UpstreamQuery {
     /// A question not yet asked; it is due at once.
     pub(super) fn new(
         now: Instant,
@@ -104,7 +104,7 @@ impl Flight {
         }
     }
 
-    /// When [`Flight::timeout`] has something to do.
+    /// When [`UpstreamQuery::timeout`] has something to do.
     pub(super) fn deadline(&self) -> Instant {
         self.next.min(self.end)
     }

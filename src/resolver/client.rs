@@ -1,4 +1,4 @@
-//! Who asked, and how the answer gets there.
+//! The client of a query, and the return path of its answer.
 
 use std::net::IpAddr;
 

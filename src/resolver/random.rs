@@ -1,17 +1,17 @@
-//! Chance that nobody can foresee: message ids, ports, the case of letters.
+//! Unpredictable random numbers for message ids, ports and letter case (0x20).
 
 use std::io;
 
 /// Bytes drawn from the kernel at once.
 const DRAWN: usize = 1_024;
 
-/// Random numbers of the kernel, drawn many at a time: an id and the case of a name cost no system call.
-pub(super) struct Chance {
+/// Random bytes of the kernel, read in batches: an id or a letter case costs no system call.
+pub(super) struct Random {
     bytes: [u8; DRAWN],
     used: usize,
 }
 
-impl Chance {
+impl Random {
     pub(super) const fn new() -> Self {
         Self { bytes: [0; DRAWN], used: DRAWN }
     }
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn numbers_differ_and_keep_to_their_range() {
-        let mut chance = Chance::new();
+        let mut chance = Random::new();
         let drawn: std::collections::HashSet<_> = (0..1_000).map(|_| chance.u64().unwrap()).collect();
         assert_eq!(drawn.len(), 1_000);
         assert!((0..100).all(|_| chance.below(3).unwrap() < 3));

@@ -19,7 +19,7 @@ use super::counters::{Counters, ZoneCounters};
 use super::egress::Outlets;
 use super::mmsg::Incoming;
 use super::query_key::{self, Asked, COOKIE};
-use super::random::Chance;
+use super::random::Random;
 use super::rate::{self, Rate};
 use super::report::Report;
 use super::shared::{Shared, Told};
@@ -77,7 +77,7 @@ pub(super) struct State {
     pub(super) pool: Pool,
     pub(super) outlets: Outlets,
     pub(super) incoming: Option<Box<Incoming>>,
-    pub(super) chance: Chance,
+    pub(super) chance: Random,
     peers: Vec<mpsc::Sender<Handed>>,
     /// When the alarm goes off.
     pub(super) armed: Instant,
@@ -93,7 +93,7 @@ impl Worker {
         peers: Vec<mpsc::Sender<Handed>>,
     ) -> std::io::Result<Rc<Self>> {
         let told = shared.told();
-        let mut chance = Chance::new();
+        let mut chance = Random::new();
         let mut state = State {
             number,
             seed: shared.seed,

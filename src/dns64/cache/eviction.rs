@@ -1,4 +1,4 @@
-//! Who has to go when there is no room.
+//! Cache eviction.
 //!
 //! A name belongs to the client that asked for it first, until another one asks too; then it is
 //! common. The client that has filled the most goes first, with what it asked for only once: a flood

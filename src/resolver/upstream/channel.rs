@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::super::frame;
-use super::super::random::Chance;
+use super::super::random::Random;
 use super::Errand;
 use crate::dns64::wire;
 use crate::time::Instant;
@@ -110,7 +110,7 @@ impl Channel {
         &mut self,
         errand: Errand,
         shuffle: bool,
-        chance: &mut Chance,
+        chance: &mut Random,
     ) -> io::Result<Vec<u8>> {
         let mut id = chance.u16()?;
         while self.pending.contains_key(&id) {

@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 use super::cookie::{ClientCookie, Secret};
 use super::counters::{Counters, UpstreamCounters};
 use super::mmsg::Outgoing;
-use super::random::Chance;
+use super::random::Random;
 use super::{frame, query_key};
 use crate::dns64::slab::{Id, Slab};
 use crate::dns64::{Ask, AskId, Settings, Via, wire};
@@ -145,7 +145,7 @@ impl Pool {
         now: Instant,
         ask: &Ask,
         (settings, counters): (&Settings, &Counters),
-        chance: &mut Chance,
+        chance: &mut Random,
     ) -> usize {
         let (via, group) = (&settings.network.via, settings.servers(ask.group));
         let mut order: Vec<_> = group.iter().map(|addr| self.place(*addr, via, counters)).collect();
@@ -168,7 +168,7 @@ impl Pool {
         now: Instant,
         ask: Ask,
         told: (&Settings, &Counters),
-        chance: &mut Chance,
+        chance: &mut Random,
     ) -> SocketAddr {
         let place = self.choose(now, &ask, told, chance);
         let errand = Errand { ask, asked: now, retried: false };
@@ -202,7 +202,7 @@ impl Pool {
         &mut self,
         now: Instant,
         patience: Duration,
-        chance: &mut Chance,
+        chance: &mut Random,
         opened: &mut Vec<Opened>,
     ) -> Vec<Errand> {
         self.look_for_silence(now, patience);
@@ -222,7 +222,7 @@ impl Pool {
         &mut self,
         now: Instant,
         place: usize,
-        chance: &mut Chance,
+        chance: &mut Random,
         opened: &mut Vec<Opened>,
         failed: &mut Vec<Errand>,
     ) {
@@ -268,7 +268,7 @@ impl Pool {
         &mut self,
         now: Instant,
         place: usize,
-        chance: &mut Chance,
+        chance: &mut Random,
         opened: &mut Vec<Opened>,
     ) -> io::Result<Id> {
         let Self { upstreams, channels, .. } = self;
@@ -302,7 +302,7 @@ impl Pool {
         &mut self,
         now: Instant,
         place: usize,
-        chance: &mut Chance,
+        chance: &mut Random,
         opened: &mut Vec<Opened>,
         failed: &mut Vec<Errand>,
     ) {

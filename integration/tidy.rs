@@ -115,6 +115,44 @@ fn imports_point_down() {
     assert!(upward.is_empty(), "\n{}", upward.join("\n"));
 }
 
+/// Inside `nat64`: tables know neither policy nor steps, and policy knows no step.
+#[test]
+fn nat64_stands_on_three_floors() {
+    // Values that every floor shares.
+    let shared = ["Event", "Lease", "Pairing", "Pool", "Record", "Settings", "StaticBinding"];
+    let of_settings = ["Filtering", "Timers", "UnsolicitedSyn", "Zone"];
+    let mut upward = Vec::new();
+    let mut seen = 0;
+    for source in sources("src/nat64").iter().filter(|source| !source.is_test()) {
+        let below: &[&str] = match source.path.split('/').nth(2) {
+            Some("tables") => &["tables"],
+            Some("policy") => &["tables", "policy"],
+            Some(_) | None => continue,
+        };
+        let depth = source.path.matches('/').count() - 2;
+        let is_root = source.path.ends_with("/mod.rs");
+        for (line, text) in source.code().filter(|(_, text)| text.contains("use ")) {
+            // How often `super::` leads out of the floor's folder into `nat64`.
+            let out = "super::".repeat(if is_root { depth } else { depth + 1 });
+            let path = text.trim().trim_start_matches("pub(in crate::nat64) ").trim_start_matches("use ");
+            let inside = path.strip_prefix("crate::nat64::").or_else(|| path.strip_prefix(&out));
+            let Some(inside) = inside else { continue };
+            seen += 1;
+            for name in inside.trim_end_matches(';').trim_matches(['{', '}']).split(", ") {
+                let name = name.split("::").next().unwrap_or(name);
+                let may = below.contains(&name)
+                    || shared.contains(&name)
+                    || below.contains(&"policy") && of_settings.contains(&name);
+                if !may {
+                    upward.push(format!("{}:{line}: {text}", source.path));
+                }
+            }
+        }
+    }
+    assert!(seen > 5, "only {seen} imports were read");
+    assert!(upward.is_empty(), "\n{}", upward.join("\n"));
+}
+
 #[test]
 fn the_core_knows_no_other_crate() {
     let core =

@@ -14,7 +14,7 @@ use crate::addr::{PortRange, special};
 /// The one pool4 address behind `egress = "masquerade"`: the first of RFC 7335's range for
 /// addresses that only mean something inside a host.
 pub const INNER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 2);
-/// Source of ICMPv4 errors of a host that has no IPv4 address (RFC 7600 §4.5).
+/// Source of ICMPv4 errors of a host that has no IPv4 address (RFC 7600 §4.8).
 const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 /// Leaves 32768 to 40959 of the usual ephemeral ports to the host itself.
 const EGRESS_PORTS: PortRange = match PortRange::new(40_960, 65_535) {

@@ -219,8 +219,12 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     let udp_ports = translator::udp_ports(reader, file.timers.as_ref());
     let limits = translator::limits(reader, file.limits.as_ref(), &zones);
     let linger = reader.duration(told.linger.as_ref(), LINGER, Duration::ZERO, "");
-    let (address6, address4) = sources?;
     let deny = translator::deny(reader, told, &zones);
+    let filtering = translator::filtering(reader, told);
+    let unsolicited_syn = translator::unsolicited_syn(reader, told);
+    let pairing = translator::pairing(reader, told);
+    // Everything has been read, so that all errors are shown together.
+    let (address6, address4) = sources?;
     let errors_under_well_known = told.wkp_icmp_errors.unwrap_or(false);
     let siit = siit.map(|siit| Siit {
         settings: crate::siit::Settings { deny: deny.clone(), errors_under_well_known, ..siit.settings },
@@ -228,13 +232,13 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     });
     let nat64 = nat64::Settings {
         deny,
-        filtering: translator::filtering(reader, told),
-        unsolicited_syn: translator::unsolicited_syn(reader, told),
+        filtering,
+        unsolicited_syn,
         private_under_well_known: told.opens_private(),
         errors_under_well_known,
         inbound_refresh: told.inbound_refresh.unwrap_or(true),
         parity: told.parity.unwrap_or(true),
-        pairing: translator::pairing(reader, told),
+        pairing,
         zones: zones.zones,
         pools: zones.pools.pools,
         statics,

@@ -5,7 +5,7 @@
 //! The record is undone from its end at every start, at every orderly end, and by `gate64 cleanup`.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::atomic_file;
 use super::netlink::Netlink;
 use super::nft;
 use super::sysctl::Tree;
@@ -151,7 +152,7 @@ impl Journal {
         if self.record.changes.len() < before { self.save() } else { Ok(()) }
     }
 
-    /// Writes a new file and puts it in the old one's place, so that a crash leaves one of the two.
+    /// Replaces the file, or removes it if no change is left.
     fn save(&self) -> Result<(), JournalError> {
         let failed = |why| JournalError { path: self.path.clone(), why };
         if self.record.changes.is_empty() {
@@ -161,14 +162,7 @@ impl Journal {
             };
         }
         let text = serde_json::to_vec_pretty(&self.record).map_err(|why| failed(why.into()))?;
-        let new = self.path.with_extension("new");
-        let write = || {
-            let mut file = fs::File::create(&new)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)
-        };
-        write().map_err(failed)
+        atomic_file::replace(&self.path, &text).map_err(failed)
     }
 
     /// Undoes everything, the last change first. How many there were. What can't be undone is logged

@@ -14,12 +14,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::atomic_file;
 use crate::addr::{HostKey, Ipv6Prefix, PortRange};
 use crate::config::Config;
 use crate::translator::{Event, Lease};
 
 const FILE: &str = "leases.json";
-/// How often the file is written, if anything has changed.
+/// How often the file is written.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 
 /// The file.
@@ -70,9 +71,10 @@ impl Leases {
         self.changed = true;
     }
 
-    /// Writes the file if it says something else.
+    /// Writes the file if an assignment changed, and as long as blocks are in use: its time stamp
+    /// says when they were last known to be. A failed write is repeated at the next call.
     pub(super) fn save(&mut self, config: &Config, now: SystemTime) {
-        if !core::mem::take(&mut self.changed) {
+        if !self.changed && self.held.is_empty() {
             return;
         }
         let zones = || config.nat64.zones.iter().zip(&config.zone_names);
@@ -82,7 +84,9 @@ impl Leases {
             Some((zone.clone(), lease.host.prefix.to_string(), lease.addr, first, last))
         };
         let record = Record { written: seconds(now), leases: self.held.values().filter_map(line).collect() };
-        if let Err(why) = write(&self.path, &record) {
+        let written = write(&self.path, &record);
+        self.changed = written.is_err();
+        if let Err(why) = written {
             tracing::warn!(
                 "{}: {why}; after a restart, ports may come to other hosts at once",
                 self.path.display()
@@ -109,11 +113,8 @@ fn read(path: &Path) -> Option<Record> {
         .ok()
 }
 
-/// A new file in the old one's place, so that a crash leaves one of the two.
 fn write(path: &Path, record: &Record) -> io::Result<()> {
-    let new = path.with_extension("new");
-    fs::write(&new, serde_json::to_vec(record)?)?;
-    fs::rename(&new, path)
+    atomic_file::replace(path, &serde_json::to_vec(record)?)
 }
 
 /// The leases that still bind, of zones that are still there.
@@ -163,9 +164,24 @@ mod tests {
         assert_eq!(Leases::open(&config, at(1120)).all().collect::<Vec<_>>(), want);
         assert_eq!(Leases::open(&config, at(1121)).all().count(), 0, "they have rested");
         assert_eq!(Leases::open(&config, at(0)).all().collect::<Vec<_>>(), want, "the clock was set back");
+        leases.save(&config, at(5000));
+        assert_eq!(Leases::open(&config, at(5120)).all().collect::<Vec<_>>(), want, "still in use at 5000");
         config.zone_names[0] = "another".to_owned();
         assert_eq!(Leases::open(&config, at(1000)).all().count(), 0);
         fs::write(dir.path().join(FILE), "nonsense").expect("written");
         assert_eq!(Leases::open(&config, at(1000)).all().count(), 0);
+    }
+
+    #[test]
+    fn a_failed_save_is_repeated() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config =
+            load_on(include_str!("../../configs/nat64.toml"), &Fake::new()).expect("a good file");
+        config.host.state_dir = dir.path().join("later");
+        let mut leases = Leases::open(&config, at(1000));
+        leases.save(&config, at(1000));
+        fs::create_dir(&config.host.state_dir).expect("made");
+        leases.save(&config, at(1001));
+        assert!(config.host.state_dir.join(FILE).exists());
     }
 }

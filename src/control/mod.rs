@@ -1,5 +1,6 @@
 //! Starting, reloading and stopping; the host's addresses, routes and settings.
 
+mod atomic_file;
 pub mod cleanup;
 pub mod footprint;
 pub mod hold;

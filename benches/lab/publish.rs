@@ -78,7 +78,7 @@ fn tables(record: &Record, options: &Options) -> String {
     }
     text.push_str(
         "\ngate64 in proportion to each of the others; `≥`: the tester could load gate64 no further; \
-         `∞`: the other had nothing to divide by.\n\n",
+         `∞`: the other's figure is zero.\n\n",
     );
     let others = [Contestant::Plain, Contestant::Nat44, Contestant::Tayga, Contestant::TaygaMasquerade];
     let names = others.map(Contestant::name).join(" | ");

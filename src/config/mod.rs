@@ -6,6 +6,7 @@
 mod diagnostic;
 mod dns;
 mod dns_rules;
+mod document;
 mod host;
 mod network;
 mod pool;
@@ -127,9 +128,9 @@ impl Config {
     /// # Errors
     /// Everything that is wrong in it.
     pub fn parse(name: &str, text: &str, around: &dyn Surroundings) -> Result<Self, ConfigError> {
-        let shown = |complaint| Diagnostic::new(name, text, complaint);
-        let file: schema::File = toml::from_str(text)
-            .map_err(|e| ConfigError { diagnostics: vec![shown(diagnostic::from_toml(&e))] })?;
+        let shown = |problem| Diagnostic::new(name, text, problem);
+        let file: schema::File =
+            document::read(text).map_err(|problem| ConfigError { diagnostics: vec![shown(problem)] })?;
         let mut reader = reader::Reader::new(around);
         let config = resolve(&mut reader, &file);
         let mut errors = std::mem::take(&mut reader.errors);

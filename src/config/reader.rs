@@ -7,15 +7,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::Surroundings;
-use super::diagnostic::Complaint;
+use super::diagnostic::Problem;
 use super::schema::{Number, Text};
 
 /// Where complaints gather while a file is resolved.
 pub(super) struct Reader<'a> {
     /// What makes the file unusable.
-    pub(super) errors: Vec<Complaint>,
+    pub(super) errors: Vec<Problem>,
     /// What is usable and probably not meant.
-    pub(super) warnings: Vec<Complaint>,
+    pub(super) warnings: Vec<Problem>,
     /// The host the file is for.
     pub(super) around: &'a dyn Surroundings,
 }
@@ -27,12 +27,12 @@ impl<'a> Reader<'a> {
 
     /// Notes an error.
     pub(super) fn refuse(&mut self, at: Range<usize>, found: impl Into<String>, allowed: impl Into<String>) {
-        self.errors.push(Complaint { at, found: found.into(), allowed: allowed.into() });
+        self.errors.push(Problem { at, found: found.into(), allowed: allowed.into() });
     }
 
     /// Notes a warning.
     pub(super) fn warn(&mut self, at: Range<usize>, found: impl Into<String>, advice: impl Into<String>) {
-        self.warnings.push(Complaint { at, found: found.into(), allowed: advice.into() });
+        self.warnings.push(Problem { at, found: found.into(), allowed: advice.into() });
     }
 
     /// Reads a value that has a text form; `what` is the kind of thing that is allowed.

@@ -1,7 +1,5 @@
 //! Files that can be used, and what becomes of them.
 
-mod refused;
-
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;

@@ -1,0 +1,299 @@
+//! Reads a TOML document into the schema.
+//!
+//! toml's own deserializer describes errors in English text only. This one is a serde data format over toml's
+//! syntax tree: it knows which kind of value a key needs, which kind it has, and which keys a table has. So
+//! every message is composed here, with the place in the file.
+
+use std::fmt::{self, Display};
+use std::ops::Range;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error, Expected, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, Visitor,
+};
+use serde_spanned::de::{SpannedDeserializer, is_spanned};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::diagnostic::Problem;
+
+/// Reads `text` into a schema type.
+///
+/// # Errors
+/// The first error of syntax, unknown or missing key, or wrong kind of value.
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    let table = DeTable::parse(text).map_err(|error| Problem {
+        at: error.span().unwrap_or(0..0),
+        found: error.message().to_owned(),
+        allowed: "valid TOML (https://toml.io)".to_owned(),
+    })?;
+    let at = table.span();
+    let value = DeValue::Table(table.into_inner());
+    T::deserialize(Node { at: at.clone(), value: &value }).map_err(|error| Problem {
+        at: error.at.unwrap_or(at),
+        found: error.found,
+        allowed: error.allowed,
+    })
+}
+
+/// A problem whose place may still be unknown: the innermost value or key that encloses it sets the place.
+#[derive(Debug)]
+struct ReadError {
+    at: Option<Range<usize>>,
+    found: String,
+    allowed: String,
+}
+
+impl ReadError {
+    fn new(found: impl Into<String>, allowed: impl Into<String>) -> Self {
+        Self { at: None, found: found.into(), allowed: allowed.into() }
+    }
+
+    fn within(mut self, at: &Range<usize>) -> Self {
+        self.at.get_or_insert_with(|| at.clone());
+        self
+    }
+}
+
+impl Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.found)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl Error for ReadError {
+    fn custom<T: Display>(message: T) -> Self {
+        Self::new(message.to_string(), "")
+    }
+
+    /// Only visitors of this crate's own types get here; their `expecting` is written for people.
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new(kind(found), expected.to_string())
+    }
+
+    fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
+        if let Some(near) = known.iter().find(|known| is_near(key, known)) {
+            let allowed = format!("`{near}`, or another key that reference.toml has here");
+            return Self::new(format!("unknown key `{key}`; did you mean `{near}`?"), allowed);
+        }
+        let known: Vec<_> = known.iter().map(|known| format!("`{known}`")).collect();
+        Self::new(format!("unknown key `{key}`"), known.join(", "))
+    }
+
+    fn missing_field(key: &'static str) -> Self {
+        Self::new(format!("the key `{key}` is missing"), format!("a table with `{key} = …`"))
+    }
+}
+
+/// Whether one key is the other with at most two wrong letters.
+fn is_near(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let same_start = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let (a, b) = (&a[same_start..], &b[same_start..]);
+    let same_end = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
+    let rest = a.len().max(b.len()) - same_end;
+    rest <= 2 && same_start + same_end > rest
+}
+
+/// A value and its kind, in the terms of TOML.
+fn kind(value: Unexpected<'_>) -> String {
+    match value {
+        Unexpected::Str(text) => format!("\"{text}\" is a string"),
+        Unexpected::Signed(number) => format!("{number} is an integer"),
+        Unexpected::Bool(value) => format!("{value} is a boolean"),
+        Unexpected::Seq => "this is an array".to_owned(),
+        Unexpected::Map => "this is a table".to_owned(),
+        other => format!("this is a {other}"),
+    }
+}
+
+/// A value of the document, with its place.
+#[derive(Clone)]
+struct Node<'a> {
+    at: Range<usize>,
+    value: &'a DeValue<'a>,
+}
+
+impl<'a> Node<'a> {
+    fn new(value: &'a Spanned<DeValue<'a>>) -> Self {
+        Self { at: value.span(), value: value.get_ref() }
+    }
+
+    fn integer(&self) -> Option<i64> {
+        let integer = self.value.as_integer()?;
+        i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+    }
+
+    /// The error that this value is not one of the `allowed` kind.
+    fn wrong(&self, allowed: &str) -> ReadError {
+        let found = match self.value {
+            DeValue::String(text) => kind(Unexpected::Str(text)),
+            DeValue::Integer(number) => format!("{number} is an integer"),
+            DeValue::Float(number) => format!("{number} is a float"),
+            DeValue::Boolean(value) => kind(Unexpected::Bool(*value)),
+            DeValue::Datetime(time) => format!("{time} is a date or time"),
+            DeValue::Array(_) => kind(Unexpected::Seq),
+            DeValue::Table(_) => kind(Unexpected::Map),
+        };
+        ReadError::new(found, allowed).within(&self.at)
+    }
+}
+
+impl<'a> IntoDeserializer<'a, ReadError> for Node<'a> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for Node<'de> {
+    type Error = ReadError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        let allowed = "a string, an integer, a boolean, an array or a table";
+        match self.value {
+            DeValue::String(text) => visitor.visit_str(text),
+            DeValue::Integer(_) => match self.integer() {
+                Some(number) => visitor.visit_i64(number),
+                None => Err(self.wrong("an integer of at most 64 bits")),
+            },
+            DeValue::Boolean(value) => visitor.visit_bool(*value),
+            DeValue::Float(_) | DeValue::Datetime(_) => Err(self.wrong(allowed)),
+            DeValue::Array(values) => visitor.visit_seq(Elements(values.iter())),
+            DeValue::Table(table) => visitor.visit_map(Entries { rest: table.iter(), value: None }),
+        }
+        .map_err(|error| error.within(&self.at))
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        if self.value.is_bool() {
+            self.deserialize_any(visitor)
+        } else {
+            Err(self.wrong("true or false, without quotes"))
+        }
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        if self.value.is_integer() {
+            self.deserialize_any(visitor)
+        } else {
+            Err(self.wrong("an integer, without quotes"))
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        if self.value.is_str() {
+            self.deserialize_any(visitor)
+        } else {
+            Err(self.wrong("a string in quotes"))
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self.value {
+            DeValue::Array(_) => self.deserialize_any(visitor),
+            DeValue::Table(_) => Err(self.wrong("an array of tables: [[…]] instead of […]")),
+            _ => Err(self.wrong("an array")),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        if self.value.is_table() { self.deserialize_any(visitor) } else { Err(self.wrong("a table")) }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        if is_spanned(name) {
+            let at = self.at.clone();
+            return visitor.visit_map(SpannedDeserializer::new(self, at));
+        }
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        visitor.visit_some(self)
+    }
+
+    serde::forward_to_deserialize_any! {
+        i8 i16 i32 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct newtype_struct tuple
+        tuple_struct enum identifier ignored_any
+    }
+}
+
+/// The elements of an array.
+struct Elements<'a>(std::slice::Iter<'a, Spanned<DeValue<'a>>>);
+
+impl<'de> SeqAccess<'de> for Elements<'de> {
+    type Error = ReadError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
+        self.0.next().map(|value| seed.deserialize(Node::new(value))).transpose()
+    }
+}
+
+/// The keys and values of a table.
+struct Entries<'a, I> {
+    rest: I,
+    value: Option<Node<'a>>,
+}
+
+impl<'de, I> MapAccess<'de> for Entries<'de, I>
+where
+    I: Iterator<Item = (&'de Spanned<DeString<'de>>, &'de Spanned<DeValue<'de>>)>,
+{
+    type Error = ReadError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
+        let Some((key, value)) = self.rest.next() else { return Ok(None) };
+        self.value = Some(Node::new(value));
+        seed.deserialize(Key(key)).map(Some).map_err(|error| error.within(&key.span()))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
+        match self.value.take() {
+            Some(value) => seed.deserialize(value),
+            None => Err(ReadError::custom("a value without a key")),
+        }
+    }
+}
+
+/// A key, with its place.
+struct Key<'a>(&'a Spanned<DeString<'a>>);
+
+impl<'de> Deserializer<'de> for Key<'de> {
+    type Error = ReadError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        visitor.visit_str(self.0.get_ref())
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        if is_spanned(name) {
+            let text: StrDeserializer<'_, ReadError> = self.0.get_ref().as_ref().into_deserializer();
+            return visitor.visit_map(SpannedDeserializer::new(text, self.0.span()));
+        }
+        self.deserialize_any(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}

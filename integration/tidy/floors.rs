@@ -1,0 +1,176 @@
+//! Which module may import which, and that imports form no circle.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::imports::{self, Import};
+use super::sources;
+
+/// The modules that each module may import: those of lower floors (`ARCHITECTURE.md`).
+fn floors() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let ground = ["time", "reason", "addr", "wire", "counters", "ownership", "message"];
+    let with = |more: &[&'static str]| ground.iter().chain(more).copied().collect::<Vec<_>>();
+    let core = ["xlat", "siit", "nat64", "dns64", "translator"];
+    let io = ["device", "resolver", "worker", "config"];
+    let below_control = [&core[..], &io[..], &["observe"]].concat();
+    let below_cli = [&below_control[..], &["control", "replay", "lab"]].concat();
+    BTreeMap::from([
+        ("time", vec![]),
+        ("reason", vec![]),
+        ("addr", vec![]),
+        ("message", vec![]),
+        ("wire", vec!["addr", "reason"]),
+        ("counters", vec!["addr", "reason"]),
+        ("ownership", vec!["addr"]),
+        ("xlat", with(&[])),
+        ("siit", with(&["xlat"])),
+        ("nat64", with(&["xlat"])),
+        ("dns64", with(&["xlat"])),
+        ("translator", with(&["xlat", "siit", "nat64", "dns64"])),
+        ("device", with(&core)),
+        ("resolver", with(&core)),
+        ("worker", with(&[&core[..], &["device"]].concat())),
+        ("config", with(&core)),
+        ("observe", with(&[&core[..], &io[..]].concat())),
+        ("control", with(&below_control)),
+        ("replay", with(&core)),
+        ("lab", with(&[&core[..], &io[..]].concat())),
+        ("cli", with(&below_cli)),
+        ("main", with(&[&below_cli[..], &["cli"]].concat())),
+        // Declares the modules and the library's re-exports.
+        ("lib", with(&[&below_cli[..], &["cli"]].concat())),
+    ])
+}
+
+/// Floors inside a module: a file of the folder imports, within its module, only from these.
+const INNER_FLOORS: [(&str, &[&str]); 2] = [
+    ("src/nat64/tables/", &["src/nat64/tables/", "src/nat64/settings.rs"]),
+    ("src/nat64/policy/", &["src/nat64/policy/", "src/nat64/tables/", "src/nat64/settings.rs"]),
+];
+
+/// Imports that still close a circle, each with the reason. Remove the line with the circle; add none.
+const CIRCLES: &[(&str, &str, &str)] = &[
+    ("src/cli/check.rs", "src/cli/mod.rs", "exit codes and paths that all commands share"),
+    ("src/cli/dns64_check/domain.rs", "src/cli/dns64_check/mod.rs", "the findings that each part fills"),
+    ("src/cli/dns64_check/everywhere.rs", "src/cli/dns64_check/mod.rs", "the findings that each part fills"),
+    ("src/cli/dns64_check/mod.rs", "src/cli/mod.rs", "exit codes and paths that all commands share"),
+    ("src/cli/explain.rs", "src/cli/mod.rs", "exit codes and paths that all commands share"),
+    ("src/cli/run.rs", "src/cli/mod.rs", "exit codes and paths that all commands share"),
+    ("src/cli/translate.rs", "src/cli/mod.rs", "exit codes and paths that all commands share"),
+    ("src/config/host.rs", "src/config/mod.rs", "limits that the parent defines"),
+    ("src/config/host.rs", "src/config/zones.rs", "checks the zones against the host"),
+    ("src/config/reader.rs", "src/config/mod.rs", "the surroundings that it reads"),
+    ("src/config/zones.rs", "src/config/mod.rs", "limits that the parent defines"),
+    ("src/control/sysctl.rs", "src/control/journal.rs", "a change and the journal that undoes it"),
+    ("src/control/reload.rs", "src/control/lifecycle.rs", "a reload replaces parts of the running gateway"),
+    ("src/device/pcap/record.rs", "src/device/pcap.rs", "the limit of a record"),
+    ("src/dns64/cache/record_set.rs", "src/dns64/cache/mod.rs", "the limits of the cache"),
+    ("src/dns64/query.rs", "src/dns64/exchange.rs", "a query and the transport it came by"),
+    ("src/dns64/upstream_query.rs", "src/dns64/exchange.rs", "an upstream query and its message"),
+    ("src/dns64/upstream_query.rs", "src/dns64/settings.rs", "the timeouts"),
+    ("src/dns64/settings.rs", "src/dns64/local.rs", "local names are part of the settings"),
+    ("src/nat64/tables/expiry.rs", "src/nat64/tables/session.rs", "a session and its place in the wheel"),
+    ("src/nat64/tables/fragment/table.rs", "src/nat64/tables/fragment.rs", "the key of a datagram"),
+    ("src/resolver/report.rs", "src/resolver/thread.rs", "commands to a thread and its reports"),
+    ("src/resolver/worker.rs", "src/resolver/report.rs", "commands to a thread and its reports"),
+    ("src/resolver/tasks.rs", "src/resolver/worker.rs", "tasks share the state of their thread"),
+    ("src/resolver/upstream/channel.rs", "src/resolver/upstream/mod.rs", "the message to a channel"),
+    ("src/wire/icmp.rs", "src/wire/quoted.rs", "an ICMP error contains a quoted packet"),
+    ("src/wire/icmp.rs", "src/wire/transport.rs", "ICMP is a transport and quotes one"),
+    ("src/wire/ipv4.rs", "src/wire/quoted.rs", "an ICMP error contains a quoted packet"),
+    ("src/wire/ipv6.rs", "src/wire/quoted.rs", "an ICMP error contains a quoted packet"),
+    ("src/worker/run.rs", "src/worker/mod.rs", "the cause of a worker's end"),
+    ("src/xlat/segment.rs", "src/xlat/fragment.rs", "segments are fragmented in turn"),
+    ("src/xlat/header.rs", "src/xlat/fragment.rs", "segments are fragmented in turn"),
+];
+
+/// The top-level module: `nat64` for `src/nat64/tables/bib.rs`.
+fn module(file: &str) -> &str {
+    let path = file.trim_start_matches("src/").trim_end_matches(".rs");
+    path.split('/').next().unwrap_or(path)
+}
+
+fn shown(import: &Import) -> String {
+    format!("{} imports {} of {}", import.from, import.name, import.to)
+}
+
+#[test]
+fn imports_point_down() {
+    let floors = floors();
+    let imports = imports::imports();
+    assert!(imports.len() > 1000, "only {} imports were read", imports.len());
+    let mut upward = Vec::new();
+    for import in &imports {
+        let (from, to) = (module(&import.from), module(&import.to));
+        let Some(below) = floors.get(from) else {
+            upward.push(format!("module {from} has no floor"));
+            continue;
+        };
+        if from != to && !below.contains(&to) {
+            upward.push(shown(import));
+        }
+        for (floor, may) in INNER_FLOORS {
+            let leaves = !may.iter().any(|start| import.to.starts_with(start));
+            if import.from.starts_with(floor) && from == to && leaves {
+                upward.push(shown(import));
+            }
+        }
+    }
+    assert!(upward.is_empty(), "\n{}", upward.join("\n"));
+    for source in sources("src") {
+        let module = module(&source.path);
+        assert!(floors.contains_key(module), "module {module} has no floor");
+    }
+}
+
+#[test]
+fn imports_form_no_circle() {
+    let mut imports = imports::imports();
+    let known: BTreeSet<_> = CIRCLES.iter().map(|(from, to, _)| (*from, *to)).collect();
+    imports.retain(|import| !known.contains(&(import.from.as_str(), import.to.as_str())));
+    let mut found = Vec::new();
+    while let Some(circle) = imports::circle(&imports) {
+        found.push(circle.iter().map(shown).collect::<Vec<_>>().join("\n"));
+        imports.retain(|import| (&import.from, &import.to) != (&circle[0].from, &circle[0].to));
+    }
+    assert!(found.is_empty(), "circles of imports:\n{}\n", found.join("\n\n"));
+}
+
+#[test]
+fn circles_are_found() {
+    let import =
+        |from: &str, to: &str| Import { from: from.to_owned(), to: to.to_owned(), name: "N".to_owned() };
+    let mut imports = BTreeSet::from([import("a", "b"), import("b", "c"), import("a", "c")]);
+    assert_eq!(imports::circle(&imports), None);
+    imports.insert(import("c", "a"));
+    assert_eq!(imports::circle(&imports), Some(vec![import("a", "c"), import("c", "a")]));
+}
+
+#[test]
+fn the_core_knows_no_other_crate() {
+    let core =
+        ["time", "reason", "addr", "ownership", "wire", "counters", "xlat", "siit", "nat64", "translator"];
+    let outside = [
+        "tokio::",
+        "serde::",
+        "libc::",
+        "hickory",
+        "tracing::",
+        "std::fs",
+        "std::net::Tcp",
+        "std::net::Udp",
+        "std::env",
+        "std::thread",
+        "Mutex",
+        "RwLock",
+    ];
+    let mut found = Vec::new();
+    for source in sources("src").iter().filter(|source| core.contains(&source.module()) && !source.is_test())
+    {
+        for (line, text) in source.code() {
+            if let Some(word) = outside.iter().find(|word| text.contains(**word)) {
+                found.push(format!("{}:{line}: {word}", source.path));
+            }
+        }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}

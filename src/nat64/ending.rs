@@ -12,7 +12,7 @@ use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::ICMP4;
 use crate::wire::batch::Batch;
-use crate::xlat::{Answer, answer4};
+use crate::xlat::{ErrorHeader, originate_error4};
 
 impl Nat64 {
     /// When [`expire`](Self::expire) has something to do.
@@ -142,11 +142,11 @@ impl Nat64 {
         self.counters.zone(None).drops(Reason::UnsolicitedSyn).add(1);
         let Some(mut packet) = self.scratch.take() else { return true };
         packet.fill(syn.bytes());
-        let (header, answer) = (syn.packet, Answer::unreachable4(3));
+        let (header, error) = (syn.packet, ErrorHeader::unreachable4(3));
         let id = self.ids.take(self.policy.address4, header.src, ICMP4, false, 1);
         if extra.room() > 0
             && self.buckets[1].take(now, self.policy.rules.error_rate[1], self.policy.rules.error_burst)
-            && answer4(&header, answer, self.policy.address4, id, &mut packet)
+            && originate_error4(&header, error, self.policy.address4, id, &mut packet)
             && let Some(place) = extra.next_slot()
         {
             place.packet.fill(packet.bytes());

@@ -13,7 +13,7 @@ use crate::addr::{HostKey, Transport4, Transport6};
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::batch::Batch;
-use crate::xlat::{Answer, Refusal};
+use crate::xlat::{ErrorHeader, Refusal};
 
 /// A flow's place in the tables.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ pub(super) struct Inward {
 
 /// No resources: ICMPv6 address unreachable (RFC 6146 §3.5.1.1).
 const fn exhausted(reason: Reason) -> Refusal {
-    Refusal::telling(reason, Answer::unreachable6(3))
+    Refusal::with_error(reason, ErrorHeader::unreachable6(3))
 }
 
 impl Nat64 {

@@ -8,7 +8,7 @@ use crate::time::Instant;
 use crate::wire::batch::{Batch, Verdict};
 use crate::wire::buf::{Handed, PacketBuf};
 use crate::wire::ipv6::Ipv6Packet;
-use crate::xlat::{Leg, Plan, Refusal, To4};
+use crate::xlat::{Pass, Plan, Refusal, To4};
 
 /// More hand-overs than a packet can need: to its datagram's worker, its owner, and once turned round
 /// to the receiver's.
@@ -19,21 +19,21 @@ const MAX_HOPS: u8 = 4;
 pub(super) struct Judged<'a> {
     pub(super) packet: &'a Ipv6Packet,
     pub(super) plan: Plan,
-    pub(super) leg: Leg,
+    pub(super) pass: Pass,
 }
 
 impl Nat64 {
     /// Which way an IPv6 packet takes whose flow ends at `place` on the IPv4 side: in again if that
     /// is ours to give to bindings. A query's identifier will be another there, so its address decides.
     #[inline]
-    pub(super) fn leg6(&self, proto: Proto, place: Transport4) -> Leg {
+    pub(super) fn pass6(&self, proto: Proto, place: Transport4) -> Pass {
         let is_ours = match proto {
             // Port zero of a pool's address is nobody else's, and no binding's either.
             Proto::Tcp | Proto::Udp if place.port == 0 => self.pool4.has(place.addr),
             Proto::Tcp | Proto::Udp => self.pool4.has_place(place) || self.statics.has(proto, place),
             Proto::Icmp => self.pool4.has(place.addr) || self.statics.has_address(place.addr),
         };
-        if is_ours { Leg::HairpinOut } else { Leg::Wire }
+        if is_ours { Pass::HairpinOut } else { Pass::Direct }
     }
 
     /// Sends an IPv6 packet on as IPv4: out, or back in. `flow` is the receiver's end of it.
@@ -47,7 +47,7 @@ impl Nat64 {
         buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
-        if judged.leg == Leg::HairpinOut {
+        if judged.pass == Pass::HairpinOut {
             return self.turn(now, flow, judged, to, buf, extra);
         }
         self.write4(judged.plan, judged.packet, to, buf, extra)?;

@@ -12,13 +12,13 @@ use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 use crate::wire::{Fragment, Transport};
-use crate::xlat::{Answer, Refusal};
+use crate::xlat::{ErrorHeader, Refusal};
 
 /// A side's way in, for packets that were on hold.
 type Enter = fn(&mut Nat64, Instant, &mut PacketBuf, &mut Batch) -> Result<Verdict, Refusal>;
 
 /// What the first fragment says; `None` if this is not the first.
-fn first<Q>(transport: &Transport<Q>, protocol: u8, refused: Answer) -> Result<Option<First>, Refusal> {
+fn first<Q>(transport: &Transport<Q>, protocol: u8, refused: ErrorHeader) -> Result<Option<First>, Refusal> {
     match *transport {
         Transport::Tcp { src, dst, .. } => Ok(Some(First::Ports(src, dst))),
         // A checksum has to be made, over all of the datagram.
@@ -28,7 +28,7 @@ fn first<Q>(transport: &Transport<Q>, protocol: u8, refused: Answer) -> Result<O
         Transport::Echo { .. } | Transport::Error(_) | Transport::Icmp => Ok(Some(First::Gather)),
         Transport::Fragment if tuple::proto_of(protocol).is_some() => Ok(None),
         Transport::Fragment => Err(Reason::Protocol.into()),
-        Transport::Other => Err(Refusal::telling(Reason::Protocol, refused)),
+        Transport::Other => Err(Refusal::with_error(Reason::Protocol, refused)),
     }
 }
 
@@ -45,7 +45,7 @@ impl Nat64 {
         if let Transport::Udp { checksum: 0, .. } = packet.transport {
             return Err(Reason::UdpZeroChecksum.into());
         }
-        let first = first(&packet.transport, packet.protocol, Answer::unreachable6(4))?;
+        let first = first(&packet.transport, packet.protocol, ErrorHeader::unreachable6(4))?;
         let arrival = Arrival {
             key: Key::v6(packet.src, packet.dst, packet.protocol, fragment.id),
             source: self.host_bits(packet.src),
@@ -72,7 +72,7 @@ impl Nat64 {
         if owner != self.me {
             return Ok(self.hand_over(owner, buf)?);
         }
-        let first = first(&packet.transport, packet.protocol, Answer::unreachable4(2))?;
+        let first = first(&packet.transport, packet.protocol, ErrorHeader::unreachable4(2))?;
         let arrival = Arrival {
             key: Key::v4(packet.src, packet.dst, packet.protocol, packet.id),
             source: u128::from(packet.src.to_bits()),

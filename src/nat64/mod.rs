@@ -22,7 +22,7 @@ use crate::wire::batch::{Batch, Verdict};
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
-use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Leg, Refusal, Rules, To4, To6};
+use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Pass, Refusal, Rules, To4, To6};
 
 use ahead::Ahead;
 use filter::Outward;
@@ -174,17 +174,17 @@ impl Nat64 {
         let tuple = tuple::of6(&packet, buf.handed.ports)?;
         let client = Transport6::new(packet.src, tuple.src);
         let remote = Transport4::new(way.remote, tuple.dst);
-        let leg = self.leg6(tuple.proto, remote);
-        let plan = xlat::judge_v6_to_v4(&self.policy.rules, &packet, buf, leg)?;
+        let pass = self.pass6(tuple.proto, remote);
+        let plan = xlat::judge_v6_to_v4(&self.policy.rules, &packet, buf, pass)?;
         let traffic = outgoing::traffic6(&packet, buf);
         let Outward { mapped, session } = self.update6(now, &way, client, &tuple, traffic, extra)?;
-        if leg == Leg::Wire {
+        if pass == Pass::Direct {
             self.may_be_short6(session, packet.dst);
         }
         let port = if tuple.proto == Proto::Icmp { mapped.port } else { remote.port };
         let remote = Transport4::new(remote.addr, port);
         let to = To4 { outer: Flow4::new(mapped, remote), quoted: None };
-        self.forward4(now, (tuple.proto, remote), Judged { packet: &packet, plan, leg }, &to, buf, extra)
+        self.forward4(now, (tuple.proto, remote), Judged { packet: &packet, plan, pass }, &to, buf, extra)
     }
 
     fn packet4(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Result<Verdict, Refusal> {
@@ -193,23 +193,23 @@ impl Nat64 {
         if let Some(fragment) = packet.fragment.filter(|_| buf.handed.ports.is_none()) {
             return self.hold4(now, &packet, fragment, buf, extra);
         }
-        let leg = if buf.handed.hairpin { Leg::HairpinIn } else { Leg::Wire };
+        let pass = if buf.handed.hairpin { Pass::HairpinIn } else { Pass::Direct };
         if let Transport::Error(error) = &packet.transport {
-            return self.error4(&packet, error, leg, buf, extra);
+            return self.error4(&packet, error, pass, buf, extra);
         }
         let tuple = tuple::of4(&packet, buf.handed.ports)?;
         let place = Transport4::new(packet.dst, tuple.dst);
         if let Some(elsewhere) = self.elsewhere(tuple.proto, place, buf)? {
             return Ok(elsewhere);
         }
-        let plan = xlat::judge_v4_to_v6(&self.policy.rules, &packet, buf, leg)?;
+        let plan = xlat::judge_v4_to_v6(&self.policy.rules, &packet, buf, pass)?;
         let traffic = outgoing::traffic4(&packet, buf);
         let remote = Transport4::new(packet.src, tuple.src);
         let inward = match self.update4(now, remote, place, &tuple, traffic, extra) {
             Err(Reason::UnsolicitedSyn) => return self.unsolicited(now, remote, place, &packet, buf),
             found => found?,
         };
-        if leg == Leg::Wire {
+        if pass == Pass::Direct {
             self.may_be_short4(inward.session);
         }
         let server = self.policy.zones.pref64(inward.pref64).embed(packet.src);

@@ -16,7 +16,7 @@ use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::{self, Ipv6Packet};
 use crate::wire::quoted::{Quoted4, Quoted6};
 use crate::wire::{ICMP4, TCP, UDP, tcp as tcp_header, udp};
-use crate::xlat::{self, Flow4, Flow6, Leg, Plan, Refusal, To4, To6};
+use crate::xlat::{self, Flow4, Flow6, Pass, Plan, Refusal, To4, To6};
 
 /// Packets on the wire that a buffer stands for.
 #[inline]
@@ -111,9 +111,9 @@ impl Nat64 {
             outer: Flow4::new(mapped, Transport4::new(way.remote, 0)),
             quoted: Some(Flow4::new(server, mapped)),
         };
-        let leg = self.leg6(quoted.proto, server);
-        let plan = xlat::judge_v6_to_v4(&self.policy.rules, packet, buf, leg)?;
-        self.forward4(now, (quoted.proto, server), Judged { packet, plan, leg }, &to, buf, extra)
+        let pass = self.pass6(quoted.proto, server);
+        let plan = xlat::judge_v6_to_v4(&self.policy.rules, packet, buf, pass)?;
+        self.forward4(now, (quoted.proto, server), Judged { packet, plan, pass }, &to, buf, extra)
     }
 
     /// An ICMP error from the IPv4 side, about a packet of one of our clients.
@@ -121,7 +121,7 @@ impl Nat64 {
         &mut self,
         packet: &Ipv4Packet,
         error: &IcmpError<Quoted4>,
-        leg: Leg,
+        pass: Pass,
         buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
@@ -139,7 +139,7 @@ impl Nat64 {
         let server = Transport4::new(error.quoted.dst, quoted.dst);
         let pref64 = self.pref64_towards(binding, quoted.proto, server);
         self.policy.zones.check_error_source(pref64, packet.src)?;
-        let plan = xlat::judge_v4_to_v6(&self.policy.rules, packet, buf, leg)?;
+        let plan = xlat::judge_v4_to_v6(&self.policy.rules, packet, buf, pass)?;
         let pref64 = self.policy.zones.pref64(pref64);
         let port = if quoted.proto == Proto::Icmp { client.port } else { server.port };
         let to = To6 {
@@ -154,10 +154,10 @@ impl Nat64 {
         let reason = refusal.reason;
         self.counters.zone(self.zone).drops(reason).add(1);
         let (rate, burst) = (self.policy.rules.error_rate[0], self.policy.rules.error_burst);
-        if let Some(answer) = refusal.answer
+        if let Some(error) = refusal.error
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
             && self.buckets[0].take(now, rate, burst)
-            && xlat::answer6(&packet, answer, self.policy.address6, buf)
+            && xlat::originate_error6(&packet, error, self.policy.address6, buf)
         {
             self.counters.zone(self.zone).errors_sent.add(1);
             return Verdict::Reject(reason);
@@ -171,13 +171,13 @@ impl Nat64 {
         let reason = refusal.reason;
         self.counters.zone(self.zone).drops(reason).add(1);
         let (rate, burst) = (self.policy.rules.error_rate[1], self.policy.rules.error_burst);
-        if let Some(answer) = refusal.answer
+        if let Some(error) = refusal.error
             && !buf.handed.hairpin
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
             && self.buckets[1].take(now, rate, burst)
         {
             let id = self.ids.take(self.policy.address4, packet.src, ICMP4, false, 1);
-            if xlat::answer4(&packet, answer, self.policy.address4, id, buf) {
+            if xlat::originate_error4(&packet, error, self.policy.address4, id, buf) {
                 self.counters.zone(self.zone).errors_sent.add(1);
                 return Verdict::Reject(reason);
             }

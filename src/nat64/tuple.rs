@@ -8,7 +8,7 @@ use crate::wire::ipv6::Ipv6Packet;
 use crate::wire::quoted::QuotedTransport;
 use crate::wire::tcp::Flags;
 use crate::wire::{ICMP4, ICMP6, TCP, Transport, UDP};
-use crate::xlat::{Answer, Refusal};
+use crate::xlat::{ErrorHeader, Refusal};
 
 /// What a packet shows of its flow beside the addresses. An identifier stands in both ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +46,7 @@ fn of<Q>(
     transport: &Transport<Q>,
     protocol: u8,
     learnt: Option<(u16, u16)>,
-    refused: Answer,
+    refused: ErrorHeader,
 ) -> Result<Tuple, Refusal> {
     let other = tcp::Kind::Other;
     match *transport {
@@ -59,7 +59,7 @@ fn of<Q>(
             (Some(_), None) | (None, _) => Err(Reason::Protocol.into()),
         },
         Transport::Error(_) | Transport::Icmp => Err(Reason::IcmpType.into()),
-        Transport::Other => Err(Refusal::telling(Reason::Protocol, refused)),
+        Transport::Other => Err(Refusal::with_error(Reason::Protocol, refused)),
     }
 }
 
@@ -69,7 +69,7 @@ fn of<Q>(
 /// A protocol without state is answered with ICMPv6 port unreachable.
 #[inline]
 pub(super) fn of6(packet: &Ipv6Packet, learnt: Option<(u16, u16)>) -> Result<Tuple, Refusal> {
-    of(&packet.transport, packet.protocol, learnt, Answer::unreachable6(4))
+    of(&packet.transport, packet.protocol, learnt, ErrorHeader::unreachable6(4))
 }
 
 /// The flow of an IPv4 packet that is no ICMP error; see [`of6`].
@@ -78,7 +78,7 @@ pub(super) fn of6(packet: &Ipv6Packet, learnt: Option<(u16, u16)>) -> Result<Tup
 /// A protocol without state is answered with ICMPv4 protocol unreachable.
 #[inline]
 pub(super) fn of4(packet: &Ipv4Packet, learnt: Option<(u16, u16)>) -> Result<Tuple, Refusal> {
-    of(&packet.transport, packet.protocol, learnt, Answer::unreachable4(2))
+    of(&packet.transport, packet.protocol, learnt, ErrorHeader::unreachable4(2))
 }
 
 /// The flow of the packet that an ICMP error quotes.

@@ -8,7 +8,7 @@ use crate::addr::special::{is_host_v4, is_host_v6};
 use crate::reason::Reason;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
-use crate::xlat::{Answer, Refusal};
+use crate::xlat::{ErrorHeader, Refusal};
 
 /// What the ends of an IPv6 packet stand for, as far as they stand for anything.
 #[derive(Clone, Copy, Debug)]
@@ -50,21 +50,21 @@ impl Siit {
 /// address at all (RFC 7915 §5.4).
 pub(super) const fn stranger6(packet: &Ipv6Packet) -> Refusal {
     if !is_host_v6(packet.src) {
-        return Refusal { reason: Reason::SourceAddress, answer: None };
+        return Refusal { reason: Reason::SourceAddress, error: None };
     }
     if !is_host_v6(packet.dst) {
-        return Refusal { reason: Reason::DestinationAddress, answer: None };
+        return Refusal { reason: Reason::DestinationAddress, error: None };
     }
-    Refusal::telling(Reason::NoMapping, Answer::unreachable6(1))
+    Refusal::with_error(Reason::NoMapping, ErrorHeader::unreachable6(1))
 }
 
 /// Why an IPv4 packet that is nobody's is refused; see [`stranger6`] (RFC 7915 §4.4).
 pub(super) const fn stranger4(packet: &Ipv4Packet) -> Refusal {
     if !is_host_v4(packet.src) {
-        return Refusal { reason: Reason::SourceAddress, answer: None };
+        return Refusal { reason: Reason::SourceAddress, error: None };
     }
     if !is_host_v4(packet.dst) {
-        return Refusal { reason: Reason::DestinationAddress, answer: None };
+        return Refusal { reason: Reason::DestinationAddress, error: None };
     }
-    Refusal::telling(Reason::NoMapping, Answer::unreachable4(13))
+    Refusal::with_error(Reason::NoMapping, ErrorHeader::unreachable4(13))
 }

@@ -13,11 +13,11 @@ use crate::wire::buf::{Checksum, PacketBuf};
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::quoted::Quoted4;
-use crate::xlat::{self, Answer, Flow6, Leg, Plan, Refusal, To6};
+use crate::xlat::{self, ErrorHeader, Flow6, Pass, Plan, Refusal, To6};
 
 /// Not to be translated, for a reason that its sender is told (RFC 7915 §4.4).
 const fn prohibited(reason: Reason) -> Refusal {
-    Refusal::telling(reason, Answer::unreachable4(13))
+    Refusal::with_error(reason, ErrorHeader::unreachable4(13))
 }
 
 /// What is not translated and has no answer of its own gets one all the same; what is to be dropped
@@ -25,7 +25,7 @@ const fn prohibited(reason: Reason) -> Refusal {
 fn default_answer(refusal: Refusal, packet: &Ipv4Packet) -> Refusal {
     const IGMP: u8 = 2;
     let told = refusal.reason == Reason::Protocol && packet.protocol != IGMP;
-    if told && refusal.answer.is_none() { prohibited(refusal.reason) } else { refusal }
+    if told && refusal.error.is_none() { prohibited(refusal.reason) } else { refusal }
 }
 
 impl Siit {
@@ -33,7 +33,7 @@ impl Siit {
         &mut self,
         now: Instant,
         packet: &Ipv4Packet,
-        leg: Leg,
+        pass: Pass,
         buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
@@ -44,10 +44,10 @@ impl Siit {
             self.note(now, packet);
             return Err(prohibited(Reason::UdpZeroChecksum));
         }
-        let plan = xlat::judge_v4_to_v6(&self.rules, packet, buf, leg);
+        let plan = xlat::judge_v4_to_v6(&self.rules, packet, buf, pass);
         let plan = plan.map_err(|refusal| default_answer(refusal, packet))?;
         // Of two hosts inside the receiver must be shown what it will answer to (RFC 7757 §4.2.1).
-        let by_prefix = leg == Leg::HairpinIn || self.hairpin == Hairpin::Simple;
+        let by_prefix = pass == Pass::HairpinIn || self.hairpin == Hairpin::Simple;
         if let Transport::Error(error) = &packet.transport {
             return self.error4(plan, packet, error, by_prefix, buf, extra);
         }

@@ -21,7 +21,7 @@ use crate::wire::batch::{Batch, Verdict};
 use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
-use crate::xlat::{self, Bucket, Ids, Leg, Object, Refusal, Rules};
+use crate::xlat::{self, Bucket, Ids, Object, Pass, Refusal, Rules};
 
 use mapping::Mapping;
 use sources::Sources;
@@ -125,7 +125,7 @@ impl Siit {
         if !self.is_ours4(&packet) {
             return self.who.alone.then(|| self.refuse4(now, admit::stranger4(&packet), buf));
         }
-        Some(match self.packet4(now, &packet, Leg::Wire, buf, extra) {
+        Some(match self.packet4(now, &packet, Pass::Direct, buf, extra) {
             Ok(verdict) => verdict,
             Err(refusal) => self.refuse4(now, refusal, buf),
         })
@@ -142,11 +142,11 @@ impl Siit {
         let reason = refusal.reason;
         self.counters.zone(None).drops(reason).add(1);
         let (rate, burst) = (self.rules.error_rate, self.rules.error_burst);
-        if let Some(answer) = refusal.answer
+        if let Some(error) = refusal.error
             && !buf.handed.hairpin
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
             && self.buckets[0].take(now, rate[0], burst)
-            && xlat::answer6(&packet, answer, self.who.address6, buf)
+            && xlat::originate_error6(&packet, error, self.who.address6, buf)
         {
             self.counters.zone(None).errors_sent.add(1);
             return Verdict::Reject(reason);
@@ -159,13 +159,13 @@ impl Siit {
         let reason = refusal.reason;
         self.counters.zone(None).drops(reason).add(1);
         let (rate, burst) = (self.rules.error_rate, self.rules.error_burst);
-        if let Some(answer) = refusal.answer
+        if let Some(error) = refusal.error
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
             && self.buckets[1].take(now, rate[1], burst)
         {
             let own = self.who.address4;
             let id = self.ids.take(own, packet.src, ICMP4, false, 1);
-            if xlat::answer4(&packet, answer, own, id, buf) {
+            if xlat::originate_error4(&packet, error, own, id, buf) {
                 self.counters.zone(None).errors_sent.add(1);
                 return Verdict::Reject(reason);
             }

@@ -15,11 +15,11 @@ use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 use crate::wire::quoted::Quoted6;
-use crate::xlat::{self, Answer, Flow4, Leg, Refusal, To4, Way};
+use crate::xlat::{self, Action, ErrorHeader, Flow4, Pass, Refusal, To4};
 
 /// An address that nothing stands for.
 const fn unmapped() -> Refusal {
-    Refusal::telling(Reason::NoMapping, Answer::unreachable6(1))
+    Refusal::with_error(Reason::NoMapping, ErrorHeader::unreachable6(1))
 }
 
 impl Siit {
@@ -36,7 +36,7 @@ impl Siit {
         }
         let (Some(src), Some(dst)) = (ends.src, ends.dst) else {
             // Addresses that no host has are refused silently.
-            xlat::judge_v6_to_v4(&self.rules, packet, buf, Leg::Wire)?;
+            xlat::judge_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
             return Err(unmapped());
         };
         let (src_port, dst_port) = packet.transport.ports();
@@ -50,7 +50,7 @@ impl Siit {
         if self.turns(dst) {
             return self.turn(now, packet, &to, buf, extra);
         }
-        self.write4(packet, Leg::Wire, &to, buf, extra)?;
+        self.write4(packet, Pass::Direct, &to, buf, extra)?;
         Ok(Verdict::Forward)
     }
 
@@ -65,7 +65,7 @@ impl Siit {
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         // Before a source is drawn that is not needed.
-        let plan = xlat::judge_v6_to_v4(&self.rules, packet, buf, Leg::Wire)?;
+        let plan = xlat::judge_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
         let quoted = &error.quoted;
         let dst = self.host4(ends.dst.ok_or_else(unmapped)?, Reason::DestinationAddress)?;
         let from = self.mapping.to_v4(quoted.src).ok_or(Reason::IcmpQuoted)?;
@@ -81,9 +81,9 @@ impl Siit {
         if self.turns(from) {
             return self.turn(now, packet, &to, buf, extra);
         }
-        self.write4(packet, Leg::Wire, &to, buf, extra)?;
+        self.write4(packet, Pass::Direct, &to, buf, extra)?;
         // Too Big has no room for an object on its way here, and needs none to do its work.
-        let extensible = matches!(plan.way, Way::Error(message) if message.extensible);
+        let extensible = matches!(plan.action, Action::Error(message) if message.extensible);
         if let Some(object) = self.object.filter(|_| stands_in && extensible) {
             xlat::add_object(object, packet.src, buf);
         }
@@ -121,12 +121,12 @@ impl Siit {
     fn write4(
         &mut self,
         packet: &Ipv6Packet,
-        leg: Leg,
+        pass: Pass,
         to: &To4,
         buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<(), Refusal> {
-        let plan = xlat::judge_v6_to_v4(&self.rules, packet, buf, leg)?;
+        let plan = xlat::judge_v6_to_v4(&self.rules, packet, buf, pass)?;
         let packets = xlat::packets(&buf.bytes()[packet.upper_at..packet.len], &buf.offload);
         xlat::v6_to_v4(&self.rules, plan, packet, to, &mut self.ids, buf, extra)?;
         let row = self.counters.zone(None);
@@ -149,12 +149,12 @@ impl Siit {
     ) -> Result<Verdict, Refusal> {
         let mtu = self.rules.mtu6;
         if buf.offload.segmentation == Segmentation::None && packet.len > usize::from(mtu) {
-            return Err(Refusal::telling(Reason::TooBig, Answer::too_big6(mtu.into())));
+            return Err(Refusal::with_error(Reason::TooBig, ErrorHeader::too_big6(mtu.into())));
         }
-        self.write4(packet, Leg::HairpinOut, to, buf, extra)?;
+        self.write4(packet, Pass::HairpinOut, to, buf, extra)?;
         buf.handed.hairpin = true;
         let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload)?;
-        let done = self.packet4(now, &packet, Leg::HairpinIn, buf, extra);
+        let done = self.packet4(now, &packet, Pass::HairpinIn, buf, extra);
         let verdict = done.map_err(|refusal| refusal.reason)?;
         buf.handed = Handed::default();
         Ok(verdict)

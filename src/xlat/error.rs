@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::fragment::IpHeader;
 use super::header::{Header4, Header6};
-use super::plan::Answer;
+use super::plan::ErrorHeader;
 use super::segment::{Run, complete};
 use crate::addr::special::is_host_v4;
 use crate::wire::buf::{Checksum, Offload, PacketBuf};
@@ -28,14 +28,19 @@ const DSCP: u8 = 0xfc;
 /// False, and the buffer unchanged, if no error may be sent (RFC 4443 §2.4 e): about an ICMPv6 error
 /// or redirect, about a packet from or to what is no single host; and no "prohibited" about any ICMPv6
 /// message (RFC 7915 §5.4).
-pub fn answer6(packet: &Ipv6Packet, answer: Answer, from: Ipv6Addr, buf: &mut PacketBuf) -> bool {
+pub fn originate_error6(
+    packet: &Ipv6Packet,
+    error: ErrorHeader,
+    from: Ipv6Addr,
+    buf: &mut PacketBuf,
+) -> bool {
     let about_icmp = packet.protocol == ICMP6
         && (matches!(packet.transport, Transport::Fragment | Transport::Error(_))
             || buf.bytes().get(packet.upper_at).is_none_or(|&kind| icmp::v6::is_error(kind)));
-    let prohibited = answer.kind == icmp::v6::UNREACHABLE && answer.code == 1 && packet.protocol == ICMP6;
+    let prohibited = error.kind == icmp::v6::UNREACHABLE && error.code == 1 && packet.protocol == ICMP6;
     let no_host = packet.src.is_unspecified() || packet.src.is_multicast();
     // Path MTU discovery works for multicast too.
-    let to_many = packet.dst.is_multicast() && answer.kind != icmp::v6::TOO_BIG;
+    let to_many = packet.dst.is_multicast() && error.kind != icmp::v6::TOO_BIG;
     if about_icmp || prohibited || no_host || to_many {
         return false;
     }
@@ -55,7 +60,7 @@ pub fn answer6(packet: &Ipv6Packet, answer: Answer, from: Ipv6Addr, buf: &mut Pa
     }
     buf.set_len(len.min(MIN_MTU - ipv6::HEADER - icmp::HEADER));
     buf.grow_front(icmp::HEADER);
-    put_message(buf, answer, |len| Sum::pseudo6(from, packet.src, ICMP6, len));
+    put_message(buf, error, |len| Sum::pseudo6(from, packet.src, ICMP6, len));
     let upper = buf.len();
     buf.grow_front(ipv6::HEADER);
     header.write(buf.bytes_mut(), upper);
@@ -67,7 +72,13 @@ pub fn answer6(packet: &Ipv6Packet, answer: Answer, from: Ipv6Addr, buf: &mut Pa
 ///
 /// False, and the buffer unchanged, if no error may be sent (RFC 1812 §4.3.2.7): about an ICMP error,
 /// a fragment that is not the first, a packet from or to what is no single host.
-pub fn answer4(packet: &Ipv4Packet, answer: Answer, from: Ipv4Addr, id: u16, buf: &mut PacketBuf) -> bool {
+pub fn originate_error4(
+    packet: &Ipv4Packet,
+    error: ErrorHeader,
+    from: Ipv4Addr,
+    id: u16,
+    buf: &mut PacketBuf,
+) -> bool {
     let about_icmp = packet.protocol == ICMP4
         && (matches!(packet.transport, Transport::Error(_))
             || buf.bytes().get(packet.header_len).is_none_or(|&kind| icmp::v4::is_error(kind)));
@@ -97,7 +108,7 @@ pub fn answer4(packet: &Ipv4Packet, answer: Answer, from: Ipv4Addr, id: u16, buf
     }
     buf.set_len(len.min(MAX_ERROR4 - ipv4::HEADER - icmp::HEADER));
     buf.grow_front(icmp::HEADER);
-    put_message(buf, answer, |_| Sum::ZERO);
+    put_message(buf, error, |_| Sum::ZERO);
     let upper = buf.len();
     buf.grow_front(ipv4::HEADER);
     header.write(buf.bytes_mut(), upper);
@@ -122,13 +133,13 @@ fn settle(buf: &mut PacketBuf, at: Range<usize>, protocol: u8, pseudo: Sum) -> u
 }
 
 /// Writes the ICMP header in front of the quoted packet.
-fn put_message(buf: &mut PacketBuf, answer: Answer, pseudo: impl Fn(usize) -> Sum) {
+fn put_message(buf: &mut PacketBuf, error: ErrorHeader, pseudo: impl Fn(usize) -> Sum) {
     buf.offload = Offload::default();
     let message = buf.bytes_mut();
-    message[0] = answer.kind;
-    message[1] = answer.code;
+    message[0] = error.kind;
+    message[1] = error.code;
     put_u16(message, icmp::CHECKSUM, 0);
-    put_u32(message, 4, answer.info);
+    put_u32(message, 4, error.info);
     let checksum = pseudo(message.len()).plus(Sum::of(message)).checksum();
     put_u16(message, icmp::CHECKSUM, checksum);
 }

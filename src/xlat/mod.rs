@@ -21,7 +21,7 @@ mod rules;
 mod segment;
 mod transport;
 
-pub use error::{answer4, answer6};
+pub use error::{originate_error4, originate_error6};
 pub use extension::{Object, add_object};
 pub use flow::{Flow4, Flow6, To4, To6};
 pub use icmp::Message;
@@ -29,7 +29,7 @@ pub use ids::Ids;
 pub use judge::{check_extensions, judge_v4_to_v6, judge_v6_to_v4};
 pub use limit::Bucket;
 pub use plain::{Plain, Ports};
-pub use plan::{Answer, Leg, Plan, Refusal, Way};
+pub use plan::{Action, ErrorHeader, Pass, Plan, Refusal};
 pub use rewrite::{v4_to_v6, v6_to_v4};
 pub use rules::{Plateaus, Rules, TrafficClass};
 pub use segment::{Cuts, cut, packets};

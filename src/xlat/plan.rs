@@ -6,10 +6,10 @@ use crate::wire::icmp::{v4, v6};
 
 /// Which part of its way through the gateway a packet is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Leg {
+pub enum Pass {
     /// From one network to the other.
     #[default]
-    Wire,
+    Direct,
     /// From one of our hosts to another, the half from IPv6 to IPv4: the hop limit is decremented,
     /// the MTU of the IPv4 side doesn't matter.
     HairpinOut,
@@ -19,7 +19,7 @@ pub enum Leg {
 
 /// How a packet is to be rewritten.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
+pub enum Action {
     /// As it is, super-packets included.
     Whole,
     /// A TCP super-packet, to be cut into segments with so many bytes of payload.
@@ -38,14 +38,14 @@ pub enum Way {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plan {
     /// How it is to be rewritten.
-    pub way: Way,
+    pub action: Action,
     /// Hop limit or TTL of what leaves.
     pub hop_limit: u8,
 }
 
 /// What the sender of a refused packet is told: an ICMP error of the packet's own family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Answer {
+pub struct ErrorHeader {
     /// Type.
     pub kind: u8,
     /// Code.
@@ -54,7 +54,7 @@ pub struct Answer {
     pub info: u32,
 }
 
-impl Answer {
+impl ErrorHeader {
     /// ICMPv6: hop limit exceeded in transit.
     pub const HOP_LIMIT6: Self = Self { kind: v6::TIME_EXCEEDED, code: 0, info: 0 };
     /// ICMPv4: time to live exceeded in transit.
@@ -94,19 +94,19 @@ pub struct Refusal {
     /// Why.
     pub reason: Reason,
     /// What the sender is told; `None` is silence.
-    pub answer: Option<Answer>,
+    pub error: Option<ErrorHeader>,
 }
 
 impl Refusal {
     /// A refusal that the sender is told of.
-    pub const fn telling(reason: Reason, answer: Answer) -> Self {
-        Self { reason, answer: Some(answer) }
+    pub const fn with_error(reason: Reason, error: ErrorHeader) -> Self {
+        Self { reason, error: Some(error) }
     }
 }
 
 impl From<Reason> for Refusal {
     /// A silent refusal.
     fn from(reason: Reason) -> Self {
-        Self { reason, answer: None }
+        Self { reason, error: None }
     }
 }

@@ -5,7 +5,7 @@ use super::fragment::{IpHeader, Shape};
 use super::header::{Header4, Header6};
 use super::ids::Ids;
 use super::judge::MAX_WITHOUT_DF;
-use super::plan::{Plan, Way};
+use super::plan::{Action, Plan};
 use super::quoted::{error_to_v4, error_to_v6};
 use super::rules::{Rules, TrafficClass};
 use super::segment::{Unit, complete};
@@ -49,10 +49,10 @@ pub fn v6_to_v4(
         more: packet.fragment.is_some_and(|f| f.more),
     };
     let mut units = 1;
-    match (plan.way, packet.transport) {
-        (Way::Error(message), Transport::Error(error)) => error_to_v4(rules, message, &error, to, buf),
-        (Way::Error(_), _) => return Err(Reason::IcmpType),
-        (Way::Cut { max }, _) => {
+    match (plan.action, packet.transport) {
+        (Action::Error(message), Transport::Error(error)) => error_to_v4(rules, message, &error, to, buf),
+        (Action::Error(_), _) => return Err(Reason::IcmpType),
+        (Action::Cut { max }, _) => {
             let message = &buf.bytes()[packet.upper_at..];
             let shape = Shape::of(&header, message, &buf.offload, usize::from(max));
             if !shape.fits(extra) {
@@ -66,8 +66,8 @@ pub fn v6_to_v4(
             shape.cut(&header, buf, extra);
             return Ok(());
         }
-        (Way::Whole | Way::Resegment(_), _) => {
-            if let Way::Resegment(size) = plan.way {
+        (Action::Whole | Action::Resegment(_), _) => {
+            if let Action::Resegment(size) = plan.action {
                 resegment(buf, size);
             }
             let unit = Unit::of(&buf.bytes()[packet.upper_at..], buf.offload.segmentation);
@@ -109,10 +109,10 @@ pub fn v4_to_v6(
         fragment: packet.fragment,
         id: u32::from(packet.id),
     };
-    match (plan.way, packet.transport) {
-        (Way::Error(message), Transport::Error(error)) => error_to_v6(message, &error, to, buf),
-        (Way::Error(_), _) => return Err(Reason::IcmpType),
-        (Way::Cut { max }, _) => {
+    match (plan.action, packet.transport) {
+        (Action::Error(message), Transport::Error(error)) => error_to_v6(message, &error, to, buf),
+        (Action::Error(_), _) => return Err(Reason::IcmpType),
+        (Action::Cut { max }, _) => {
             let message = &buf.bytes()[packet.header_len..];
             let shape = Shape::of(&header, message, &buf.offload, usize::from(max));
             if !shape.fits(extra) {
@@ -123,8 +123,8 @@ pub fn v4_to_v6(
             shape.cut(&header, buf, extra);
             return Ok(());
         }
-        (Way::Whole | Way::Resegment(_), _) => {
-            if let Way::Resegment(size) = plan.way {
+        (Action::Whole | Action::Resegment(_), _) => {
+            if let Action::Resegment(size) = plan.action {
                 resegment(buf, size);
             }
             message_to_v6(rules, packet, &to.outer, buf);

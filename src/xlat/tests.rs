@@ -79,13 +79,13 @@ pub(super) fn out(mut buf: PacketBuf, extra: &mut Batch) -> Vec<PacketBuf> {
     packets
 }
 
-pub(super) fn translate4(rules: &Rules, mut buf: PacketBuf, leg: Leg) -> Result<Vec<PacketBuf>, Dropped> {
+pub(super) fn translate4(rules: &Rules, mut buf: PacketBuf, pass: Pass) -> Result<Vec<PacketBuf>, Dropped> {
     let mut extra = Batch::new(128, 2048);
     let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload).map_err(silent)?;
-    let plan = match judge_v4_to_v6(rules, &packet, &buf, leg) {
+    let plan = match judge_v4_to_v6(rules, &packet, &buf, pass) {
         Ok(plan) => plan,
         Err(refusal) => {
-            let told = refusal.answer.filter(|answer| answer4(&packet, *answer, OWN4, 1, &mut buf));
+            let told = refusal.error.filter(|error| originate_error4(&packet, *error, OWN4, 1, &mut buf));
             return Err(Dropped { reason: refusal.reason, told: told.map(|a| (a.kind, a.code, a.info)) });
         }
     };
@@ -98,13 +98,13 @@ pub(super) fn translate4(rules: &Rules, mut buf: PacketBuf, leg: Leg) -> Result<
     Ok(out(buf, &mut extra))
 }
 
-pub(super) fn translate6(rules: &Rules, mut buf: PacketBuf, leg: Leg) -> Result<Vec<PacketBuf>, Dropped> {
+pub(super) fn translate6(rules: &Rules, mut buf: PacketBuf, pass: Pass) -> Result<Vec<PacketBuf>, Dropped> {
     let mut extra = Batch::new(128, 2048);
     let packet = Ipv6Packet::parse(buf.bytes(), &buf.offload).map_err(silent)?;
-    let plan = match judge_v6_to_v4(rules, &packet, &buf, leg) {
+    let plan = match judge_v6_to_v4(rules, &packet, &buf, pass) {
         Ok(plan) => plan,
         Err(refusal) => {
-            let told = refusal.answer.filter(|answer| answer6(&packet, *answer, OWN6, &mut buf));
+            let told = refusal.error.filter(|error| originate_error6(&packet, *error, OWN6, &mut buf));
             return Err(Dropped { reason: refusal.reason, told: told.map(|a| (a.kind, a.code, a.info)) });
         }
     };
@@ -119,14 +119,14 @@ pub(super) fn translate6(rules: &Rules, mut buf: PacketBuf, leg: Leg) -> Result<
 
 /// One packet translated to one packet, under default rules.
 pub(super) fn to_v6(packet: &[u8]) -> Result<Vec<u8>, Dropped> {
-    let out = translate4(&Rules::default(), PacketBuf::holding(packet), Leg::Wire)?;
+    let out = translate4(&Rules::default(), PacketBuf::holding(packet), Pass::Direct)?;
     assert_eq!(out.len(), 1);
     Ok(out[0].bytes().to_vec())
 }
 
 /// One packet translated to one packet, under default rules.
 pub(super) fn to_v4(packet: &[u8]) -> Result<Vec<u8>, Dropped> {
-    let out = translate6(&Rules::default(), PacketBuf::holding(packet), Leg::Wire)?;
+    let out = translate6(&Rules::default(), PacketBuf::holding(packet), Pass::Direct)?;
     assert_eq!(out.len(), 1);
     Ok(out[0].bytes().to_vec())
 }

@@ -59,10 +59,10 @@ fn traffic_class_and_tos_can_be_set() {
     let rules =
         Rules { traffic_class: TrafficClass::Set(0), tos: TrafficClass::Set(0x10), ..Rules::default() };
     let buf = PacketBuf::holding(&a4_to_b4().tos(0xb8).udp(1, 2, b""));
-    let got = translate4(&rules, buf, Leg::Wire).expect("translated");
+    let got = translate4(&rules, buf, Pass::Direct).expect("translated");
     assert_eq!(got[0].bytes()[..2], [0x60, 0]);
     let buf = PacketBuf::holding(&b6_to_a6().traffic_class(0xb8).udp(1, 2, b""));
-    let got = translate6(&rules, buf, Leg::Wire).expect("translated");
+    let got = translate6(&rules, buf, Pass::Direct).expect("translated");
     assert_eq!(got[0].bytes()[1], 0x10);
 }
 
@@ -251,7 +251,7 @@ fn packets_without_df_are_cut_to_the_lowest_mtu() {
             packet = packet.fragment(0, true);
         }
         let bytes = packet.udp(1, 2, &vec![3; len - 28]);
-        let got = translate4(&rules, PacketBuf::holding(&bytes), Leg::Wire).expect("translated");
+        let got = translate4(&rules, PacketBuf::holding(&bytes), Pass::Direct).expect("translated");
         let header = if got.len() > 1 || fragment { 48 } else { 40 };
         assert_eq!(lens(&got), want.iter().map(|n| n + header).collect::<Vec<_>>(), "{len}");
         let message = Packet6::new(six(A4), six(B4)).udp(1, 2, &vec![3; len - 28]);
@@ -271,7 +271,7 @@ fn packets_with_df_that_are_too_big_are_refused() {
     let rules = Rules { mtu6: 1400, ..Rules::default() };
     let run = |packet: Packet4, len: usize| {
         let bytes = packet.df().udp(1, 2, &vec![0; len - 28]);
-        translate4(&rules, PacketBuf::holding(&bytes), Leg::Wire).map(|got| lens(&got))
+        translate4(&rules, PacketBuf::holding(&bytes), Pass::Direct).map(|got| lens(&got))
     };
     assert_eq!(run(a4_to_b4(), 1380), Ok(vec![1400]));
     assert_eq!(run(a4_to_b4(), 1381), Err(told(Reason::TooBig, 3, 4, 1380)));
@@ -285,7 +285,7 @@ fn a_small_ipv4_mtu() {
     let run = |mtu4, packet: Packet6, payload: usize| {
         let rules = Rules { mtu4, ..Rules::default() };
         let bytes = packet.udp(1, 2, &vec![3; payload]);
-        translate6(&rules, PacketBuf::holding(&bytes), Leg::Wire)
+        translate6(&rules, PacketBuf::holding(&bytes), Pass::Direct)
     };
     let refused = |result: Result<Vec<PacketBuf>, Dropped>| result.map(|got| lens(&got));
     assert_eq!(refused(run(1400, b6_to_a6(), 1452)), Err(told(Reason::TooBig, 2, 0, 1420)));
@@ -331,10 +331,10 @@ fn the_mss_is_clamped_if_asked() {
     // id 6m-mss
     let rules = Rules { mss_clamp: true, ..Rules::default() };
     let syn = Tcp::new(1, 2).flags(Flags::SYN).mss(1460);
-    let got = translate4(&rules, PacketBuf::holding(&a4_to_b4().tcp(syn.clone(), b"")), Leg::Wire);
+    let got = translate4(&rules, PacketBuf::holding(&a4_to_b4().tcp(syn.clone(), b"")), Pass::Direct);
     let want = Packet6::new(six(A4), six(B4)).hop_limit(63).tcp(syn.clone().mss(1440), b"");
     assert_eq!(got.expect("translated")[0].bytes(), want);
-    let got = translate6(&rules, PacketBuf::holding(&b6_to_a6().tcp(syn.clone(), b"")), Leg::Wire);
+    let got = translate6(&rules, PacketBuf::holding(&b6_to_a6().tcp(syn.clone(), b"")), Pass::Direct);
     let got = got.expect("translated")[0].bytes().to_vec();
     let want = Packet4::new(B4, A4).ttl(63).tcp(syn.mss(1440), b"");
     assert_eq!(without_id(got), without_id(want));
@@ -345,9 +345,9 @@ fn the_hop_limit_falls_once_on_a_hairpin() {
     // ids 6146-3.8-ttl, 7757-4.2.2-hl
     let rules = Rules { mtu4: 1000, ..Rules::default() };
     let packet = b6_to_a6().udp(1, 2, &[0; 1400]);
-    let half = translate6(&rules, PacketBuf::holding(&packet), Leg::HairpinOut).expect("translated");
+    let half = translate6(&rules, PacketBuf::holding(&packet), Pass::HairpinOut).expect("translated");
     assert_eq!((half.len(), half[0].bytes()[8]), (1, 63));
-    let got = translate4(&rules, PacketBuf::holding(half[0].bytes()), Leg::HairpinIn).expect("translated");
+    let got = translate4(&rules, PacketBuf::holding(half[0].bytes()), Pass::HairpinIn).expect("translated");
     assert_eq!((got[0].len(), got[0].bytes()[7]), (1448, 63));
 }
 
@@ -359,7 +359,7 @@ fn neutral_prefixes_leave_checksums_alone() {
     for packet in [a4_to_b4().udp(1, 2, b"hello"), a4_to_b4().tcp(Tcp::new(1, 2), b"hello")] {
         let (mut buf, mut extra) = (PacketBuf::holding(&packet), Batch::new(1, 2048));
         let read = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("a packet");
-        let plan = judge_v4_to_v6(&Rules::default(), &read, &buf, Leg::Wire).expect("it may pass");
+        let plan = judge_v4_to_v6(&Rules::default(), &read, &buf, Pass::Direct).expect("it may pass");
         let to = To6 { outer: flow, quoted: None };
         v4_to_v6(&Rules::default(), plan, &read, &to, &mut buf, &mut extra).expect("translated");
         assert_eq!(buf.bytes()[40..], packet[20..], "every byte behind the IP header");

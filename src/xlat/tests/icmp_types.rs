@@ -146,7 +146,7 @@ fn mtus_from_ipv4() {
         put_u16(&mut quoted, 10, checksum);
         let rules = Rules { mtu6, mtu4, ..Rules::default() };
         let packet = PacketBuf::holding(&error4(3, 4, mtu, &quoted));
-        let got = translate4(&rules, packet, Leg::Wire).expect("translated");
+        let got = translate4(&rules, packet, Pass::Direct).expect("translated");
         u32_at(got[0].bytes(), 44)
     };
     let cases = [
@@ -187,7 +187,7 @@ fn mtus_from_ipv6() {
         let rules = Rules { mtu6, mtu4, ..Rules::default() };
         for (quoted, want) in [(quoted6(), plain), (fragment.clone(), with_header)] {
             let packet = PacketBuf::holding(&error6(2, 0, mtu, &quoted));
-            let got = translate6(&rules, packet, Leg::Wire).expect("translated");
+            let got = translate6(&rules, packet, Pass::Direct).expect("translated");
             assert_eq!(u32_at(got[0].bytes(), 24), want, "{mtu}, {mtu6}/{mtu4}");
         }
     }

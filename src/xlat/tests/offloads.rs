@@ -44,7 +44,7 @@ fn bytes(n: usize) -> Vec<u8> {
 fn a_super_packet_from_ipv6_is_translated_whole() {
     let payload = bytes(60_000);
     let buf = super_packet(&b6_to_a6().tcp(tcp(), &payload), 1428);
-    let got = translate6(&Rules::default(), buf, Leg::Wire).expect("translated");
+    let got = translate6(&Rules::default(), buf, Pass::Direct).expect("translated");
     assert_eq!(got.len(), 1);
     assert_eq!(got[0].offload.checksum, Checksum::Partial);
     assert_eq!(got[0].offload.segmentation, Segmentation::Tcp { size: 1428, ecn: true });
@@ -60,7 +60,7 @@ fn a_super_packet_from_ipv6_is_translated_whole() {
 fn a_super_packet_from_ipv4_is_translated_whole() {
     let payload = bytes(9_999);
     let buf = super_packet(&a4_to_b4().df().tcp(tcp(), &payload), 1428);
-    let got = translate4(&Rules::default(), buf, Leg::Wire).expect("translated");
+    let got = translate4(&Rules::default(), buf, Pass::Direct).expect("translated");
     assert_eq!((got.len(), got[0].len()), (1, 40 + 32 + 9_999));
     let want =
         singles(&payload, 1428, |_, tcp, part| Packet6::new(six(A4), six(B4)).hop_limit(63).tcp(tcp, part));
@@ -72,7 +72,7 @@ fn a_super_packet_is_judged_by_its_segments() {
     // One segment more than fits is answered as a single packet would be.
     let run = |size, rules: &Rules| {
         let buf = super_packet(&a4_to_b4().df().tcp(tcp(), &bytes(9_000)), size);
-        translate4(rules, buf, Leg::Wire).map(|got| got[0].offload.segmentation)
+        translate4(rules, buf, Pass::Direct).map(|got| got[0].offload.segmentation)
     };
     let rules = Rules::default();
     assert_eq!(run(1428, &rules), Ok(Segmentation::Tcp { size: 1428, ecn: true }));
@@ -82,7 +82,8 @@ fn a_super_packet_is_judged_by_its_segments() {
 
     let run = |size, rules: &Rules| {
         let buf = super_packet(&b6_to_a6().tcp(tcp(), &bytes(9_000)), size);
-        translate6(rules, buf, Leg::Wire).map(|got| (got[0].offload.segmentation, u16_at(got[0].bytes(), 6)))
+        translate6(rules, buf, Pass::Direct)
+            .map(|got| (got[0].offload.segmentation, u16_at(got[0].bytes(), 6)))
     };
     let rules = Rules { mtu4: 1400, ..Rules::default() };
     assert_eq!(run(1348, &rules), Ok((Segmentation::Tcp { size: 1348, ecn: true }, 0x4000)));
@@ -97,13 +98,13 @@ fn tcp_without_df_that_does_not_fit_is_cut_and_fragmented() {
     let payload = bytes(3_000);
     let from = a4_to_b4().id(100);
     let buf = super_packet(&from.tcp(tcp(), &payload), 1440);
-    let got = translate4(&Rules::default(), buf, Leg::Wire).expect("translated");
+    let got = translate4(&Rules::default(), buf, Pass::Direct).expect("translated");
     let got: Vec<_> = got.iter().map(|p| p.bytes().to_vec()).collect();
     let single = singles(&payload, 1440, |i, tcp, part| from.clone().id(100 + i as u16).tcp(tcp, part));
     let want: Vec<_> = single
         .iter()
         .flat_map(|packet| {
-            let got = translate4(&Rules::default(), PacketBuf::holding(packet), Leg::Wire);
+            let got = translate4(&Rules::default(), PacketBuf::holding(packet), Pass::Direct);
             got.expect("translated").iter().map(|p| p.bytes().to_vec()).collect::<Vec<_>>()
         })
         .collect();
@@ -115,12 +116,12 @@ fn tcp_without_df_that_does_not_fit_is_cut_and_fragmented() {
 fn a_run_of_datagrams_that_outgrow_the_mtu_is_split_first() {
     let payload = bytes(1472 * 3 + 100);
     let buf = super_packet(&a4_to_b4().id(9).udp(1, 2, &payload), 1472);
-    let got = translate4(&Rules::default(), buf, Leg::Wire).expect("translated");
+    let got = translate4(&Rules::default(), buf, Pass::Direct).expect("translated");
     let mut want = Vec::new();
     for (index, part) in payload.chunks(1472).enumerate() {
         let single = a4_to_b4().id(9 + index as u16).udp(1, 2, part);
         want.extend(
-            translate4(&Rules::default(), PacketBuf::holding(&single), Leg::Wire).expect("translated"),
+            translate4(&Rules::default(), PacketBuf::holding(&single), Pass::Direct).expect("translated"),
         );
     }
     assert_eq!(got.len(), 7);
@@ -131,7 +132,7 @@ fn a_run_of_datagrams_that_outgrow_the_mtu_is_split_first() {
 
     let rules = Rules { mtu4: 1200, ..Rules::default() };
     let buf = super_packet(&b6_to_a6().udp(1, 2, &bytes(2464)), 1232);
-    let got = translate6(&rules, buf, Leg::Wire).expect("translated");
+    let got = translate6(&rules, buf, Pass::Direct).expect("translated");
     assert_eq!(got.iter().map(PacketBuf::len).collect::<Vec<_>>(), [1196, 84, 1196, 84]);
     let ids: Vec<_> = got.iter().map(|p| u16_at(p.bytes(), 4)).collect();
     assert_eq!([ids[1], ids[2], ids[3]], [ids[0], ids[0].wrapping_add(1), ids[0].wrapping_add(1)]);
@@ -141,7 +142,7 @@ fn a_run_of_datagrams_that_outgrow_the_mtu_is_split_first() {
 fn a_run_of_datagrams_that_fits_stays_one() {
     let payload = bytes(1000 * 9 + 10);
     let buf = super_packet(&a4_to_b4().udp(1, 2, &payload), 1000);
-    let got = translate4(&Rules::default(), buf, Leg::Wire).expect("translated");
+    let got = translate4(&Rules::default(), buf, Pass::Direct).expect("translated");
     let want: Vec<_> = payload
         .chunks(1000)
         .map(|part| Packet6::new(six(A4), six(B4)).hop_limit(63).udp(1, 2, part))
@@ -156,7 +157,7 @@ fn a_partial_checksum_stays_partial() {
         let syn = Tcp::new(7, 8).flags(Flags::SYN).mss(1460);
         let mut buf = super_packet(&b6_to_a6().tcp(syn, &bytes(payload)), 9999);
         buf.offload.segmentation = Segmentation::None;
-        let got = translate6(&rules, buf, Leg::Wire).expect("translated");
+        let got = translate6(&rules, buf, Pass::Direct).expect("translated");
         assert_eq!(got[0].offload.checksum, Checksum::Partial);
         assert!(checksums_are_right(&cut_up(got.into_iter().next().expect("one"))[0]));
     }
@@ -166,9 +167,9 @@ fn a_partial_checksum_stays_partial() {
 fn a_partial_checksum_is_complete_in_fragments() {
     let mut buf = super_packet(&a4_to_b4().udp(1, 2, &bytes(1472)), 9999);
     buf.offload.segmentation = Segmentation::None;
-    let got = translate4(&Rules::default(), buf, Leg::Wire).expect("translated");
+    let got = translate4(&Rules::default(), buf, Pass::Direct).expect("translated");
     let plain = PacketBuf::holding(&a4_to_b4().udp(1, 2, &bytes(1472)));
-    let want = translate4(&Rules::default(), plain, Leg::Wire).expect("translated");
+    let want = translate4(&Rules::default(), plain, Pass::Direct).expect("translated");
     for (got, want) in got.iter().zip(&want) {
         assert_eq!((got.bytes(), got.offload), (want.bytes(), Default::default()));
     }
@@ -179,7 +180,7 @@ fn without_room_nothing_is_written() {
     let bytes = a4_to_b4().udp(1, 2, &bytes(1472));
     let mut buf = PacketBuf::holding(&bytes);
     let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("a good packet");
-    let plan = judge_v4_to_v6(&Rules::default(), &packet, &buf, Leg::Wire).expect("it may pass");
+    let plan = judge_v4_to_v6(&Rules::default(), &packet, &buf, Pass::Direct).expect("it may pass");
     let to = To6 { outer: flow6((A4, B4), (1, 2)), quoted: None };
     for mut extra in [Batch::new(0, 2048), Batch::new(1, 200)] {
         let got = v4_to_v6(&Rules::default(), plan, &packet, &to, &mut buf, &mut extra);
@@ -213,16 +214,16 @@ fn cuts_write_what_cut_writes() {
 fn what_ipv4_has_no_length_for_is_cut() {
     // 65,516 bytes of payload are fine in IPv6; with an IPv4 header they are 65,536.
     let payload = bytes(65_516 - 32);
-    for leg in [Leg::Wire, Leg::HairpinOut] {
+    for pass in [Pass::Direct, Pass::HairpinOut] {
         let buf = super_packet(&b6_to_a6().tcp(tcp(), &payload), 1428);
-        let got = translate6(&Rules::default(), buf, leg).expect("translated");
+        let got = translate6(&Rules::default(), buf, pass).expect("translated");
         assert_eq!(got.len(), payload.len().div_ceil(1428));
         assert!(got.iter().all(|p| checksums_are_right(p.bytes())));
     }
     let buf = super_packet(&b6_to_a6().tcp(tcp(), &payload[1..]), 1428);
-    let got = translate6(&Rules::default(), buf, Leg::Wire).expect("translated");
+    let got = translate6(&Rules::default(), buf, Pass::Direct).expect("translated");
     assert_eq!((got.len(), u16_at(got[0].bytes(), 2)), (1, 65_535));
     let packet = PacketBuf::holding(&b6_to_a6().payload(132, &[0; 65_516]));
-    let got = translate6(&Rules::default(), packet, Leg::HairpinOut);
+    let got = translate6(&Rules::default(), packet, Pass::HairpinOut);
     assert_eq!(got.err(), Some(told(Reason::TooBig, 2, 0, 65_555)));
 }

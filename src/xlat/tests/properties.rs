@@ -36,7 +36,7 @@ proptest! {
         let four = to_v4(&packet).expect("translated");
         prop_assert!(checksums_are_right(&four));
         let four_parsed = Ipv4Packet::parse(&four, &Offload::default()).expect("good");
-        let back = translate4(&Rules::default(), PacketBuf::holding(&four), Leg::HairpinIn).expect("back");
+        let back = translate4(&Rules::default(), PacketBuf::holding(&four), Pass::HairpinIn).expect("back");
         prop_assert!(checksums_are_right(back[0].bytes()));
         let before = Ipv6Packet::parse(&packet, &Offload::default()).expect("good");
         let after = Ipv6Packet::parse(back[0].bytes(), &Offload::default()).expect("good");
@@ -93,7 +93,7 @@ proptest! {
             _ => Segmentation::Udp { size },
         };
         let rules = Rules { mtu4: 68, mss_clamp: true, tcp_resegment: size % 2 == 0, ..Rules::default() };
-        let _ = if version { translate6(&rules, buf, Leg::Wire) } else { translate4(&rules, buf, Leg::Wire) };
+        let _ = if version { translate6(&rules, buf, Pass::Direct) } else { translate4(&rules, buf, Pass::Direct) };
     }
 
     #[test]

@@ -7,20 +7,11 @@ use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::batch::{Batch, Verdict};
 use crate::wire::buf::{Handed, PacketBuf};
-use crate::wire::ipv6::Ipv6Packet;
-use crate::xlat::{Pass, Plan, Refusal, To4};
+use crate::xlat::{Pass, PlanTo4, Refusal, To4};
 
 /// More hand-overs than a packet can need: to its datagram's worker, its owner, and once turned round
 /// to the receiver's.
 const MAX_HOPS: u8 = 4;
-
-/// An IPv6 packet that may pass, and how.
-#[derive(Clone, Copy)]
-pub(super) struct Judged<'a> {
-    pub(super) packet: &'a Ipv6Packet,
-    pub(super) plan: Plan,
-    pub(super) pass: Pass,
-}
 
 impl Nat64 {
     /// Which way an IPv6 packet takes whose flow ends at `place` on the IPv4 side: in again if that
@@ -42,15 +33,14 @@ impl Nat64 {
         &mut self,
         now: Instant,
         flow: (Proto, Transport4),
-        judged: Judged<'_>,
+        plan: PlanTo4<'_>,
         to: &To4,
-        buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
-        if judged.pass == Pass::HairpinOut {
-            return self.turn(now, flow, judged, to, buf, extra);
+        if plan.pass() == Pass::HairpinOut {
+            return self.turn(now, flow, plan, to, extra);
         }
-        self.write4(judged.plan, judged.packet, to, buf, extra)?;
+        let buf = self.write4(plan, to, extra)?;
         buf.handed = Handed::default();
         Ok(Verdict::Forward)
     }
@@ -62,16 +52,15 @@ impl Nat64 {
         &mut self,
         now: Instant,
         (proto, place): (Proto, Transport4),
-        judged: Judged<'_>,
+        plan: PlanTo4<'_>,
         to: &To4,
-        buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         let owner = self.pool4.owners().place(proto, place).ok_or(Reason::NotPool4)?;
         if owner == self.me && self.binding_at(proto, place).is_none() {
             return Err(Reason::NoBinding.into());
         }
-        self.write4(judged.plan, judged.packet, to, buf, extra)?;
+        let buf = self.write4(plan, to, extra)?;
         buf.handed.hairpin = true;
         if owner != self.me {
             return Ok(Verdict::HandOver(owner));

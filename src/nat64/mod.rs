@@ -26,7 +26,6 @@ use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Pass, Refusal, Rules, To4, To
 
 use ahead::Ahead;
 use filter::Outward;
-use hairpin::Judged;
 use policy::Policy;
 use policy::zones::{Way, Zones};
 use tables::bib::Bib;
@@ -175,8 +174,8 @@ impl Nat64 {
         let client = Transport6::new(packet.src, tuple.src);
         let remote = Transport4::new(way.remote, tuple.dst);
         let pass = self.pass6(tuple.proto, remote);
-        let plan = xlat::judge_v6_to_v4(&self.policy.rules, &packet, buf, pass)?;
-        let traffic = outgoing::traffic6(&packet, buf);
+        let plan = xlat::plan_v6_to_v4(&self.policy.rules, &packet, buf, pass)?;
+        let traffic = outgoing::traffic6(&packet, plan.buf());
         let Outward { mapped, session } = self.update6(now, &way, client, &tuple, traffic, extra)?;
         if pass == Pass::Direct {
             self.may_be_short6(session, packet.dst);
@@ -184,7 +183,7 @@ impl Nat64 {
         let port = if tuple.proto == Proto::Icmp { mapped.port } else { remote.port };
         let remote = Transport4::new(remote.addr, port);
         let to = To4 { outer: Flow4::new(mapped, remote), quoted: None };
-        self.forward4(now, (tuple.proto, remote), Judged { packet: &packet, plan, pass }, &to, buf, extra)
+        self.forward4(now, (tuple.proto, remote), plan, &to, extra)
     }
 
     fn packet4(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Result<Verdict, Refusal> {
@@ -202,8 +201,8 @@ impl Nat64 {
         if let Some(elsewhere) = self.elsewhere(tuple.proto, place, buf)? {
             return Ok(elsewhere);
         }
-        let plan = xlat::judge_v4_to_v6(&self.policy.rules, &packet, buf, pass)?;
-        let traffic = outgoing::traffic4(&packet, buf);
+        let plan = xlat::plan_v4_to_v6(&self.policy.rules, &packet, buf, pass)?;
+        let traffic = outgoing::traffic4(&packet, plan.buf());
         let remote = Transport4::new(packet.src, tuple.src);
         let inward = match self.update4(now, remote, place, &tuple, traffic, extra) {
             Err(Reason::UnsolicitedSyn) => return self.unsolicited(now, remote, place, &packet, buf),
@@ -215,7 +214,7 @@ impl Nat64 {
         let server = self.policy.zones.pref64(inward.pref64).embed(packet.src);
         let port = if tuple.proto == Proto::Icmp { inward.client.port } else { tuple.src };
         let to = To6 { outer: Flow6::new(Transport6::new(server, port), inward.client), quoted: None };
-        self.write6(plan, &packet, &to, buf, extra)
+        self.write6(plan, &to, extra)
     }
 
     /// Whose packet this is and where it goes. An error is the business of the host that sent the

@@ -1,6 +1,5 @@
 //! What leaves: translated packets, ICMP errors about them, and our own (RFC 6146 §3.6, §3.7).
 
-use super::hairpin::Judged;
 use super::policy::zones::Way;
 use super::tables::session::Traffic;
 use super::tables::tcp::Side;
@@ -16,7 +15,7 @@ use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::{self, Ipv6Packet};
 use crate::wire::quoted::{Quoted4, Quoted6};
 use crate::wire::{ICMP4, TCP, UDP, tcp as tcp_header, udp};
-use crate::xlat::{self, Flow4, Flow6, Pass, Plan, Refusal, To4, To6};
+use crate::xlat::{self, Flow4, Flow6, Pass, PlanTo4, PlanTo6, Refusal, To4, To6};
 
 /// Packets on the wire that a buffer stands for.
 #[inline]
@@ -51,37 +50,33 @@ pub(super) fn traffic4(packet: &Ipv4Packet, buf: &PacketBuf) -> Traffic {
 impl Nat64 {
     /// Rewrites a packet to IPv4 and counts it.
     #[inline]
-    pub(super) fn write4(
+    pub(super) fn write4<'p>(
         &mut self,
-        plan: Plan,
-        packet: &Ipv6Packet,
+        plan: PlanTo4<'p>,
         to: &To4,
-        buf: &mut PacketBuf,
         extra: &mut Batch,
-    ) -> Result<(), Reason> {
-        let traffic = traffic6(packet, buf);
-        xlat::v6_to_v4(&self.policy.rules, plan, packet, to, &mut self.ids, buf, extra)?;
+    ) -> Result<&'p mut PacketBuf, Reason> {
+        let traffic = traffic6(plan.packet(), plan.buf());
+        let buf = plan.apply(&self.policy.rules, to, &mut self.ids, extra)?;
         let row = self.counters.zone(self.zone);
         row.packets_v6_to_v4.add(u64::from(traffic.packets));
         row.bytes_v6_to_v4.add(traffic.bytes);
-        Ok(())
+        Ok(buf)
     }
 
     /// Rewrites a packet to IPv6 and counts it.
     #[inline]
     pub(super) fn write6(
         &mut self,
-        plan: Plan,
-        packet: &Ipv4Packet,
+        plan: PlanTo6<'_>,
         to: &To6,
-        buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
-        let traffic = traffic4(packet, buf);
-        xlat::v4_to_v6(&self.policy.rules, plan, packet, to, buf, extra)?;
+        let (traffic, len) = (traffic4(plan.packet(), plan.buf()), plan.packet().total_len);
+        let buf = plan.apply(&self.policy.rules, to, extra)?;
         let row = self.counters.zone(self.zone);
         row.packets_v4_to_v6.add(u64::from(traffic.packets));
-        row.bytes_v4_to_v6.add(packet.total_len as u64);
+        row.bytes_v4_to_v6.add(len as u64);
         buf.handed = Handed::default();
         Ok(Verdict::Forward)
     }
@@ -112,8 +107,8 @@ impl Nat64 {
             quoted: Some(Flow4::new(server, mapped)),
         };
         let pass = self.pass6(quoted.proto, server);
-        let plan = xlat::judge_v6_to_v4(&self.policy.rules, packet, buf, pass)?;
-        self.forward4(now, (quoted.proto, server), Judged { packet, plan, pass }, &to, buf, extra)
+        let plan = xlat::plan_v6_to_v4(&self.policy.rules, packet, buf, pass)?;
+        self.forward4(now, (quoted.proto, server), plan, &to, extra)
     }
 
     /// An ICMP error from the IPv4 side, about a packet of one of our clients.
@@ -139,14 +134,14 @@ impl Nat64 {
         let server = Transport4::new(error.quoted.dst, quoted.dst);
         let pref64 = self.pref64_towards(binding, quoted.proto, server);
         self.policy.zones.check_error_source(pref64, packet.src)?;
-        let plan = xlat::judge_v4_to_v6(&self.policy.rules, packet, buf, pass)?;
+        let plan = xlat::plan_v4_to_v6(&self.policy.rules, packet, buf, pass)?;
         let pref64 = self.policy.zones.pref64(pref64);
         let port = if quoted.proto == Proto::Icmp { client.port } else { server.port };
         let to = To6 {
             outer: Flow6::new(Transport6::new(pref64.embed(packet.src), 0), client),
             quoted: Some(Flow6::new(client, Transport6::new(pref64.embed(server.addr), port))),
         };
-        self.write6(plan, packet, &to, buf, extra)
+        self.write6(plan, &to, extra)
     }
 
     /// Answers a refused IPv6 packet if it deserves an answer and the rate allows one.

@@ -13,7 +13,7 @@ use crate::wire::buf::{Checksum, PacketBuf};
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::quoted::Quoted4;
-use crate::xlat::{self, ErrorHeader, Flow6, Pass, Plan, Refusal, To6};
+use crate::xlat::{self, ErrorHeader, Flow6, Pass, PlanTo6, Refusal, To6};
 
 /// Not to be translated, for a reason that its sender is told (RFC 7915 §4.4).
 const fn prohibited(reason: Reason) -> Refusal {
@@ -44,43 +44,42 @@ impl Siit {
             self.note(now, packet);
             return Err(prohibited(Reason::UdpZeroChecksum));
         }
-        let plan = xlat::judge_v4_to_v6(&self.rules, packet, buf, pass);
+        let plan = xlat::plan_v4_to_v6(&self.rules, packet, buf, pass);
         let plan = plan.map_err(|refusal| default_answer(refusal, packet))?;
         // Of two hosts inside the receiver must be shown what it will answer to (RFC 7757 §4.2.1).
         let by_prefix = pass == Pass::HairpinIn || self.hairpin == Hairpin::Simple;
         if let Transport::Error(error) = &packet.transport {
-            return self.error4(plan, packet, error, by_prefix, buf, extra);
+            return self.error4(plan, error, by_prefix, extra);
         }
         let (src_port, dst_port) = packet.transport.ports();
         let src = self.host6(packet.src, self.six(packet.src, by_prefix))?;
         let dst = self.destination6(packet.dst)?;
         let outer = Flow6::new(Transport6::new(src, src_port), Transport6::new(dst, dst_port));
-        self.write6(plan, packet, &To6 { outer, quoted: None }, buf, extra)
+        self.write6(plan, &To6 { outer, quoted: None }, extra)
     }
 
     fn error4(
         &mut self,
-        plan: Plan,
-        packet: &Ipv4Packet,
+        plan: PlanTo6<'_>,
         error: &IcmpError<Quoted4>,
         by_prefix: bool,
-        buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
+        let (src, dst) = (plan.packet().src, plan.packet().dst);
         let quoted = &error.quoted;
-        let dst = self.destination6(packet.dst)?;
+        let dst = self.destination6(dst)?;
         let (src_port, dst_port) = quoted.transport.ports();
         let quoted_reason = |_| Reason::IcmpQuoted;
         let from = self.host6(quoted.src, self.mapping.to_v6(quoted.src)).map_err(quoted_reason)?;
         let to = self.host6(quoted.dst, self.six(quoted.dst, by_prefix)).map_err(quoted_reason)?;
         // The host itself that the packet was for must be called alike in both places.
-        let alike = by_prefix && packet.src == quoted.dst;
-        let src = self.error_source6(packet.src, self.six(packet.src, alike))?;
+        let alike = by_prefix && src == quoted.dst;
+        let src = self.error_source6(src, self.six(src, alike))?;
         let to = To6 {
             outer: Flow6::new(Transport6::new(src, 0), Transport6::new(dst, 0)),
             quoted: Some(Flow6::new(Transport6::new(from, src_port), Transport6::new(to, dst_port))),
         };
-        self.write6(plan, packet, &to, buf, extra)
+        self.write6(plan, &to, extra)
     }
 
     fn six(&self, addr: Ipv4Addr, by_prefix: bool) -> Option<Mapped<Ipv6Addr>> {
@@ -103,19 +102,13 @@ impl Siit {
         Ok(addr)
     }
 
-    fn write6(
-        &mut self,
-        plan: Plan,
-        packet: &Ipv4Packet,
-        to: &To6,
-        buf: &mut PacketBuf,
-        extra: &mut Batch,
-    ) -> Result<Verdict, Refusal> {
-        let packets = xlat::packets(&buf.bytes()[packet.header_len..packet.total_len], &buf.offload);
-        xlat::v4_to_v6(&self.rules, plan, packet, to, buf, extra)?;
+    /// Rewrites a packet to IPv6 and counts it.
+    fn write6(&mut self, plan: PlanTo6<'_>, to: &To6, extra: &mut Batch) -> Result<Verdict, Refusal> {
+        let (packets, len) = (plan.packets(), plan.packet().total_len);
+        plan.apply(&self.rules, to, extra)?;
         let row = self.counters.zone(None);
         row.packets_v4_to_v6.add(packets as u64);
-        row.bytes_v4_to_v6.add(packet.total_len as u64);
+        row.bytes_v4_to_v6.add(len as u64);
         Ok(Verdict::Forward)
     }
 

@@ -15,7 +15,7 @@ use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 use crate::wire::quoted::Quoted6;
-use crate::xlat::{self, Action, ErrorHeader, Flow4, Pass, Refusal, To4};
+use crate::xlat::{self, ErrorHeader, Flow4, Pass, PlanTo4, Refusal, To4};
 
 /// An address that nothing stands for.
 const fn unmapped() -> Refusal {
@@ -36,7 +36,7 @@ impl Siit {
         }
         let (Some(src), Some(dst)) = (ends.src, ends.dst) else {
             // Addresses that no host has are refused silently.
-            xlat::judge_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
+            let _plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
             return Err(unmapped());
         };
         let (src_port, dst_port) = packet.transport.ports();
@@ -50,7 +50,8 @@ impl Siit {
         if self.turns(dst) {
             return self.turn(now, packet, &to, buf, extra);
         }
-        self.write4(packet, Pass::Direct, &to, buf, extra)?;
+        let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
+        self.write4(plan, &to, extra)?;
         Ok(Verdict::Forward)
     }
 
@@ -64,8 +65,8 @@ impl Siit {
         buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
-        // Before a source is drawn that is not needed.
-        let plan = xlat::judge_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
+        // Plan first: a refused packet must not draw a random source.
+        let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
         let quoted = &error.quoted;
         let dst = self.host4(ends.dst.ok_or_else(unmapped)?, Reason::DestinationAddress)?;
         let from = self.mapping.to_v4(quoted.src).ok_or(Reason::IcmpQuoted)?;
@@ -81,9 +82,9 @@ impl Siit {
         if self.turns(from) {
             return self.turn(now, packet, &to, buf, extra);
         }
-        self.write4(packet, Pass::Direct, &to, buf, extra)?;
-        // Too Big has no room for an object on its way here, and needs none to do its work.
-        let extensible = matches!(plan.action, Action::Error(message) if message.extensible);
+        // Packet Too Big carries no RFC 4884 extension.
+        let extensible = plan.is_extensible_error();
+        let buf = self.write4(plan, &to, extra)?;
         if let Some(object) = self.object.filter(|_| stands_in && extensible) {
             xlat::add_object(object, packet.src, buf);
         }
@@ -118,21 +119,19 @@ impl Siit {
         self.hairpin == Hairpin::Intrinsic && place.by == By::Pref64 && self.mapping.has_eam(place.addr)
     }
 
-    fn write4(
+    /// Rewrites a packet to IPv4 and counts it.
+    fn write4<'p>(
         &mut self,
-        packet: &Ipv6Packet,
-        pass: Pass,
+        plan: PlanTo4<'p>,
         to: &To4,
-        buf: &mut PacketBuf,
         extra: &mut Batch,
-    ) -> Result<(), Refusal> {
-        let plan = xlat::judge_v6_to_v4(&self.rules, packet, buf, pass)?;
-        let packets = xlat::packets(&buf.bytes()[packet.upper_at..packet.len], &buf.offload);
-        xlat::v6_to_v4(&self.rules, plan, packet, to, &mut self.ids, buf, extra)?;
+    ) -> Result<&'p mut PacketBuf, Reason> {
+        let (packets, len) = (plan.packets(), plan.packet().len);
+        let buf = plan.apply(&self.rules, to, &mut self.ids, extra)?;
         let row = self.counters.zone(None);
         row.packets_v6_to_v4.add(packets as u64);
-        row.bytes_v6_to_v4.add(packet.len as u64);
-        Ok(())
+        row.bytes_v6_to_v4.add(len as u64);
+        Ok(buf)
     }
 
     /// Translates a packet to IPv4 and back at once. The hop limit is decremented once, and nothing is
@@ -151,7 +150,8 @@ impl Siit {
         if buf.offload.segmentation == Segmentation::None && packet.len > usize::from(mtu) {
             return Err(Refusal::with_error(Reason::TooBig, ErrorHeader::too_big6(mtu.into())));
         }
-        self.write4(packet, Pass::HairpinOut, to, buf, extra)?;
+        let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::HairpinOut)?;
+        let buf = self.write4(plan, to, extra)?;
         buf.handed.hairpin = true;
         let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload)?;
         let done = self.packet4(now, &packet, Pass::HairpinIn, buf, extra);

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::fragment::IpHeader;
 use super::header::{Header4, Header6};
-use super::plan::ErrorHeader;
+use super::refusal::ErrorHeader;
 use super::segment::{Run, complete};
 use crate::addr::special::is_host_v4;
 use crate::wire::buf::{Checksum, Offload, PacketBuf};
@@ -124,7 +124,7 @@ fn settle(buf: &mut PacketBuf, at: Range<usize>, protocol: u8, pseudo: Sum) -> u
     if let Some(run) = Run::of(message, offload.segmentation) {
         let (header, len) = run.header(message, 0, pseudo);
         message[..len].copy_from_slice(&header[..len]);
-        return at.start + run.unit();
+        return at.start + run.longest();
     }
     if offload.checksum == Checksum::Partial {
         complete(message, protocol);

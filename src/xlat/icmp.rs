@@ -7,7 +7,7 @@ use crate::wire::quoted::{Quoted4, Quoted6};
 
 /// The header of a translated ICMP error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Message {
+pub(super) struct TranslatedError {
     /// Type.
     pub kind: u8,
     /// Code.
@@ -18,7 +18,7 @@ pub struct Message {
     pub extensible: bool,
 }
 
-impl Message {
+impl TranslatedError {
     const fn plain(kind: u8, code: u8, info: u32) -> Self {
         Self { kind, code, info, extensible: false }
     }
@@ -35,40 +35,40 @@ const NEXT_HEADER: u32 = 6;
 const MIN_MTU4: u32 = 68;
 
 /// What an ICMPv4 error becomes; `None` if it has no counterpart.
-pub(super) fn to_v6(error: &IcmpError<Quoted4>, rules: &Rules) -> Option<Message> {
+pub(super) fn to_v6(error: &IcmpError<Quoted4>, rules: &Rules) -> Option<TranslatedError> {
     match (error.kind, error.code) {
-        (v4::UNREACHABLE, 2) => Some(Message::plain(v6::PARAMETER, 1, NEXT_HEADER)),
+        (v4::UNREACHABLE, 2) => Some(TranslatedError::plain(v6::PARAMETER, 1, NEXT_HEADER)),
         (v4::UNREACHABLE, 4) => {
             let mtu = mtu_to_v6(error.info & 0xffff, error.quoted.total_len, rules);
-            Some(Message::plain(v6::TOO_BIG, 0, mtu))
+            Some(TranslatedError::plain(v6::TOO_BIG, 0, mtu))
         }
-        (v4::UNREACHABLE, 0 | 1 | 5..=8 | 11 | 12) => Some(Message::extensible(v6::UNREACHABLE, 0)),
-        (v4::UNREACHABLE, 3) => Some(Message::extensible(v6::UNREACHABLE, 4)),
-        (v4::UNREACHABLE, 9 | 10 | 13 | 15) => Some(Message::extensible(v6::UNREACHABLE, 1)),
-        (v4::TIME_EXCEEDED, 0 | 1) => Some(Message::extensible(v6::TIME_EXCEEDED, error.code)),
+        (v4::UNREACHABLE, 0 | 1 | 5..=8 | 11 | 12) => Some(TranslatedError::extensible(v6::UNREACHABLE, 0)),
+        (v4::UNREACHABLE, 3) => Some(TranslatedError::extensible(v6::UNREACHABLE, 4)),
+        (v4::UNREACHABLE, 9 | 10 | 13 | 15) => Some(TranslatedError::extensible(v6::UNREACHABLE, 1)),
+        (v4::TIME_EXCEEDED, 0 | 1) => Some(TranslatedError::extensible(v6::TIME_EXCEEDED, error.code)),
         (v4::PARAMETER, 0 | 2) => {
-            pointer_to_v6(error.info >> 24).map(|p| Message::plain(v6::PARAMETER, 0, p))
+            pointer_to_v6(error.info >> 24).map(|p| TranslatedError::plain(v6::PARAMETER, 0, p))
         }
         _ => None,
     }
 }
 
 /// What an ICMPv6 error becomes; `None` if it has no counterpart.
-pub(super) fn to_v4(error: &IcmpError<Quoted6>, rules: &Rules) -> Option<Message> {
+pub(super) fn to_v4(error: &IcmpError<Quoted6>, rules: &Rules) -> Option<TranslatedError> {
     match (error.kind, error.code) {
-        (v6::UNREACHABLE, 0 | 2 | 3) => Some(Message::extensible(v4::UNREACHABLE, 1)),
-        (v6::UNREACHABLE, 1) => Some(Message::extensible(v4::UNREACHABLE, 10)),
-        (v6::UNREACHABLE, 4) => Some(Message::extensible(v4::UNREACHABLE, 3)),
+        (v6::UNREACHABLE, 0 | 2 | 3) => Some(TranslatedError::extensible(v4::UNREACHABLE, 1)),
+        (v6::UNREACHABLE, 1) => Some(TranslatedError::extensible(v4::UNREACHABLE, 10)),
+        (v6::UNREACHABLE, 4) => Some(TranslatedError::extensible(v4::UNREACHABLE, 3)),
         // Receivers ignore the code (RFC 4443 §3.2).
         (v6::TOO_BIG, _) => {
             let mtu = mtu_to_v4(error.info, error.quoted.fragment.is_some(), rules);
-            Some(Message::plain(v4::UNREACHABLE, 4, mtu))
+            Some(TranslatedError::plain(v4::UNREACHABLE, 4, mtu))
         }
-        (v6::TIME_EXCEEDED, 0 | 1) => Some(Message::extensible(v4::TIME_EXCEEDED, error.code)),
+        (v6::TIME_EXCEEDED, 0 | 1) => Some(TranslatedError::extensible(v4::TIME_EXCEEDED, error.code)),
         (v6::PARAMETER, 0) => {
-            pointer_to_v4(error.info).map(|p| Message::plain(v4::PARAMETER, 0, u32::from(p) << 24))
+            pointer_to_v4(error.info).map(|p| TranslatedError::plain(v4::PARAMETER, 0, u32::from(p) << 24))
         }
-        (v6::PARAMETER, 1) => Some(Message::plain(v4::UNREACHABLE, 2, 0)),
+        (v6::PARAMETER, 1) => Some(TranslatedError::plain(v4::UNREACHABLE, 2, 0)),
         _ => None,
     }
 }

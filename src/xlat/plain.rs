@@ -10,10 +10,10 @@ use super::flow::{Flow4, Flow6};
 use super::fragment::IpHeader;
 use super::header::{Header4, Header6};
 use super::ids::Ids;
-use super::judge::MAX_WITHOUT_DF;
+use super::plan::MAX_WITHOUT_DF;
 use super::rewrite::traffic_class;
 use super::rules::Rules;
-use super::segment::Unit;
+use super::segment::Segments;
 use super::transport::{Addresses, rewrite_tcp, rewrite_udp};
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::wire::checksum::Sum;
@@ -34,7 +34,7 @@ pub struct Plain<A> {
     /// Packets on the wire that it stands for.
     pub count: usize,
     /// Length of the longest of them without its IP header.
-    unit: usize,
+    longest: usize,
     traffic_class: u8,
     /// Hop limit or TTL of what leaves.
     hop_limit: u8,
@@ -102,8 +102,8 @@ impl Plain<Ipv6Addr> {
             return None;
         }
         let ports = Ports::of(head[6], message, buf.offload)?;
-        let unit = Unit::of(message, buf.offload.segmentation);
-        let fits = ipv4::HEADER + unit.len <= usize::from(rules.mtu4);
+        let segments = Segments::of(message, buf.offload.segmentation);
+        let fits = ipv4::HEADER + segments.longest <= usize::from(rules.mtu4);
         // A super-packet may be longer than IPv4 can say.
         let sayable = ipv4::HEADER + message.len() <= usize::from(u16::MAX);
         (fits && sayable).then(|| Self {
@@ -111,8 +111,8 @@ impl Plain<Ipv6Addr> {
             dst: ipv6::addr_at(head, 24),
             ports,
             len,
-            count: unit.count,
-            unit: unit.len,
+            count: segments.count,
+            longest: segments.longest,
             traffic_class: ipv6::traffic_class_of(head),
             hop_limit: head[7] - 1,
         })
@@ -129,7 +129,7 @@ impl Plain<Ipv6Addr> {
         let offload = buf.offload;
         let packet = buf.change_header(ipv6::HEADER, ipv4::HEADER, self.len);
         self.ports.rewrite(&mut packet[ipv4::HEADER..], (to.src.port, to.dst.port), addresses, offload);
-        let (protocol, df) = (self.ports.protocol(), ipv4::HEADER + self.unit > MAX_WITHOUT_DF);
+        let (protocol, df) = (self.ports.protocol(), ipv4::HEADER + self.longest > MAX_WITHOUT_DF);
         let header = Header4 {
             src,
             dst,
@@ -159,15 +159,15 @@ impl Plain<Ipv4Addr> {
             return None;
         }
         let ports = Ports::of(head[9], message, buf.offload)?;
-        let unit = Unit::of(message, buf.offload.segmentation);
+        let segments = Segments::of(message, buf.offload.segmentation);
         let max = if df { rules.mtu6 } else { rules.lowest_ipv6_mtu };
-        (ipv6::HEADER + unit.len <= usize::from(max)).then(|| Self {
+        (ipv6::HEADER + segments.longest <= usize::from(max)).then(|| Self {
             src: ipv4::addr_at(head, 12),
             dst: ipv4::addr_at(head, 16),
             ports,
             len,
-            count: unit.count,
-            unit: unit.len,
+            count: segments.count,
+            longest: segments.longest,
             traffic_class: head[1],
             hop_limit: head[8] - 1,
         })

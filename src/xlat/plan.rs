@@ -1,112 +1,343 @@
-//! What a judge decides.
+//! Validates a packet and plans its translation, without writing to it.
 
-use super::icmp::Message;
+use super::icmp::{self, TranslatedError};
+use super::refusal::{ErrorHeader, Refusal};
+use super::rules::Rules;
+use super::segment::{self, Segments};
+use crate::addr::special::{is_host_v4, is_host_v6};
 use crate::reason::Reason;
-use crate::wire::icmp::{v4, v6};
+use crate::wire::buf::{Checksum, PacketBuf, Segmentation};
+use crate::wire::icmp::IcmpError;
+use crate::wire::ipv4::{self, Ipv4Packet};
+use crate::wire::ipv6::{self, Ipv6Packet, MIN_MTU};
+use crate::wire::quoted::{Quoted4, Quoted6, QuotedTransport};
+use crate::wire::{ICMP4, ICMP6, Transport};
 
-/// Which part of its way through the gateway a packet is on.
+/// Largest IPv4 packet sent with DF clear, in bytes: an IPv6 packet of the minimum MTU stays
+/// fragmentable on the IPv4 side (RFC 7915 §5.1).
+pub(super) const MAX_WITHOUT_DF: usize = 1260;
+
+/// Internet Group Management Protocol: never translated (RFC 7915 §4.2).
+pub(super) const IGMP: u8 = 2;
+
+/// Which translation of a packet this is: a hairpinned packet is translated twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Pass {
-    /// From one network to the other.
+    /// The only one: from one network to the other.
     #[default]
     Direct,
-    /// From one of our hosts to another, the half from IPv6 to IPv4: the hop limit is decremented,
-    /// the MTU of the IPv4 side doesn't matter.
+    /// First half of a hairpin, IPv6 to IPv4: decrements the hop limit, ignores the IPv4 MTU.
     HairpinOut,
-    /// The half back from IPv4 to IPv6: the TTL stays, the MTU matters.
+    /// Second half of a hairpin, IPv4 to IPv6: keeps the TTL, enforces the IPv6 MTU.
     HairpinIn,
 }
 
-/// How a packet is to be rewritten.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// As it is, super-packets included.
+/// How a packet is rewritten. `Q` is the packet that an ICMP error quotes.
+#[derive(Debug)]
+pub(super) enum Action<'p, Q> {
+    /// As one packet or one super-packet.
     Whole,
-    /// A TCP super-packet, to be cut into segments with so many bytes of payload.
+    /// A TCP super-packet gets this segment size, in bytes of payload.
     Resegment(u16),
-    /// A super-packet is cut into its packets, and each packet into fragments if it is longer than
-    /// `max` bytes.
-    Cut {
-        /// The longest packet that may leave.
-        max: u16,
-    },
-    /// An ICMP error, whose header becomes this.
-    Error(Message),
+    /// Cuts a super-packet into its packets, and packets longer than `max` bytes into fragments.
+    Cut { max: u16 },
+    /// An ICMP error, translated with the packet that it quotes.
+    Error(TranslatedError, &'p IcmpError<Q>),
 }
 
-/// What a judge decided about a packet that may pass.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Plan {
-    /// How it is to be rewritten.
-    pub action: Action,
-    /// Hop limit or TTL of what leaves.
-    pub hop_limit: u8,
+/// An IPv6 packet that may be translated to IPv4, and how.
+///
+/// The plan borrows the packet and its buffer: it can be applied to no other packet.
+#[derive(Debug)]
+#[must_use]
+pub struct PlanTo4<'p> {
+    pub(super) packet: &'p Ipv6Packet,
+    pub(super) buf: &'p mut PacketBuf,
+    pub(super) action: Action<'p, Quoted6>,
+    /// TTL of the translated packet.
+    pub(super) ttl: u8,
+    pass: Pass,
 }
 
-/// What the sender of a refused packet is told: an ICMP error of the packet's own family.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ErrorHeader {
-    /// Type.
-    pub kind: u8,
-    /// Code.
-    pub code: u8,
-    /// Second word: MTU or pointer.
-    pub info: u32,
-}
-
-impl ErrorHeader {
-    /// ICMPv6: hop limit exceeded in transit.
-    pub const HOP_LIMIT6: Self = Self { kind: v6::TIME_EXCEEDED, code: 0, info: 0 };
-    /// ICMPv4: time to live exceeded in transit.
-    pub const TTL4: Self = Self { kind: v4::TIME_EXCEEDED, code: 0, info: 0 };
-    /// ICMPv4: source route failed (RFC 7915 §4.1).
-    pub const SOURCE_ROUTE4: Self = Self::unreachable4(5);
-
-    /// ICMPv6: destination unreachable.
-    pub const fn unreachable6(code: u8) -> Self {
-        Self { kind: v6::UNREACHABLE, code, info: 0 }
+impl PlanTo4<'_> {
+    /// The parsed packet.
+    #[inline]
+    pub const fn packet(&self) -> &Ipv6Packet {
+        self.packet
     }
 
-    /// ICMPv4: destination unreachable.
-    pub const fn unreachable4(code: u8) -> Self {
-        Self { kind: v4::UNREACHABLE, code, info: 0 }
+    /// The packet's buffer.
+    #[inline]
+    pub const fn buf(&self) -> &PacketBuf {
+        self.buf
     }
 
-    /// ICMPv6: packet too big, with the MTU it should fit.
-    pub const fn too_big6(mtu: u32) -> Self {
-        Self { kind: v6::TOO_BIG, code: 0, info: mtu }
+    /// Which translation of the packet this is.
+    #[inline]
+    pub const fn pass(&self) -> Pass {
+        self.pass
     }
 
-    /// ICMPv4: fragmentation needed and DF set, with the MTU it should fit (RFC 1191 §4).
-    pub const fn too_big4(mtu: u16) -> Self {
-        Self { kind: v4::UNREACHABLE, code: 4, info: mtu as u32 }
+    /// Number of packets on the wire that the buffer holds, at least 1.
+    #[inline]
+    pub fn packets(&self) -> usize {
+        segment::packets(&self.buf.bytes()[self.packet.upper_at..self.packet.len], &self.buf.offload)
     }
 
-    /// ICMPv6: erroneous header field, `pointer` bytes from the start.
-    pub const fn parameter6(pointer: u32) -> Self {
-        Self { kind: v6::PARAMETER, code: 0, info: pointer }
+    /// Whether the translated packet is an ICMP error that may carry an RFC 4884 extension.
+    pub const fn is_extensible_error(&self) -> bool {
+        matches!(self.action, Action::Error(TranslatedError { extensible: true, .. }, _))
     }
 }
 
-/// Why a packet may not pass, and what its sender is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refusal {
-    /// Why.
-    pub reason: Reason,
-    /// What the sender is told; `None` is silence.
-    pub error: Option<ErrorHeader>,
+/// An IPv4 packet that may be translated to IPv6, and how.
+///
+/// The plan borrows the packet and its buffer: it can be applied to no other packet.
+#[derive(Debug)]
+#[must_use]
+pub struct PlanTo6<'p> {
+    pub(super) packet: &'p Ipv4Packet,
+    pub(super) buf: &'p mut PacketBuf,
+    pub(super) action: Action<'p, Quoted4>,
+    /// Hop limit of the translated packet.
+    pub(super) hop_limit: u8,
 }
 
-impl Refusal {
-    /// A refusal that the sender is told of.
-    pub const fn with_error(reason: Reason, error: ErrorHeader) -> Self {
-        Self { reason, error: Some(error) }
+impl PlanTo6<'_> {
+    /// The parsed packet.
+    #[inline]
+    pub const fn packet(&self) -> &Ipv4Packet {
+        self.packet
+    }
+
+    /// The packet's buffer.
+    #[inline]
+    pub const fn buf(&self) -> &PacketBuf {
+        self.buf
+    }
+
+    /// Number of packets on the wire that the buffer holds, at least 1.
+    #[inline]
+    pub fn packets(&self) -> usize {
+        segment::packets(&self.buf.bytes()[self.packet.header_len..self.packet.total_len], &self.buf.offload)
     }
 }
 
-impl From<Reason> for Refusal {
-    /// A silent refusal.
-    fn from(reason: Reason) -> Self {
-        Self { reason, error: None }
+/// Plans the translation of a packet from the IPv6 side (RFC 7915 §5). `packet` is parsed from `buf`.
+///
+/// [`Transport::Other`] is accepted.
+///
+/// # Errors
+/// A [`Refusal`] if the packet must not be translated.
+#[inline]
+pub fn plan_v6_to_v4<'p>(
+    rules: &Rules,
+    packet: &'p Ipv6Packet,
+    buf: &'p mut PacketBuf,
+    pass: Pass,
+) -> Result<PlanTo4<'p>, Refusal> {
+    if !is_host_v6(packet.src) {
+        return Err(Reason::SourceAddress.into());
     }
+    if !is_host_v6(packet.dst) {
+        return Err(Reason::DestinationAddress.into());
+    }
+    check_extensions(packet)?;
+    let ttl = forwarded_hop_limit(packet.hop_limit, pass, ErrorHeader::HOP_LIMIT6)?;
+    let fragmented = packet.fragment.is_some_and(|f| !f.is_atomic());
+    let action = match packet.transport {
+        Transport::Udp { checksum: 0, .. } if buf.offload.checksum != Checksum::Partial => {
+            return Err(Reason::UdpZeroChecksum.into());
+        }
+        Transport::Echo { .. } if fragmented => return Err(Reason::IcmpFragment.into()),
+        Transport::Fragment | Transport::Other if packet.protocol == ICMP6 => {
+            return Err(Reason::IcmpFragment.into());
+        }
+        Transport::Fragment | Transport::Other if packet.protocol == ICMP4 => {
+            return Err(Reason::Protocol.into());
+        }
+        Transport::Icmp => return Err(icmp_reason(fragmented).into()),
+        Transport::Error(ref error) => {
+            if error.quoted.transport == QuotedTransport::Error {
+                return Err(Reason::IcmpQuoted.into());
+            }
+            Action::Error(icmp::to_v4(error, rules).ok_or(Reason::IcmpType)?, error)
+        }
+        Transport::Tcp { .. }
+        | Transport::Udp { .. }
+        | Transport::Echo { .. }
+        | Transport::Fragment
+        | Transport::Other => action_to_v4(rules, packet, buf, pass)?,
+    };
+    Ok(PlanTo4 { packet, buf, action, ttl, pass })
+}
+
+/// Refuses extension headers that must not be translated (RFC 7915 §5.1). Call it for each fragment before
+/// holding it.
+///
+/// # Errors
+/// A [`Refusal`] with an ICMP error.
+#[inline]
+pub fn check_extensions(packet: &Ipv6Packet) -> Result<(), Refusal> {
+    if let Some(at) = packet.segments_left_at {
+        return Err(Refusal::with_error(Reason::RoutingHeader, ErrorHeader::parameter6(u32::from(at))));
+    }
+    if packet.is_veiled() {
+        return Err(Refusal::with_error(Reason::ExtensionAfterFragment, ErrorHeader::unreachable6(1)));
+    }
+    Ok(())
+}
+
+/// Plans the translation of a packet from the IPv4 side (RFC 7915 §4). `packet` is parsed from `buf`.
+///
+/// [`Transport::Other`] is accepted.
+///
+/// # Errors
+/// A [`Refusal`] if the packet must not be translated.
+#[inline]
+pub fn plan_v4_to_v6<'p>(
+    rules: &Rules,
+    packet: &'p Ipv4Packet,
+    buf: &'p mut PacketBuf,
+    pass: Pass,
+) -> Result<PlanTo6<'p>, Refusal> {
+    // An ICMP error is useful even from a source that is not a host address (RFC 7915 §4.1).
+    if !is_host_v4(packet.src) && !matches!(packet.transport, Transport::Error(_)) {
+        return Err(Reason::SourceAddress.into());
+    }
+    if !is_host_v4(packet.dst) {
+        return Err(Reason::DestinationAddress.into());
+    }
+    if packet.source_route {
+        return Err(Refusal::with_error(Reason::SourceRoute, ErrorHeader::SOURCE_ROUTE4));
+    }
+    let hop_limit = forwarded_hop_limit(packet.ttl, pass, ErrorHeader::TTL4)?;
+    let fragmented = packet.fragment.is_some();
+    let action = match packet.transport {
+        Transport::Udp { checksum: 0, .. } if fragmented => return Err(Reason::UdpZeroChecksum.into()),
+        Transport::Echo { .. } if fragmented => return Err(Reason::IcmpFragment.into()),
+        Transport::Fragment | Transport::Other if packet.protocol == ICMP4 => {
+            return Err(Reason::IcmpFragment.into());
+        }
+        Transport::Fragment | Transport::Other if !has_meaning_in_v6(packet.protocol) => {
+            return Err(Reason::Protocol.into());
+        }
+        Transport::Icmp => return Err(icmp_reason(fragmented).into()),
+        Transport::Error(ref error) => {
+            if error.quoted.transport == QuotedTransport::Error {
+                return Err(Reason::IcmpQuoted.into());
+            }
+            Action::Error(icmp::to_v6(error, rules).ok_or(Reason::IcmpType)?, error)
+        }
+        Transport::Tcp { .. }
+        | Transport::Udp { .. }
+        | Transport::Echo { .. }
+        | Transport::Fragment
+        | Transport::Other => action_to_v6(rules, packet, buf)?,
+    };
+    Ok(PlanTo6 { packet, buf, action, hop_limit })
+}
+
+/// The hop limit or TTL of the translated packet; `error` is for a packet whose hop limit is exhausted.
+fn forwarded_hop_limit(received: u8, pass: Pass, error: ErrorHeader) -> Result<u8, Refusal> {
+    match pass {
+        Pass::HairpinIn => Ok(received),
+        Pass::Direct | Pass::HairpinOut if received > 1 => Ok(received - 1),
+        Pass::Direct | Pass::HairpinOut => Err(Refusal::with_error(Reason::HopLimit, error)),
+    }
+}
+
+/// The drop reason for ICMP that is neither echo nor error.
+const fn icmp_reason(fragmented: bool) -> Reason {
+    if fragmented { Reason::IcmpFragment } else { Reason::IcmpType }
+}
+
+/// Whether an IPv4 protocol number means the same in a Next Header field. ICMPv6 and extension headers are
+/// excluded: they would let the IPv4 side inject headers that no parser has checked.
+const fn has_meaning_in_v6(protocol: u8) -> bool {
+    !matches!(protocol, IGMP | ICMP6 | ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::FRAGMENT | ipv6::DESTINATION)
+}
+
+/// The action for an IPv6 packet that is not an ICMP error.
+#[inline(always)]
+fn action_to_v4<'p>(
+    rules: &Rules,
+    packet: &Ipv6Packet,
+    buf: &PacketBuf,
+    pass: Pass,
+) -> Result<Action<'p, Quoted6>, Refusal> {
+    let len = ipv4::HEADER + packet.len - packet.upper_at;
+    if buf.offload.segmentation == Segmentation::None && len <= usize::from(rules.mtu4) {
+        return Ok(Action::Whole);
+    }
+    oversized_to_v4(rules, packet, buf, pass)
+}
+
+/// The action for a super-packet or a packet that exceeds the IPv4 MTU.
+#[inline(never)]
+fn oversized_to_v4<'p>(
+    rules: &Rules,
+    packet: &Ipv6Packet,
+    buf: &PacketBuf,
+    pass: Pass,
+) -> Result<Action<'p, Quoted6>, Refusal> {
+    let segments = Segments::of(&buf.bytes()[packet.upper_at..packet.len], buf.offload.segmentation);
+    // A hairpinned packet crosses no IPv4 link: only the IPv4 length field limits it.
+    let mtu = if pass == Pass::HairpinOut { u16::MAX } else { rules.mtu4 };
+    let (len, max) = (ipv4::HEADER + segments.longest, usize::from(mtu));
+    if len <= max {
+        // An IPv6 super-packet can exceed the IPv4 Total Length field.
+        let fits_length_field = ipv4::HEADER + packet.len - packet.upper_at <= usize::from(u16::MAX);
+        return Ok(if fits_length_field { Action::Whole } else { Action::Cut { max: mtu } });
+    }
+    if let Some(size) = segments.resegmented(rules, max, ipv4::HEADER) {
+        return Ok(Action::Resegment(size));
+    }
+    // The sender can't go below the IPv6 minimum MTU of 1,280 bytes (RFC 8200 §5).
+    if packet.upper_at + segments.longest <= MIN_MTU || buf.handed.gathered {
+        return Ok(Action::Cut { max: mtu });
+    }
+    let mtu = (u32::from(mtu) + 20).max(MIN_MTU as u32);
+    Err(Refusal::with_error(Reason::TooBig, ErrorHeader::too_big6(mtu)))
+}
+
+/// The action for an IPv4 packet that is not an ICMP error.
+#[inline(always)]
+fn action_to_v6<'p>(
+    rules: &Rules,
+    packet: &Ipv4Packet,
+    buf: &PacketBuf,
+) -> Result<Action<'p, Quoted4>, Refusal> {
+    let extension = if packet.fragment.is_some() { ipv6::FRAGMENT_HEADER } else { 0 };
+    let header = ipv6::HEADER + extension;
+    let max = if packet.df { rules.mtu6 } else { rules.lowest_ipv6_mtu };
+    let len = header + packet.total_len - packet.header_len;
+    if buf.offload.segmentation == Segmentation::None && len <= usize::from(max) {
+        return Ok(Action::Whole);
+    }
+    oversized_to_v6(rules, packet, buf, header, max)
+}
+
+/// The action for a super-packet or a packet that exceeds `max`, the MTU of the IPv6 side in bytes.
+#[inline(never)]
+fn oversized_to_v6<'p>(
+    rules: &Rules,
+    packet: &Ipv4Packet,
+    buf: &PacketBuf,
+    header: usize,
+    max: u16,
+) -> Result<Action<'p, Quoted4>, Refusal> {
+    let message = &buf.bytes()[packet.header_len..packet.total_len];
+    let segments = Segments::of(message, buf.offload.segmentation);
+    if header + segments.longest <= usize::from(max) {
+        return Ok(Action::Whole);
+    }
+    if let Some(size) = segments.resegmented(rules, usize::from(max), header) {
+        return Ok(Action::Resegment(size));
+    }
+    if !packet.df {
+        return Ok(Action::Cut { max });
+    }
+    let mtu = rules.mtu6.saturating_sub((header - ipv4::HEADER) as u16);
+    Err(Refusal::with_error(Reason::TooBig, ErrorHeader::too_big4(mtu)))
 }

@@ -5,8 +5,8 @@ use super::error::MAX_ERROR4;
 use super::flow::{Flow4, Flow6, To4, To6};
 use super::fragment::IpHeader;
 use super::header::{Header4, Header6};
-use super::icmp::Message;
-use super::judge::MAX_WITHOUT_DF;
+use super::icmp::TranslatedError;
+use super::plan::MAX_WITHOUT_DF;
 use super::rules::Rules;
 use super::transport::{Addresses, put_echo, put_ports};
 use crate::addr::{Transport4, Transport6};
@@ -22,7 +22,12 @@ const MIN_QUOTED: usize = 128;
 
 /// Rewrites an ICMPv4 error to ICMPv6, all but the outer IP header. Its checksum is made anew: that
 /// of the ICMPv4 error was right, or it would not be an [`IcmpError`].
-pub(super) fn error_to_v6(message: Message, error: &IcmpError<Quoted4>, to: &To6, buf: &mut PacketBuf) {
+pub(super) fn error_to_v6(
+    message: TranslatedError,
+    error: &IcmpError<Quoted4>,
+    to: &To6,
+    buf: &mut PacketBuf,
+) {
     let quoted = error.quoted;
     let ports = quoted.transport.ports();
     let flow = to.quoted.unwrap_or_else(|| Flow6 {
@@ -60,7 +65,7 @@ pub(super) fn error_to_v6(message: Message, error: &IcmpError<Quoted4>, to: &To6
 /// Rewrites an ICMPv6 error to ICMPv4, all but the outer IP header; see [`error_to_v6`].
 pub(super) fn error_to_v4(
     rules: &Rules,
-    message: Message,
+    message: TranslatedError,
     error: &IcmpError<Quoted6>,
     to: &To4,
     buf: &mut PacketBuf,
@@ -103,7 +108,7 @@ pub(super) fn error_to_v4(
 }
 
 /// Writes the ICMP header in front of the quoted packet.
-fn put_message(message: Message, attribute: u32, pseudo: impl Fn(usize) -> Sum, buf: &mut PacketBuf) {
+fn put_message(message: TranslatedError, attribute: u32, pseudo: impl Fn(usize) -> Sum, buf: &mut PacketBuf) {
     buf.offload = Offload::default();
     buf.grow_front(icmp::HEADER);
     let bytes = buf.bytes_mut();

@@ -48,13 +48,13 @@ impl Run {
 
     /// Where the payload of packet `index` lies in the message.
     pub(super) fn payload(&self, index: usize) -> Range<usize> {
-        let from = self.size * index;
-        let to = (from + self.size).min(self.payload);
-        self.header_len + from..self.header_len + to
+        let start = self.size * index;
+        let end = (start + self.size).min(self.payload);
+        self.header_len + start..self.header_len + end
     }
 
     /// Length of the longest packet without its IP header.
-    pub(super) fn unit(&self) -> usize {
+    pub(super) fn longest(&self) -> usize {
         self.header_len + self.size.min(self.payload)
     }
 
@@ -92,28 +92,28 @@ impl Run {
 
 /// How many packets on the wire a message stands for, at least 1.
 #[inline]
-pub fn packets(message: &[u8], offload: &Offload) -> usize {
-    Unit::of(message, offload.segmentation).count
+pub(super) fn packets(message: &[u8], offload: &Offload) -> usize {
+    Segments::of(message, offload.segmentation).count
 }
 
 /// The packets on the wire that a packet in memory stands for, as the judge sees them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unit {
+pub(super) struct Segments {
     /// Length of the longest, without its IP header.
-    pub(super) len: usize,
+    pub(super) longest: usize,
     /// How many there are.
     pub(super) count: usize,
     /// Length of the TCP header, if they are segments of a super-packet.
     tcp_header: Option<usize>,
 }
 
-impl Unit {
+impl Segments {
     #[inline(always)]
     pub(super) fn of(message: &[u8], segmentation: Segmentation) -> Self {
         match Run::of(message, segmentation) {
-            None => Self { len: message.len(), count: 1, tcp_header: None },
+            None => Self { longest: message.len(), count: 1, tcp_header: None },
             Some(run) => Self {
-                len: run.unit(),
+                longest: run.longest(),
                 count: run.count(),
                 tcp_header: (run.protocol == TCP).then_some(run.header_len),
             },
@@ -175,7 +175,7 @@ impl Cuts {
 
     /// Length in bytes of the longest of them.
     pub fn longest(&self) -> usize {
-        self.run.unit()
+        self.run.longest()
             + match self.head {
                 Head::V4(_) => ipv4::HEADER,
                 Head::V6(_) => ipv6::HEADER,

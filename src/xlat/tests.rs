@@ -82,7 +82,7 @@ pub(super) fn out(mut buf: PacketBuf, extra: &mut Batch) -> Vec<PacketBuf> {
 pub(super) fn translate4(rules: &Rules, mut buf: PacketBuf, pass: Pass) -> Result<Vec<PacketBuf>, Dropped> {
     let mut extra = Batch::new(128, 2048);
     let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload).map_err(silent)?;
-    let plan = match judge_v4_to_v6(rules, &packet, &buf, pass) {
+    let plan = match plan_v4_to_v6(rules, &packet, &mut buf, pass) {
         Ok(plan) => plan,
         Err(refusal) => {
             let told = refusal.error.filter(|error| originate_error4(&packet, *error, OWN4, 1, &mut buf));
@@ -94,14 +94,14 @@ pub(super) fn translate4(rules: &Rules, mut buf: PacketBuf, pass: Pass) -> Resul
         quoted = Some(flow6((q.src, q.dst), q.transport.ports()));
     }
     let to = To6 { outer: flow6((packet.src, packet.dst), packet.transport.ports()), quoted };
-    v4_to_v6(rules, plan, &packet, &to, &mut buf, &mut extra).map_err(silent)?;
+    plan.apply(rules, &to, &mut extra).map_err(silent)?;
     Ok(out(buf, &mut extra))
 }
 
 pub(super) fn translate6(rules: &Rules, mut buf: PacketBuf, pass: Pass) -> Result<Vec<PacketBuf>, Dropped> {
     let mut extra = Batch::new(128, 2048);
     let packet = Ipv6Packet::parse(buf.bytes(), &buf.offload).map_err(silent)?;
-    let plan = match judge_v6_to_v4(rules, &packet, &buf, pass) {
+    let plan = match plan_v6_to_v4(rules, &packet, &mut buf, pass) {
         Ok(plan) => plan,
         Err(refusal) => {
             let told = refusal.error.filter(|error| originate_error6(&packet, *error, OWN6, &mut buf));
@@ -113,7 +113,7 @@ pub(super) fn translate6(rules: &Rules, mut buf: PacketBuf, pass: Pass) -> Resul
         quoted = Some(flow4((q.src, q.dst), q.transport.ports()));
     }
     let to = To4 { outer: flow4((packet.src, packet.dst), packet.transport.ports()), quoted };
-    v6_to_v4(rules, plan, &packet, &to, &mut Ids::new(1), &mut buf, &mut extra).map_err(silent)?;
+    plan.apply(rules, &to, &mut Ids::new(1), &mut extra).map_err(silent)?;
     Ok(out(buf, &mut extra))
 }
 

@@ -62,7 +62,7 @@ pub(super) fn rewrite_udp(message: &mut [u8], ports: (u16, u16), addresses: Addr
 
 /// Rewrites a UDP datagram without checksum, and gives it one. `pseudo` is the sum of the addresses
 /// it is to have and of its protocol. A super-packet's is left to whoever cuts it.
-pub(super) fn give_udp_checksum(
+pub(super) fn add_udp_checksum(
     message: &mut [u8],
     (src, dst): (u16, u16),
     pseudo: Sum,

@@ -359,9 +359,9 @@ fn neutral_prefixes_leave_checksums_alone() {
     for packet in [a4_to_b4().udp(1, 2, b"hello"), a4_to_b4().tcp(Tcp::new(1, 2), b"hello")] {
         let (mut buf, mut extra) = (PacketBuf::holding(&packet), Batch::new(1, 2048));
         let read = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("a packet");
-        let plan = judge_v4_to_v6(&Rules::default(), &read, &buf, Pass::Direct).expect("it may pass");
+        let plan = plan_v4_to_v6(&Rules::default(), &read, &mut buf, Pass::Direct).expect("accepted");
         let to = To6 { outer: flow, quoted: None };
-        v4_to_v6(&Rules::default(), plan, &read, &to, &mut buf, &mut extra).expect("translated");
+        plan.apply(&Rules::default(), &to, &mut extra).expect("translated");
         assert_eq!(buf.bytes()[40..], packet[20..], "every byte behind the IP header");
         assert!(checksums_are_right(buf.bytes()));
     }

@@ -180,11 +180,11 @@ fn without_room_nothing_is_written() {
     let bytes = a4_to_b4().udp(1, 2, &bytes(1472));
     let mut buf = PacketBuf::holding(&bytes);
     let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("a good packet");
-    let plan = judge_v4_to_v6(&Rules::default(), &packet, &buf, Pass::Direct).expect("it may pass");
     let to = To6 { outer: flow6((A4, B4), (1, 2)), quoted: None };
     for mut extra in [Batch::new(0, 2048), Batch::new(1, 200)] {
-        let got = v4_to_v6(&Rules::default(), plan, &packet, &to, &mut buf, &mut extra);
-        assert_eq!(got, Err(Reason::ExtraFull));
+        let plan = plan_v4_to_v6(&Rules::default(), &packet, &mut buf, Pass::Direct).expect("accepted");
+        let got = plan.apply(&Rules::default(), &to, &mut extra);
+        assert_eq!(got.err(), Some(Reason::ExtraFull));
         assert_eq!((buf.bytes(), extra.packets().len()), (&bytes[..], 0));
     }
 }

@@ -1,48 +1,48 @@
-//! Which packets of a batch go to the kernel together: runs of one flow become one super-packet,
-//! written from the buffers where they lie.
+//! Joins packets of one flow in a batch into super-packets (GRO on transmit). The payloads are written
+//! from their buffers, without a copy.
 //!
-//! Packets are joined if the kernel, cutting the super-packet, makes exactly these packets of it:
-//! equal headers, equal sizes but for a shorter last one, TCP in sequence, IPv4 identifications in
-//! sequence unless DF is set. Only packets whose checksum is right are joined, since the kernel
-//! gives each piece a right one: a packet that was damaged on its way must stay damaged.
+//! Packets are joined only if segmentation restores exactly these packets: equal headers, equal sizes
+//! except for a shorter last one, TCP in sequence, IPv4 identifications in sequence unless DF is set.
+//! Packets with an incorrect checksum are not joined: segmentation computes new checksums and would
+//! hide the damage.
 //!
-//! Order within a flow is kept; between flows it may change.
+//! The order within a flow is kept; the order between flows may change.
 
 use super::Offloads;
 use super::layout::{Layout, TCP, UDP, double, word};
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 
-/// How far back a packet's flow is looked for: as many flows can be joined side by side.
-const REACH: usize = 16;
-/// Packets a super-packet is joined of: the kernel takes 1,024 pieces of memory, and 128 datagrams
-/// are all that Linux is sure to cut.
-pub(super) const MOST: usize = 64;
-/// The longest packet, in both families: total length, or payload length and header.
-const LONGEST: usize = 65_535;
+/// Maximum number of groups searched for a packet's flow, and so of flows joined at the same time.
+const LOOKBACK: usize = 16;
+/// Maximum number of packets in a super-packet. The kernel accepts 1,024 buffers (`UIO_MAXIOV`) and
+/// segments 128 datagrams (`UDP_MAX_SEGMENTS`).
+pub(super) const MAX_PACKETS: usize = 64;
+/// Maximum length of a super-packet in bytes, headers included.
+const MAX_LEN: usize = 65_535;
 
 const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
 const ACK: u8 = 0x10;
 const ECE: u8 = 0x40;
 
-/// What goes out in one write.
+/// The packets of one write.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Group {
-    /// The place of its first packet.
+    /// Index of its first packet in the batch.
     pub(super) first: u16,
     last: u16,
-    /// How many packets it has.
+    /// Number of packets.
     pub(super) packets: u16,
-    /// Whether more may be added.
+    /// Whether packets may be added.
     open: bool,
-    /// Whether the first packet's checksum has been looked at.
-    checked: bool,
+    /// Whether the first packet's checksum has been verified.
+    first_verified: bool,
     flow: u32,
-    /// Segments so far.
+    /// Number of segments.
     segments: u16,
     /// Payload bytes of a segment.
     pub(super) size: u16,
-    /// Payload bytes so far.
+    /// Payload bytes of all packets.
     pub(super) payload: u32,
     /// The first packet's layout, if it is TCP or UDP.
     pub(super) layout: Option<Layout>,
@@ -50,15 +50,15 @@ pub(super) struct Group {
     pub(super) end_flags: u8,
 }
 
-/// Makes groups of a batch. Keeps its memory from batch to batch.
+/// Distributes the packets of a batch to groups. Reuses its memory for every batch.
 #[derive(Debug, Default)]
 pub(super) struct Joiner {
     groups: Vec<Group>,
-    /// By packet, the place of the next packet in its group.
+    /// For each packet, the index of the next packet in its group.
     next: Vec<u16>,
 }
 
-/// A packet as a candidate.
+/// A TCP or UDP packet that may be joined.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     bytes: &'a [u8],
@@ -69,10 +69,8 @@ struct Candidate<'a> {
 }
 
 impl Group {
-    /// Writes the headers of the super-packet into `head`, whose first bytes are those of the first
-    /// packet; what is left to do on it.
-    ///
-    /// The group has more than one packet.
+    /// Turns `head`, a copy of the first packet's headers, into the headers of the super-packet.
+    /// Returns the offloads that the super-packet needs. The group has more than one packet.
     pub(super) fn write_head(&self, layout: Layout, head: &mut [u8]) -> Offload {
         let len = layout.payload_at + self.payload as usize;
         layout.set_len(head, len);
@@ -89,54 +87,54 @@ impl Group {
 }
 
 impl Joiner {
-    /// Distributes `packets`, at most 65,535, to groups. What `can` does not do is not joined.
-    pub(super) fn group(&mut self, packets: &[&PacketBuf], can: Offloads) {
+    /// Distributes `packets`, at most 65,535, to groups. Joins only what `offloads` can segment.
+    pub(super) fn group(&mut self, packets: &[&PacketBuf], offloads: Offloads) {
         self.groups.clear();
         self.next.clear();
         self.next.resize(packets.len(), 0);
         let mut barrier = 0;
-        for (place, packet) in packets.iter().enumerate() {
+        for (index, packet) in packets.iter().enumerate() {
             let Some(candidate) = Candidate::of(packet) else {
-                self.begin(place, None, 0, false);
-                // A fragment has no ports: it might belong to any flow.
+                self.begin(index, None, 0, false);
+                // Only the first fragment has ports, so a fragment may belong to any flow.
                 if is_fragment(packet.bytes()) {
                     barrier = self.groups.len();
                 }
                 continue;
             };
-            let flow = candidate.flow();
-            let near = self.groups.len().saturating_sub(REACH).max(barrier);
-            let found = self.groups[near..].iter().rposition(|g| g.flow == flow && g.layout.is_some());
-            if let Some(at) = found.map(|at| near + at)
-                && self.try_join(at, place, &candidate, packets)
+            let flow = candidate.flow_hash();
+            let oldest = self.groups.len().saturating_sub(LOOKBACK).max(barrier);
+            let found = self.groups[oldest..].iter().rposition(|g| g.flow == flow && g.layout.is_some());
+            if let Some(at) = found.map(|at| oldest + at)
+                && self.try_join(at, index, &candidate, packets)
             {
                 continue;
             }
-            let may_grow = candidate.may_start(can);
-            self.begin(place, Some(&candidate), flow, may_grow);
+            let open = candidate.can_start_group(offloads);
+            self.begin(index, Some(&candidate), flow, open);
         }
     }
 
-    /// The groups, in the order in which they are to be sent.
+    /// The groups in sending order.
     pub(super) fn groups(&self) -> &[Group] {
         &self.groups
     }
 
-    /// The places of a group's packets, in order.
+    /// The indexes of a group's packets, in order.
     pub(super) fn members(&self, group: &Group) -> impl Iterator<Item = usize> {
         let first = usize::from(group.first);
         std::iter::successors(Some(first), |&at| Some(usize::from(self.next[at])))
             .take(usize::from(group.packets))
     }
 
-    fn begin(&mut self, place: usize, candidate: Option<&Candidate<'_>>, flow: u32, open: bool) {
+    fn begin(&mut self, index: usize, candidate: Option<&Candidate<'_>>, flow: u32, open: bool) {
         let segments = candidate.map_or(1, |c| c.payload.div_ceil(c.size.max(1)).max(1));
         self.groups.push(Group {
-            first: place as u16,
-            last: place as u16,
+            first: index as u16,
+            last: index as u16,
             packets: 1,
             open,
-            checked: false,
+            first_verified: false,
             flow,
             segments: segments as u16,
             size: candidate.map_or(0, |c| c.size as u16),
@@ -146,26 +144,26 @@ impl Joiner {
         });
     }
 
-    /// Adds the packet to the group of its flow if both allow it.
-    fn try_join(&mut self, at: usize, place: usize, new: &Candidate<'_>, packets: &[&PacketBuf]) -> bool {
+    /// Adds the packet to the group at `at` if it continues that group. Returns whether it did.
+    fn try_join(&mut self, at: usize, index: usize, new: &Candidate<'_>, packets: &[&PacketBuf]) -> bool {
         let group = &mut self.groups[at];
         let Some(first) = Candidate::of(packets[usize::from(group.first)]).filter(|_| group.open) else {
             return false;
         };
         let length = first.layout.payload_at + group.payload as usize + new.payload;
-        let fits = length <= LONGEST && usize::from(group.packets) < MOST;
-        if !fits || !new.continues(&first, group) || !new.is_right() {
+        let fits = length <= MAX_LEN && usize::from(group.packets) < MAX_PACKETS;
+        if !fits || !new.continues(&first, group) || !new.has_valid_checksum() {
             return false;
         }
-        if !group.checked {
-            group.checked = true;
-            group.open = first.is_right();
+        if !group.first_verified {
+            group.first_verified = true;
+            group.open = first.has_valid_checksum();
             if !group.open {
                 return false;
             }
         }
-        self.next[usize::from(group.last)] = place as u16;
-        group.last = place as u16;
+        self.next[usize::from(group.last)] = index as u16;
+        group.last = index as u16;
         group.packets += 1;
         group.segments += new.payload.div_ceil(usize::from(group.size)) as u16;
         group.payload += new.payload as u32;
@@ -187,8 +185,8 @@ impl<'a> Candidate<'a> {
         Some(Self { bytes, offload: packet.offload, layout, payload, size })
     }
 
-    /// A number that is equal for packets of one flow, and seldom for others.
-    fn flow(&self) -> u32 {
+    /// A hash of the flow.
+    fn flow_hash(&self) -> u32 {
         let addresses = if self.layout.v6 {
             double(self.bytes, 20) ^ double(self.bytes, 36).rotate_left(7)
         } else {
@@ -202,38 +200,40 @@ impl<'a> Candidate<'a> {
         self.bytes[self.layout.transport_at + 13]
     }
 
-    /// FIN and PSH, after which nothing is joined.
+    /// FIN and PSH; they close a group.
     fn end_flags(&self) -> u8 {
         if self.layout.protocol == TCP { self.flags() & (FIN | PSH) } else { 0 }
     }
 
-    /// Whether a group may start with this packet.
-    fn may_start(&self, can: Offloads) -> bool {
-        let able = can.checksum && if self.layout.protocol == TCP { can.tcp } else { can.udp };
-        able && self.plain_header()
+    /// Whether packets may be joined to this one.
+    fn can_start_group(&self, offloads: Offloads) -> bool {
+        let segmented = if self.layout.protocol == TCP { offloads.tcp } else { offloads.udp };
+        offloads.checksum
+            && segmented
+            && self.is_joinable()
             && self.size > 0
             && self.payload.is_multiple_of(self.size)
             && self.end_flags() == 0
     }
 
-    /// No IP options or extension headers, and nothing in TCP that is said once.
-    fn plain_header(&self) -> bool {
+    /// Whether it has no IP options, no extension headers, and no TCP flag that must not be repeated.
+    fn is_joinable(&self) -> bool {
         let ip = self.layout.transport_at == if self.layout.v6 { 40 } else { 20 };
-        let once = match self.offload.segmentation {
+        let cwr = match self.offload.segmentation {
             Segmentation::Tcp { ecn, .. } => ecn,
             Segmentation::None | Segmentation::Udp { .. } => false,
         };
-        ip && !once && (self.layout.protocol == UDP || self.flags() & !(FIN | PSH | ECE) == ACK)
+        ip && !cwr && (self.layout.protocol == UDP || self.flags() & !(FIN | PSH | ECE) == ACK)
     }
 
-    /// Whether the kernel would cut this packet, next in the group that `first` begins.
+    /// Whether segmentation of `group`, which starts with `first`, would yield this packet next.
     fn continues(&self, first: &Candidate<'_>, group: &Group) -> bool {
         let (a, b) = (first.bytes, self.bytes);
         let size = usize::from(group.size);
         let shorter = self.size == self.payload && self.payload < size;
         let sizes = self.payload > 0 && (self.size == size || shorter);
         self.layout == first.layout
-            && self.plain_header()
+            && self.is_joinable()
             && sizes
             && same_ip(a, b, self.layout.v6, group.segments)
             && self.transport_continues(first, group)
@@ -251,8 +251,8 @@ impl<'a> Candidate<'a> {
         in_sequence && flags && a[8..13] == b[8..13] && a[14..16] == b[14..16] && a[18..] == b[18..]
     }
 
-    /// Whether the checksum is right as far as anybody can know.
-    fn is_right(&self) -> bool {
+    /// Whether the checksum is correct. Partial and verified checksums count as correct.
+    fn has_valid_checksum(&self) -> bool {
         match self.offload.checksum {
             Checksum::Partial => true,
             Checksum::Verified => self.layout.protocol == TCP || self.layout.checksum(self.bytes) != 0,
@@ -261,15 +261,15 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// Whether two IP headers differ in nothing but length, checksum and an identification that counts
-/// on by `segments`.
+/// Whether two IP headers differ only in length, checksum and identification, and the identification
+/// of `b` is higher by `segments`.
 fn same_ip(a: &[u8], b: &[u8], v6: bool, segments: u16) -> bool {
     if v6 {
         return a[..4] == b[..4] && a[6..40] == b[6..40];
     }
     let dont_fragment = a[6] & 0x40 != 0;
-    let counts_on = dont_fragment || word(b, 4) == word(a, 4).wrapping_add(segments);
-    counts_on && a[..2] == b[..2] && a[6..10] == b[6..10] && a[12..20] == b[12..20]
+    let in_sequence = dont_fragment || word(b, 4) == word(a, 4).wrapping_add(segments);
+    in_sequence && a[..2] == b[..2] && a[6..10] == b[6..10] && a[12..20] == b[12..20]
 }
 
 /// Whether `bytes` is a fragment of either family.

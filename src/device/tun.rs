@@ -1,4 +1,4 @@
-//! The kernel's TUN: one interface, a queue for each worker.
+//! The TUN interface: one queue per worker.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -17,42 +17,42 @@ use crate::wire::buf::{MAX_PACKET, PacketBuf, Segmentation};
 use crate::xlat::Cuts;
 
 const NODE: &str = "/dev/net/tun";
-/// Packets that may wait in a queue: a burst that comes while its worker translates a batch. The
-/// kernel drops silently what finds no room.
+/// Length of each queue in packets. Holds the burst that arrives while a worker translates a batch;
+/// the kernel drops further packets without a message.
 const QUEUE_LEN: u16 = 8192;
-/// The longest IP and TCP header together that are joined: 40 + 60.
-const LONGEST_HEAD: usize = 128;
-/// Pieces of the longest write: both headers, and a payload for each packet.
-const PIECES: usize = 2 + super::join::MOST;
+/// Buffer for the headers of a joined super-packet: at most 40 bytes of IP and 60 of TCP.
+const MAX_HEADERS: usize = 128;
+/// Maximum number of buffers in a write: vnet header, packet headers, and a payload per packet.
+const MAX_BUFFERS: usize = 2 + super::join::MAX_PACKETS;
 
-/// What the interface is to be.
+/// Settings of the interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Its name, at most 15 bytes; a `%d` becomes the first free number.
+    /// Name, at most 15 bytes; the kernel replaces `%d` by the first free number.
     pub name: String,
-    /// How many queues, at least 1.
+    /// Number of queues, at least 1.
     pub queues: u8,
-    /// Its MTU in bytes.
+    /// MTU in bytes.
     pub mtu: u16,
-    /// Whether to take the kernel's offloads as far as it has them. Without, every packet comes
-    /// and goes alone.
+    /// Whether to use the kernel's offloads as far as it has them. Without them there are no
+    /// super-packets.
     pub offloads: bool,
 }
 
-/// Why there is no interface.
+/// Why the interface could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The device node cannot be opened.
     #[error("{NODE}: {0}")]
     Node(#[source] io::Error),
-    /// The interface cannot be made, or its queue not attached.
+    /// The interface cannot be created, or its queue cannot be attached.
     #[error("interface {name}, queue {queue}: {source}")]
     Attach {
         /// The interface.
         name: String,
         /// The queue's number, from 0.
         queue: u8,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The interface cannot be configured.
@@ -60,14 +60,14 @@ pub enum OpenError {
     Configure {
         /// The interface.
         name: String,
-        /// What was tried.
+        /// The failed step.
         what: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
 }
 
-/// The interface. It exists as long as this or one of its queues does.
+/// The interface. The kernel deletes it when this and all queues are dropped.
 pub struct Interface {
     name: String,
     index: u32,
@@ -80,22 +80,22 @@ pub struct Queue {
     file: File,
     offloads: Offloads,
     joiner: Joiner,
-    /// Where the pieces of a super-packet are made that the kernel does not cut.
-    piece: PacketBuf,
+    /// Buffer for the segments of a super-packet that the kernel does not segment.
+    segment: PacketBuf,
     tallies: Arc<Tallies>,
 }
 
-/// Makes the interface, its queues non-blocking, and brings it up with its MTU. It has no address
+/// Creates the interface with non-blocking queues, sets its MTU and brings it up. It has no address
 /// and no route.
 ///
 /// # Errors
-/// See [`OpenError`]; then nothing is left behind.
+/// See [`OpenError`]; the interface is then deleted.
 pub fn open(settings: &Settings) -> Result<(Interface, Vec<Queue>), OpenError> {
     let mut name = settings.name.clone();
     let mut files = Vec::new();
     for queue in 0..settings.queues.max(1) {
-        let (file, given) = open_queue(&name, queue)?;
-        name = given;
+        let (file, actual) = open_queue(&name, queue)?;
+        name = actual;
         files.push(file);
     }
     let first = &files[0];
@@ -103,9 +103,9 @@ pub fn open(settings: &Settings) -> Result<(Interface, Vec<Queue>), OpenError> {
         let name = name.clone();
         move |source: io::Error| OpenError::Configure { name, what, source }
     };
-    let offloads = take_offloads(first.as_fd(), settings.offloads).map_err(fail("offloads"))?;
+    let offloads = enable_offloads(first.as_fd(), settings.offloads).map_err(fail("offloads"))?;
     sys::set_queue_len(&name, QUEUE_LEN).map_err(fail("queue length"))?;
-    // `tun` closes what it is given: a descriptor of its own.
+    // `tun` takes ownership of the descriptor and closes it.
     let own = OwnedFd::from(first.try_clone().map_err(fail("duplicate"))?);
     let control = configure(&name, settings.mtu, own).map_err(|e| fail("configuration")(e.into()))?;
     let index = control.tun_index().map_err(|e| fail("index")(e.into()))?.unsigned_abs();
@@ -115,7 +115,7 @@ pub fn open(settings: &Settings) -> Result<(Interface, Vec<Queue>), OpenError> {
             file,
             offloads,
             joiner: Joiner::default(),
-            piece: PacketBuf::new(MAX_PACKET),
+            segment: PacketBuf::new(MAX_PACKET),
             tallies: Arc::default(),
         })
         .collect();
@@ -142,14 +142,15 @@ fn configure(name: &str, mtu: u16, queue: OwnedFd) -> Result<tun::Device, tun::E
     let mut config = tun::Configuration::default();
     config.tun_name(name).raw_fd(queue.into_raw_fd()).close_fd_on_drop(true).mtu(mtu).up();
     let mut control = tun::create(&config)?;
-    // With a descriptor given, `create` configures nothing.
+    // `create` does not configure an interface that it receives as a descriptor.
     control.configure(&config)?;
     Ok(control)
 }
 
-/// Takes as much as the kernel has: everything, without UDP super-packets (before Linux 6.2),
-/// without super-packets, nothing. Always set: the interface may remember another's choice.
-fn take_offloads(queue: BorrowedFd<'_>, wanted: bool) -> io::Result<Offloads> {
+/// Enables the most offloads that the kernel supports: all, all but UDP segmentation (before
+/// Linux 6.2), checksums only, or none. Always sets them, since a persistent interface keeps the
+/// previous setting.
+fn enable_offloads(queue: BorrowedFd<'_>, wanted: bool) -> io::Result<Offloads> {
     let checksum = libc::TUN_F_CSUM;
     let tcp = checksum | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
     let udp = tcp | libc::TUN_F_USO4 | libc::TUN_F_USO6;
@@ -168,20 +169,20 @@ impl Interface {
         &self.name
     }
 
-    /// Its index in the network namespace it was made in.
+    /// Its index in the network namespace where it was created.
     pub const fn index(&self) -> u32 {
         self.index
     }
 
-    /// What the kernel takes off us.
+    /// The kernel's offloads.
     pub const fn offloads(&self) -> Offloads {
         self.offloads
     }
 
-    /// Changes its MTU, in bytes.
+    /// Sets the MTU in bytes.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub fn set_mtu(&mut self, mtu: u16) -> io::Result<()> {
         self.control.set_mtu(mtu).map_err(io::Error::from)
     }
@@ -224,9 +225,9 @@ impl Device for Queue {
                 self.tallies.joined.add(group.packets.into());
                 continue;
             }
-            for place in self.joiner.members(group) {
-                let sent = write(&self.file, packets[place]).or_else(|error| {
-                    let sent = write_cut(&self.file, packets[place], &mut self.piece, error);
+            for index in self.joiner.members(group) {
+                let sent = write(&self.file, packets[index]).or_else(|error| {
+                    let sent = write_segments(&self.file, packets[index], &mut self.segment, error);
                     self.tallies.cut.add(sent.is_ok().into());
                     sent
                 });
@@ -251,7 +252,7 @@ impl Device for Queue {
     }
 }
 
-/// Reads one packet; false if it is of no use.
+/// Reads one packet. Returns false if it is malformed and must be dropped.
 fn read(mut file: &File, slot: &mut PacketBuf) -> io::Result<bool> {
     slot.clear();
     let mut header = [0; HEADER];
@@ -263,48 +264,53 @@ fn read(mut file: &File, slot: &mut PacketBuf) -> io::Result<bool> {
 
 fn write(file: &File, packet: &PacketBuf) -> io::Result<()> {
     let header = vnet::encode(packet.bytes(), packet.offload).ok_or(ErrorKind::InvalidInput)?;
-    write_pieces(file, &[IoSlice::new(&header), IoSlice::new(packet.bytes())])
+    write_vectored(file, &[IoSlice::new(&header), IoSlice::new(packet.bytes())])
 }
 
-/// Writes a super-packet that the kernel refused with `error` piece by piece. An interface that is
-/// down refuses the pieces as well.
-fn write_cut(file: &File, packet: &PacketBuf, piece: &mut PacketBuf, error: io::Error) -> io::Result<()> {
+/// Segments a super-packet that the kernel refused with `error`, and writes the segments. Fails with
+/// `error` if segmentation does not help, for example if the interface is down.
+fn write_segments(
+    file: &File,
+    packet: &PacketBuf,
+    segment: &mut PacketBuf,
+    error: io::Error,
+) -> io::Result<()> {
     let plain = Layout::of(packet.bytes())
         .is_some_and(|layout| layout.transport_at == if layout.v6 { 40 } else { 20 });
     let cuts = Cuts::of(packet.bytes(), &packet.offload).filter(|_| plain);
     let refused = matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE));
     let Some(cuts) = cuts.filter(|_| refused) else { return Err(error) };
     for index in 0..cuts.count() {
-        cuts.write(packet.bytes(), index, piece);
-        write(file, piece)?;
+        cuts.write(packet.bytes(), index, segment);
+        write(file, segment)?;
     }
     Ok(())
 }
 
-/// Writes a group as one super-packet: a new head, and the payloads from where they lie.
+/// Writes a group as one super-packet: new headers, and the payloads from their buffers.
 fn write_joined(file: &File, group: &Group, joiner: &Joiner, packets: &[&PacketBuf]) -> io::Result<()> {
     let layout = group.layout.ok_or(ErrorKind::InvalidInput)?;
-    let mut space = [0; LONGEST_HEAD];
-    let head = &mut space[..layout.payload_at];
+    let mut buffer = [0; MAX_HEADERS];
+    let head = &mut buffer[..layout.payload_at];
     head.copy_from_slice(&packets[usize::from(group.first)].bytes()[..layout.payload_at]);
     let offload = group.write_head(layout, head);
     let payload = group.payload as usize;
     let header = vnet::for_layout(layout, payload, offload).ok_or(ErrorKind::InvalidInput)?;
-    let mut pieces = [IoSlice::new(&[]); PIECES];
-    pieces[0] = IoSlice::new(&header);
-    pieces[1] = IoSlice::new(head);
+    let mut buffers = [IoSlice::new(&[]); MAX_BUFFERS];
+    buffers[0] = IoSlice::new(&header);
+    buffers[1] = IoSlice::new(head);
     let mut used = 2;
-    for place in joiner.members(group) {
-        pieces[used] = IoSlice::new(&packets[place].bytes()[layout.payload_at..]);
+    for index in joiner.members(group) {
+        buffers[used] = IoSlice::new(&packets[index].bytes()[layout.payload_at..]);
         used += 1;
     }
-    write_pieces(file, &pieces[..used])
+    write_vectored(file, &buffers[..used])
 }
 
-fn write_pieces(mut file: &File, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+fn write_vectored(mut file: &File, buffers: &[IoSlice<'_>]) -> io::Result<()> {
     loop {
-        match file.write_vectored(pieces) {
-            // The kernel takes a packet whole or not at all.
+        match file.write_vectored(buffers) {
+            // A TUN never writes a packet partially.
             Ok(_) => return Ok(()),
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) => return Err(e),

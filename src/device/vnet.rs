@@ -1,16 +1,15 @@
-//! The header that the kernel's TUN puts in front of each packet (`struct virtio_net_hdr`): what is
-//! left to do on it.
+//! The header in front of each packet of a TUN (`struct virtio_net_hdr`): the packet's pending offloads.
 //!
 //! | bytes | field | |
 //! |---|---|---|
 //! | 0 | flags | 1: the checksum is partial; 2: it was verified |
 //! | 1 | gso_type | 0 none, 1 TCP over IPv4, 4 TCP over IPv6, 5 UDP; 128 is added for ECN |
-//! | 2 | hdr_len | length of all headers; a hint that is not to be trusted |
+//! | 2 | hdr_len | length of all headers; a hint that may be wrong |
 //! | 4 | gso_size | payload bytes of a segment |
-//! | 6 | csum_start | where summing starts |
-//! | 8 | csum_offset | where the checksum goes, counted from there |
+//! | 6 | csum_start | offset of the first summed byte |
+//! | 8 | csum_offset | offset of the checksum field from `csum_start` |
 //!
-//! Numbers are in the machine's byte order.
+//! Fields are in host byte order.
 
 use super::layout::{Layout, TCP, UDP, put};
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
@@ -27,7 +26,7 @@ const GSO_TCP6: u8 = 4;
 const GSO_UDP: u8 = 5;
 const GSO_ECN: u8 = 0x80;
 
-/// A packet whose header contradicts its bytes.
+/// The header contradicts the packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Unreadable;
 
@@ -37,14 +36,14 @@ fn field(header: &[u8; HEADER], at: usize) -> usize {
 
 /// Reads `header` into `packet.offload`.
 ///
-/// A partial checksum of anything but TCP and UDP is completed here, since nothing further on
-/// knows how.
+/// Completes a partial checksum of protocols other than TCP and UDP, since only TCP and UDP are
+/// tracked as partial afterwards.
 ///
 /// # Errors
-/// [`Unreadable`], and the packet is of no use.
+/// [`Unreadable`] if header and packet contradict each other; the packet must be dropped.
 pub(crate) fn decode(header: &[u8; HEADER], packet: &mut PacketBuf) -> Result<(), Unreadable> {
-    let plain = header[0] & (NEEDS_CHECKSUM | DATA_VALID) == 0 && header[1] == NO_GSO;
-    if plain {
+    let no_offload = header[0] & (NEEDS_CHECKSUM | DATA_VALID) == 0 && header[1] == NO_GSO;
+    if no_offload {
         packet.offload = Offload::default();
         return Ok(());
     }
@@ -54,7 +53,7 @@ pub(crate) fn decode(header: &[u8; HEADER], packet: &mut PacketBuf) -> Result<()
         checksum: if header[0] & NEEDS_CHECKSUM == 0 { Checksum::Verified } else { Checksum::Partial },
     };
     if packet.offload.segmentation != Segmentation::None {
-        // Whoever cuts it sums the pieces, whatever the field holds by now.
+        // Segmentation computes the checksums of all segments, whatever the field holds now.
         let layout = layout.ok_or(Unreadable)?;
         let pseudo = layout.pseudo(packet.bytes(), packet.len()).fold();
         layout.set_checksum(packet.bytes_mut(), pseudo);
@@ -85,7 +84,7 @@ fn segmentation(header: &[u8; HEADER], layout: Option<Layout>) -> Result<Segment
     }
 }
 
-/// Sums from `start` to the end and puts the checksum `offset` bytes behind `start`.
+/// Sums from `start` to the end and writes the checksum at `start + offset`.
 fn complete_at(bytes: &mut [u8], start: usize, offset: usize) -> Option<()> {
     let sum = Sum::of(bytes.get(start..)?).udp_checksum();
     bytes.get(start + offset..start + offset + 2)?;
@@ -93,8 +92,8 @@ fn complete_at(bytes: &mut [u8], start: usize, offset: usize) -> Option<()> {
     Some(())
 }
 
-/// The header for a packet with `bytes` on which `offload` is left to do; `None` if the two don't
-/// go together.
+/// The header for the packet `bytes` with the pending `offload`; `None` if the packet's protocol does
+/// not allow it.
 pub(crate) fn encode(bytes: &[u8], offload: Offload) -> Option<[u8; HEADER]> {
     if offload.segmentation == Segmentation::None && offload.checksum != Checksum::Partial {
         return Some([0; HEADER]);
@@ -103,7 +102,7 @@ pub(crate) fn encode(bytes: &[u8], offload: Offload) -> Option<[u8; HEADER]> {
     for_layout(layout, bytes.len() - layout.payload_at, offload)
 }
 
-/// The header for a packet of this layout and as many bytes of payload, its checksum partial.
+/// The header for a packet with this layout and `payload` bytes of payload.
 pub(super) fn for_layout(layout: Layout, payload: usize, offload: Offload) -> Option<[u8; HEADER]> {
     let (kind, size) = match offload.segmentation {
         Segmentation::None => (NO_GSO, 0),

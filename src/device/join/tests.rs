@@ -3,7 +3,7 @@ use crate::device::layout::put;
 
 const ALL: Offloads = Offloads { checksum: true, tcp: true, udp: true };
 
-/// A packet with a right checksum, to be bent by a test.
+/// A packet that tests modify.
 #[derive(Clone)]
 struct Packet {
     bytes: Vec<u8>,
@@ -38,8 +38,8 @@ impl Packet {
         self
     }
 
-    /// The packet with a right checksum that nobody has verified.
-    fn whole(mut self) -> PacketBuf {
+    /// The packet with a correct, unverified checksum.
+    fn complete(mut self) -> PacketBuf {
         let layout = Layout::of(&self.bytes).expect("TCP or UDP");
         layout.set_checksum(&mut self.bytes, 0);
         let sum = layout.pseudo(&self.bytes, self.bytes.len());
@@ -57,10 +57,10 @@ impl Packet {
     }
 }
 
-/// The groups as lists of places.
-fn groups(packets: &[PacketBuf], can: Offloads) -> Vec<Vec<usize>> {
+/// The groups as lists of packet indexes.
+fn groups(packets: &[PacketBuf], offloads: Offloads) -> Vec<Vec<usize>> {
     let mut joiner = Joiner::default();
-    joiner.group(&packets.iter().collect::<Vec<_>>(), can);
+    joiner.group(&packets.iter().collect::<Vec<_>>(), offloads);
     joiner.groups().iter().map(|g| joiner.members(g).collect()).collect()
 }
 
@@ -69,44 +69,44 @@ fn joined(packets: &[PacketBuf]) -> Vec<Vec<usize>> {
 }
 
 #[test]
-fn equal_datagrams_are_joined_and_a_shorter_one_is_the_last() {
+fn equal_datagrams_are_joined_and_a_shorter_one_ends_the_group() {
     let sizes = [100, 100, 60, 100, 100, 120];
-    let packets: Vec<_> = sizes.map(|n| Packet::udp4(n).whole()).into();
+    let packets: Vec<_> = sizes.map(|n| Packet::udp4(n).complete()).into();
     assert_eq!(joined(&packets), [vec![0, 1, 2], vec![3, 4], vec![5]]);
 }
 
 #[test]
-fn nothing_is_joined_that_the_device_cannot_cut() {
-    let packets = [Packet::udp4(9).whole(), Packet::udp4(9).whole()];
+fn packets_are_joined_only_with_the_offload() {
+    let packets = [Packet::udp4(9).complete(), Packet::udp4(9).complete()];
     assert_eq!(groups(&packets, Offloads { udp: false, ..ALL }), [[0], [1]]);
     assert_eq!(groups(&packets, Offloads { checksum: false, ..ALL }), [[0], [1]]);
-    let packets = [Packet::tcp6(0, 9).whole(), Packet::tcp6(9, 9).whole()];
+    let packets = [Packet::tcp6(0, 9).complete(), Packet::tcp6(9, 9).complete()];
     assert_eq!(groups(&packets, Offloads { tcp: false, ..ALL }), [[0], [1]]);
 }
 
 #[test]
 fn a_bad_checksum_is_never_joined() {
-    let good = || Packet::udp4(50).whole();
+    let good = || Packet::udp4(50).complete();
     let bad = || Packet::udp4(50).with_checksum(0x1234, Checksum::Unverified);
     assert_eq!(joined(&[good(), bad(), good(), good()]), [vec![0], vec![1], vec![2, 3]]);
     assert_eq!(joined(&[bad(), good(), good()]), [vec![0], vec![1, 2]]);
     let none = || Packet::udp4(50).with_checksum(0, Checksum::Unverified);
-    assert_eq!(joined(&[none(), none()]), [[0], [1]], "no checksum is not a right one");
+    assert_eq!(joined(&[none(), none()]), [[0], [1]], "a missing checksum is not correct");
     let verified_none = || Packet::udp4(50).with_checksum(0, Checksum::Verified);
     assert_eq!(joined(&[verified_none(), verified_none()]), [[0], [1]]);
 }
 
 #[test]
-fn partial_and_verified_checksums_are_taken_at_their_word() {
+fn partial_and_verified_checksums_count_as_correct() {
     for known in [Checksum::Partial, Checksum::Verified] {
         let packet = || Packet::udp4(50).with_checksum(0x1234, known);
-        assert_eq!(joined(&[packet(), packet(), Packet::udp4(50).whole()]), [[0, 1, 2]]);
+        assert_eq!(joined(&[packet(), packet(), Packet::udp4(50).complete()]), [[0, 1, 2]]);
     }
 }
 
 #[test]
 fn headers_must_be_equal() {
-    // What, in an IPv4 header, at which place, to which value.
+    // Name, offset in the packet, new value.
     let cases = [
         ("TOS", 1, 4),
         ("TTL", 8, 62),
@@ -117,7 +117,7 @@ fn headers_must_be_equal() {
         ("destination port", 23, 9),
     ];
     for (name, at, value) in cases {
-        let packets = [Packet::udp4(50).whole(), Packet::udp4(50).with(at, value).whole()];
+        let packets = [Packet::udp4(50).complete(), Packet::udp4(50).with(at, value).complete()];
         assert_eq!(joined(&packets), [[0], [1]], "{name}");
     }
     // The same in an IPv6 header and TCP: traffic class, flow label, hop limit, addresses, ports,
@@ -125,14 +125,14 @@ fn headers_must_be_equal() {
     for at in [1, 3, 7, 23, 39, 41, 43, 51, 53, 54, 58, 71] {
         let second = Packet::tcp6(50, 50);
         let value = if at == 53 { ACK | ECE } else { second.bytes[at] ^ 0x10 };
-        let packets = [Packet::tcp6(0, 50).whole(), second.with(at, value).whole()];
+        let packets = [Packet::tcp6(0, 50).complete(), second.with(at, value).complete()];
         assert_eq!(joined(&packets), [[0], [1]], "byte {at}");
     }
 }
 
 #[test]
-fn identifications_count_on_unless_df_is_set() {
-    let packet = |id, df: u8| Packet::udp4(50).with(5, id).with(6, df).whole();
+fn identifications_are_in_sequence_unless_df_is_set() {
+    let packet = |id, df: u8| Packet::udp4(50).with(5, id).with(6, df).complete();
     assert_eq!(joined(&[packet(7, 0), packet(8, 0), packet(9, 0)]), [[0, 1, 2]]);
     assert_eq!(joined(&[packet(7, 0), packet(9, 0)]), [[0], [1]]);
     assert_eq!(joined(&[packet(7, 0x40), packet(3, 0x40)]), [[0, 1]]);
@@ -140,54 +140,54 @@ fn identifications_count_on_unless_df_is_set() {
 
 #[test]
 fn tcp_is_joined_in_sequence_up_to_a_push() {
-    let in_order = [0, 100, 200].map(|seq| Packet::tcp6(seq, 100).whole());
+    let in_order = [0, 100, 200].map(|seq| Packet::tcp6(seq, 100).complete());
     assert_eq!(joined(&in_order), [[0, 1, 2]]);
-    let gap = [0, 100, 300].map(|seq| Packet::tcp6(seq, 100).whole());
+    let gap = [0, 100, 300].map(|seq| Packet::tcp6(seq, 100).complete());
     assert_eq!(joined(&gap), [vec![0, 1], vec![2]]);
     let push = [
-        Packet::tcp6(0, 100).whole(),
-        Packet::tcp6(100, 100).with(53, ACK | PSH).whole(),
-        Packet::tcp6(200, 100).whole(),
+        Packet::tcp6(0, 100).complete(),
+        Packet::tcp6(100, 100).with(53, ACK | PSH).complete(),
+        Packet::tcp6(200, 100).complete(),
     ];
     assert_eq!(joined(&push), [vec![0, 1], vec![2]]);
-    let wraps = [Packet::tcp6(u32::MAX - 49, 50).whole(), Packet::tcp6(0, 50).whole()];
+    let wraps = [Packet::tcp6(u32::MAX - 49, 50).complete(), Packet::tcp6(0, 50).complete()];
     assert_eq!(joined(&wraps), [[0, 1]]);
 }
 
 #[test]
-fn tcp_that_says_something_once_stays_alone() {
+fn tcp_control_segments_and_pure_acks_are_not_joined() {
     for flags in [0x02, ACK | 0x02, ACK | 0x04, ACK | 0x20, ACK | 0x80] {
-        let packets = [0, 50].map(|seq| Packet::tcp6(seq, 50).with(53, flags).whole());
+        let packets = [0, 50].map(|seq| Packet::tcp6(seq, 50).with(53, flags).complete());
         assert_eq!(joined(&packets), [[0], [1]], "flags {flags:#x}");
     }
-    let pure_acks = [Packet::tcp6(0, 0).whole(), Packet::tcp6(0, 0).whole()];
+    let pure_acks = [Packet::tcp6(0, 0).complete(), Packet::tcp6(0, 0).complete()];
     assert_eq!(joined(&pure_acks), [[0], [1]]);
 }
 
 #[test]
-fn order_within_a_flow_is_kept_while_flows_are_joined_side_by_side() {
-    let flow = |port, size| Packet::udp4(size).with(21, port).whole();
+fn order_within_a_flow_is_kept_while_flows_are_interleaved() {
+    let flow = |port, size| Packet::udp4(size).with(21, port).complete();
     let packets = [flow(1, 50), flow(2, 50), flow(1, 50), flow(2, 50), flow(1, 90), flow(1, 50), flow(2, 10)];
     assert_eq!(joined(&packets), [vec![0, 2], vec![1, 3, 6], vec![4, 5]]);
 }
 
 #[test]
-fn nothing_overtakes_a_fragment() {
+fn no_packet_is_reordered_across_a_fragment() {
     let mut fragment = Packet::udp4(50);
     fragment.bytes[6] = 0x20;
     let fragment = PacketBuf::holding(&fragment.bytes);
-    let packets = [Packet::udp4(50).whole(), fragment, Packet::udp4(50).whole()];
+    let packets = [Packet::udp4(50).complete(), fragment, Packet::udp4(50).complete()];
     assert_eq!(joined(&packets), [[0], [1], [2]]);
 }
 
 #[test]
-fn super_packets_grow_too_but_never_beyond_a_packet() {
+fn super_packets_are_joined_up_to_the_maximum_length() {
     let large = |seq, segments: u32| {
         let mut buf = Packet::tcp6(seq, 1000 * segments as usize).with_checksum(0, Checksum::Partial);
         buf.offload.segmentation = Segmentation::Tcp { size: 1000, ecn: false };
         buf
     };
-    let packets = [large(0, 30), large(30_000, 30), Packet::tcp6(60_000, 1000).whole()];
+    let packets = [large(0, 30), large(30_000, 30), Packet::tcp6(60_000, 1000).complete()];
     assert_eq!(joined(&packets), [[0, 1, 2]]);
     assert_eq!(joined(&[large(0, 40), large(40_000, 40)]), [[0], [1]]);
     let other_size = {
@@ -199,9 +199,9 @@ fn super_packets_grow_too_but_never_beyond_a_packet() {
 }
 
 #[test]
-fn the_head_of_a_super_packet_fits_its_pieces() {
-    let last = Packet::tcp6(100, 60).with(53, ACK | PSH).whole();
-    let packets = [Packet::tcp6(0, 100).whole(), last];
+fn the_headers_of_a_super_packet_match_its_segments() {
+    let last = Packet::tcp6(100, 60).with(53, ACK | PSH).complete();
+    let packets = [Packet::tcp6(0, 100).complete(), last];
     let refs: Vec<_> = packets.iter().collect();
     let mut joiner = Joiner::default();
     joiner.group(&refs, ALL);
@@ -212,7 +212,7 @@ fn the_head_of_a_super_packet_fits_its_pieces() {
     whole.extend(&packets[0].bytes()[layout.payload_at..]);
     whole.extend(&packets[1].bytes()[layout.payload_at..]);
     assert_eq!(offload.segmentation, Segmentation::Tcp { size: 100, ecn: false });
-    assert_eq!(Layout::of(&whole), Some(layout), "the length fits");
+    assert_eq!(Layout::of(&whole), Some(layout), "consistent lengths");
     assert_eq!(whole[53], ACK | PSH);
     assert_eq!(layout.checksum(&whole), layout.pseudo(&whole, whole.len()).fold());
     let rest = [whole[..44].to_vec(), whole[48..53].to_vec(), whole[54..56].to_vec()].concat();

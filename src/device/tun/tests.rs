@@ -19,21 +19,21 @@ fn opened(queues: u8, offloads: bool) -> (Interface, Vec<Queue>) {
     (interface, queues)
 }
 
-/// Turns a packet round: what was sent to a neighbour comes back as if from it. The checksum does
-/// not mind.
-fn turn_round(packet: &mut PacketBuf) {
+/// Swaps source and destination, so that the packet returns as if from its receiver. The checksum
+/// stays correct.
+fn swap_addresses(packet: &mut PacketBuf) {
     let bytes = packet.bytes_mut();
     let (at, len) = if bytes[0] >> 4 == 4 { (12, 4) } else { (8, 16) };
     let (src, dst) = bytes[at..at + 2 * len].split_at_mut(len);
     src.swap_with_slice(dst);
 }
 
-/// Turns all packets round until told to end.
+/// Returns all packets to their sender until `end` is set.
 fn reflect(mut queue: Queue, waker: &Waker, end: &AtomicBool) {
     let mut packets: Vec<_> = (0..BATCH).map(|_| PacketBuf::new(MAX_PACKET)).collect();
     while !end.load(Ordering::SeqCst) {
         let filled = queue.recv(&mut packets).expect("readable");
-        packets[..filled].iter_mut().for_each(turn_round);
+        packets[..filled].iter_mut().for_each(swap_addresses);
         let refs: Vec<_> = packets[..filled].iter().collect();
         assert_eq!(queue.send(&refs), 0, "nothing refused");
         if filled == 0 {
@@ -46,7 +46,7 @@ fn reflect(mut queue: Queue, waker: &Waker, end: &AtomicBool) {
     }
 }
 
-/// Sends 4 MiB over TCP to ourselves by way of a neighbour behind the device.
+/// Sends 4 MiB over TCP from this host to itself through the device.
 fn bulk(listen: &str, connect: &str) {
     const BYTES: usize = 4 << 20;
     let listener = TcpListener::bind(listen).expect("own address");
@@ -62,10 +62,10 @@ fn bulk(listen: &str, connect: &str) {
     });
     let mut got = Vec::with_capacity(BYTES);
     while got.len() < BYTES {
-        let mut piece = [0; 65_536];
-        let n = server.read(&mut piece).expect("received");
+        let mut buf = [0; 65_536];
+        let n = server.read(&mut buf).expect("received");
         assert!(n > 0, "ended early");
-        got.extend_from_slice(&piece[..n]);
+        got.extend_from_slice(&buf[..n]);
     }
     assert!(got == sender.join().expect("sent"), "the same bytes");
 }
@@ -83,8 +83,8 @@ fn bulk_with(offloads: bool) {
         waker.wake();
     });
     if offloads {
-        assert!(interface.offloads().tcp, "every kernel we know cuts TCP");
-        assert!(tallies.received_super.read() > 0, "super-packets came");
+        assert!(interface.offloads().tcp, "every supported kernel segments TCP");
+        assert!(tallies.received_super.read() > 0, "super-packets were received");
     } else {
         assert_eq!(tallies.received_super.read(), 0);
         assert_eq!(tallies.joined.read(), 0);
@@ -101,23 +101,24 @@ fn tcp_passes_without_offloads() {
     own_network("tcp_passes_without_offloads", || bulk_with(false));
 }
 
-/// Sends datagrams of these sizes from the neighbour to a socket of ours; what arrived.
+/// Sends datagrams of these sizes through the device to a local socket. Returns the received ones.
+/// The datagram at index `damage` has a wrong checksum.
 fn datagrams(queue: &mut Queue, sizes: &[usize], damage: Option<usize>) -> Vec<Vec<u8>> {
     let socket = UdpSocket::bind((Ipv4Addr::new(10, 9, 0, 1), 0)).expect("own address");
     let port = socket.local_addr().expect("bound").port();
-    let packet = |(place, &size): (usize, &usize)| {
-        let payload: Vec<u8> = (0..size).map(|n| (n + place) as u8).collect();
+    let packet = |(index, &size): (usize, &usize)| {
+        let payload: Vec<u8> = (0..size).map(|n| (n + index) as u8).collect();
         let mut bytes = Vec::new();
         let builder = etherparse::PacketBuilder::ipv4([10, 9, 0, 2], [10, 9, 0, 1], 64).udp(4000, port);
         builder.write(&mut bytes, &payload).expect("fits");
-        if damage == Some(place) {
+        if damage == Some(index) {
             bytes[26] ^= 1;
         }
         PacketBuf::holding(&bytes)
     };
     let packets: Vec<_> = sizes.iter().enumerate().map(packet).collect();
     assert_eq!(queue.send(&packets.iter().collect::<Vec<_>>()), 0);
-    // What the kernel took is in the socket already; an empty datagram marks the end.
+    // The kernel delivers to the socket within the write; an empty datagram marks the end.
     socket.send_to(&[], socket.local_addr().expect("bound")).expect("sent");
     let mut got = Vec::new();
     loop {
@@ -130,14 +131,14 @@ fn datagrams(queue: &mut Queue, sizes: &[usize], damage: Option<usize>) -> Vec<V
 }
 
 #[test]
-fn joined_datagrams_arrive_one_by_one() {
-    own_network("joined_datagrams_arrive_one_by_one", || {
+fn joined_datagrams_arrive_separately() {
+    own_network("joined_datagrams_arrive_separately", || {
         let (_interface, mut queues) = opened(1, true);
         let queue = &mut queues[0];
         let sizes = [100, 100, 100, 40];
         let got = datagrams(queue, &sizes, None);
         assert_eq!(got.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
-        assert!(got.iter().enumerate().all(|(place, bytes)| bytes[0] == place as u8), "in order");
+        assert!(got.iter().enumerate().all(|(index, bytes)| bytes[0] == index as u8), "in order");
         let want = if queue.offloads().udp { (4, 1) } else { (0, 4) };
         assert_eq!((queue.tallies().joined.read(), queue.tallies().writes.read()), want);
     });
@@ -153,8 +154,8 @@ fn a_damaged_datagram_is_not_repaired() {
 }
 
 #[test]
-fn what_the_kernel_refuses_is_cut_here() {
-    own_network("what_the_kernel_refuses_is_cut_here", || {
+fn a_refused_super_packet_is_segmented_in_software() {
+    own_network("a_refused_super_packet_is_segmented_in_software", || {
         let (_interface, mut queues) = opened(1, true);
         let queue = &mut queues[0];
         let socket = UdpSocket::bind((Ipv4Addr::new(10, 9, 0, 1), 0)).expect("own address");
@@ -167,15 +168,16 @@ fn what_the_kernel_refuses_is_cut_here() {
         packet.offload =
             Offload { segmentation: Segmentation::Udp { size: 1000 }, checksum: Checksum::Partial };
         let refusal = || io::Error::from_raw_os_error(libc::EINVAL);
-        write_cut(&queue.file, &packet, &mut queue.piece, refusal()).expect("each piece is taken");
+        write_segments(&queue.file, &packet, &mut queue.segment, refusal())
+            .expect("each segment is accepted");
         for want in [1000, 1000, 500] {
             let mut got = [0; 2000];
             assert_eq!(socket.recv(&mut got).expect("received"), want);
         }
         packet.offload = Offload::default();
         assert!(
-            write_cut(&queue.file, &packet, &mut queue.piece, refusal()).is_err(),
-            "a lone packet is not"
+            write_segments(&queue.file, &packet, &mut queue.segment, refusal()).is_err(),
+            "not a super-packet"
         );
     });
 }
@@ -191,7 +193,7 @@ fn a_datagram_leaves_with_a_partial_checksum() {
         let mut packets = [PacketBuf::new(MAX_PACKET)];
         loop {
             queue.wait(&waker, Some(LONG)).expect("waits");
-            // The interface also says hello to IPv6 routers.
+            // Skip the kernel's IPv6 router solicitations.
             if queue.recv(&mut packets).expect("readable") == 1 && packets[0].bytes()[0] == 0x45 {
                 break;
             }
@@ -202,8 +204,8 @@ fn a_datagram_leaves_with_a_partial_checksum() {
 }
 
 #[test]
-fn queues_share_an_interface_that_goes_with_the_last() {
-    own_network("queues_share_an_interface_that_goes_with_the_last", || {
+fn the_interface_is_deleted_with_its_last_queue() {
+    own_network("the_interface_is_deleted_with_its_last_queue", || {
         let (interface, queues) = opened(3, true);
         let show = format!("ip link show dev {}", interface.name());
         assert_eq!(queues.len(), 3);
@@ -211,8 +213,8 @@ fn queues_share_an_interface_that_goes_with_the_last() {
         drop(interface);
         run(&show);
         drop(queues);
-        // A child that another test is just starting holds our descriptors until it is another program.
-        assert!((0..50).any(|_| std::panic::catch_unwind(|| run(&show)).is_err()), "gone");
+        // A child process that another test is starting holds our descriptors until its exec.
+        assert!((0..50).any(|_| std::panic::catch_unwind(|| run(&show)).is_err()), "deleted");
     });
 }
 
@@ -227,8 +229,8 @@ fn a_deleted_interface_is_an_error_not_a_loop() {
 }
 
 #[test]
-fn errors_say_what_and_why() {
-    own_network("errors_say_what_and_why", || {
+fn errors_name_interface_and_cause() {
+    own_network("errors_name_interface_and_cause", || {
         let too_long = Settings { name: "a-name-of-16-byt".into(), ..settings(1, true) };
         let error = open(&too_long).err().expect("refused").to_string();
         assert!(error.contains("a-name-of-16-byt") && error.contains("15 bytes"), "{error}");
@@ -239,8 +241,8 @@ fn errors_say_what_and_why() {
 }
 
 #[test]
-fn a_packet_the_kernel_does_not_take_is_counted() {
-    own_network("a_packet_the_kernel_does_not_take_is_counted", || {
+fn a_refused_packet_is_counted() {
+    own_network("a_refused_packet_is_counted", || {
         let (_interface, mut queues) = opened(1, true);
         let nonsense = PacketBuf::holding(&[0xff; 30]);
         assert_eq!(queues[0].send(&[&nonsense]), 1);

@@ -1,6 +1,6 @@
 use super::*;
 
-/// An IPv4 or IPv6 packet of this protocol with a header of `header` bytes and as much payload.
+/// An IPv4 or IPv6 packet with a transport header of `header` bytes and `payload` bytes of payload.
 fn packet(v6: bool, protocol: u8, header: usize, payload: usize) -> Vec<u8> {
     let transport = header + payload;
     let mut bytes = if v6 {
@@ -34,7 +34,7 @@ fn header(flags: u8, kind: u8, numbers: [u16; 4]) -> [u8; HEADER] {
 }
 
 #[test]
-fn what_the_kernel_says_and_what_it_is_told() {
+fn headers_decode_and_encode() {
     let tcp = |size, ecn| Segmentation::Tcp { size, ecn };
     let udp = |size| Segmentation::Udp { size };
     // v6, protocol, transport header, payload, kernel's header, segmentation, checksum
@@ -57,14 +57,14 @@ fn what_the_kernel_says_and_what_it_is_told() {
 }
 
 #[test]
-fn a_wrong_header_length_is_no_matter() {
+fn a_wrong_header_length_is_ignored() {
     let mut buf = PacketBuf::holding(&packet(false, TCP, 32, 4000));
     decode(&header(1, 1, [1500, 1448, 20, 16]), &mut buf).expect("readable");
     assert_eq!(encode(buf.bytes(), buf.offload), Some(header(1, 1, [52, 1448, 20, 16])));
 }
 
 #[test]
-fn a_verified_checksum_is_verified() {
+fn a_verified_checksum_stays_verified() {
     let mut buf = PacketBuf::holding(&packet(false, TCP, 20, 10));
     decode(&header(2, 0, [0; 4]), &mut buf).expect("readable");
     assert_eq!(buf.offload.checksum, Checksum::Verified);
@@ -87,7 +87,7 @@ fn a_partial_checksum_of_another_protocol_is_completed() {
     let mut buf = PacketBuf::holding(&bytes);
     decode(&header(1, 0, [0, 0, 40, 2]), &mut buf).expect("readable");
     assert_eq!(buf.offload, Offload { checksum: Checksum::Verified, ..Offload::default() });
-    assert_eq!(Sum::of(&buf.bytes()[40..]).fold(), 0xffff - 0x1234, "the field was part of the sum");
+    assert_eq!(Sum::of(&buf.bytes()[40..]).fold(), 0xffff - 0x1234, "the old field is part of the sum");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn headers_that_contradict_their_packet() {
         ("IPv4 as IPv6", false, TCP, header(1, 4, [60, 1200, 40, 16])),
         ("size zero", false, TCP, header(1, 1, [40, 0, 20, 16])),
         ("UFO", false, UDP, header(1, 3, [28, 1200, 20, 6])),
-        ("no TCP at all", true, 58, header(1, 4, [60, 1200, 40, 16])),
+        ("ICMP as TCP", true, 58, header(1, 4, [60, 1200, 40, 16])),
         ("sum beyond the end", false, 58, header(1, 0, [0, 0, 5000, 2])),
         ("field beyond the end", false, 58, header(1, 0, [0, 0, 20, 5000])),
     ];
@@ -108,7 +108,7 @@ fn headers_that_contradict_their_packet() {
 }
 
 #[test]
-fn what_cannot_be_said_is_refused() {
+fn impossible_offloads_are_not_encoded() {
     let partial = Offload { checksum: Checksum::Partial, ..Offload::default() };
     assert_eq!(encode(&packet(true, 58, 8, 100), partial), None, "a partial ICMP checksum");
     let whole = Offload { segmentation: Segmentation::Udp { size: 10 }, checksum: Checksum::Unverified };
@@ -118,7 +118,7 @@ fn what_cannot_be_said_is_refused() {
 }
 
 #[test]
-fn one_segment_is_no_super_packet() {
+fn one_segment_is_not_a_super_packet() {
     let lone = Offload { segmentation: Segmentation::Udp { size: 100 }, checksum: Checksum::Partial };
     assert_eq!(encode(&packet(true, UDP, 8, 100), lone), Some(header(1, 0, [0, 0, 40, 6])));
 }

@@ -163,7 +163,7 @@ fn every_packet_is_explained() {
                     sends ICMPv6 2001:db8:64::c000:24d > 2001:db8:1::2 2/0 MTU 1420 { UDP [2001:db8:1::2]:40000 > [2001:db8:64::c633:6407]:53, 57 bytes }, 105 bytes
      7    0.095000  UDP [2001:db8:9::1]:5 > [2001:db8:64::c633:6407]:53, 48 bytes
                     drop no_zone: The IPv6 source lies in no zone.
-7 packets: 5 forwarded, 1 rejected, 0 held, 1 dropped; 0 passed over; 6 sent
+7 packets: 5 forwarded, 1 rejected, 0 held, 1 dropped; 0 skipped; 6 sent
 ";
     assert_eq!(text(&said.stderr), want);
     assert_eq!(read(&said.stdout).len(), 6);

@@ -152,7 +152,7 @@ impl<W: Write> Run<'_, W> {
             self.advance(at, writer)?;
             let replayed = match frame.content {
                 Content::Packet(packet) if self.is_selected(packet) => {
-                    self.replay.put(packet).map(|outcome| (packet, outcome))
+                    self.replay.translate(packet).map(|outcome| (packet, outcome))
                 }
                 Content::Packet(_) | Content::NotIp | Content::LinkType(_) => None,
             };
@@ -167,15 +167,15 @@ impl<W: Write> Run<'_, W> {
                     explanation.packet(frame.number, at, frame.missing, packet, &outcome)
                 }
                 (None, Content::Packet(packet)) if packet.len() > crate::wire::buf::MAX_PACKET => {
-                    explanation.passed_over(frame.number, at, "passed over: longer than any packet")
+                    explanation.skipped(frame.number, at, "skipped: longer than any packet")
                 }
                 (None, Content::Packet(_)) => {
-                    explanation.passed_over(frame.number, at, "passed over: not of the side asked for")
+                    explanation.skipped(frame.number, at, "skipped: not from the selected side")
                 }
-                (None, Content::NotIp) => explanation.passed_over(frame.number, at, "passed over: not IP"),
+                (None, Content::NotIp) => explanation.skipped(frame.number, at, "skipped: not IP"),
                 (None, Content::LinkType(link)) => {
-                    let why = format!("passed over: its link type {link} is not read");
-                    explanation.passed_over(frame.number, at, why)
+                    let why = format!("skipped: link type {link} is not supported");
+                    explanation.skipped(frame.number, at, why)
                 }
             };
             written.map_err(Failure::Explanation)?;

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn many_at_once_are_those_one_by_one() {
+    fn batches_behave_like_single_packets() {
         let (mut device, peer) = pair(2).expect("eventfd");
         let mut frames: VecDeque<_> = (0..3).map(|n| Frame::plain(vec![n])).collect();
         assert_eq!(peer.inject_all(&mut frames), 2);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_unread_is_announced_again() {
+    fn unread_packets_keep_the_device_readable() {
         let (mut device, peer) = pair(4).expect("eventfd");
         let waker = Waker::new().expect("eventfd");
         for n in 0..3 {

@@ -1,7 +1,7 @@
 //! Devices: packet input and output of a worker.
 //!
-//! A worker owns one [`Device`]: one queue of the kernel's TUN ([`tun`]), a pair of queues in memory
-//! ([`memory`]) or a capture file ([`pcap`]). All `unsafe` code of the packet path is in this module.
+//! A worker owns one [`Device`]: one queue of a TUN ([`tun`]) or a pair of queues in memory ([`memory`]).
+//! [`pcap`] reads and writes capture files. All `unsafe` code of the packet path is in this module.
 
 use std::fmt;
 use std::io;

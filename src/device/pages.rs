@@ -23,14 +23,14 @@ const fn is_large(layout: Layout) -> bool {
     layout.size() >= LARGE && layout.align() <= PAGE
 }
 
-// SAFETY: which of the two allocators an allocation belongs to follows from its layout alone, and
-// every method is given the layout with which the memory was allocated. Neither unwinds.
+// SAFETY: the layout alone decides which of the two allocators owns an allocation, and every method
+// receives the layout of the allocation. Neither allocator unwinds.
 unsafe impl GlobalAlloc for LargePages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if is_large(layout) {
             return map(layout.size());
         }
-        // SAFETY: the caller's promises are the system allocator's conditions.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc`, which is that of `System`.
         unsafe { System.alloc(layout) }
     }
 
@@ -39,30 +39,30 @@ unsafe impl GlobalAlloc for LargePages {
             // The kernel's memory is zero.
             return map(layout.size());
         }
-        // SAFETY: the caller's promises are the system allocator's conditions.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc`, which is that of `System`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         if is_large(layout) {
-            // SAFETY: `memory` is the start of a mapping of this size that `map` made, and the caller
-            // gives it up. It can't fail for a mapping that exists.
+            // SAFETY: `map` returned `memory` for this size, and the caller no longer uses it. Unmapping
+            // an existing mapping cannot fail.
             unsafe { libc::munmap(memory.cast(), layout.size().next_multiple_of(PAGE)) };
             return;
         }
-        // SAFETY: `memory` came from `System`, since its layout is not large.
+        // SAFETY: `System` allocated `memory`, since its layout is not large.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller promises that `size` is not zero and, rounded up, fits an `isize`.
+        // SAFETY: the caller guarantees that `size` is not zero and, rounded up, fits an `isize`.
         let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         if !is_large(layout) && !is_large(new) {
-            // SAFETY: `memory` came from `System`, and stays there.
+            // SAFETY: `System` allocated `memory`, and the new layout is not large either.
             return unsafe { System.realloc(memory, layout, size) };
         }
-        // SAFETY: both layouts are valid; the ranges belong to different allocations, each at least
-        // as long as the shorter of the two sizes; `memory` is given up by the caller.
+        // SAFETY: both layouts are valid. The two allocations do not overlap, and both are at least as
+        // long as the shorter size. The caller no longer uses `memory`.
         unsafe {
             let moved = self.alloc(new);
             if !moved.is_null() {
@@ -74,22 +74,21 @@ unsafe impl GlobalAlloc for LargePages {
     }
 }
 
-/// Memory for `size` bytes, its start at the edge of a large page and its length a number of them;
-/// null if there is none.
+/// Maps `size` bytes, rounded up to huge pages and aligned to one. Returns null if memory is exhausted.
 fn map(size: usize) -> *mut u8 {
     let len = size.next_multiple_of(PAGE);
-    // A page more than needed, so that an edge is among it.
+    // One more page, so that an aligned range of `len` bytes fits.
     let Some(all) = len.checked_add(PAGE) else { return ptr::null_mut() };
-    let (rights, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping, wherever the kernel likes, touches no memory that exists.
-    let start = unsafe { libc::mmap(ptr::null_mut(), all, rights, kind, -1, 0) };
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: without MAP_FIXED the new mapping does not overlap existing memory.
+    let start = unsafe { libc::mmap(ptr::null_mut(), all, protection, flags, -1, 0) };
     if start == libc::MAP_FAILED {
         return ptr::null_mut();
     }
     let start = start.cast::<u8>();
     let before = start.addr().next_multiple_of(PAGE) - start.addr();
-    // SAFETY: `before` is at most a page, so all three ranges lie within the mapping, of which nobody
-    // else knows; what is given back is not used. Advice that is not taken changes nothing.
+    // SAFETY: `before` is at most a page, so all three ranges lie within the new mapping, to which no
+    // other pointer exists. The unmapped ranges are not used afterwards. `madvise` may fail harmlessly.
     unsafe {
         let memory = start.add(before);
         if before > 0 {
@@ -112,12 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn large_memory_is_aligned_zero_and_keeps_what_is_written_wherever_it_moves() {
+    fn large_allocations_are_aligned_and_zeroed_and_keep_their_content_when_moved() {
         let memory = LargePages;
-        // Over the limit and back, and from one large size to another.
+        // Across the threshold and back, and between two large sizes.
         let sizes = [1000, LARGE + 1, 3 * LARGE, LARGE, 500];
-        // SAFETY: sizes are not zero; every pointer is used within its size and given back once, with
-        // the layout it has then.
+        // SAFETY: sizes are not zero. Every pointer is used within its size and freed once, with its
+        // current layout.
         unsafe {
             let mut start = memory.alloc_zeroed(layout(sizes[0]));
             start.write(7);
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn more_memory_than_there_is_is_refused() {
+    fn an_impossible_allocation_returns_null() {
         // SAFETY: the size is not zero; null is not used.
         let start = unsafe { LargePages.alloc(layout(isize::MAX as usize - PAGE)) };
         assert!(start.is_null());

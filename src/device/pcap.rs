@@ -1,9 +1,13 @@
-//! Capture files: read as packets that came, written as packets that went.
+//! Capture files: a reader for pcap and pcapng, and a writer for pcap.
 //!
-//! Read are pcap in both byte orders and both resolutions, and pcapng; packets of raw IP, Ethernet
-//! (VLAN tags skipped), loopback and Linux's "cooked" capture. Written is pcap of raw IP.
+//! The reader accepts both byte orders, all time resolutions, and these link types: raw IP, Ethernet
+//! with or without VLAN tags, loopback, and Linux cooked capture. The writer writes raw IP with
+//! nanosecond timestamps.
+//!
+//! The crate `pcap-file` 2.0 does not replace this module. It reads each pcapng timestamp as nanoseconds
+//! although the default is microseconds, ignores `if_tsoffset`, and its errors name neither frame nor
+//! offset. Link types would remain ours.
 
-mod device;
 mod link;
 mod record;
 #[cfg(test)]
@@ -14,91 +18,91 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::time::Duration;
 
-pub use device::PcapDevice;
 use link::{Link, packet_in};
-use record::{Form, Source, read_form};
+use record::{Format, Source, read_format};
 
-/// The longest record that is read: no capture has longer packets.
-const LONGEST: usize = 256 << 10;
+/// Maximum length of a record in bytes; Linux captures at most 256 KiB of a packet.
+const MAX_RECORD: usize = 256 << 10;
 
-/// A place in a capture.
+/// A position in a capture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Place {
-    /// The frame that is read, counted from 1 as packet analysers do.
+pub struct Position {
+    /// Number of the current frame, from 1 as in Wireshark.
     pub frame: u64,
-    /// Where its record begins, in bytes from the start of the file.
+    /// Offset of its record in bytes.
     pub offset: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "packet {}, at byte {} of the file", self.frame, self.offset)
     }
 }
 
-/// Why a capture can't be read further.
+/// Why reading a capture failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PcapError {
-    /// The file itself.
+    /// The file cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It begins like no capture.
+    /// The magic number is not one of a capture.
     #[error("neither pcap nor pcapng")]
     Magic,
-    /// A length in it cannot be.
+    /// A length field is invalid.
     #[error("{0}: the file is damaged, {1} is an impossible length")]
-    Length(Place, u64),
-    /// It ends in the middle of a record.
+    Length(Position, u64),
+    /// The file ends within a record.
     #[error("{0}: the file ends in the middle of it")]
-    CutOff(Place),
-    /// All its packets are of a link type that is not read.
-    #[error("link type {0} is not read: only raw IP, Ethernet, loopback and Linux cooked are")]
+    CutOff(Position),
+    /// The link type of a pcap is not supported.
+    #[error("link type {0} is not supported: only raw IP, Ethernet, loopback and Linux cooked are")]
     LinkType(u32),
 }
 
 /// A packet of a capture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Captured<'a> {
-    /// When it was captured, since 1970.
+    /// Capture time, since 1970.
     pub at: Duration,
-    /// The packet from its IP header on, without a link's padding.
+    /// The packet from its IP header on, without padding of the link layer.
     pub bytes: &'a [u8],
 }
 
-/// A frame of a capture, whatever it holds.
+/// A frame of a capture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Frame<'a> {
     /// Its number, counted from 1.
     pub number: u64,
-    /// When it was captured, since 1970.
+    /// Capture time, since 1970.
     pub at: Duration,
-    /// Bytes at its end that were not captured.
+    /// Number of bytes at its end that were not captured.
     pub missing: u32,
-    /// What is in it.
+    /// Its content.
     pub content: Content<'a>,
 }
 
-/// What a frame holds.
+/// The content of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content<'a> {
-    /// An IP packet from its header on, without a link's padding. On a link of raw IP whatever there
-    /// is.
+    /// An IP packet from its header on, without padding of the link layer. On a raw IP link, all bytes
+    /// unchecked.
     Packet(&'a [u8]),
-    /// Something else, such as ARP.
+    /// Another protocol, such as ARP.
     NotIp,
-    /// It is of a link type that is not read, in a file that has others as well.
+    /// The number of an unsupported link type, in a pcapng.
     LinkType(u32),
 }
 
-/// Reads the frames of a capture, one after the other.
+/// Reads the frames of a capture in order.
 #[derive(Debug)]
 pub struct Reader<R> {
     from: Source<R>,
-    form: Form,
+    format: Format,
     buffer: Vec<u8>,
 }
 
-/// A frame whose bytes lie in the reader's buffer.
+/// A frame whose bytes are in the reader's buffer. `packet` is the range of the IP packet; or the
+/// unsupported link type; or `None` for another protocol.
 struct Located {
     at: Duration,
     missing: u32,
@@ -106,20 +110,20 @@ struct Located {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the beginning of a capture.
+    /// Reads the file header of a capture.
     ///
     /// # Errors
-    /// If it is none, or of a link type that is not read.
+    /// If it is not a capture, or the link type is not supported.
     pub fn new(from: R) -> Result<Self, PcapError> {
         let mut from = Source::new(from);
-        let form = read_form(&mut from)?;
-        Ok(Self { from, form, buffer: Vec::new() })
+        let format = read_format(&mut from)?;
+        Ok(Self { from, format, buffer: Vec::new() })
     }
 
-    /// The next IP packet; `None` at the end. What is no IP is passed over.
+    /// The next IP packet; `None` at the end. Skips other protocols.
     ///
     /// # Errors
-    /// If the file is damaged. Nothing useful comes afterwards.
+    /// If the file is damaged. Do not read on.
     pub fn next_packet(&mut self) -> Result<Option<Captured<'_>>, PcapError> {
         loop {
             let Some(read) = self.read()? else { return Ok(None) };
@@ -132,7 +136,7 @@ impl<R: Read> Reader<R> {
     /// The next frame; `None` at the end.
     ///
     /// # Errors
-    /// If the file is damaged. Nothing useful comes afterwards.
+    /// If the file is damaged. Do not read on.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, PcapError> {
         let Some(read) = self.read()? else { return Ok(None) };
         let content = match read.packet {
@@ -140,11 +144,11 @@ impl<R: Read> Reader<R> {
             Err(Some(link)) => Content::LinkType(link),
             Err(None) => Content::NotIp,
         };
-        Ok(Some(Frame { number: self.from.place().frame, at: read.at, missing: read.missing, content }))
+        Ok(Some(Frame { number: self.from.position().frame, at: read.at, missing: read.missing, content }))
     }
 
     fn read(&mut self) -> Result<Option<Located>, PcapError> {
-        let Some(record) = self.form.next_frame(&mut self.from, &mut self.buffer)? else { return Ok(None) };
+        let Some(record) = self.format.next_frame(&mut self.from, &mut self.buffer)? else { return Ok(None) };
         let packet = match record.link {
             Ok(link) => packet_in(link, &self.buffer).ok_or(None),
             Err(number) => Err(Some(number)),
@@ -153,29 +157,29 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// Writes packets to a capture of raw IP.
+/// Writes packets to a pcap of raw IP.
 #[derive(Debug)]
 pub struct Writer<W> {
     to: W,
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a capture.
+    /// Writes the file header.
     ///
     /// # Errors
-    /// What writing says.
+    /// The error of writing.
     pub fn new(mut to: W) -> io::Result<Self> {
-        let numbers = [0xa1b2_3c4d_u32, 4 << 16 | 2, 0, 0, LONGEST as u32, 101];
+        let numbers = [0xa1b2_3c4d_u32, 4 << 16 | 2, 0, 0, MAX_RECORD as u32, 101];
         for number in numbers {
             to.write_all(&number.to_le_bytes())?;
         }
         Ok(Self { to })
     }
 
-    /// Adds a packet. Its time, since 1970, may be up to the year 2106.
+    /// Writes a packet with its capture time `at`, since 1970. Times after 2106 become 2106.
     ///
     /// # Errors
-    /// What writing says.
+    /// The error of writing.
     pub fn write(&mut self, at: Duration, packet: &[u8]) -> io::Result<()> {
         let len = packet.len() as u32;
         let secs = u32::try_from(at.as_secs()).unwrap_or(u32::MAX);
@@ -185,15 +189,15 @@ impl<W: Write> Writer<W> {
         self.to.write_all(packet)
     }
 
-    /// What was written to.
+    /// The underlying writer.
     pub fn into_inner(self) -> W {
         self.to
     }
 
-    /// Passes on what is buffered below.
+    /// Flushes the underlying writer.
     ///
     /// # Errors
-    /// What flushing says.
+    /// The error of flushing.
     pub fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
     }

@@ -19,7 +19,7 @@ use super::tun::Queue;
 use crate::ownership::Owners;
 use maps::Maps;
 
-/// The loaded program and its maps. An interface it was attached to keeps them when this is gone.
+/// The loaded program and its maps. An attached interface keeps them after this is dropped.
 #[derive(Debug)]
 pub struct Steering {
     program: OwnedFd,
@@ -40,7 +40,7 @@ impl Steering {
     /// Loads the program and fills its maps from `owners`.
     ///
     /// # Errors
-    /// `EPERM` without CAP_BPF where the kernel wants it; `ENOSYS` or `EINVAL` from kernels
+    /// `EPERM` without CAP_BPF where the kernel requires it; `ENOSYS` or `EINVAL` from kernels
     /// without BPF; the verifier's error.
     pub fn load(owners: &Owners) -> io::Result<Self> {
         let mut maps = Maps::new(owners)?;
@@ -62,7 +62,7 @@ impl Steering {
     ///
     /// # Errors
     /// `ENOSPC` or `E2BIG` if `owners` has more than twice the prefixes, addresses or static
-    /// bindings there were at the start; then steering is partly wrong, and workers hand over.
+    /// bindings of the start. Steering is then partly wrong, and workers hand packets over.
     pub fn update(&mut self, owners: &Owners) -> io::Result<()> {
         self.maps.fill(owners)
     }

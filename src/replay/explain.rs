@@ -1,4 +1,4 @@
-//! Why each packet was translated as it was, for a person.
+//! Explains for operators why each packet was translated, rejected or dropped.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -8,11 +8,11 @@ use super::{Opened, Outcome, Sent};
 use crate::time::Instant;
 use crate::translator::Verdict;
 
-/// Writes down a replay, packet by packet.
+/// Writes an explanation of each packet of a replay.
 #[derive(Debug)]
 pub struct Explanation<W> {
     to: W,
-    /// The moment that is called 0.
+    /// The time shown as 0.
     origin: Option<Instant>,
     counts: Counts,
 }
@@ -24,7 +24,7 @@ struct Counts {
     rejected: u64,
     held: u64,
     dropped: u64,
-    passed_over: u64,
+    skipped: u64,
     sent: u64,
 }
 
@@ -34,10 +34,10 @@ impl<W: Write> Explanation<W> {
         Self { to, origin: None, counts: Counts::default() }
     }
 
-    /// A packet was put in; `missing` bytes of it were never captured.
+    /// Explains a packet, the last `missing` bytes of which were not captured.
     ///
     /// # Errors
-    /// What writing says.
+    /// The error of writing.
     pub fn packet(
         &mut self,
         number: u64,
@@ -49,7 +49,7 @@ impl<W: Write> Explanation<W> {
         let summary = Summary::of(packet);
         self.head(number, at, summary)?;
         if missing > 0 {
-            writeln!(self.to, "{INDENT}the capture lacks the last {missing} bytes of it")?;
+            writeln!(self.to, "{INDENT}the capture lacks its last {missing} bytes")?;
         }
         self.counts.packets += 1;
         match outcome.verdict {
@@ -74,38 +74,38 @@ impl<W: Write> Explanation<W> {
         self.sent(&outcome.sent)
     }
 
-    /// A frame was not put in.
+    /// Notes a frame that was not translated, and why.
     ///
     /// # Errors
-    /// What writing says.
-    pub fn passed_over(&mut self, number: u64, at: Instant, why: impl fmt::Display) -> io::Result<()> {
-        self.counts.passed_over += 1;
+    /// The error of writing.
+    pub fn skipped(&mut self, number: u64, at: Instant, why: impl fmt::Display) -> io::Result<()> {
+        self.counts.skipped += 1;
         self.head(number, at, why)
     }
 
-    /// Timers have sent something.
+    /// Lists packets that timers sent.
     ///
     /// # Errors
-    /// What writing says.
+    /// The error of writing.
     pub fn timers(&mut self, sent: &[Sent]) -> io::Result<()> {
         for one in sent {
             let time = self.time(one.at);
-            writeln!(self.to, "{:>6} {time}  a timer ran out", "")?;
+            writeln!(self.to, "{:>6} {time}  a timer expired", "")?;
             self.sent(std::slice::from_ref(one))?;
         }
         Ok(())
     }
 
-    /// The last line: how many packets, and what became of them.
+    /// Writes the last line: the number of packets by verdict.
     ///
     /// # Errors
-    /// What writing says.
+    /// The error of writing.
     pub fn end(&mut self) -> io::Result<()> {
-        let Counts { packets, forwarded, rejected, held, dropped, passed_over, sent } = self.counts;
+        let Counts { packets, forwarded, rejected, held, dropped, skipped, sent } = self.counts;
         writeln!(
             self.to,
             "{packets} packets: {forwarded} forwarded, {rejected} rejected, {held} held, {dropped} dropped; \
-             {passed_over} passed over; {sent} sent"
+             {skipped} skipped; {sent} sent"
         )?;
         self.to.flush()
     }
@@ -127,24 +127,24 @@ impl<W: Write> Explanation<W> {
     }
 }
 
-/// As wide as number and time.
+/// Width of the columns for number and time.
 const INDENT: &str = "                    ";
 
-/// What a packet waits for.
+/// Why a packet is held.
 fn held(summary: &Summary<'_>) -> &'static str {
     if summary.is_fragment() {
-        "until what is missing of its datagram has come (RFC 6146 §3.4)"
+        "until the missing fragments of its datagram arrive (RFC 6146 §3.4)"
     } else {
-        "an unsolicited SYN, in case its host opens the same connection (RFC 6146 §3.5.2.2)"
+        "an unsolicited SYN, in case the inside host opens the same connection (RFC 6146 §3.5.2.2)"
     }
 }
 
-/// Where the RFCs say what was done with a packet that went through.
+/// The RFC sections that apply to a forwarded packet.
 struct Rule {
     state: &'static str,
     header: &'static str,
     payload: Option<&'static str>,
-    pieces: usize,
+    packets: usize,
     opened: Opened,
 }
 
@@ -155,9 +155,9 @@ impl Rule {
         let kind = packet.kind();
         let state = match (versions, kind) {
             ((Some(6), Some(6)) | (Some(4), Some(4)), _) if outcome.stateless => {
-                "RFC 7757 §4.2, hairpinning without state"
+                "RFC 7757 §4.2, stateless hairpinning"
             }
-            _ if outcome.stateless => "RFC 7757 §3.3, without state",
+            _ if outcome.stateless => "RFC 7757 §3.3, stateless",
             ((Some(6), Some(6)), _) => "RFC 6146 §3.8, hairpinning",
             (_, Kind::Udp) => "RFC 6146 §3.5.1, UDP",
             (_, Kind::Tcp) => "RFC 6146 §3.5.2, TCP",
@@ -174,7 +174,7 @@ impl Rule {
             _ if packet.is_fragment() => ("RFC 7915 §5.1.1", Some("§5.5")),
             _ => ("RFC 7915 §5.1", Some("§5.5")),
         };
-        Self { state, header, payload, pieces: outcome.sent.len(), opened: outcome.opened }
+        Self { state, header, payload, packets: outcome.sent.len(), opened: outcome.opened }
     }
 }
 
@@ -182,8 +182,8 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; {}", self.state, self.header)?;
         self.payload.map_or(Ok(()), |payload| write!(f, " with {payload}"))?;
-        if self.pieces > 1 {
-            write!(f, "; {} packets of it", self.pieces)?;
+        if self.packets > 1 {
+            write!(f, "; {} packets sent", self.packets)?;
         }
         match self.opened {
             Opened { binding: true, session: true } => f.write_str("; opens a binding and a session"),

@@ -1,7 +1,7 @@
-//! Packets through the translator by a clock of their own: `gate64 translate`.
+//! Replays packets through the translator with a virtual clock: `gate64 translate`.
 //!
-//! The door is the daemon's, [`Translator::process`]; time is what the caller says, so that an hour
-//! passes in no time and the same input gives the same output.
+//! Calls [`Translator::process`] as the daemon does. The caller sets the time, so equal input gives
+//! equal output and an hour of capture takes no time.
 
 mod explain;
 mod summary;
@@ -16,12 +16,12 @@ use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
 pub use explain::Explanation;
 
-/// Packets that may come of one: the fragments of the longest datagram.
+/// Maximum number of further packets from one: the fragments of the longest datagram.
 const EXTRA: usize = 64;
-/// Sessions ended between two looks at what their end has sent; each may send a packet.
+/// Sessions that expire per call; each may send a packet, so this is at most [`EXTRA`].
 const EXPIRE: usize = 32;
 
-/// One translator that is the whole gateway, and its clock.
+/// A gateway with one translator and a virtual clock.
 pub struct Replay {
     translator: Translator,
     zones: u16,
@@ -34,26 +34,26 @@ pub struct Replay {
 /// A packet that leaves the gateway.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sent {
-    /// When.
+    /// Virtual time.
     pub at: Instant,
     /// The packet from its IP header on.
     pub bytes: Vec<u8>,
 }
 
-/// What became of a packet.
+/// The result of translating a packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
     /// The translator's verdict.
     pub verdict: Verdict,
-    /// What it sends, in order: the packet, the error about it, or what had waited for it.
+    /// The packets sent, in order: the translated packet, an ICMP error, or packets that waited for it.
     pub sent: Vec<Sent>,
-    /// What is remembered since.
+    /// The state that it created.
     pub opened: Opened,
     /// Whether it was forwarded without state (RFC 7757 and RFC 6052).
     pub stateless: bool,
 }
 
-/// State that one packet made.
+/// State that one packet created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Opened {
     /// A binding.
@@ -63,7 +63,7 @@ pub struct Opened {
 }
 
 impl Replay {
-    /// A gateway with `settings`, which are those of an only worker.
+    /// A gateway with `settings`, which must be for a single worker.
     pub fn new(settings: Settings) -> Self {
         let zones = settings.nat64.zones.iter().map(|zone| zone.id.0 + 1).max().unwrap_or(0);
         Self {
@@ -76,12 +76,12 @@ impl Replay {
         }
     }
 
-    /// The gateway's time: that of the last packet or [`advance`](Self::advance). It never goes back.
+    /// The virtual time. It never goes back.
     pub const fn now(&self) -> Instant {
         self.now
     }
 
-    /// Lets time pass until `until`; what timers send on the way, each at its moment.
+    /// Advances the clock to `until`. Returns the packets that timers send until then.
     pub fn advance(&mut self, until: Instant) -> Vec<Sent> {
         let mut sent = Vec::new();
         while let Some(due) = self.translator.next_deadline().filter(|due| *due <= until) {
@@ -93,12 +93,12 @@ impl Replay {
             self.collect(&mut sent);
         }
         self.now = self.now.max(until);
-        self.forget_events();
+        self.discard_events();
         sent
     }
 
-    /// Puts a packet in that came now; `None` if it is longer than any can be.
-    pub fn put(&mut self, packet: &[u8]) -> Option<Outcome> {
+    /// Translates a packet at the current time; `None` if it is longer than an IP packet can be.
+    pub fn translate(&mut self, packet: &[u8]) -> Option<Outcome> {
         if !self.packet.fill(packet) {
             return None;
         }
@@ -116,7 +116,7 @@ impl Replay {
             sent.push(Sent { at: self.now, bytes: self.packet.bytes().to_vec() });
         }
         self.collect(&mut sent);
-        self.forget_events();
+        self.discard_events();
         let after = self.state();
         let opened = Opened { binding: after.0 > before.0, session: after.1 > before.1 };
         let stateless = verdict[0] == Verdict::Forward && after.2 > before.2;
@@ -131,7 +131,7 @@ impl Replay {
         self.extra.clear();
     }
 
-    /// Bindings and sessions alive, and packets forwarded that belong to no zone.
+    /// The number of bindings, of sessions, and of packets forwarded outside every zone.
     fn state(&self) -> (u64, u64, u64) {
         let counters = self.translator.counters();
         let all = |tallies: &[Tally; 3]| tallies.iter().map(Tally::read).sum::<u64>();
@@ -143,12 +143,12 @@ impl Replay {
         (bindings, sessions, none.packets_v6_to_v4.read() + none.packets_v4_to_v6.read())
     }
 
-    /// Nobody asks for events here; waiting ones would only be in the way of later ones.
-    fn forget_events(&mut self) {
-        self.events.resize(32, Event::PoolEmpty { host: NOBODY });
+    /// Discards events, which replay does not use.
+    fn discard_events(&mut self) {
+        self.events.resize(32, Event::PoolEmpty { host: NO_HOST });
         while self.translator.events(&mut self.events) > 0 {}
     }
 }
 
-const NOBODY: crate::addr::HostKey =
+const NO_HOST: crate::addr::HostKey =
     crate::addr::HostKey::new(ZoneId(0), core::net::Ipv6Addr::UNSPECIFIED, 0);

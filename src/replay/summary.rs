@@ -1,28 +1,28 @@
-//! A packet in one line, however damaged it is: nothing here judges.
+//! A one-line summary of a packet. Accepts damaged and truncated packets.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::wire::{ICMP4, ICMP6, TCP, UDP};
 
-/// How deep a packet quoted by a quoted packet is shown.
+/// Maximum nesting depth of quoted packets in a summary.
 const DEPTH: u8 = 2;
 
-/// What a packet looks like at first sight.
+/// The header fields that a summary shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Summary<'a> {
     bytes: &'a [u8],
     depth: u8,
     /// Its addresses; `None` if it has no IP header.
-    ends: Option<(IpAddr, IpAddr)>,
+    addresses: Option<(IpAddr, IpAddr)>,
     protocol: u8,
-    /// The payload of the IP packet, behind IPv6 extension headers.
+    /// The payload of the IP packet, after IPv6 extension headers.
     payload: &'a [u8],
-    /// Offset in the datagram and whether more comes, of a fragment.
+    /// Of a fragment: offset in bytes and More Fragments flag.
     fragment: Option<(u16, bool)>,
 }
 
-/// What it carries, as far as rules differ by it.
+/// The kind of payload, as far as the RFC sections differ by it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Tcp,
@@ -43,7 +43,7 @@ impl<'a> Summary<'a> {
             Some(6) => Self::of_v6(bytes),
             _ => None,
         };
-        let nothing = Self { bytes, depth, ends: None, protocol: 0, payload: &[], fragment: None };
+        let nothing = Self { bytes, depth, addresses: None, protocol: 0, payload: &[], fragment: None };
         Self { depth, ..read.unwrap_or(nothing) }
     }
 
@@ -53,8 +53,8 @@ impl<'a> Summary<'a> {
         let word = u16::from_be_bytes([head[6], head[7]]);
         let fragment = (word & 0x3fff != 0).then_some(((word & 0x1fff) * 8, word & 0x2000 != 0));
         let payload = bytes.get(usize::from(head[0] & 15) * 4..).unwrap_or_default();
-        let ends = Some((addr(12).into(), addr(16).into()));
-        Some(Self { bytes, depth: 0, ends, protocol: head[9], payload, fragment })
+        let addresses = Some((addr(12).into(), addr(16).into()));
+        Some(Self { bytes, depth: 0, addresses, protocol: head[9], payload, fragment })
     }
 
     fn of_v6(bytes: &'a [u8]) -> Option<Self> {
@@ -74,13 +74,13 @@ impl<'a> Summary<'a> {
             }
         }
         let payload = bytes.get(at..).unwrap_or_default();
-        let ends = Some((addr(8)?.into(), addr(24)?.into()));
-        Some(Self { bytes, depth: 0, ends, protocol, payload, fragment })
+        let addresses = Some((addr(8)?.into(), addr(24)?.into()));
+        Some(Self { bytes, depth: 0, addresses, protocol, payload, fragment })
     }
 
     /// The IP version; `None` if it has no IP header.
     pub(super) fn version(&self) -> Option<u8> {
-        self.ends.map(|(src, _)| if src.is_ipv4() { 4 } else { 6 })
+        self.addresses.map(|(src, _)| if src.is_ipv4() { 4 } else { 6 })
     }
 
     pub(super) const fn is_fragment(&self) -> bool {
@@ -105,7 +105,7 @@ impl<'a> Summary<'a> {
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((src, dst)) = self.ends else {
+        let Some((src, dst)) = self.addresses else {
             return write!(f, "{} bytes without an IP header", self.bytes.len());
         };
         let ports = match self.protocol {

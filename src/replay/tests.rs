@@ -41,16 +41,16 @@ fn datagram(dst: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_packet_is_sent_when_it_came_and_state_is_seen_to_open_once() {
+fn a_packet_is_sent_at_its_arrival_and_opens_state_once() {
     let mut replay = replay();
     assert_eq!(replay.advance(Instant::from_secs(9)), []);
-    let first = replay.put(&datagram("2001:db8:64::c633:6407")).expect("short enough");
+    let first = replay.translate(&datagram("2001:db8:64::c633:6407")).expect("short enough");
     assert_eq!(first.verdict, Verdict::Forward);
     assert_eq!(first.opened, Opened { binding: true, session: true });
     assert_eq!((first.sent.len(), first.sent[0].at), (1, Instant::from_secs(9)));
-    let again = replay.put(&datagram("2001:db8:64::c633:6407")).expect("short enough");
+    let again = replay.translate(&datagram("2001:db8:64::c633:6407")).expect("short enough");
     assert_eq!(again.opened, Opened::default());
-    let elsewhere = replay.put(&datagram("2001:db8:64::c633:6408")).expect("short enough");
+    let elsewhere = replay.translate(&datagram("2001:db8:64::c633:6408")).expect("short enough");
     assert_eq!(elsewhere.opened, Opened { binding: false, session: true });
 }
 
@@ -63,12 +63,12 @@ fn the_clock_never_goes_back() {
 }
 
 #[test]
-fn what_is_too_long_is_not_put_in() {
-    assert_eq!(replay().put(&vec![0x60; MAX_PACKET + 1]), None);
+fn an_overlong_packet_is_not_translated() {
+    assert_eq!(replay().translate(&vec![0x60; MAX_PACKET + 1]), None);
 }
 
 #[test]
-fn every_packet_however_short_has_a_summary() {
+fn truncated_packets_have_a_summary() {
     let whole = datagram("2001:db8:64::c633:6407");
     assert_eq!(
         Summary::of(&whole).to_string(),
@@ -94,10 +94,10 @@ fn an_explanation_names_rule_reason_and_time() {
         [(1, datagram("2001:db8:64::c633:6407")), (2, datagram("2001:db8:65::1")), (3, vec![0x60, 0])];
     for (number, packet) in packets {
         replay.advance(Instant::from_millis(number * 1500));
-        let outcome = replay.put(&packet).expect("short enough");
+        let outcome = replay.translate(&packet).expect("short enough");
         explanation.packet(number, replay.now(), 0, &packet, &outcome).expect("memory");
     }
-    explanation.passed_over(4, replay.now(), "passed over: not IP").expect("memory");
+    explanation.skipped(4, replay.now(), "skipped: not IP").expect("memory");
     explanation.end().expect("memory");
     let text = String::from_utf8(text).expect("text");
     let lines: Vec<_> = text.lines().map(str::trim).collect();
@@ -111,6 +111,6 @@ fn an_explanation_names_rule_reason_and_time() {
     assert_eq!(lines[3], "2    1.500000  UDP [2001:db8:1::2]:40000 > [2001:db8:65::1]:53, 48 bytes");
     assert_eq!(lines[4], format!("drop not_pref64:{}", Reason::NotPref64.meaning()));
     assert_eq!(lines[5], "3    3.000000  2 bytes without an IP header");
-    assert_eq!(lines[7], "4    3.000000  passed over: not IP");
-    assert_eq!(lines[8], "3 packets: 1 forwarded, 0 rejected, 0 held, 2 dropped; 1 passed over; 1 sent");
+    assert_eq!(lines[7], "4    3.000000  skipped: not IP");
+    assert_eq!(lines[8], "3 packets: 1 forwarded, 0 rejected, 0 held, 2 dropped; 1 skipped; 1 sent");
 }

@@ -1,8 +1,8 @@
-//! What stands in front of the IP header.
+//! Link-layer headers in front of the IP header.
 
 use std::ops::Range;
 
-/// How packets are framed.
+/// The supported link types.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Link {
     Raw,
@@ -13,10 +13,10 @@ pub(super) enum Link {
 }
 
 impl Link {
-    /// Numbers of the tcpdump.org registry; 12 and 14 are raw IP on some systems.
+    /// The link type with this number of the tcpdump.org registry. 12 and 14 are raw IP on some systems.
     ///
     /// # Errors
-    /// The number, if it is not read.
+    /// The number, if it is not supported.
     pub(super) const fn of(number: u32) -> Result<Self, u32> {
         match number {
             12 | 14 | 101 | 228 | 229 => Ok(Self::Raw),
@@ -29,8 +29,8 @@ impl Link {
     }
 }
 
-/// Where the IP packet is in a frame, cut to the length that its header says; `None` if there is
-/// none. Raw IP has no padding, so that nothing is cut there and nothing judged.
+/// The range of the IP packet in a frame, cut to the length in its header; `None` for another protocol.
+/// Raw IP has no padding and is neither cut nor checked.
 pub(super) fn packet_in(link: Link, frame: &[u8]) -> Option<Range<usize>> {
     let start = match link {
         Link::Raw => return Some(0..frame.len()),
@@ -42,7 +42,7 @@ pub(super) fn packet_in(link: Link, frame: &[u8]) -> Option<Range<usize>> {
             is_ip(frame, at)?;
             at + 2
         }
-        // The address family has another number on every system: the IP version tells as much.
+        // The address family's number differs between systems; the IP version decides below.
         Link::Loopback => 4,
         Link::Cooked => {
             is_ip(frame, 14)?;
@@ -56,14 +56,13 @@ pub(super) fn packet_in(link: Link, frame: &[u8]) -> Option<Range<usize>> {
     let packet = frame.get(start..)?;
     let word =
         |at: usize| packet.get(at..at + 2).map(|two| usize::from(u16::from_be_bytes([two[0], two[1]])));
-    let said = match packet.first()? >> 4 {
+    let header_says = match packet.first()? >> 4 {
         4 => word(2)?,
         6 => word(4)? + 40,
         _ => return None,
     };
-    // Zero is what offloading drivers write into a super-packet; less than a header is not to be
-    // believed.
-    let len = if said < 20 { packet.len() } else { said.min(packet.len()) };
+    // Drivers with segmentation offload write 0 into a super-packet. Lengths below a header are ignored.
+    let len = if header_says < 20 { packet.len() } else { header_says.min(packet.len()) };
     Some(start..start + len)
 }
 

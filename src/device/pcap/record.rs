@@ -1,13 +1,13 @@
-//! The two file formats: where a record starts, how long it is, when it was captured.
+//! The two file formats: reads one record at a time, with its length and capture time.
 
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use super::{LONGEST, Link, PcapError, Place};
+use super::{Link, MAX_RECORD, PcapError, Position};
 
-/// How the file is to be read.
+/// The format of a file, and the state that its records depend on.
 #[derive(Debug)]
-pub(super) enum Form {
+pub(super) enum Format {
     Pcap { big: bool, nanos: bool, link: Link },
     Pcapng { big: bool, interfaces: Vec<Interface> },
 }
@@ -15,32 +15,33 @@ pub(super) enum Form {
 /// An interface of a pcapng section.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interface {
-    /// The number of its link type, if that is not read.
+    /// Its link type, or the number of an unsupported one.
     link: Result<Link, u32>,
-    /// Units of time in a second.
+    /// Timestamp units per second.
     per_second: u64,
-    /// Seconds to be added to every time.
+    /// Seconds added to every timestamp.
     offset: i64,
 }
 
-/// A frame whose bytes are in the buffer.
+/// Metadata of a frame whose bytes are in the buffer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
-    /// The number of its link type, if that is not read.
+    /// Its link type, or the number of an unsupported one.
     pub(super) link: Result<Link, u32>,
-    /// When it was captured, since 1970.
+    /// Capture time, since 1970.
     pub(super) at: Duration,
-    /// Bytes of the frame that were not captured.
+    /// Number of bytes of the frame that were not captured.
     pub(super) missing: u32,
 }
 
+// Block types of pcapng.
 const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
-const OLD: u32 = 2;
+const OBSOLETE_PACKET: u32 = 2;
 const SIMPLE: u32 = 3;
 const ENHANCED: u32 = 6;
 
-/// Options of an interface.
+// Options of an interface: `if_tsresol` and `if_tsoffset`.
 const RESOLUTION: u32 = 9;
 const OFFSET: u32 = 14;
 
@@ -55,32 +56,32 @@ fn pair(bytes: &[u8], at: usize, big: bool) -> (u32, u32) {
     if big { (word >> 16, word & 0xffff) } else { (word & 0xffff, word >> 16) }
 }
 
-/// The file, and how far it has been read.
+/// The file and the current position in it.
 #[derive(Debug)]
 pub(super) struct Source<R> {
     from: R,
     read: u64,
-    place: Place,
+    position: Position,
 }
 
 impl<R: Read> Source<R> {
     pub(super) const fn new(from: R) -> Self {
-        Self { from, read: 0, place: Place { frame: 0, offset: 0 } }
+        Self { from, read: 0, position: Position { frame: 0, offset: 0 } }
     }
 
-    /// The frame that was read last, or is being read.
-    pub(super) const fn place(&self) -> Place {
-        self.place
+    /// The position of the current frame.
+    pub(super) const fn position(&self) -> Position {
+        self.position
     }
 
     /// Reads a header of `N` bytes; `None` if the file ends before it.
     fn head<const N: usize>(&mut self) -> Result<Option<[u8; N]>, PcapError> {
-        self.place.offset = self.read;
+        self.position.offset = self.read;
         let mut head = [0; N];
-        match self.exactly(&mut head)? {
+        match self.read_full(&mut head)? {
             0 => Ok(None),
             n if n == N => Ok(Some(head)),
-            _ => Err(PcapError::CutOff(self.place)),
+            _ => Err(PcapError::CutOff(self.position)),
         }
     }
 
@@ -88,11 +89,11 @@ impl<R: Read> Source<R> {
     fn fill(&mut self, buffer: &mut Vec<u8>, len: usize) -> Result<(), PcapError> {
         buffer.clear();
         buffer.resize(len, 0);
-        if self.exactly(buffer)? == len { Ok(()) } else { Err(PcapError::CutOff(self.place)) }
+        if self.read_full(buffer)? == len { Ok(()) } else { Err(PcapError::CutOff(self.position)) }
     }
 
-    /// Reads until `into` is full or the file ends; how much.
-    fn exactly(&mut self, into: &mut [u8]) -> Result<usize, PcapError> {
+    /// Reads until `into` is full or the file ends. Returns the number of bytes.
+    fn read_full(&mut self, into: &mut [u8]) -> Result<usize, PcapError> {
         let mut have = 0;
         while have < into.len() {
             match self.from.read(&mut into[have..]) {
@@ -106,18 +107,18 @@ impl<R: Read> Source<R> {
         Ok(have)
     }
 
-    const fn impossible(&self, len: u64) -> PcapError {
-        PcapError::Length(self.place, len)
+    const fn invalid_length(&self, len: u64) -> PcapError {
+        PcapError::Length(self.position, len)
     }
 }
 
-/// Reads the file's first header.
-pub(super) fn read_form(from: &mut Source<impl Read>) -> Result<Form, PcapError> {
+/// Reads the file header.
+pub(super) fn read_format(from: &mut Source<impl Read>) -> Result<Format, PcapError> {
     let first = from.head::<12>().map_err(|_| PcapError::Magic)?.ok_or(PcapError::Magic)?;
     if number(&first, 0, true) == SECTION {
         let big = byte_order(&first[8..]).ok_or(PcapError::Magic)?;
         skip_section(from, number(&first, 4, big))?;
-        return Ok(Form::Pcapng { big, interfaces: Vec::new() });
+        return Ok(Format::Pcapng { big, interfaces: Vec::new() });
     }
     let (big, nanos) = match number(&first, 0, true) {
         0xa1b2_c3d4 => (true, false),
@@ -129,10 +130,10 @@ pub(super) fn read_form(from: &mut Source<impl Read>) -> Result<Form, PcapError>
     let mut rest = Vec::new();
     from.fill(&mut rest, 12)?;
     let link = Link::of(number(&rest, 8, big) & 0xffff).map_err(PcapError::LinkType)?;
-    Ok(Form::Pcap { big, nanos, link })
+    Ok(Format::Pcap { big, nanos, link })
 }
 
-/// Whether the numbers of a section are big-endian.
+/// Whether a section is big-endian; `None` if the magic number is wrong.
 fn byte_order(magic: &[u8]) -> Option<bool> {
     match number(magic, 0, true) {
         0x1a2b_3c4d => Some(true),
@@ -141,33 +142,33 @@ fn byte_order(magic: &[u8]) -> Option<bool> {
     }
 }
 
-/// Reads a section header on from its thirteenth byte.
+/// Skips the rest of a section header, of whose `total` bytes 12 have been read.
 fn skip_section(from: &mut Source<impl Read>, total: u32) -> Result<(), PcapError> {
-    let rest = (total as usize).checked_sub(12).filter(|len| *len <= LONGEST);
-    let rest = rest.ok_or_else(|| from.impossible(total.into()))?;
+    let rest = (total as usize).checked_sub(12).filter(|len| *len <= MAX_RECORD);
+    let rest = rest.ok_or_else(|| from.invalid_length(total.into()))?;
     from.fill(&mut Vec::new(), rest)
 }
 
-impl Form {
-    /// Reads the next frame into `buffer`, where only its bytes are left; `None` at the end.
+impl Format {
+    /// Reads the next frame; `None` at the end. Afterwards `buffer` contains exactly its bytes.
     pub(super) fn next_frame(
         &mut self,
         from: &mut Source<impl Read>,
         buffer: &mut Vec<u8>,
     ) -> Result<Option<Record>, PcapError> {
-        from.place.frame += 1;
+        from.position.frame += 1;
         match self {
             Self::Pcap { big, nanos, link } => {
                 let Some(head) = from.head::<16>()? else { return Ok(None) };
                 let (len, wire) = (number(&head, 8, *big), number(&head, 12, *big));
-                if len as usize > LONGEST {
-                    return Err(from.impossible(len.into()));
+                if len as usize > MAX_RECORD {
+                    return Err(from.invalid_length(len.into()));
                 }
                 from.fill(buffer, len as usize)?;
-                let part = number(&head, 4, *big);
-                let part = if *nanos { part } else { part.saturating_mul(1000) };
-                let at =
-                    Duration::from_secs(number(&head, 0, *big).into()) + Duration::from_nanos(part.into());
+                let fraction = number(&head, 4, *big);
+                let fraction = if *nanos { fraction } else { fraction.saturating_mul(1000) };
+                let at = Duration::from_secs(number(&head, 0, *big).into())
+                    + Duration::from_nanos(fraction.into());
                 Ok(Some(Record { link: Ok(*link), at, missing: wire.saturating_sub(len) }))
             }
             Self::Pcapng { big, interfaces } => loop {
@@ -181,7 +182,7 @@ impl Form {
     }
 }
 
-/// What a block of a pcapng was.
+/// A block of a pcapng.
 enum Block {
     Frame(Record),
     Other,
@@ -196,20 +197,20 @@ fn read_block(
 ) -> Result<Block, PcapError> {
     let Some(head) = from.head::<8>()? else { return Ok(Block::End) };
     if number(&head, 0, true) == SECTION {
-        // Another section, perhaps of the other byte order.
+        // A new section may have the other byte order.
         from.fill(buffer, 4)?;
-        *big = byte_order(buffer).ok_or_else(|| from.impossible(number(&head, 4, true).into()))?;
+        *big = byte_order(buffer).ok_or_else(|| from.invalid_length(number(&head, 4, true).into()))?;
         interfaces.clear();
         skip_section(from, number(&head, 4, *big))?;
         return Ok(Block::Other);
     }
     let total = number(&head, 4, *big);
-    let len = (total as usize).checked_sub(12).filter(|len| *len <= LONGEST);
-    let len = len.ok_or_else(|| from.impossible(total.into()))?;
+    let len = (total as usize).checked_sub(12).filter(|len| *len <= MAX_RECORD);
+    let len = len.ok_or_else(|| from.invalid_length(total.into()))?;
     from.fill(buffer, len + 4)?;
     if number(buffer, len, *big) != total {
-        // Both ends of a block say how long it is.
-        return Err(from.impossible(number(buffer, len, *big).into()));
+        // A block starts and ends with its length.
+        return Err(from.invalid_length(number(buffer, len, *big).into()));
     }
     buffer.truncate(len);
     let frame = match number(&head, 0, *big) {
@@ -217,8 +218,8 @@ fn read_block(
             interfaces.push(Interface::read(buffer, *big));
             return Ok(Block::Other);
         }
-        ENHANCED => whole_packet(buffer, *big, number(buffer, 0, *big), interfaces),
-        OLD => whole_packet(buffer, *big, pair(buffer, 0, *big).0, interfaces),
+        ENHANCED => packet_block(buffer, *big, number(buffer, 0, *big), interfaces),
+        OBSOLETE_PACKET => packet_block(buffer, *big, pair(buffer, 0, *big).0, interfaces),
         SIMPLE => {
             let wire = number(buffer, 0, *big);
             let captured = (wire as usize).min(len.saturating_sub(4));
@@ -230,12 +231,12 @@ fn read_block(
         }
         _ => return Ok(Block::Other),
     };
-    frame.map(Block::Frame).ok_or_else(|| from.impossible(total.into()))
+    frame.map(Block::Frame).ok_or_else(|| from.invalid_length(total.into()))
 }
 
-/// The frame of an enhanced packet block, or of its predecessor, which differ in the first word
-/// only. `None` if the block contradicts itself or the interfaces.
-fn whole_packet(buffer: &mut Vec<u8>, big: bool, interface: u32, interfaces: &[Interface]) -> Option<Record> {
+/// The frame of an enhanced or obsolete packet block, which differ only in the first word. `None` if
+/// the lengths or the interface number are invalid.
+fn packet_block(buffer: &mut Vec<u8>, big: bool, interface: u32, interfaces: &[Interface]) -> Option<Record> {
     let interface = interfaces.get(interface as usize)?;
     let units = u64::from(number(buffer, 4, big)) << 32 | u64::from(number(buffer, 8, big));
     let (captured, wire) = (number(buffer, 12, big), number(buffer, 16, big));
@@ -243,7 +244,7 @@ fn whole_packet(buffer: &mut Vec<u8>, big: bool, interface: u32, interfaces: &[I
     Some(Record { link: interface.link, at: interface.time(units), missing: wire.saturating_sub(captured) })
 }
 
-/// Leaves only these bytes in the buffer; `None` if there are fewer.
+/// Removes all but these bytes from the buffer; `None` if there are fewer.
 fn keep(buffer: &mut Vec<u8>, at: usize, len: usize) -> Option<()> {
     buffer.get(at..at.checked_add(len)?)?;
     buffer.truncate(at + len);
@@ -252,7 +253,7 @@ fn keep(buffer: &mut Vec<u8>, at: usize, len: usize) -> Option<()> {
 }
 
 impl Interface {
-    /// Reads the body of its block: the link type, and among its options the units of time.
+    /// Reads an interface description block: link type, timestamp resolution and offset.
     fn read(block: &[u8], big: bool) -> Self {
         let (link, _) = pair(block, 0, big);
         let mut interface = Self { link: Link::of(link), per_second: 1_000_000, offset: 0 };

@@ -1,6 +1,4 @@
 use super::*;
-use crate::device::Device;
-use crate::wire::buf::PacketBuf;
 
 const V4: [u8; 21] = [0x45, 0, 0, 21, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 9];
 
@@ -14,9 +12,9 @@ fn read_all(file: &[u8]) -> Result<Vec<(Duration, Vec<u8>)>, PcapError> {
 }
 
 /// A pcap of one frame.
-fn pcap(big: bool, magic: u32, link: u32, part: u32, frame: &[u8]) -> Vec<u8> {
+fn pcap(big: bool, magic: u32, link: u32, fraction: u32, frame: &[u8]) -> Vec<u8> {
     let len = frame.len() as u32;
-    let numbers = [magic, 2 << 16 | 4, 0, 0, 65_535, link, 7, part, len, len];
+    let numbers = [magic, 2 << 16 | 4, 0, 0, 65_535, link, 7, fraction, len, len];
     let bytes = numbers.map(|n: u32| if big { n.to_be_bytes() } else { n.to_le_bytes() });
     [bytes.as_flattened(), frame].concat()
 }
@@ -34,7 +32,7 @@ fn numbers(big: bool, list: &[u32]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_written_can_be_read() {
+fn written_packets_are_read_back() {
     let mut file = Vec::new();
     let mut writer = Writer::new(&mut file).expect("memory");
     let at = Duration::new(1_700_000_000, 123_456_789);
@@ -44,27 +42,27 @@ fn what_is_written_can_be_read() {
 }
 
 #[test]
-fn both_orders_and_both_resolutions() {
+fn both_byte_orders_and_both_resolutions() {
     for big in [false, true] {
-        for (magic, part) in [(0xa1b2_c3d4, 5), (0xa1b2_3c4d, 5000)] {
-            let got = read_all(&pcap(big, magic, 101, part, &V4)).expect("reads");
+        for (magic, fraction) in [(0xa1b2_c3d4, 5), (0xa1b2_3c4d, 5000)] {
+            let got = read_all(&pcap(big, magic, 101, fraction, &V4)).expect("reads");
             assert_eq!(got, [(Duration::new(7, 5000), V4.to_vec())], "{big} {magic:x}");
         }
     }
 }
 
 #[test]
-fn links_and_their_padding_are_taken_off() {
+fn link_headers_and_padding_are_removed() {
     let padded = [V4.as_slice(), &[0; 20]].concat();
-    let behind = |head: &[u8]| [head, &padded].concat();
+    let framed = |head: &[u8]| [head, &padded].concat();
     let cases = [
-        ("Ethernet", 1, behind(&[[2; 12].as_slice(), &[8, 0]].concat())),
-        ("one tag", 1, behind(&[[2; 12].as_slice(), &[0x81, 0, 0, 5, 8, 0]].concat())),
-        ("two tags", 1, behind(&[[2; 12].as_slice(), &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6, 8, 0]].concat())),
-        ("cooked", 113, behind(&[[0; 14].as_slice(), &[8, 0]].concat())),
-        ("cooked, second form", 276, behind(&[[8, 0].as_slice(), &[0; 18]].concat())),
-        ("loopback", 0, behind(&[2, 0, 0, 0])),
-        ("loopback of OpenBSD", 108, behind(&[0, 0, 0, 2])),
+        ("Ethernet", 1, framed(&[[2; 12].as_slice(), &[8, 0]].concat())),
+        ("one tag", 1, framed(&[[2; 12].as_slice(), &[0x81, 0, 0, 5, 8, 0]].concat())),
+        ("two tags", 1, framed(&[[2; 12].as_slice(), &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6, 8, 0]].concat())),
+        ("cooked", 113, framed(&[[0; 14].as_slice(), &[8, 0]].concat())),
+        ("cooked, version 2", 276, framed(&[[8, 0].as_slice(), &[0; 18]].concat())),
+        ("loopback", 0, framed(&[2, 0, 0, 0])),
+        ("loopback of OpenBSD", 108, framed(&[0, 0, 0, 2])),
     ];
     for (name, link, frame) in cases {
         let got = read_all(&pcap(false, 0xa1b2_c3d4, link, 0, &frame)).expect("reads");
@@ -98,13 +96,13 @@ fn pcapng_with_interfaces_and_resolutions() {
         let got = read_all(&file.concat()).expect("reads");
         let times: Vec<_> = got.iter().map(|(at, _)| *at).collect();
         let want = [Duration::new(2, 3000), Duration::new(2, 4), Duration::from_nanos(5), Duration::ZERO];
-        assert_eq!(times, want, "{big}: that of a link that is not read is passed over");
+        assert_eq!(times, want, "{big}: frames of an unsupported link type are skipped");
         assert!(got.iter().all(|(_, bytes)| *bytes == V4));
     }
 }
 
 #[test]
-fn pcapng_times_may_be_counted_from_elsewhere_and_in_powers_of_two() {
+fn pcapng_timestamps_with_offset_and_binary_resolution() {
     for big in [false, true] {
         let half = |n: u16| if big { n.to_be_bytes() } else { n.to_le_bytes() };
         let ten = if big { 10u64.to_be_bytes() } else { 10u64.to_le_bytes() };
@@ -127,7 +125,7 @@ fn pcapng_times_may_be_counted_from_elsewhere_and_in_powers_of_two() {
 }
 
 #[test]
-fn frames_are_numbered_whatever_they_hold() {
+fn frames_of_other_protocols_are_numbered() {
     let arp = [[2; 12].as_slice(), &[8, 6], &[0; 28]].concat();
     let ip = [[2; 12].as_slice(), &[8, 0], &V4].concat();
     let one = pcap(false, 0xa1b2_c3d4, 1, 0, &arp);
@@ -141,10 +139,10 @@ fn frames_are_numbered_whatever_they_hold() {
 }
 
 #[test]
-fn raw_ip_is_given_as_it_is() {
-    let odd = [V4.as_slice(), &[0; 9]].concat();
-    let got = read_all(&pcap(false, 0xa1b2_c3d4, 101, 0, &odd)).expect("reads");
-    assert_eq!(got[0].1, odd, "its length is the translator's to judge");
+fn raw_ip_is_returned_unchanged() {
+    let padded = [V4.as_slice(), &[0; 9]].concat();
+    let got = read_all(&pcap(false, 0xa1b2_c3d4, 101, 0, &padded)).expect("reads");
+    assert_eq!(got[0].1, padded, "the translator checks the length");
 }
 
 #[test]
@@ -155,32 +153,20 @@ fn damage_is_an_error_never_a_panic() {
     assert!(matches!(read_all(&pcap(false, 0xa1b2_c3d4, 147, 0, &V4)), Err(PcapError::LinkType(147))));
     for len in 24..good.len() {
         let got = read_all(&good[..len]);
-        assert!(len == 24 || matches!(got, Err(PcapError::CutOff(Place { frame: 1, offset: 24 }))), "{len}");
+        assert!(
+            len == 24 || matches!(got, Err(PcapError::CutOff(Position { frame: 1, offset: 24 }))),
+            "{len}"
+        );
     }
-    let cut = read_all(&good[..good.len() - 1]).expect_err("cut off").to_string();
+    let cut = read_all(&good[..good.len() - 1]).expect_err("truncated").to_string();
     assert_eq!(cut, "packet 1, at byte 24 of the file: the file ends in the middle of it");
     let mut section = block(false, 0x0a0d_0d0a, &numbers(false, &[0x1a2b_3c4d, 1, 0, 0]));
     section.extend(block(false, 6, &numbers(false, &[0, 0, 0, 0, 0])));
-    assert!(matches!(read_all(&section), Err(PcapError::Length(..))), "an interface that is not there");
+    assert!(matches!(read_all(&section), Err(PcapError::Length(..))), "an unknown interface");
     let last = section.len() - 1;
     section[last] = 1;
-    assert!(matches!(read_all(&section), Err(PcapError::Length(..))), "two lengths");
+    assert!(matches!(read_all(&section), Err(PcapError::Length(..))), "two different lengths");
     let mut long = good;
     long[35] = 1;
-    assert!(matches!(read_all(&long), Err(PcapError::Length(Place { frame: 1, offset: 24 }, _))));
-}
-
-#[test]
-fn a_capture_is_a_device() {
-    let file = [pcap(false, 0xa1b2_c3d4, 101, 0, &V4), vec![1, 2, 3]].concat();
-    let mut out = Vec::new();
-    let reader = Reader::new(file.as_slice()).expect("a capture");
-    let mut device = PcapDevice::new(reader, Writer::new(&mut out).expect("memory"));
-    let mut packets = [PacketBuf::new(100), PacketBuf::new(100)];
-    assert_eq!(device.recv(&mut packets).expect("one is whole"), 1);
-    assert!(device.ended(), "then it is damaged");
-    assert_eq!(device.recv(&mut packets).expect("the end"), 0);
-    assert_eq!(device.send(&[&packets[0]]), 0);
-    drop(device);
-    assert_eq!(read_all(&out).expect("reads"), [(Duration::from_secs(7), V4.to_vec())]);
+    assert!(matches!(read_all(&long), Err(PcapError::Length(Position { frame: 1, offset: 24 }, _))));
 }

@@ -6,14 +6,14 @@ use std::os::fd::RawFd;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Reg {
-    /// Result of a call and of the program; lost in a call, as the next five.
+    /// Result of a call and of the program. Calls clobber `R0` to `R5`.
     R0,
     R1,
     R2,
     R3,
     R4,
     R5,
-    /// Kept over calls, as the next three.
+    /// `R6` to `R9` survive calls.
     R6,
     R7,
     R8,
@@ -22,7 +22,7 @@ pub(super) enum Reg {
     Fp,
 }
 
-/// How much of memory a load or store concerns.
+/// Size of a load or store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Width {
@@ -31,7 +31,7 @@ pub(super) enum Width {
     Byte = 0x10,
 }
 
-/// What is done with two numbers.
+/// Arithmetic operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Op {
@@ -46,7 +46,7 @@ pub(super) enum Op {
     Mov = 0xb0,
 }
 
-/// When a jump is taken, both numbers unsigned.
+/// Jump condition; comparisons are unsigned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum If {
@@ -56,17 +56,17 @@ pub(super) enum If {
     Less = 0xa0,
 }
 
-/// A place to jump to.
+/// A jump target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Label(usize);
 
-/// A function of the kernel.
+/// A helper function of the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(i32)]
 pub(super) enum Helper {
-    /// `R1` map, `R2` key: address of the value, or zero.
+    /// `R1` map, `R2` key. Returns the address of the value, or 0.
     MapLookup = 1,
-    /// `R1` packet, `R2` offset, `R3` where to, `R4` how many: zero if there were as many.
+    /// `R1` packet, `R2` offset, `R3` destination, `R4` length. Returns 0 on success.
     LoadBytes = 26,
 }
 
@@ -78,11 +78,11 @@ const CLASS_JMP: u8 = 0x05;
 const CLASS_ALU64: u8 = 0x07;
 const FROM_REGISTER: u8 = 0x08;
 
-/// A program being written.
+/// A program under construction.
 #[derive(Debug, Default)]
 pub(super) struct Program {
     code: Vec<u64>,
-    /// Where each label is, once placed.
+    /// Index of the instruction at each label, once placed.
     labels: Vec<Option<usize>>,
     jumps: Vec<(usize, Label)>,
 }
@@ -100,13 +100,13 @@ impl Program {
         self.code.push(u64::from_ne_bytes(flat));
     }
 
-    /// A label to be placed later.
+    /// A new label, to be placed later.
     pub(super) fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() - 1)
     }
 
-    /// Puts a label here.
+    /// Places a label at the next instruction.
     pub(super) fn place(&mut self, label: Label) {
         self.labels[label.0] = Some(self.code.len());
     }
@@ -126,8 +126,8 @@ impl Program {
         self.push(CLASS_ALU32 | Op::Mov as u8, dst, 0, 0, number.cast_signed());
     }
 
-    /// The low 32 bits of `dst`, the others zero.
-    pub(super) fn low(&mut self, dst: Reg) {
+    /// Clears the high 32 bits of `dst`.
+    pub(super) fn truncate(&mut self, dst: Reg) {
         self.push(CLASS_ALU32 | FROM_REGISTER | Op::Mov as u8, dst, dst as u8, 0, 0);
     }
 
@@ -137,13 +137,13 @@ impl Program {
         self.push(0, Reg::R0, 0, 0, ((number >> 32) as u32).cast_signed());
     }
 
-    /// `dst` = a map.
+    /// `dst = map`, two instructions long.
     pub(super) fn set_map(&mut self, dst: Reg, map: RawFd) {
         self.push(0x18, dst, 1, 0, map);
         self.push(0, Reg::R0, 0, 0, 0);
     }
 
-    /// Between network order and the machine's, the low 16 or 32 bits; the others become zero.
+    /// Converts the low 16 or 32 bits from network to host order and clears the rest.
     pub(super) fn swap_to_host(&mut self, dst: Reg, width: Width) {
         let bits = match width {
             Width::Word => 32,
@@ -153,47 +153,47 @@ impl Program {
         self.push(0xdc, dst, 0, 0, bits);
     }
 
-    /// `dst` = memory at `base + offset`, zero-extended.
+    /// `dst = *(base + offset)`, zero-extended.
     pub(super) fn load(&mut self, width: Width, dst: Reg, base: Reg, offset: i16) {
         self.push(CLASS_LDX_MEM | width as u8, dst, base as u8, offset, 0);
     }
 
-    /// Memory at `base + offset` = `src`.
+    /// `*(base + offset) = src`.
     pub(super) fn store(&mut self, width: Width, base: Reg, offset: i16, src: Reg) {
         self.push(CLASS_STX_MEM | width as u8, base, src as u8, offset, 0);
     }
 
-    /// Memory at `base + offset` = number.
+    /// `*(base + offset) = number`.
     pub(super) fn store_number(&mut self, width: Width, base: Reg, offset: i16, number: i32) {
         self.push(CLASS_ST_MEM | width as u8, base, 0, offset, number);
     }
 
-    /// Jumps if `dst` compares so to `number`.
+    /// Jumps to `to` if `condition` holds for `dst` and `number`.
     pub(super) fn jump_if(&mut self, condition: If, dst: Reg, number: i32, to: Label) {
         self.jumps.push((self.code.len(), to));
         self.push(CLASS_JMP | condition as u8, dst, 0, 0, number);
     }
 
-    /// Jumps.
+    /// Jumps to `to`.
     pub(super) fn jump(&mut self, to: Label) {
         self.jumps.push((self.code.len(), to));
         self.push(CLASS_JMP, Reg::R0, 0, 0, 0);
     }
 
-    /// Calls the kernel.
+    /// Calls a helper.
     pub(super) fn call(&mut self, helper: Helper) {
         self.push(0x85, Reg::R0, 0, 0, helper as i32);
     }
 
-    /// Ends the program with `R0`.
+    /// Ends the program; `R0` is its result.
     pub(super) fn exit(&mut self) {
         self.push(0x95, Reg::R0, 0, 0, 0);
     }
 
-    /// The instructions.
+    /// Resolves the jumps and returns the instructions.
     ///
     /// # Panics
-    /// If a label is jumped to that was not placed, or is further than 32,767 instructions.
+    /// If the target of a jump was not placed, or is more than 32,767 instructions away.
     pub(super) fn finish(mut self) -> Vec<u64> {
         for (at, label) in self.jumps {
             let target = self.labels[label.0].expect("every label is placed");
@@ -206,7 +206,7 @@ impl Program {
     }
 }
 
-/// Both registers in a byte, whose halves C compilers lay in the machine's order.
+/// The byte of both registers. The kernel declares it as C bit fields, whose order follows the byte order.
 const fn registers(dst: Reg, src: u8) -> u8 {
     if cfg!(target_endian = "little") { src << 4 | dst as u8 } else { (dst as u8) << 4 | src }
 }
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_jump_forward_counts_from_the_next_instruction() {
+    fn a_jump_is_relative_to_the_next_instruction() {
         let mut program = Program::default();
         let end = program.label();
         program.set(Reg::R0, 7);

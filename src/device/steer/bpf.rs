@@ -1,4 +1,6 @@
-//! bpf(2): maps and one program. The C structures are those of `linux/bpf.h`.
+//! bpf(2): maps and programs. The C structures are those of `linux/bpf.h`.
+//!
+//! The call stays ours: `nix` and `rustix` do not wrap bpf(2), and the BPF crates load ELF objects.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -11,18 +13,18 @@ const PROG_LOAD: libc::c_int = 5;
 const SOCKET_FILTER: u32 = 1;
 const NO_PREALLOC: u32 = 1;
 
-/// What kind of map.
+/// Type of a map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// By any key.
+    /// Any key.
     Hash,
-    /// By a number from 0.
+    /// Index from 0.
     Array,
-    /// By the longest prefix.
+    /// Longest prefix match.
     Lpm,
 }
 
-/// A map in the kernel. It stays writable when the process gives up its capabilities.
+/// A map in the kernel. It stays writable after the process drops its capabilities.
 #[derive(Debug)]
 pub(super) struct Map {
     fd: OwnedFd,
@@ -62,14 +64,14 @@ struct LoadAttr {
     prog_flags: u32,
 }
 
-/// Calls bpf(2) with a structure of the command's own form.
+/// Calls bpf(2).
 ///
 /// # Safety
-/// `attr` must be the structure that `command` takes, and every address in it valid for what the
-/// command does with it.
+/// `attr` must be the structure that `command` expects, and its addresses valid for the command's
+/// accesses.
 #[expect(unsafe_code, reason = "neither std nor libc has bpf(2)")]
 unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_int> {
-    // SAFETY: the caller vouches for the content; the size is that of the structure.
+    // SAFETY: the caller guarantees the content; the size is that of the structure.
     let done = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done as libc::c_int) }
 }
@@ -79,7 +81,7 @@ fn address<T: ?Sized>(of: &T) -> u64 {
 }
 
 impl Map {
-    /// A map for `entries` entries with keys and values of so many bytes.
+    /// Creates a map for `entries` entries; `key` and `value` are lengths in bytes.
     pub(super) fn new(kind: Kind, key: usize, value: usize, entries: usize) -> io::Result<Self> {
         let (map_type, map_flags) = match kind {
             Kind::Hash => (1, 0),
@@ -94,7 +96,7 @@ impl Map {
             map_flags,
         };
         #[expect(unsafe_code, reason = "see `bpf`")]
-        // SAFETY: MAP_CREATE takes this structure and no address; the descriptor is new and ours.
+        // SAFETY: MAP_CREATE expects this structure, without addresses; the descriptor is new.
         let fd = unsafe { OwnedFd::from_raw_fd(bpf(MAP_CREATE, &mut attr)?) };
         Ok(Self { fd, key, value })
     }
@@ -103,19 +105,19 @@ impl Map {
         self.fd.as_raw_fd()
     }
 
-    /// Writes an entry.
+    /// Adds or replaces an entry.
     ///
     /// # Panics
-    /// If key or value have not the map's lengths.
+    /// If the length of key or value is not that of the map.
     pub(super) fn set(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
         assert_eq!((key.len(), value.len()), (self.key, self.value), "the map's lengths");
         self.element(MAP_UPDATE, key, address(value))
     }
 
-    /// Removes an entry if it is there.
+    /// Removes an entry if it exists.
     ///
     /// # Panics
-    /// If the key has not the map's length.
+    /// If the length of the key is not that of the map.
     pub(super) fn remove(&self, key: &[u8]) -> io::Result<()> {
         assert_eq!(key.len(), self.key, "the map's length");
         match self.element(MAP_DELETE, key, 0) {
@@ -128,13 +130,13 @@ impl Map {
         let map_fd = self.raw().unsigned_abs();
         let mut attr = ElementAttr { map_fd, pad: 0, key: address(key), value, flags: 0 };
         #[expect(unsafe_code, reason = "see `bpf`")]
-        // SAFETY: both commands take this structure; the kernel reads as many bytes of key and
-        // value as the map was made with, which `set` and `remove` have checked.
+        // SAFETY: both commands expect this structure. The kernel reads key and value with the map's
+        // lengths, which `set` and `remove` have checked.
         unsafe { bpf(command, &mut attr) }.map(drop)
     }
 }
 
-/// Loads a socket filter of these instructions. The verifier's words are in the error.
+/// Loads a socket filter. The error contains the end of the verifier's log.
 pub(super) fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
     let attempt = |log: &mut [u8]| {
         let mut attr = LoadAttr {
@@ -149,8 +151,8 @@ pub(super) fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
             prog_flags: 0,
         };
         #[expect(unsafe_code, reason = "see `bpf`")]
-        // SAFETY: PROG_LOAD takes this structure; instructions and licence are valid and end where
-        // it says, the log is writable for `log_size` bytes; the descriptor is new and ours.
+        // SAFETY: PROG_LOAD expects this structure. Instructions and licence are valid for their length
+        // and terminator, the log is writable for `log_size` bytes; the descriptor is new.
         unsafe {
             bpf(PROG_LOAD, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd))
         }
@@ -159,18 +161,18 @@ pub(super) fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
         if error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error() == Some(libc::EPERM) {
             return Err(error);
         }
-        // Once more, to hear why.
+        // Repeat with a log.
         let mut log = vec![0; 64 << 10];
         attempt(&mut log).map_err(|error| {
-            let said = log.split(|&b| b == 0).next().unwrap_or_default();
-            let last = String::from_utf8_lossy(said);
+            let text = log.split(|&b| b == 0).next().unwrap_or_default();
+            let last = String::from_utf8_lossy(text);
             let last = last.trim_end().lines().rev().take(3).collect::<Vec<_>>().join("; ");
             io::Error::new(error.kind(), format!("{error}: {last}"))
         })
     })
 }
 
-/// Runs a program on one packet; what it returns.
+/// Runs a program on one packet and returns its result.
 #[cfg(test)]
 pub(super) fn test_run(program: &OwnedFd, packet: &[u8]) -> io::Result<u32> {
     #[repr(C)]
@@ -185,7 +187,7 @@ pub(super) fn test_run(program: &OwnedFd, packet: &[u8]) -> io::Result<u32> {
         repeat: u32,
         duration: u32,
     }
-    // The kernel takes an Ethernet frame and shows a socket filter what is behind its header.
+    // The kernel expects an Ethernet frame; a socket filter sees the packet after its header.
     let ethertype = if packet[0] >> 4 == 4 { [8, 0] } else { [0x86, 0xdd] };
     let frame = [[2; 12].as_slice(), &ethertype, packet].concat();
     let mut attr = TestAttr {
@@ -196,7 +198,7 @@ pub(super) fn test_run(program: &OwnedFd, packet: &[u8]) -> io::Result<u32> {
         ..TestAttr::default()
     };
     #[expect(unsafe_code, reason = "see `bpf`")]
-    // SAFETY: PROG_TEST_RUN takes this structure; it reads `data_size_in` bytes and writes none.
+    // SAFETY: PROG_TEST_RUN expects this structure; it reads `data_size_in` bytes and writes none.
     unsafe { bpf(10, &mut attr) }?;
     Ok(attr.retval)
 }

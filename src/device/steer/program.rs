@@ -1,5 +1,5 @@
-//! The steering program: which queue the kernel puts a packet on. The same decisions as in
-//! [`Owners`](crate::ownership::Owners), word for word.
+//! The steering program: selects the queue of a packet. It makes the same decisions as
+//! [`Owners`](crate::ownership::Owners); a test compares the two.
 
 use super::asm::{Helper, If, Label, Op, Program, Reg, Width};
 use super::maps::Maps;
@@ -9,50 +9,51 @@ use crate::ownership::MULTIPLIER;
 use Reg::{Fp, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9};
 use Width::{Byte, Half, Word};
 
-/// Where the stack holds the IPv4 header, first the packet's, then the quoted one.
+// Offsets on the stack.
+/// The IPv4 header: of the packet, later of the quoted packet.
 const HEADER: i16 = -40;
 const PROTOCOL: i16 = HEADER + 9;
 const SOURCE: i16 = HEADER + 12;
 const DESTINATION: i16 = HEADER + 16;
-/// A key of a map of prefixes: a length, and an address.
+/// Key of a prefix map: length and address.
 const PREFIX: i16 = -64;
 const ADDRESS: i16 = PREFIX + 4;
-/// A key of the map of static bindings.
-const PLACE: i16 = -72;
-/// What was read of the transport header.
+/// Key of the map of static bindings.
+const BINDING: i16 = -72;
+/// The first bytes of the transport header.
 const TRANSPORT: i16 = -80;
 
 const ICMP: i32 = 1;
 const TCP: i32 = 6;
 const UDP: i32 = 17;
 
-/// The program for as many workers as queues.
+/// The program for `workers` queues.
 pub(super) fn assemble(maps: &Maps, seed: u32, workers: u8) -> Vec<u64> {
     let mut writer = Writer { p: Program::default(), seed, workers };
-    let nobody = writer.p.label();
-    let stranger = writer.p.label();
+    let malformed = writer.p.label();
+    let unowned = writer.p.label();
     let v6 = writer.p.label();
     writer.p.op(Op::Mov, R6, R1);
     writer.p.op_number(Op::Mov, R7, 0);
-    writer.read(0, HEADER, 20, nobody);
+    writer.read(0, HEADER, 20, malformed);
     writer.p.load(Byte, R1, Fp, HEADER);
     writer.p.op_number(Op::Rsh, R1, 4);
     writer.p.jump_if(If::Equal, R1, 6, v6);
-    writer.p.jump_if(If::NotEqual, R1, 4, nobody);
-    writer.v4(maps, stranger);
-    writer.p.place(stranger);
-    writer.stranger();
+    writer.p.jump_if(If::NotEqual, R1, 4, malformed);
+    writer.v4(maps, unowned);
+    writer.p.place(unowned);
+    writer.unowned();
     writer.p.place(v6);
-    writer.v6(maps, nobody);
-    // No packet at all: the first worker will count and drop it.
-    writer.p.place(nobody);
+    writer.v6(maps, malformed);
+    // Not a packet: the first worker counts and drops it.
+    writer.p.place(malformed);
     writer.p.set(R0, 0);
     writer.p.exit();
     writer.p.finish()
 }
 
-/// `R6` holds the packet, `R7` where its transport header starts, `R8` the protocol's number,
-/// `R9` the port that is ours.
+/// Registers: `R6` the packet, `R7` the offset of its transport header, `R8` the [`Proto`], `R9` the
+/// mapped port.
 struct Writer {
     p: Program,
     seed: u32,
@@ -60,7 +61,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Reads `len` bytes at `R7 + offset` to the stack, or goes to `short`.
+    /// Reads `len` bytes at `R7 + offset` to the stack. Jumps to `short` if the packet is shorter.
     fn read(&mut self, offset: i32, to: i16, len: i32, short: Label) {
         self.p.op(Op::Mov, R1, R6);
         self.p.op(Op::Mov, R2, R7);
@@ -72,7 +73,7 @@ impl Writer {
         self.p.jump_if(If::NotEqual, R0, 0, short);
     }
 
-    /// Looks a key on the stack up; the value's address is in `R0`, or zero.
+    /// Looks up the key on the stack. `R0` is the address of the value, or 0.
     fn look_up(&mut self, map: std::os::fd::RawFd, key: i16) {
         self.p.set_map(R1, map);
         self.p.op(Op::Mov, R2, Fp);
@@ -85,7 +86,7 @@ impl Writer {
         self.p.set_wide(R5, MULTIPLIER);
     }
 
-    /// Takes the word in `R1` into the hash.
+    /// Adds the word in `R1` to the hash.
     fn hash_word(&mut self) {
         self.p.op(Op::Xor, R0, R1);
         self.p.op(Op::Mul, R0, R5);
@@ -94,7 +95,7 @@ impl Writer {
         self.p.op(Op::Xor, R0, R2);
     }
 
-    /// Takes the word in network order on the stack into the hash.
+    /// Adds the word on the stack, in network order, to the hash.
     fn hash_stack(&mut self, at: i16) {
         self.p.load(Word, R1, Fp, at);
         self.p.swap_to_host(R1, Word);
@@ -103,13 +104,13 @@ impl Writer {
 
     /// Ends the program with the worker of the hash.
     fn hash_end(&mut self) {
-        self.p.low(R0);
+        self.p.truncate(R0);
         self.p.op_number(Op::Mul, R0, self.workers.into());
         self.p.op_number(Op::Rsh, R0, 32);
         self.p.exit();
     }
 
-    /// By the source, masked to its zone's host length.
+    /// IPv6: selects by the source address, masked to its zone's host length.
     fn v6(&mut self, maps: &Maps, short: Label) {
         let unmasked = self.p.label();
         self.read(8, ADDRESS, 16, short);
@@ -130,7 +131,9 @@ impl Writer {
         self.hash_end();
     }
 
-    fn v4(&mut self, maps: &Maps, nobody: Label) {
+    /// IPv4: selects fragments by their datagram, other packets by their mapped address and port. Jumps
+    /// to `unowned` if that address is not in a pool.
+    fn v4(&mut self, maps: &Maps, unowned: Label) {
         let (fragment, icmp, error, found) = (self.p.label(), self.p.label(), self.p.label(), self.p.label());
         self.p.load(Half, R1, Fp, HEADER + 6);
         self.p.swap_to_host(R1, Half);
@@ -138,13 +141,13 @@ impl Writer {
         self.header_end();
         self.p.load(Byte, R1, Fp, PROTOCOL);
         self.p.jump_if(If::Equal, R1, ICMP, icmp);
-        self.protocol_number(nobody);
-        self.port(2, 2, 0, nobody);
+        self.protocol_number(unowned);
+        self.port(2, 2, 0, unowned);
         self.p.jump(found);
 
         self.p.place(icmp);
         self.p.op_number(Op::Mov, R8, Proto::Icmp as i32);
-        self.port(0, 6, 4, nobody);
+        self.port(0, 6, 4, unowned);
         self.p.load(Byte, R1, Fp, TRANSPORT);
         self.p.jump_if(If::Equal, R1, 0, found);
         self.p.jump_if(If::Equal, R1, 8, found);
@@ -163,14 +166,14 @@ impl Writer {
         self.hash_end();
 
         self.p.place(error);
-        self.quoted(found, nobody);
+        self.quoted(found, unowned);
         self.p.place(found);
-        self.owner(maps, nobody);
+        self.owner(maps, unowned);
     }
 
-    /// No place of ours: translated without state, by any worker, or dropped by it. An error goes by the
-    /// packet that it quotes.
-    fn stranger(&mut self) {
+    /// The destination is not in a pool: any worker translates it without state or drops it. An ICMP
+    /// error is selected by the packet that it quotes.
+    fn unowned(&mut self) {
         self.hash_begin();
         self.hash_stack(SOURCE);
         self.hash_stack(DESTINATION);
@@ -185,52 +188,52 @@ impl Writer {
         self.p.op(Op::Add, R7, R1);
     }
 
-    /// `R8` = our number of the protocol in `R1`, which is TCP or UDP.
-    fn protocol_number(&mut self, nobody: Label) {
+    /// Sets `R8` to the [`Proto`] of the IP protocol in `R1`. Jumps unless it is TCP or UDP.
+    fn protocol_number(&mut self, unowned: Label) {
         let known = self.p.label();
         self.p.op_number(Op::Mov, R8, Proto::Tcp as i32);
         self.p.jump_if(If::Equal, R1, TCP, known);
         self.p.op_number(Op::Mov, R8, Proto::Udp as i32);
-        self.p.jump_if(If::NotEqual, R1, UDP, nobody);
+        self.p.jump_if(If::NotEqual, R1, UDP, unowned);
         self.p.place(known);
     }
 
-    /// Reads `len` bytes of the transport header from `from` on; `R9` = the port at `at` in them.
+    /// Reads `len` bytes of the transport header from offset `from`. Sets `R9` to the port at `at` in them.
     fn port(&mut self, from: i32, len: i32, at: i16, short: Label) {
         self.read(from, TRANSPORT, len, short);
         self.p.load(Half, R9, Fp, TRANSPORT + at);
         self.p.swap_to_host(R9, Half);
-        // For the verifier, which forgets a number's bounds in a swap.
+        // The verifier loses a register's bounds in a byte swap.
         self.p.op_number(Op::And, R9, 0xffff);
     }
 
-    /// An ICMP error: by address and port of the source of the packet that it quotes.
-    fn quoted(&mut self, found: Label, nobody: Label) {
+    /// An ICMP error: uses source address and port of the packet that it quotes.
+    fn quoted(&mut self, found: Label, unowned: Label) {
         let echo = self.p.label();
         self.p.op_number(Op::Add, R7, 8);
-        self.read(0, HEADER, 20, nobody);
+        self.read(0, HEADER, 20, unowned);
         self.p.load(Word, R1, Fp, SOURCE);
         self.p.store(Word, Fp, DESTINATION, R1);
         self.header_end();
         self.p.load(Byte, R1, Fp, PROTOCOL);
         self.p.jump_if(If::Equal, R1, ICMP, echo);
-        self.protocol_number(nobody);
-        self.port(0, 2, 0, nobody);
+        self.protocol_number(unowned);
+        self.port(0, 2, 0, unowned);
         self.p.jump(found);
         self.p.place(echo);
         self.p.op_number(Op::Mov, R8, Proto::Icmp as i32);
-        self.port(4, 2, 0, nobody);
+        self.port(4, 2, 0, unowned);
     }
 
-    /// By a static binding, else by the block of the port.
-    fn owner(&mut self, maps: &Maps, nobody: Label) {
+    /// Selects the owner of a mapped address and port: static binding, else the port's block.
+    fn owner(&mut self, maps: &Maps, unowned: Label) {
         let (dynamic, low, row) = (self.p.label(), self.p.label(), self.p.label());
         self.p.load(Word, R1, Fp, DESTINATION);
-        self.p.store(Word, Fp, PLACE, R1);
+        self.p.store(Word, Fp, BINDING, R1);
         self.p.store(Word, Fp, ADDRESS, R1);
-        self.p.store(Half, Fp, PLACE + 4, R9);
-        self.p.store(Half, Fp, PLACE + 6, R8);
-        self.look_up(maps.statics.raw(), PLACE);
+        self.p.store(Half, Fp, BINDING + 4, R9);
+        self.p.store(Half, Fp, BINDING + 6, R8);
+        self.look_up(maps.statics.raw(), BINDING);
         self.p.jump_if(If::Equal, R0, 0, dynamic);
         self.p.load(Word, R0, R0, 0);
         self.p.exit();
@@ -238,8 +241,8 @@ impl Writer {
         self.p.place(dynamic);
         self.p.store_number(Word, Fp, PREFIX, 32);
         self.look_up(maps.pools.raw(), PREFIX);
-        self.p.jump_if(If::Equal, R0, 0, nobody);
-        // The row: the prefix's first, and how far the address is into the prefix.
+        self.p.jump_if(If::Equal, R0, 0, unowned);
+        // Row = first row of the prefix + offset of the address in the prefix.
         self.p.load(Word, R1, Fp, ADDRESS);
         self.p.swap_to_host(R1, Word);
         self.p.load(Word, R2, R0, 0);
@@ -248,7 +251,7 @@ impl Writer {
         self.p.op(Op::Add, R1, R2);
         self.p.store(Word, Fp, PREFIX, R1);
         self.look_up(maps.rows.raw(), PREFIX);
-        self.p.jump_if(If::Equal, R0, 0, nobody);
+        self.p.jump_if(If::Equal, R0, 0, unowned);
 
         self.p.jump_if(If::Less, R9, 1024, low);
         self.p.op_number(Op::Rsh, R9, 8);

@@ -49,12 +49,12 @@ fn some_owners(workers: u8) -> Owners {
     )
 }
 
-/// A number that depends on all of `n`, for many different packets.
+/// A hash of `n`, to vary packets.
 fn scatter(n: u32) -> u32 {
     (n.wrapping_mul(0x9e37_79b1) ^ n.rotate_left(15)).wrapping_mul(0x85eb_ca6b)
 }
 
-/// An IPv4 packet with `words` of options.
+/// An IPv4 packet with `words` 32-bit words of options.
 fn v4(protocol: u8, src: Ipv4Addr, dst: Ipv4Addr, words: usize, rest: &[u8]) -> Vec<u8> {
     let header = 20 + 4 * words;
     let len = (header + rest.len()) as u16;
@@ -79,7 +79,7 @@ fn ports(src: u16, dst: u16) -> Vec<u8> {
     [src.to_be_bytes(), dst.to_be_bytes(), [0, 8], [0, 0]].concat()
 }
 
-/// The number of a protocol with ports.
+/// The IP protocol number.
 const fn number(proto: Proto) -> u8 {
     match proto {
         Proto::Tcp => 6,
@@ -88,46 +88,46 @@ const fn number(proto: Proto) -> u8 {
     }
 }
 
-/// Packets to `place` of every kind that goes by a place.
-fn packets_to(proto: Proto, place: Transport4, words: usize) -> Vec<Vec<u8>> {
-    let id = place.port.to_be_bytes();
+/// Packets to the mapped address, one of each kind: direct, and quoted by an ICMP error.
+fn packets_to(proto: Proto, mapped: Transport4, words: usize) -> Vec<Vec<u8>> {
+    let id = mapped.port.to_be_bytes();
     let direct: Vec<Vec<u8>> = match proto {
         Proto::Icmp => [0u8, 8].map(|kind| vec![kind, 0, 0, 0, id[0], id[1], 0, 1]).into(),
-        Proto::Tcp | Proto::Udp => vec![ports(53, place.port)],
+        Proto::Tcp | Proto::Udp => vec![ports(53, mapped.port)],
     };
     let quoted = match proto {
         Proto::Icmp => vec![8, 0, 0, 0, id[0], id[1], 0, 1],
-        Proto::Tcp | Proto::Udp => ports(place.port, 53),
+        Proto::Tcp | Proto::Udp => ports(mapped.port, 53),
     };
-    let inner = v4(number(proto), place.addr, SERVER, words, &quoted);
+    let inner = v4(number(proto), mapped.addr, SERVER, words, &quoted);
     let error = [vec![3, 4, 0, 0, 0, 0, 5, 0], inner].concat();
-    let direct = direct.into_iter().map(|rest| v4(number(proto), SERVER, place.addr, words, &rest));
-    direct.chain([v4(1, Ipv4Addr::new(10, 0, 0, 1), place.addr, words, &error)]).collect()
+    let direct = direct.into_iter().map(|rest| v4(number(proto), SERVER, mapped.addr, words, &rest));
+    direct.chain([v4(1, Ipv4Addr::new(10, 0, 0, 1), mapped.addr, words, &error)]).collect()
 }
 
-fn must_be(steering: &Steering, packet: &[u8], worker: u8, what: &str) {
+fn assert_worker(steering: &Steering, packet: &[u8], worker: u8, what: &str) {
     let got = bpf::test_run(&steering.program, packet).expect("runs");
     assert_eq!(got, u32::from(worker), "{what}: {packet:02x?}");
 }
 
-fn agree(steering: &Steering, owners: &Owners) {
+fn assert_agreement(steering: &Steering, owners: &Owners) {
     for n in 0..400 {
         let bits = scatter(n);
         let host =
             Ipv6Addr::new(0x2001, 0xdb8, (n % 4) as u16, (bits % 9) as u16, 0, 0, 0, (bits >> 16) as u16);
-        must_be(steering, &v6(host), owners.source(host).0, "IPv6 source");
+        assert_worker(steering, &v6(host), owners.source(host).0, "IPv6 source");
 
         let addr =
             [[192, 0, 2, 64 + (n % 16) as u8], [203, 0, 113, 5], [198, 18, 0, bits as u8]][n as usize % 3];
         let port = if n % 5 == 0 { bits >> 22 } else { bits >> 16 } as u16;
-        let place = Transport4::new(Ipv4Addr::from(addr), port);
+        let mapped = Transport4::new(Ipv4Addr::from(addr), port);
         let proto = Proto::ALL[(bits >> 3) as usize % 3];
-        let owner = owners.place(proto, place).expect("a pool address");
-        for packet in packets_to(proto, place, n as usize % 11) {
-            must_be(steering, &packet, owner.0, &format!("{proto:?} to {place}"));
+        let owner = owners.place(proto, mapped).expect("a pool address");
+        for packet in packets_to(proto, mapped, n as usize % 11) {
+            assert_worker(steering, &packet, owner.0, &format!("{proto:?} to {mapped}"));
         }
 
-        let mut fragment = v4(17, SERVER, place.addr, n as usize % 3, &ports(53, port));
+        let mut fragment = v4(17, SERVER, mapped.addr, n as usize % 3, &ports(53, port));
         fragment[4..8].copy_from_slice(&[
             (bits >> 8) as u8,
             bits as u8,
@@ -135,20 +135,20 @@ fn agree(steering: &Steering, owners: &Owners) {
             1 + (n % 7) as u8,
         ]);
         let id = bits as u16;
-        must_be(steering, &fragment, owners.datagram(SERVER, place.addr, 17, id).0, "fragment");
+        assert_worker(steering, &fragment, owners.datagram(SERVER, mapped.addr, 17, id).0, "fragment");
     }
 }
 
 #[test]
-fn the_kernel_and_the_table_agree() {
-    own_network("the_kernel_and_the_table_agree", || {
+fn program_and_owners_agree() {
+    own_network("program_and_owners_agree", || {
         for workers in [1, 2, 3, 8] {
             let owners = some_owners(workers);
             let steering = Steering::load(&owners).expect("the verifier accepts it");
-            agree(&steering, &owners);
-            for (proto, place, worker) in owners.statics() {
-                for packet in packets_to(proto, place, 0) {
-                    must_be(&steering, &packet, worker.0, "static binding");
+            assert_agreement(&steering, &owners);
+            for (proto, mapped, worker) in owners.statics() {
+                for packet in packets_to(proto, mapped, 0) {
+                    assert_worker(&steering, &packet, worker.0, "static binding");
                 }
             }
         }
@@ -156,8 +156,8 @@ fn the_kernel_and_the_table_agree() {
 }
 
 #[test]
-fn they_agree_after_a_reload() {
-    own_network("they_agree_after_a_reload", || {
+fn program_and_owners_agree_after_a_reload() {
+    own_network("program_and_owners_agree_after_a_reload", || {
         let mut steering = Steering::load(&some_owners(4)).expect("loads");
         let mut new = owners(
             4,
@@ -167,42 +167,45 @@ fn they_agree_after_a_reload() {
         );
         assert!(new.give(Ipv4Addr::new(203, 0, 113, 5), 100, crate::addr::WorkerId(3)));
         steering.update(&new).expect("fits");
-        agree(&steering, &new);
+        assert_agreement(&steering, &new);
         let freed = Transport4::new(Ipv4Addr::new(192, 0, 2, 70), 443);
         let owner = new.place(Proto::Tcp, freed).expect("a pool address");
-        must_be(&steering, &packets_to(Proto::Tcp, freed, 0)[0], owner.0, "a binding that went");
+        assert_worker(&steering, &packets_to(Proto::Tcp, freed, 0)[0], owner.0, "a removed binding");
     });
 }
 
 #[test]
-fn what_belongs_to_nobody_is_spread() {
-    own_network("what_belongs_to_nobody_is_spread", || {
+fn packets_without_owner_are_distributed() {
+    own_network("packets_without_owner_are_distributed", || {
         let owners = some_owners(4);
         let steering = Steering::load(&owners).expect("loads");
         let pooled = Ipv4Addr::new(192, 0, 2, 65);
         let to = |protocol, rest: &[u8]| v4(protocol, SERVER, pooled, 0, rest);
-        let cases =
-            [("another protocol", to(47, &[0; 8])), ("cut off", to(6, &[0; 3])), ("no header", to(17, &[]))];
+        let cases = [
+            ("another protocol", to(47, &[0; 8])),
+            ("truncated", to(6, &[0; 3])),
+            ("no header", to(17, &[])),
+        ];
         for (name, packet) in cases {
-            must_be(&steering, &packet, owners.stranger(SERVER, pooled).0, name);
+            assert_worker(&steering, &packet, owners.stranger(SERVER, pooled).0, name);
         }
         for n in 0..100 {
             let elsewhere = Transport4::new(Ipv4Addr::from(0x0a00_0000 | scatter(n) >> 8), 999);
             let owner = owners.stranger(SERVER, elsewhere.addr);
-            must_be(&steering, &packets_to(Proto::Udp, elsewhere, 0)[0], owner.0, "no pool address");
-            // An error goes by the packet that it quotes, which came from there.
+            assert_worker(&steering, &packets_to(Proto::Udp, elsewhere, 0)[0], owner.0, "no pool address");
+            // An ICMP error is selected by the packet that it quotes, which was sent from there.
             let owner = owners.stranger(elsewhere.addr, elsewhere.addr);
-            must_be(&steering, &packets_to(Proto::Udp, elsewhere, 0)[1], owner.0, "an error");
+            assert_worker(&steering, &packets_to(Proto::Udp, elsewhere, 0)[1], owner.0, "an error");
         }
-        must_be(&steering, &[0x50; 40], 0, "not IP");
+        assert_worker(&steering, &[0x50; 40], 0, "not IP");
         let cut = to(1, &[3, 4, 0, 0, 0, 0, 5, 0, 0x45, 0]);
-        assert!(bpf::test_run(&steering.program, &cut).expect("runs") < 4, "a quoted packet cut off");
+        assert!(bpf::test_run(&steering.program, &cut).expect("runs") < 4, "a truncated quoted packet");
     });
 }
 
 #[test]
-fn packets_come_to_the_queue_of_their_owner() {
-    own_network("packets_come_to_the_queue_of_their_owner", || {
+fn packets_arrive_at_the_queue_of_their_owner() {
+    own_network("packets_arrive_at_the_queue_of_their_owner", || {
         let settings = tun::Settings { name: "gate%d".into(), queues: 3, mtu: 1500, offloads: true };
         let (interface, mut queues) = tun::open(&settings).expect("opens");
         let owners = owners(3, &[("2001:db8:1::/48", 64)], &["10.9.0.0/24"], &[]);
@@ -217,7 +220,7 @@ fn packets_come_to_the_queue_of_their_owner() {
             let queue = &mut queues[usize::from(owners.place(Proto::Udp, to).expect("a pool address").0)];
             loop {
                 queue.wait(&waker, Some(Duration::from_secs(20))).expect("waits");
-                assert_eq!(queue.recv(&mut packets).expect("readable"), 1, "{to} has come here");
+                assert_eq!(queue.recv(&mut packets).expect("readable"), 1, "{to} arrived");
                 if packets[0].bytes()[0] == 0x45 {
                     break;
                 }

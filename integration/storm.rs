@@ -82,7 +82,6 @@ fn offload(chance: &mut Chance) -> Offload {
 /// What goes out has a version and a length that agree with its bytes, and is no ICMPv4 message that has
 /// gone out of use, such as source quench.
 fn is_packet(bytes: &[u8]) -> bool {
-    // id 5508-10c
     let word = |at: usize| bytes.get(at..at + 2).map_or(0, |w| usize::from(u16::from_be_bytes([w[0], w[1]])));
     match bytes.first().map(|b| b >> 4) {
         Some(4)
@@ -139,6 +138,7 @@ fn storm(seed: u64, settings: &Settings, corpus: &[Vec<u8>]) {
 
 #[test]
 fn damaged_packets_break_nothing() {
+    // id 5508-10c
     let corpus = corpus();
     assert!(corpus.len() > 200, "{} packets", corpus.len());
     let one = fixture();

@@ -94,9 +94,9 @@ fn packets_come_out_at_the_time_they_went_in() {
     assert_eq!(sent[1].1, packet("udp Z6.53 > C.40000 hl=63 data=30"));
 }
 
-// ids 6146-3.5.2-unsol-6s
 #[test]
-fn timers_run_by_the_captures_clock() {
+fn timers_follow_the_clock_of_the_capture() {
+    // id 6146-3.5.2-unsol-6s
     let file = FILE.replace("[limits]", "filtering = \"address-dependent\"\n[limits]");
     let syn = (0, "tcp Z.81 > T.80 S");
     let nothing = translate(&file, "", &capture(&[syn]));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use gate64::addr::WorkerId;
 use gate64::config::Config;
-use gate64::control::surroundings::Elsewhere;
+use gate64::control::host_info::UnknownHost;
 use gate64::device::pcap::{Reader, Writer};
 use gate64::siit::Untranslatable;
 use gate64::time::Instant;
@@ -78,7 +78,7 @@ pub(crate) fn as_file(settings: &Settings) -> Result<String, String> {
     let settings = &in_words_of_a_file(settings);
     let mtu = settings.rules.mtu6.max(settings.rules.mtu4);
     let text = file::text(settings, mtu, "");
-    let config = Config::parse("scenario.toml", &text, &Elsewhere::new())
+    let config = Config::parse("scenario.toml", &text, &UnknownHost::new())
         .map_err(|error| format!("no file may say so: {}", error.diagnostics[0].found))?;
     let said = config.worker(WorkerId(0), 1, settings.seed, settings.owner_seed);
     if said == *settings { Ok(text) } else { Err("settings that no file puts so".to_owned()) }

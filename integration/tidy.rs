@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use gate64::config::{Config, OwnAddress, Surroundings};
+use gate64::config::{Config, HostInfo, OwnAddress};
 
 mod floors;
 mod imports;
@@ -164,7 +164,7 @@ impl AnyHost {
     }
 }
 
-impl Surroundings for AnyHost {
+impl HostInfo for AnyHost {
     fn addresses(&self) -> &[OwnAddress] {
         &self.0
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use gate64::addr::WorkerId;
-use gate64::config::{Config, OwnAddress, Surroundings};
+use gate64::config::{Config, HostInfo, OwnAddress};
 use gate64::time::Instant;
 use gate64::translator::{Batch, Translator, Verdict};
 use gate64::wire::buf::PacketBuf;
@@ -11,7 +11,7 @@ use gate64::wire::buf::PacketBuf;
 /// A host with an address of each family and a route for everything.
 struct AnyHost([OwnAddress; 2]);
 
-impl Surroundings for AnyHost {
+impl HostInfo for AnyHost {
     fn addresses(&self) -> &[OwnAddress] {
         &self.0
     }

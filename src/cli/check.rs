@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config::{Config, Egress, LoadError, OwnAddress, Siit, Surroundings, Sysctls};
+use crate::config::{Config, Egress, HostInfo, LoadError, OwnAddress, Siit, Sysctls};
 use crate::control::footprint::Footprint;
-use crate::control::surroundings::System;
+use crate::control::host_info::LocalHost;
 use crate::control::sysctl::Tree;
 use crate::siit::Inside;
 
 /// Validates a configuration file and prints its effect on this host.
 pub(super) fn check(path: &Path) -> ExitCode {
-    let system = match System::look(None) {
+    let system = match LocalHost::read_blocking(None) {
         Ok(system) => system,
         Err(why) => {
             eprintln!("gate64: cannot read the addresses of this host: {why}");
@@ -160,11 +160,11 @@ fn to_do(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> Vec<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::{Fake, load_on};
+    use crate::config::tests::{FakeHost, load_on};
 
     #[test]
     fn the_smallest_file_and_its_to_do_list() {
-        let host = Fake::new();
+        let host = FakeHost::new();
         let config = load_on(include_str!("../../configs/nat64.toml"), &host).expect("a good file");
         let footprint = Footprint::of(&config, &host.0, &[]);
         let want = "\
@@ -185,7 +185,7 @@ missing: no interface has the DNS64 listen address 2001:db8:1::53; add it, or se
 
     #[test]
     fn mappings_and_their_to_do_list() {
-        let host = Fake::new();
+        let host = FakeHost::new();
         let show = |text: &str| {
             let config = load_on(text, &host).expect("a good file");
             summary(&config, &Footprint::of(&config, &host.0, &[]), &host.0)

@@ -15,7 +15,7 @@ use tokio::time::Instant as Moment;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::config::Config;
-use crate::control::surroundings::System;
+use crate::control::host_info::LocalHost;
 use crate::dns64::explain::{fates, lines, rules, upstream};
 use crate::dns64::{AddressKind, Answer, Ask, Engine, Settings, Taken, Transport, address_query, asked_for};
 use crate::resolver::tls;
@@ -28,7 +28,7 @@ pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> Exit
         Err(why) => return failed(&why.to_string()),
     };
     runtime.block_on(async {
-        let system = match System::look_from_within(None).await {
+        let system = match LocalHost::read(None).await {
             Ok(system) => system,
             Err(why) => return failed(&format!("cannot read the addresses of this host: {why}")),
         };

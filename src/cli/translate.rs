@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::USAGE;
 use crate::addr::WorkerId;
 use crate::config::{self, Config, LoadError};
-use crate::control::surroundings::Elsewhere;
+use crate::control::host_info::UnknownHost;
 use crate::device::pcap::{Content, PcapError, Reader, Writer};
 use crate::replay::{Explanation, Replay, Sent};
 use crate::time::Instant;
@@ -99,7 +99,7 @@ pub(super) fn translate(args: &TranslateArgs) -> ExitCode {
 }
 
 fn load(path: &Path) -> Result<Config, ExitCode> {
-    Config::load(path, &Elsewhere::new()).map_err(|why| {
+    Config::load(path, &UnknownHost::new()).map_err(|why| {
         match why {
             LoadError::Config(why) => eprintln!("{why}"),
             why @ LoadError::Read { .. } => eprintln!("gate64: {why}"),

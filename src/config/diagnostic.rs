@@ -53,7 +53,7 @@ impl Diagnostic {
     }
 }
 
-/// The last character boundary at or before `at`.
+/// The last character boundary at or before byte `at`.
 fn floor(source: &str, at: usize) -> usize {
     let mut at = at.min(source.len());
     while !source.is_char_boundary(at) {

@@ -1,4 +1,4 @@
-//! `[dns64]`: where it listens, whom it asks, what it leaves alone.
+//! `[dns64]`: listen addresses, upstream resolvers, timeouts, limits and local names.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,124 +11,124 @@ use super::zones::Zones;
 use super::{Config, dns_rules, network};
 use crate::dns64::{Domains, Forward, Keeping, LedgerLimits, Limits, Local, Settings, Timeouts, Via};
 
-/// DNS64 as the file has it.
+/// Settings of `[dns64]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dns64 {
-    /// What the resolver is told.
+    /// Settings of the resolver.
     pub settings: Settings,
-    /// The interface that is given the listen addresses while the gateway runs.
+    /// Interface to which the listen addresses are assigned while the gateway runs.
     pub assign: Option<String>,
 }
 
 pub(super) fn dns64(reader: &mut Reader<'_>, file: &schema::File, zones: &Zones) -> Option<Dns64> {
-    let told = file.dns64.as_ref()?.get_ref();
-    let listen = listen(reader, &told.listen, zones);
+    let section = file.dns64.as_ref()?.get_ref();
+    let listen = listen(reader, &section.listen, zones);
     let mut via = BTreeMap::new();
-    let servers = upstreams(reader, &told.upstreams, zones, &listen, &mut via);
+    let servers = upstreams(reader, &section.upstreams, zones, &listen, &mut via);
     let mut forwards = Vec::new();
-    for forward in &told.forward {
+    for forward in &section.forward {
         forwards.push(Forward {
             domains: dns_rules::domains(reader, Some(&forward.domains), Domains::default()),
             upstreams: upstreams(reader, &forward.upstreams, zones, &listen, &mut via),
         });
     }
-    let rules = dns_rules::rules(reader, file, told);
+    let rules = dns_rules::rules(reader, file, section);
     let ttl = reader.duration(
-        told.discovery_ttl.as_ref(),
+        section.discovery_ttl.as_ref(),
         Duration::from_secs(600),
         Duration::from_secs(60),
         " (RFC 7050 §5)",
     );
-    let assign = told.assign.as_ref().and_then(|text| super::host::interface(reader, text));
+    let assign = section.assign.as_ref().and_then(|text| super::host::interface(reader, text));
     let listen: Vec<_> = listen.into_iter().map(|(addr, _)| addr).collect();
     let settings = Settings {
         zones: dns_rules::zones(reader, file, zones, &rules),
-        network: network::network(reader, told, &listen, via),
+        network: network::network(reader, section, &listen, via),
         listen,
         upstreams: servers,
         forwards,
-        local: local(reader, told),
-        ledger: ledger(reader, told),
-        trust_ad: told.trust_ad.unwrap_or(false),
+        local: local(reader, section),
+        ledger: ledger(reader, section),
+        trust_ad: section.trust_ad.unwrap_or(false),
         discovery_ttl: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),
-        keeping: keeping(reader, told),
-        timeouts: timeouts(reader, told),
-        limits: limits(reader, told),
+        keeping: keeping(reader, section),
+        timeouts: timeouts(reader, section),
+        limits: limits(reader, section),
     };
     Some(Dns64 { settings, assign })
 }
 
-fn timeouts(reader: &mut Reader<'_>, told: &schema::Dns64) -> Timeouts {
+fn timeouts(reader: &mut Reader<'_>, section: &schema::Dns64) -> Timeouts {
     let default = Timeouts::default();
-    let least = Duration::from_millis(10);
+    let min = Duration::from_millis(10);
     let timeouts = Timeouts {
-        aaaa_wait: reader.duration(told.aaaa_wait.as_ref(), default.aaaa_wait, Duration::ZERO, ""),
-        attempt: reader.duration(told.attempt.as_ref(), default.attempt, least, ""),
-        total: reader.duration(told.total.as_ref(), default.total, least, ""),
-        stale_wait: reader.duration(told.stale_wait.as_ref(), default.stale_wait, Duration::ZERO, ""),
-        tcp_idle: reader.duration(told.tcp_idle.as_ref(), default.tcp_idle, Duration::from_secs(1), ""),
+        aaaa_wait: reader.duration(section.aaaa_wait.as_ref(), default.aaaa_wait, Duration::ZERO, ""),
+        attempt: reader.duration(section.attempt.as_ref(), default.attempt, min, ""),
+        total: reader.duration(section.total.as_ref(), default.total, min, ""),
+        stale_wait: reader.duration(section.stale_wait.as_ref(), default.stale_wait, Duration::ZERO, ""),
+        tcp_idle: reader.duration(section.tcp_idle.as_ref(), default.tcp_idle, Duration::from_secs(1), ""),
     };
-    if let Some(text) = told.total.as_ref().filter(|_| timeouts.total < timeouts.attempt) {
-        let found = format!("`{}` in all, but one attempt may take longer", text.get_ref());
-        reader.refuse(text.span(), found, format!("at least `attempt`, which is {:?}", timeouts.attempt));
+    if let Some(text) = section.total.as_ref().filter(|_| timeouts.total < timeouts.attempt) {
+        let found = format!("`{}` is shorter than one attempt", text.get_ref());
+        reader.error(text.span(), found, format!("at least `attempt`, which is {:?}", timeouts.attempt));
     }
     timeouts
 }
 
-fn limits(reader: &mut Reader<'_>, told: &schema::Dns64) -> Limits {
+fn limits(reader: &mut Reader<'_>, section: &schema::Dns64) -> Limits {
     let default = Limits::default();
-    let per_client = told.in_flight_per_client.as_ref();
+    let per_client = section.in_flight_per_client.as_ref();
     Limits {
-        in_flight: reader.number(told.in_flight.as_ref(), default.in_flight, 1..=1_000_000),
+        in_flight: reader.number(section.in_flight.as_ref(), default.in_flight, 1..=1_000_000),
         in_flight_per_client: reader.number(per_client, default.in_flight_per_client, 1..=1_000_000),
-        attempts: reader.number(told.attempts.as_ref(), default.attempts, 1..=20),
+        attempts: reader.number(section.attempts.as_ref(), default.attempts, 1..=20),
     }
 }
 
-fn keeping(reader: &mut Reader<'_>, told: &schema::Dns64) -> Keeping {
+fn keeping(reader: &mut Reader<'_>, section: &schema::Dns64) -> Keeping {
     let default = Keeping::default();
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-    let (second, law) = (Duration::from_secs(1), " (RFC 9520 §3.2)");
+    let (second, source) = (Duration::from_secs(1), " (RFC 9520 §3.2)");
     let failure = Duration::from_secs(u64::from(default.failure));
     let stale = Duration::from_secs(u64::from(default.stale));
     Keeping {
-        bytes: reader.number(told.cache_bytes.as_ref(), default.bytes, 0..=1 << 40),
-        failure: seconds(reader.duration(told.cache_failure.as_ref(), failure, second, law)),
-        stale: seconds(reader.duration(told.cache_stale.as_ref(), stale, Duration::ZERO, "")),
+        bytes: reader.number(section.cache_bytes.as_ref(), default.bytes, 0..=1 << 40),
+        failure: seconds(reader.duration(section.cache_failure.as_ref(), failure, second, source)),
+        stale: seconds(reader.duration(section.cache_stale.as_ref(), stale, Duration::ZERO, "")),
         ..default
     }
 }
 
-fn ledger(reader: &mut Reader<'_>, told: &schema::Dns64) -> LedgerLimits {
+fn ledger(reader: &mut Reader<'_>, section: &schema::Dns64) -> LedgerLimits {
     let default = LedgerLimits::default();
     LedgerLimits {
-        names: reader.number(told.ledger_names.as_ref(), default.names, 0..=10_000_000),
-        links: reader.number(told.ledger_links.as_ref(), default.links, 0..=10_000_000),
+        names: reader.number(section.ledger_names.as_ref(), default.names, 0..=10_000_000),
+        links: reader.number(section.ledger_links.as_ref(), default.links, 0..=10_000_000),
     }
 }
 
-/// Records of the file, then those of hosts files.
-fn local(reader: &mut Reader<'_>, told: &schema::Dns64) -> Local {
+/// Local names: records of the file, then those of hosts files.
+fn local(reader: &mut Reader<'_>, section: &schema::Dns64) -> Local {
     let mut local = Local::default();
-    for record in &told.record {
+    for record in &section.record {
         for text in &record.addresses.items {
             let addr = reader.parse::<IpAddr>(text, "IPv4 and IPv6 addresses");
             let name = record.name.get_ref();
             if addr.is_some_and(|addr| !local.add(name, addr)) {
-                reader.refuse(record.name.span(), format!("`{name}` is no name"), dns_rules::A_NAME);
+                reader.error(record.name.span(), format!("`{name}` is not a domain name"), dns_rules::A_NAME);
                 break;
             }
         }
     }
-    for path in told.hosts.iter().flat_map(|list| &list.items) {
+    for path in section.hosts.iter().flat_map(|list| &list.items) {
         match std::fs::read_to_string(path.get_ref()) {
             Ok(text) => {
                 if let Some(line) = local.add_hosts(&text).first() {
-                    let found = format!("{}:{line} can't be read", path.get_ref());
-                    reader.warn(path.span(), found, "an address, then names");
+                    let found = format!("{}:{line} is malformed", path.get_ref());
+                    reader.warn(path.span(), found, "an address, followed by names");
                 }
             }
-            Err(why) => reader.refuse(path.span(), format!("{}: {why}", path.get_ref()), "a hosts file"),
+            Err(why) => reader.error(path.span(), format!("{}: {why}", path.get_ref()), "a hosts file"),
         }
     }
     local
@@ -136,7 +136,7 @@ fn local(reader: &mut Reader<'_>, told: &schema::Dns64) -> Local {
 
 fn listen(reader: &mut Reader<'_>, list: &Texts, zones: &Zones) -> Vec<(SocketAddr, Range<usize>)> {
     if list.items.is_empty() {
-        reader.refuse(list.at.clone(), "listen is empty", "at least one address, or no [dns64] at all");
+        reader.error(list.at.clone(), "listen is empty", "at least one address, or no [dns64]");
     }
     let mut read: Vec<(SocketAddr, Range<usize>)> = Vec::new();
     for text in &list.items {
@@ -144,15 +144,15 @@ fn listen(reader: &mut Reader<'_>, list: &Texts, zones: &Zones) -> Vec<(SocketAd
         if let IpAddr::V6(v6) = addr.ip()
             && let Some(pref64) = zones.pref64_of(v6)
         {
-            let found = format!("{v6} lies in the pref64 {pref64}");
-            reader.refuse(text.span(), found, "an address outside every pref64");
+            let found = format!("{v6} is within the pref64 {pref64}");
+            reader.error(text.span(), found, "an address outside every pref64");
         }
         if addr.ip().is_multicast() {
-            let found = format!("{} is not an address to listen on", addr.ip());
-            reader.refuse(text.span(), found, "unicast addresses, or \"[::]\" for all of them");
+            let found = format!("{} is a multicast address", addr.ip());
+            reader.error(text.span(), found, "unicast addresses, or \"[::]\" for all addresses");
         }
         if read.iter().any(|(known, _)| *known == addr) {
-            reader.refuse(text.span(), format!("{addr} a second time"), "each listen address once");
+            reader.error(text.span(), format!("duplicate listen address {addr}"), "each address once");
         }
         read.push((addr, text.span()));
     }
@@ -164,10 +164,10 @@ fn upstreams(
     list: &Texts,
     zones: &Zones,
     listen: &[(SocketAddr, Range<usize>)],
-    ways: &mut BTreeMap<SocketAddr, Via>,
+    transports: &mut BTreeMap<SocketAddr, Via>,
 ) -> Vec<SocketAddr> {
     if list.items.is_empty() {
-        reader.refuse(
+        reader.error(
             list.at.clone(),
             "upstreams is empty",
             "at least one resolver, such as \"198.51.100.53\"",
@@ -176,20 +176,20 @@ fn upstreams(
     let mut read = Vec::new();
     for text in &list.items {
         let Some((addr, via)) = network::upstream(reader, text) else { continue };
-        if ways.get(&addr).is_some_and(|known| *known != via) {
-            let found = format!("{addr} a second time, and otherwise");
-            reader.refuse(text.span(), found, "one way to speak to each upstream");
+        if transports.get(&addr).is_some_and(|known| *known != via) {
+            let found = format!("{addr} has two transports");
+            reader.error(text.span(), found, "one transport for each upstream");
         }
-        ways.insert(addr, via);
+        transports.insert(addr, via);
         if listen.iter().any(|(own, _)| *own == addr) {
-            let found = format!("{addr} is an address gate64 itself listens on");
-            reader.refuse(text.span(), found, "resolvers other than this one");
+            let found = format!("{addr} is a listen address of gate64 itself");
+            reader.error(text.span(), found, "other resolvers");
         }
         if let IpAddr::V6(v6) = addr.ip()
             && let Some(pref64) = zones.pref64_of(v6)
         {
-            let allowed = "the resolver's IPv4 address: what this host sends is not translated";
-            reader.refuse(text.span(), format!("{v6} lies in the pref64 {pref64}"), allowed);
+            let allowed = "the IPv4 address of the resolver: packets of this host are not translated";
+            reader.error(text.span(), format!("{v6} is within the pref64 {pref64}"), allowed);
         }
         read.push(addr);
     }
@@ -197,7 +197,7 @@ fn upstreams(
 }
 
 impl Config {
-    /// Takes the numbers of the zones over into the DNS settings.
+    /// Copies the zone numbers to the DNS settings.
     pub(super) fn number_zones_in_dns(&mut self) {
         let Some(dns) = &mut self.dns64 else { return };
         for (dns, zone) in dns.settings.zones.iter_mut().zip(&self.nat64.zones) {

@@ -1,4 +1,4 @@
-//! What DNS64 does for whom: `[dns64]` as the default of every zone, and `[zone.dns64]`.
+//! DNS64 rules of each zone: `[dns64]`, overridden by `[zone.dns64]`.
 
 use super::reader::Reader;
 use super::schema::{self, Text, Texts};
@@ -6,32 +6,32 @@ use super::zones::Zones;
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64};
 use crate::dns64::{Domains, Mapping, Rules, Synthesize, WhenDown, WithDo, Zone};
 
-/// What a name in the file looks like.
-pub(super) const A_NAME: &str = "a domain name such as \"example.com\", which stands for all below it too";
+/// Description of a valid name in error messages.
+pub(super) const A_NAME: &str = "a domain name such as \"example.com\", which includes all names below";
 
-/// The rules of zones that don't say otherwise.
-pub(super) fn rules(reader: &mut Reader<'_>, file: &schema::File, told: &schema::Dns64) -> Rules {
+/// The default rules of all zones.
+pub(super) fn rules(reader: &mut Reader<'_>, file: &schema::File, section: &schema::Dns64) -> Rules {
     let translator = file.translator.as_ref().map(|t| t.get_ref());
     let default = Rules::default();
     Rules {
-        enabled: told.enabled.unwrap_or(default.enabled),
-        synthesize: synthesize(reader, told.synthesize.as_ref(), default.synthesize),
-        ignore_aaaa_for: domains(reader, told.ignore_aaaa_for.as_ref(), default.ignore_aaaa_for),
-        never_for: domains(reader, told.never_for.as_ref(), default.never_for),
-        when_down: when_down(reader, told.translator_down.as_ref(), default.when_down),
+        enabled: section.enabled.unwrap_or(default.enabled),
+        synthesize: synthesize(reader, section.synthesize.as_ref(), default.synthesize),
+        ignore_aaaa_for: domains(reader, section.ignore_aaaa_for.as_ref(), default.ignore_aaaa_for),
+        never_for: domains(reader, section.never_for.as_ref(), default.never_for),
+        when_down: when_down(reader, section.translator_down.as_ref(), default.when_down),
         host_len: default.host_len,
-        exclude_aaaa: prefixes6(reader, told.exclude_aaaa.as_ref(), default.exclude_aaaa),
-        never_translate_ipv4: prefixes4(reader, told.never_translate_ipv4.as_ref(), Vec::new()),
+        exclude_aaaa: prefixes6(reader, section.exclude_aaaa.as_ref(), default.exclude_aaaa),
+        never_translate_ipv4: prefixes4(reader, section.never_translate_ipv4.as_ref(), Vec::new()),
         private_under_well_known: translator.is_some_and(schema::Translator::opens_private),
-        with_do: with_do(reader, told.with_do.as_ref(), None),
+        with_do: with_do(reader, section.with_do.as_ref(), None),
     }
 }
 
-/// The zones, each with what `rules` it shares and what is its own.
+/// The zones, with `rules` overridden by their own.
 pub(super) fn zones(reader: &mut Reader<'_>, file: &schema::File, zones: &Zones, rules: &Rules) -> Vec<Zone> {
     let mut read = Vec::new();
-    for ((zone, name), told) in zones.zones.iter().zip(&zones.names).zip(&file.zone) {
-        let own = told.get_ref().dns64.as_ref();
+    for ((zone, name), entry) in zones.zones.iter().zip(&zones.names).zip(&file.zone) {
+        let own = entry.get_ref().dns64.as_ref();
         let shared = Rules { host_len: zone.host_len, ..rules.clone() };
         read.push(Zone {
             id: zone.id,
@@ -63,26 +63,31 @@ fn own_rules(reader: &mut Reader<'_>, own: &schema::ZoneDns64, shared: Rules) ->
     }
 }
 
-/// The pref64s of a zone. One that ranges name is for those ranges only.
-fn mappings(reader: &mut Reader<'_>, told: &[schema::DnsRange], pref64s: &[Pref64]) -> Vec<Mapping> {
+/// The prefixes of a zone. A pref64 with ranges is used for those ranges only.
+fn mappings(reader: &mut Reader<'_>, entries: &[schema::DnsRange], pref64s: &[Pref64]) -> Vec<Mapping> {
     let mut ranges: Vec<(Ipv4Prefix, Pref64)> = Vec::new();
-    for range in told {
-        let only = reader.parse::<Ipv4Prefix>(&range.ipv4, "an IPv4 prefix such as \"10.0.0.0/8\"");
-        let pref64 = reader.parse::<Pref64>(&range.pref64, "one of the zone's pref64s");
+    for range in entries {
+        let only = reader.parse::<Ipv4Prefix>(&range.ipv4, "an IPv4 prefix, such as \"10.0.0.0/8\"");
+        let pref64 = reader.parse::<Pref64>(&range.pref64, "one of the prefixes of this zone");
         let (Some(only), Some(pref64)) = (only, pref64) else { continue };
         if !pref64s.contains(&pref64) {
-            let found = format!("{pref64} is no pref64 of this zone");
-            reader.refuse(range.pref64.span(), found, "one of the zone's pref64s, or nothing translates it");
+            let found = format!("{pref64} is not a pref64 of this zone");
+            reader.error(
+                range.pref64.span(),
+                found,
+                "one of the prefixes of this zone: others are not translated",
+            );
         }
         if ranges.iter().any(|(known, _)| *known == only) {
-            reader.refuse(range.ipv4.span(), format!("{only} a second time"), "each range once");
+            reader.error(range.ipv4.span(), format!("duplicate range {only}"), "each range once");
         }
         ranges.push((only, pref64));
     }
-    if let Some(range) = told.first().filter(|_| pref64s.iter().all(|p| ranges.iter().any(|(_, r)| r == p))) {
-        let advice =
-            "a pref64 without a range: hosts learn it from ipv4only.arpa, and all else is put under it";
-        reader.warn(range.pref64.span(), "every pref64 of the zone has a range", advice);
+    if let Some(range) =
+        entries.first().filter(|_| pref64s.iter().all(|p| ranges.iter().any(|(_, r)| r == p)))
+    {
+        let advice = "one pref64 without a range: for all other IPv4 addresses, and for ipv4only.arpa";
+        reader.warn(range.pref64.span(), "all prefixes of the zone have ranges", advice);
     }
     let of = |pref64: &Pref64| {
         let only: Vec<_> = ranges.iter().filter(|(_, p)| p == pref64).map(|(only, _)| Some(*only)).collect();
@@ -93,33 +98,33 @@ fn mappings(reader: &mut Reader<'_>, told: &[schema::DnsRange], pref64s: &[Pref6
     pref64s.iter().flat_map(of).collect()
 }
 
-fn synthesize(reader: &mut Reader<'_>, told: Option<&Text>, default: Synthesize) -> Synthesize {
+fn synthesize(reader: &mut Reader<'_>, text: Option<&Text>, default: Synthesize) -> Synthesize {
     let words =
         [("missing", Synthesize::Missing), ("always", Synthesize::Always), ("never", Synthesize::Never)];
-    reader.word(told, default, &words)
+    reader.word(text, default, &words)
 }
 
-fn when_down(reader: &mut Reader<'_>, told: Option<&Text>, default: WhenDown) -> WhenDown {
-    reader.word(told, default, &[("servfail", WhenDown::Servfail), ("native", WhenDown::Native)])
+fn when_down(reader: &mut Reader<'_>, text: Option<&Text>, default: WhenDown) -> WhenDown {
+    reader.word(text, default, &[("servfail", WhenDown::Servfail), ("native", WhenDown::Native)])
 }
 
-fn with_do(reader: &mut Reader<'_>, told: Option<&Text>, default: Option<WithDo>) -> Option<WithDo> {
+fn with_do(reader: &mut Reader<'_>, text: Option<&Text>, default: Option<WithDo>) -> Option<WithDo> {
     let words = [
         ("auto", None),
         ("never", Some(WithDo::Never)),
         ("unsigned-only", Some(WithDo::UnsignedOnly)),
         ("validated", Some(WithDo::Validated)),
     ];
-    reader.word(told, default, &words)
+    reader.word(text, default, &words)
 }
 
-/// A list of names.
+/// Parses a list of domains.
 pub(super) fn domains(reader: &mut Reader<'_>, list: Option<&Texts>, default: Domains) -> Domains {
     let Some(list) = list else { return default };
     let mut domains = Domains::default();
     for text in &list.items {
         if !domains.add(text.get_ref()) {
-            reader.refuse(text.span(), format!("`{}` is no name", text.get_ref()), A_NAME);
+            reader.error(text.span(), format!("`{}` is not a domain name", text.get_ref()), A_NAME);
         }
     }
     domains
@@ -137,7 +142,7 @@ fn prefixes4(reader: &mut Reader<'_>, list: Option<&Texts>, default: Vec<Ipv4Pre
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Fake, load_on};
+    use super::super::tests::{FakeHost, load_on};
     use crate::addr::Pref64;
     use crate::dns64::{Settings, Synthesize, WhenDown};
 
@@ -149,19 +154,19 @@ mod tests {
     }
 
     fn settings(dns: &str, zone: &str, more: &str) -> Settings {
-        match load_on(&file(dns, zone, more), &Fake::new()) {
+        match load_on(&file(dns, zone, more), &FakeHost::new()) {
             Ok(config) => config.dns64.expect("there is one").settings,
             Err(error) => panic!("{error}"),
         }
     }
 
-    fn complaint(dns: &str, zone: &str, more: &str) -> String {
-        let error = load_on(&file(dns, zone, more), &Fake::new()).expect_err("it is wrong");
+    fn error(dns: &str, zone: &str, more: &str) -> String {
+        let error = load_on(&file(dns, zone, more), &FakeHost::new()).expect_err("it is wrong");
         error.diagnostics[0].found.clone()
     }
 
     #[test]
-    fn zones_have_the_common_rules_or_their_own() {
+    fn zones_override_the_common_rules() {
         // ids 6147-5.2-prefs, 7269-lb
         let dns = "synthesize = \"always\"\nnever_for = [\"a.example\", \"b.example\"]";
         let second = "[[zone]]\nname = \"y\"\nclients = \"2001:db8:2::/64\"\npref64 = \"2001:db8:64::/96\"\n\
@@ -184,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_take_a_pref64_for_themselves() {
+    fn ranges_reserve_a_pref64() {
         // id 6147-5.1.7-range
         let zone = "pref64 = [\"2001:db8:64::/96\", \"2001:db8:a::/96\"]\n[zone.dns64]\n\
                     range = [{ ipv4 = \"10.0.0.0/8\", pref64 = \"2001:db8:a::/96\" },\n\
@@ -192,29 +197,29 @@ mod tests {
         let pref64 = &settings("", zone, "").zones[0].pref64;
         let only: Vec<_> = pref64.iter().map(|m| m.only.map(|only| only.to_string())).collect();
         assert_eq!(only, [None, Some("10.0.0.0/8".to_owned()), Some("172.16.0.0/12".to_owned())]);
-        let strange = "[[zone.dns64.range]]\nipv4 = \"10.0.0.0/8\"\npref64 = \"2001:db8:b::/96\"";
-        assert_eq!(complaint("", strange, ""), "2001:db8:b::/96 is no pref64 of this zone");
+        let foreign = "[[zone.dns64.range]]\nipv4 = \"10.0.0.0/8\"\npref64 = \"2001:db8:b::/96\"";
+        assert_eq!(error("", foreign, ""), "2001:db8:b::/96 is not a pref64 of this zone");
         let twice = zone.replace("172.16.0.0/12", "10.0.0.0/8");
-        assert_eq!(complaint("", &twice, ""), "10.0.0.0/8 a second time");
+        assert_eq!(error("", &twice, ""), "duplicate range 10.0.0.0/8");
     }
 
     #[test]
-    fn names_of_the_house() {
+    fn local_names_and_forwarded_domains() {
         let dns = "[[dns64.forward]]\ndomains = [\"intranet.example\", \"10.in-addr.arpa\"]\nupstreams = \"10.0.0.53\"\n\
                    [[dns64.record]]\nname = \"printer.example\"\naddresses = [\"10.0.0.9\", \"2001:db8::9\"]";
         let settings = settings(dns, "", "");
         assert_eq!(settings.servers(1), ["10.0.0.53:53".parse().expect("literal")]);
         assert_eq!(settings.local.len(), 1);
         for (dns, want) in [
-            ("never_for = \"a..b\"", "`a..b` is no name"),
-            ("synthesize = \"sometimes\"", "`sometimes` is no word for this key"),
+            ("never_for = \"a..b\"", "`a..b` is not a domain name"),
+            ("synthesize = \"sometimes\"", "unknown value `sometimes`"),
             ("hosts = \"/nonexistent/hosts\"", "/nonexistent/hosts: No such file or directory (os error 2)"),
-            ("[[dns64.record]]\nname = \"-\\\\\"\naddresses = \"10.0.0.9\"", "`-\\` is no name"),
+            ("[[dns64.record]]\nname = \"-\\\\\"\naddresses = \"10.0.0.9\"", "`-\\` is not a domain name"),
             ("[[dns64.record]]\nname = \"x\"\naddresses = \"ten\"", "`ten`: invalid IP address syntax"),
             ("[[dns64.forward]]\ndomains = \"x\"\nupstreams = []", "upstreams is empty"),
             ("cache_failure = \"0s\"", "`0s` is too short"),
         ] {
-            assert_eq!(complaint(dns, "", ""), want);
+            assert_eq!(error(dns, "", ""), want);
         }
     }
 }

@@ -1,12 +1,14 @@
-//! The configuration: one TOML file, read once into a typed and resolved form.
+//! The configuration: parses a TOML file into typed, resolved settings.
 //!
-//! Whatever is wrong is found before anything is started, and all of it is shown at once, each
-//! with its line. `configs/reference.toml` explains every key.
+//! All errors are found before anything starts, and are reported together with their lines.
+//! `configs/reference.toml` explains every key.
 
 mod diagnostic;
 mod dns;
 mod dns_rules;
 mod document;
+mod egress;
+mod error_sources;
 mod host;
 mod network;
 mod pool;
@@ -37,75 +39,76 @@ pub use diagnostic::{ConfigError, Diagnostic};
 pub use dns::Dns64;
 pub(crate) use reader::duration;
 
-pub use host::{Announce, Egress, Host, INNER, Observe, Sysctls};
+pub use egress::{Egress, INNER};
+pub use host::{Announce, Host, Observe, Sysctls};
 pub use siit::Siit;
 
-/// Most zones a gateway can have; counters are laid out for as many at start.
+/// Maximum number of zones. Counters for all of them are allocated at start.
 pub const MAX_ZONES: usize = 256;
-/// Most workers a gateway can have.
+/// Maximum number of workers.
 pub const MAX_WORKERS: u8 = 64;
 
-/// No resolver keeps an answer longer than a day, so that nobody uses a prefix longer.
+/// Default of `linger`: the longest time for which resolvers usually cache a record.
 const LINGER: Duration = Duration::from_secs(86_400);
 
-/// An address of the host.
+/// An address of this host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwnAddress {
-    /// The interface it belongs to.
+    /// Name of the interface.
     pub interface: String,
     /// The address.
     pub addr: IpAddr,
-    /// The length of the subnet's prefix.
+    /// Prefix length of the subnet.
     pub len: u8,
 }
 
-/// What a configuration must know about the host to be checked and completed.
-pub trait Surroundings {
-    /// The host's addresses, those of its own translator device left out.
+/// Facts about the host with which a configuration is validated and completed.
+pub trait HostInfo {
+    /// Addresses of all interfaces except the translator's device.
     fn addresses(&self) -> &[OwnAddress];
-    /// The source the kernel would use towards `to`; `None` if no route leads there.
+    /// Source address that the kernel selects for destination `to`; `None` without a route.
     fn source_towards(&self, to: IpAddr) -> Option<IpAddr>;
-    /// How many CPUs may be used, at least 1.
+    /// Number of usable CPUs, at least 1.
     fn cpus(&self) -> usize;
 }
 
-/// A configuration that can be run.
+/// A valid configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The device, the host's settings, and what is kept where.
+    /// Device, host settings and directories.
     pub host: Host,
     /// How packets reach the IPv4 Internet.
     pub egress: Egress,
-    /// Rewriting; the same for all workers.
+    /// Rewriting rules, the same for all workers.
     pub rules: Rules,
-    /// Mappings without state, if there are any.
+    /// Stateless translation, if configured.
     pub siit: Option<Siit>,
-    /// State, with the bounds of the whole gateway.
+    /// Stateful translation, with the limits of the whole gateway.
     pub nat64: nat64::Settings,
-    /// How long a pref64 that was taken out of the file is still translated.
+    /// How long gate64 still translates a pref64 that a reload removed.
     pub linger: Duration,
-    /// Names of the zones, in the order of `nat64.zones`.
+    /// Zone names, in the order of `nat64.zones`.
     pub zone_names: Vec<String>,
-    /// DNS64, if there is to be one.
+    /// DNS64, if configured.
     pub dns64: Option<Dns64>,
     /// Metrics and the admin socket.
     pub observe: Observe,
-    /// What is probably not meant. Never keeps the gateway from starting.
+    /// Probable mistakes. They do not prevent the start.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Why a configuration can't be had.
+/// Why a configuration could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file can't be read.
+    /// Reading the file failed.
     #[error("{path}: {source}")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The file says something impossible.
+    /// The file is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
@@ -114,24 +117,23 @@ impl Config {
     /// Reads and resolves a file.
     ///
     /// # Errors
-    /// [`LoadError::Read`] if the file can't be read, [`LoadError::Config`] with everything that is
-    /// wrong in it.
-    pub fn load(path: &Path, around: &dyn Surroundings) -> Result<Self, LoadError> {
+    /// [`LoadError::Read`] if reading the file fails, [`LoadError::Config`] with all errors of its content.
+    pub fn load(path: &Path, host: &dyn HostInfo) -> Result<Self, LoadError> {
         let name = path.display().to_string();
         let text =
             std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: name.clone(), source })?;
-        Ok(Self::parse(&name, &text, around)?)
+        Ok(Self::parse(&name, &text, host)?)
     }
 
-    /// Resolves the text of a file; `name` is what complaints call it.
+    /// Resolves the text of a file; `name` is its name in error messages.
     ///
     /// # Errors
-    /// Everything that is wrong in it.
-    pub fn parse(name: &str, text: &str, around: &dyn Surroundings) -> Result<Self, ConfigError> {
+    /// All errors of the text.
+    pub fn parse(name: &str, text: &str, host: &dyn HostInfo) -> Result<Self, ConfigError> {
         let shown = |problem| Diagnostic::new(name, text, problem);
         let file: schema::File =
             document::read(text).map_err(|problem| ConfigError { diagnostics: vec![shown(problem)] })?;
-        let mut reader = reader::Reader::new(around);
+        let mut reader = reader::Reader::new(host);
         let config = resolve(&mut reader, &file);
         let mut errors = std::mem::take(&mut reader.errors);
         errors.sort_by_key(|c| c.at.start);
@@ -145,7 +147,7 @@ impl Config {
         }
     }
 
-    /// What one of `workers` workers is told: its share of the bounds, everything else whole.
+    /// Settings of one of `workers` workers: an equal share of the limits, everything else unchanged.
     pub fn worker(&self, worker: WorkerId, workers: u8, seed: u64, owner_seed: u32) -> Settings {
         let mut nat64 = self.nat64.clone();
         nat64.limits = share(nat64.limits, u32::from(workers.max(1)));
@@ -160,7 +162,7 @@ impl Config {
         }
     }
 
-    /// Every pref64 of every zone, each once, sorted.
+    /// All prefixes of all zones, sorted, without duplicates.
     pub fn pref64s(&self) -> Vec<Pref64> {
         let mut all: Vec<_> = self.nat64.zones.iter().flat_map(|z| z.pref64.iter().copied()).collect();
         all.sort_unstable();
@@ -168,8 +170,8 @@ impl Config {
         all
     }
 
-    /// Gives zones that `before` had by name the number they had there, and new zones free ones, so
-    /// that their counters and sessions stay theirs.
+    /// Assigns to each zone the number that the zone of the same name has in `before`, and free numbers to new
+    /// zones, so that zones keep their counters and sessions.
     pub fn keep_zone_numbers(&mut self, before: &Self) {
         let old = |name: &String| {
             before.zone_names.iter().position(|n| n == name).map(|i| before.nat64.zones[i].id)
@@ -189,7 +191,7 @@ impl Config {
     }
 }
 
-/// One of `workers` equal shares, rounded up. What is counted per source or host is not shared out.
+/// One of `workers` equal shares, rounded up. Limits per source or host are not divided.
 fn share(whole: nat64::Limits, workers: u32) -> nat64::Limits {
     let part = |n: u32| n.div_ceil(workers);
     nat64::Limits {
@@ -205,28 +207,28 @@ fn share(whole: nat64::Limits, workers: u32) -> nat64::Limits {
 }
 
 fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Config> {
-    let nothing = schema::Translator::default();
-    let told = file.translator.as_ref().map_or(&nothing, |t| t.get_ref());
+    let default = schema::Translator::default();
+    let section = file.translator.as_ref().map_or(&default, |t| t.get_ref());
     let host = host::host(reader, file.host.as_ref());
-    let egress = host::egress(reader, told);
+    let egress = egress::egress(reader, section);
     let observe = host::observe(reader, file.observe.as_ref());
-    let rules = translator::rules(reader, told, host.mtu);
-    let zones = zones::zones(reader, file, told, egress);
+    let rules = translator::rules(reader, section, host.mtu);
+    let zones = zones::zones(reader, file, section, egress);
     let statics = statics::statics(reader, &file.statics, &zones, egress);
     let dns64 = dns::dns64(reader, file, &zones);
-    let sources = host::error_sources(reader, file, told, &zones);
+    let sources = error_sources::error_sources(reader, file, section, &zones);
     let siit = siit::siit(reader, file, &zones, &statics);
     let timers = translator::timers(reader, file.timers.as_ref());
     let udp_ports = translator::udp_ports(reader, file.timers.as_ref());
     let limits = translator::limits(reader, file.limits.as_ref(), &zones);
-    let linger = reader.duration(told.linger.as_ref(), LINGER, Duration::ZERO, "");
-    let deny = translator::deny(reader, told, &zones);
-    let filtering = translator::filtering(reader, told);
-    let unsolicited_syn = translator::unsolicited_syn(reader, told);
-    let pairing = translator::pairing(reader, told);
-    // Everything has been read, so that all errors are shown together.
+    let linger = reader.duration(section.linger.as_ref(), LINGER, Duration::ZERO, "");
+    let deny = translator::deny(reader, section, &zones);
+    let filtering = translator::filtering(reader, section);
+    let unsolicited_syn = translator::unsolicited_syn(reader, section);
+    let pairing = translator::pairing(reader, section);
+    // Return only now: every section above has reported its errors.
     let (address6, address4) = sources?;
-    let errors_under_well_known = told.wkp_icmp_errors.unwrap_or(false);
+    let errors_under_well_known = section.wkp_icmp_errors.unwrap_or(false);
     let siit = siit.map(|siit| Siit {
         settings: crate::siit::Settings { deny: deny.clone(), errors_under_well_known, ..siit.settings },
         ..siit
@@ -235,10 +237,10 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         deny,
         filtering,
         unsolicited_syn,
-        private_under_well_known: told.opens_private(),
+        private_under_well_known: section.opens_private(),
         errors_under_well_known,
-        inbound_refresh: told.inbound_refresh.unwrap_or(true),
-        parity: told.parity.unwrap_or(true),
+        inbound_refresh: section.inbound_refresh.unwrap_or(true),
+        parity: section.parity.unwrap_or(true),
         pairing,
         zones: zones.zones,
         pools: zones.pools.pools,

@@ -1,4 +1,4 @@
-//! What `[dns64]` says about sockets: threads, TLS, limits, and how upstreams are spoken to.
+//! Socket settings of `[dns64]`: threads, TLS, limits, and the transport of each upstream.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,33 +9,33 @@ use super::reader::Reader;
 use super::schema::{self, Text};
 use crate::dns64::{Network, Tls, Via};
 
-/// Most threads of the resolver.
+/// Maximum number of resolver threads.
 const MAX_THREADS: usize = 64;
 
 pub(super) fn network(
     reader: &mut Reader<'_>,
-    told: &schema::Dns64,
+    section: &schema::Dns64,
     listen: &[SocketAddr],
     via: BTreeMap<SocketAddr, Via>,
 ) -> Network {
     let default = Network::default();
-    // One for two CPUs: packets need theirs too.
-    let threads = reader.around.cpus().div_ceil(2).clamp(1, 4);
-    let authorities = told.tls_authorities.as_ref().and_then(|text| path(reader, text));
-    let total = told.connection_total.as_ref();
-    let per_client = told.connections_per_client.as_ref();
-    let (queries, responses) = (told.queries_per_second.as_ref(), told.responses_per_second.as_ref());
+    // Half the CPUs: the workers need the rest.
+    let threads = reader.host.cpus().div_ceil(2).clamp(1, 4);
+    let authorities = section.tls_authorities.as_ref().and_then(|text| path(reader, text));
+    let total = section.connection_total.as_ref();
+    let per_client = section.connections_per_client.as_ref();
+    let (queries, responses) = (section.queries_per_second.as_ref(), section.responses_per_second.as_ref());
     Network {
-        threads: reader.number(told.threads.as_ref(), threads, 1..=MAX_THREADS),
-        tls: tls(reader, told, listen),
+        threads: reader.number(section.threads.as_ref(), threads, 1..=MAX_THREADS),
+        tls: tls(reader, section, listen),
         via,
         authorities: authorities.unwrap_or(default.authorities),
-        connections: reader.number(told.connections.as_ref(), default.connections, 1..=65_536),
+        connections: reader.number(section.connections.as_ref(), default.connections, 1..=65_536),
         connections_per_client: reader.number(per_client, default.connections_per_client, 1..=65_536),
         connection_total: reader.duration(total, default.connection_total, Duration::from_secs(1), ""),
         queries_per_second: reader.number(queries, default.queries_per_second, 0..=10_000_000),
         responses_per_second: reader.number(responses, default.responses_per_second, 0..=10_000_000),
-        ready_bytes: reader.number(told.ready_bytes.as_ref(), default.ready_bytes, 0..=1 << 32),
+        ready_bytes: reader.number(section.ready_bytes.as_ref(), default.ready_bytes, 0..=1 << 32),
     }
 }
 
@@ -44,45 +44,49 @@ fn path(reader: &mut Reader<'_>, text: &Text) -> Option<PathBuf> {
     if path.is_absolute() {
         return Some(path);
     }
-    reader.refuse(text.span(), format!("`{}` is not an absolute path", text.get_ref()), "a path from /");
+    reader.error(
+        text.span(),
+        format!("`{}` is not an absolute path", text.get_ref()),
+        "a path that begins with /",
+    );
     None
 }
 
-fn tls(reader: &mut Reader<'_>, told: &schema::Dns64, plain: &[SocketAddr]) -> Option<Tls> {
-    let list = told.tls_listen.as_ref()?;
+fn tls(reader: &mut Reader<'_>, section: &schema::Dns64, plain: &[SocketAddr]) -> Option<Tls> {
+    let list = section.tls_listen.as_ref()?;
     let mut listen = Vec::new();
     for text in &list.items {
         let Some(addr) = address(reader, text.get_ref(), text, 853) else { continue };
         if plain.contains(&addr) || listen.contains(&addr) || addr.ip().is_multicast() {
-            let found = format!("{addr} can't be listened on for TLS");
-            reader.refuse(text.span(), found, "each address once, and not the same as in `listen`");
+            let found = format!("{addr} is not usable for TLS");
+            reader.error(text.span(), found, "unicast addresses, each once, and not in `listen`");
         }
         listen.push(addr);
     }
-    let (Some(certificate), Some(key)) = (&told.tls_certificate, &told.tls_key) else {
-        reader.refuse(list.at.clone(), "tls_listen alone", "tls_certificate and tls_key beside it");
+    let (Some(certificate), Some(key)) = (&section.tls_certificate, &section.tls_key) else {
+        reader.error(
+            list.at.clone(),
+            "tls_listen without a certificate",
+            "tls_listen together with tls_certificate and tls_key",
+        );
         return None;
     };
     let (certificate, key) = (path(reader, certificate), path(reader, key));
     Some(Tls { listen, certificate: certificate?, key: key? })
 }
 
-/// An address with an optional port.
+/// Parses an address with an optional port.
 pub(super) fn address(reader: &mut Reader<'_>, written: &str, at: &Text, port: u16) -> Option<SocketAddr> {
     let bare = written.trim_start_matches('[').trim_end_matches(']');
     let addr = written.parse().or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port)));
     if addr.is_err() {
-        let found = format!("`{}` is no address with a port", at.get_ref());
-        reader.refuse(
-            at.span(),
-            found,
-            "\"[2001:db8:1::53]:53\", \"198.51.100.53:53\"; the port may be left out",
-        );
+        let found = format!("`{}` is not an address with a port", at.get_ref());
+        reader.error(at.span(), found, "\"[2001:db8:1::53]:53\", \"198.51.100.53:53\"; the port is optional");
     }
     addr.ok()
 }
 
-/// An upstream: an address for UDP, or `tcp://ADDRESS`, `tls://ADDRESS#NAME`.
+/// Parses an upstream: `ADDRESS` for UDP, `tcp://ADDRESS`, or `tls://ADDRESS#NAME`.
 pub(super) fn upstream(reader: &mut Reader<'_>, text: &Text) -> Option<(SocketAddr, Via)> {
     let written = text.get_ref();
     if let Some(rest) = written.strip_prefix("tcp://") {

@@ -1,4 +1,4 @@
-//! pool4 entries: addresses, and the ports of them that may be used.
+//! `pool4`: addresses with port ranges.
 
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -11,31 +11,31 @@ use super::shape::{List, TextOr};
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, PortRange, special};
 use crate::nat64::Pool;
 
-/// The pools of all zones. A pool that two zones spell alike is one pool.
+/// The pools of all zones. Zones with equal entries share one pool.
 #[derive(Default)]
 pub(super) struct Pools {
     pub(super) pools: Vec<Pool>,
-    /// Where each range of each pool was written.
+    /// Place in the file of each range of each pool.
     places: Vec<Vec<Range<usize>>>,
 }
 
-const FORM: &str = "an address or prefix, with ports if not all may be used: \"192.0.2.64/28\", \
+const FORM: &str = "an address or prefix, optionally with a port range: \"192.0.2.64/28\", \
                     \"203.0.113.1:32768-65535\", { addresses = \"…\", ports = \"…\" }";
 
 impl Pools {
-    /// Reads a pool and says which number it has; 0 if it is unusable, which has been noted then.
+    /// Parses a pool; returns its index in `pools`, or 0 after an error.
     pub(super) fn add(&mut self, reader: &mut Reader<'_>, list: &List<PoolEntry>) -> usize {
         let mut pool = Pool::default();
         let mut places = Vec::new();
         if list.items.is_empty() {
-            reader.refuse(list.at.clone(), "pool4 is empty", FORM);
+            reader.error(list.at.clone(), "pool4 is empty", FORM);
         }
         for entry in &list.items {
             let Some(range) = read(reader, entry) else { continue };
             check_host(reader, entry.span(), range.0);
             if let Some(other) = pool.ranges.iter().find(|other| overlap(**other, range)) {
-                let found = format!("{} overlaps {} of the same pool4", name(range), name(*other));
-                reader.refuse(entry.span(), found, "each address and port once");
+                let found = format!("{} overlaps {} in the same pool4", name(range), name(*other));
+                reader.error(entry.span(), found, "each address and port once");
             }
             pool.ranges.push(range);
             places.push(entry.span());
@@ -54,7 +54,7 @@ impl Pools {
             let other = self.pools.iter().flat_map(|p| &p.ranges).find(|other| overlap(**other, *range));
             if let Some(other) = other {
                 let found = format!("{} overlaps {} of another zone's pool4", name(*range), name(*other));
-                reader.refuse(at.clone(), found, "zones share a whole pool4 or nothing of it");
+                reader.error(at.clone(), found, "two zones share all of a pool4 or none of it");
             }
         }
     }
@@ -63,7 +63,7 @@ impl Pools {
 fn read(reader: &mut Reader<'_>, entry: &Spanned<PoolEntry>) -> Option<(Ipv4Prefix, PortRange)> {
     match entry.get_ref() {
         TextOr::Text(text) if text.parse::<Ipv6Prefix>().is_ok() => {
-            reader.refuse(entry.span(), format!("`{text}` is IPv6"), FORM);
+            reader.error(entry.span(), format!("`{text}` is an IPv6 prefix"), FORM);
             None
         }
         TextOr::Text(text) => {
@@ -83,35 +83,35 @@ fn read(reader: &mut Reader<'_>, entry: &Spanned<PoolEntry>) -> Option<(Ipv4Pref
     }
 }
 
-/// Reads a range of ports that mappings may use; all of them if there is no text.
+/// Parses a port range; without text, all ports.
 pub(super) fn read_ports(reader: &mut Reader<'_>, text: Option<&Text>) -> Option<PortRange> {
     let Some(text) = text else { return Some(PortRange::ALL) };
     let ports: PortRange = reader.parse(text, "FIRST-LAST with 1 <= FIRST <= LAST <= 65535")?;
     if ports.first() == 0 {
-        reader.refuse(text.span(), "port 0 is no port", "FIRST-LAST with 1 <= FIRST <= LAST <= 65535");
+        reader.error(text.span(), "port 0 is not usable", "FIRST-LAST with 1 <= FIRST <= LAST <= 65535");
         return None;
     }
     Some(ports)
 }
 
-/// Refuses addresses that nothing can come from, and those the host itself answers to.
+/// Rejects addresses that no host can have, and addresses of this host.
 fn check_host(reader: &mut Reader<'_>, at: Range<usize>, prefix: Ipv4Prefix) {
     if !special::is_host_v4(prefix.addr()) || !special::is_host_v4(prefix.last()) {
-        let found = format!("{prefix} holds no addresses of hosts");
-        reader.refuse(at, found, "unicast addresses outside 0/8, 127/8, 224/4 and 240/4");
+        let found = format!("{prefix} contains addresses that no host can have");
+        reader.error(at, found, "unicast addresses outside 0/8, 127/8, 224/4 and 240/4");
         return;
     }
     if let Some((interface, addr)) = own(reader, prefix) {
         let found = format!("{addr} is an address of this host ({interface})");
-        let allowed = "addresses the host does not use; to share the host's own address, leave pool4 out and \
-                       write egress = \"masquerade\"";
-        reader.refuse(at, found, allowed);
+        let allowed = "addresses that this host does not use; to share the address of this host, leave pool4 out \
+                       and set egress = \"masquerade\"";
+        reader.error(at, found, allowed);
     }
 }
 
-/// The host's own address in `prefix`, if there is one.
+/// The first address of this host within `prefix`, with its interface.
 pub(super) fn own(reader: &Reader<'_>, prefix: Ipv4Prefix) -> Option<(String, Ipv4Addr)> {
-    reader.around.addresses().iter().find_map(|own| match own.addr {
+    reader.host.addresses().iter().find_map(|own| match own.addr {
         std::net::IpAddr::V4(addr) if prefix.contains(addr) => Some((own.interface.clone(), addr)),
         _ => None,
     })

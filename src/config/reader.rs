@@ -1,55 +1,55 @@
-//! Reading single values: what is not understood is noted with its place, and reading goes on, so
-//! that one run shows everything that is wrong.
+//! Parses single values. Records each error with its place and continues with the default, so that one run
+//! reports all errors.
 
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Surroundings;
+use super::HostInfo;
 use super::diagnostic::Problem;
 use super::schema::{Number, Text};
 
-/// Where complaints gather while a file is resolved.
+/// Collects errors and warnings while a file is resolved.
 pub(super) struct Reader<'a> {
-    /// What makes the file unusable.
+    /// Problems that make the file invalid.
     pub(super) errors: Vec<Problem>,
-    /// What is usable and probably not meant.
+    /// Probable mistakes in a valid file.
     pub(super) warnings: Vec<Problem>,
-    /// The host the file is for.
-    pub(super) around: &'a dyn Surroundings,
+    /// The host for which the file is meant.
+    pub(super) host: &'a dyn HostInfo,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(around: &'a dyn Surroundings) -> Self {
-        Self { errors: Vec::new(), warnings: Vec::new(), around }
+    pub(super) fn new(host: &'a dyn HostInfo) -> Self {
+        Self { errors: Vec::new(), warnings: Vec::new(), host }
     }
 
-    /// Notes an error.
-    pub(super) fn refuse(&mut self, at: Range<usize>, found: impl Into<String>, allowed: impl Into<String>) {
+    /// Records an error.
+    pub(super) fn error(&mut self, at: Range<usize>, found: impl Into<String>, allowed: impl Into<String>) {
         self.errors.push(Problem { at, found: found.into(), allowed: allowed.into() });
     }
 
-    /// Notes a warning.
+    /// Records a warning.
     pub(super) fn warn(&mut self, at: Range<usize>, found: impl Into<String>, advice: impl Into<String>) {
         self.warnings.push(Problem { at, found: found.into(), allowed: advice.into() });
     }
 
-    /// Reads a value that has a text form; `what` is the kind of thing that is allowed.
-    pub(super) fn parse<T>(&mut self, text: &Text, what: &str) -> Option<T>
+    /// Parses a value; `allowed` describes the valid ones.
+    pub(super) fn parse<T>(&mut self, text: &Text, allowed: &str) -> Option<T>
     where
         T: FromStr<Err: Display>,
     {
         match text.get_ref().parse() {
             Ok(value) => Some(value),
             Err(why) => {
-                self.refuse(text.span(), format!("`{}`: {why}", text.get_ref()), what);
+                self.error(text.span(), format!("`{}`: {why}", text.get_ref()), allowed);
                 None
             }
         }
     }
 
-    /// Reads a number within `allowed`.
+    /// Parses an integer within `allowed`.
     pub(super) fn number<T>(&mut self, number: Option<&Number>, default: T, allowed: RangeInclusive<T>) -> T
     where
         T: TryFrom<i64> + PartialOrd + Display + Copy,
@@ -59,19 +59,19 @@ impl<'a> Reader<'a> {
             Ok(value) if allowed.contains(&value) => value,
             _ => {
                 let bounds = format!("{} to {}", allowed.start(), allowed.end());
-                self.refuse(number.span(), format!("{} is out of range", number.get_ref()), bounds);
+                self.error(number.span(), format!("{} is out of range", number.get_ref()), bounds);
                 default
             }
         }
     }
 
-    /// Reads one of a few words.
+    /// Parses a keyword.
     pub(super) fn word<T: Copy>(&mut self, text: Option<&Text>, default: T, words: &[(&str, T)]) -> T {
         let Some(text) = text else { return default };
         self.word_at(text.span(), text.get_ref(), default, words)
     }
 
-    /// Reads one of a few words whose place is told apart from it.
+    /// Parses a keyword, with its place as an argument.
     pub(super) fn word_at<T: Copy>(
         &mut self,
         at: Range<usize>,
@@ -83,38 +83,38 @@ impl<'a> Reader<'a> {
             return *value;
         }
         let names: Vec<_> = words.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-        self.refuse(at, format!("`{word}` is no word for this key"), names.join(", "));
+        self.error(at, format!("unknown value `{word}`"), names.join(", "));
         default
     }
 
-    /// Reads a time of at least `least`; `law` says who demands that.
+    /// Parses a duration of at least `min`; `source` is appended to the error and names the RFC that sets the minimum.
     pub(super) fn duration(
         &mut self,
         text: Option<&Text>,
         default: Duration,
-        least: Duration,
-        law: &str,
+        min: Duration,
+        source: &str,
     ) -> Duration {
         let Some(text) = text else { return default };
         let Some(value) = duration(text.get_ref()) else {
-            let found = format!("`{}` is no time", text.get_ref());
-            self.refuse(
+            let found = format!("`{}` is not a duration", text.get_ref());
+            self.error(
                 text.span(),
                 found,
                 "a number and a unit, such as \"800ms\", \"300s\", \"5m\" or \"2h\"",
             );
             return default;
         };
-        if value < least {
+        if value < min {
             let found = format!("`{}` is too short", text.get_ref());
-            self.refuse(text.span(), found, format!("at least {least:?}{law}"));
+            self.error(text.span(), found, format!("at least {min:?}{source}"));
             return default;
         }
         value
     }
 }
 
-/// The time that a text such as `300s` means; at most a year.
+/// Parses a duration such as `300s`, at most one year.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     const YEAR_MS: u64 = 365 * 24 * 3_600_000;
     let split = text.find(|c: char| !c.is_ascii_digit())?;

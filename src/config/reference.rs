@@ -1,8 +1,8 @@
-//! Tests that hold `configs/reference.toml` and the schema together.
+//! Tests that `configs/reference.toml` and the schema agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::tests::{Fake, load_on};
+use super::tests::{FakeHost, load_on};
 
 const REFERENCE: &str = include_str!("../../configs/reference.toml");
 
@@ -13,7 +13,7 @@ fn header(line: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// The key of a line such as `a = 1` or `#a = 1`. Prose comments have a space behind the `#`.
+/// The key of a line such as `a = 1` or `#a = 1`. Prose comments have a space after the `#`.
 fn key(line: &str) -> Option<&str> {
     let (key, _) = line.trim_start_matches('#').split_once(" = ")?;
     key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_').then_some(key)
@@ -33,7 +33,7 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
     tables
 }
 
-/// Keys that the schema allows in a table: it says so when it meets another.
+/// Keys that the schema allows in a table, from the error for an unknown key.
 fn allowed(table: &str) -> BTreeSet<String> {
     let text = match table {
         "" => "nonsense = 1\n".to_owned(),
@@ -44,19 +44,19 @@ fn allowed(table: &str) -> BTreeSet<String> {
             None => format!("[{table}]\nnonsense = 1\n"),
         },
     };
-    let error = load_on(&text, &Fake::new()).expect_err("an unknown key");
+    let error = load_on(&text, &FakeHost::new()).expect_err("an unknown key");
     assert_eq!(error.diagnostics[0].found, "unknown key `nonsense`");
     error.diagnostics[0].allowed.split(", ").map(|key| key.trim_matches('`').to_owned()).collect()
 }
 
 #[test]
-fn every_key_is_in_the_reference() {
+fn the_reference_has_every_key() {
     let documented = documented();
     let tables: BTreeSet<_> = documented.keys().filter(|t| !t.contains('.')).cloned().collect();
     assert_eq!(tables, allowed(""));
     for (table, keys) in &documented {
         let mut wanted = allowed(table);
-        // Tables of their own.
+        // Keys that are tables.
         let inner = |key: &String| documented.contains_key(&format!("{table}.{key}"));
         wanted.retain(|key| !inner(key));
         assert_eq!(*keys, wanted, "[{table}]");
@@ -68,7 +68,7 @@ fn every_key_is_in_the_reference() {
 }
 
 #[test]
-fn every_key_of_the_reference_is_explained() {
+fn every_key_has_an_explanation() {
     let lines: Vec<_> = REFERENCE.lines().collect();
     for (number, line) in lines.iter().enumerate() {
         if !line.starts_with("# ") && key(line).is_some() {
@@ -79,8 +79,8 @@ fn every_key_of_the_reference_is_explained() {
 
 #[test]
 fn the_defaults_of_the_reference_are_the_defaults() {
-    let host = Fake::new();
-    let reference = load_on(REFERENCE, &host).expect("the reference is a good file");
+    let host = FakeHost::new();
+    let reference = load_on(REFERENCE, &host).expect("the reference is valid");
     let required = "[translator]\npool4 = [\"192.0.2.64/28\"]\n\
                     [dns64]\nlisten = [\"[2001:db8:1::53]:53\"]\nupstreams = [\"198.51.100.53:53\"]\n\
                     [[zone]]\nname = \"floor-3\"\nclients = [\"2001:db8:1::/64\"]\n";
@@ -88,12 +88,12 @@ fn the_defaults_of_the_reference_are_the_defaults() {
 }
 
 #[test]
-fn what_the_reference_leaves_out_can_be_put_in() {
+fn the_commented_out_keys_are_valid() {
     let comment =
         |line: &&str| line.starts_with('#') && !line.starts_with("# ") && !line.contains("egress_ports");
     let all: Vec<_> =
         REFERENCE.lines().map(|l| if comment(&l) { l.trim_start_matches('#') } else { l }).collect();
-    let config = load_on(&all.join("\n"), &Fake::new()).expect("good");
+    let config = load_on(&all.join("\n"), &FakeHost::new()).expect("good");
     assert_eq!(config.nat64.statics.len(), 1);
     assert_eq!(config.nat64.pools.len(), 2);
     assert_eq!(config.host.workers, 8);

@@ -1,7 +1,7 @@
-//! The file as it is written: keys and shapes, nothing else. What the values mean is decided in
-//! the modules beside this one, and no type of this one leaves the configuration.
+//! The TOML file as serde types: keys and kinds of values only. The other modules of `config` interpret the
+//! values; no type of this module is used outside `config`.
 //!
-//! `configs/reference.toml` explains every key; a test holds the two together.
+//! `configs/reference.toml` explains every key; a test compares the two.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use toml::Spanned;
 
 use super::shape::{List, TextOr, WordOrNumber};
 
-/// A text whose place is known.
+/// A string with its place in the file.
 pub(crate) type Text = Spanned<String>;
-/// A number whose place is known.
+/// An integer with its place in the file.
 pub(crate) type Number = Spanned<i64>;
-/// A text, or a list of texts.
+/// A string, or an array of strings.
 pub(crate) type Texts = List<String>;
 
 #[derive(Deserialize, Debug, Default)]
@@ -66,9 +66,9 @@ pub(crate) struct Translator {
 }
 
 impl Translator {
-    /// Whether private addresses may be reached under the Well-Known Prefix.
+    /// Whether clients may reach private addresses under the Well-Known Prefix.
     pub(crate) fn opens_private(&self) -> bool {
-        self.wkp_private.as_ref().is_some_and(|told| *told.get_ref())
+        self.wkp_private.as_ref().is_some_and(|value| *value.get_ref())
     }
 }
 
@@ -271,7 +271,7 @@ pub(crate) struct EamTable {
 /// An explicit address mapping: `"IPV4 = IPV6"`, or a table.
 pub(crate) type EamEntry = TextOr<EamTable>;
 
-/// An address or prefix with an optional range of ports: `"ADDRESS[:PORTS]"`, or a table.
+/// An address or prefix with an optional port range: `"ADDRESS[:PORTS]"`, or a table.
 pub(crate) type PoolEntry = TextOr<PoolTable>;
 
 #[derive(Deserialize, Debug)]
@@ -282,5 +282,5 @@ pub(crate) struct EachProtocol {
     pub(crate) icmp: Option<Text>,
 }
 
-/// One word for all protocols, or a word for each.
+/// One keyword for all protocols, or one for each.
 pub(crate) type PerProtocol = TextOr<EachProtocol>;

@@ -1,4 +1,4 @@
-//! Values that may be written in more than one way.
+//! Values with more than one notation.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,7 +8,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserial
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
-/// One value, or a list of them. Every value knows its place, and so does the whole.
+/// One value or an array of values, with the place of the whole and of each value.
 #[derive(Debug)]
 pub(crate) struct List<T> {
     pub(crate) at: Range<usize>,
@@ -60,7 +60,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
     }
 }
 
-/// A text, or a table that says the same in more detail.
+/// A string, or the equivalent table.
 #[derive(Debug)]
 pub(crate) enum TextOr<T> {
     Text(String),
@@ -91,7 +91,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrVisitor<T> {
     }
 }
 
-/// A word, or a number.
+/// A keyword, or an integer.
 #[derive(Debug)]
 pub(crate) enum WordOrNumber {
     Word(String),

@@ -1,4 +1,4 @@
-//! `[siit]`: mappings without state, and what must be routed for them.
+//! `[siit]`: stateless translation and the routes it needs.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,18 +14,18 @@ use crate::nat64::StaticBinding;
 use crate::siit::{Eam, Hairpin, Inside, Settings, Untranslatable, WellKnown, ZeroChecksum};
 use crate::xlat::Object;
 
-/// Mappings without state, as the file has them.
+/// Settings of `[siit]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Siit {
-    /// What the translator is told.
+    /// Settings of the translator.
     pub settings: Settings,
-    /// IPv4 destinations that lead to the device.
+    /// IPv4 destinations routed to the device.
     pub routes4: Vec<Ipv4Prefix>,
-    /// IPv6 destinations that lead to the device.
+    /// IPv6 destinations routed to the device.
     pub routes6: Vec<Ipv6Prefix>,
 }
 
-const EAM_FORM: &str = "two prefixes that leave as many bits, or more in IPv6: \"192.0.2.1 = 2001:db8::1\", \
+const EAM_FORM: &str = "an IPv4 prefix and an IPv6 prefix with at least as many suffix bits: \"192.0.2.1 = 2001:db8::1\", \
                         { v4 = \"…\", v6 = \"…\" }";
 const PREFIXES4: &str = "IPv4 addresses or prefixes, such as \"192.0.2.0/28\"";
 const PREFIXES6: &str = "IPv6 addresses or prefixes, such as \"2001:db8::/64\"";
@@ -37,58 +37,61 @@ pub(super) fn siit(
     zones: &Zones,
     statics: &[StaticBinding],
 ) -> Option<Siit> {
-    let section = file.siit.as_ref()?;
-    let told = section.get_ref();
-    let inside = reader.word(told.inside.as_ref(), Inside::V6, &[("ipv6", Inside::V6), ("ipv4", Inside::V4)]);
-    let pref64 = pref64(reader, told, file, zones, inside);
-    let hosts = prefixes4(reader, told.hosts.as_ref());
-    let hosts_pref64 = told.hosts_pref64.as_ref().and_then(|text| reader.parse::<Pref64>(text, A_PREF64));
-    let eams = told.eam.as_ref().map(|list| eams(reader, list)).unwrap_or_default();
-    if told.eam.as_ref().is_none_or(|l| l.items.is_empty())
-        && told.hosts.as_ref().is_none_or(|l| l.items.is_empty())
+    let table = file.siit.as_ref()?;
+    let section = table.get_ref();
+    let inside =
+        reader.word(section.inside.as_ref(), Inside::V6, &[("ipv6", Inside::V6), ("ipv4", Inside::V4)]);
+    let pref64 = pref64(reader, section, file, zones, inside);
+    let hosts = prefixes4(reader, section.hosts.as_ref());
+    let hosts_pref64 = section.hosts_pref64.as_ref().and_then(|text| reader.parse::<Pref64>(text, A_PREF64));
+    let eams = section.eam.as_ref().map(|list| eams(reader, list)).unwrap_or_default();
+    if section.eam.as_ref().is_none_or(|l| l.items.is_empty())
+        && section.hosts.as_ref().is_none_or(|l| l.items.is_empty())
     {
-        let allowed = "`eam` or `hosts`: only hosts with a mapping are translated without state";
-        reader.refuse(section.span(), "no host has a mapping", allowed);
+        let allowed = "`eam` or `hosts`: only hosts with a mapping are translated";
+        reader.error(table.span(), "no host has a mapping", allowed);
     }
-    check_hosts(reader, told, zones, pref64, hosts_pref64);
-    refuse_overlaps(reader, told, zones, statics, &eams, &hosts);
+    check_hosts(reader, section, zones, pref64, hosts_pref64);
+    let pools = zones.pools.pools.iter().flat_map(|pool| &pool.ranges).map(|(prefix, _)| *prefix);
+    let taken: Vec<_> = pools.chain(statics.iter().map(|s| Ipv4Prefix::host(s.v4.addr))).collect();
+    refuse_overlaps(reader, section, &taken, &eams, &hosts);
     let translator = file.translator.as_ref().map(|t| t.get_ref());
     let private = translator.is_some_and(schema::Translator::opens_private) || inside == Inside::V4;
     let settings = Settings {
         inside,
-        hairpin: hairpin(reader, told, inside),
-        udp_zero_checksum: zero_checksum(reader, told),
-        well_known: well_known(reader, told, private),
+        hairpin: hairpin(reader, section, inside),
+        udp_zero_checksum: zero_checksum(reader, section),
+        well_known: well_known(reader, section, private),
         errors_under_well_known: false,
         deny: Vec::new(),
         eams,
         pref64,
         hosts,
         hosts_pref64,
-        ..sources(reader, told, inside)
+        ..sources(reader, section, inside)
     };
-    let (routes4, routes6) = routes(reader, told, &settings);
+    let (routes4, routes6) = routes(reader, section, &settings);
     Some(Siit { settings, routes4, routes6 })
 }
 
-/// The prefix of everybody else: the translator's first unless the file says otherwise.
+/// The prefix for addresses without a mapping. Default: the first pref64 of `[translator]`.
 fn pref64(
     reader: &mut Reader<'_>,
-    told: &schema::Siit,
+    section: &schema::Siit,
     file: &schema::File,
     zones: &Zones,
     inside: Inside,
 ) -> Option<Pref64> {
     let of_translator = file.translator.as_ref().and_then(|t| t.get_ref().pref64.as_ref());
-    let text = match &told.pref64 {
+    let text = match &section.pref64 {
         Some(text) if text.get_ref() == "none" => return None,
         Some(text) => Some(text),
         None => of_translator.and_then(|list| list.items.first()),
     };
     let Some(text) = text else { return Some(Pref64::WELL_KNOWN) };
     let Ok(pref64) = text.get_ref().parse::<Pref64>() else {
-        // Whoever reads the translator's has complained already.
-        if told.pref64.is_some() {
+        // The zones have reported an error in `[translator]` already.
+        if section.pref64.is_some() {
             reader.parse::<Pref64>(text, A_PREF64);
         }
         return Some(Pref64::WELL_KNOWN);
@@ -96,12 +99,12 @@ fn pref64(
     let same = zones.pref64s.iter().find(|(p, _)| p.prefix().overlaps(pref64.prefix()));
     match same {
         Some((other, _)) if inside == Inside::V4 => {
-            let found = format!("{pref64} belongs to another translator, but zones have {other}");
-            reader.refuse(text.span(), found, "with inside = \"ipv4\", a prefix of no zone");
+            let found = format!("{pref64} must be the prefix of a remote translator, but zones have {other}");
+            reader.error(text.span(), found, "with inside = \"ipv4\", a prefix that no zone uses");
         }
         Some((other, _)) if *other != pref64 => {
             let found = format!("{pref64} overlaps the pref64 {other}");
-            reader.refuse(text.span(), found, "pref64s that share no address, or the same");
+            reader.error(text.span(), found, "pref64s that share no address, or the same");
         }
         Some(_) | None => {}
     }
@@ -113,16 +116,16 @@ fn eams(reader: &mut Reader<'_>, list: &List<EamEntry>) -> Vec<Eam> {
     let (mut seen4, mut seen6) = (HashMap::new(), HashMap::new());
     for entry in &list.items {
         let Some(eam) = eam(reader, entry) else { continue };
-        // RFC 7757 §5: the same prefix twice is a mistake.
+        // RFC 7757 §5: a prefix may occur in one mapping only.
         let before = [seen4.insert(eam.v4(), eam), seen6.insert(eam.v6(), eam)];
         if let Some(other) = before.into_iter().flatten().next() {
-            let found = format!("{eam} has a prefix of {other}");
-            reader.refuse(entry.span(), found, "each prefix in one mapping (RFC 7757 §5)");
+            let found = format!("{eam} uses a prefix of {other}");
+            reader.error(entry.span(), found, "each prefix in one mapping (RFC 7757 §5)");
             continue;
         }
         read.push((eam, entry.span()));
     }
-    warn_of_overlaps(reader, &read);
+    warn_about_overlaps(reader, &read);
     read.into_iter().map(|(eam, _)| eam).collect()
 }
 
@@ -134,28 +137,32 @@ fn eam(reader: &mut Reader<'_>, entry: &Spanned<EamEntry>) -> Option<Eam> {
             let v6 = reader.parse::<Ipv6Prefix>(&table.v6, PREFIXES6);
             let made = Eam::new(v4?, v6?);
             if let Err(why) = made {
-                reader.refuse(entry.span(), why.to_string(), EAM_FORM);
+                reader.error(entry.span(), why.to_string(), EAM_FORM);
             }
             made.ok()
         }
     }
 }
 
-/// Overlapping mappings are legal, and the longest wins; but a host may then come back under another
-/// address (RFC 7757 §5, figure 2).
-fn warn_of_overlaps(reader: &mut Reader<'_>, read: &[(Eam, Range<usize>)]) {
+/// Warns about overlapping mappings: they are legal, but a host may be mapped to different addresses in the
+/// two directions (RFC 7757 §5, figure 2).
+fn warn_about_overlaps(reader: &mut Reader<'_>, read: &[(Eam, Range<usize>)]) {
     let mut held = vec![0usize; read.len()];
     let by_v4 = |eam: Eam| (u128::from(eam.v4().addr().to_bits()), eam.v4().len());
     let by_v6 = |eam: Eam| (eam.v6().addr().to_bits(), eam.v6().len());
     count_held(read, &mut held, by_v4, |outer, inner| outer.v4().contains(inner.v4().addr()));
     count_held(read, &mut held, by_v6, |outer, inner| outer.v6().contains(inner.v6().addr()));
     for ((outer, at), count) in read.iter().zip(held).filter(|(_, count)| *count > 0) {
-        let found = format!("{outer} overlaps other mappings ({count}); the longest prefix wins");
-        reader.warn(at.clone(), found, "mappings that share no address, so that all come back as they went");
+        let found = format!("{outer} overlaps {count} other mappings; the longest prefix decides");
+        reader.warn(
+            at.clone(),
+            found,
+            "mappings that share no address, so that both directions use the same mapping",
+        );
     }
 }
 
-/// Counts how many prefixes each one holds. Sorted, a prefix stands in front of those in it.
+/// Counts for each prefix the prefixes within it. In sorted order, they follow it.
 fn count_held(
     read: &[(Eam, Range<usize>)],
     held: &mut [usize],
@@ -176,81 +183,81 @@ fn count_held(
 
 fn check_hosts(
     reader: &mut Reader<'_>,
-    told: &schema::Siit,
+    section: &schema::Siit,
     zones: &Zones,
     pref64: Option<Pref64>,
     hosts_pref64: Option<Pref64>,
 ) {
     let overlaps = |own: &Pref64, other: Pref64| *own != other && own.prefix().overlaps(other.prefix());
     let others = zones.pref64s.iter().map(|(p, _)| *p).chain(pref64);
-    if let (Some(text), Some(own)) = (&told.hosts_pref64, hosts_pref64)
+    if let (Some(text), Some(own)) = (&section.hosts_pref64, hosts_pref64)
         && let Some(other) = others.into_iter().find(|other| overlaps(&own, *other))
     {
         let found = format!("{own} overlaps the pref64 {other}");
-        reader.refuse(text.span(), found, "prefixes that share no address, or the same");
+        reader.error(text.span(), found, "prefixes that share no address, or the same");
     }
-    let Some(hosts) = &told.hosts else { return };
+    let Some(hosts) = &section.hosts else { return };
     let Some(prefix) = hosts_pref64.or(pref64) else {
-        let allowed = "hosts_pref64 or pref64: their IPv6 addresses are made with it";
-        reader.refuse(hosts.at.clone(), "`hosts` without a prefix", allowed);
+        let allowed = "hosts_pref64 or pref64, from which their IPv6 addresses are derived";
+        reader.error(hosts.at.clone(), "`hosts` without a prefix", allowed);
         return;
     };
     if prefix.is_well_known() {
-        let found = "`hosts` have addresses under the Well-Known Prefix";
-        reader.warn(hosts.at.clone(), found, "a prefix of your own for your hosts (RFC 6052 §3.1)");
+        let found = "the `hosts` have addresses under the Well-Known Prefix";
+        reader.warn(hosts.at.clone(), found, "your own prefix (RFC 6052 §3.1)");
     }
 }
 
-/// What has a mapping is nobody's pool4, nor the outside of a static binding.
+/// Rejects mapped addresses that are also in a pool4 or a static binding.
 fn refuse_overlaps(
     reader: &mut Reader<'_>,
-    told: &schema::Siit,
-    zones: &Zones,
-    statics: &[StaticBinding],
+    section: &schema::Siit,
+    taken: &[Ipv4Prefix],
     eams: &[Eam],
     hosts: &[Ipv4Prefix],
 ) {
-    let pools = zones.pools.pools.iter().flat_map(|pool| &pool.ranges).map(|(prefix, _)| *prefix);
-    let taken: Vec<_> = pools.chain(statics.iter().map(|s| Ipv4Prefix::host(s.v4.addr))).collect();
-    let places = [
-        (told.eam.as_ref().map(|list| list.at.clone()), eams.iter().map(|eam| eam.v4()).collect::<Vec<_>>()),
-        (told.hosts.as_ref().map(|list| list.at.clone()), hosts.to_vec()),
+    let mapped = [
+        (
+            section.eam.as_ref().map(|list| list.at.clone()),
+            eams.iter().map(|eam| eam.v4()).collect::<Vec<_>>(),
+        ),
+        (section.hosts.as_ref().map(|list| list.at.clone()), hosts.to_vec()),
     ];
-    for (at, prefixes) in places {
+    for (at, prefixes) in mapped {
         let clash = prefixes.iter().find_map(|p| Some((*p, taken.iter().find(|t| t.overlaps(*p))?)));
         if let (Some(at), Some((prefix, other))) = (at, clash) {
             let found = format!("{prefix} overlaps {other} of a pool4 or static binding");
-            reader.refuse(at, found, "an IPv4 address is mapped with state or without, not both");
+            reader.error(at, found, "each IPv4 address in stateful or stateless translation, not both");
         }
     }
 }
 
-fn hairpin(reader: &mut Reader<'_>, told: &schema::Siit, inside: Inside) -> Hairpin {
-    if let Some(text) = told.hairpin.as_ref().filter(|_| inside == Inside::V4) {
-        let found = "`hairpin` beside inside = \"ipv4\"";
-        reader.refuse(text.span(), found, "neither: hosts on the IPv4 side reach each other without us");
+fn hairpin(reader: &mut Reader<'_>, section: &schema::Siit, inside: Inside) -> Hairpin {
+    if let Some(text) = section.hairpin.as_ref().filter(|_| inside == Inside::V4) {
+        let found = "`hairpin` together with inside = \"ipv4\"";
+        reader.error(text.span(), found, "no `hairpin`: hosts on the IPv4 side reach each other directly");
     }
     let words = [("intrinsic", Hairpin::Intrinsic), ("simple", Hairpin::Simple), ("off", Hairpin::Off)];
-    reader.word(told.hairpin.as_ref(), Hairpin::default(), &words)
+    reader.word(section.hairpin.as_ref(), Hairpin::default(), &words)
 }
 
-fn zero_checksum(reader: &mut Reader<'_>, told: &schema::Siit) -> ZeroChecksum {
+fn zero_checksum(reader: &mut Reader<'_>, section: &schema::Siit) -> ZeroChecksum {
     let words = [("compute", ZeroChecksum::Compute), ("drop", ZeroChecksum::Drop)];
-    reader.word(told.udp_zero_checksum.as_ref(), ZeroChecksum::default(), &words)
+    reader.word(section.udp_zero_checksum.as_ref(), ZeroChecksum::default(), &words)
 }
 
-/// On the side of the IPv4 hosts it is not ours to judge what the prefix stands for: the translator
-/// at the other end does (draft-ietf-v6ops-nat64-wkp-1918).
-fn well_known(reader: &mut Reader<'_>, told: &schema::Siit, private: bool) -> WellKnown {
+/// Parses `wkp`. With inside = "ipv4" the remote translator decides what the prefix may represent
+/// (draft-ietf-v6ops-nat64-wkp-1918).
+fn well_known(reader: &mut Reader<'_>, section: &schema::Siit, private: bool) -> WellKnown {
     let default = if private { WellKnown::Private } else { WellKnown::Global };
     let words = [("global", WellKnown::Global), ("private", WellKnown::Private), ("any", WellKnown::Any)];
-    reader.word(told.wkp.as_ref(), default, &words)
+    reader.word(section.wkp.as_ref(), default, &words)
 }
 
-/// The sources of errors whose senders have no address in the other family.
-fn sources(reader: &mut Reader<'_>, told: &schema::Siit, inside: Inside) -> Settings {
-    let pool4 = prefixes4(reader, told.error_pool4.as_ref());
-    let pool6 = told.error_pool6.as_ref().map(|list| prefixes6(reader, list)).unwrap_or_default();
+/// Settings for ICMP errors whose senders have no address in the other family.
+fn sources(reader: &mut Reader<'_>, section: &schema::Siit, inside: Inside) -> Settings {
+    let pool4 = prefixes4(reader, section.error_pool4.as_ref());
+    let pool6 = section.error_pool6.as_ref().map(|list| prefixes6(reader, list)).unwrap_or_default();
     let default = match inside {
         _ if !pool4.is_empty() => Untranslatable::Pool,
         Inside::V4 => Untranslatable::Dummy,
@@ -262,29 +269,33 @@ fn sources(reader: &mut Reader<'_>, told: &schema::Siit, inside: Inside) -> Sett
         ("own", Untranslatable::Own),
         ("drop", Untranslatable::Drop),
     ];
-    let untranslatable = reader.word(told.untranslatable_source.as_ref(), default, &words);
-    check_pool(reader, told, untranslatable, &pool4);
+    let untranslatable = reader.word(section.untranslatable_source.as_ref(), default, &words);
+    check_pool(reader, section, untranslatable, &pool4);
     let object = if untranslatable == Untranslatable::Dummy { Object::Node } else { Object::Interface };
     let words = [("interface", Some(Object::Interface)), ("node", Some(Object::Node)), ("none", None)];
-    let error_object = reader.word(told.error_object.as_ref(), Some(object), &words);
+    let error_object = reader.word(section.error_object.as_ref(), Some(object), &words);
     Settings { untranslatable, error_pool4: pool4, error_pool6: pool6, error_object, ..Settings::default() }
 }
 
-fn check_pool(reader: &mut Reader<'_>, told: &schema::Siit, policy: Untranslatable, pool4: &[Ipv4Prefix]) {
+fn check_pool(reader: &mut Reader<'_>, section: &schema::Siit, policy: Untranslatable, pool4: &[Ipv4Prefix]) {
     let pooled = policy == Untranslatable::Pool;
-    if let Some(word) = told.untranslatable_source.as_ref().filter(|_| pooled == pool4.is_empty()) {
-        let found = if pooled { "\"pool\" without error_pool4" } else { "error_pool4 that nobody uses" };
-        reader.refuse(word.span(), found, "untranslatable_source = \"pool\" and error_pool4, or neither");
+    if let Some(word) = section.untranslatable_source.as_ref().filter(|_| pooled == pool4.is_empty()) {
+        let found = if pooled { "\"pool\" without error_pool4" } else { "error_pool4 is unused" };
+        reader.error(word.span(), found, "both untranslatable_source = \"pool\" and error_pool4, or neither");
     }
-    let Some(list) = &told.error_pool4 else { return };
+    let Some(list) = &section.error_pool4 else { return };
     if let Some(prefix) = pool4.iter().find(|p| special::is_private(p.addr())) {
-        let found = format!("{prefix} is private, and filtered on its way");
+        let found = format!("{prefix} is private: other networks filter such sources");
         reader.warn(list.at.clone(), found, "public addresses (RFC 6791 §3.1)");
     }
     if let Some(prefix) =
         pool4.iter().find(|p| !special::is_host_v4(p.addr()) || !special::is_host_v4(p.last()))
     {
-        reader.refuse(list.at.clone(), format!("{prefix} holds no addresses of hosts"), PREFIXES4);
+        reader.error(
+            list.at.clone(),
+            format!("{prefix} contains addresses that no host can have"),
+            PREFIXES4,
+        );
     }
 }
 
@@ -297,13 +308,13 @@ fn prefixes6(reader: &mut Reader<'_>, list: &Texts) -> Vec<Ipv6Prefix> {
     list.items.iter().filter_map(|text| reader.parse(text, PREFIXES6)).collect()
 }
 
-/// What leads to the device: what the file says, else what follows from where the hosts are.
+/// Destinations routed to the device: `routes`, or a default that depends on `inside`.
 fn routes(
     reader: &mut Reader<'_>,
-    told: &schema::Siit,
+    section: &schema::Siit,
     settings: &Settings,
 ) -> (Vec<Ipv4Prefix>, Vec<Ipv6Prefix>) {
-    if let Some(list) = &told.routes {
+    if let Some(list) = &section.routes {
         let mut routes = (Vec::new(), Vec::new());
         for text in &list.items {
             match text.get_ref().parse() {
@@ -333,7 +344,7 @@ fn routed(pref64: Option<Pref64>) -> Vec<Ipv6Prefix> {
     pref64.map(Pref64::prefix).into_iter().collect()
 }
 
-/// Without those that lie in others.
+/// Removes prefixes that lie within others.
 fn outermost<P: Ord + Copy>(mut prefixes: Vec<P>, holds: impl Fn(P, P) -> bool) -> Vec<P> {
     prefixes.sort_unstable();
     prefixes.dedup_by(|inner, outer| holds(*outer, *inner));
@@ -344,19 +355,20 @@ fn outermost<P: Ord + Copy>(mut prefixes: Vec<P>, holds: impl Fn(P, P) -> bool) 
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::config::tests::{Fake, load_on};
+    use crate::config::tests::{FakeHost, load_on};
 
     const BOTH: &str = "[translator]\npref64 = \"2001:db8:64::/96\"\npool4 = \"192.0.2.64/28\"\n\
                         [[zone]]\nname = \"a\"\nclients = \"2001:db8:1::/64\"\n";
 
     fn good(text: &str) -> Config {
-        load_on(text, &Fake::new()).expect("a good file")
+        load_on(text, &FakeHost::new()).expect("a good file")
     }
 
-    /// What is wrong, or only not meant: each as `LINE:COLUMN: FOUND (ALLOWED)`.
-    fn told(text: &str) -> Vec<String> {
-        let told = load_on(text, &Fake::new()).map_or_else(|e| e.diagnostics, |config| config.warnings);
-        told.iter().map(|d| format!("{}:{}: {} ({})", d.line, d.column, d.found, d.allowed)).collect()
+    /// Errors, or else warnings, each as `LINE:COLUMN: FOUND (ALLOWED)`.
+    fn problems(text: &str) -> Vec<String> {
+        let problems =
+            load_on(text, &FakeHost::new()).map_or_else(|e| e.diagnostics, |config| config.warnings);
+        problems.iter().map(|d| format!("{}:{}: {} ({})", d.line, d.column, d.found, d.allowed)).collect()
     }
 
     fn texts<T: ToString>(list: &[T]) -> Vec<String> {
@@ -382,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn mappings_stand_beside_zones() {
+    fn mappings_beside_zones() {
         let config = good(&format!("{BOTH}[siit]\neam = \"192.0.2.1 = 2001:db8:1::80\"\n"));
         let siit = config.siit.expect("mappings");
         assert_eq!(siit.settings.pref64.map(|p| p.to_string()), Some("2001:db8:64::/96".to_owned()));
@@ -391,14 +403,14 @@ mod tests {
     }
 
     #[test]
-    fn without_zones_no_memory_is_taken_for_state() {
+    fn without_zones_the_state_tables_are_minimal() {
         let config = good("[siit]\neam = { v4 = \"192.0.2.1\", v6 = \"2001:db8::1\" }\n");
         assert_eq!(config.nat64.limits.sessions, 1);
         assert_eq!(config.siit.expect("mappings").settings.pref64, Some(Pref64::WELL_KNOWN));
     }
 
     #[test]
-    fn what_the_mappings_get_wrong() {
+    fn invalid_and_doubtful_mappings() {
         // ids 7757-3.2-defaultlen, 7757-3.2-suffix, 7757-5-dup, 7757-5-overlap, 6791-3.1-notprivate,
         // 6052-3.1-wkp-siit
         let eam = |list: &str| format!("{BOTH}[siit]\neam = {list}\n");
@@ -418,42 +430,42 @@ mod tests {
             ),
             (
                 eam("[\"192.0.2.1 = 2001:db8::1\", \"192.0.2.2 = 2001:db8::1\"]"),
-                "8:35: 192.0.2.2/32 = 2001:db8::1/128 has a prefix of 192.0.2.1/32 = 2001:db8::1/128",
+                "8:35: 192.0.2.2/32 = 2001:db8::1/128 uses a prefix of 192.0.2.1/32 = 2001:db8::1/128",
             ),
             (
                 eam("[\"192.0.2.0/28 = 2001:db8::/124\", \"192.0.2.1 = 2001:db8:9::\"]"),
-                "8:8: 192.0.2.0/28 = 2001:db8::/124 overlaps other mappings (1); the longest prefix wins",
+                "8:8: 192.0.2.0/28 = 2001:db8::/124 overlaps 1 other mappings; the longest prefix decides",
             ),
             (
                 eam("[\"192.0.2.1 = 2001:db8::1\", \"192.0.2.2 = 2001:db8::/100\"]"),
-                "8:35: 192.0.2.2/32 = 2001:db8::/100 overlaps other mappings (1)",
+                "8:35: 192.0.2.2/32 = 2001:db8::/100 overlaps 1 other mappings",
             ),
             (eam("\"192.0.2.65 = 2001:db8::1\""), "8:7: 192.0.2.65/32 overlaps 192.0.2.64/28 of a pool4"),
             (hosts(""), ""),
-            (hosts("hosts_pref64 = \"64:ff9b::/96\""), "8:9: `hosts` have addresses under the Well-Known"),
+            (hosts("hosts_pref64 = \"64:ff9b::/96\""), "8:9: the `hosts` have addresses"),
             (hosts("pref64 = \"none\""), "8:9: `hosts` without a prefix"),
             (hosts("pref64 = \"2001:db8::/33\""), "9:10: `2001:db8::/33`: a pref64 has the length"),
             (
                 hosts("pref64 = \"2001:db8:64::/64\""),
                 "9:10: 2001:db8:64::/64 overlaps the pref64 2001:db8:64::/96",
             ),
-            (hosts("inside = \"ipv4\""), "2:10: 2001:db8:64::/96 belongs to another translator, but zones"),
+            (hosts("inside = \"ipv4\""), "2:10: 2001:db8:64::/96 must be the prefix of a remote"),
             (
                 hosts("hosts_pref64 = \"2001:db8:64::/64\""),
                 "9:16: 2001:db8:64::/64 overlaps the pref64 2001:db8:64::/96",
             ),
             (
                 hosts("pref64 = \"2001:db8:65::/96\"\ninside = \"ipv4\"\nhairpin = \"off\""),
-                "11:11: `hairpin` beside inside = \"ipv4\"",
+                "11:11: `hairpin` together with inside = \"ipv4\"",
             ),
-            (hosts("inside = \"v4\""), "9:10: `v4` is no word for this key (\"ipv6\", \"ipv4\")"),
-            (hosts("error_pool4 = \"10.0.0.0/24\""), "9:15: 10.0.0.0/24 is private, and filtered on its way"),
+            (hosts("inside = \"v4\""), "9:10: unknown value `v4` (\"ipv6\", \"ipv4\")"),
+            (hosts("error_pool4 = \"10.0.0.0/24\""), "9:15: 10.0.0.0/24 is private: other"),
             (hosts("untranslatable_source = \"pool\""), "9:25: \"pool\" without error_pool4"),
             (hosts("routes = \"x\""), "9:10: `x`: no address or prefix of this family"),
             (format!("{BOTH}[siit]\n"), "7:1: no host has a mapping"),
         ];
         for (text, want) in cases {
-            let found = told(&text);
+            let found = problems(&text);
             let first = found.first().map_or("", String::as_str);
             assert!(first.starts_with(want) && first.is_empty() == want.is_empty(), "{text}\n{found:#?}");
         }

@@ -1,13 +1,13 @@
-//! Files that can be used, and what becomes of them.
+//! Valid files and the settings they result in. `integration/configs_bad` has the invalid ones.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 
-/// A host with two addresses, whose routes lead everywhere.
-pub(crate) struct Fake(pub(crate) Vec<OwnAddress>);
+/// A host with one address of each family and default routes.
+pub(crate) struct FakeHost(pub(crate) Vec<OwnAddress>);
 
-impl Fake {
+impl FakeHost {
     pub(crate) fn new() -> Self {
         let own = |addr: &str, len| OwnAddress {
             interface: "eth0".to_owned(),
@@ -18,7 +18,7 @@ impl Fake {
     }
 }
 
-impl Surroundings for Fake {
+impl HostInfo for FakeHost {
     fn addresses(&self) -> &[OwnAddress] {
         &self.0
     }
@@ -33,10 +33,10 @@ impl Surroundings for Fake {
 }
 
 fn load(text: &str) -> Result<Config, ConfigError> {
-    load_on(text, &Fake::new())
+    load_on(text, &FakeHost::new())
 }
 
-pub(crate) fn load_on(text: &str, host: &Fake) -> Result<Config, ConfigError> {
+pub(crate) fn load_on(text: &str, host: &FakeHost) -> Result<Config, ConfigError> {
     Config::parse("t.toml", text, host)
 }
 
@@ -56,7 +56,7 @@ fn the_smallest_file() {
     assert_eq!(config.warnings, []);
 }
 
-/// A file that is good but for what a test adds.
+/// A valid file with the lines that a test adds.
 fn with(translator: &str, zone: &str, more: &str) -> String {
     format!(
         "[translator]\npref64 = \"2001:db8:64::/96\"\npool4 = \"192.0.2.64/28\"\n{translator}\n\
@@ -64,8 +64,8 @@ fn with(translator: &str, zone: &str, more: &str) -> String {
     )
 }
 
-/// What is wrong with `text`, each line as `LINE:COLUMN: FOUND (ALLOWED)`.
-fn complaints(text: &str) -> Vec<String> {
+/// Errors of `text`, each as `LINE:COLUMN: FOUND (ALLOWED)`.
+fn errors(text: &str) -> Vec<String> {
     let error = load(text).expect_err("a bad file");
     let line = |d: &Diagnostic| format!("{}:{}: {} ({})", d.line, d.column, d.found, d.allowed);
     error.diagnostics.iter().map(line).collect()
@@ -88,22 +88,22 @@ fn lifetimes_by_port_and_by_phase() {
     let short = load(&with("", "", "[timers]\ntcp_opening = \"30s\"")).expect("only a warning");
     assert_eq!(short.warnings[0].found, "`30s` is short");
     let cases = [
-        ("{ 5000 = \"30s\" }", "10:15: `5000` is no well-known port (1 to 1023 (RFC 4787 REQ-5a))"),
-        ("{ dns = \"30s\" }", "10:15: `dns` is no well-known port (1 to 1023 (RFC 4787 REQ-5a))"),
+        ("{ 5000 = \"30s\" }", "10:15: `5000` is not a well-known port (1 to 1023 (RFC 4787 REQ-5a))"),
+        ("{ dns = \"30s\" }", "10:15: `dns` is not a well-known port (1 to 1023 (RFC 4787 REQ-5a))"),
         ("{ 53 = \"0s\" }", "10:20: `0s` is too short (at least 1s)"),
     ];
     for (ports, want) in cases {
-        assert_eq!(complaints(&with("", "", &format!("[timers]\nudp_ports = {ports}"))), [want]);
+        assert_eq!(errors(&with("", "", &format!("[timers]\nudp_ports = {ports}"))), [want]);
     }
 }
 
 #[test]
 fn policies_reach_the_translator() {
     // ids 6888-4c, 7857-4, W-icmp-src, 5508-7.2, 5508-9
-    let told = "pairing = \"soft\"\nwkp_icmp_errors = true\nerror_rate = 7\nerror_rate4 = 0\n\
+    let lines = "pairing = \"soft\"\nwkp_icmp_errors = true\nerror_rate = 7\nerror_rate4 = 0\n\
                 filtering = \"address-and-port-dependent\"";
     let config =
-        load(&with(told, "limits = { bindings_per_second = 3 }", "[limits]\nbindings_per_second = 9"))
+        load(&with(lines, "limits = { bindings_per_second = 3 }", "[limits]\nbindings_per_second = 9"))
             .expect("good");
     assert_eq!(config.nat64.pairing, nat64::Pairing::Soft);
     assert!(config.nat64.errors_under_well_known);
@@ -111,15 +111,12 @@ fn policies_reach_the_translator() {
     assert_eq!(config.nat64.filtering, [nat64::Filtering::AddressAndPortDependent; 3]);
     assert_eq!(config.nat64.zones[0].bindings_per_second, 3);
     let wrong = with("pairing = \"no\"", "limits = { bindings_per_second = -1 }", "");
-    let want = [
-        "4:11: `no` is no word for this key (\"strict\", \"soft\")",
-        "8:34: -1 is out of range (0 to 1000000)",
-    ];
-    assert_eq!(complaints(&wrong), want);
+    let want = ["4:11: unknown value `no` (\"strict\", \"soft\")", "8:34: -1 is out of range (0 to 1000000)"];
+    assert_eq!(errors(&wrong), want);
 }
 
 #[test]
-fn upstreams_are_spoken_to_as_they_are_written() {
+fn upstreams_have_the_transport_of_their_scheme() {
     use crate::dns64::Via;
     let text = with(
         "",
@@ -140,16 +137,17 @@ fn upstreams_are_spoken_to_as_they_are_written() {
 }
 
 #[test]
-fn a_host_without_ipv6_must_be_told_an_address() {
-    let error = load_on(&with("", "", ""), &Fake(Vec::new())).expect_err("no source for errors");
+fn a_host_without_ipv6_needs_address6() {
+    let error = load_on(&with("", "", ""), &FakeHost(Vec::new())).expect_err("no source for errors");
     let found = &error.diagnostics[0].found;
-    assert_eq!(found, "this host has no IPv6 address that clients could see");
-    let config = load_on(&with("address6 = \"2001:db8:1::1\"", "", ""), &Fake(Vec::new())).expect("told");
+    assert_eq!(found, "this host has no IPv6 address that clients can reach");
+    let config =
+        load_on(&with("address6 = \"2001:db8:1::1\"", "", ""), &FakeHost(Vec::new())).expect("valid");
     assert_eq!(config.nat64.address4, Ipv4Addr::new(192, 0, 0, 8), "the dummy address of RFC 7600");
 }
 
 #[test]
-fn warnings_do_not_keep_it_from_starting() {
+fn warnings_do_not_make_a_file_invalid() {
     // id 6052-3.4-s3
     let text = with("mtu4 = 1260", "", "[timers]\ntcp_transitory = \"120s\"\nfragment = \"1s\"")
         .replace("2001:db8:64::/96", "fd00:64::/96")
@@ -157,9 +155,9 @@ fn warnings_do_not_keep_it_from_starting() {
     let config = load(&text).expect("only warnings");
     let found: Vec<_> = config.warnings.iter().map(|w| format!("{}: {}", w.line, w.found)).collect();
     let want = [
-        "2: fd00:64::/96 is unique local",
+        "2: fd00:64::/96 is a unique local prefix",
         "4: an IPv4 MTU of 1260 bytes",
-        "7: ::/0 lets nearly everybody in",
+        "7: ::/0 includes a large part of the Internet",
         "10: `120s` is short",
         "11: `1s` is short",
     ];
@@ -167,12 +165,15 @@ fn warnings_do_not_keep_it_from_starting() {
 }
 
 #[test]
-fn a_pref64_in_a_subnet_of_ours_is_a_warning() {
+fn a_pref64_within_a_subnet_of_the_host_is_a_warning() {
     let text = with("", "", "")
         .replace("2001:db8:64::/96", "2001:db8:1:0:0:64::/96")
         .replace("2001:db8:1::/64", "2001:db8:2::/64");
     let config = load(&text).expect("only a warning");
-    assert_eq!(config.warnings[0].found, "2001:db8:1::64:0:0/96 lies in the subnet 2001:db8:1::/64 of eth0");
+    assert_eq!(
+        config.warnings[0].found,
+        "2001:db8:1::64:0:0/96 is within the subnet 2001:db8:1::/64 of eth0"
+    );
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn zones_share_a_pool_or_have_their_own() {
 }
 
 #[test]
-fn masquerade_has_one_address_and_the_ports_it_is_given() {
+fn masquerade_has_one_address_and_the_configured_ports() {
     let text = with("egress_ports = \"50000-59999\"", "", "")
         .replace("pool4 = \"192.0.2.64/28\"", "egress = \"masquerade\"");
     let config = load(&text).expect("good");
@@ -206,7 +207,7 @@ fn masquerade_has_one_address_and_the_ports_it_is_given() {
 }
 
 #[test]
-fn zones_keep_their_numbers_over_a_reload() {
+fn zones_keep_their_numbers_across_a_reload() {
     let zone = |name: &str, n: u8| format!("[[zone]]\nname = \"{name}\"\nclients = \"2001:db8:{n}::/64\"\n");
     let dns = "[dns64]\nlisten = \"2001:db8:1::53\"\nupstreams = \"198.51.100.53\"\n";
     let before = load(&with("", "", &(zone("b", 2) + &zone("c", 3) + dns))).expect("good");
@@ -219,7 +220,7 @@ fn zones_keep_their_numbers_over_a_reload() {
 }
 
 #[test]
-fn bounds_are_shared_out_among_workers() {
+fn workers_share_the_limits() {
     let config =
         load(&with("", "", "[limits]\nsessions = 10\nunsolicited_syns_per_source = 7")).expect("good");
     let settings = config.worker(WorkerId(1), 3, 5, 6);
@@ -233,7 +234,7 @@ fn bounds_are_shared_out_among_workers() {
 }
 
 #[test]
-fn the_lowest_ipv6_mtu_is_a_number_or_our_own() {
+fn lowest_ipv6_mtu_is_a_number_or_mtu6() {
     // ids 6m-mtu, 7915-4.1-frag-mtucfg-min, 7756-4.1
     let lowest = |line: &str| load(&with(line, "", "")).expect("good").rules.lowest_ipv6_mtu;
     assert_eq!(lowest(""), 1280);
@@ -243,15 +244,15 @@ fn the_lowest_ipv6_mtu_is_a_number_or_our_own() {
     let cases = [
         ("lowest_ipv6_mtu = 1279", "4:19: 1279 is out of range (\"auto\", or 1280 to 1500)"),
         ("lowest_ipv6_mtu = 1501", "4:19: 1501 is out of range (\"auto\", or 1280 to 1500)"),
-        ("lowest_ipv6_mtu = \"path\"", "4:19: `path` is no MTU (\"auto\", or 1280 to 1500)"),
+        ("lowest_ipv6_mtu = \"path\"", "4:19: `path` is not an MTU (\"auto\", or 1280 to 1500)"),
     ];
     for (line, want) in cases {
-        assert_eq!(complaints(&with(line, "", "")), [want]);
+        assert_eq!(errors(&with(line, "", "")), [want]);
     }
 }
 
 #[test]
-fn private_addresses_under_the_well_known_prefix_are_opened_by_the_operator_alone() {
+fn only_the_operator_allows_private_addresses_under_the_well_known_prefix() {
     // ids W-plat-keep, W-plat-default, W-plat
     let private = |line: &str| load(&with(line, "", "")).expect("good").nat64.private_under_well_known;
     assert!(!private(""));
@@ -260,18 +261,18 @@ fn private_addresses_under_the_well_known_prefix_are_opened_by_the_operator_alon
 }
 
 #[test]
-fn what_is_opened_or_announced_too_widely_is_a_warning() {
+fn access_that_is_too_wide_is_a_warning() {
     // ids W-acl, W-oneprefix
     let warnings = |text: &str| -> Vec<String> {
         let config = load(text).expect("only warnings");
         config.warnings.iter().map(|w| format!("{}:{}: {}", w.line, w.column, w.found)).collect()
     };
     let open = "wkp_private = true";
-    assert_eq!(warnings(&with(open, "", "")), ["4:15: all private addresses are open to clients"]);
+    assert_eq!(warnings(&with(open, "", "")), ["4:15: clients can reach all private addresses"]);
     assert_eq!(warnings(&with(&format!("{open}\ndeny = \"10.0.0.0/8\""), "", "")), [""; 0]);
     let two = "[\"2001:db8:64::/96\", \"64:ff9b::/96\"]";
     let text = with("", "", "").replace("\"2001:db8:64::/96\"", two);
-    assert_eq!(warnings(&text), ["2:10: 2 pref64s in one zone"]);
+    assert_eq!(warnings(&text), ["2:10: the zone has 2 prefixes"]);
 }
 
 #[test]
@@ -282,7 +283,7 @@ fn plateaus() {
         (many.as_str(), "4:12: 17 plateaus (at most 16 path MTUs)"),
     ];
     for (line, want) in cases {
-        assert_eq!(complaints(&with(line, "", "")), [want]);
+        assert_eq!(errors(&with(line, "", "")), [want]);
     }
     let rules = load(&with("plateaus = [1400, 9000]", "", "")).expect("good").rules;
     assert_eq!(rules.plateaus, crate::xlat::Plateaus::new(&[9000, 1400]).expect("few"));

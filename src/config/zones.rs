@@ -1,4 +1,4 @@
-//! `[[zone]]`: who is served, under which prefixes and with which addresses.
+//! `[[zone]]`: clients, their prefixes, pools and limits.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
@@ -6,32 +6,33 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::MAX_ZONES;
-use super::host::{Egress, INNER};
+use super::egress::{Egress, INNER};
 use super::pool::Pools;
 use super::reader::Reader;
 use super::schema::{self, Texts};
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
 use crate::nat64::{Pool, Zone};
 
-/// Port blocks a host may hold unless told otherwise.
+/// Default limit of port blocks per host.
 const BLOCKS_PER_HOST: u16 = 8;
-/// Sessions a host may hold unless told otherwise.
+/// Default limit of sessions per host.
 const SESSIONS_PER_HOST: u32 = 16_384;
 
-/// All zones, resolved.
+/// All zones.
 #[derive(Default)]
 pub(super) struct Zones {
     pub(super) zones: Vec<Zone>,
     pub(super) names: Vec<String>,
     pub(super) pools: Pools,
-    /// Every pref64 with its place, each once.
+    /// Every pref64 once, with its place in the file.
     pub(super) pref64s: Vec<(Pref64, Range<usize>)>,
-    /// Every client prefix with its place.
+    /// Every client prefix, with its place in the file.
     pub(super) clients: Vec<(Ipv6Prefix, Range<usize>)>,
 }
 
-/// What zones have that do not say otherwise.
+/// Defaults of all zones.
 struct Defaults {
+    egress: Egress,
     pref64: Vec<Pref64>,
     pool: Option<usize>,
     blocks_per_host: u16,
@@ -42,21 +43,21 @@ struct Defaults {
 pub(super) fn zones(
     reader: &mut Reader<'_>,
     file: &schema::File,
-    told: &schema::Translator,
+    section: &schema::Translator,
     egress: Egress,
 ) -> Zones {
     let mut zones = Zones::default();
-    let defaults = defaults(reader, &mut zones, file, told, egress);
+    let defaults = defaults(reader, &mut zones, file, section, egress);
     if file.zone.is_empty() && file.siit.is_none() {
         let allowed = "at least one [[zone]] with `name` and `clients`, or [siit]";
-        reader.refuse(0..0, "there is no zone", allowed);
+        reader.error(0..0, "the file has no zone", allowed);
     }
     if let Some(extra) = file.zone.get(MAX_ZONES) {
-        reader.refuse(extra.span(), format!("{} zones", file.zone.len()), format!("at most {MAX_ZONES}"));
+        reader.error(extra.span(), format!("{} zones", file.zone.len()), format!("at most {MAX_ZONES}"));
     }
-    for (number, zone) in file.zone.iter().enumerate() {
+    for (number, entry) in file.zone.iter().enumerate() {
         let id = ZoneId(u16::try_from(number).unwrap_or(u16::MAX));
-        one(reader, &mut zones, &defaults, id, zone, egress);
+        zone(reader, &mut zones, &defaults, id, entry);
     }
     refuse_clients_in_pref64(reader, &zones);
     zones
@@ -66,19 +67,19 @@ fn defaults(
     reader: &mut Reader<'_>,
     zones: &mut Zones,
     file: &schema::File,
-    told: &schema::Translator,
+    section: &schema::Translator,
     egress: Egress,
 ) -> Defaults {
-    let pref64 = match &told.pref64 {
+    let pref64 = match &section.pref64 {
         Some(list) => zones.pref64s(reader, list),
-        // RFC 6146 §3.5.4: the Well-Known Prefix where none is configured.
+        // RFC 6146 §3.5.4: the Well-Known Prefix if none is configured.
         None => vec![Pref64::WELL_KNOWN],
     };
     let pool = match egress {
-        Egress::Routed => told.pool4.as_ref().map(|list| zones.pools.add(reader, list)),
+        Egress::Routed => section.pool4.as_ref().map(|list| zones.pools.add(reader, list)),
         Egress::Masquerade { ports } => {
             zones.pools.pools.push(Pool { ranges: vec![(Ipv4Prefix::host(INNER), ports)] });
-            if let Some(list) = &told.pool4 {
+            if let Some(list) = &section.pool4 {
                 refuse_pool_beside_masquerade(reader, list.at.clone());
             }
             Some(0)
@@ -89,6 +90,7 @@ fn defaults(
     let sessions = limits.and_then(|l| l.sessions_per_host.as_ref());
     let rate = limits.and_then(|l| l.bindings_per_second.as_ref());
     Defaults {
+        egress,
         pref64,
         pool,
         blocks_per_host: reader.number(blocks, BLOCKS_PER_HOST, 1..=u16::MAX),
@@ -98,33 +100,32 @@ fn defaults(
 }
 
 fn refuse_pool_beside_masquerade(reader: &mut Reader<'_>, at: Range<usize>) {
-    let allowed = "either pool4, or egress = \"masquerade\", which takes its ports from egress_ports";
-    reader.refuse(at, "pool4 beside egress = \"masquerade\"", allowed);
+    let allowed = "either pool4, or egress = \"masquerade\" with egress_ports";
+    reader.error(at, "pool4 together with egress = \"masquerade\"", allowed);
 }
 
-fn one(
+fn zone(
     reader: &mut Reader<'_>,
     zones: &mut Zones,
     defaults: &Defaults,
     id: ZoneId,
-    zone: &Spanned<schema::Zone>,
-    egress: Egress,
+    entry: &Spanned<schema::Zone>,
 ) {
-    let told = zone.get_ref();
-    let name = told.name.get_ref();
+    let section = entry.get_ref();
+    let name = section.name.get_ref();
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.len() > 63 || !name.chars().all(fits) {
         let allowed = "1 to 63 letters, digits, `-`, `_` and `.`";
-        reader.refuse(told.name.span(), format!("`{name}` is no name for a zone"), allowed);
+        reader.error(section.name.span(), format!("`{name}` is not a valid zone name"), allowed);
     }
     if zones.names.contains(name) {
-        reader.refuse(told.name.span(), format!("a second zone named `{name}`"), "each name once");
+        reader.error(section.name.span(), format!("duplicate zone name `{name}`"), "each name once");
     }
-    let pref64 = match &told.pref64 {
+    let pref64 = match &section.pref64 {
         Some(list) => zones.pref64s(reader, list),
         None => defaults.pref64.clone(),
     };
-    let pool = match (&told.pool4, egress) {
+    let pool = match (&section.pool4, defaults.egress) {
         (Some(list), Egress::Routed) => Some(zones.pools.add(reader, list)),
         (Some(list), Egress::Masquerade { .. }) => {
             refuse_pool_beside_masquerade(reader, list.at.clone());
@@ -132,12 +133,12 @@ fn one(
         }
         (None, _) => defaults.pool,
     };
-    if pool.is_none() && told.pool4.is_none() {
+    if pool.is_none() && section.pool4.is_none() {
         let allowed = "pool4 in [translator] or in the zone, or egress = \"masquerade\"";
-        reader.refuse(told.name.span(), format!("zone `{name}` has no pool4"), allowed);
+        reader.error(section.name.span(), format!("zone `{name}` has no pool4"), allowed);
     }
-    let clients = zones.clients(reader, &told.clients);
-    let limits = told.limits.as_ref();
+    let clients = zones.clients(reader, &section.clients);
+    let limits = section.limits.as_ref();
     let blocks = limits.and_then(|l| l.blocks_per_host.as_ref());
     let sessions = limits.and_then(|l| l.sessions_per_host.as_ref());
     let rate = limits.and_then(|l| l.bindings_per_second.as_ref());
@@ -147,7 +148,7 @@ fn one(
         clients,
         pref64,
         pool: pool.unwrap_or(0),
-        host_len: reader.number(told.host_prefix.as_ref(), 128, 32..=128),
+        host_len: reader.number(section.host_prefix.as_ref(), 128, 32..=128),
         blocks_per_host: reader.number(blocks, defaults.blocks_per_host, 1..=u16::MAX),
         sessions_per_host: reader.number(sessions, defaults.sessions_per_host, 1..=100_000_000),
         bindings_per_second: reader.number(rate, defaults.bindings_per_second, 0..=1_000_000),
@@ -158,18 +159,18 @@ impl Zones {
     fn pref64s(&mut self, reader: &mut Reader<'_>, list: &Texts) -> Vec<Pref64> {
         let what = "a unicast IPv6 prefix of length 32, 40, 48, 56, 64 or 96, or 64:ff9b::/96";
         if list.items.is_empty() {
-            reader.refuse(list.at.clone(), "pref64 is empty", what);
+            reader.error(list.at.clone(), "pref64 is empty", what);
         }
         if list.items.len() > 1 {
             let advice =
-                "one, but while you renumber: hosts use every prefix they find for every IPv4 address";
-            reader.warn(list.at.clone(), format!("{} pref64s in one zone", list.items.len()), advice);
+                "one pref64, except during renumbering: hosts use all of them for all IPv4 addresses";
+            reader.warn(list.at.clone(), format!("the zone has {} prefixes", list.items.len()), advice);
         }
         let mut read: Vec<Pref64> = Vec::new();
         for text in &list.items {
             let Some(pref64) = reader.parse::<Pref64>(text, what) else { continue };
             if read.contains(&pref64) {
-                reader.refuse(text.span(), format!("{pref64} a second time"), "each pref64 once");
+                reader.error(text.span(), format!("duplicate pref64 {pref64}"), "each pref64 once");
                 continue;
             }
             read.push(pref64);
@@ -179,14 +180,13 @@ impl Zones {
             if let Some((other, _)) = self.pref64s.iter().find(|(p, _)| p.prefix().overlaps(pref64.prefix()))
             {
                 let found = format!("{pref64} overlaps the pref64 {other}");
-                reader.refuse(text.span(), found, "pref64s that share no address");
+                reader.error(text.span(), found, "pref64s that share no address");
             }
             if pref64.prefix().addr().octets()[0] & 0xfe == 0xfc {
-                let advice =
-                    "a global prefix or 64:ff9b::/96: hosts prefer IPv4 to unique local addresses (RFC 6724)";
-                reader.warn(text.span(), format!("{pref64} is unique local"), advice);
+                let advice = "a global prefix or 64:ff9b::/96: hosts prefer IPv4 over unique local addresses (RFC 6724)";
+                reader.warn(text.span(), format!("{pref64} is a unique local prefix"), advice);
             }
-            warn_on_link(reader, text, pref64);
+            warn_if_on_link(reader, text, pref64);
             self.pref64s.push((pref64, text.span()));
         }
         read
@@ -195,21 +195,21 @@ impl Zones {
     fn clients(&mut self, reader: &mut Reader<'_>, list: &Texts) -> Vec<Ipv6Prefix> {
         let what = "IPv6 addresses or prefixes, such as \"2001:db8:1::/64\"";
         if list.items.is_empty() {
-            reader.refuse(list.at.clone(), "a zone without clients", what);
+            reader.error(list.at.clone(), "the zone has no clients", what);
         }
         let mut read = Vec::new();
         for text in &list.items {
             let Some(prefix) = reader.parse::<Ipv6Prefix>(text, what) else { continue };
             if self.clients.iter().any(|(known, _)| *known == prefix) {
                 let found = format!("{prefix} is already a client prefix");
-                reader.refuse(text.span(), found, "each client prefix in one zone, once");
+                reader.error(text.span(), found, "each client prefix in one zone, once");
             }
             if prefix.len() < 16 {
                 let advice =
-                    "the prefixes of your own hosts; whoever is in a zone may use your IPv4 addresses";
-                reader.warn(text.span(), format!("{prefix} lets nearly everybody in"), advice);
+                    "the prefixes of your own hosts: every client of a zone can use your IPv4 addresses";
+                reader.warn(text.span(), format!("{prefix} includes a large part of the Internet"), advice);
             } else if !special::is_host_v6(prefix.last()) {
-                reader.refuse(text.span(), format!("{prefix} holds no addresses of hosts"), what);
+                reader.error(text.span(), format!("{prefix} contains addresses that no host can have"), what);
             }
             self.clients.push((prefix, text.span()));
             read.push(prefix);
@@ -217,21 +217,21 @@ impl Zones {
         read
     }
 
-    /// The pref64 that `addr` lies under.
+    /// The pref64 that contains `addr`.
     pub(super) fn pref64_of(&self, addr: Ipv6Addr) -> Option<Pref64> {
         let listed = self.zones.iter().flat_map(|z| &z.pref64).copied();
         listed.into_iter().find(|p| p.contains(addr))
     }
 
-    /// Whether `addr` is a client of some zone.
+    /// Whether `addr` is a client of any zone.
     pub(super) fn has_client(&self, addr: Ipv6Addr) -> bool {
         self.clients.iter().any(|(prefix, _)| prefix.contains(addr))
     }
 }
 
-/// Hosts look for addresses of their own subnet on the link, not at a router.
-fn warn_on_link(reader: &mut Reader<'_>, text: &schema::Text, pref64: Pref64) {
-    let subnet = reader.around.addresses().iter().find_map(|own| match own.addr {
+/// Warns if hosts would resolve addresses under `pref64` on the link instead of sending them to a router.
+fn warn_if_on_link(reader: &mut Reader<'_>, text: &schema::Text, pref64: Pref64) {
+    let subnet = reader.host.addresses().iter().find_map(|own| match own.addr {
         IpAddr::V6(addr) if own.len < pref64.prefix().len() => {
             Some((Ipv6Prefix::holding(addr, own.len), own.interface.clone()))
                 .filter(|(subnet, _)| subnet.contains(pref64.prefix().addr()))
@@ -239,16 +239,20 @@ fn warn_on_link(reader: &mut Reader<'_>, text: &schema::Text, pref64: Pref64) {
         _ => None,
     });
     if let Some((subnet, interface)) = subnet {
-        let found = format!("{pref64} lies in the subnet {subnet} of {interface}");
-        reader.warn(text.span(), found, "a prefix outside every subnet: hosts there look for it on the link");
+        let found = format!("{pref64} is within the subnet {subnet} of {interface}");
+        reader.warn(
+            text.span(),
+            found,
+            "a prefix outside every subnet: hosts would look for its addresses on the link",
+        );
     }
 }
 
 fn refuse_clients_in_pref64(reader: &mut Reader<'_>, zones: &Zones) {
     for (prefix, at) in &zones.clients {
         if let Some(pref64) = zones.pref64_of(prefix.addr()) {
-            let found = format!("the client prefix {prefix} lies in the pref64 {pref64}");
-            reader.refuse(at.clone(), found, "client prefixes outside every pref64");
+            let found = format!("the client prefix {prefix} is within the pref64 {pref64}");
+            reader.error(at.clone(), found, "client prefixes outside every pref64");
         }
     }
 }

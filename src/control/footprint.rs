@@ -102,14 +102,14 @@ fn outside(config: &Config) -> BTreeSet<Ipv4Prefix> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::{Fake, load_on};
+    use crate::config::tests::{FakeHost, load_on};
 
     fn footprint(pool: &str, more: &str) -> Footprint {
         let text = format!(
             "[translator]\npref64 = \"2001:db8:64::/96\"\n{pool}\n{more}\n\
              [[zone]]\nname = \"z\"\nclients = [\"2001:db8:1::/64\"]\n"
         );
-        let host = Fake::new();
+        let host = FakeHost::new();
         let config = load_on(&text, &host).expect("a good file");
         Footprint::of(&config, &host.0, &[])
     }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn stateless(siit: &str) -> Footprint {
-        let host = Fake::new();
+        let host = FakeHost::new();
         let config = load_on(&format!("[siit]\n{siit}\n"), &host).expect("a good file");
         Footprint::of(&config, &host.0, &[])
     }

@@ -134,7 +134,7 @@ fn current(record: &Record, config: &Config, now: SystemTime) -> Vec<Lease> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::{Fake, load_on};
+    use crate::config::tests::{FakeHost, load_on};
 
     fn at(secs: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(secs)
@@ -145,7 +145,7 @@ mod tests {
         // id 6888-8-restart
         let dir = tempfile::tempdir().expect("a directory");
         let mut config =
-            load_on(include_str!("../../configs/nat64.toml"), &Fake::new()).expect("a good file");
+            load_on(include_str!("../../configs/nat64.toml"), &FakeHost::new()).expect("a good file");
         config.host.state_dir = dir.path().to_owned();
         let host = |n: u16| {
             let addr = std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, n);
@@ -176,7 +176,7 @@ mod tests {
     fn a_failed_save_is_repeated() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config =
-            load_on(include_str!("../../configs/nat64.toml"), &Fake::new()).expect("a good file");
+            load_on(include_str!("../../configs/nat64.toml"), &FakeHost::new()).expect("a good file");
         config.host.state_dir = dir.path().join("later");
         let mut leases = Leases::open(&config, at(1000));
         leases.save(&config, at(1000));

@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 
 use super::footprint::Footprint;
 use super::hold::{Hold, HoldError};
+use super::host_info::LocalHost;
 use super::journal::{Journal, JournalError};
 use super::leases::{self, Leases};
 use super::netlink::Netlink;
 use super::reload::Lingering;
-use super::surroundings::System;
 use super::sysctl::Tree;
 use super::{logging, privileges};
 use crate::addr::WorkerId;
@@ -110,7 +110,7 @@ fn prepare(path: &Path) -> Result<Prepared, RunError> {
         .enable_all()
         .build()
         .map_err(RunError::system("the runtime"))?;
-    let system = runtime.block_on(System::look_from_within(None)).map_err(RunError::system("addresses"))?;
+    let system = runtime.block_on(LocalHost::read(None)).map_err(RunError::system("addresses"))?;
     let mut config = Config::load(path, &system)?;
     log_warnings(&mut config);
     if !privileges::may_start() {

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::footprint::Footprint;
 use super::hold::HoldError;
+use super::host_info::LocalHost;
 use super::lifecycle::{self, Gateway, RunError, say};
-use super::surroundings::System;
 use crate::addr::Pref64;
 use crate::config::{Config, LoadError};
 
@@ -107,7 +107,7 @@ enum ReloadError {
     #[error("egress can't be changed by a reload: restart")]
     Egress,
     #[error("{0}")]
-    Surroundings(std::io::Error),
+    HostInfo(std::io::Error),
     #[error("DNS64: {0}")]
     Resolver(std::io::Error),
     #[error("worker {0} has ended: restart")]
@@ -137,7 +137,7 @@ impl Gateway {
 
     async fn try_reload(&mut self) -> Result<(), ReloadError> {
         let device = Some(self.config.host.device.as_str());
-        let system = System::look_from_within(device).await.map_err(ReloadError::Surroundings)?;
+        let system = LocalHost::read(device).await.map_err(ReloadError::HostInfo)?;
         let mut new = Config::load(&self.path, &system)?;
         lifecycle::log_warnings(&mut new);
         if new.egress != self.config.egress {
@@ -149,7 +149,7 @@ impl Gateway {
         new.keep_zone_numbers(&self.config);
         let lingering = withdrawn(&self.config, &new, &self.lingering, Instant::now() + new.linger);
         let both = with_lingering(&new, &lingering);
-        let own = crate::config::Surroundings::addresses(&system);
+        let own = crate::config::HostInfo::addresses(&system);
         let names: Vec<_> = lingering.iter().map(|l| l.pref64).collect();
         let footprint = Footprint::of(&new, own, &names);
         let held = self.hold.footprint().clone();
@@ -239,9 +239,9 @@ impl Gateway {
         }
         let device = Some(self.config.host.device.as_str());
         let names: Vec<_> = self.lingering.iter().map(|l| l.pref64).collect();
-        match System::look_from_within(device).await {
+        match LocalHost::read(device).await {
             Ok(system) => {
-                let own = crate::config::Surroundings::addresses(&system);
+                let own = crate::config::HostInfo::addresses(&system);
                 self.hold.shrink(&Footprint::of(&self.config, own, &names)).await;
             }
             Err(why) => tracing::warn!("addresses: {why}"),
@@ -252,7 +252,7 @@ impl Gateway {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::{Fake, load_on};
+    use crate::config::tests::{FakeHost, load_on};
 
     fn config(pref64: &str, more: &str) -> Config {
         let text = format!(
@@ -260,7 +260,7 @@ mod tests {
              [[zone]]\nname = \"a\"\nclients = [\"2001:db8:1::/64\"]\n\
              [[zone]]\nname = \"b\"\nclients = [\"2001:db8:2::/64\"]\npref64 = \"64:ff9b::/96\"\n"
         );
-        load_on(&text, &Fake::new()).expect("a good file")
+        load_on(&text, &FakeHost::new()).expect("a good file")
     }
 
     fn texts(lingering: &[Lingering]) -> Vec<String> {

@@ -7,7 +7,7 @@ use super::view::View;
 use super::{admin, metrics};
 use crate::addr::Proto;
 use crate::addr::ZoneId;
-use crate::config::tests::{Fake, load_on};
+use crate::config::tests::{FakeHost, load_on};
 use crate::config::{Config, MAX_ZONES};
 use crate::device::memory;
 use crate::reason::Reason;
@@ -17,7 +17,7 @@ use crate::worker::{self, Assignment, Started};
 fn config() -> Config {
     let small = "[limits]\nsessions = 64\nbindings = 64\nblocks = 16\nhosts = 16\nhold_bytes = 65536\n";
     let text = format!("{small}{}", include_str!("../../configs/nat64.toml"));
-    load_on(&text, &Fake::new()).expect("a good file")
+    load_on(&text, &FakeHost::new()).expect("a good file")
 }
 
 /// Two workers that nothing is sent to.
@@ -93,7 +93,7 @@ async fn the_admin_socket_tells_how_things_stand() {
 
 #[tokio::test]
 async fn what_is_translated_without_state_is_counted_apart() {
-    let config = load_on(include_str!("../../configs/siit.toml"), &Fake::new()).expect("a good file");
+    let config = load_on(include_str!("../../configs/siit.toml"), &FakeHost::new()).expect("a good file");
     let (view, started) = view(&config);
     for counters in view.counters() {
         counters.zone(None).packets_v4_to_v6.add(3);

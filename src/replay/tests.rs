@@ -2,7 +2,7 @@ use super::summary::Summary;
 use super::*;
 use crate::addr::WorkerId;
 use crate::config::Config;
-use crate::control::surroundings::Elsewhere;
+use crate::control::host_info::UnknownHost;
 use crate::reason::Reason;
 
 const FILE: &str = "\
@@ -22,7 +22,7 @@ inside = \"[2001:db8:1::80]:443\"
 ";
 
 fn replay() -> Replay {
-    let config = Config::parse("t.toml", FILE, &Elsewhere::new()).expect("a good file");
+    let config = Config::parse("t.toml", FILE, &UnknownHost::new()).expect("a good file");
     Replay::new(config.worker(WorkerId(0), 1, 1, 1))
 }
 

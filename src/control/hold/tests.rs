@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::*;
-use crate::config::tests::{Fake, load_on};
+use crate::config::tests::{FakeHost, load_on};
 use crate::device::own_network::{own_network, run};
 
 /// What a command of words prints in the thread's network.
@@ -56,14 +56,14 @@ fn config(pool: &str, more: &str) -> Config {
          [dns64]\nlisten = \"2001:db8:1::53\"\nupstreams = \"198.51.100.53\"\nassign = \"lan\"\n{more}\n\
          [[zone]]\nname = \"z\"\nclients = [\"2001:db8:1::/64\"]\n"
     );
-    load_on(&text, &Fake::new()).expect("a good file")
+    load_on(&text, &FakeHost::new()).expect("a good file")
 }
 
 const ON_LINK: &str = "pool4 = \"203.0.113.64/30\"";
 const MASQUERADE: &str = "egress = \"masquerade\"";
 
 fn footprint(config: &Config) -> Footprint {
-    Footprint::of(config, &Fake::new().0, &[])
+    Footprint::of(config, &FakeHost::new().0, &[])
 }
 
 async fn open(dir: &std::path::Path) -> Hold {

@@ -1,46 +1,46 @@
-//! What the configuration asks about this host.
+//! What the configuration needs to know about the host: addresses, routes, CPUs.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use super::netlink::Netlink;
-use crate::config::{OwnAddress, Surroundings};
+use crate::config::{HostInfo, OwnAddress};
 
-/// This host, as it was when it was looked at.
+/// Snapshot of this host.
 #[derive(Debug)]
-pub struct System {
+pub struct LocalHost {
     addresses: Vec<OwnAddress>,
 }
 
-impl System {
-    /// Looks at the host; addresses of the interface `except` are left out.
+impl LocalHost {
+    /// [`read`](Self::read) for callers outside a tokio runtime.
     ///
     /// # Errors
-    /// What netlink said.
-    pub fn look(except: Option<&str>) -> io::Result<Self> {
+    /// The kernel refuses the netlink query.
+    pub fn read_blocking(except: Option<&str>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(Self::look_from_within(except))
+        runtime.block_on(Self::read(except))
     }
 
-    /// [`look`](Self::look), for those who already run on tokio.
+    /// Reads the addresses of all interfaces except `except`.
     ///
     /// # Errors
-    /// What netlink said.
-    pub async fn look_from_within(except: Option<&str>) -> io::Result<Self> {
+    /// The kernel refuses the netlink query.
+    pub async fn read(except: Option<&str>) -> io::Result<Self> {
         let addresses = Netlink::open()?.addresses(except).await.map_err(io::Error::other)?;
         Ok(Self { addresses })
     }
 }
 
-/// No host in particular: for files that are read far from the gateway they are for.
+/// Placeholder for a gateway on another host: for configurations that are not run here.
 #[derive(Debug)]
-pub struct Elsewhere {
+pub struct UnknownHost {
     addresses: [OwnAddress; 2],
 }
 
-impl Elsewhere {
-    /// Has two addresses that nobody has, one for documentation (RFC 3849) and one that leads
-    /// nowhere (RFC 6666), should the first lie in a pref64.
+impl UnknownHost {
+    /// Has two unused addresses: one for documentation (RFC 3849), and a discard address (RFC 6666) in case a
+    /// pref64 contains the first.
     pub fn new() -> Self {
         let own = |addr: Ipv6Addr| OwnAddress { interface: "none".to_owned(), addr: addr.into(), len: 128 };
         let documentation = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x64);
@@ -49,13 +49,13 @@ impl Elsewhere {
     }
 }
 
-impl Default for Elsewhere {
+impl Default for UnknownHost {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Surroundings for Elsewhere {
+impl HostInfo for UnknownHost {
     fn addresses(&self) -> &[OwnAddress] {
         &self.addresses
     }
@@ -69,12 +69,12 @@ impl Surroundings for Elsewhere {
     }
 }
 
-impl Surroundings for System {
+impl HostInfo for LocalHost {
     fn addresses(&self) -> &[OwnAddress] {
         &self.addresses
     }
 
-    /// Asks the kernel's routing by connecting a UDP socket, which sends nothing.
+    /// Connects a UDP socket, which selects a route and a source without sending a packet.
     fn source_towards(&self, to: IpAddr) -> Option<IpAddr> {
         let any: IpAddr = match to {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

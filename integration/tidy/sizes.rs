@@ -28,7 +28,7 @@ const MANY_FIELDS: &[(&str, &str)] = &[
 ];
 
 /// Lines with `unsafe`, outside tests. Lower the number with each one removed.
-const UNSAFE_LINES: usize = 36;
+const UNSAFE_LINES: usize = 31;
 
 fn code() -> Vec<Source> {
     sources("src").into_iter().filter(|source| !source.is_test()).collect()

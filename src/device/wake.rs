@@ -54,8 +54,7 @@ impl Waker {
     /// # Errors
     /// The error of `ppoll`, except an interruption.
     pub fn sleep(&self, device: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<()> {
-        let [woken, _] = sys::poll([Some(self.event.as_fd()), device], timeout)?;
-        if woken {
+        if sys::poll(self.event.as_fd(), device, timeout)? {
             // Resets the counter. Only this thread reads it, so the read cannot fail.
             let _ = (&self.event).read(&mut [0; 8]);
         }

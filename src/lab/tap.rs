@@ -1,15 +1,16 @@
 //! A packet socket on an interface, for the laboratory.
 //!
-//! It sends packets past the kernel's routing, and captures packets before any rule or route.
-//! On a TUN interface, the program behind it reads what the socket sends, and the socket receives
-//! what the program writes.
+//! Packets bypass routing and firewall rules of the kernel in both directions. On a TUN, the program reads
+//! what the socket sends, and the socket receives what the program writes.
 
-use std::ffi::CString;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use nix::net::if_::if_nametoindex;
+use nix::setsockopt_impl;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SetBool;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::device::memory::Frame;
@@ -28,18 +29,28 @@ pub(super) struct Tap {
     buffer: PacketBuf,
 }
 
+/// Each packet starts with a `virtio_net_hdr`.
+#[derive(Clone, Copy)]
+struct VnetHeader;
+setsockopt_impl!(VnetHeader, libc::SOL_PACKET, libc::PACKET_VNET_HDR, bool, SetBool);
+
+/// Outgoing packets are not captured.
+#[derive(Clone, Copy)]
+struct IgnoreOutgoing;
+setsockopt_impl!(IgnoreOutgoing, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, bool, SetBool);
+
 impl Tap {
     /// Opens a socket on `interface`. Needs CAP_NET_RAW.
     ///
     /// # Errors
     /// If there is no such interface, or the kernel's error.
     pub(super) fn open(interface: &str) -> io::Result<Self> {
-        let index = index_of(interface)?;
+        // The index in the namespace of this thread; /sys shows the namespace where it was mounted.
+        let index = if_nametoindex(interface)?;
         // No protocol until `bind`, so that no packet of another interface arrives.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-        for option in [libc::PACKET_VNET_HDR, libc::PACKET_IGNORE_OUTGOING] {
-            enable(&socket, option)?;
-        }
+        setsockopt(&socket, VnetHeader, &true)?;
+        setsockopt(&socket, IgnoreOutgoing, &true)?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.bind(&address(index, libc::ETH_P_ALL)?)?;
         Ok(Self { socket, index, buffer: PacketBuf::new(MAX_PACKET) })
@@ -54,8 +65,8 @@ impl Tap {
         let header = vnet::encode(packet, offload).ok_or(ErrorKind::InvalidInput)?;
         let v6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
         let protocol = if v6 { libc::ETH_P_IPV6 } else { libc::ETH_P_IP };
-        let pieces = [IoSlice::new(&header), IoSlice::new(packet)];
-        self.socket.send_to_vectored(&pieces, &address(self.index, protocol)?).map(drop)
+        let buffers = [IoSlice::new(&header), IoSlice::new(packet)];
+        self.socket.send_to_vectored(&buffers, &address(self.index, protocol)?).map(drop)
     }
 
     /// Receives the next packet; `None` if none arrives within `timeout`.
@@ -66,8 +77,8 @@ impl Tap {
         self.socket.set_read_timeout(Some(timeout))?;
         self.buffer.clear();
         let mut header = [0; HEADER];
-        let mut pieces = [IoSliceMut::new(&mut header), IoSliceMut::new(self.buffer.spare_mut())];
-        let len = match io::Read::read_vectored(&mut (&self.socket), &mut pieces) {
+        let mut buffers = [IoSliceMut::new(&mut header), IoSliceMut::new(self.buffer.spare_mut())];
+        let len = match io::Read::read_vectored(&mut (&self.socket), &mut buffers) {
             Ok(len) => len.saturating_sub(HEADER),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(None),
             Err(e) => return Err(e),
@@ -77,32 +88,6 @@ impl Tap {
         let offload = if valid { self.buffer.offload } else { Offload::default() };
         Ok(Some(Frame { bytes: self.buffer.bytes().to_vec(), offload }))
     }
-}
-
-/// An interface's index in the network namespace of the calling thread. (/sys shows the namespace it
-/// was mounted in.)
-fn index_of(interface: &str) -> io::Result<u32> {
-    let name = CString::new(interface)?;
-    #[expect(unsafe_code, reason = "std has no if_nametoindex")]
-    // SAFETY: the name ends in a zero byte and lives through the call.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    if index == 0 { Err(io::Error::last_os_error()) } else { Ok(index) }
-}
-
-fn enable(socket: &Socket, option: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    #[expect(unsafe_code, reason = "socket2 has no options of packet sockets")]
-    // SAFETY: the option's value is one int, which lives through the call.
-    let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_PACKET,
-            option,
-            (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The link-layer address of an interface for one protocol.
@@ -116,7 +101,10 @@ fn address(index: u32, protocol: libc::c_int) -> io::Result<SockAddr> {
         sll_halen: 0,
         sll_addr: [0; 8],
     };
-    #[expect(unsafe_code, reason = "socket2 has no addresses of packet sockets")]
+    #[expect(
+        unsafe_code,
+        reason = "neither socket2 nor nix builds the address of an interface without a MAC"
+    )]
     // SAFETY: the storage is larger than a sockaddr_ll and aligned for every address, and its length
     // is set to that of the structure written to it.
     let made = unsafe {

@@ -22,7 +22,7 @@ use crate::counters::Counters;
 use crate::device::{Device, Tallies};
 use crate::translator::{Change, Event, Lease, Settings, Translator, WorkerId};
 use inbox::{Inbox, Post};
-use run::{Clock, Command, Worker};
+use run::{Channels, Clock, Command, Worker};
 
 /// Capacity of a worker's inbox, in packets.
 const INBOX: usize = 256;
@@ -133,7 +133,8 @@ pub fn start(assignments: Vec<Assignment>, zones: usize, events: usize) -> io::R
         let counters = translator.counters().clone();
         let tallies = device.tallies().clone();
         let (commands, inbound) = commands::channel();
-        let worker = Worker::new(id, translator, device, clock, post, inbound, notices.clone());
+        let channels = Channels { post, commands: inbound, notices: notices.clone() };
+        let worker = Worker::new(id, translator, device, clock, channels);
         let failing = failing.clone();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{}", id.0))

@@ -68,15 +68,21 @@ impl Outgoing {
     }
 }
 
+/// A worker's connections to other threads.
+pub(super) struct Channels {
+    /// Packets from and to other workers.
+    pub(super) post: Post,
+    pub(super) commands: commands::Receiver<Command>,
+    pub(super) notices: mpsc::Sender<Notice>,
+}
+
 pub(super) struct Worker {
     id: WorkerId,
     translator: Translator,
     counters: Arc<Counters>,
     device: Box<dyn Device>,
     clock: Clock,
-    post: Post,
-    commands: commands::Receiver<Command>,
-    notices: mpsc::Sender<Notice>,
+    channels: Channels,
     packets: Vec<PacketBuf>,
     verdicts: Vec<Verdict>,
     extra: Batch,
@@ -107,9 +113,7 @@ impl Worker {
         translator: Translator,
         device: Box<dyn Device>,
         clock: Clock,
-        post: Post,
-        commands: commands::Receiver<Command>,
-        notices: mpsc::Sender<Notice>,
+        channels: Channels,
     ) -> Self {
         let counters = translator.counters().clone();
         Self {
@@ -118,14 +122,12 @@ impl Worker {
             counters,
             device,
             clock,
-            post,
-            commands,
-            notices,
+            channels,
             packets: (0..BATCH).map(|_| PacketBuf::new(MAX_PACKET)).collect(),
             verdicts: vec![Verdict::Hold; BATCH],
             extra: Batch::new(EXTRA, MAX_PACKET),
             outgoing: Outgoing::default(),
-            events: vec![Event::PoolEmpty { host: NOBODY }; EVENTS],
+            events: vec![Event::PoolEmpty { host: NO_HOST }; EVENTS],
             stop: None,
             failing: false,
         }
@@ -165,7 +167,7 @@ impl Worker {
     fn drain_commands(&mut self) -> bool {
         let mut any = false;
         loop {
-            match self.commands.try_recv() {
+            match self.channels.commands.try_recv() {
                 Ok(Command::Change(change, switched)) => {
                     self.translator.reconfigure(self.clock.now(), change);
                     // The sender may no longer wait.
@@ -184,7 +186,7 @@ impl Worker {
     /// Fills the batch: first with packets from other workers, which have waited longest, up to half
     /// of the batch; then from the device.
     fn read(&mut self, failures: &mpsc::Sender<Failure>) -> usize {
-        let handed = self.post.inbox().take(&mut self.packets[..BATCH / 2]);
+        let handed = self.channels.post.inbox().take(&mut self.packets[..BATCH / 2]);
         match self.device.recv(&mut self.packets[handed..]) {
             Ok(filled) => {
                 if core::mem::take(&mut self.failing) {
@@ -214,15 +216,15 @@ impl Worker {
         let mut next = 0;
         for (index, packet) in self.packets[..filled].iter_mut().enumerate() {
             if let Verdict::HandOver(to) = self.verdicts[index] {
-                full += u64::from(!self.post.hand_over(to, packet));
+                full += u64::from(!self.channels.post.hand_over(to, packet));
             }
             while let Some(one) = extra.get_mut(next).filter(|e| usize::from(e.follows) <= index) {
-                full += one.to.map_or(0, |to| u64::from(!self.post.hand_over(to, &mut one.packet)));
+                full += one.to.map_or(0, |to| u64::from(!self.channels.post.hand_over(to, &mut one.packet)));
                 next += 1;
             }
         }
         self.count(Reason::RingFull, full);
-        self.post.wake();
+        self.channels.post.wake();
         self.send(filled);
     }
 
@@ -254,10 +256,10 @@ impl Worker {
         let more = self.translator.expire(now, EXPIRE, &mut self.extra);
         let mut full = 0;
         for one in self.extra.packets() {
-            full += one.to.map_or(0, |to| u64::from(!self.post.hand_over(to, &mut one.packet)));
+            full += one.to.map_or(0, |to| u64::from(!self.channels.post.hand_over(to, &mut one.packet)));
         }
         self.count(Reason::RingFull, full);
-        self.post.wake();
+        self.channels.post.wake();
         self.send(0);
         more
     }
@@ -265,9 +267,9 @@ impl Worker {
     /// Reports events while the channel has room. Returns whether events may remain.
     fn report_events(&mut self) -> bool {
         loop {
-            let room = self.notices.capacity().min(EVENTS);
+            let room = self.channels.notices.capacity().min(EVENTS);
             if room == 0 {
-                return !self.notices.is_closed();
+                return !self.channels.notices.is_closed();
             }
             let count = self.translator.events(&mut self.events[..room]);
             if count == 0 {
@@ -276,7 +278,7 @@ impl Worker {
             let at = time_of_day();
             for &event in &self.events[..count] {
                 // Another worker may have filled the channel meanwhile: then the notice is lost.
-                if self.notices.try_send(Notice { worker: self.id, at, event }).is_err() {
+                if self.channels.notices.try_send(Notice { worker: self.id, at, event }).is_err() {
                     self.counters.events_lost.add(1);
                 }
             }
@@ -291,14 +293,14 @@ impl Worker {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        self.post.inbox().waker().arm();
+        self.channels.post.inbox().waker().arm();
         // Packets and commands from before `arm` sent no wake-up.
-        if self.post.inbox().is_empty() && !self.drain_commands() {
-            let waker = self.post.inbox().waker();
+        if self.channels.post.inbox().is_empty() && !self.drain_commands() {
+            let waker = self.channels.post.inbox().waker();
             // A failed sleep returns at once; the loop then tries again.
             let _ = if self.failing { waker.sleep(None, timeout) } else { self.device.wait(waker, timeout) };
         }
-        self.post.inbox().waker().disarm();
+        self.channels.post.inbox().waker().disarm();
     }
 
     fn count(&self, reason: Reason, packets: u64) {
@@ -308,10 +310,10 @@ impl Worker {
     }
 }
 
-const NOBODY: crate::addr::HostKey =
+const NO_HOST: crate::addr::HostKey =
     crate::addr::HostKey::new(crate::addr::ZoneId(0), std::net::Ipv6Addr::UNSPECIFIED, 0);
 
-#[expect(clippy::disallowed_methods, reason = "events bear the time of day")]
+#[expect(clippy::disallowed_methods, reason = "events carry the time of day")]
 fn time_of_day() -> SystemTime {
     SystemTime::now()
 }

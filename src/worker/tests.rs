@@ -10,7 +10,7 @@ use crate::reason::Reason;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::xlat;
 
-/// Longer than anything here takes.
+/// Timeout that no test reaches.
 const LONG: Duration = Duration::from_secs(20);
 
 fn settings(worker: u8, workers: u8) -> Settings {
@@ -51,7 +51,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime").block_on(future)
 }
 
-/// Does in `recv` what it is told to.
+/// A device whose `recv` calls the given function.
 struct Faulty<F>(F, Arc<Tallies>);
 
 impl<F: FnMut() -> io::Result<usize> + Send> Device for Faulty<F> {
@@ -77,7 +77,7 @@ impl<F: FnMut() -> io::Result<usize> + Send> Device for Faulty<F> {
 }
 
 #[test]
-fn what_waits_is_read_before_a_worker_stops() {
+fn waiting_packets_are_read_before_a_worker_stops() {
     let (device, peer) = memory();
     let assignment =
         Assignment { settings: settings(0, 1), device: Box::new(device), leases: Arc::default() };
@@ -107,7 +107,7 @@ fn translating(worker: u8, workers: u8) -> Settings {
 }
 
 #[test]
-fn what_comes_to_the_wrong_worker_leaves_by_the_right_one() {
+fn a_packet_at_the_wrong_worker_is_handed_to_its_owner() {
     const WORKERS: u8 = 3;
     let (devices, peers): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| memory()).unzip();
     let assignments = devices.into_iter().zip(0..).map(|(device, worker)| Assignment {
@@ -143,12 +143,12 @@ fn what_comes_to_the_wrong_worker_leaves_by_the_right_one() {
     assert_eq!(counters.iter().map(|c| c.handed_over.read()).sum::<u64>(), 18);
     assert_eq!(counters.iter().map(|c| c.drops(Reason::RingFull)).sum::<u64>(), 0);
     let mut events = started.events;
-    assert!(matches!(block_on(events.recv()).expect("told").event, Event::BlockGiven { .. }));
+    assert!(matches!(block_on(events.recv()).expect("an event").event, Event::BlockGiven { .. }));
 }
 
 /// Linux sends UDP super-packets without DF: each of their datagrams becomes two fragments.
 #[test]
-fn there_is_room_for_the_fragments_of_a_whole_batch() {
+fn the_fragments_of_a_full_batch_fit() {
     const SIZE: usize = 1400;
     const EACH: usize = 44;
     let mut settings = translating(0, 1);
@@ -180,15 +180,15 @@ fn there_is_room_for_the_fragments_of_a_whole_batch() {
 }
 
 #[test]
-fn the_list_of_a_batch_keeps_its_memory() {
+fn the_outgoing_list_keeps_its_allocation() {
     let buf = PacketBuf::new(10);
     let mut outgoing = run::Outgoing::default();
     let mut list = outgoing.lend();
     list.resize(100, &buf);
-    let (memory, room) = (list.as_ptr(), list.capacity());
+    let (start, capacity) = (list.as_ptr(), list.capacity());
     outgoing.return_list(list);
     let again = outgoing.lend();
-    assert_eq!((again.as_ptr(), again.capacity()), (memory, room));
+    assert_eq!((again.as_ptr(), again.capacity()), (start, capacity));
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn all_workers_switch_before_reconfigure_returns() {
 }
 
 #[test]
-fn a_panic_is_reported_and_the_others_go_on() {
+fn a_panic_is_reported_and_other_workers_continue() {
     let faulty = Faulty(|| panic!("as planned"), Arc::default());
     let assignments = vec![
         Assignment { settings: settings(0, 2), device: Box::new(faulty), leases: Arc::default() },
@@ -217,11 +217,11 @@ fn a_panic_is_reported_and_the_others_go_on() {
     assert!(matches!(failure.cause, Cause::Panic(text) if text == "as planned"));
     let new = vec![settings(0, 2), settings(1, 2)];
     assert_eq!(block_on(started.workers.reconfigure(new)), Err(WorkerId(0)));
-    assert_eq!(started.workers.stop(LONG).len(), 2, "both devices come back");
+    assert_eq!(started.workers.stop(LONG).len(), 2, "both devices are returned");
 }
 
 #[test]
-fn a_failing_device_is_reported_once_a_streak() {
+fn a_failing_device_is_reported_once() {
     let mut calls = 0;
     let faulty = move || {
         calls += 1;
@@ -238,7 +238,7 @@ fn a_failing_device_is_reported_once_a_streak() {
 }
 
 #[test]
-fn dropped_workers_end() {
+fn dropped_workers_stop() {
     let started = start(
         vec![Assignment { settings: settings(0, 1), device: Box::new(memory().0), leases: Arc::default() }],
         1,
@@ -247,5 +247,5 @@ fn dropped_workers_end() {
     .expect("starts");
     let mut failures = started.failures;
     drop(started.workers);
-    assert!(block_on(failures.recv()).is_none(), "the thread has let go of its end");
+    assert!(block_on(failures.recv()).is_none(), "the thread has dropped its sender");
 }

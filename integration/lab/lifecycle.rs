@@ -131,7 +131,7 @@ fn a_reload_keeps_sessions() -> Test {
     if size() == bytes {
         return Err(wrong("the transfer was over before the reload"));
     }
-    until(Deadline::after(15), "the transfer ends", || !transfer.alive())?;
+    until(Deadline::after(15), "the transfer ends", || !transfer.is_running())?;
     assert_eq!(size(), bytes, "{}", transfer.log());
     expect(&site.page()?, "Hello!")?;
     gateway.stop()

@@ -33,7 +33,7 @@ fn memory_stays_constant_under_iperf3_and_dnsperf() -> Test {
     let warm = Deadline::after((seconds / 6).max(5));
     until(Deadline::after(seconds), "the load has run for a while", || warm.passed())?;
     let early = gateway.memory();
-    until(Deadline::after(seconds + 60), "the load ends", || !bulk.alive() && !names.alive())?;
+    until(Deadline::after(seconds + 60), "the load ends", || !bulk.is_running() && !names.is_running())?;
     let late = gateway.memory();
     println!("resident memory: {early} KiB after {} s, {late} KiB after {seconds} s", (seconds / 6).max(5));
     println!("{}\n{}", names.log(), bulk.log().lines().rev().take(12).collect::<Vec<_>>().join("\n"));

@@ -1,11 +1,11 @@
-//! Programs run to their end, never longer than they may.
+//! Runs a program to completion, within a time limit.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use super::LabError;
 
-/// A program to be run to its end.
+/// A command to run to completion.
 #[derive(Clone, Debug)]
 pub struct Run {
     words: Vec<String>,
@@ -15,12 +15,12 @@ pub struct Run {
     env: Vec<(String, String)>,
 }
 
-/// What a program said.
+/// The result of a program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
-    /// Whether it ended with exit code 0.
+    /// Whether its exit code is 0.
     pub ok: bool,
-    /// Its exit code; `None` if a signal ended it, as happens after the time limit.
+    /// Its exit code; `None` if a signal killed it, as SIGKILL does after the time limit.
     pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
@@ -29,53 +29,53 @@ pub struct Outcome {
 }
 
 impl Run {
-    /// The program and its arguments, divided by blanks. Arguments with blanks go to [`arg`](Self::arg).
+    /// A program and its arguments, separated by spaces. Use [`arg`](Self::arg) for arguments with spaces.
     pub fn new(line: &str) -> Self {
         let words = line.split_whitespace().map(str::to_owned).collect();
         Self { words, netns: None, seconds: 20, input: None, env: Vec::new() }
     }
 
-    /// One more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.words.push(arg.into());
         self
     }
 
-    /// Runs inside the network namespace of this name.
+    /// Runs it in the network namespace `netns`.
     #[must_use]
     pub fn within(mut self, netns: &str) -> Self {
         self.netns = Some(netns.to_owned());
         self
     }
 
-    /// Ends it after so many seconds; 20 if not said.
+    /// Sets the time limit. Default 20 s; after it the program is killed.
     #[must_use]
     pub const fn limit(mut self, seconds: u64) -> Self {
         self.seconds = seconds;
         self
     }
 
-    /// A variable of its environment.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Text for its standard input.
+    /// Sets its standard input.
     #[must_use]
     pub fn input(mut self, text: impl Into<String>) -> Self {
         self.input = Some(text.into());
         self
     }
 
-    /// The command line, as one would type it.
+    /// The command line.
     pub fn line(&self) -> String {
         self.words.join(" ")
     }
 
-    /// The process to be spawned: the words alone, or behind `ip netns exec`.
+    /// The process to spawn, in its namespace; with the time limit if `bounded`.
     pub(super) fn command(&self, bounded: bool) -> Command {
         let mut words: Vec<String> = Vec::with_capacity(self.words.len() + 8);
         if let Some(netns) = &self.netns {
@@ -92,7 +92,7 @@ impl Run {
         command
     }
 
-    /// Runs it, whatever its exit code.
+    /// Runs it and returns its result, whatever its exit code.
     ///
     /// # Errors
     /// [`LabError::Io`] if it can't be started.
@@ -114,7 +114,7 @@ impl Run {
         })
     }
 
-    /// Runs it on our own terminal, for as long as it takes.
+    /// Runs it on the terminal without a time limit.
     ///
     /// # Errors
     /// [`LabError::Io`] if it can't be started.
@@ -125,31 +125,33 @@ impl Run {
     /// Runs it and returns its standard output.
     ///
     /// # Errors
-    /// [`LabError::Failed`] with what it printed if its exit code is not 0; else as
+    /// [`LabError::Failed`] with its output if its exit code is not 0; also those of
     /// [`outcome`](Self::outcome).
     pub fn text(&self) -> Result<String, LabError> {
         let outcome = self.outcome()?;
         if outcome.ok {
             return Ok(outcome.stdout);
         }
-        let status =
-            outcome.code.map_or_else(|| format!("a signal ({} s?)", self.seconds), |c| c.to_string());
+        let status = outcome.code.map_or_else(
+            || format!("killed by a signal, perhaps after the limit of {} s", self.seconds),
+            |c| c.to_string(),
+        );
         let mut output = outcome.stdout;
         output.push_str(&outcome.stderr);
         Err(LabError::Failed { command: self.line(), status, output: output.trim().to_owned() })
     }
 }
 
-/// The search path with the directories of system programs, which a login without root may lack.
+/// PATH with the directories of system programs, which may be missing from a user's PATH.
 pub(super) fn search_path() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin")
 }
 
-/// Makes sure that programs are installed, before anything is built.
+/// Checks that programs are installed.
 ///
 /// # Errors
-/// [`LabError::Missing`] names the first that is not.
+/// [`LabError::Missing`] with the first missing one.
 pub(super) fn require(programs: &[(&'static str, &'static str)]) -> Result<(), LabError> {
     let path = search_path();
     for &(program, package) in programs {
@@ -166,16 +168,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_speaks_fails_and_is_ended() {
+    fn output_failure_and_time_limit() {
         assert_eq!(Run::new("echo a b").text().unwrap(), "a b\n");
         assert_eq!(Run::new("cat").input("hello").text().unwrap(), "hello");
         assert!(matches!(Run::new("false").text(), Err(LabError::Failed { .. })));
-        let ended = Run::new("tail -f /dev/null").limit(1).outcome().unwrap();
-        assert!(!ended.ok);
+        let killed = Run::new("tail -f /dev/null").limit(1).outcome().unwrap();
+        assert!(!killed.ok);
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn a_missing_program_is_named() {
         assert!(require(&[("sh", "dash")]).is_ok());
         let missing = require(&[("no-such-program", "no-such-package")]);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! `gate64 run` in the gateway's namespace: its configuration, its start, its end.
+//! Configures, starts and stops `gate64 run` in the gateway's namespace.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use super::{Daemon, Deadline, LabError, Namespace};
 
-/// What the laboratory varies in the gateway's configuration.
+/// The variable parts of the gateway's configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GatewayConfig {
-    /// Lines of `[translator]` that say what to translate to.
+    /// Lines of `[translator]` with the IPv4 side: `pool4` or mappings.
     pub pool: String,
     /// Worker threads.
     pub workers: u8,
-    /// Whether super-packets are used.
+    /// Whether to use the kernel's offloads.
     pub offloads: bool,
     /// Lines of `[dns64]`.
     pub dns: String,
-    /// More lines, tables included, at the end.
+    /// Further lines and tables at the end.
     pub more: String,
 }
 
@@ -37,7 +37,7 @@ impl Default for GatewayConfig {
 }
 
 impl GatewayConfig {
-    /// The file, its state kept in `dir`.
+    /// The text of the file. State and admin socket are in `dir`.
     pub fn text(&self, dir: &Path) -> String {
         let Self { pool, workers, offloads, dns, more } = self;
         let dir = dir.display();
@@ -62,7 +62,7 @@ impl GatewayConfig {
     }
 }
 
-/// A running gateway; dropping it ends it.
+/// A running gateway. Dropping it stops it.
 #[derive(Debug)]
 pub struct Gateway {
     daemon: Daemon,
@@ -81,11 +81,11 @@ impl Gateway {
         Self::with_file(program, namespace, dir, &config.text(dir))
     }
 
-    /// Starts `gate64 run` in `namespace` with a file of this text, which is put in `dir`; returns when
-    /// it says that it is ready.
+    /// Writes `text` to a configuration file in `dir` and starts `gate64 run` in `namespace`. Returns when
+    /// the gateway reports `READY=1`.
     ///
     /// # Errors
-    /// With its log, if it does not get ready.
+    /// With its log, if it does not become ready within 15 s.
     pub fn with_file(
         program: &Path,
         namespace: &Namespace,
@@ -97,7 +97,7 @@ impl Gateway {
         let socket = dir.join("notify");
         let _ = fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).map_err(LabError::io(socket.display().to_string()))?;
-        // The gateway may have given up root by the time it reports.
+        // The gateway may no longer be root when it reports.
         let all = fs::Permissions::from_mode(0o777);
         fs::set_permissions(&socket, all).map_err(LabError::io(socket.display().to_string()))?;
         notify.set_read_timeout(Some(Duration::from_millis(10))).map_err(LabError::io("notify socket"))?;
@@ -121,10 +121,10 @@ impl Gateway {
         })
     }
 
-    /// Writes a new configuration, sends SIGHUP and waits until the gateway works by it.
+    /// Writes a new configuration, sends SIGHUP and waits for `READY=1`.
     ///
     /// # Errors
-    /// With its log, if it does not say so.
+    /// With its log, if it does not become ready within 15 s.
     pub fn reload(&mut self, config: &GatewayConfig) -> Result<(), LabError> {
         fs::write(&self.config, config.text(&self.dir))
             .map_err(LabError::io(self.config.display().to_string()))?;
@@ -135,15 +135,15 @@ impl Gateway {
     /// Sends SIGHUP.
     ///
     /// # Errors
-    /// If it has ended.
+    /// If it has exited.
     pub fn hangup(&self) -> Result<(), LabError> {
         self.daemon.signal("HUP")
     }
 
-    /// Ends it by SIGTERM; its log.
+    /// Stops it with SIGTERM and returns its log.
     ///
     /// # Errors
-    /// If it does not end within 15 s, or with a failure.
+    /// If it does not exit within 15 s, or its exit code is not 0.
     pub fn stop(mut self) -> Result<String, LabError> {
         let status = self.daemon.end("TERM", Deadline::after(15))?;
         let log = self.daemon.log();
@@ -153,10 +153,10 @@ impl Gateway {
         Err(LabError::Failed { command: "gate64 run".to_owned(), status: status.to_string(), output: log })
     }
 
-    /// Ends it by SIGKILL, so that it can clean up nothing.
+    /// Kills it with SIGKILL, so that it cannot clean up.
     ///
     /// # Errors
-    /// If it does not end.
+    /// If it does not exit within 5 s.
     pub fn kill(mut self) -> Result<(), LabError> {
         self.daemon.end("KILL", Deadline::after(5)).map(drop)
     }
@@ -171,7 +171,7 @@ impl Gateway {
         self.daemon.pid()
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn log(&self) -> String {
         self.daemon.log()
     }

@@ -1,23 +1,23 @@
-//! An upstream that does what the name it is asked about says: `gate64 lab upstream`. For tests and
-//! measurements of the DNS64, which need one that drops, delays, cuts and lies.
+//! `gate64 lab upstream`: an upstream resolver whose faults are selected by the queried name, for tests
+//! and measurements of DNS64.
 //!
-//! The labels of a name, in any order and mixed with others, say what happens:
+//! Labels of the name select its behaviour, in any order and mixed with other labels:
 //!
-//! | label | what the upstream does |
+//! | label | behaviour |
 //! |---|---|
-//! | (none) | A records, and a denial of AAAA |
-//! | `dual` | AAAA records too |
-//! | `big` | sixty records of each type it has |
+//! | (none) | answers A; AAAA is NODATA |
+//! | `dual` | answers AAAA too |
+//! | `big` | answers with 60 records of the type |
 //! | `drop` | never answers AAAA |
-//! | `lossy` | never answers AAAA of five names in a hundred |
-//! | `late` | answers half a second late |
+//! | `lossy` | never answers AAAA of 5 % of the names |
+//! | `late` | answers after 0.5 s |
 //! | `fail`, `refuse` | answers AAAA with SERVFAIL, REFUSED |
-//! | `cut` | answers over UDP empty, with TC |
-//! | `lie` | first sends answers with a wrong id, a wrong name, and from a wrong port |
-//! | `careless` | answers with the name in small letters |
+//! | `cut` | truncates answers over UDP (TC, no records) |
+//! | `lie` | first sends forged answers: wrong ID, wrong name, wrong source port |
+//! | `careless` | answers with the name in lowercase |
 //! | `gone` | NXDOMAIN |
 //!
-//! `TXT count.` is answered with how many queries of each type came, over UDP and over TCP.
+//! `TXT count.` returns the number of queries received, by type and over TCP.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -29,11 +29,11 @@ use std::time::Duration;
 use super::LabError;
 use crate::dns64::wire::{self, flag, rcode, rr};
 
-/// Seconds that records live, and denials.
+/// TTL of records and of negative answers, in seconds.
 const TTL: u8 = 200;
-const DENIAL: u8 = 60;
-/// How late a late answer is.
-const LATE: Duration = Duration::from_millis(500);
+const NEGATIVE_TTL: u8 = 60;
+/// Delay of a `late` answer.
+const DELAY: Duration = Duration::from_millis(500);
 const TXT: u16 = 16;
 
 #[derive(Debug, Default)]
@@ -44,50 +44,50 @@ struct Count {
     tcp: AtomicU64,
 }
 
-/// What a name asks for.
+/// The behaviour that a name selects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Wish {
+struct Behaviour {
     dual: bool,
     big: bool,
-    silent: bool,
+    dropped: bool,
     late: bool,
     code: u16,
-    cut: bool,
-    lie: bool,
-    careless: bool,
+    truncated: bool,
+    forged: bool,
+    lowercase: bool,
 }
 
-fn wish(name: &[u8], kind: u16) -> Wish {
-    let mut wish = Wish::default();
+fn behaviour(name: &[u8], kind: u16) -> Behaviour {
+    let mut behaviour = Behaviour::default();
     let aaaa = kind == rr::AAAA;
     for label in wire::labels(name) {
         match &*label.to_ascii_lowercase() {
-            b"dual" => wish.dual = true,
-            b"big" => wish.big = true,
-            b"drop" => wish.silent |= aaaa,
-            b"lossy" => wish.silent |= aaaa && spread(name).is_multiple_of(20),
-            b"late" => wish.late = true,
-            b"fail" if aaaa => wish.code = rcode::SERVFAIL,
-            b"refuse" if aaaa => wish.code = rcode::REFUSED,
-            b"cut" => wish.cut = true,
-            b"lie" => wish.lie = true,
-            b"careless" => wish.careless = true,
-            b"gone" => wish.code = rcode::NXDOMAIN,
+            b"dual" => behaviour.dual = true,
+            b"big" => behaviour.big = true,
+            b"drop" => behaviour.dropped |= aaaa,
+            b"lossy" => behaviour.dropped |= aaaa && hash(name).is_multiple_of(20),
+            b"late" => behaviour.late = true,
+            b"fail" if aaaa => behaviour.code = rcode::SERVFAIL,
+            b"refuse" if aaaa => behaviour.code = rcode::REFUSED,
+            b"cut" => behaviour.truncated = true,
+            b"lie" => behaviour.forged = true,
+            b"careless" => behaviour.lowercase = true,
+            b"gone" => behaviour.code = rcode::NXDOMAIN,
             _ => {}
         }
     }
-    wish
+    behaviour
 }
 
-/// A number that is the same whenever a name is asked (FNV-1a).
-fn spread(name: &[u8]) -> u64 {
+/// A hash of the name that ignores case (FNV-1a).
+fn hash(name: &[u8]) -> u64 {
     name.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x100_0000_01b3)
     })
 }
 
-/// The answer to a query, written into `out`, and what the name wishes. `None` if it is no query.
-fn answer(query: &[u8], count: &Count, out: &mut Vec<u8>) -> Option<Wish> {
+/// Writes the answer to `query` into `out`. Returns the selected behaviour; `None` if it is not a query.
+fn answer(query: &[u8], count: &Count, out: &mut Vec<u8>) -> Option<Behaviour> {
     let question = wire::question(query)?;
     let name = &query[question.start..question.end - 4];
     let kind = wire::u16_at(query, question.end - 4)?;
@@ -97,20 +97,20 @@ fn answer(query: &[u8], count: &Count, out: &mut Vec<u8>) -> Option<Wish> {
         _ => &count.other,
     };
     counter.fetch_add(1, Ordering::Relaxed);
-    let wish = wish(name, kind);
+    let behaviour = behaviour(name, kind);
     out.clear();
     out.extend_from_slice(&query[..question.end]);
-    if wish.careless {
+    if behaviour.lowercase {
         out[question].make_ascii_lowercase();
     }
     let rd = wire::u16_at(query, 2)? & flag::RD;
-    wire::set_u16(out, 2, flag::QR | flag::RA | rd | wish.code);
+    wire::set_u16(out, 2, flag::QR | flag::RA | rd | behaviour.code);
     out[6..wire::HEADER].fill(0);
-    let records = if wish.big { 60 } else { 1 };
+    let records = if behaviour.big { 60 } else { 1 };
     match kind {
-        _ if wish.code != 0 => {}
+        _ if behaviour.code != 0 => {}
         rr::A => (0..records).for_each(|n| record(out, rr::A, &[198, 51, 100, 80 + n])),
-        rr::AAAA if wish.dual => (0..records).for_each(|n| {
+        rr::AAAA if behaviour.dual => (0..records).for_each(|n| {
             record(out, rr::AAAA, &[0x20, 1, 0x0d, 0xb8, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80 + n]);
         }),
         TXT if name == b"\x05count\x00" => {
@@ -122,15 +122,15 @@ fn answer(query: &[u8], count: &Count, out: &mut Vec<u8>) -> Option<Wish> {
         _ => {}
     }
     if out[7] == 0 {
-        deny(out);
+        push_soa(out);
     }
     if query[11] == 1 {
         wire::push_opt(out, 0, false, &[]);
     }
-    Some(wish)
+    Some(behaviour)
 }
 
-/// Appends a record of the name in the question.
+/// Appends a record whose owner is the name in the question.
 fn record(out: &mut Vec<u8>, kind: u16, data: &[u8]) {
     let [high, low] = kind.to_be_bytes();
     out.extend_from_slice(&[0xc0, 12, high, low, 0, 1, 0, 0, 0, TTL, 0, data.len() as u8]);
@@ -138,20 +138,20 @@ fn record(out: &mut Vec<u8>, kind: u16, data: &[u8]) {
     out[7] += 1;
 }
 
-/// Appends the SOA record of the name above, which says how long nothing is there.
-fn deny(out: &mut Vec<u8>) {
+/// Appends an SOA record of the parent name, which sets the negative TTL.
+fn push_soa(out: &mut Vec<u8>) {
     // The first label is skipped, unless the name is the root's.
     let parent = wire::HEADER + usize::from(out[wire::HEADER]) + usize::from(out[wire::HEADER] > 0);
     let owner = 0xc0 | (parent >> 8) as u8;
-    out.extend_from_slice(&[owner, parent as u8, 0, 6, 0, 1, 0, 0, 0, DENIAL, 0, 22, 0, 0]);
-    out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 14, 16, 0, 0, 2, 88, 0, 1, 81, 128, 0, 0, 0, DENIAL]);
+    out.extend_from_slice(&[owner, parent as u8, 0, 6, 0, 1, 0, 0, 0, NEGATIVE_TTL, 0, 22, 0, 0]);
+    out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 14, 16, 0, 0, 2, 88, 0, 1, 81, 128, 0, 0, 0, NEGATIVE_TTL]);
     out[9] = 1;
 }
 
-/// Serves until it is ended.
+/// Serves until the process is killed.
 ///
 /// # Errors
-/// If an address can't be listened on.
+/// If a listen address cannot be bound.
 pub(super) fn serve(listen: &[SocketAddr]) -> Result<(), LabError> {
     let count = Arc::new(Count::default());
     let mut serving = Vec::new();
@@ -159,10 +159,10 @@ pub(super) fn serve(listen: &[SocketAddr]) -> Result<(), LabError> {
         let failed = |error| LabError::io(addr.to_string())(error);
         let udp = UdpSocket::bind(addr).map_err(failed)?;
         let tcp = TcpListener::bind(addr).map_err(failed)?;
-        let of = Arc::clone(&count);
-        serving.push(thread::spawn(move || datagrams(&udp, &of)));
-        let of = Arc::clone(&count);
-        serving.push(thread::spawn(move || connections(&tcp, &of)));
+        let counts = Arc::clone(&count);
+        serving.push(thread::spawn(move || datagrams(&udp, &counts)));
+        let counts = Arc::clone(&count);
+        serving.push(thread::spawn(move || connections(&tcp, &counts)));
     }
     for one in serving {
         one.join().map_err(|_| LabError::Story("the upstream has ended".to_owned()))?;
@@ -174,23 +174,23 @@ fn datagrams(socket: &UdpSocket, count: &Count) {
     let (mut query, mut out) = ([0; 4_096], Vec::new());
     loop {
         let Ok((len, from)) = socket.recv_from(&mut query) else { continue };
-        let Some(wish) = answer(&query[..len], count, &mut out) else { continue };
-        if wish.silent {
+        let Some(behaviour) = answer(&query[..len], count, &mut out) else { continue };
+        if behaviour.dropped {
             continue;
         }
-        if wish.cut || out.len() > usize::from(wire::UDP_SIZE) {
+        if behaviour.truncated || out.len() > usize::from(wire::UDP_SIZE) {
             out.truncate(wire::question(&out).map_or(out.len(), |question| question.end));
             out[2] |= (flag::TC >> 8) as u8;
             out[6..wire::HEADER].fill(0);
         }
-        if wish.lie {
-            lie(socket, &out, from);
+        if behaviour.forged {
+            forge(socket, &out, from);
         }
-        // Who can't be reached asks again.
-        if wish.late {
+        // Send errors are ignored: the client retries.
+        if behaviour.late {
             let (Ok(socket), out) = (socket.try_clone(), out.clone()) else { continue };
             thread::spawn(move || {
-                thread::park_timeout(LATE);
+                thread::park_timeout(DELAY);
                 socket.send_to(&out, from)
             });
         } else {
@@ -199,21 +199,21 @@ fn datagrams(socket: &UdpSocket, count: &Count) {
     }
 }
 
-/// What somebody would send who can't see the query.
-fn lie(socket: &UdpSocket, truth: &[u8], to: SocketAddr) {
-    let mut lie = truth.to_vec();
-    if let Some(last) = lie.len().checked_sub(12) {
-        lie[last] = 66;
+/// Sends the answers of an off-path attacker, who does not see the query.
+fn forge(socket: &UdpSocket, answer: &[u8], to: SocketAddr) {
+    let mut forged = answer.to_vec();
+    if let Some(last) = forged.len().checked_sub(12) {
+        forged[last] = 66;
     }
-    let mut wrong_id = lie.clone();
+    let mut wrong_id = forged.clone();
     wrong_id[1] ^= 1;
-    let mut wrong_name = lie.clone();
+    let mut wrong_name = forged.clone();
     wrong_name[wire::HEADER + 1] ^= 2;
-    for lie in [&wrong_id, &wrong_name] {
-        let _ = socket.send_to(lie, to);
+    for message in [&wrong_id, &wrong_name] {
+        let _ = socket.send_to(message, to);
     }
     let elsewhere = socket.local_addr().and_then(|own| UdpSocket::bind((own.ip(), 0)));
-    let _ = elsewhere.and_then(|elsewhere| elsewhere.send_to(&lie, to));
+    let _ = elsewhere.and_then(|elsewhere| elsewhere.send_to(&forged, to));
 }
 
 fn connections(listener: &TcpListener, count: &Arc<Count>) {
@@ -232,8 +232,8 @@ fn connection(mut stream: TcpStream, count: &Count) -> io::Result<()> {
         let mut query = vec![0; usize::from(u16::from_be_bytes(len))];
         stream.read_exact(&mut query)?;
         count.tcp.fetch_add(1, Ordering::Relaxed);
-        if let Some(wish) = answer(&query, count, &mut out)
-            && !wish.silent
+        if let Some(behaviour) = answer(&query, count, &mut out)
+            && !behaviour.dropped
         {
             let len = u16::try_from(out.len()).unwrap_or(0).to_be_bytes();
             stream.write_all(&[&len, &*out].concat())?;
@@ -246,30 +246,31 @@ mod tests {
     use super::*;
     use crate::dns64::{AddressKind, address_query, addresses};
 
-    fn ask(name: &str, kind: AddressKind) -> (Wish, Vec<u8>) {
+    fn ask(name: &str, kind: AddressKind) -> (Behaviour, Vec<u8>) {
         let query = address_query(7, name, kind).unwrap();
         let mut out = Vec::new();
         (answer(&query, &Count::default(), &mut out).unwrap(), out)
     }
 
     #[test]
-    fn names_say_what_happens() {
+    fn labels_select_the_behaviour() {
         let (_, plain) = ask("www.example.", AddressKind::A);
         assert_eq!(addresses(&plain), [("198.51.100.80".parse().unwrap(), u32::from(TTL))]);
         assert!(addresses(&ask("www.example.", AddressKind::Aaaa).1).is_empty());
         let native = addresses(&ask("www.dual.example.", AddressKind::Aaaa).1);
         assert_eq!(native, [("2001:db8:80::80".parse().unwrap(), u32::from(TTL))]);
         assert_eq!(addresses(&ask("big.example.", AddressKind::A).1).len(), 60);
-        assert!(ask("drop.example.", AddressKind::Aaaa).0.silent);
-        assert!(!ask("drop.example.", AddressKind::A).0.silent);
-        let dropped = (0..2_000).filter(|n| ask(&format!("n{n}.lossy."), AddressKind::Aaaa).0.silent).count();
+        assert!(ask("drop.example.", AddressKind::Aaaa).0.dropped);
+        assert!(!ask("drop.example.", AddressKind::A).0.dropped);
+        let dropped =
+            (0..2_000).filter(|n| ask(&format!("n{n}.lossy."), AddressKind::Aaaa).0.dropped).count();
         assert!((60..=140).contains(&dropped), "{dropped}");
     }
 
     #[test]
-    fn denials_are_whole_messages() {
-        let (_, denial) = ask("www.example.", AddressKind::Aaaa);
-        assert_eq!(wire::layout(&denial).unwrap().end, denial.len());
+    fn negative_answers_are_well_formed() {
+        let (_, negative) = ask("www.example.", AddressKind::Aaaa);
+        assert_eq!(wire::layout(&negative).unwrap().end, negative.len());
         assert_eq!(wire::rcode_of(&ask("gone.example.", AddressKind::A).1), rcode::NXDOMAIN);
     }
 }

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use super::{Daemon, Deadline, LabError, Namespace};
 
-/// The zone `example`. IPv4-only, dual-stack and IPv6-only names, and a chain of CNAMEs; the TTLs
-/// differ so that it can be seen which one an answer bears.
+/// The zone `example`: IPv4-only, dual-stack and IPv6-only names, and a chain of CNAMEs.
 const ZONE: &str = "\
 $TTL 300
 @            IN SOA  ns.example. admin.example. 1 3600 600 86400 60
@@ -22,7 +21,7 @@ alias.v4only IN CNAME www.v4only
 big.v4only   IN TXT  \"0123456789012345678901234567890123456789\"
 ";
 
-/// Starts `named` in `namespace`, its files in `dir`; returns when it answers.
+/// Starts `named` in `namespace` with its files in `dir`. Returns when it answers.
 pub(super) fn start(namespace: &Namespace, dir: &Path) -> Result<Daemon, LabError> {
     let dir = dir.join("named");
     fs::create_dir_all(&dir).map_err(LabError::io(dir.display().to_string()))?;
@@ -47,7 +46,7 @@ pub(super) fn start(namespace: &Namespace, dir: &Path) -> Result<Daemon, LabErro
              zone \"example\" {{ type primary; file \"example.zone\"; }};\n"
         ),
     )?;
-    // AppArmor, where it is on, ties named's profile to its path and bars our directory: a copy has none.
+    // The AppArmor profile of /usr/sbin/named forbids our directory. It does not apply to a copy.
     let program = dir.join("named");
     fs::copy("/usr/sbin/named", &program).map_err(LabError::io("copying /usr/sbin/named"))?;
     let line = format!("{path}/named -g -n 1 -c {path}/named.conf");

@@ -1,25 +1,25 @@
-//! One network namespace, gone when its guard is dropped.
+//! A network namespace that is deleted on drop.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Daemon, LabError, Run};
 
-/// A network namespace with a name of its own, made by `ip netns`.
+/// A named network namespace, created by `ip netns`. Dropping it kills its processes and deletes it.
 ///
-/// Programs run in it see the `resolv.conf` given by [`resolver`](Self::resolver).
+/// Programs in it see the `resolv.conf` that [`resolver`](Self::resolver) writes.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
 }
 
 impl Namespace {
-    /// Makes the namespace, its loopback device up. Addresses are good at once: none of the laboratory's
-    /// is in use elsewhere, and a router whose link-local address is still looked for twice can't ask
-    /// for its neighbours.
+    /// Creates the namespace and brings its loopback device up. Duplicate address detection is off: the
+    /// lab's addresses are unique, and a router with a tentative link-local address cannot resolve
+    /// neighbours.
     ///
     /// # Errors
-    /// What `ip` says.
+    /// The error of `ip`.
     pub fn new(name: String) -> Result<Self, LabError> {
         Run::new(&format!("ip netns add {name}")).text()?;
         let namespace = Self { name };
@@ -28,17 +28,17 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Its name, as `ip netns` knows it.
+    /// Its name in `ip netns`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A program to be run in it.
+    /// A command to run in it.
     pub fn run(&self, line: &str) -> Run {
         Run::new(line).within(&self.name)
     }
 
-    /// Runs a program in it; its standard output.
+    /// Runs a command in it and returns its standard output.
     ///
     /// # Errors
     /// As [`Run::text`].
@@ -46,15 +46,15 @@ impl Namespace {
         self.run(line).text()
     }
 
-    /// Runs `ip` on it.
+    /// Runs `ip` in it.
     ///
     /// # Errors
-    /// What `ip` says.
+    /// The error of `ip`.
     pub fn ip(&self, line: &str) -> Result<String, LabError> {
         Run::new(&format!("ip -n {} {line}", self.name)).text()
     }
 
-    /// Starts a program in it that runs until its guard is dropped.
+    /// Starts a background program in it.
     ///
     /// # Errors
     /// As [`Daemon::start`].
@@ -65,15 +65,15 @@ impl Namespace {
     /// Sets sysctls, written `key=value`.
     ///
     /// # Errors
-    /// What `sysctl` says.
+    /// The error of `sysctl`.
     pub fn sysctl(&self, settings: &[&str]) -> Result<(), LabError> {
         self.text(&format!("sysctl -q -w {}", settings.join(" "))).map(drop)
     }
 
-    /// Joins two namespaces by a pair of devices, both up.
+    /// Connects two namespaces with a veth pair and brings both ends up.
     ///
     /// # Errors
-    /// What `ip` says.
+    /// The error of `ip`.
     pub fn join(&self, device: &str, peer: &Self, peer_device: &str) -> Result<(), LabError> {
         let (a, b) = (&self.name, &peer.name);
         Run::new(&format!("ip link add {device} netns {a} type veth peer name {peer_device} netns {b}"))
@@ -83,7 +83,7 @@ impl Namespace {
         Ok(())
     }
 
-    /// Gives programs in the namespace a name server, and names from DNS only.
+    /// Sets the name server for programs in the namespace. Names resolve by DNS only.
     ///
     /// # Errors
     /// If the files can't be written.
@@ -106,13 +106,12 @@ impl Drop for Namespace {
     }
 }
 
-/// Where `ip netns exec` looks for files to lay over /etc.
+/// Directory of files that `ip netns exec` mounts over /etc.
 fn etc(name: &str) -> PathBuf {
     Path::new("/etc/netns").join(name)
 }
 
-/// Ends what runs in a namespace and takes it away. Nothing is reported: what is gone is gone, and
-/// what is left is found by the next start.
+/// Kills the processes in a namespace and deletes it. Ignores errors: the next start removes the rest.
 pub(super) fn remove(name: &str) {
     if let Ok(pids) = Run::new(&format!("ip netns pids {name}")).text() {
         let own = std::process::id().to_string();
@@ -122,6 +121,6 @@ pub(super) fn remove(name: &str) {
     }
     let _ = Run::new(&format!("ip netns del {name}")).outcome();
     let _ = fs::remove_dir_all(etc(name));
-    // Only if no other laboratory uses it.
+    // Fails if another lab uses it.
     let _ = fs::remove_dir("/etc/netns");
 }

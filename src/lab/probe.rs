@@ -1,7 +1,7 @@
-//! UDP as applications use it: what comes back, what the far end sees of us, who reaches us.
+//! `gate64 lab probe` and `gate64 lab listen`: test UDP through the gateway: replies, mapped address,
+//! inbound reachability.
 //!
-//! Programs of their own (`gate64 lab probe`, `gate64 lab listen`), since they run in other
-//! namespaces. What they find is on standard output, a line each.
+//! Separate processes, since they run in other namespaces. Each result is a line on standard output.
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, UdpSocket};
@@ -9,41 +9,44 @@ use std::time::Duration;
 
 use super::LabError;
 
-/// The question to which the echo server answers with the asker's address and port.
+/// Payload to which the echo server replies with the sender's address and port.
 pub(super) const WHO: &[u8] = b"who?";
 /// UDP port of the echo server.
 pub(super) const ECHO_PORT: u16 = 3478;
-/// How often a datagram is sent before it counts as lost. The first one of a size may be: the
-/// sender has to learn the path MTU.
-const TRIES: u32 = 4;
-const PATIENCE: Duration = Duration::from_millis(500);
+/// Attempts before a datagram counts as lost. The first may be lost while the sender learns the path
+/// MTU.
+const ATTEMPTS: u32 = 4;
+const REPLY_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn socket(bind: SocketAddr) -> Result<UdpSocket, LabError> {
     let socket = UdpSocket::bind(bind).map_err(LabError::io(format!("UDP {bind}")))?;
-    socket.set_read_timeout(Some(PATIENCE)).map_err(LabError::io("read timeout"))?;
+    socket.set_read_timeout(Some(REPLY_TIMEOUT)).map_err(LabError::io("read timeout"))?;
     Ok(socket)
 }
 
-/// Sends and waits for an answer of which `answers` says that it is one; `None` if none comes. Others
-/// are passed over: a late answer to an earlier question is none to this one.
+/// Sends `data` and returns the first reply that `matches` accepts; `None` after all attempts. Skips
+/// other replies, such as late ones to earlier datagrams.
 fn exchange(
     socket: &UdpSocket,
     to: SocketAddr,
     data: &[u8],
-    answers: impl Fn(&[u8]) -> bool,
+    matches: impl Fn(&[u8]) -> bool,
 ) -> Result<Option<Vec<u8>>, LabError> {
     let mut buffer = vec![0; 65_535];
-    for _ in 0..TRIES {
+    for _ in 0..ATTEMPTS {
         match socket.send_to(data, to) {
             Ok(_) => {}
-            // What an earlier datagram's ICMP error left on the socket, or a path MTU just learnt.
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused || e.raw_os_error() == Some(90) => {
+            // A pending ICMP error of an earlier datagram, or a path MTU just learnt.
+            Err(e)
+                if e.kind() == io::ErrorKind::ConnectionRefused
+                    || e.raw_os_error() == Some(libc::EMSGSIZE) =>
+            {
                 continue;
             }
             Err(e) => return Err(LabError::io(format!("sending to {to}"))(e)),
         }
         while let Ok((count, from)) = socket.recv_from(&mut buffer) {
-            if from == to && answers(&buffer[..count]) {
+            if from == to && matches(&buffer[..count]) {
                 buffer.truncate(count);
                 return Ok(Some(buffer));
             }
@@ -52,8 +55,8 @@ fn exchange(
     Ok(None)
 }
 
-/// Sends datagrams of `sizes` bytes to each target and compares what comes back; without sizes,
-/// asks each target who we are. One socket for all.
+/// Sends datagrams of `sizes` bytes to each target and compares the replies. Without sizes, asks each
+/// target for the mapped address. Uses one socket for all.
 pub(super) fn probe(
     bind: SocketAddr,
     targets: &[SocketAddr],
@@ -81,7 +84,7 @@ pub(super) fn probe(
     Ok(())
 }
 
-/// Says how `server` sees us, then echoes all that comes until it is ended.
+/// Prints the mapped address that `server` sees, then echoes datagrams until the process is killed.
 pub(super) fn listen(bind: SocketAddr, server: SocketAddr) -> Result<(), LabError> {
     let socket = socket(bind)?;
     let seen = exchange(&socket, server, WHO, |_| true)?.unwrap_or_else(|| b"nothing".to_vec());
@@ -90,7 +93,7 @@ pub(super) fn listen(bind: SocketAddr, server: SocketAddr) -> Result<(), LabErro
     let mut buffer = vec![0; 65_535];
     loop {
         if let Ok((count, from)) = socket.recv_from(&mut buffer) {
-            // Whoever can't be answered asks again.
+            // Send errors are ignored: the peer retries.
             let _ = socket.send_to(&buffer[..count], from);
         }
     }

@@ -1,4 +1,4 @@
-//! Programs that run on until their guard is dropped.
+//! Background programs that stop on drop.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -7,7 +7,7 @@ use std::process::{Child, ExitStatus, Stdio};
 
 use super::{Deadline, LabError, Run, until};
 
-/// A program in the background; dropping it ends it, first kindly.
+/// A background program. Dropping it sends SIGTERM, then SIGKILL after 5 s.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
@@ -16,16 +16,16 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `run`; what it prints goes to the file `log`.
+    /// Starts `run` with its output in the file `log`.
     ///
     /// # Errors
-    /// [`LabError::Io`] if it can't be started or the log not be made.
+    /// [`LabError::Io`] if it can't be started or the log can't be created.
     pub fn start(run: &Run, log: &Path) -> Result<Self, LabError> {
         let out = File::create(log).map_err(LabError::io(log.display().to_string()))?;
         let err = out.try_clone().map_err(LabError::io(log.display().to_string()))?;
         let child = run
             .command(false)
-            // Ctrl-C is for whoever runs the lab, who then ends its daemons in order.
+            // Ctrl-C must reach only the lab, which stops its daemons in order.
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(out)
@@ -35,57 +35,61 @@ impl Daemon {
         Ok(Self { child, line: run.line(), log: log.to_owned() })
     }
 
-    /// Its process id. `ip netns exec` replaces itself, so this is the program's own.
+    /// Its process ID: `ip netns exec` replaces itself by the program.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has printed.
+    /// Its output so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Whether it still runs.
-    pub fn alive(&mut self) -> bool {
+    /// Whether it is running.
+    pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Waits until `condition` holds.
     ///
     /// # Errors
-    /// With the program's log, if it ends before or the deadline passes.
+    /// With the program's log, if it exits or the deadline passes first.
     pub fn ready(
         &mut self,
         deadline: Deadline,
         what: &str,
         mut condition: impl FnMut(&Self) -> bool,
     ) -> Result<(), LabError> {
-        let waited = until(deadline, what, || !self.alive() || condition(self));
-        if waited.is_ok() && self.alive() {
+        let waited = until(deadline, what, || !self.is_running() || condition(self));
+        if waited.is_ok() && self.is_running() {
             return Ok(());
         }
-        let status = if self.alive() { format!("no sign of: {what}") } else { "an early end".to_owned() };
+        let status = if self.is_running() {
+            format!("timed out waiting for: {what}")
+        } else {
+            "exited early".to_owned()
+        };
         Err(LabError::Failed { command: self.line.clone(), status, output: self.log() })
     }
 
     /// Sends it a signal by name: `TERM`, `HUP`, `KILL`.
     ///
     /// # Errors
-    /// If it has ended.
+    /// If it has exited.
     pub fn signal(&self, name: &str) -> Result<(), LabError> {
         Run::new(&format!("kill -{name} {}", self.pid())).text().map(drop)
     }
 
-    /// Sends a signal and waits for the end.
+    /// Sends a signal and waits for the exit.
     ///
     /// # Errors
-    /// [`LabError::Late`] if it has not ended before the deadline.
+    /// [`LabError::Late`] if it has not exited before the deadline.
     pub fn end(&mut self, signal: &str, deadline: Deadline) -> Result<ExitStatus, LabError> {
-        if self.alive() {
+        if self.is_running() {
             self.signal(signal)?;
         }
-        let what = format!("{} ends by SIG{signal}", self.line);
-        until(deadline, &what, || !self.alive())?;
+        let what = format!("{} exits after SIG{signal}", self.line);
+        until(deadline, &what, || !self.is_running())?;
         self.child.wait().map_err(LabError::io(self.line.clone()))
     }
 }
@@ -93,7 +97,7 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if self.end("TERM", Deadline::after(5)).is_err() {
-            // Whatever hangs at its end must not outlive the lab; a failure to kill means it is gone.
+            // It must not outlive the lab. Killing fails only if it has exited.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

@@ -1,4 +1,4 @@
-//! Names that tell whose they are, and the removal of what a crashed run left behind.
+//! Names of lab resources, and removal of what a crashed run left behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,38 +6,38 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Run, namespace};
 
-/// What every name of the laboratory begins with.
-const MARK: &str = "g64lab";
+/// Prefix of all names.
+const PREFIX: &str = "g64lab";
 
-/// The beginning of the names of one laboratory: the process that made it, and a number in it.
+/// Prefix of the names of one lab: the ID of its process, and a number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Tag(String);
 
 impl Tag {
-    /// A tag that no other laboratory has.
+    /// A unique tag.
     pub(super) fn fresh() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        Self(format!("{MARK}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+        Self(format!("{PREFIX}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// The name of one part.
+    /// The name of a part of the lab.
     pub(super) fn name(&self, part: &str) -> String {
         format!("{}-{part}", self.0)
     }
 
-    /// The directory for files.
+    /// The lab's directory.
     pub(super) fn dir(&self) -> PathBuf {
         std::env::temp_dir().join(&self.0)
     }
 }
 
-/// The process that made what bears this name.
-fn maker(name: &str) -> Option<u32> {
-    name.strip_prefix(MARK)?.strip_prefix('-')?.split('-').next()?.parse().ok()
+/// The ID of the process that created the resource of this name.
+fn creator(name: &str) -> Option<u32> {
+    name.strip_prefix(PREFIX)?.strip_prefix('-')?.split('-').next()?.parse().ok()
 }
 
-/// Whether a process of this number lives and can be a laboratory: numbers are used again.
-fn lives(pid: u32) -> bool {
+/// Whether process `pid` runs and is a lab. Process IDs are reused.
+fn is_lab(pid: u32) -> bool {
     let own = std::env::current_exe().ok();
     let theirs = fs::read_link(format!("/proc/{pid}/exe")).ok();
     let stem = |path: &Option<PathBuf>| {
@@ -50,34 +50,33 @@ fn lives(pid: u32) -> bool {
             || ["gate64", "integration", "lab"].iter().any(|known| theirs.as_deref() == Some(known)))
 }
 
-/// The names in a directory whose makers are to be swept.
-fn made_by(dir: &Path, swept: fn(u32) -> bool) -> Vec<String> {
+/// The names in a directory whose creators satisfy `selected`.
+fn created_by(dir: &Path, selected: fn(u32) -> bool) -> Vec<String> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
-    names.filter(|name| maker(name).is_some_and(swept)).collect()
+    names.filter(|name| creator(name).is_some_and(selected)).collect()
 }
 
-/// Removes what runs that crashed have left: their namespaces with the processes in them, and
-/// their files. Returns the names of what was removed. What can't be removed is tried again the
-/// next time.
+/// Removes what crashed runs left behind: namespaces with their processes, and files. Returns the
+/// removed names. Ignores errors; the next call tries again.
 pub fn sweep() -> Vec<String> {
-    remove_all(|pid| !lives(pid))
+    remove_all(|pid| !is_lab(pid))
 }
 
-/// Removes what this very process has made, when a signal ends it.
+/// Removes all resources of this process.
 pub(super) fn sweep_own() {
     remove_all(|pid| pid == std::process::id());
 }
 
-fn remove_all(swept: fn(u32) -> bool) -> Vec<String> {
+fn remove_all(selected: fn(u32) -> bool) -> Vec<String> {
     let mut removed = Vec::new();
-    for name in made_by(Path::new("/run/netns"), swept) {
+    for name in created_by(Path::new("/run/netns"), selected) {
         namespace::remove(&name);
         removed.push(name);
     }
     for dir in [std::env::temp_dir(), PathBuf::from("/etc/netns")] {
-        for name in made_by(&dir, swept) {
-            end_by_path(&dir.join(&name));
+        for name in created_by(&dir, selected) {
+            kill_by_path(&dir.join(&name));
             let _ = fs::remove_dir_all(dir.join(&name));
             removed.push(name);
         }
@@ -85,9 +84,8 @@ fn remove_all(swept: fn(u32) -> bool) -> Vec<String> {
     removed
 }
 
-/// Ends processes that were started from a directory of the laboratory: they name it in their
-/// command line.
-fn end_by_path(dir: &Path) {
+/// Kills the processes whose command line contains the directory of a lab.
+fn kill_by_path(dir: &Path) {
     let Ok(processes) = fs::read_dir("/proc") else { return };
     let needle = dir.display().to_string();
     let own = std::process::id();
@@ -105,12 +103,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_tells_its_maker() {
+    fn a_name_contains_its_creator() {
         let tag = Tag::fresh();
-        assert_eq!(maker(&tag.name("zone")), Some(std::process::id()));
-        assert_eq!(maker("g64lab-x-1-zone"), None);
-        assert_eq!(maker("other-12-1"), None);
-        assert!(lives(std::process::id()));
-        assert!(!lives(u32::MAX));
+        assert_eq!(creator(&tag.name("zone")), Some(std::process::id()));
+        assert_eq!(creator("g64lab-x-1-zone"), None);
+        assert_eq!(creator("other-12-1"), None);
+        assert!(is_lab(std::process::id()));
+        assert!(!is_lab(u32::MAX));
     }
 }

@@ -13,7 +13,7 @@ use super::command::require;
 use super::sweep::Tag;
 use super::{Daemon, Gateway, GatewayConfig, LabError, Namespace, names, sweep, web};
 
-/// The programs without which there is no lab, and the packages that have them.
+/// The required programs and their Debian packages.
 const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("sysctl", "procps"),
@@ -23,30 +23,30 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
 ];
 
-/// What a laboratory is made of.
+/// The variable parts of the topology.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// IPv6-only hosts, 1 to 9, each with a link of its own.
+    /// Number of IPv6-only hosts, 1 to 9, each on its own link.
     pub hosts: u8,
-    /// A second server behind a router, and the MTU of the link to it; 68 to 65,535 bytes.
+    /// Adds a second server, behind a link with this MTU: 68 to 65,535 bytes.
     pub far: Option<u16>,
-    /// The program to be run: gateway and web server.
+    /// The `gate64` executable: gateway and web server.
     pub gate64: PathBuf,
 }
 
-/// Namespaces, links and servers; all gone when it is dropped.
+/// Namespaces, links and servers. Dropping it removes them.
 ///
-/// The order of the fields is the order of their end: servers before the namespaces they run in.
+/// Fields are dropped in order: servers before their namespaces.
 #[derive(Debug)]
 pub struct Lab {
     servers: Vec<Daemon>,
     /// The IPv6-only hosts.
     pub hosts: Vec<Namespace>,
-    /// Where the gateway runs.
+    /// The gateway's namespace.
     pub gateway: Namespace,
     /// Router, name server and web server of the Internet.
     pub internet: Namespace,
-    /// The server behind it, if planned.
+    /// The second server, if planned.
     pub far: Option<Namespace>,
     dir: Dir,
     gate64: PathBuf,
@@ -63,11 +63,11 @@ impl Drop for Dir {
 }
 
 impl Lab {
-    /// Builds it, after removing what crashed runs have left. The gateway itself is started by
-    /// [`start`](Self::start).
+    /// Builds the topology, after removing what crashed runs left behind. [`start`](Self::start) starts
+    /// the gateway.
     ///
     /// # Errors
-    /// If we are not root, a program is missing, or one of them fails.
+    /// If the process is not root, or a program is missing or fails.
     pub fn build(plan: &Plan) -> Result<Self, LabError> {
         if !is_root() {
             return Err(LabError::NotRoot);
@@ -105,15 +105,15 @@ impl Lab {
         Ok(())
     }
 
-    /// Starts `gate64 run` in the gateway; returns when it says that it is ready.
+    /// Starts `gate64 run` in the gateway's namespace. Returns when it reports `READY=1`.
     ///
     /// # Errors
-    /// With its log, if it does not get ready.
+    /// With its log, if it does not become ready within 15 s.
     pub fn start(&self, config: &GatewayConfig) -> Result<Gateway, LabError> {
         Gateway::start(&self.gate64, &self.gateway, &self.dir.0, config)
     }
 
-    /// The directory for files of this laboratory, gone with it.
+    /// The lab's directory for files; removed on drop.
     pub fn dir(&self) -> &Path {
         &self.dir.0
     }
@@ -124,14 +124,14 @@ impl Lab {
     }
 }
 
-/// Whether this process may do anything.
+/// Whether the process is root.
 pub fn is_root() -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| {
         status.lines().any(|l| l.starts_with("Uid:") && l.split_whitespace().nth(2) == Some("0"))
     })
 }
 
-/// A host with nothing but IPv6: an address, a default route, a name server.
+/// Connects an IPv6-only host: address, default route, name server.
 fn join_host(host: &Namespace, gateway: &Namespace, number: u8) -> Result<(), LabError> {
     let lan = format!("lan{number}");
     host.join("eth0", gateway, &lan)?;
@@ -144,7 +144,7 @@ fn join_host(host: &Namespace, gateway: &Namespace, number: u8) -> Result<(), La
     host.resolver("2001:db8:1::53")
 }
 
-/// The provider's link, and the addresses of the servers.
+/// Connects the gateway to the Internet and adds the addresses of the servers.
 fn join_internet(gateway: &Namespace, internet: &Namespace) -> Result<(), LabError> {
     gateway.join("wan", internet, "cust")?;
     gateway.ip("addr add 192.0.2.2/24 dev wan")?;
@@ -164,7 +164,7 @@ fn join_far(internet: &Namespace, far: Namespace, mtu: u16) -> Result<Namespace,
     internet.join("far", &far, "eth0")?;
     internet.ip("addr add 203.0.113.1/25 dev far")?;
     far.ip("addr add 203.0.113.80/25 dev eth0")?;
-    // An MSS for another MTU than the link has, so that the path MTU must be found.
+    // The MSS of a larger MTU than the link's, so that path MTU discovery is needed.
     far.ip("route add default via 203.0.113.1 advmss 1460")?;
     internet.ip(&format!("link set far mtu {mtu}"))?;
     far.ip(&format!("link set eth0 mtu {mtu}"))?;

@@ -1,14 +1,14 @@
-//! Waiting for a condition instead of for time.
+//! Waits for a condition.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::LabError;
 
-/// Between two looks at a condition.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Interval between two checks of a condition.
+const INTERVAL: Duration = Duration::from_millis(10);
 
-/// A moment after which nothing is waited for any more.
+/// The time at which waiting ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     end: Instant,
@@ -16,7 +16,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// The moment `seconds` from now.
+    /// The deadline `seconds` from now.
     #[expect(clippy::disallowed_methods, reason = "the lab watches real processes by the real clock")]
     pub fn after(seconds: u64) -> Self {
         let span = Duration::from_secs(seconds);
@@ -30,7 +30,7 @@ impl Deadline {
     }
 }
 
-/// Looks at `condition` again and again until it holds.
+/// Checks `condition` repeatedly until it holds.
 ///
 /// # Errors
 /// [`LabError::Late`] with `what` if it does not hold before the deadline.
@@ -42,6 +42,6 @@ pub fn until(deadline: Deadline, what: &str, mut condition: impl FnMut() -> bool
         if deadline.passed() {
             return Err(LabError::Late { what: what.to_owned(), seconds: deadline.span.as_secs() });
         }
-        thread::park_timeout(PAUSE);
+        thread::park_timeout(INTERVAL);
     }
 }

@@ -1,5 +1,5 @@
-//! The Internet's web server, and an echo server for UDP beside it. A program of its own
-//! (`gate64 lab web`), since it runs in another namespace.
+//! `gate64 lab web`: the Internet's web server, with a UDP echo server. A separate process, since it runs
+//! in another namespace.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,14 +17,14 @@ use tokio::net::{TcpListener, UdpSocket};
 use super::probe::{ECHO_PORT, WHO};
 use super::{Daemon, Deadline, LabError, Namespace};
 
-/// Bytes of one piece of a made-up file.
-const PIECE: usize = 64 << 10;
+/// Chunk size of generated files, in bytes.
+const CHUNK: usize = 64 << 10;
 
-/// Serves until it is ended: `/` says who asks, `/bytes/N` has N bytes of noise, and what is PUT to
-/// `/up/NAME` becomes the file NAME in `dir`.
+/// Serves until the process is killed. `/` shows the client's address, `/bytes/N` returns N pseudo-random
+/// bytes, and a PUT to `/up/NAME` writes the file NAME in `dir`.
 ///
 /// # Errors
-/// If an address can't be listened on.
+/// If a listen address cannot be bound.
 pub(super) fn serve(listen: &[SocketAddr], dir: PathBuf) -> Result<(), LabError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -54,12 +54,12 @@ pub(super) fn serve(listen: &[SocketAddr], dir: PathBuf) -> Result<(), LabError>
     })
 }
 
-/// Sends every datagram back; to [`WHO`] the answer is where it came from.
+/// Echoes datagrams. The reply to [`WHO`] is the sender's address.
 async fn echo_forever(socket: UdpSocket) -> std::io::Result<()> {
     let mut buffer = vec![0; 65_535];
     loop {
         let Ok((count, from)) = socket.recv_from(&mut buffer).await else { continue };
-        // An answer that finds no way is the asker's to miss.
+        // Send errors are ignored: the sender retries.
         let _ = match &buffer[..count] {
             WHO => socket.send_to(from.to_string().as_bytes(), from).await,
             data => socket.send_to(data, from).await,
@@ -71,23 +71,23 @@ async fn page(ConnectInfo(peer): ConnectInfo<SocketAddr>) -> String {
     format!("Hello! To this server you are {} port {}.\n", peer.ip(), peer.port())
 }
 
-/// Bytes that look like chance but come out the same each time.
+/// Pseudo-random bytes, the same for each request.
 async fn noise(UrlPath(count): UrlPath<usize>) -> Body {
-    let pieces = futures_util::stream::unfold((count, 1u64), |(left, mut state)| async move {
+    let chunks = futures_util::stream::unfold((count, 1u64), |(left, mut state)| async move {
         if left == 0 {
             return None;
         }
-        let mut piece = vec![0; left.min(PIECE)];
-        for word in piece.chunks_mut(8) {
+        let mut chunk = vec![0; left.min(CHUNK)];
+        for word in chunk.chunks_mut(8) {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             word.copy_from_slice(&state.to_le_bytes()[..word.len()]);
         }
-        let left = left - piece.len();
-        Some((Ok::<_, Infallible>(Bytes::from(piece)), (left, state)))
+        let left = left - chunk.len();
+        Some((Ok::<_, Infallible>(Bytes::from(chunk)), (left, state)))
     });
-    Body::from_stream(pieces)
+    Body::from_stream(chunks)
 }
 
 async fn upload(
@@ -100,16 +100,16 @@ async fn upload(
         return Ok(StatusCode::BAD_REQUEST);
     }
     let mut file = tokio::fs::File::create(dir.join(name)).await.map_err(failed)?;
-    let mut pieces = body.into_data_stream();
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|e| failed(std::io::Error::other(e)))?;
-        file.write_all(&piece).await.map_err(failed)?;
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|e| failed(std::io::Error::other(e)))?;
+        file.write_all(&chunk).await.map_err(failed)?;
     }
     file.flush().await.map_err(failed)?;
     Ok(StatusCode::CREATED)
 }
 
-/// Starts the server in `namespace`; returns when it answers.
+/// Starts the server in `namespace`. Returns when it answers.
 pub(super) fn start(
     program: &Path,
     namespace: &Namespace,

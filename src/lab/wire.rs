@@ -1,6 +1,6 @@
 //! `gate64 lab wire`: sends packets on an interface and captures what arrives there.
 //!
-//! A process of its own, since it runs in another network namespace. Captures are standard input and
+//! A separate process, since it runs in another network namespace. Captures are standard input and
 //! standard output.
 
 use std::io;

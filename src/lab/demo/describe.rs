@@ -1,4 +1,4 @@
-//! A packet in one line, read by smoltcp's parsers and not by ours.
+//! A one-line summary of a packet. Uses smoltcp's parsers, independently of ours.
 
 use std::fmt::Write as _;
 
@@ -14,21 +14,21 @@ pub(super) fn line(packet: &[u8]) -> String {
         Some(6) => six(packet),
         _ => None,
     };
-    read.unwrap_or_else(|| format!("{} bytes that are no packet", packet.len()))
+    read.unwrap_or_else(|| format!("{} bytes without an IP header", packet.len()))
 }
 
 fn four(packet: &[u8]) -> Option<String> {
     let ip = Ipv4Packet::new_checked(packet).ok()?;
-    let above = transport(ip.next_header(), ip.payload());
+    let transport = transport(ip.next_header(), ip.payload());
     let ends = format!("{} -> {}", ip.src_addr(), ip.dst_addr());
-    Some(format!("IPv4  {ends:<42}  {above:<34}  TTL  {:>2}  {:>4} bytes", ip.hop_limit(), packet.len()))
+    Some(format!("IPv4  {ends:<42}  {transport:<34}  TTL  {:>2}  {:>4} bytes", ip.hop_limit(), packet.len()))
 }
 
 fn six(packet: &[u8]) -> Option<String> {
     let ip = Ipv6Packet::new_checked(packet).ok()?;
-    let above = transport(ip.next_header(), ip.payload());
+    let transport = transport(ip.next_header(), ip.payload());
     let ends = format!("{} -> {}", ip.src_addr(), ip.dst_addr());
-    Some(format!("IPv6  {ends:<42}  {above:<34}  hops {:>2}  {:>4} bytes", ip.hop_limit(), packet.len()))
+    Some(format!("IPv6  {ends:<42}  {transport:<34}  hops {:>2}  {:>4} bytes", ip.hop_limit(), packet.len()))
 }
 
 fn transport(protocol: IpProtocol, payload: &[u8]) -> String {

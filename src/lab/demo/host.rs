@@ -1,4 +1,4 @@
-//! A host in memory: smoltcp's IP stack behind a device that is two queues.
+//! A simulated host: smoltcp's IP stack on a device that consists of two queues.
 
 use std::collections::VecDeque;
 
@@ -10,10 +10,10 @@ use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 
 use crate::lab::LabError;
 
-/// Bytes of a TCP socket's buffer, each way.
-const WINDOW: usize = 256 << 10;
+/// Send and receive buffer of a TCP socket, in bytes.
+const BUFFER: usize = 256 << 10;
 
-/// A device whose wire is two queues.
+/// A device that consists of two queues.
 struct Wire {
     mtu: usize,
     inward: VecDeque<Vec<u8>>,
@@ -62,7 +62,7 @@ impl Device for Wire {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit = self.mtu;
-        // Both sums are computed and checked: the demonstration must not forgive a wrong one.
+        // Checksums are computed and verified, so that the demonstration detects a wrong one.
         let mut checksum = ChecksumCapabilities::default();
         checksum.tcp = Checksum::Both;
         checksum.udp = Checksum::Both;
@@ -72,53 +72,53 @@ impl Device for Wire {
 }
 
 impl Host {
-    /// A host with this address, everything else being behind its wire. `seed` is its chance.
+    /// A host with one address and a default route. `seed` seeds its random numbers.
     ///
     /// # Errors
-    /// If the IP stack takes no address or route.
+    /// If the IP stack refuses the address or the route.
     pub(super) fn new(address: IpAddress, seed: u64) -> Result<Self, LabError> {
         let mut wire = Wire { mtu: 1500, inward: VecDeque::new(), outward: VecDeque::new() };
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
-        let full = || LabError::Story("the host's IP stack takes no more addresses".to_owned());
-        let mut taken = true;
+        let full = || LabError::Story("the host's IP stack refuses its address or route".to_owned());
+        let mut accepted = true;
         let len = if matches!(address, IpAddress::Ipv4(_)) { 32 } else { 128 };
-        interface.update_ip_addrs(|list| taken = list.push(IpCidr::new(address, len)).is_ok());
+        interface.update_ip_addrs(|list| accepted = list.push(IpCidr::new(address, len)).is_ok());
         let route = match address {
-            // A point-to-point wire has no next hop; any address will do.
+            // A point-to-point link ignores the next hop.
             IpAddress::Ipv4(own) => interface.routes_mut().add_default_ipv4_route(own).is_ok(),
             IpAddress::Ipv6(own) => interface.routes_mut().add_default_ipv6_route(own).is_ok(),
         };
-        if !taken || !route {
+        if !accepted || !route {
             return Err(full());
         }
         Ok(Self { wire, interface, sockets: SocketSet::new(Vec::new()) })
     }
 
-    /// Lets the host work: reads what came, sends what it has to say.
+    /// Processes received packets and sends pending ones.
     pub(super) fn poll(&mut self, now: Instant) {
         self.interface.poll(now, &mut self.wire, &mut self.sockets);
     }
 
-    /// When the host wants to work again though nothing comes.
+    /// When to poll again if no packet arrives.
     pub(super) fn poll_at(&mut self, now: Instant) -> Option<Instant> {
         self.interface.poll_at(now, &self.sockets)
     }
 
-    /// The next packet the host has sent.
+    /// The next packet that the host sent.
     pub(super) fn sent(&mut self) -> Option<Vec<u8>> {
         self.wire.outward.pop_front()
     }
 
-    /// A packet arrives at the host.
+    /// Delivers a packet to the host.
     pub(super) fn arrive(&mut self, packet: Vec<u8>) {
         self.wire.inward.push_back(packet);
     }
 
     /// A new TCP socket.
     pub(super) fn tcp(&mut self) -> SocketHandle {
-        let buffer = || tcp::SocketBuffer::new(vec![0; WINDOW]);
+        let buffer = || tcp::SocketBuffer::new(vec![0; BUFFER]);
         self.sockets.add(tcp::Socket::new(buffer(), buffer()))
     }
 
@@ -146,17 +146,17 @@ impl Host {
         Ok(self.sockets.add(socket))
     }
 
-    /// A TCP socket to work with.
+    /// The TCP socket.
     pub(super) fn tcp_mut(&mut self, socket: SocketHandle) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(socket)
     }
 
-    /// A UDP socket to work with.
+    /// The UDP socket.
     pub(super) fn udp_mut(&mut self, socket: SocketHandle) -> &mut udp::Socket<'static> {
         self.sockets.get_mut(socket)
     }
 
-    /// An ICMP socket to work with.
+    /// The ICMP socket.
     pub(super) fn icmp_mut(&mut self, socket: SocketHandle) -> &mut icmp::Socket<'static> {
         self.sockets.get_mut(socket)
     }
@@ -164,7 +164,7 @@ impl Host {
     /// Opens a TCP connection from `port`.
     ///
     /// # Errors
-    /// If the stack can't.
+    /// If the stack refuses.
     pub(super) fn connect(
         &mut self,
         socket: SocketHandle,

@@ -1,4 +1,4 @@
-//! `gate64 demo`: a DNS64 lookup and a page through NAT64, in memory: no root, no network.
+//! `gate64 demo`: a DNS64 lookup and a page through NAT64, in memory, without root or network.
 
 mod capture;
 mod describe;
@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> ExitCode {
 fn demonstrate(args: &Args) -> Result<(), LabError> {
     let capture = args.pcap.as_deref().map(Capture::create).transpose()?;
     let mut world = World::new(capture)?;
-    story::tell(&mut world, FILE)?;
+    story::run_steps(&mut world, FILE)?;
     world.finish()?;
     if let Some(path) = &args.pcap {
         println!("Capture of all packets, for Wireshark: {}", path.display());

@@ -1,4 +1,4 @@
-//! The DNS64 engine, and the name server it asks.
+//! The DNS64 engine and its simulated upstream resolver.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,23 +12,23 @@ use crate::dns64::{
 use crate::lab::LabError;
 use crate::time::Instant;
 
-/// Seconds for which the name server's records hold.
+/// TTL of the upstream's records in seconds.
 const TTL: u32 = 300;
 
-/// The engine with its settings, and the one name its upstream knows.
+/// The engine's settings, and the only name in its upstream.
 pub(super) struct Names {
     settings: Arc<Settings>,
     name: String,
 }
 
-/// What the engine did with a query.
+/// The engine's answer to a query.
 pub(super) struct Answered {
-    /// For the client.
+    /// The message for the client.
     pub(super) message: Vec<u8>,
-    /// Why it says what it says.
+    /// How the engine answered.
     pub(super) outcome: Outcome,
-    /// What the upstream was asked and what it said, a line each.
-    pub(super) asked: Vec<String>,
+    /// The upstream queries with their answers, a line each.
+    pub(super) upstream: Vec<String>,
 }
 
 fn failed(what: impl std::fmt::Display) -> LabError {
@@ -36,7 +36,7 @@ fn failed(what: impl std::fmt::Display) -> LabError {
 }
 
 impl Names {
-    /// An engine for the client's zone, whose upstream knows `name`.
+    /// An engine for the client's zone, whose upstream has an A record of `name`.
     pub(super) fn new(name: &str) -> Self {
         let zone = Zone {
             id: ZoneId(0),
@@ -55,9 +55,9 @@ impl Names {
         address_query(0x6464, &self.name, AddressKind::Aaaa).ok_or_else(|| failed("no name"))
     }
 
-    /// Takes a query through the engine; the upstream answers at once.
+    /// Answers a query; the upstream responds immediately.
     pub(super) fn answer(&self, now: Instant, query: &[u8]) -> Result<Answered, LabError> {
-        let mut asked = Vec::new();
+        let mut upstream = Vec::new();
         let mut engine = Engine::new(Arc::clone(&self.settings), 0);
         let answer = match engine.query(now, CLIENT.into(), Transport::Udp, query, || Ok(())) {
             Taken::Answer(answer) => answer,
@@ -65,29 +65,29 @@ impl Names {
             Taken::Waits => {
                 while let Some(ask) = engine.poll_ask() {
                     let (reply, line) = self.upstream(&ask.query)?;
-                    asked.push(line);
+                    upstream.push(line);
                     engine.reply(now, ask.id, &reply);
                 }
                 let answer = engine.poll_answer().ok_or_else(|| failed("the engine has no answer"))?;
                 answer.1
             }
         };
-        Ok(Answered { message: answer.message, outcome: answer.outcome, asked })
+        Ok(Answered { message: answer.message, outcome: answer.outcome, upstream })
     }
 
-    /// A name server that knows one A record.
+    /// The upstream's response to `query`, and a line that shows both.
     fn upstream(&self, query: &[u8]) -> Result<(Vec<u8>, String), LabError> {
         let (name, kind) = asked_for(query).ok_or_else(|| failed("no question"))?;
-        let knows = name == self.name && kind == AddressKind::A;
-        let known: &[IpAddr] = if knows { &[IpAddr::V4(SERVER)] } else { &[] };
-        let reply = address_reply(query, known, TTL).ok_or_else(|| failed("no reply"))?;
-        let said = if knows { SERVER.to_string() } else { "no such record".to_owned() };
+        let exists = name == self.name && kind == AddressKind::A;
+        let records: &[IpAddr] = if exists { &[IpAddr::V4(SERVER)] } else { &[] };
+        let reply = address_reply(query, records, TTL).ok_or_else(|| failed("no reply"))?;
+        let shown = if exists { SERVER.to_string() } else { "no such record".to_owned() };
         let kind = if kind == AddressKind::A { "A" } else { "AAAA" };
-        Ok((reply, format!("{name} {kind}? {said}")))
+        Ok((reply, format!("{name} {kind}? {shown}")))
     }
 }
 
-/// The address in an answer.
+/// The first IPv6 address in an answer, and its TTL.
 pub(super) fn address(message: &[u8]) -> Result<(Ipv6Addr, u32), LabError> {
     let found = addresses(message).into_iter().find_map(|(addr, ttl)| match addr {
         IpAddr::V6(v6) => Some((v6, ttl)),

@@ -23,7 +23,7 @@ fn failed(what: impl std::fmt::Display) -> LabError {
 }
 
 /// Runs and prints all steps. The file of the last step has `bytes` bytes.
-pub(super) fn tell(world: &mut World, bytes: usize) -> Result<(), LabError> {
+pub(super) fn run_steps(world: &mut World, bytes: usize) -> Result<(), LabError> {
     println!("A host that has only IPv6 fetches a page from a server that has only IPv4.");
     println!("Hosts and links are simulated in memory; DNS64 and NAT64 are those of the daemon.\n");
     println!("  the host      {CLIENT}, no IPv4");
@@ -33,7 +33,7 @@ pub(super) fn tell(world: &mut World, bytes: usize) -> Result<(), LabError> {
     let there = resolve(world)?;
     ping(world, there)?;
     page(world, there)?;
-    file(world, there, bytes)?;
+    download(world, there, bytes)?;
     println!("\nPackets translated, on one core:\n\n{}", world.tally);
     Ok(())
 }
@@ -49,7 +49,7 @@ fn resolve(world: &mut World) -> Result<Ipv6Addr, LabError> {
         let now = world.now();
         if let Ok((query, from)) = world.gateway.udp_mut(answer).recv() {
             let (answered, from) = (names.answer(now, query)?, from.endpoint);
-            for line in &answered.asked {
+            for line in &answered.upstream {
                 println!("        the DNS64 asks its name server: {line}");
             }
             println!("        it answers: {} ({})", answered.outcome, answered.outcome.meaning().trim());
@@ -112,7 +112,7 @@ fn page(world: &mut World, there: Ipv6Addr) -> Result<(), LabError> {
     Ok(())
 }
 
-fn file(world: &mut World, there: Ipv6Addr, bytes: usize) -> Result<(), LabError> {
+fn download(world: &mut World, there: Ipv6Addr, bytes: usize) -> Result<(), LabError> {
     heading(4, &format!("The same with a file of {} MiB; packets are not shown.", bytes >> 20));
     world.verbose = false;
     let (client, server) = (world.client.tcp(), world.server.tcp());
@@ -163,6 +163,6 @@ mod tests {
     #[test]
     fn the_demonstration_succeeds() {
         let mut world = World::new(None).unwrap();
-        tell(&mut world, 256 << 10).unwrap();
+        run_steps(&mut world, 256 << 10).unwrap();
     }
 }

@@ -1,12 +1,12 @@
-//! What was translated and how fast.
+//! Statistics of the translated packets: number, bytes, time.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Rows with fewer packets say nothing about speed: they are all first times.
-const ENOUGH: u64 = 1_000;
+/// Minimum number of packets in a row to show its speed: the first packets run with cold caches.
+const MIN_PACKETS: u64 = 1_000;
 
-/// The rows, in the order in which they are shown.
+/// The rows in display order.
 const ROWS: [&str; 4] =
     ["TCP   IPv6 to IPv4", "TCP   IPv4 to IPv6", "ICMP  IPv6 to IPv4", "ICMP  IPv4 to IPv6"];
 
@@ -14,7 +14,7 @@ const ROWS: [&str; 4] =
 struct Row {
     packets: u64,
     bytes: u64,
-    spent: Duration,
+    time: Duration,
 }
 
 /// Packets, bytes and time, by protocol and direction.
@@ -23,7 +23,7 @@ pub(super) struct Tally([Row; ROWS.len()]);
 
 impl Tally {
     /// Counts a packet as it was before translation.
-    pub(super) fn count(&mut self, packet: &[u8], spent: Duration) {
+    pub(super) fn count(&mut self, packet: &[u8], time: Duration) {
         let (protocol, four) = match packet {
             [first, ..] if first >> 4 == 4 && packet.len() >= 20 => (packet[9], true),
             [first, ..] if first >> 4 == 6 && packet.len() >= 40 => (packet[6], false),
@@ -32,11 +32,11 @@ impl Tally {
         let row = &mut self.0[2 * usize::from(protocol != 6) + usize::from(four)];
         row.packets += 1;
         row.bytes += packet.len() as u64;
-        row.spent += spent;
+        row.time += time;
     }
 }
 
-/// A number with commas between its thousands.
+/// Formats a number with thousands separators.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -54,8 +54,8 @@ impl fmt::Display for Tally {
         writeln!(f, "  {:<20} {:>9} {:>13} {:>14} {:>8}", "", "packets", "bytes", "ns per packet", "Gbit/s")?;
         for (name, row) in ROWS.iter().zip(&self.0) {
             write!(f, "  {name:<20} {:>9} {:>13}", grouped(row.packets), grouped(row.bytes))?;
-            let nanos = row.spent.as_nanos() as f64;
-            if row.packets >= ENOUGH && nanos > 0.0 {
+            let nanos = row.time.as_nanos() as f64;
+            if row.packets >= MIN_PACKETS && nanos > 0.0 {
                 let each = nanos / row.packets as f64;
                 let gigabits = row.bytes as f64 * 8.0 / nanos;
                 writeln!(f, " {each:>14.0} {gigabits:>8.1}")?;

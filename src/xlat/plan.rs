@@ -88,6 +88,26 @@ impl PlanTo4<'_> {
     pub const fn is_extensible_error(&self) -> bool {
         matches!(self.action, Action::Error(TranslatedError { extensible: true, .. }, _))
     }
+
+    /// Refuses a hairpinned packet that exceeds the IPv6 MTU. The second half of the hairpin can't send an ICMP
+    /// error: it no longer has the packet that the sender sent. Fragments and resegmented super-packets pass,
+    /// since the second half cuts them.
+    ///
+    /// # Errors
+    /// [`Reason::TooBig`], with Packet Too Big.
+    pub fn check_return(&self, rules: &Rules) -> Result<(), Refusal> {
+        if !matches!(self.action, Action::Whole) || self.packet.fragment.is_some() {
+            return Ok(());
+        }
+        let message = &self.buf.bytes()[self.packet.upper_at..self.packet.len];
+        let segments = Segments::of(message, self.buf.offload.segmentation);
+        let max = usize::from(rules.mtu6);
+        if ipv6::HEADER + segments.longest <= max || segments.resegmented(rules, max, ipv6::HEADER).is_some()
+        {
+            return Ok(());
+        }
+        Err(Refusal::with_error(Reason::TooBig, ErrorHeader::too_big6(rules.mtu6.into())))
+    }
 }
 
 /// An IPv4 packet that may be translated to IPv6, and how.

@@ -1,16 +1,20 @@
 //! Tests of the whole: scenarios, simulation, the tree itself, and the kernel lab.
 
 mod chains;
+mod checksums;
 mod configs_bad;
 mod corpora;
 mod damaged;
 mod dns_scenarios;
 mod dns_zones;
 mod doors;
+mod fragment_shares;
+mod handover;
 mod lab;
 mod matrix;
 mod model;
 mod properties;
+mod saved_blocks;
 mod scenarios;
 mod script;
 mod simulate;

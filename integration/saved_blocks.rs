@@ -1,0 +1,90 @@
+//! Block assignments and sessions that a translator receives from its predecessor.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use gate64::addr::{HostKey, PortRange, Proto, Transport4, Transport6, ZoneId};
+use gate64::nat64::Pairing;
+use gate64::reason::Reason;
+use gate64::time::Instant;
+use gate64::translator::{Lease, Record, Settings, Translator};
+
+use crate::script::settings::{apply, fixture};
+
+const NOW: Instant = Instant::from_secs(1000);
+const FIRST: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+const SECOND: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+
+fn client(net: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, 2)
+}
+
+/// Two pool addresses, and a second zone with hosts of another length.
+fn translator(pairing: Pairing) -> Translator {
+    let mut settings = fixture();
+    for words in [
+        &["pool", "203.0.113.1/32", "203.0.113.2/32"][..],
+        &["zone", "1", "clients=2001:db8:2::/48", "host=64"],
+    ] {
+        apply(&mut settings, words).expect("settings");
+    }
+    settings.nat64.pairing = pairing;
+    Translator::new(Settings { ..settings }, 2)
+}
+
+fn block(host: HostKey, addr: Ipv4Addr, first: u16) -> Lease {
+    Lease { host, addr, ports: PortRange::new(first, first + 255).expect("a range") }
+}
+
+fn session(v6: Ipv6Addr, v4: Transport4) -> Record {
+    Record {
+        proto: Proto::Udp,
+        v6: Transport6::new(v6, v4.port),
+        v4,
+        remote: Transport4::new(Ipv4Addr::new(198, 51, 100, 7), 53),
+        pref64: "2001:db8:64::/96".parse().expect("literal"),
+        state: 0,
+        remaining: core::time::Duration::from_secs(100),
+    }
+}
+
+#[test]
+fn strict_pairing_keeps_blocks_of_one_address() {
+    // ids 7857-4, 6888-8-restart
+    let host = HostKey::new(ZoneId(0), client(1), 128);
+    let (one, more, other) =
+        (block(host, SECOND, 40_960), block(host, SECOND, 41_216), block(host, FIRST, 40_960));
+    for (pairing, want) in [(Pairing::Strict, Err(Reason::PoolExhausted)), (Pairing::Soft, Ok(()))] {
+        let mut translator = translator(pairing);
+        assert_eq!(translator.keep(NOW, &one), Ok(()));
+        assert_eq!(translator.keep(NOW, &more), Ok(()));
+        assert_eq!(translator.keep(NOW, &other), want, "{pairing:?}");
+        let elsewhere = session(client(1), Transport4::new(FIRST, 42_000));
+        assert_eq!(translator.import(NOW, &elsewhere), want, "{pairing:?}");
+        assert_eq!(translator.import(NOW, &session(client(1), Transport4::new(SECOND, 42_001))), Ok(()));
+    }
+}
+
+#[test]
+fn a_block_returns_to_its_own_host_alone() {
+    // id 6888-8-restart
+    let mut translator = translator(Pairing::Strict);
+    let second = HostKey::new(ZoneId(1), client(2), 64);
+    assert_eq!(translator.keep(NOW, &block(second, FIRST, 40_960)), Ok(()));
+    assert_eq!(translator.counters().zone(Some(ZoneId(1))).blocks.read(), 1);
+    assert_eq!(translator.counters().zone(Some(ZoneId(0))).blocks.read(), 0);
+    let another = HostKey::new(ZoneId(0), client(1), 128);
+    assert_eq!(
+        translator.keep(NOW, &block(another, FIRST, 40_960)),
+        Err(Reason::PoolExhausted),
+        "it has an owner"
+    );
+    for (what, host) in [
+        ("of a zone that has other hosts now", HostKey::new(ZoneId(0), client(2), 64)),
+        ("of another length", HostKey::new(ZoneId(1), client(2), 128)),
+        ("in no zone", HostKey::new(ZoneId(0), client(3), 128)),
+    ] {
+        assert_eq!(translator.keep(NOW, &block(host, SECOND, 40_960)), Err(Reason::NoZone), "{what}");
+    }
+    let far = block(another, Ipv4Addr::new(203, 0, 113, 3), 40_960);
+    assert_eq!(translator.keep(NOW, &far), Err(Reason::NotPool4));
+}

@@ -93,6 +93,10 @@ impl Draft {
             flags |= flag::TC;
             self.message.truncate(question_end);
             self.message[6..wire::HEADER].fill(0);
+            if question_end + opt_len > usize::from(query.limit) {
+                // An extended error may carry a text of any length (RFC 8914 §2).
+                self.options.clear();
+            }
         }
         wire::set_u16(&mut self.message, 0, query.id);
         wire::set_u16(&mut self.message, 2, flags);

@@ -7,6 +7,8 @@ use super::*;
 use crate::addr::{Pref64, ZoneId};
 use crate::time::Instant;
 
+mod sizes;
+
 const NAME: &[u8] = b"\x03www\x07example\x00";
 
 fn settings() -> Arc<Settings> {

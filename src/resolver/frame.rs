@@ -41,6 +41,12 @@ pub(super) fn push_option(message: &mut Vec<u8>, opt: usize, number: u16, conten
     message.extend_from_slice(content);
 }
 
+/// Removes the options of the OPT record at `opt`, which must be the last record.
+pub(super) fn clear_options(message: &mut Vec<u8>, opt: usize) {
+    wire::set_u16(message, opt + 9, 0);
+    message.truncate(opt + 11);
+}
+
 /// Where the OPT record lies, if it is the last record.
 pub(super) fn last_opt(message: &[u8]) -> Option<usize> {
     let layout = wire::layout(message)?;

@@ -14,8 +14,13 @@ const BACKLOG: i32 = 256;
 /// Room for queries that wait to be read, in bytes. The kernel gives less if it must.
 const QUEUE: usize = 4 << 20;
 
+/// Attempts to find a port that is free for UDP and TCP alike, where port 0 is asked for.
+const PORT_ATTEMPTS: u32 = 16;
+
 /// Opens `addr`, once for each thread, which no interface need have yet (`IPV6_FREEBIND`): the
 /// gateway may start before its address is there. The kernel shares out what comes.
+///
+/// Port 0 means any port, the same for UDP and TCP and for all threads.
 ///
 /// # Errors
 /// Whatever `bind` says; the text names the address.
@@ -24,20 +29,36 @@ pub(super) fn listen(
     speech: Speech,
     threads: usize,
 ) -> io::Result<(SocketAddr, Vec<Sockets>)> {
-    let in_words = |e: io::Error| io::Error::new(e.kind(), format!("{addr}: {e}"));
+    retry_any_port(addr, || open(addr, speech, threads))
+        .map_err(|e| io::Error::new(e.kind(), format!("{addr}: {e}")))
+}
+
+/// Opens again, with another port, where any port will do and the one chosen is in use: the kernel chooses
+/// a port that is free for one protocol, and another program may have it for the other.
+fn retry_any_port<T>(addr: SocketAddr, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut left = if addr.port() == 0 { PORT_ATTEMPTS } else { 1 };
+    loop {
+        left -= 1;
+        match open() {
+            Err(e) if left > 0 && e.kind() == io::ErrorKind::AddrInUse => {}
+            done => return done,
+        }
+    }
+}
+
+fn open(addr: SocketAddr, speech: Speech, threads: usize) -> io::Result<(SocketAddr, Vec<Sockets>)> {
     // With SO_REUSEPORT a second gateway would not notice the first: without it, it does.
-    let probe = bound(addr, Type::DGRAM, false).map_err(in_words)?;
-    // Port 0 means "any", but the same for all.
+    let probe = bound(addr, Type::DGRAM, false)?;
     let chosen = probe.local_addr()?.as_socket().unwrap_or(addr);
+    drop(bound(chosen, Type::STREAM, false)?);
     drop(probe);
-    drop(bound(chosen, Type::STREAM, false).map_err(in_words)?);
     let each = (0..threads).map(|_| {
         let udp = (speech == Speech::Plain).then(|| bound(chosen, Type::DGRAM, threads > 1)).transpose()?;
         let tcp = bound(chosen, Type::STREAM, threads > 1)?;
         tcp.listen(BACKLOG)?;
         Ok(Sockets { udp: udp.map(UdpSocket::from), tcp: tcp.into(), speech })
     });
-    Ok((chosen, each.collect::<io::Result<_>>().map_err(in_words)?))
+    Ok((chosen, each.collect::<io::Result<_>>()?))
 }
 
 fn bound(addr: SocketAddr, kind: Type, shared: bool) -> io::Result<Socket> {
@@ -68,4 +89,55 @@ fn bound(addr: SocketAddr, kind: Type, shared: bool) -> io::Result<Socket> {
 pub(super) fn is_absent(addr: SocketAddr) -> bool {
     let plain = UdpSocket::bind(SocketAddr::new(addr.ip(), 0));
     plain.is_err_and(|e| e.kind() == io::ErrorKind::AddrNotAvailable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempts(addr: &str, mut results: Vec<io::Result<u8>>) -> (io::Result<u8>, usize) {
+        let mut count = 0;
+        results.reverse();
+        let done = retry_any_port(addr.parse().expect("literal"), || {
+            count += 1;
+            results.pop().unwrap_or_else(|| Err(io::ErrorKind::AddrInUse.into()))
+        });
+        (done, count)
+    }
+
+    fn in_use() -> io::Result<u8> {
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+
+    #[test]
+    fn a_port_in_use_is_tried_again_where_any_will_do() {
+        let (done, count) = attempts("[::1]:0", vec![in_use(), in_use(), Ok(7)]);
+        assert_eq!((done.ok(), count), (Some(7), 3));
+        let (done, count) = attempts("[::1]:0", Vec::new());
+        assert_eq!((done.unwrap_err().kind(), count), (io::ErrorKind::AddrInUse, 16), "but not for ever");
+    }
+
+    #[test]
+    fn a_port_that_was_named_and_other_errors_are_not_tried_again() {
+        let (done, count) = attempts("[::1]:53", vec![in_use(), Ok(7)]);
+        assert_eq!((done.unwrap_err().kind(), count), (io::ErrorKind::AddrInUse, 1));
+        let denied = Err(io::ErrorKind::PermissionDenied.into());
+        let (done, count) = attempts("[::1]:0", vec![denied, Ok(7)]);
+        assert_eq!((done.unwrap_err().kind(), count), (io::ErrorKind::PermissionDenied, 1));
+    }
+
+    #[test]
+    fn any_port_is_the_same_for_all_threads_and_both_protocols() {
+        let addr = "[::1]:0".parse().expect("literal");
+        for speech in [Speech::Plain, Speech::Tls] {
+            let (chosen, sockets) = listen(addr, speech, 2).expect("some port is free");
+            assert_ne!(chosen.port(), 0);
+            assert_eq!(sockets.len(), 2);
+            for each in sockets {
+                let udp = each.udp.map(|udp| udp.local_addr().expect("bound"));
+                assert_eq!(udp, (speech == Speech::Plain).then_some(chosen));
+                assert_eq!(each.tcp.local_addr().expect("bound"), chosen);
+            }
+        }
+    }
 }

@@ -452,6 +452,10 @@ fn with_cookie(message: &mut Vec<u8>, limit: usize, whole: &[u8]) {
         frame::cut(message, Some(opt));
     }
     if let Some(opt) = frame::last_opt(message) {
+        if message.len() + cookie::OPTION > limit {
+            // An extended error may carry a text of any length (RFC 8914 §2).
+            frame::clear_options(message, opt);
+        }
         frame::push_option(message, opt, COOKIE, whole);
     }
 }

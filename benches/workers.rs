@@ -1,5 +1,5 @@
-//! Whether workers scale, and whether too much load costs what could be delivered: on memory devices, by
-//! the CPU time that the workers' threads use for a packet, so that it holds on a busy machine too.
+//! Measures how workers scale, and whether overload reduces throughput, on memory devices. The figure is the
+//! CPU time of the workers' threads per packet, so that it is valid on a busy machine too.
 #![allow(missing_docs)]
 
 use std::collections::VecDeque;
@@ -14,17 +14,17 @@ use gate64::worker::{self, Assignment, Started};
 use gate64::xlat::Rules;
 
 #[path = "tables/targets.rs"]
-#[expect(dead_code, reason = "more is better in all that is measured here")]
+#[expect(dead_code, reason = "every figure here has a lower bound")]
 mod targets;
 
 use targets::Bound;
 
 const ROUNDS: usize = 10;
-/// Packets that each worker delivers in a round.
+/// Packets delivered by each worker per round.
 const PACKETS: usize = 200_000;
-/// Packets that may wait in a device.
+/// Queue length of a device in packets.
 const QUEUE: usize = 4096;
-/// Packets offered at once.
+/// Packets injected at once.
 const OFFER: usize = 1024;
 
 fn settings(worker: u8, workers: u8) -> Settings {
@@ -62,14 +62,14 @@ fn packet(host: u16) -> Frame {
 /// The network of one worker.
 struct Network {
     peer: MemoryPeer,
-    /// A packet of each host that this worker has.
+    /// A packet of each host of this worker.
     hosts: Vec<Frame>,
     next: usize,
     delivered: usize,
 }
 
 impl Network {
-    /// Offers packets, and takes what has come. Those that find no room are lost.
+    /// Injects packets and takes the delivered ones. Packets beyond the queue's length are lost.
     fn turn(&mut self, offer: usize) {
         let mut frames: VecDeque<_> =
             (0..offer).map(|n| self.hosts[(self.next + n) % self.hosts.len()].clone()).collect();
@@ -92,10 +92,10 @@ impl Gateway {
         let (mut assignments, mut networks) = (Vec::new(), Vec::new());
         for worker in 0..workers {
             let (device, peer) = memory::pair(QUEUE).expect("eventfd");
-            let of_worker = |host: &u16| {
+            let is_owned = |host: &u16| {
                 owners.source(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, *host)) == WorkerId(worker)
             };
-            let hosts = (1..).filter(of_worker).take(usize::from(hosts)).map(packet).collect();
+            let hosts = (1..).filter(is_owned).take(usize::from(hosts)).map(packet).collect();
             networks.push(Network { peer, hosts, next: 0, delivered: 0 });
             assignments.push(Assignment {
                 settings: settings(worker, workers),
@@ -109,7 +109,7 @@ impl Gateway {
         gateway
     }
 
-    /// Has every worker deliver so many packets; nanoseconds of CPU time that one took on average.
+    /// Runs until every worker has delivered `packets`. Returns the CPU time per packet in nanoseconds.
     fn deliver(&mut self, packets: usize, offer: usize) -> f64 {
         let before = cpu_time();
         self.networks.iter_mut().for_each(|network| network.delivered = 0);
@@ -128,7 +128,7 @@ impl Gateway {
     }
 }
 
-/// Nanoseconds of CPU time that the workers' threads have used.
+/// CPU time of the workers' threads in nanoseconds.
 fn cpu_time() -> u64 {
     let tasks = std::fs::read_dir("/proc/self/task").expect("/proc").filter_map(Result::ok);
     let of_worker = tasks.map(|task| task.path()).filter(|task| {
@@ -145,7 +145,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Two workers against one, each with 64 hosts of its own.
+/// Compares two workers with one; each has 64 hosts.
 fn scaling() {
     let mut ratios = Vec::new();
     for _ in 0..ROUNDS {
@@ -160,15 +160,14 @@ fn scaling() {
         ratios.push(ratio);
     }
     let ratio = Some(median(ratios));
-    targets::say("two workers / one, by CPU time, median of ten", ratio, "", Bound::Least(1.7));
+    targets::report("two workers / one, by CPU time, median of ten", ratio, "", Bound::Least(1.7));
 }
 
-/// Twice as much as can be delivered, of one flow.
+/// Injects twice the queue length at once, of one flow.
 fn overload() {
     let mut ratios = Vec::new();
     for _ in 0..ROUNDS {
         let mut gateway = Gateway::new(1, 1);
-        // As much as finds room, and far more.
         let peak = gateway.deliver(PACKETS, OFFER);
         let over = gateway.deliver(PACKETS, 2 * QUEUE);
         gateway.stop();
@@ -176,7 +175,7 @@ fn overload() {
         ratios.push(peak / over);
     }
     let ratio = Some(median(ratios));
-    targets::say("delivered with too much offered / peak, one flow", ratio, "", Bound::Least(0.9));
+    targets::report("delivered with too much offered / peak, one flow", ratio, "", Bound::Least(0.9));
 }
 
 fn main() {

@@ -1,7 +1,7 @@
-//! A contestant in a laboratory of its own, with routes for made traffic, and a tester around it.
+//! A contestant in its own lab, with a tester at both sides and routes for synthetic traffic.
 //!
-//! Made packets go to addresses behind neighbours that do not exist: their frames arrive at the
-//! other end, where the kernel drops them unseen, but for the sink.
+//! Synthetic packets are routed to neighbours that do not exist. Their frames reach the sink at the other
+//! end of the link; the kernel there drops them.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -12,33 +12,33 @@ use crate::contestant::{Contestant, Running, TAYGA_POOL};
 use crate::machine;
 use crate::packets::tester::Tester;
 
-/// The address of nobody.
-const NOBODY: &str = "02:00:00:00:00:99";
+/// A MAC address that no interface has.
+const UNUSED_MAC: &str = "02:00:00:00:00:99";
 
-/// One contestant, its laboratory, and the tester.
+/// One contestant, its lab and its tester.
 ///
-/// The order of the fields is the order of their end: what runs before where it runs.
+/// Fields are dropped in order: processes before their namespaces.
 #[derive(Debug)]
 pub(crate) struct Bed {
     pub(crate) contestant: Contestant,
     pub(crate) running: Running,
     pub(crate) tester: Tester,
-    /// The gateway's link addresses towards the zone and the Internet.
+    /// The gateway's MAC addresses on the links to the zone and the Internet.
     pub(crate) macs: [[u8; 6]; 2],
-    /// The number of the last trial.
+    /// Number of the last trial.
     pub(crate) trial: u16,
     pub(crate) lab: Lab,
 }
 
-/// Wraps an error of the system with what was tried.
+/// Wraps an operating system error with the operation that failed.
 pub(crate) fn failed(what: &str) -> impl FnOnce(std::io::Error) -> LabError {
     let what = what.to_owned();
     move |source| LabError::Io { what, source }
 }
 
 impl Bed {
-    /// Builds the laboratory and starts the contestant, with room for so many sessions. Its TUN has
-    /// receive packet steering to the CPUs of a mask, if given.
+    /// Builds the lab and starts the contestant with capacity for `sessions`. `rps` is the CPU mask of
+    /// receive packet steering on its TUN.
     pub(crate) fn build(contestant: Contestant, sessions: u32, rps: Option<&str>) -> Result<Self, LabError> {
         let gate64 = Path::new(env!("CARGO_BIN_EXE_gate64")).to_owned();
         let lab = Lab::build(&Plan { hosts: 1, far: None, gate64 })?;
@@ -57,8 +57,7 @@ impl Bed {
         Ok(Self { contestant, running, tester, macs, trial: 0, lab })
     }
 
-    /// Keeps the gateway's process off the tester's CPU, as far as there are two; or lets it run where
-    /// the kernel likes.
+    /// Pins the gateway's process to another CPU than the tester's, if there are two; or lets it run on all.
     pub(crate) fn apart(&self, apart: bool) -> Result<(), LabError> {
         let [_, gateway] = machine::cpus();
         let Some(pid) = self.running.pid() else { return Ok(()) };
@@ -74,7 +73,7 @@ impl Bed {
         SocketAddr::new(Ipv4Addr::new(198, 51, 100, 80).into(), port)
     }
 
-    /// The server as the host sees it, for sockets.
+    /// The server's address as hosts see it, for sockets.
     pub(crate) fn target(&self, port: u16) -> SocketAddr {
         let addr = match self.contestant {
             Contestant::Gate64 | Contestant::Tayga | Contestant::TaygaMasquerade => {
@@ -102,11 +101,11 @@ fn routes(lab: &Lab) -> Result<(), LabError> {
     host.ip("route add default via 10.0.0.1")?;
     internet.ip(&format!("route add {TAYGA_POOL} via 192.0.2.2"))?;
     internet.ip("route add 198.19.0.0/16 via 192.0.2.2")?;
-    // Made traffic: hosts behind one neighbour, servers behind another.
+    // Synthetic traffic: hosts are routed to one neighbour, servers to another.
     for (neighbour, device) in
         [("10.0.0.11", "lan0"), ("2001:db8:1::11", "lan0"), ("192.0.2.3", "wan"), ("2001:db8:ffff::3", "wan")]
     {
-        gateway.ip(&format!("neigh replace {neighbour} lladdr {NOBODY} dev {device} nud permanent"))?;
+        gateway.ip(&format!("neigh replace {neighbour} lladdr {UNUSED_MAC} dev {device} nud permanent"))?;
     }
     gateway.ip("route add 10.64.0.0/16 via 10.0.0.11")?;
     gateway.ip("-6 route add 2001:db8:1:100::/56 via 2001:db8:1::11")?;
@@ -114,9 +113,9 @@ fn routes(lab: &Lab) -> Result<(), LabError> {
     gateway.ip("-6 route add 2001:2::/48 via 2001:db8:ffff::3").map(drop)
 }
 
-fn mac(place: &Namespace, device: &str) -> Result<[u8; 6], LabError> {
-    let text = place.text(&format!("cat /sys/class/net/{device}/address"))?;
+fn mac(namespace: &Namespace, device: &str) -> Result<[u8; 6], LabError> {
+    let text = namespace.text(&format!("cat /sys/class/net/{device}/address"))?;
     let bytes: Vec<u8> =
         text.trim().split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
-    bytes.try_into().map_err(|_| LabError::Story(format!("{device} has the address {text}")))
+    bytes.try_into().map_err(|_| LabError::Story(format!("{device} has no MAC address: {text}")))
 }

@@ -1,24 +1,24 @@
-//! Who is measured, and how each is started.
+//! The compared gateways and how each is started.
 
 use std::fs;
 
 use gate64::lab::{Daemon, Gateway, GatewayConfig, Lab, LabError, Run};
 
-/// A way through the gateway.
+/// A compared gateway.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Contestant {
     Gate64,
-    /// Debian's tayga as it is: an IPv4 address for each host, no state but that.
+    /// tayga as packaged by Debian: maps each host to its own IPv4 address, without sessions.
     Tayga,
-    /// The stateful use: nftables masquerades what tayga has translated.
+    /// tayga made stateful: nftables masquerades its translated packets.
     TaygaMasquerade,
-    /// The kernel forwards IPv6: nobody who translates can be much faster.
+    /// The kernel forwards IPv6 without translation: about the upper limit for any translator.
     Plain,
     /// The kernel's own stateful translator, IPv4 to IPv4.
     Nat44,
 }
 
-/// What a contestant runs; dropping it ends it.
+/// A running contestant. Dropping it stops it.
 #[derive(Debug)]
 pub(crate) enum Running {
     Gate64(Gateway),
@@ -28,14 +28,14 @@ pub(crate) enum Running {
 
 /// tayga's addresses for hosts.
 pub(crate) const TAYGA_POOL: &str = "10.65.0.0/16";
-/// gate64's pool: as many ports as any test needs.
+/// gate64's pool, with enough ports for every test.
 const POOL4: &str = "198.19.0.0/24";
 
 impl Contestant {
     pub(crate) const ALL: [Self; 5] =
         [Self::Gate64, Self::Tayga, Self::TaygaMasquerade, Self::Plain, Self::Nat44];
 
-    /// As it stands in tables.
+    /// Its name in tables.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Gate64 => "gate64",
@@ -46,7 +46,7 @@ impl Contestant {
         }
     }
 
-    /// As it stands in files and on the command line.
+    /// Its name in files and on the command line.
     pub(crate) const fn key(self) -> &'static str {
         match self {
             Self::Gate64 => "gate64",
@@ -82,7 +82,7 @@ impl Contestant {
         }
     }
 
-    /// Starts it in the gateway of `lab`, for at most `sessions` sessions.
+    /// Starts it in the gateway's namespace, for at most `sessions` sessions.
     pub(crate) fn start(self, lab: &Lab, sessions: u32) -> Result<Running, LabError> {
         let gateway = &lab.gateway;
         gateway.sysctl(&["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])?;
@@ -103,7 +103,7 @@ impl Contestant {
 }
 
 impl Running {
-    /// The process that does the work, if it is not the kernel.
+    /// The ID of its process; `None` if it is the kernel.
     pub(crate) fn pid(&self) -> Option<u32> {
         match self {
             Self::Gate64(gateway) => Some(gateway.pid()),
@@ -124,7 +124,7 @@ fn config(sessions: u32) -> GatewayConfig {
     }
 }
 
-/// tayga maps each IPv6 address to one of its own.
+/// tayga maps each IPv6 address to an IPv4 address of its pool.
 fn start_tayga(lab: &Lab) -> Result<Running, LabError> {
     let dir = lab.dir().display();
     let file = lab.dir().join("tayga.conf");
@@ -150,6 +150,6 @@ fn masquerade(lab: &Lab) -> Result<(), LabError> {
 
 /// The version of Debian's tayga.
 pub(crate) fn tayga_version() -> String {
-    let said = Run::new("dpkg-query -W -f ${Version} tayga").text();
-    format!("tayga {}", said.as_deref().unwrap_or("of unknown version").trim())
+    let version = Run::new("dpkg-query -W -f ${Version} tayga").text();
+    format!("tayga {}", version.as_deref().unwrap_or("of unknown version").trim())
 }

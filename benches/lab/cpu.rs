@@ -1,10 +1,9 @@
-//! How much CPU a gateway takes, the kernel's work for it included.
+//! CPU time of a gateway, including the kernel's work for it.
 //!
-//! What comes out of a gateway's process is forwarded and delivered by the kernel within the
-//! process's own system calls, and charged to it. What goes in is forwarded within the tester's:
-//! the tester takes the time of its sends, once to the gateway and once, at the same rate, to an
-//! address on the same link that is nobody's. The difference is the gateway's. A kernel that
-//! forwards without a process does all of its work there.
+//! The kernel forwards packets that the gateway writes within the gateway's system calls, so their cost is
+//! in its CPU time. Packets to the gateway are forwarded within the tester's system calls. The tester
+//! measures its send time twice at the same rate: to the gateway, and to an unused address on the same
+//! link. The difference is the gateway's cost. A contestant without a process has all its cost there.
 
 use std::fs;
 
@@ -14,23 +13,23 @@ use crate::bed::Bed;
 use crate::machine;
 use crate::traffic::{Flows, Load};
 
-/// Seconds that the threads of a process have run; nothing of a kernel.
+/// CPU time of a process in seconds; 0 for the kernel.
 fn run_time(pid: Option<u32>) -> f64 {
     let Some(pid) = pid else { return 0.0 };
-    let of = |thread: u32| -> Option<f64> {
+    let thread_time = |thread: u32| -> Option<f64> {
         let text = fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat")).ok()?;
         text.split_whitespace().next()?.parse().ok()
     };
-    machine::threads(pid).into_iter().filter_map(of).sum::<f64>() / 1e9
+    machine::threads(pid).into_iter().filter_map(thread_time).sum::<f64>() / 1e9
 }
 
-/// CPU seconds for each million packets that arrive at this load.
+/// CPU seconds per million delivered packets at this load.
 pub(crate) fn per_million(bed: &mut Bed, flows: &Flows, load: Load) -> Result<f64, LabError> {
-    let nobody = bed.load(&flows.to_nobody(), load)?;
+    let unused = bed.load(&flows.to_unused_address(), load)?;
     let before = run_time(bed.running.pid());
     let count = bed.load(flows, load)?;
     let process = run_time(bed.running.pid()) - before;
     let each = |sending: f64, sent: u64| sending / sent.max(1) as f64;
-    let kernel = (each(count.sending, count.sent) - each(nobody.sending, nobody.sent)).max(0.0);
+    let kernel = (each(count.sending, count.sent) - each(unused.sending, unused.sent)).max(0.0);
     Ok((process + kernel * count.sent as f64) / count.arrived.max(1) as f64 * 1e6)
 }

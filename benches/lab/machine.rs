@@ -1,8 +1,8 @@
-//! The machine: its CPUs, its processes, and how it is described.
+//! The machine: CPUs, processes, description.
 
 use std::fs;
 
-/// How many CPUs there are.
+/// Number of CPUs.
 pub(crate) fn count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -12,7 +12,7 @@ pub(crate) fn cpus() -> [usize; 2] {
     [0, 1 % count()]
 }
 
-/// The numbers of a process's threads.
+/// The thread IDs of a process.
 pub(crate) fn threads(pid: u32) -> Vec<u32> {
     numbers(&format!("/proc/{pid}/task"))
 }
@@ -22,14 +22,14 @@ fn numbers(dir: &str) -> Vec<u32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Memory of a process in bytes, by its name in /proc/PID/status.
+/// A memory figure of a process in bytes; `name` is its field in /proc/PID/status.
 pub(crate) fn memory(pid: u32, name: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// The machine in a line: processor, CPUs, kernel.
+/// The machine in one line: CPUs, processor, kernel.
 pub(crate) fn describe() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
@@ -42,14 +42,14 @@ pub(crate) fn describe() -> String {
     format!("{guest}{} CPUs, {}, Linux {kernel}", count(), field("model name"))
 }
 
-/// While it lives, this session goes before the others on the machine, so that they disturb its
-/// figures less. On a machine with nothing else to do it changes nothing.
+/// Raises the scheduling priority of this session until dropped, so that other load on the machine
+/// disturbs the figures less.
 #[derive(Debug)]
 pub(crate) struct Priority;
 
 impl Priority {
     pub(crate) fn take() -> Self {
-        // Not every kernel groups sessions.
+        // Fails on kernels without autogroups.
         let _ = fs::write("/proc/self/autogroup", "-20");
         Self
     }

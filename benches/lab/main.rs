@@ -1,7 +1,7 @@
-//! gate64 beside what people use today and beside the limit, interleaved, in the kernel lab.
+//! Compares gate64 with other translators and with plain forwarding, interleaved, in the kernel lab.
 //!
-//! The procedures are those of RFC 8219 and RFC 9693, made smaller: PERFORMANCE.md says how. Prints
-//! what it measured and asserts nothing, since the machine may be busy. Needs root.
+//! The procedures are those of RFC 8219 and RFC 9693, shortened as PERFORMANCE.md describes. Prints figures
+//! and asserts nothing, since the machine may be busy. Needs root.
 #![allow(missing_docs)]
 
 mod bed;
@@ -29,13 +29,13 @@ use bed::Bed;
 use options::{Options, Test};
 use record::Record;
 
-/// Sessions that the gateways have room for.
+/// Session capacity of the gateways.
 const SESSIONS: u32 = 1 << 21;
 
 fn run(options: &Options) -> Result<(), LabError> {
     println!("{}; {}", machine::describe(), contestant::tayga_version());
     let _priority = machine::Priority::take();
-    // It has beds of its own.
+    // It builds its own lab.
     if options.tests == [Test::Dns] {
         return dns::run(options.rounds, options.quick);
     }
@@ -61,7 +61,7 @@ fn run(options: &Options) -> Result<(), LabError> {
 
 fn main() {
     if !gate64::lab::is_root() {
-        eprintln!("SKIPPED: the lab's benchmark needs root");
+        eprintln!("SKIPPED: the lab benchmark needs root");
         return;
     }
     let mut words = std::env::args().skip(1);

@@ -1,33 +1,33 @@
-//! What the instrument is told.
+//! Command-line options.
 
 use clap::{Parser, ValueEnum};
 
 use crate::contestant::Contestant;
 
-/// The kernel laboratory's measurements. Needs root; see PERFORMANCE.md.
+/// Measure gateways in the kernel lab. Needs root; see PERFORMANCE.md.
 #[derive(Parser, Debug)]
 #[command(name = "lab", bin_name = "cargo bench --bench lab --")]
 pub(crate) struct Options {
-    /// What to measure; everything if nothing is named.
+    /// Measurements. Default: all but dns.
     #[arg(value_enum)]
     pub(crate) tests: Vec<Test>,
-    /// Fewer and shorter trials: to see that all works, not for figures.
+    /// Run fewer and shorter trials, to check that everything works. The figures are not meaningful.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Rounds; in each, every contestant is measured once.
+    /// Rounds. Each round measures every contestant once.
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
-    /// Contestants, divided by commas: gate64, tayga, tayga+masq, plain, nat44.
+    /// Contestants, separated by commas: gate64, tayga, tayga+masq, plain, nat44.
     #[arg(long, value_delimiter = ',', value_parser = contestant)]
     pub(crate) only: Vec<Contestant>,
-    /// CPUs, as a mask in hexadecimal, on which the kernel goes on with what a gateway's TUN has written
-    /// (receive packet steering); those of the writer if not given.
+    /// CPU mask in hexadecimal for receive packet steering on the gateways' TUN. Default: the CPU that
+    /// wrote the packet.
     #[arg(long)]
     pub(crate) rps: Option<String>,
-    /// Writes the tables of PERFORMANCE.md and the plots of benches/plots as well.
+    /// Write the tables of PERFORMANCE.md and the plots of benches/plots.
     #[arg(long)]
     pub(crate) publish: bool,
-    /// What cargo adds.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -39,21 +39,21 @@ pub(crate) enum Test {
     Tester,
     /// TCP bulk: one flow and eight, each way.
     Tcp,
-    /// Small UDP packets: the highest rate without loss and with 0.1 %, and CPU time.
+    /// Small UDP packets: highest rate without loss and with 0.1 % loss, and CPU time.
     Small,
     /// UDP bulk from a sender with segmentation offload, each way.
     Udp,
     /// One-way delay at half of tayga's load.
     Latency,
-    /// What is delivered at twice the load that can be.
+    /// Throughput at twice the peak load.
     Overload,
-    /// New flows a second.
+    /// New flows per second.
     Setup,
     /// A well-behaved flow during floods.
     Flood,
-    /// Small packets of up to a million flows, and memory.
+    /// Small packets of up to 1,000,000 flows, and memory.
     Table,
-    /// The DNS64 beside unbound, BIND, PowerDNS and Knot. Not among what runs unasked.
+    /// DNS64 compared with unbound, BIND, PowerDNS and Knot. Runs only if named.
     Dns,
 }
 
@@ -73,7 +73,7 @@ impl Test {
 
 fn contestant(text: &str) -> Result<Contestant, String> {
     let found = Contestant::ALL.into_iter().find(|c| c.key() == text);
-    found.ok_or_else(|| format!("{text} is none of {}", Contestant::ALL.map(Contestant::key).join(", ")))
+    found.ok_or_else(|| format!("{text} is not one of {}", Contestant::ALL.map(Contestant::key).join(", ")))
 }
 
 impl Options {
@@ -91,13 +91,13 @@ impl Options {
         options
     }
 
-    /// The command line that was given.
+    /// The command line.
     pub(crate) fn command() -> String {
         let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
         format!("cargo bench --bench lab -- {}", words.join(" "))
     }
 
-    /// A trial's length in seconds: as given, or a third in a hurry.
+    /// Length of a trial in seconds: `full`, or a third of it with `--quick`.
     pub(crate) fn seconds(&self, full: f64) -> f64 {
         if self.quick { full / 3.0 } else { full }
     }

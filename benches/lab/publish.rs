@@ -1,4 +1,4 @@
-//! The figures of PERFORMANCE.md and the plots beside it, written by the run they are of.
+//! Writes the figures of PERFORMANCE.md and the plots of the current run.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -64,15 +64,15 @@ fn tables(record: &Record, options: &Options) -> String {
     text.push_str("| target: gate64 / | bound | reached (95 %) | |\n|---|---|---|---|\n");
     for target in targets::all() {
         let Row { test, what, more, .. } = &target.row;
-        let under = target.compared();
+        let other = target.compared();
         let sign = if *more { "≥" } else { "≤" };
         let bound = target.bound;
         let _ = match target.reached(record) {
-            None => writeln!(text, "| {test}, {what}: {under} | {sign} {bound} | not measured | |"),
+            None => writeln!(text, "| {test}, {what}: {other} | {sign} {bound} | not measured | |"),
             Some(ratio) => {
                 let met = if target.is_met(ratio) { "met" } else { "**not met**" };
                 let [m, l, h] = [ratio.middle, ratio.low, ratio.high].map(figure);
-                writeln!(text, "| {test}, {what}: {under} | {sign} {bound} | {m} ({l} to {h}) | {met} |")
+                writeln!(text, "| {test}, {what}: {other} | {sign} {bound} | {m} ({l} to {h}) | {met} |")
             }
         };
     }
@@ -103,12 +103,12 @@ fn tables(record: &Record, options: &Options) -> String {
     text
 }
 
-/// Whether a row is a ratio in itself.
+/// Whether the row's figure is itself a ratio, without another contestant.
 fn is_alone(row: &Row) -> bool {
     [overload::WHOLE.test, flood::DURING, flood::AFTER, table::MEMORY.test].contains(&row.test)
 }
 
-/// Figures that are ratios in themselves, and memory.
+/// Figures that are themselves ratios, and memory.
 fn alone(record: &Record) -> String {
     let shown = [Contestant::Gate64, Contestant::Tayga, Contestant::TaygaMasquerade];
     let mut text =
@@ -124,7 +124,7 @@ fn alone(record: &Record) -> String {
     text
 }
 
-/// Writes benches/plots and the figures between the marks of PERFORMANCE.md.
+/// Writes benches/plots, and the figures between the markers in PERFORMANCE.md.
 pub(crate) fn publish(record: &Record, options: &Options) -> io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dir: PathBuf = root.join("benches/plots");
@@ -134,8 +134,8 @@ pub(crate) fn publish(record: &Record, options: &Options) -> io::Result<()> {
     }
     let file = root.join("PERFORMANCE.md");
     let text = fs::read_to_string(&file)?;
-    let marks = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let (before, after) =
-        marks.ok_or_else(|| io::Error::other("PERFORMANCE.md has lost its marks for figures"))?;
+        parts.ok_or_else(|| io::Error::other("PERFORMANCE.md has no markers for figures"))?;
     fs::write(file, format!("{before}{BEGIN}\n{}\n{END}{after}", tables(record, options)))
 }

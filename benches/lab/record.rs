@@ -1,11 +1,11 @@
-//! What was measured, and what can be said of it: medians, and ratios of medians with intervals.
+//! Samples and their statistics: medians, and ratios of medians with confidence intervals.
 
 use crate::contestant::Contestant;
 
-/// Resamples of which an interval is made.
+/// Number of bootstrap resamples.
 const RESAMPLES: usize = 2000;
 
-/// What a figure is of.
+/// Identifies a figure.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Row {
     /// The test's name.
@@ -23,17 +23,17 @@ pub(crate) struct Sample {
     pub(crate) row: Row,
     pub(crate) contestant: Contestant,
     pub(crate) value: f64,
-    /// The tester could not do more: the contestant might.
+    /// The tester was the limit, not the contestant.
     pub(crate) limited: bool,
 }
 
-/// All samples of a run, in the order in which they were taken.
+/// All samples of a run in the order taken.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
     pub(crate) samples: Vec<Sample>,
 }
 
-/// A ratio of two medians and the middle 95 % of what resampling makes of it.
+/// A ratio of two medians with its 95 % bootstrap interval.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Ratio {
     pub(crate) middle: f64,
@@ -46,7 +46,7 @@ impl Record {
         self.samples.push(Sample { row: row.clone(), contestant, value, limited });
     }
 
-    /// The rows there are, in the order of their first sample.
+    /// All rows, in the order of their first sample.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = Vec::new();
         for sample in &self.samples {
@@ -63,7 +63,7 @@ impl Record {
         self.samples.iter().filter(of).map(|s| s.value).collect()
     }
 
-    /// Whether the tester stood in the way.
+    /// Whether the tester was the limit in any sample.
     pub(crate) fn limited(&self, row: &Row, contestant: Contestant) -> bool {
         self.samples.iter().any(|s| s.limited && s.contestant == contestant && s.row == *row)
     }
@@ -73,7 +73,7 @@ impl Record {
     }
 }
 
-/// The middle value; `None` of nothing.
+/// The median; `None` if there are no values.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -81,13 +81,13 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     Some((sorted[low] + sorted[high]) / 2.0)
 }
 
-/// The value below which `part` (0 to 1) of the sorted values lie.
+/// The quantile `part` (0 to 1) of the sorted values.
 pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
     let at = (part * sorted.len() as f64) as usize;
     sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
 
-/// The ratio of two medians, with an interval by the bootstrap. Equal samples give equal intervals.
+/// The ratio of two medians with its bootstrap interval. The resampling is deterministic.
 pub(crate) fn ratio(over: &[f64], under: &[f64]) -> Option<Ratio> {
     let middle = median(over)? / median(under)?;
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

@@ -1,4 +1,4 @@
-//! What the terminal shows and the files keep.
+//! Tables for the terminal and CSV.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use crate::contestant::Contestant;
 use crate::record::{Record, Row, median};
 use crate::targets;
 
-/// Every row: each contestant's median, and gate64 in proportion to it.
+/// Each row with the median of each contestant and gate64's ratio to it.
 pub(crate) fn table(record: &Record, contestants: &[Contestant]) -> String {
     let mut text = String::new();
     for row in record.rows() {
@@ -33,28 +33,28 @@ pub(crate) fn table(record: &Record, contestants: &[Contestant]) -> String {
     text
 }
 
-/// Which targets are reached.
+/// The targets and whether they are met.
 fn against_targets(record: &Record) -> String {
     let mut text = "\ntargets:\n".to_owned();
     for target in targets::all() {
         let Some(ratio) = target.reached(record) else { continue };
-        let (said, sign) = (
+        let (verdict, sign) = (
             if target.is_met(ratio) { "met    " } else { "NOT MET" },
             if target.row.more { ">=" } else { "<=" },
         );
-        let under = target.compared();
+        let other = target.compared();
         let [m, l, h] = [ratio.middle, ratio.low, ratio.high].map(figure);
         let Row { test, what, .. } = target.row;
         let _ = writeln!(
             text,
-            "  {said} {test}, {what} / {under}: {m} ({l} to {h}), wanted {sign} {}",
+            "  {verdict} {test}, {what} / {other}: {m} ({l} to {h}), target {sign} {}",
             target.bound
         );
     }
     text
 }
 
-/// A figure with three digits that count.
+/// Formats a figure with three significant digits.
 pub(crate) fn figure(value: f64) -> String {
     if value.is_infinite() {
         return "∞".to_owned();
@@ -70,7 +70,7 @@ pub(crate) fn figure(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// All samples, a line each.
+/// All samples as CSV.
 pub(crate) fn csv(record: &Record) -> String {
     let mut text = "test,what,unit,contestant,value,tester_limited\n".to_owned();
     for sample in &record.samples {

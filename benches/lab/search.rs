@@ -1,38 +1,37 @@
-//! The highest rate that a gateway bears.
+//! Searches the highest rate that a gateway can forward.
 
 use gate64::lab::LabError;
 
 use crate::packets::tester::Count;
 
-/// The search ends when what passes and what does not are no further apart.
+/// The search ends when the ratio of failing to passing rate is below this.
 const CLOSE: f64 = 1.05;
-/// Packets a second; who loses too much here too loses whatever is sent, and trials of so many flows
-/// would take for ever.
-const LEAST: f64 = 1_000.0;
-/// Trials of one search.
-const MOST: usize = 16;
+/// Lowest rate in packets per second. A gateway that fails here fails at any rate.
+const MIN_RATE: f64 = 1_000.0;
+/// Maximum number of trials per search.
+const MAX_TRIALS: usize = 16;
 
-/// What is looked for.
+/// Parameters of a search.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Wanted {
-    /// The part that may be lost, 0 to 1.
+    /// Acceptable loss ratio, 0 to 1.
     pub(crate) loss: f64,
-    /// Where to begin, in packets a second, and by what factor to go on.
+    /// First rate in packets per second, and the factor between rates.
     pub(crate) guess: f64,
     pub(crate) step: f64,
 }
 
-/// What was found.
+/// Result of a search.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Found {
-    /// Packets a second.
+    /// Packets per second.
     pub(crate) rate: f64,
-    /// The tester could do no more.
+    /// The tester was the limit.
     pub(crate) limited: bool,
 }
 
 impl Wanted {
-    /// With a rate known from before, if there is one.
+    /// A search that starts at the rate of an earlier round, if known.
     pub(crate) fn new(loss: f64, known: Option<f64>) -> Self {
         match known {
             Some(rate) => Self { loss, guess: rate, step: 1.15 },
@@ -40,9 +39,8 @@ impl Wanted {
         }
     }
 
-    /// Looks for the highest rate at which no more is lost than allowed; `trial` tries one. A rate at
-    /// which too much is lost is tried again before it counts: on a small machine anybody loses
-    /// packets now and then.
+    /// Searches the highest rate with acceptable loss; `trial` runs one trial. Repeats a failed trial
+    /// once, since any gateway loses packets now and then on a small machine.
     pub(crate) fn highest(
         self,
         mut trial: impl FnMut(f64) -> Result<Count, LabError>,
@@ -50,7 +48,7 @@ impl Wanted {
         let Self { loss, guess, step } = self;
         let (mut passes, mut fails) = (0.0f64, f64::INFINITY);
         let mut rate = guess;
-        for _ in 0..MOST {
+        for _ in 0..MAX_TRIALS {
             let mut count = trial(rate)?;
             if count.loss() > loss && !count.limited {
                 count = trial(rate)?;
@@ -67,7 +65,7 @@ impl Wanted {
                 (true, true) if fails / passes < CLOSE => break,
                 (true, true) => (passes * fails).sqrt(),
                 (true, false) => passes * step,
-                (false, _) if fails <= LEAST => break,
+                (false, _) if fails <= MIN_RATE => break,
                 (false, _) => fails / step,
             };
         }

@@ -1,4 +1,4 @@
-//! Bars as SVG: contestants in proportion to one of them.
+//! Bar charts as SVG: contestants relative to one of them.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ const WIDTH: f64 = 780.0;
 const LEFT: f64 = 190.0;
 const BAR: f64 = 15.0;
 const HEAD: f64 = 44.0;
-/// Room right of the longest bar, for its figure.
+/// Space right of the longest bar for its figure.
 const RIGHT: f64 = 190.0;
 
 const fn colour(contestant: Contestant) -> &'static str {
@@ -23,7 +23,7 @@ const fn colour(contestant: Contestant) -> &'static str {
     }
 }
 
-/// A group of bars for each row, in which `unit` is one. Whiskers are 95 % intervals.
+/// A group of bars per row, scaled so that `unit` is 1. Whiskers are 95 % intervals.
 pub(crate) fn bars(title: &str, record: &Record, rows: &[(&str, &Row)], unit: Contestant) -> String {
     let shown = |row: &Row| -> Vec<_> {
         let of = |c: Contestant| Some((c, record.ratio(row, c, unit)?));

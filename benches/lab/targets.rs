@@ -1,21 +1,21 @@
-//! What gate64 wants to reach, as ratios within one interleaved run.
+//! gate64's targets, as ratios within one interleaved run.
 
 use crate::contestant::Contestant::{self, Gate64, Plain, Tayga, TaygaMasquerade};
 use crate::record::{Ratio, Record, Row, ratio};
 use crate::tests::{flood, latency, overload, setup, small, tcp, udp};
 
-/// A ratio to be reached.
+/// A target ratio.
 pub(crate) struct Target {
     pub(crate) row: Row,
-    /// Whom gate64 is compared with; `None` if the figure is a ratio already.
-    pub(crate) under: Option<Contestant>,
-    /// At least, or at most, by which of the two is better.
+    /// The contestant compared with; `None` if the figure is itself a ratio.
+    pub(crate) other: Option<Contestant>,
+    /// Lower bound if more is better, else upper bound.
     pub(crate) bound: f64,
 }
 
-/// All of them, in the order of the tests.
+/// All targets in the order of the tests.
 pub(crate) fn all() -> Vec<Target> {
-    let target = |row: &Row, under, bound| Target { row: row.clone(), under, bound };
+    let target = |row: &Row, other, bound| Target { row: row.clone(), other, bound };
     let mut all = Vec::new();
     for (at, (row, flows, _)) in tcp::SHAPES.iter().enumerate() {
         all.push(target(row, Some(Plain), if *flows == 1 { 0.55 } else { 0.45 }));
@@ -43,20 +43,20 @@ pub(crate) fn all() -> Vec<Target> {
 }
 
 impl Target {
-    /// What was reached; `None` if it was not measured.
+    /// The measured ratio; `None` if it was not measured.
     pub(crate) fn reached(&self, record: &Record) -> Option<Ratio> {
-        match self.under {
-            Some(under) => record.ratio(&self.row, Gate64, under),
+        match self.other {
+            Some(other) => record.ratio(&self.row, Gate64, other),
             None => ratio(&record.values(&self.row, Gate64), &[1.0]),
         }
     }
 
-    /// What gate64 is compared with, in words.
+    /// The name of what gate64 is compared with.
     pub(crate) fn compared(&self) -> &'static str {
-        self.under.map_or(self.row.unit, Contestant::name)
+        self.other.map_or(self.row.unit, Contestant::name)
     }
 
-    /// Whether a ratio is as wanted.
+    /// Whether a ratio meets the target.
     pub(crate) fn is_met(&self, ratio: Ratio) -> bool {
         if self.row.more { ratio.middle >= self.bound } else { ratio.middle <= self.bound }
     }

@@ -1,4 +1,4 @@
-//! Made traffic through a bed: flows, opened and then loaded.
+//! Synthetic traffic through a gateway: opens flows and sends on them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -10,33 +10,33 @@ use crate::contestant::Contestant;
 use crate::packets::frame;
 use crate::packets::tester::{Count, Length, Side, Stream};
 
-/// Port of made traffic at the servers.
+/// The servers' port.
 const SERVICE: u16 = 5000;
-/// A link address that no interface has.
-const NOBODY: [u8; 6] = [2, 0, 0, 0, 0, 0x98];
-/// Servers that flows are spread over.
+/// A MAC address that no interface has.
+const UNUSED_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x98];
+/// Number of servers.
 const SERVERS: u32 = 16;
 
-/// Flows through a gateway: a frame of each, in both directions.
+/// Flows through a gateway, with a frame of each in both directions.
 #[derive(Debug)]
 pub(crate) struct Flows {
     pub(crate) up: Vec<Vec<u8>>,
-    /// As the servers answer; empty until the flows are open.
+    /// Frames from the servers; empty until the flows are open.
     pub(crate) down: Vec<Vec<u8>>,
-    /// How the servers see each.
+    /// The mapped address of each flow.
     pub(crate) outside: Vec<SocketAddr>,
     hosts: u32,
     pub(crate) trial: u16,
 }
 
-/// What is to be sent.
+/// The traffic of a trial.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Load {
     pub(crate) from: Side,
-    /// Packets a second.
+    /// Packets per second.
     pub(crate) rate: f64,
     pub(crate) seconds: f64,
-    /// Whether delays are measured.
+    /// Whether to measure delays.
     pub(crate) stamped: bool,
 }
 
@@ -49,7 +49,8 @@ fn client(contestant: Contestant, n: u32) -> IpAddr {
     Ipv6Addr::from_bits(first + u128::from(n)).into()
 }
 
-/// Server `n` itself and as the zone sees it, in 198.18.0.0/15 or 2001:2::/48 (RFC 8219 §14).
+/// The address of server `n`, and its address as hosts see it. Servers are in 198.18.0.0/15 or 2001:2::/48
+/// (RFC 8219 §14).
 fn server(contestant: Contestant, n: u32) -> [IpAddr; 2] {
     let v4 = Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 1).to_bits() + n);
     let v6 = |prefix: [u16; 3], n: u32| {
@@ -66,13 +67,12 @@ fn server(contestant: Contestant, n: u32) -> [IpAddr; 2] {
 }
 
 impl Bed {
-    /// `many` flows of `hosts` hosts, the first of them host `first`; ports are pseudo-random
-    /// (RFC 4814).
+    /// `many` flows of `hosts` hosts from host `first` on. Ports are pseudo-random (RFC 4814).
     pub(crate) fn flows(&mut self, many: u32, hosts: u32, first: u32) -> Flows {
         self.trial = self.trial.wrapping_add(1).max(1);
         let trial = self.trial;
         let frame = |flow: u32| {
-            // A step that has no factor in common with the number of ports visits all of them.
+            // The step is coprime to the number of ports, so all ports are used.
             let port = 1024 + (flow / hosts * 7919 % 60_000) as u16;
             let from = SocketAddr::new(client(self.contestant, first + flow % hosts), port);
             let to = SocketAddr::new(server(self.contestant, flow / hosts % SERVERS)[1], SERVICE);
@@ -81,19 +81,19 @@ impl Bed {
         Flows { up: (0..many).map(frame).collect(), down: Vec::new(), outside: Vec::new(), hosts, trial }
     }
 
-    /// Sends each flow's first packet until all have arrived, `rate` a second, and learns how the
-    /// servers see them.
+    /// Sends each flow's first packet, `rate` per second, until all have arrived. Records the mapped
+    /// addresses.
     pub(crate) fn open(&mut self, flows: &mut Flows, rate: f64) -> Result<(), LabError> {
         let mut seen = vec![None; flows.up.len()];
         for _ in 0..20 {
             if self.open_once(flows, rate, &mut seen)?.sent == 0 {
-                return self.answers(flows, &seen);
+                return self.build_replies(flows, &seen);
             }
         }
-        self.answers(flows, &seen)
+        self.build_replies(flows, &seen)
     }
 
-    /// Sends the first packets of flows that nobody has seen, once.
+    /// Sends the first packet of each flow that has not arrived yet, once.
     pub(crate) fn open_once(
         &mut self,
         flows: &Flows,
@@ -115,8 +115,12 @@ impl Bed {
         Ok(counts?.pop().unwrap_or_default())
     }
 
-    /// Makes the answers of flows that have all been seen.
-    pub(crate) fn answers(&self, flows: &mut Flows, seen: &[Option<SocketAddr>]) -> Result<(), LabError> {
+    /// Builds the frames from the servers. All flows must have arrived.
+    pub(crate) fn build_replies(
+        &self,
+        flows: &mut Flows,
+        seen: &[Option<SocketAddr>],
+    ) -> Result<(), LabError> {
         flows.down.clear();
         flows.outside.clear();
         for (flow, seen) in (0..).zip(seen) {
@@ -132,7 +136,7 @@ impl Bed {
         Ok(())
     }
 
-    /// Loads the gateway.
+    /// Sends a load through the gateway.
     pub(crate) fn load(&mut self, flows: &Flows, load: Load) -> Result<Count, LabError> {
         let Load { from, rate, seconds, stamped } = load;
         let frames = match from {
@@ -147,11 +151,11 @@ impl Bed {
 }
 
 impl Flows {
-    /// The same, but to an address on the first link that is nobody's.
-    pub(crate) fn to_nobody(&self) -> Self {
-        let turn = |frames: &[Vec<u8>]| -> Vec<Vec<u8>> {
-            frames.iter().map(|frame| [&NOBODY[..], &frame[6..]].concat()).collect()
+    /// The same frames with an unused destination MAC address.
+    pub(crate) fn to_unused_address(&self) -> Self {
+        let redirect = |frames: &[Vec<u8>]| -> Vec<Vec<u8>> {
+            frames.iter().map(|frame| [&UNUSED_MAC[..], &frame[6..]].concat()).collect()
         };
-        Self { up: turn(&self.up), down: turn(&self.down), outside: Vec::new(), ..*self }
+        Self { up: redirect(&self.up), down: redirect(&self.down), outside: Vec::new(), ..*self }
     }
 }

@@ -1,5 +1,5 @@
-//! Table sizes side by side: their batches interleaved, so that whatever else the machine does
-//! befalls all of them, and minimum and median over many short runs.
+//! Compares table sizes. Their batches are interleaved, so that other load on the machine affects all of
+//! them alike. Reports minimum and median of many short runs.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::targets::{self, Bound};
 
 /// Runs of each kind of work and size.
 const RUNS: usize = 200;
-/// Batches of a run.
+/// Batches per run.
 const BATCHES: usize = 16;
 
 /// Nanoseconds per packet.
@@ -26,9 +26,9 @@ fn figure(mut runs: Vec<f64>) -> Figure {
 }
 
 fn run_of(rig: &mut Rig, work: Work) -> f64 {
-    // One end of all sessions of the churn is many batches already.
+    // Expiring all short-lived sessions is as much work as many batches.
     let batches = if work == Work::Expire { 1 } else { BATCHES };
-    // A table before this one has filled the cache; what is small enough is there from now on.
+    // Warm up: the previous table has filled the cache.
     if work != Work::Expire {
         for _ in 0..BATCHES {
             rig.batch(work);
@@ -36,8 +36,8 @@ fn run_of(rig: &mut Rig, work: Work) -> f64 {
     }
     let (mut nanos, mut done) = (0, 0);
     for _ in 0..batches {
-        let (spent, count) = rig.batch(work);
-        nanos += spent.as_nanos();
+        let (time, count) = rig.batch(work);
+        nanos += time.as_nanos();
         done += count;
     }
     nanos as f64 / done as f64
@@ -54,7 +54,7 @@ fn measure(rigs: &mut [Rig], work: Work) -> Vec<Figure> {
     runs.into_iter().map(figure).collect()
 }
 
-/// What was measured, by size.
+/// The figures by size.
 struct Report<'a> {
     sizes: &'a [u64],
     bytes: Vec<f64>,
@@ -62,54 +62,54 @@ struct Report<'a> {
 }
 
 impl Report<'_> {
-    fn place(&self, size: u64) -> Option<usize> {
+    fn index(&self, size: u64) -> Option<usize> {
         self.sizes.iter().position(|sessions| *sessions == size)
     }
 
-    /// The median of a kind of work at a size.
+    /// The median time of `work` at a size.
     fn nanos(&self, work: Work, size: u64) -> Option<f64> {
         let (_, figures) = self.work.iter().find(|(of, _)| *of == work)?;
-        Some(figures[self.place(size)?].median)
+        Some(figures[self.index(size)?].median)
     }
 
-    /// How fast a kind of work is at one size, in proportion to how fast it is at another.
+    /// The speed of `work` at one size as a ratio of its speed at another.
     fn speed(&self, work: Work, size: u64, other: u64) -> Option<f64> {
         Some(self.nanos(work, other)? / self.nanos(work, size)?)
     }
 
     fn targets(&self) {
-        let ways = [(Work::Hit6, "IPv6 to IPv4"), (Work::Hit4, "IPv4 to IPv6")];
+        let directions = [(Work::Hit6, "IPv6 to IPv4"), (Work::Hit4, "IPv4 to IPv6")];
         println!("\ntargets, by the medians");
-        for (work, way) in ways {
-            let say = |what: &str, size, most| {
-                let what = format!("known session, {what}, {way}");
-                targets::say(&what, self.nanos(work, size), " ns", Bound::Most(most));
+        for (work, direction) in directions {
+            let report = |what: &str, size, most| {
+                let what = format!("known session, {what}, {direction}");
+                targets::report(&what, self.nanos(work, size), " ns", Bound::Most(most));
             };
-            say("64 B, of 1,000", 1_000, 45.0);
-            say("random of a million", 1_000_000, 120.0);
+            report("64 B, of 1,000", 1_000, 45.0);
+            report("random of a million", 1_000_000, 120.0);
         }
         for (size, name) in [(1_000, "a thousand"), (1_000_000, "a million")] {
             let what = format!("new session with its binding, beside {name}");
-            targets::say(&what, self.nanos(Work::New, size), " ns", Bound::Most(350.0));
+            targets::report(&what, self.nanos(Work::New, size), " ns", Bound::Most(350.0));
         }
-        for (work, (_, way)) in [Work::Super6, Work::Super4].into_iter().zip(ways) {
-            let what = format!("super-packet of 64 KiB, {way}");
-            targets::say(&what, self.nanos(work, 1_000), " ns", Bound::Most(150.0));
+        for (work, (_, direction)) in [Work::Super6, Work::Super4].into_iter().zip(directions) {
+            let what = format!("super-packet of 64 KiB, {direction}");
+            targets::report(&what, self.nanos(work, 1_000), " ns", Bound::Most(150.0));
         }
         for (size, name) in [(1_000_000, "a million"), (10_000_000, "ten million")] {
-            let bytes = self.place(size).map(|at| self.bytes[at]);
-            targets::say(&format!("memory of a session, at {name}"), bytes, " bytes", Bound::Most(128.0));
+            let bytes = self.index(size).map(|at| self.bytes[at]);
+            targets::report(&format!("memory of a session, at {name}"), bytes, " bytes", Bound::Most(128.0));
         }
-        for (work, way) in ways {
+        for (work, direction) in directions {
             let speed = self.speed(work, 10_000_000, 10_000);
-            let what = format!("speed at ten million / at ten thousand, {way}");
-            targets::say(&what, speed, "", Bound::Least(0.35));
+            let what = format!("speed at ten million / at ten thousand, {direction}");
+            targets::report(&what, speed, "", Bound::Least(0.35));
         }
     }
 }
 
-/// Nanoseconds of a multiplication and an addition that depend on what was before: four cycles of the
-/// clock on most machines. The least of many runs.
+/// Time of a dependent multiplication and addition in nanoseconds: four clock cycles on most machines.
+/// The minimum of many runs.
 fn pace() -> f64 {
     const STEPS: u32 = 10_000;
     let run = |_| {
@@ -124,29 +124,29 @@ fn pace() -> f64 {
     (0..RUNS).map(run).fold(f64::MAX, f64::min)
 }
 
-/// A rig, and the bytes it took.
-fn taken_by(sessions: u64) -> (Rig, usize) {
-    let before = memory::taken();
+/// A rig, and the bytes that it allocated.
+fn allocated_by(sessions: u64) -> (Rig, usize) {
+    let before = memory::allocated();
     let rig = Rig::new(sessions);
-    (rig, memory::taken() - before)
+    (rig, memory::allocated() - before)
 }
 
-/// Measures all kinds of work at all sizes, prints the figures, and whether they are as wanted.
+/// Measures all kinds of work at all sizes. Prints the figures and compares them with the targets.
 pub fn run(sizes: &[u64]) {
     let mut report = Report { sizes, bytes: Vec::new(), work: Vec::new() };
     let mut rigs = Vec::new();
     println!("pace of this machine now: {:.2} ns for a multiplication and an addition\n", pace());
     println!("{:>12} {:>16} {:>12}", "sessions", "bytes a session", "megabytes");
-    // Buffers, fragments on hold, the churn's room: what is there without any known session.
-    let (_, fixed) = taken_by(0);
+    // Memory without any known session: buffers, fragment cache, room for short-lived sessions.
+    let (_, fixed) = allocated_by(0);
     for &sessions in sizes {
-        let (rig, bytes) = taken_by(sessions);
+        let (rig, bytes) = allocated_by(sessions);
         let each = (bytes - fixed) as f64 / sessions as f64;
         println!("{sessions:>12} {each:>16.1} {:>12.1}", bytes as f64 / 1e6);
         report.bytes.push(each);
         rigs.push(rig);
     }
-    println!("\nns per packet or session, the least and the median of {RUNS} runs of {BATCHES} batches");
+    println!("\nns per packet or session, minimum and median of {RUNS} runs of {BATCHES} batches");
     print!("{:<18}", "");
     sizes.iter().for_each(|size| print!(" {size:>17}"));
     println!();

@@ -1,18 +1,17 @@
-//! Flows by number, and their packets: written over one template, so that making them costs little
-//! beside what is measured.
+//! Numbered flows and their packets. Building a packet is cheap compared with the measured work.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use gate64::addr::Pref64;
 use gate64::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 
-/// Flows of a host: as many as its port block has ports.
+/// Flows per host: the number of ports in a block.
 pub const PER_HOST: u64 = 256;
-/// Blocks above port 1023.
+/// Port blocks per address above port 1023.
 const BLOCKS: u64 = 252;
 /// Payload that makes the IPv4 packet 64 bytes long.
 const PAYLOAD: usize = 36;
-/// Payload bytes of a super-packet's segments, and how many they are: as many as fit 64 KiB.
+/// Payload bytes of a super-packet's segment, and the number of segments in 64 KiB.
 const SEGMENT: u16 = 1428;
 const SEGMENTS: usize = 45;
 
@@ -29,18 +28,18 @@ pub struct Flow {
     server: (u32, u16),
 }
 
-/// What a packet is.
+/// Kind of packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// UDP with 36 bytes of payload.
     Udp,
-    /// A TCP segment that opens.
+    /// A TCP SYN.
     Syn,
-    /// A TCP segment that does not.
+    /// A TCP ACK.
     Ack,
-    /// The answer to one that opens.
+    /// A TCP SYN ACK.
     SynAck,
-    /// 45 segments of 1,428 bytes behind one header, the checksum left to the device.
+    /// A super-packet of 45 segments with 1,428 bytes each and a partial checksum.
     Super,
 }
 
@@ -52,7 +51,7 @@ impl Kind {
         }
     }
 
-    /// Length of the message behind the IP header.
+    /// Length of the message after the IP header.
     const fn len(self) -> usize {
         match self {
             Self::Udp | Self::Syn | Self::SynAck | Self::Ack => 8 + PAYLOAD,
@@ -80,7 +79,7 @@ impl Kind {
         match self {
             Self::Udp => {
                 message[4..6].copy_from_slice(&len);
-                // Nobody verifies it on the way.
+                // The translator does not verify it.
                 message[6..8].copy_from_slice(&[0x12, 0x34]);
             }
             Self::Syn | Self::SynAck | Self::Ack | Self::Super => {
@@ -100,7 +99,7 @@ pub fn pref64() -> Pref64 {
 }
 
 impl Flow {
-    /// Flow number `n`. Hosts have a block of ports each, flows a server each.
+    /// Flow number `n`. Each host uses one port block, each flow its own server.
     pub const fn new(n: u64) -> Self {
         let host = n / PER_HOST;
         let port = (1024 + host % BLOCKS * PER_HOST + n % PER_HOST) as u16;
@@ -135,8 +134,8 @@ impl Flow {
         kind.write((self.port, self.server.1), &mut packet[40..]);
     }
 
-    /// Fills `buf` with a packet from the server to `place`.
-    pub fn inward(self, kind: Kind, place: Ipv4Addr, buf: &mut PacketBuf) {
+    /// Fills `buf` with a packet from the server to the mapped address `mapped`.
+    pub fn inward(self, kind: Kind, mapped: Ipv4Addr, buf: &mut PacketBuf) {
         buf.clear();
         buf.offload = kind.offload();
         let packet = buf.append(20 + kind.len());
@@ -144,7 +143,7 @@ impl Flow {
         packet[2..4].copy_from_slice(&(20 + kind.len() as u16).to_be_bytes());
         packet[4..12].copy_from_slice(&[0, 0, 0x40, 0, 64, kind.protocol(), 0, 0]);
         packet[12..16].copy_from_slice(&self.server.0.to_be_bytes());
-        packet[16..20].copy_from_slice(&place.octets());
+        packet[16..20].copy_from_slice(&mapped.octets());
         let sum: u32 = packet[..20].chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
         let folded = (sum & 0xffff) + (sum >> 16);
         packet[10..12].copy_from_slice(&(!(folded as u16 + (folded >> 16) as u16)).to_be_bytes());
@@ -152,10 +151,10 @@ impl Flow {
     }
 }
 
-/// Numbers in no order that anything could foresee.
-pub struct Dice(pub u64);
+/// Pseudo-random numbers.
+pub struct Random(pub u64);
 
-impl Dice {
+impl Random {
     pub fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         ((u128::from(self.0 ^ self.0 >> 29) * u128::from(n)) >> 64) as u64

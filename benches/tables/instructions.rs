@@ -1,10 +1,10 @@
-//! Instructions per packet: this program under valgrind, counting inside [`counted`](crate::counted).
+//! Instructions per packet: runs this program under valgrind, which counts inside [`counted`](crate::counted).
 
 use std::process::Command;
 
 use crate::rig::{Rig, Work};
 
-/// Batches that are counted.
+/// Batches to count.
 const BATCHES: u64 = 100;
 
 /// Prints instructions per packet for all kinds of work.
@@ -28,29 +28,29 @@ fn count(work: Work, sessions: u64) -> Result<f64, String> {
         .args(["--once", work.name(), &sessions.to_string()])
         .output()
         .map_err(|e| format!("valgrind: {e}"))?;
-    let (said, counted) =
+    let (stdout, counted) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr).into_owned());
-    let done: f64 = said.trim().parse().map_err(|_| counted.clone())?;
+    let done: f64 = stdout.trim().parse().map_err(|_| counted.clone())?;
     let after = counted.split("Collected : ").nth(1).and_then(|rest| rest.split_whitespace().next());
     let all: f64 = after.and_then(|number| number.parse().ok()).ok_or_else(|| counted.clone())?;
     Ok(all / done)
 }
 
-/// The part that runs under valgrind: does one kind of work and says how much.
+/// Runs under valgrind: does one kind of work and prints the number of packets or sessions.
 pub fn once(words: &[String]) {
     let work = words.first().and_then(|name| Work::ALL.into_iter().find(|work| work.name() == name));
     let sessions = words.get(1).and_then(|sessions| sessions.parse().ok());
     let (Some(work), Some(sessions)) = (work, sessions) else { return };
     let mut rig = Rig::new(sessions);
-    // The first packet of each session goes another way than the rest.
-    some(&mut rig, work);
+    // Warm up: the first packet of each session takes the slow path.
+    repeat(&mut rig, work);
     rig.counting = true;
-    let done = some(&mut rig, work);
+    let done = repeat(&mut rig, work);
     println!("{done}");
 }
 
-/// Does enough work to count; how much. One end of all sessions of the churn is many batches already.
-fn some(rig: &mut Rig, work: Work) -> u64 {
+/// Repeats the work often enough to count. Returns the number of packets or sessions.
+fn repeat(rig: &mut Rig, work: Work) -> u64 {
     let (mut done, mut batches) = (0, 0);
     while batches < BATCHES && done < BATCHES * 64 {
         done += rig.batch(work).1;

@@ -1,14 +1,14 @@
-//! What a packet costs by how much the tables hold: known, new and refused, and the end of a session.
+//! Cost of a packet by table size: known, new and refused packets, and the expiry of sessions.
 //!
-//! | command | what it does |
+//! | command | effect |
 //! |---|---|
-//! | `cargo bench --bench tables` | criterion, every kind of work by table size |
-//! | `cargo bench --bench tables -- hit/1000$` | those whose name matches |
-//! | `cargo bench --bench tables -- --compare [SIZE...]` | sizes side by side, interleaved, and whether the targets are met |
+//! | `cargo bench --bench tables` | criterion: every kind of work by table size |
+//! | `cargo bench --bench tables -- hit/1000$` | the benchmarks whose name matches |
+//! | `cargo bench --bench tables -- --compare [SIZE...]` | compares sizes, interleaved, and checks the targets |
 //! | `cargo bench --bench tables -- --instructions [SIZE...]` | instructions per packet, by valgrind |
 //!
-//! Sizes are 10^3 to 10^7 sessions, each with a binding of its own: 10^7 take 1.3 GB of memory. Criterion
-//! skips sizes above `GATE64_BENCH_SESSIONS` (a million unless said).
+//! Sizes are 10^3 to 10^7 sessions, each with its own binding; 10^7 need 1.3 GB of memory. Criterion skips
+//! sizes above `GATE64_BENCH_SESSIONS`, by default 10^6.
 #![allow(missing_docs, unreachable_pub)]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
@@ -27,17 +27,17 @@ use rig::{Rig, Work};
 
 const SIZES: [u64; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
-/// What is measured, and nothing around it: valgrind counts inside this function.
+/// Runs the measured work. valgrind counts only inside this function.
 #[inline(never)]
 pub fn counted(work: &mut dyn FnMut()) {
     work();
 }
 
 fn criterion(c: &mut Criterion) {
-    let most = std::env::var("GATE64_BENCH_SESSIONS").ok().and_then(|most| most.parse().ok());
-    let most = most.unwrap_or(1_000_000);
-    for sessions in SIZES.into_iter().filter(|sessions| *sessions <= most) {
-        // Made by the first that is not filtered out.
+    let max = std::env::var("GATE64_BENCH_SESSIONS").ok().and_then(|max| max.parse().ok());
+    let max = max.unwrap_or(1_000_000);
+    for sessions in SIZES.into_iter().filter(|sessions| *sessions <= max) {
+        // Built by the first benchmark that is not filtered out.
         let mut rig = None;
         for work in Work::ALL {
             let mut group = c.benchmark_group(work.name());
@@ -45,13 +45,13 @@ fn criterion(c: &mut Criterion) {
             group.bench_function(sessions.to_string(), |bencher| {
                 let rig = rig.get_or_insert_with(|| Rig::new(sessions));
                 bencher.iter_custom(|rounds| {
-                    let (mut spent, mut done) = (Duration::ZERO, 0);
+                    let (mut total, mut done) = (Duration::ZERO, 0);
                     while done < rounds {
                         let (time, count) = rig.batch(work);
-                        spent += time;
+                        total += time;
                         done += count;
                     }
-                    spent.mul_f64(rounds as f64 / done as f64)
+                    total.mul_f64(rounds as f64 / done as f64)
                 });
             });
             group.finish();
@@ -59,9 +59,9 @@ fn criterion(c: &mut Criterion) {
     }
 }
 
-fn sizes(words: &[String], otherwise: &[u64]) -> Vec<u64> {
+fn sizes(words: &[String], default: &[u64]) -> Vec<u64> {
     let named: Vec<_> = words.iter().filter_map(|word| word.replace('_', "").parse().ok()).collect();
-    if named.is_empty() { otherwise.to_vec() } else { named }
+    if named.is_empty() { default.to_vec() } else { named }
 }
 
 fn main() {

@@ -1,4 +1,4 @@
-//! How much memory is taken: an allocator that keeps the sum.
+//! An allocator that counts the allocated bytes.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,36 +8,36 @@ use gate64::device::pages::LargePages as Inner;
 #[cfg(not(feature = "daemon"))]
 use std::alloc::System as Inner;
 
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
-struct Summing;
+struct Counting;
 
-#[expect(unsafe_code, reason = "an allocator can't be written without")]
-// SAFETY: every call goes to the program's own allocator as it came; the sum is only a number.
-unsafe impl GlobalAlloc for Summing {
+#[expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
+// SAFETY: every call is passed unchanged to `Inner`, which is a valid allocator.
+unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        TAKEN.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are that allocator's conditions.
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller upholds the contract of `GlobalAlloc`.
         unsafe { Inner.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        TAKEN.fetch_add(layout.size(), Ordering::Relaxed);
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: as above.
         unsafe { Inner.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        TAKEN.fetch_sub(layout.size(), Ordering::Relaxed);
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: as above; `ptr` came from `Inner`.
         unsafe { Inner.dealloc(ptr, layout) }
     }
 }
 
 #[global_allocator]
-static ALLOCATOR: Summing = Summing;
+static ALLOCATOR: Counting = Counting;
 
-/// Bytes that the process has taken from its allocator and not given back.
-pub fn taken() -> usize {
-    TAKEN.load(Ordering::Relaxed)
+/// Bytes currently allocated by the process.
+pub fn allocated() -> usize {
+    ALLOCATED.load(Ordering::Relaxed)
 }

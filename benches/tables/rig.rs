@@ -1,4 +1,4 @@
-//! A translator whose tables hold a given number of sessions, each with a binding of its own.
+//! A translator with a given number of sessions, each with its own binding.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant as Clock};
@@ -12,32 +12,32 @@ use gate64::wire::batch::Batch;
 use gate64::wire::buf::{MAX_PACKET, PacketBuf};
 use gate64::xlat::Rules;
 
-use crate::flows::{self, Dice, Flow, Kind, PER_HOST};
+use crate::flows::{self, Flow, Kind, PER_HOST, Random};
 
-/// Packets of a batch.
+/// Packets per batch.
 pub const BATCH: usize = 64;
-/// Super-packets of a batch, as they come in one read.
+/// Super-packets per batch: as many as one read returns.
 const SUPERS: usize = 4;
-/// Sessions beside the known ones that are opened and ended again and again.
-const CHURN: u64 = 16_384;
-/// The known sessions live for ever, the others this long.
+/// Maximum number of short-lived sessions, besides the known ones.
+const SHORT_LIVED: u64 = 16_384;
+/// Lifetimes of short-lived and of known sessions.
 const SHORT: Duration = Duration::from_secs(240);
 const LONG: Duration = Duration::from_secs(1 << 32);
 
-/// What is measured, each in batches of 64.
+/// Kinds of measured work, in batches of 64 packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Work {
     /// Packets of known sessions in random order, from the IPv6 side.
     Hit6,
     /// The same from the IPv4 side.
     Hit4,
-    /// Packets that make a binding and a session each.
+    /// Packets that create a binding and a session each.
     New,
-    /// Ending a session and its binding.
+    /// Expiry of a session and its binding.
     Expire,
-    /// TCP segments from the IPv6 side that belong to nothing.
+    /// TCP ACKs without a session, from the IPv6 side.
     Refused6,
-    /// Segments from the IPv4 side to random ports, as a scan sends them.
+    /// TCP ACKs to random ports from the IPv4 side, as of a port scan.
     Refused4,
     /// Super-packets of 64 KiB of an established TCP connection, from the IPv6 side.
     Super6,
@@ -73,26 +73,26 @@ impl Work {
 
 pub struct Rig {
     pub sessions: u64,
-    /// Whether work is done inside [`counted`](crate::counted).
+    /// Whether to run work inside [`counted`](crate::counted).
     pub counting: bool,
     translator: Translator,
     buffers: Vec<PacketBuf>,
     verdicts: Vec<Verdict>,
     extra: Batch,
     now: Instant,
-    dice: Dice,
+    random: Random,
     pool: Ipv4Prefix,
-    /// The pool address of each host.
+    /// The mapped address of each host.
     mapped: Vec<Ipv4Addr>,
-    /// Of the sessions that come and go: how many live, and the number of the next.
+    /// Short-lived sessions: number of open ones, and number of the next flow.
     open: u64,
     next: u64,
     supers: Vec<PacketBuf>,
-    /// The connection of the super-packets, and its pool address, once it is there.
+    /// The connection of the super-packets and its mapped address, once open.
     connection: Option<(Flow, Ipv4Addr)>,
 }
 
-/// A prefix with half as many addresses again as the blocks need.
+/// A prefix with at least 1.5 times the addresses that the blocks need.
 fn pool(flows: u64) -> Ipv4Prefix {
     let addresses = (flows * 3 / 2).div_ceil(252 * 256).next_power_of_two().max(16);
     let len = 32 - addresses.trailing_zeros();
@@ -110,7 +110,7 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         sessions_per_host: 4096,
         bindings_per_second: 0,
     };
-    let sessions = u32::try_from(sessions + CHURN + 1).expect("fits");
+    let sessions = u32::try_from(sessions + SHORT_LIVED + 1).expect("fits");
     let blocks = sessions.div_ceil(PER_HOST as u32) + 64;
     let limits =
         nat64::Limits { sessions, bindings: sessions, blocks, hosts: blocks, ..nat64::Limits::default() };
@@ -143,7 +143,7 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
 impl Rig {
     /// Opens `sessions` sessions.
     pub fn new(sessions: u64) -> Self {
-        let pool = pool(sessions + CHURN);
+        let pool = pool(sessions + SHORT_LIVED);
         let mut rig = Self {
             sessions,
             counting: false,
@@ -152,7 +152,7 @@ impl Rig {
             verdicts: vec![Verdict::Hold; BATCH],
             extra: Batch::new(256, 2048),
             now: Instant::from_secs(1),
-            dice: Dice(sessions),
+            random: Random(sessions),
             pool,
             mapped: Vec::with_capacity(sessions.div_ceil(PER_HOST) as usize),
             open: 0,
@@ -170,7 +170,7 @@ impl Rig {
             for (at, buffer) in rig.buffers[..count].iter().enumerate() {
                 let (flow, out) = (Flow::new(n + at as u64), buffer.bytes());
                 let addr = Ipv4Addr::new(out[12], out[13], out[14], out[15]);
-                assert_eq!(out[20..22], flow.port().to_be_bytes(), "a host's ports are all in its block");
+                assert_eq!(out[20..22], flow.port().to_be_bytes(), "one port block per host");
                 if flow.host() as usize == rig.mapped.len() {
                     rig.mapped.push(addr);
                 }
@@ -183,29 +183,29 @@ impl Rig {
     fn process(&mut self, count: usize, want: fn(Verdict) -> bool) -> Duration {
         self.extra.clear();
         let (packets, verdicts) = (&mut self.buffers[..count], &mut self.verdicts[..count]);
-        let spent = timed(self.counting, &mut || {
+        let time = timed(self.counting, &mut || {
             self.translator.process(self.now, packets, verdicts, &mut self.extra);
         });
         for verdict in &self.verdicts[..count] {
             assert!(want(*verdict), "{verdict:?}");
         }
-        spent
+        time
     }
 
-    /// Translates one packet that `fill` writes; what came of it.
+    /// Translates one packet that `fill` writes, and returns the result.
     fn one(&mut self, fill: impl FnOnce(&mut PacketBuf)) -> &[u8] {
         fill(&mut self.buffers[0]);
         self.process(1, forwarded);
         self.buffers[0].bytes()
     }
 
-    /// Does a batch of `work`; the time it took for so many packets or sessions.
+    /// Runs a batch of `work`. Returns its time and its number of packets or sessions.
     pub fn batch(&mut self, work: Work) -> (Duration, u64) {
         match work {
             Work::Hit6 => (self.hit(true), BATCH as u64),
             Work::Hit4 => (self.hit(false), BATCH as u64),
             Work::New => self.open_some(),
-            Work::Expire => self.end_all(),
+            Work::Expire => self.expire_all(),
             Work::Refused6 => (self.refused6(), BATCH as u64),
             Work::Refused4 => (self.refused4(), BATCH as u64),
             Work::Super6 => (self.super_packets(true), SUPERS as u64),
@@ -215,7 +215,7 @@ impl Rig {
 
     fn hit(&mut self, outward: bool) -> Duration {
         for buffer in &mut self.buffers {
-            let flow = Flow::new(self.dice.below(self.sessions));
+            let flow = Flow::new(self.random.below(self.sessions));
             match outward {
                 true => flow.outward(Kind::Udp, buffer),
                 false => flow.inward(Kind::Udp, self.mapped[flow.host() as usize], buffer),
@@ -225,11 +225,11 @@ impl Rig {
     }
 
     fn open_some(&mut self) -> (Duration, u64) {
-        if self.open + BATCH as u64 > CHURN {
-            self.end_all();
+        if self.open + BATCH as u64 > SHORT_LIVED {
+            self.expire_all();
         }
         for buffer in &mut self.buffers {
-            // A host of the churn has the ports of its block in no order, as real ones choose them.
+            // Ports within a block are not in order, as with real hosts.
             let n = self.next;
             Flow::new(n - n % PER_HOST + n.wrapping_mul(37) % PER_HOST).outward(Kind::Syn, buffer);
             self.next += 1;
@@ -238,34 +238,34 @@ impl Rig {
         (self.process(BATCH, forwarded), BATCH as u64)
     }
 
-    /// Ends all sessions of the churn; opens some first if there is none.
-    fn end_all(&mut self) -> (Duration, u64) {
+    /// Expires all short-lived sessions; opens some first if there are few.
+    fn expire_all(&mut self) -> (Duration, u64) {
         let counting = core::mem::replace(&mut self.counting, false);
-        while self.open < CHURN / 2 {
+        while self.open < SHORT_LIVED / 2 {
             self.open_some();
         }
         self.counting = counting;
         self.now = self.now + SHORT + Duration::from_secs(1);
         let ended = core::mem::take(&mut self.open);
-        let spent = timed(self.counting, &mut || {
+        let time = timed(self.counting, &mut || {
             while self.translator.expire(self.now, BATCH, &mut self.extra) {}
         });
-        // The blocks come back, and with them the numbers.
+        // The blocks are free again, so the flow numbers start again.
         self.next = self.sessions.next_multiple_of(PER_HOST);
-        (spent, ended)
+        (time, ended)
     }
 
     fn refused6(&mut self) -> Duration {
         for buffer in &mut self.buffers {
-            Flow::new(self.dice.below(self.sessions)).outward(Kind::Ack, buffer);
+            Flow::new(self.random.below(self.sessions)).outward(Kind::Ack, buffer);
         }
         self.process(BATCH, |verdict| verdict == Verdict::Drop(Reason::NoSession))
     }
 
     fn refused4(&mut self) -> Duration {
         for buffer in &mut self.buffers {
-            let flow = Flow::new(self.dice.below(self.sessions));
-            let offset = self.dice.below(self.pool.size()) as u32;
+            let flow = Flow::new(self.random.below(self.sessions));
+            let offset = self.random.below(self.pool.size()) as u32;
             flow.inward(Kind::Ack, Ipv4Addr::from_bits(self.pool.addr().to_bits() + offset), buffer);
         }
         self.process(BATCH, |verdict| verdict == Verdict::Drop(Reason::NoBinding))
@@ -283,14 +283,14 @@ impl Rig {
             }
         }
         core::mem::swap(&mut self.supers, &mut self.buffers);
-        let spent = self.process(SUPERS, forwarded);
+        let time = self.process(SUPERS, forwarded);
         core::mem::swap(&mut self.supers, &mut self.buffers);
-        spent
+        time
     }
 
-    /// Opens a TCP connection of a host that has no other.
+    /// Opens a TCP connection of a new host.
     fn connect(&mut self) -> (Flow, Ipv4Addr) {
-        let flow = Flow::new((self.sessions + CHURN).next_multiple_of(PER_HOST) + PER_HOST);
+        let flow = Flow::new((self.sessions + SHORT_LIVED).next_multiple_of(PER_HOST) + PER_HOST);
         let out = self.one(|buf| flow.outward(Kind::Syn, buf));
         let mapped = Ipv4Addr::new(out[12], out[13], out[14], out[15]);
         self.one(|buf| flow.inward(Kind::SynAck, mapped, buf));

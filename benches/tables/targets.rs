@@ -1,17 +1,17 @@
-//! Whether what was measured is as it is wanted.
+//! Compares measured figures with their targets.
 
-/// What is wanted of a figure.
+/// The target of a figure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bound {
-    /// No more than this.
+    /// At most.
     Most(f64),
-    /// No less than this.
+    /// At least.
     Least(f64),
 }
 
-/// Says in a line whether a figure is as wanted; `None` was not measured.
-pub(crate) fn say(what: &str, reached: Option<f64>, unit: &str, bound: Bound) {
-    let (sign, wanted) = match bound {
+/// Prints whether a figure meets its target; `None` was not measured.
+pub(crate) fn report(what: &str, reached: Option<f64>, unit: &str, bound: Bound) {
+    let (sign, target) = match bound {
         Bound::Most(most) => ("<=", most),
         Bound::Least(least) => (">=", least),
     };
@@ -21,10 +21,10 @@ pub(crate) fn say(what: &str, reached: Option<f64>, unit: &str, bound: Bound) {
         (Some(reached), Bound::Least(least)) if reached >= least => "met",
         (Some(_), Bound::Most(_) | Bound::Least(_)) => "NOT MET",
     };
-    let reached = reached.map_or_else(|| "-".to_owned(), |reached| format!("{reached:.*}", digits(wanted)));
-    println!("{verdict:<13}{what:<58} {reached:>7} {sign} {wanted}{unit}");
+    let reached = reached.map_or_else(|| "-".to_owned(), |reached| format!("{reached:.*}", digits(target)));
+    println!("{verdict:<13}{what:<58} {reached:>7} {sign} {target}{unit}");
 }
 
-const fn digits(wanted: f64) -> usize {
-    if wanted < 10.0 { 2 } else { 1 }
+const fn digits(target: f64) -> usize {
+    if target < 10.0 { 2 } else { 1 }
 }

@@ -1,6 +1,6 @@
-//! What a packet costs in the core: shape x direction x what the tables know of it.
+//! Cost of a packet in the core, by shape, direction and state: known, new or refused.
 //!
-//! Only `process` is timed, in batches as a worker brings them; filling the buffers is not.
+//! Times only `process`, in batches as a worker passes them; filling the buffers is not included.
 #![allow(missing_docs, unreachable_pub)]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
@@ -38,7 +38,7 @@ fn dropped(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Drop(_))
 }
 
-/// Packets of 64 flows that have sessions; super-packets by 4, as they come in one read.
+/// Packets of 64 flows with sessions; 4 super-packets, as many as one read returns.
 fn known(rig: &mut Rig, shape: Shape, direction: Direction) -> Vec<Packet> {
     let flows = if shape == Shape::Super64k { 4 } else { 64 };
     (0..flows)
@@ -54,7 +54,7 @@ fn known(rig: &mut Rig, shape: Shape, direction: Direction) -> Vec<Packet> {
         .collect()
 }
 
-/// Packets that make a session each, for as long as a fresh rig has room.
+/// Packets that create a session each, as many as fit in a new rig.
 fn unknown(rig: &mut Rig, shape: Shape, direction: Direction) -> Vec<Packet> {
     let syn = |p6: bool, n: u16, mapped| match (shape.is_tcp(), p6) {
         (true, true) => {
@@ -76,32 +76,33 @@ fn unknown(rig: &mut Rig, shape: Shape, direction: Direction) -> Vec<Packet> {
         .collect()
 }
 
-/// Packets from nobody's client, or to a port nobody has.
+/// Packets from a source outside every zone, or to an unused port.
 fn refused(shape: Shape, direction: Direction) -> Vec<Packet> {
     let batch = if shape == Shape::Super64k { 4 } else { 64 };
     (0..batch)
         .map(|n| match direction {
-            Direction::V6ToV4 => packets::shaped6(shape, rig::stranger(n), rig::embedded(packets::server(n))),
-            Direction::V4ToV6 => packets::shaped4(shape, packets::server(n), rig::vacant(n)),
+            Direction::V6ToV4 => {
+                packets::shaped6(shape, rig::outside_zones(n), rig::embedded(packets::server(n)))
+            }
+            Direction::V4ToV6 => packets::shaped4(shape, packets::server(n), rig::unused(n)),
         })
         .collect()
 }
 
 fn measure(
     c: &mut Criterion,
-    name: (&str, Shape, Direction),
+    (state, shape, direction): (&str, Shape, Direction),
     packets: &[Packet],
-    renew: Option<&dyn Fn() -> Rig>,
-    rig: &mut Rig,
-    want: fn(Verdict) -> bool,
+    rig: (&mut Rig, Option<&dyn Fn() -> Rig>),
+    expected: fn(Verdict) -> bool,
 ) {
-    let (what, shape, direction) = name;
-    let mut group = c.benchmark_group(format!("{what}/{}", direction.name()));
+    let (rig, renew) = rig;
+    let mut group = c.benchmark_group(format!("{state}/{}", direction.name()));
     let bytes = packets[0].bytes.len() as u64;
     group.throughput(Throughput::ElementsAndBytes { elements: 1, bytes });
     group.bench_function(shape.name(), |bencher| {
         bencher.iter_custom(|rounds| {
-            let mut spent = Duration::ZERO;
+            let mut time = Duration::ZERO;
             let (mut left, mut next) = (rounds as usize, 0);
             while left > 0 {
                 if next == packets.len() {
@@ -111,15 +112,15 @@ fn measure(
                     }
                 }
                 let batch = left.min(64).min(packets.len() - next);
-                spent += rig.timed(&packets[next..next + batch], want);
+                time += rig.timed(&packets[next..next + batch], expected);
                 next += batch;
                 left -= batch;
             }
-            // The next call begins with the first packet again.
+            // The next call starts with the first packet again.
             if let Some(renew) = renew {
                 *rig = renew();
             }
-            spent
+            time
         });
     });
     group.finish();
@@ -130,7 +131,7 @@ fn translate(c: &mut Criterion) {
         for shape in Shape::ALL {
             let mut rig = Rig::new();
             let packets = known(&mut rig, shape, direction);
-            measure(c, ("hit", shape, direction), &packets, None, &mut rig, forwarded);
+            measure(c, ("hit", shape, direction), &packets, (&mut rig, None), forwarded);
         }
         for shape in [Shape::Udp64, Shape::TcpAck] {
             let packets = unknown(&mut Rig::new(), shape, direction);
@@ -141,11 +142,11 @@ fn translate(c: &mut Criterion) {
                 }
                 rig
             };
-            measure(c, ("new", shape, direction), &packets, Some(&renew), &mut renew(), forwarded);
+            measure(c, ("new", shape, direction), &packets, (&mut renew(), Some(&renew)), forwarded);
         }
         for shape in Shape::ALL {
             let packets = refused(shape, direction);
-            measure(c, ("refused", shape, direction), &packets, None, &mut Rig::new(), dropped);
+            measure(c, ("refused", shape, direction), &packets, (&mut Rig::new(), None), dropped);
         }
     }
 }

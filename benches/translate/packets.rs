@@ -1,4 +1,4 @@
-//! Packets as they come from the device, by shape.
+//! Packets by shape, as a device delivers them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,17 +8,17 @@ use gate64::wire::buf::{Checksum, Offload, Segmentation};
 
 /// Payload bytes of a segment of the super-packet.
 const SEGMENT: u16 = 1428;
-/// Segments in the super-packet: as many as fit 64 KiB.
+/// Segments in the super-packet: the number that fits 64 KiB.
 const SEGMENTS: usize = 45;
 
-/// A packet and what the device says of it.
+/// A packet and its pending offloads.
 #[derive(Clone)]
 pub struct Packet {
     pub bytes: Vec<u8>,
     pub offload: Offload,
 }
 
-/// What a packet looks like.
+/// The shape of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
     /// UDP with 64 bytes of payload.
@@ -27,7 +27,7 @@ pub enum Shape {
     TcpAck,
     /// A TCP segment of 1,400 bytes.
     Tcp1400,
-    /// 45 segments of 1,428 bytes behind one header, the checksum left to the device.
+    /// A super-packet of 45 segments with 1,428 bytes each and a partial checksum.
     Super64k,
     /// An ICMP error that quotes a UDP packet of the flow.
     IcmpError,
@@ -66,7 +66,7 @@ pub fn pref64() -> Pref64 {
     "2001:db8:64::/96".parse().expect("literal")
 }
 
-/// Client `n`: host and port both vary.
+/// Client `n`; host and port both depend on `n`.
 pub fn client(n: u16) -> Transport6 {
     let host = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10 + n / 128);
     Transport6::new(host, 20_000 + n % 128)
@@ -137,7 +137,7 @@ pub fn shaped6(shape: Shape, src: Transport6, dst: Transport6) -> Packet {
         Shape::Udp64 => udp6(src, dst),
         Shape::TcpAck => tcp6(src, dst, Tcp::Ack, 0),
         Shape::Tcp1400 => tcp6(src, dst, Tcp::Ack, 1400 - 60),
-        Shape::Super64k => left_to_the_device(tcp6(src, dst, Tcp::Ack, SEGMENTS * usize::from(SEGMENT)), 40),
+        Shape::Super64k => into_super_packet(tcp6(src, dst, Tcp::Ack, SEGMENTS * usize::from(SEGMENT)), 40),
         Shape::IcmpError => error6(src, dst),
     }
 }
@@ -148,13 +148,13 @@ pub fn shaped4(shape: Shape, src: Transport4, dst: Transport4) -> Packet {
         Shape::Udp64 => udp4(src, dst),
         Shape::TcpAck => tcp4(src, dst, Tcp::Ack, 0),
         Shape::Tcp1400 => tcp4(src, dst, Tcp::Ack, 1400 - 40),
-        Shape::Super64k => left_to_the_device(tcp4(src, dst, Tcp::Ack, SEGMENTS * usize::from(SEGMENT)), 20),
+        Shape::Super64k => into_super_packet(tcp4(src, dst, Tcp::Ack, SEGMENTS * usize::from(SEGMENT)), 20),
         Shape::IcmpError => error4(src, dst),
     }
 }
 
-/// Turns the packet into a super-packet: its checksum field holds the sum of the pseudo-header.
-fn left_to_the_device(mut packet: Packet, header: usize) -> Packet {
+/// Turns the packet into a super-packet: its checksum field contains the sum of the pseudo-header.
+fn into_super_packet(mut packet: Packet, header: usize) -> Packet {
     let addresses = if header == 40 { 8..40 } else { 12..20 };
     let length = packet.bytes.len() - header;
     let words = packet.bytes[addresses].chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]])));

@@ -1,4 +1,4 @@
-//! A translator with buffers around it, as a worker has them.
+//! A translator with the buffers of a worker.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant as Clock};
@@ -13,7 +13,7 @@ use gate64::xlat::Rules;
 
 use crate::packets::{self, Packet, Shape, Tcp};
 
-/// Flows there is room for.
+/// Maximum number of flows.
 pub const FLOWS: u16 = 16_384;
 
 pub struct Rig {
@@ -24,18 +24,18 @@ pub struct Rig {
     now: Instant,
 }
 
-/// The IPv6 form of an IPv4 place.
-pub fn embedded(place: Transport4) -> Transport6 {
-    Transport6::new(packets::pref64().embed(place.addr), place.port)
+/// The IPv6 form of an IPv4 transport address.
+pub fn embedded(v4: Transport4) -> Transport6 {
+    Transport6::new(packets::pref64().embed(v4.addr), v4.port)
 }
 
-/// Somebody in no zone.
-pub fn stranger(n: u16) -> Transport6 {
+/// A source outside every zone.
+pub fn outside_zones(n: u16) -> Transport6 {
     Transport6::new(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, n), 20_000)
 }
 
-/// A place of the pool that nobody has.
-pub fn vacant(n: u16) -> Transport4 {
+/// An unused port of a pool address.
+pub fn unused(n: u16) -> Transport4 {
     Transport4::new(Ipv4Addr::new(192, 0, 2, 200), 50_000 + n)
 }
 
@@ -83,13 +83,13 @@ impl Rig {
         }
     }
 
-    /// Translates one packet; what came of it.
+    /// Translates one packet and returns the result.
     fn one(&mut self, packet: &Packet) -> Vec<u8> {
         self.timed(std::slice::from_ref(packet), |verdict| verdict == Verdict::Forward);
         self.buffers[0].bytes().to_vec()
     }
 
-    /// Makes flow `n` known, for TCP by a whole handshake; the client's mapped place.
+    /// Opens a session for flow `n`, for TCP by a complete handshake. Returns the mapped address.
     pub fn open(&mut self, shape: Shape, n: u16) -> Transport4 {
         let (client, server) = (packets::client(n), packets::server(n));
         let there = embedded(server);
@@ -109,11 +109,11 @@ impl Rig {
         mapped
     }
 
-    /// Translates a batch of at most 64; the time `process` took.
+    /// Translates a batch of at most 64 packets and returns the time of `process`.
     ///
     /// # Panics
-    /// If a verdict is not as wanted: then the figure would be of something else.
-    pub fn timed(&mut self, packets: &[Packet], want: fn(Verdict) -> bool) -> Duration {
+    /// If a verdict is not as expected, since the figure would be wrong.
+    pub fn timed(&mut self, packets: &[Packet], expected: fn(Verdict) -> bool) -> Duration {
         for (buffer, packet) in self.buffers.iter_mut().zip(packets) {
             buffer.fill(&packet.bytes);
             buffer.offload = packet.offload;
@@ -127,10 +127,10 @@ impl Rig {
             &mut self.verdicts[..count],
             &mut self.extra,
         );
-        let spent = start.elapsed();
+        let time = start.elapsed();
         for verdict in &self.verdicts[..count] {
-            assert!(want(*verdict), "{verdict:?}");
+            assert!(expected(*verdict), "{verdict:?}");
         }
-        spent
+        time
     }
 }

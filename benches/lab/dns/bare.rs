@@ -1,5 +1,5 @@
-//! The limit: one receive and one send a query, and no thought between them. What a server takes beyond
-//! it is its own; what this takes is the kernel's, and each of them pays it.
+//! The upper limit for any server: one receive and one send per query, with a constant answer. Its cost is
+//! the kernel's.
 
 use std::io;
 use std::net::UdpSocket;
@@ -8,7 +8,7 @@ use gate64::lab::LabError;
 
 use crate::bed::failed;
 
-/// The word on the command line that makes this program the server.
+/// The argument that runs this program as the server.
 pub(crate) const WORD: &str = "bare-udp";
 
 /// A response without errors, recursion desired and available.
@@ -19,7 +19,7 @@ const ANSWER: [u8; 28] = [
     100, 80,
 ];
 
-/// Answers all that comes to `addr`, until the socket fails.
+/// Answers queries to `addr` until the socket fails.
 pub(crate) fn serve(addr: &str) -> Result<(), LabError> {
     answer_all(addr).map_err(failed(addr))
 }
@@ -29,17 +29,17 @@ fn answer_all(addr: &str) -> io::Result<()> {
     let mut buffer = [0; 512 + ANSWER.len()];
     loop {
         let (len, from) = socket.recv_from(&mut buffer[..512])?;
-        // What comes after the question is left out; what has none is no query.
+        // Drops what follows the question. Ignores messages without a question.
         let Some(end) = end_of_question(&buffer[..len]) else { continue };
         buffer[2..4].copy_from_slice(&FLAGS);
         buffer[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);
         buffer[end..end + ANSWER.len()].copy_from_slice(&ANSWER);
-        // Who asked may have gone.
+        // The client may be gone.
         let _ = socket.send_to(&buffer[..end + ANSWER.len()], from);
     }
 }
 
-/// Where the one question of a query ends.
+/// The end of the question.
 fn end_of_question(query: &[u8]) -> Option<usize> {
     let mut at = 12;
     while *query.get(at)? != 0 {

@@ -1,16 +1,16 @@
-//! What the DNS64 wants to reach, and whether it did.
+//! Targets of DNS64, and whether they are met.
 
-/// The goals of a run, in the order in which they were looked at.
+/// The checked targets of a run, in order.
 #[derive(Default)]
 pub(super) struct Goals(Vec<String>);
 
 impl Goals {
-    /// `what` was `reached`; it is to be `bound` at most. Nothing reached is nothing measured.
+    /// Checks that `reached` is at most `bound`. `None` was not measured.
     pub(super) fn at_most(&mut self, what: &str, reached: Option<f64>, bound: f64) {
         self.note(what, reached, "<=", bound, reached.is_some_and(|reached| reached <= bound));
     }
 
-    /// `what` was `reached`; it is to be `bound` at least.
+    /// Checks that `reached` is at least `bound`.
     pub(super) fn at_least(&mut self, what: &str, reached: Option<f64>, bound: f64) {
         self.note(what, reached, ">=", bound, reached.is_some_and(|reached| reached >= bound));
     }
@@ -20,7 +20,7 @@ impl Goals {
             Some(reached) => (if met { "met    " } else { "NOT MET" }, format!("{reached:.3}")),
             None => ("?      ", "not measured".to_owned()),
         };
-        self.0.push(format!("  {word} {what}: {reached}, wanted {sign} {bound:.3}"));
+        self.0.push(format!("  {word} {what}: {reached}, target {sign} {bound:.3}"));
     }
 
     pub(super) fn show(&self) {

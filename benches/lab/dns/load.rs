@@ -1,4 +1,4 @@
-//! Who asks: dnsperf on a CPU of its own, and what it says.
+//! The client: dnsperf on its own CPU.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,24 +8,24 @@ use gate64::lab::{Lab, LabError};
 
 use super::servers::{Running, SERVER};
 
-/// What came of one run.
+/// The result of one run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Run {
-    /// Queries sent, and answered with a code other than SERVFAIL.
+    /// Queries sent, and queries answered without SERVFAIL.
     pub(super) sent: f64,
     pub(super) answered: f64,
     pub(super) per_second: f64,
-    /// CPU time of the server per query answered, in microseconds.
+    /// CPU time of the server per answered query, in microseconds.
     pub(super) cpu: f64,
-    /// Seconds from query to answer, sorted; only if asked for.
+    /// Sorted response times in seconds; only with dnsperf's `-v`.
     pub(super) latencies: Vec<f64>,
 }
 
-/// Questions in a file.
+/// A file of queries.
 pub(super) struct Questions(PathBuf);
 
 impl Questions {
-    /// `name` of each number below `count`, for AAAA.
+    /// Writes AAAA queries for `name(n)`, with n below `count`.
     pub(super) fn write(lab: &Lab, count: usize, name: impl Fn(usize) -> String) -> Result<Self, LabError> {
         let mut text = String::new();
         for number in 0..count {
@@ -36,7 +36,7 @@ impl Questions {
         Ok(Self(path))
     }
 
-    /// Asks all of them by `more`, which are words for dnsperf.
+    /// Sends the queries to `server`; `more` are further arguments of dnsperf.
     pub(super) fn ask(&self, lab: &Lab, server: &Running, more: &str) -> Result<Run, LabError> {
         let line = format!(
             "taskset -c 1 dnsperf -s {SERVER} -p {} -a 2001:db8:1::1 -d {} -c 32 -T 1 {more}",
@@ -44,18 +44,18 @@ impl Questions {
             self.0.display()
         );
         let before = server.cpu();
-        let said = lab.gateway.run(&line).limit(300).text()?;
+        let output = lab.gateway.run(&line).limit(300).text()?;
         let spent = (server.cpu() - before) as f64 / 1e3;
         let number = |label: &str| -> f64 {
-            let line = said.lines().find_map(|line| line.trim().strip_prefix(label)).unwrap_or_default();
+            let line = output.lines().find_map(|line| line.trim().strip_prefix(label)).unwrap_or_default();
             line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
         };
-        let codes = said.lines().find(|line| line.contains("Response codes:")).unwrap_or_default();
+        let codes = output.lines().find(|line| line.contains("Response codes:")).unwrap_or_default();
         let failed = codes.split_once("SERVFAIL ").and_then(|(_, rest)| rest.split_whitespace().next());
         let failed: f64 = failed.and_then(|word| word.parse().ok()).unwrap_or(0.0);
         let completed = number("Queries completed:");
         let latency = |line: &str| line.strip_prefix("> NOERROR")?.split_whitespace().last()?.parse().ok();
-        let mut latencies: Vec<f64> = said.lines().filter_map(latency).collect();
+        let mut latencies: Vec<f64> = output.lines().filter_map(latency).collect();
         latencies.sort_by(f64::total_cmp);
         Ok(Run {
             sent: number("Queries sent:"),

@@ -1,5 +1,5 @@
-//! The DNS64 beside unbound, BIND, PowerDNS and Knot, and beside bare UDP: CPU time per query, answers
-//! where AAAA is dropped, memory, and what is asked upstream. Interleaved, one thread each, on the same
+//! Compares DNS64 with unbound, BIND, PowerDNS, Knot and bare UDP: CPU time per query, answers when AAAA
+//! queries are dropped, memory, and upstream queries. Interleaved, with one thread each and the same
 //! upstream.
 
 pub(crate) mod bare;
@@ -17,21 +17,21 @@ use servers::{Running, Server, UPSTREAM};
 
 use crate::record::median;
 
-/// Names that are asked again and again.
+/// Number of names queried repeatedly.
 const HOT: usize = 10_000;
-/// Names that are asked once, in each round.
+/// Number of names queried once per round.
 const COLD: usize = 30_000;
-/// Names of which five in a hundred have a server that drops AAAA.
+/// Number of names of which 5 % drop AAAA.
 const LOSSY: usize = 2_000;
-/// Names of which is seen what they take of memory.
+/// Number of names to measure memory.
 const MANY: usize = 100_000;
-/// Names for which is counted what is asked upstream.
+/// Number of names to count upstream queries.
 const COUNTED: usize = 1_000;
-/// Seconds within which all are to be answered where AAAA is dropped, and 99 in a hundred.
+/// Targets when AAAA is dropped: time for all answers, and the 99th percentile, in seconds.
 const WITHIN: f64 = 1.0;
 const P99: f64 = 0.9;
 
-/// One figure of all servers, by round.
+/// One figure of each server, by round.
 struct Figure {
     name: &'static str,
     values: Vec<(Server, Vec<f64>)>,
@@ -53,7 +53,7 @@ impl Figure {
         median(&self.values.iter().find(|(of, _)| *of == server)?.1)
     }
 
-    /// gate64 in proportion to `server`; `None` if one of them was not measured.
+    /// The ratio of gate64 to `server`; `None` if one was not measured.
     fn ratio(&self, server: Server) -> Option<f64> {
         Some(self.median(Server::Gate64)? / self.median(server)?)
     }
@@ -72,12 +72,12 @@ impl Figure {
     }
 }
 
-/// How many A and AAAA queries the upstream has had.
+/// Number of A and AAAA queries that the upstream received.
 fn counted(lab: &Lab) -> Result<[f64; 2], LabError> {
     let (host, port) = UPSTREAM.split_once(':').unwrap_or((UPSTREAM, "53"));
-    let said = lab.gateway.text(&format!("dig +short +time=2 -p {port} @{host} count. TXT"))?;
+    let output = lab.gateway.text(&format!("dig +short +time=2 -p {port} @{host} count. TXT"))?;
     let number = |label: &str| -> f64 {
-        let words = said.trim().trim_matches('"').split_whitespace();
+        let words = output.trim().trim_matches('"').split_whitespace();
         words.filter_map(|word| word.strip_prefix(label)?.parse().ok()).next().unwrap_or(0.0)
     };
     Ok([number("A="), number("AAAA=")])
@@ -93,16 +93,16 @@ pub(crate) fn run(rounds: usize, quick: bool) -> Result<(), LabError> {
         running.extend(servers::start(&lab, server)?);
     }
     let mut goals = Goals::default();
-    // First, while nobody's cache is so full that something has to go.
+    // First, before any cache evicts entries.
     memory(&lab, &running, &mut goals)?;
     speed(&lab, &running, rounds, if quick { 1 } else { 4 }, &mut goals)?;
-    broken(&lab, &running, &mut goals)?;
-    asked(&lab, &running, &mut goals)?;
+    dropped_aaaa(&lab, &running, &mut goals)?;
+    upstream_queries(&lab, &running, &mut goals)?;
     goals.show();
     Ok(())
 }
 
-/// CPU time per query, of names that are cached and of names that are not.
+/// CPU time per query of cached and of uncached names.
 fn speed(
     lab: &Lab,
     running: &[Running],
@@ -144,14 +144,14 @@ fn speed(
     Ok(())
 }
 
-/// What clients see when some AAAA queries are dropped.
-fn broken(lab: &Lab, running: &[Running], goals: &mut Goals) -> Result<(), LabError> {
+/// Answers and response times when 5 % of AAAA queries are dropped.
+fn dropped_aaaa(lab: &Lab, running: &[Running], goals: &mut Goals) -> Result<(), LabError> {
     println!("\n5 % of AAAA dropped: answered, answered within 1 s, 50th and 99th percentile of the wait:");
     let questions = Questions::write(lab, LOSSY, |n| format!("n{n}.lossy.example"))?;
     for server in running {
         let run = questions.ask(lab, server, "-n 1 -q 1000 -Q 500 -t 4 -v")?;
         let within = run.latencies.iter().filter(|latency| **latency <= WITHIN).count() as f64 / run.sent;
-        // Who was not answered waited longer than all others.
+        // Unanswered queries count as the slowest.
         let at = |part: f64| run.latencies.get((run.sent * part) as usize).copied();
         let text =
             |at: Option<f64>| at.map_or_else(|| "never".to_owned(), |at| format!("{:.0} ms", at * 1e3));
@@ -172,10 +172,10 @@ fn broken(lab: &Lab, running: &[Running], goals: &mut Goals) -> Result<(), LabEr
     Ok(())
 }
 
-/// What is asked upstream for cold names, half of which have AAAA, that are asked three times.
-fn asked(lab: &Lab, running: &[Running], goals: &mut Goals) -> Result<(), LabError> {
+/// Upstream queries per uncached name that clients query three times: IPv4-only, and dual-stack.
+fn upstream_queries(lab: &Lab, running: &[Running], goals: &mut Goals) -> Result<(), LabError> {
     println!("\nupstream queries per cold name, IPv4-only and dual, each asked three times (A, AAAA):");
-    // A name with AAAA may cost one A query more than at unbound: both are asked at once.
+    // gate64 queries A and AAAA in parallel: a dual-stack name may cost one query more than with unbound.
     for (kind, more) in [("four", 0.0), ("dual", 1.0)] {
         let mut asked = Figure::new(kind);
         for server in running {
@@ -195,7 +195,7 @@ fn asked(lab: &Lab, running: &[Running], goals: &mut Goals) -> Result<(), LabErr
     Ok(())
 }
 
-/// What names take of memory.
+/// Memory of cached names.
 fn memory(lab: &Lab, running: &[Running], goals: &mut Goals) -> Result<(), LabError> {
     let mut grown = Figure::new("memory of 100,000 names, KiB");
     let few = Questions::write(lab, COUNTED, |n| format!("n{n}.warm.example"))?;

@@ -1,4 +1,4 @@
-//! The servers that are compared, each on one CPU with one thread, all asking the same upstream.
+//! The compared servers, each with one thread on the same CPU, all with the same upstream.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use gate64::lab::{Daemon, Deadline, Gateway, GatewayConfig, Lab, LabError, Run};
 
 use super::bare;
 
-/// Where all of them listen, each on a port of its own.
+/// Listen address of all servers; each has its own port.
 pub(super) const SERVER: &str = "2001:db8:1::53";
-/// Where they ask.
+/// Address of the upstream.
 pub(super) const UPSTREAM: &str = "127.0.0.1:5300";
-/// The CPU of the servers; the other one is for who asks and for the upstream.
+/// The CPU of the servers; the client and the upstream use the other.
 const CPU: &str = "0";
 
 /// A DNS64 server.
@@ -22,12 +22,12 @@ pub(super) enum Server {
     Bind,
     Pdns,
     Knot,
-    /// No DNS64, but the limit of all.
+    /// The upper limit; no DNS64.
     Bare,
 }
 
 impl Server {
-    /// Those that are servers.
+    /// The DNS64 servers.
     pub(super) const ALL: [Self; 5] = [Self::Gate64, Self::Unbound, Self::Bind, Self::Pdns, Self::Knot];
 
     pub(super) const fn name(self) -> &'static str {
@@ -68,23 +68,23 @@ enum Process {
     Other(Daemon),
 }
 
-/// A server that runs.
+/// A running server.
 pub(super) struct Running {
     pub(super) server: Server,
     process: Process,
 }
 
-fn written(path: &Path, text: &str) -> Result<(), LabError> {
+fn write(path: &Path, text: &str) -> Result<(), LabError> {
     fs::write(path, text).map_err(|source| LabError::Io { what: path.display().to_string(), source })
 }
 
-/// The upstream, on the CPU of who asks.
+/// Starts the upstream on the client's CPU.
 pub(super) fn upstream(lab: &Lab) -> Result<Daemon, LabError> {
     let line = format!("taskset -c 1 {} lab upstream {UPSTREAM}", env!("CARGO_BIN_EXE_gate64"));
     let mut upstream = lab.gateway.daemon(&line, &lab.dir().join("upstream.log"))?;
     let (host, port) = UPSTREAM.split_once(':').unwrap_or((UPSTREAM, "53"));
     let ask = lab.gateway.run(&format!("dig +time=1 +tries=1 +short -p {port} @{host} a.example A"));
-    let answers = |_: &Daemon| ask.outcome().is_ok_and(|said| said.stdout.contains("198.51.100.80"));
+    let answers = |_: &Daemon| ask.outcome().is_ok_and(|output| output.stdout.contains("198.51.100.80"));
     upstream.ready(Deadline::after(10), "the upstream answers", answers)?;
     Ok(upstream)
 }
@@ -92,13 +92,13 @@ pub(super) fn upstream(lab: &Lab) -> Result<Daemon, LabError> {
 /// Starts a server and waits until it answers; `None` if it is not installed.
 pub(super) fn start(lab: &Lab, server: Server) -> Result<Option<Running>, LabError> {
     if server.program().is_some_and(|program| !Path::new(program).exists()) {
-        eprintln!("{} is not installed and left out", server.name());
+        eprintln!("{} is not installed: skipped", server.name());
         return Ok(None);
     }
     let dir = lab.dir().join(format!("bench-{}", server.name()));
     fs::create_dir_all(&dir).map_err(|source| LabError::Io { what: dir.display().to_string(), source })?;
     let process = match server {
-        // As much cache as unbound has.
+        // The same cache size as unbound.
         Server::Gate64 => Process::Gate64(lab.start(&GatewayConfig {
             dns: format!(
                 "listen = [\"[{SERVER}]:53\"]\nupstreams = [\"{UPSTREAM}\"]\nthreads = 1\n\
@@ -114,14 +114,14 @@ pub(super) fn start(lab: &Lab, server: Server) -> Result<Option<Running>, LabErr
     match running.await_answer(lab) {
         Ok(()) => Ok(Some(running)),
         Err(error) if server != Server::Gate64 => {
-            eprintln!("{} is left out: {error}", server.name());
+            eprintln!("{} is skipped: {error}", server.name());
             Ok(None)
         }
         Err(error) => Err(error),
     }
 }
 
-/// Writes the files of a server and gives its command line.
+/// Writes the configuration of a server and returns its command line.
 fn line(server: Server, dir: &Path) -> Result<String, LabError> {
     let (port, path) = (server.port(), dir.display());
     let (host, up) = UPSTREAM.split_once(':').unwrap_or((UPSTREAM, "53"));
@@ -145,7 +145,7 @@ fn line(server: Server, dir: &Path) -> Result<String, LabError> {
                      remote-control:\n control-enable: no\n\
                      forward-zone:\n name: \".\"\n forward-addr: {host}@{up}\n"
                 );
-                written(&dir.join("unbound.conf"), &text)?;
+                write(&dir.join("unbound.conf"), &text)?;
                 format!("/usr/sbin/unbound -d -c {path}/unbound.conf")
             }
             Server::Bind => {
@@ -157,14 +157,14 @@ fn line(server: Server, dir: &Path) -> Result<String, LabError> {
                      minimal-responses yes; empty-zones-enable no; allow-query {{ any; }}; \
                      allow-recursion {{ any; }}; recursive-clients 4096; }};\ncontrols {{ }};\n"
                 );
-                written(&dir.join("named.conf"), &text)?;
+                write(&dir.join("named.conf"), &text)?;
                 let copy = dir.join("named");
                 fs::copy("/usr/sbin/named", &copy)
                     .map_err(|source| LabError::Io { what: "copying named".to_owned(), source })?;
                 format!("{} -g -n 1 -c {path}/named.conf", copy.display())
             }
             Server::Pdns => {
-                written(&dir.join("recursor.conf"), "")?;
+                write(&dir.join("recursor.conf"), "")?;
                 format!(
                     "/usr/sbin/pdns_recursor --config-dir={path} --daemon=no --threads=1 \
                      --pdns-distributes-queries=no --local-address=[{SERVER}]:{port} \
@@ -179,7 +179,7 @@ fn line(server: Server, dir: &Path) -> Result<String, LabError> {
                      modules = {{ 'policy', 'dns64' }}\ndns64.config({{ prefix = '2001:db8:64::' }})\n\
                      cache.size = 500 * MB\npolicy.add(policy.all(policy.FORWARD({{'{host}@{up}'}})))\n"
                 );
-                written(&dir.join("kresd.conf"), &text)?;
+                write(&dir.join("kresd.conf"), &text)?;
                 format!("/usr/sbin/kresd -n -q -c {path}/kresd.conf {path}")
             }
         })
@@ -209,7 +209,7 @@ impl Running {
         let ask = lab.gateway.run(&format!(
             "dig +time=1 +tries=1 +short -b 2001:db8:1::1 -p {port} @{SERVER} ready.example AAAA"
         ));
-        let ready = || ask.outcome().is_ok_and(|said| said.stdout.contains("2001:db8:64::c633:6450"));
+        let ready = || ask.outcome().is_ok_and(|output| output.stdout.contains("2001:db8:64::c633:6450"));
         gate64::lab::until(Deadline::after(20), self.server.name(), ready).map_err(|_| LabError::Failed {
             command: self.server.name().to_owned(),
             status: "no answer".to_owned(),
@@ -217,7 +217,7 @@ impl Running {
         })
     }
 
-    /// CPU time of all its threads, in nanoseconds, what the kernel does in their name included.
+    /// CPU time of all its threads in nanoseconds, in user space and kernel.
     pub(super) fn cpu(&self) -> u64 {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).into_iter().flatten().flatten();
         let time = |task: PathBuf| -> Option<u64> {

@@ -1,14 +1,14 @@
-//! Frames of the laboratory's traffic, and the tag by which a sink knows them.
+//! Test frames, and the tag by which a sink recognises them.
 //!
-//! UDP with 18 bytes of payload: over IPv4 the shortest Ethernet frame there is (RFC 8219 §5.1.1).
-//! The tag stands behind the UDP header (RFC 8219 §7.2):
+//! UDP with 18 bytes of payload: over IPv4 the shortest Ethernet frame (RFC 8219 §5.1.1). The tag follows
+//! the UDP header (RFC 8219 §7.2):
 //!
 //! | bytes | |
 //! |---|---|
-//! | 0 | a mark |
-//! | 2 | trial, so that a late packet is not one of the next trial |
+//! | 0 | magic number |
+//! | 2 | trial, to ignore late packets of earlier trials |
 //! | 4 | flow |
-//! | 8 | when it was sent, in nanoseconds of the time of day, or zero |
+//! | 8 | send time in nanoseconds since 1970, or 0 |
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -19,14 +19,14 @@ const ETHERNET: usize = 14;
 const UDP: usize = 8;
 /// Bytes of payload.
 const PAYLOAD: usize = 18;
-const MARK: [u8; 2] = *b"g6";
+const MAGIC: [u8; 2] = *b"g6";
 
-/// What a tag says.
+/// The content of a tag.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Tag {
     pub(crate) trial: u16,
     pub(crate) flow: u32,
-    /// Nanoseconds of the time of day; zero if the sender did not look.
+    /// Send time in nanoseconds since 1970; 0 if the frame was not stamped.
     pub(crate) sent: u64,
 }
 
@@ -35,11 +35,11 @@ pub(crate) struct Tag {
 pub(crate) struct Arrived {
     pub(crate) tag: Tag,
     pub(crate) src: SocketAddr,
-    /// Packets it stands for.
+    /// Number of packets: the segments of a super-packet, else 1.
     pub(crate) packets: u64,
 }
 
-/// Puts an Ethernet header in front of a packet. Nobody looks at the source.
+/// Puts an Ethernet header in front of a packet. The source address is arbitrary.
 pub(crate) fn ethernet(to: [u8; 6], packet: &[u8]) -> Vec<u8> {
     let kind: [u8; 2] = if packet[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] };
     [&to[..], &[2, 0, 0, 0, 0, 1], &kind, packet].concat()
@@ -48,7 +48,7 @@ pub(crate) fn ethernet(to: [u8; 6], packet: &[u8]) -> Vec<u8> {
 /// A packet of `flow`.
 pub(crate) fn udp(src: SocketAddr, dst: SocketAddr, trial: u16, flow: u32) -> Vec<u8> {
     let mut payload = [0; PAYLOAD];
-    payload[..2].copy_from_slice(&MARK);
+    payload[..2].copy_from_slice(&MAGIC);
     payload[2..4].copy_from_slice(&trial.to_be_bytes());
     payload[4..8].copy_from_slice(&flow.to_be_bytes());
     match (src, dst) {
@@ -64,7 +64,7 @@ pub(crate) fn udp(src: SocketAddr, dst: SocketAddr, trial: u16, flow: u32) -> Ve
     }
 }
 
-/// Where the UDP header of a frame begins.
+/// Offset of the UDP header in a frame.
 fn transport(frame: &[u8]) -> Option<usize> {
     match *frame.get(12..14)? {
         [0x08, 0x00] if *frame.get(23)? == 17 => Some(ETHERNET + usize::from(frame[14] & 15) * 4),
@@ -73,7 +73,7 @@ fn transport(frame: &[u8]) -> Option<usize> {
     }
 }
 
-/// Writes the time of sending into a tagged frame and mends its checksum.
+/// Writes the send time into a tagged frame and updates its checksum.
 pub(crate) fn stamp(frame: &mut [u8], now: u64) {
     let Some(at) = transport(frame) else { return };
     let old = u16::from_be_bytes([frame[at + 6], frame[at + 7]]);
@@ -83,12 +83,12 @@ pub(crate) fn stamp(frame: &mut [u8], now: u64) {
     frame[at + UDP + 8..at + UDP + 16].copy_from_slice(&time);
 }
 
-/// Reads a tagged frame, `length` bytes long before it was cut, a super-packet if `segment` is
-/// not zero.
+/// Reads a tagged frame with an original length of `length` bytes. It is a super-packet if `segment` is
+/// not 0.
 pub(crate) fn read(frame: &[u8], length: usize, segment: usize) -> Option<Arrived> {
     let at = transport(frame)?;
     let payload = frame.get(at + UDP..at + UDP + 16)?;
-    if payload[..2] != MARK {
+    if payload[..2] != MAGIC {
         return None;
     }
     let long =

@@ -1,4 +1,4 @@
-//! Packets made and counted: rings of the kernel, frames, and what they say of themselves.
+//! Packet generation and counting: packet socket rings, frames and their tags.
 
 pub(crate) mod frame;
 pub(crate) mod ring;

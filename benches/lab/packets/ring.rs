@@ -1,8 +1,8 @@
 //! A generator and a sink of Ethernet frames: rings of an AF_PACKET socket.
 //!
-//! Both are of the kernel's second version: frames of one size, each with a header whose first word
-//! says whose it is. A frame carries `struct virtio_net_hdr`: out, it asks for the whole packet to
-//! be copied, as from a network card; in, it tells super-packets by their number of segments.
+//! Both use TPACKET_V2: frames of one size, each with a header whose first word is the owner. A frame
+//! carries a `struct virtio_net_hdr`. On transmit it makes the kernel copy the whole packet, as from a
+//! network card; on receive it marks super-packets.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,13 +16,13 @@ use libc::{
 
 use super::sys::{self, Shared};
 
-/// Bytes of the ring that one frame takes: its header and the longest small packet.
+/// Size of a ring entry in bytes: header and longest test packet.
 const FRAME: usize = 256;
-/// Frames that can be on their way out: a few batches, so that they stay in the cache.
-const OUT: usize = 4096;
-/// Frames that can wait to be looked at: some 30 ms at the highest rates.
-const IN: usize = 32_768;
-/// Bytes of memory that the kernel takes at once.
+/// Entries of the transmit ring: a few batches, so that they stay in the cache.
+const TX_ENTRIES: usize = 4096;
+/// Entries of the receive ring: about 30 ms at the highest rates.
+const RX_ENTRIES: usize = 32_768;
+/// Bytes per memory block of a ring.
 const BLOCK: usize = 1 << 16;
 /// `struct tpacket2_hdr`.
 const HEADER: usize = 32;
@@ -31,15 +31,15 @@ const VNET: usize = 10;
 /// `TPACKET_V2`.
 const VERSION: i32 = 1;
 
-/// A frame, as the sink sees it.
+/// A received frame.
 pub(crate) struct Seen<'a> {
-    /// Its bytes from the Ethernet header on, cut at what the ring keeps.
+    /// Its bytes from the Ethernet header on, truncated to the ring entry.
     pub(crate) bytes: &'a [u8],
-    /// Its length before it was cut.
+    /// Its original length.
     pub(crate) length: usize,
-    /// Payload bytes of a segment if it is a super-packet, else zero.
+    /// Payload bytes per segment of a super-packet, else 0.
     pub(crate) segment: usize,
-    /// When it arrived, in nanoseconds of the time of day.
+    /// Arrival time in nanoseconds since 1970.
     pub(crate) at: u64,
 }
 
@@ -49,10 +49,10 @@ pub(crate) struct Generator {
     socket: OwnedFd,
     ring: Shared,
     next: usize,
-    marked: usize,
+    pending: usize,
 }
 
-/// Receives the frames that come in on one interface.
+/// Receives the frames of one interface.
 #[derive(Debug)]
 pub(crate) struct Sink {
     socket: OwnedFd,
@@ -79,17 +79,17 @@ impl Generator {
     pub(crate) fn new(netns: &str, interface: &str) -> io::Result<Self> {
         sys::within(netns, || {
             let socket = sys::packet_socket(0)?;
-            let ring = ring(&socket, PACKET_TX_RING, OUT)?;
+            let ring = ring(&socket, PACKET_TX_RING, TX_ENTRIES)?;
             sys::set_option(&socket, SOL_PACKET, PACKET_QDISC_BYPASS, 1i32)?;
-            // What a gateway has queued must not count as ours.
+            // Frames queued in a gateway count against this buffer.
             sys::set_option(&socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, 1i32 << 30)?;
             sys::bind_interface(socket.as_fd(), interface, 0)?;
-            Ok(Self { socket, ring, next: 0, marked: 0 })
+            Ok(Self { socket, ring, next: 0, pending: 0 })
         })
     }
 
-    /// Puts a frame of at most 214 bytes into the ring, `finish` writes what is not yet
-    /// right in it; false if the ring is full.
+    /// Puts a frame of at most 214 bytes into the ring; `finish` completes it there. Returns false if the
+    /// ring is full.
     pub(crate) fn put(&mut self, frame: &[u8], finish: impl FnOnce(&mut [u8])) -> bool {
         let at = self.next * FRAME;
         if self.ring.status(at).load(Ordering::Acquire) != TP_STATUS_AVAILABLE {
@@ -100,25 +100,25 @@ impl Generator {
         bytes[..4].copy_from_slice(&(length as u32).to_ne_bytes());
         let body = &mut bytes[HEADER - 4..];
         body[..VNET].fill(0);
-        // "All of it is header": the kernel then copies instead of pointing into the ring.
+        // hdr_len is the whole frame: the kernel then copies it instead of referencing the ring.
         body[2..4].copy_from_slice(&(frame.len() as u16).to_ne_bytes());
         body[VNET..].copy_from_slice(frame);
         finish(&mut body[VNET..]);
         self.ring.status(at).store(TP_STATUS_SEND_REQUEST, Ordering::Release);
-        self.next = (self.next + 1) % OUT;
-        self.marked += 1;
+        self.next = (self.next + 1) % TX_ENTRIES;
+        self.pending += 1;
         true
     }
 
-    /// Whether nothing was put since the last [`flush`](Self::flush).
+    /// Whether no frame was put since the last [`flush`](Self::flush).
     pub(crate) fn is_empty(&self) -> bool {
-        self.marked == 0
+        self.pending == 0
     }
 
-    /// Sends what was put.
+    /// Sends the frames in the ring.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.marked = 0;
-        sys::send_marked(self.socket.as_fd())
+        self.pending = 0;
+        sys::send_ring(self.socket.as_fd())
     }
 }
 
@@ -129,15 +129,15 @@ impl Sink {
             let all = libc::ETH_P_ALL as u16;
             let socket = sys::packet_socket(0)?;
             sys::set_option(&socket, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1i32)?;
-            let ring = ring(&socket, PACKET_RX_RING, IN)?;
+            let ring = ring(&socket, PACKET_RX_RING, RX_ENTRIES)?;
             sys::bind_interface(socket.as_fd(), interface, all)?;
             Ok(Self { socket, overflows: 0, ring, next: 0 })
         })
     }
 
-    /// Looks at what has come, at most `most` frames; how many there were.
-    pub(crate) fn drain(&mut self, most: usize, mut each: impl FnMut(Seen<'_>)) -> usize {
-        for count in 0..most {
+    /// Processes at most `max` received frames. Returns their number.
+    pub(crate) fn drain(&mut self, max: usize, mut each: impl FnMut(Seen<'_>)) -> usize {
+        for count in 0..max {
             let at = self.next * FRAME;
             if self.ring.status(at).load(Ordering::Acquire) & TP_STATUS_USER == 0 {
                 return count;
@@ -147,20 +147,20 @@ impl Sink {
                 each(seen);
             }
             self.ring.status(at).store(TP_STATUS_KERNEL, Ordering::Release);
-            self.next = (self.next + 1) % IN;
+            self.next = (self.next + 1) % RX_ENTRIES;
         }
-        most
+        max
     }
 
-    /// Frames that found no room since it was made.
+    /// Total number of frames lost because the ring was full.
     pub(crate) fn overflows(&mut self) -> u64 {
-        // The kernel forgets what it has told.
+        // The kernel resets its counter on reading.
         self.overflows += u64::from(sys::packet_drops(self.socket.as_fd()).unwrap_or(0));
         self.overflows
     }
 }
 
-/// Reads a frame of the ring behind its status word.
+/// Reads a ring entry after its status word.
 fn seen(frame: &[u8]) -> Option<Seen<'_>> {
     let long = |at: usize| u32::from_ne_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
     let short = |at: usize| usize::from(u16::from_ne_bytes([frame[at], frame[at + 1]]));

@@ -1,4 +1,4 @@
-//! The system calls that std does not wrap: rings shared with the kernel, namespaces, CPUs.
+//! System calls for rings shared with the kernel, namespaces and CPUs.
 
 use std::fs::File;
 use std::io;
@@ -11,31 +11,30 @@ fn check(done: libc::c_int) -> io::Result<libc::c_int> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done) }
 }
 
-/// Does something inside a network namespace. A socket stays where it was opened, so what is
-/// returned can be used from anywhere.
-pub(crate) fn within<T: Send>(netns: &str, does: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+/// Runs `work` in a network namespace. A socket stays in the namespace where it was opened, so the result
+/// can be used elsewhere.
+pub(crate) fn within<T: Send>(netns: &str, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let file = File::open(format!("/run/netns/{netns}"))?;
     let inside = || {
         #[expect(unsafe_code, reason = "std has no setns")]
-        // SAFETY: the call takes no pointer, and concerns only this thread, which ends at once.
+        // SAFETY: the call takes no pointer and affects only this thread, which ends afterwards.
         check(unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) })?;
-        does()
+        work()
     };
-    thread::scope(|scope| scope.spawn(inside).join().expect("what runs inside does not panic"))
+    thread::scope(|scope| scope.spawn(inside).join().expect("work does not panic"))
 }
 
-/// Binds the calling thread to one CPU.
-pub(crate) fn take_cpu(cpu: usize) -> io::Result<()> {
+/// Pins the calling thread to one CPU.
+pub(crate) fn pin_to_cpu(cpu: usize) -> io::Result<()> {
     let mut set = [0u64; 16];
     set[cpu / 64 % 16] = 1 << (cpu % 64);
     #[expect(unsafe_code, reason = "std has no sched_setaffinity")]
-    // SAFETY: the mask is an array of 128 bytes, as long as is said, and is only read. Zero is the
-    // calling thread.
+    // SAFETY: the mask has the given length of 128 bytes and is only read. 0 is the calling thread.
     check(unsafe { libc::sched_setaffinity(0, size_of::<[u64; 16]>(), set.as_ptr().cast()) })?;
     Ok(())
 }
 
-/// A packet socket that sees frames of protocol `protocol`; none if zero.
+/// A packet socket that receives frames of `protocol`; none if 0.
 pub(crate) fn packet_socket(protocol: u16) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     #[expect(unsafe_code, reason = "std has no packet sockets")]
@@ -50,20 +49,20 @@ pub(crate) fn packet_socket(protocol: u16) -> io::Result<OwnedFd> {
 pub(crate) fn set_option<T: Copy>(socket: impl AsFd, level: i32, name: i32, value: T) -> io::Result<()> {
     let length = size_of::<T>() as libc::socklen_t;
     #[expect(unsafe_code, reason = "std has no setsockopt")]
-    // SAFETY: the pointer is to a value of as many bytes as is said; the kernel only reads it.
+    // SAFETY: the pointer is to a value of the given length; the kernel only reads it.
     check(unsafe {
         libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, std::ptr::from_ref(&value).cast(), length)
     })?;
     Ok(())
 }
 
-/// Frames that a packet socket had no room for since it was last asked.
+/// Frames that a packet socket dropped since the last call.
 pub(crate) fn packet_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    // Packets seen, and packets dropped among them.
+    // Packets received, and packets dropped.
     let mut statistics = [0u32; 2];
     let mut length = size_of::<[u32; 2]>() as libc::socklen_t;
     #[expect(unsafe_code, reason = "std has no getsockopt")]
-    // SAFETY: the kernel writes at most `length` bytes, which is how many there are.
+    // SAFETY: the kernel writes at most `length` bytes, the size of the array.
     check(unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -76,12 +75,12 @@ pub(crate) fn packet_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(statistics[1])
 }
 
-/// Binds a packet socket to the interface of this name in the calling thread's namespace.
+/// Binds a packet socket to an interface of the calling thread's namespace.
 pub(crate) fn bind_interface(socket: BorrowedFd<'_>, interface: &str, protocol: u16) -> io::Result<()> {
     let name = std::ffi::CString::new(interface).map_err(|_| io::ErrorKind::InvalidInput)?;
     #[expect(unsafe_code, reason = "std has no packet addresses")]
-    // SAFETY: the name ends with a zero; the address is plain data of which zero is a value, and as
-    // long as is said; both are only read.
+    // SAFETY: the name is zero-terminated. All-zero is a valid sockaddr_ll of the given length. Both are
+    // only read.
     unsafe {
         let index = libc::if_nametoindex(name.as_ptr());
         let mut address: libc::sockaddr_ll = std::mem::zeroed();
@@ -94,10 +93,10 @@ pub(crate) fn bind_interface(socket: BorrowedFd<'_>, interface: &str, protocol: 
     Ok(())
 }
 
-/// Has the kernel send what is marked in a ring.
-pub(crate) fn send_marked(socket: BorrowedFd<'_>) -> io::Result<()> {
+/// Makes the kernel send the frames in a transmit ring.
+pub(crate) fn send_ring(socket: BorrowedFd<'_>) -> io::Result<()> {
     #[expect(unsafe_code, reason = "std has no send without a buffer")]
-    // SAFETY: no buffer and no address is passed: what is sent lies in the socket's own ring.
+    // SAFETY: no buffer and no address is passed: the frames are in the socket's own ring.
     let sent = unsafe {
         libc::sendto(socket.as_raw_fd(), std::ptr::null(), 0, libc::MSG_DONTWAIT, std::ptr::null(), 0)
     };
@@ -109,12 +108,12 @@ pub(crate) fn send_marked(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Sleeps until one of at most 16 sockets can be read from or written to, but no longer than 0.1 s.
+/// Waits until one of at most 16 sockets is readable or writable, for at most 0.1 s.
 pub(crate) fn ready(sockets: &[impl AsFd], read: bool) -> io::Result<()> {
     let events = if read { libc::POLLIN } else { libc::POLLOUT };
     let mut list = [libc::pollfd { fd: -1, events, revents: 0 }; 16];
-    for (place, socket) in list.iter_mut().zip(sockets) {
-        place.fd = socket.as_fd().as_raw_fd();
+    for (entry, socket) in list.iter_mut().zip(sockets) {
+        entry.fd = socket.as_fd().as_raw_fd();
     }
     #[expect(unsafe_code, reason = "std has no poll")]
     // SAFETY: `list` has 16 entries and lives through the call; a negative descriptor is skipped.
@@ -129,16 +128,16 @@ pub(crate) struct Shared {
     length: usize,
 }
 
-#[expect(unsafe_code, reason = "memory shared with the kernel is not Send of itself")]
-// SAFETY: the memory belongs to this value alone, as a Box's does, and to the kernel, which does
-// not care about threads.
+#[expect(unsafe_code, reason = "a pointer is not Send")]
+// SAFETY: only this value and the kernel own the memory, as with a Box; the kernel is independent of
+// threads.
 unsafe impl Send for Shared {}
 
 impl Shared {
     /// Maps the ring of a packet socket.
     pub(crate) fn map(socket: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
         #[expect(unsafe_code, reason = "std has no mmap")]
-        // SAFETY: a new mapping at an address that the kernel chooses touches no memory of ours.
+        // SAFETY: without MAP_FIXED the new mapping does not overlap existing memory.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -159,19 +158,19 @@ impl Shared {
     pub(crate) fn status(&self, at: usize) -> &std::sync::atomic::AtomicU32 {
         assert!(at + 4 <= self.length && at.is_multiple_of(4), "a word of the ring");
         #[expect(unsafe_code, reason = "the word is shared with the kernel")]
-        // SAFETY: the word is inside the mapping and aligned, which begins at a page, and it is
-        // accessed atomically only.
+        // SAFETY: the word is inside the mapping and aligned, since the mapping starts at a page. It is
+        // only accessed atomically.
         unsafe {
             std::sync::atomic::AtomicU32::from_ptr(self.start.as_ptr().add(at).cast())
         }
     }
 
-    /// The bytes from `at` on, behind the status word, that the status says are ours.
+    /// The bytes from `at` on, after a status word that assigns the entry to user space.
     pub(crate) fn bytes(&mut self, at: usize, length: usize) -> &mut [u8] {
         assert!(at + length <= self.length, "bytes of the ring");
         #[expect(unsafe_code, reason = "the bytes lie in the ring")]
-        // SAFETY: they are inside the mapping; the kernel does not touch a frame that its status
-        // gives to us, and nobody else has the mapping, which is borrowed for as long.
+        // SAFETY: they are inside the mapping, which is borrowed mutably. The kernel does not access an
+        // entry whose status assigns it to user space.
         unsafe {
             std::slice::from_raw_parts_mut(self.start.as_ptr().add(at), length)
         }
@@ -181,20 +180,20 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         #[expect(unsafe_code, reason = "std has no munmap")]
-        // SAFETY: exactly what `map` mapped, and no reference to it outlives this value.
+        // SAFETY: the range is the one that `map` mapped, and no reference to it outlives this value.
         unsafe {
             libc::munmap(self.start.as_ptr().cast(), self.length);
         }
     }
 }
 
-/// Empties the connection tracking table of a namespace.
-pub(crate) fn forget_connections(netns: &str) -> io::Result<()> {
+/// Flushes the connection tracking table of a namespace.
+pub(crate) fn flush_conntrack(netns: &str) -> io::Result<()> {
     use socket2::{Domain, Protocol, Socket, Type};
     let netlink = Domain::from(libc::AF_NETLINK);
     let socket =
         within(netns, || Socket::new(netlink, Type::RAW, Some(Protocol::from(libc::NETLINK_NETFILTER))))?;
-    // A header of 16 bytes - length, type, flags, number, sender - and no selection behind it.
+    // A header of 16 bytes (length, type, flags, sequence number, port), and no filter after it.
     let kind = (libc::NFNL_SUBSYS_CTNETLINK << 8 | DELETE) as u16;
     let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
     let mut message = [0; 20];

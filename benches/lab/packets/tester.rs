@@ -1,4 +1,4 @@
-//! Trials: streams of frames sent at a rate, and what arrives of them.
+//! Trials: sends streams of frames at a rate and counts the arriving ones.
 
 use std::io;
 use std::thread;
@@ -8,14 +8,14 @@ use super::frame::{self, Arrived};
 use super::ring::{Generator, Sink};
 use super::sys;
 
-/// Frames of one stream that are sent before anything else is looked at.
+/// Frames of one stream sent in a row.
 const BURST: u64 = 32;
-/// Sending so few frames does not take so long: something else ran.
+/// A longer send of so few frames was interrupted by another process.
 const INTERRUPTED: Duration = Duration::from_micros(500);
-/// Nothing more comes after so long a silence.
+/// A trial ends when no frame arrives for this long.
 const SILENCE: Duration = Duration::from_millis(20);
-/// A gateway that still sends after so long does not count any more.
-const PATIENCE: Duration = Duration::from_millis(600);
+/// Maximum wait for late frames.
+const MAX_WAIT: Duration = Duration::from_millis(600);
 
 /// The two sides of a gateway.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,42 +24,42 @@ pub(crate) enum Side {
     Internet = 1,
 }
 
-/// Frames sent over and over, in order.
+/// Frames sent in order, repeatedly.
 #[derive(Debug)]
 pub(crate) struct Stream<'a> {
     pub(crate) from: Side,
     pub(crate) frames: &'a [Vec<u8>],
-    /// Frames a second.
+    /// Frames per second.
     pub(crate) rate: f64,
-    /// The number in the frames' tags; zero if they have none, and none is expected to arrive.
+    /// The trial in the frames' tags; 0 if they have no tags and are not expected to arrive.
     pub(crate) trial: u16,
-    /// Whether each frame says when it was sent.
+    /// Whether each frame carries its send time.
     pub(crate) stamped: bool,
 }
 
-/// What became of a stream.
+/// The result of a stream.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Count {
     pub(crate) sent: u64,
     pub(crate) arrived: u64,
-    /// The generator could not keep the rate, or the sink not follow.
+    /// The generator or the sink was too slow.
     pub(crate) limited: bool,
-    /// The part of the rate that was kept, 0 to 1.
+    /// The fraction of the rate that was reached, 0 to 1.
     pub(crate) kept: f64,
-    /// Seconds that sending took in the kernel, interruptions apart.
+    /// Seconds spent in send system calls, without interrupted ones.
     pub(crate) sending: f64,
     /// One-way delays in nanoseconds, of a stamped stream.
     pub(crate) delays: Vec<u64>,
 }
 
-/// How long to send, and whether all that is there is sent once and no more.
+/// How long to send: for a time, or each frame once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Length {
     For(Duration),
     Once,
 }
 
-/// A generator and a sink on either side.
+/// A generator and a sink on each side.
 #[derive(Debug)]
 pub(crate) struct Tester {
     generators: [Generator; 2],
@@ -68,25 +68,25 @@ pub(crate) struct Tester {
 }
 
 impl Count {
-    /// The part that did not arrive, 0 to 1.
+    /// The loss ratio, 0 to 1.
     pub(crate) fn loss(&self) -> f64 {
         1.0 - self.arrived.min(self.sent) as f64 / self.sent.max(1) as f64
     }
 }
 
 fn time_of_day() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "the sink's ring tells the time of day as well")]
+    #[expect(clippy::disallowed_methods, reason = "the sink's ring uses the time of day too")]
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
 }
 
-#[expect(clippy::disallowed_methods, reason = "an instrument measures time")]
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
 impl Tester {
-    /// A tester on `cpu`, on two interfaces given as namespace and name.
+    /// A tester pinned to `cpu`, on two interfaces given as (namespace, name).
     pub(crate) fn new(zone: (&str, &str), internet: (&str, &str), cpu: usize) -> io::Result<Self> {
         Ok(Self {
             generators: [Generator::new(zone.0, zone.1)?, Generator::new(internet.0, internet.1)?],
@@ -95,7 +95,7 @@ impl Tester {
         })
     }
 
-    /// Sends the streams and counts what arrives of each, on either side; `watch` sees all of it.
+    /// Sends the streams and counts their arriving frames on both sides. Calls `watch` for each.
     pub(crate) fn run(
         &mut self,
         streams: &[Stream<'_>],
@@ -106,7 +106,7 @@ impl Tester {
         let cpu = self.cpu;
         thread::scope(|scope| {
             let work = || -> io::Result<()> {
-                sys::take_cpu(cpu)?;
+                sys::pin_to_cpu(cpu)?;
                 self.listen(usize::MAX, streams, &mut vec![Count::default(); streams.len()], &mut |_| {});
                 let lost = self.overflows();
                 self.send(streams, length, &mut counts, &mut watch)?;
@@ -156,7 +156,7 @@ impl Tester {
         }
     }
 
-    /// Sends what was put on one side, and books the time it took on that side's first stream.
+    /// Sends the pending frames of one side. Adds the time to that side's first stream.
     fn flush(&mut self, side: Side, streams: &[Stream<'_>], counts: &mut [Count]) -> io::Result<()> {
         let generator = &mut self.generators[side as usize];
         if generator.is_empty() {
@@ -188,17 +188,17 @@ impl Tester {
         }
     }
 
-    /// Looks at what has come, at most `most` frames on each side; how many there were.
+    /// Processes at most `max` arrived frames per side. Returns their number.
     fn listen(
         &mut self,
-        most: usize,
+        max: usize,
         streams: &[Stream<'_>],
         counts: &mut [Count],
         watch: &mut impl FnMut(&Arrived),
     ) -> usize {
         let mut seen = 0;
         for sink in &mut self.sinks {
-            seen += sink.drain(most, |one| {
+            seen += sink.drain(max, |one| {
                 let Some(arrived) = frame::read(one.bytes, one.length, one.segment) else { return };
                 let Some(at) = streams.iter().position(|s| s.trial != 0 && s.trial == arrived.tag.trial)
                 else {
@@ -214,11 +214,11 @@ impl Tester {
         seen
     }
 
-    /// Waits for what is still on its way.
+    /// Waits for late frames.
     fn wait(&mut self, streams: &[Stream<'_>], counts: &mut [Count], watch: &mut impl FnMut(&Arrived)) {
         let start = now();
         let mut last = start;
-        while start.elapsed() < PATIENCE && last.elapsed() < SILENCE {
+        while start.elapsed() < MAX_WAIT && last.elapsed() < SILENCE {
             if self.listen(1024, streams, counts, watch) > 0 {
                 last = now();
             }

@@ -1,6 +1,5 @@
-//! Floods: what is left of a well-behaved flow while somebody floods the gateway at half of its
-//! small-packet rate; and, after a flood at twice that rate, what a host gets that comes then, and how
-//! much memory there was at most.
+//! Floods: delivery of a well-behaved flow during a flood at half of the small-packet peak rate; delivery to
+//! a new host after a flood at twice that rate; and peak memory.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -19,16 +18,16 @@ use crate::record::{Record, Row, median};
 use crate::traffic::{Flows, Load};
 use crate::{SESSIONS, machine};
 
-/// Different packets of a flood.
+/// Number of different packets in a flood.
 const MANY: u32 = 60_000;
-/// The well-behaved flow, in packets a second.
+/// Rate of the well-behaved flow in packets per second.
 const FLOW: f64 = 10_000.0;
-/// The first host that comes after a flood. No other test has it.
+/// The first new host after a flood. No other test uses it.
 const NEWCOMER: u32 = 30_000;
-/// Bytes that gate64 has room for: those of each session, and what there is without any.
+/// Expected memory of gate64 in bytes: all sessions, plus the rest.
 const ROOM: f64 = SESSIONS as f64 * 128.0 + 8e6;
 
-/// What a flood is made of.
+/// Kind of flood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Syn,
@@ -47,7 +46,7 @@ const fn rows(what: &'static str) -> [Row; 2] {
     ]
 }
 
-/// Of each kind: while it lasts, and after twice the peak.
+/// For each kind: the rows during the flood and after it.
 pub(crate) const FLOODS: [([Row; 2], Kind); 4] = [
     (rows("SYNs of one host"), Kind::Syn),
     (rows("UDP scan from outside"), Kind::Scan),
@@ -100,7 +99,7 @@ pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> R
     })
 }
 
-/// Sends the well-behaved flow with a flood beside it.
+/// Sends the well-behaved flow and a flood at the same time.
 fn beside(
     bed: &mut Bed,
     flows: &Flows,
@@ -125,7 +124,7 @@ impl Kind {
 
     fn packet(self, n: u32, outside: SocketAddr) -> Vec<u8> {
         let attacker = Ipv4Addr::from_bits(Ipv4Addr::new(203, 0, 113, 0).to_bits() + n % 250 + 1);
-        // Both families of the outside are IPv4 for all that are flooded.
+        // Mapped addresses are IPv4 for all flooded contestants.
         let SocketAddr::V4(outside) = outside else { return Vec::new() };
         let port = 1024 + (n * 7919 % 60_000) as u16;
         let to = Packet4::new(attacker, *outside.ip());

@@ -10,7 +10,7 @@ use crate::packets::tester::Side;
 use crate::record::{Record, Row, median, quantile};
 use crate::traffic::Load;
 
-/// If tayga was not measured: about half of what it does on a small virtual machine.
+/// Rate if tayga was not measured: about half of its peak on a small virtual machine.
 const UNKNOWN: f64 = 45_000.0;
 
 const fn row(what: &'static str) -> Row {
@@ -19,7 +19,7 @@ const fn row(what: &'static str) -> Row {
 
 pub(crate) const QUANTILES: [(Row, f64); 3] =
     [(row("median"), 0.5), (row("p99"), 0.99), (row("p99.9"), 0.999)];
-/// What comes on top of plain forwarding.
+/// Delay added to that of plain forwarding.
 pub(crate) const ADDED: Row = row("median, less that of plain forwarding");
 
 pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {

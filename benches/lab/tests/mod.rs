@@ -37,7 +37,7 @@ pub(crate) fn run(
     }
 }
 
-/// Rounds in which every bed is measured once, each time another one first.
+/// Measures every bed once per round; each round starts with another bed.
 fn rounds(
     beds: &mut [Bed],
     rounds: usize,

@@ -1,6 +1,6 @@
-//! Frame loss (RFC 2544 §26.3): what is delivered at twice the load that can be, in proportion to the
-//! most that was ever delivered. 1,000 flows; once with the whole CPU, and once with a quota of it,
-//! so that the tester can load any gateway beyond what it bears.
+//! Frame loss (RFC 2544 §26.3): throughput at twice the peak load, as a ratio of the peak throughput.
+//! 1,000 flows; once with the whole CPU, and once with a CPU quota, so that the tester can overload any
+//! gateway.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::packets::tester::Side;
 use crate::record::{Record, Row, median};
 use crate::traffic::{Flows, Load};
 
-/// Microseconds of CPU time in each period, and the period.
+/// CPU quota and period in microseconds.
 const QUOTA: [u32; 2] = [6_000, 20_000];
 
 const fn row(what: &'static str) -> Row {
@@ -51,11 +51,11 @@ pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> R
     })
 }
 
-/// Raises the load until no more is delivered, doubles it, and says what became of the peak.
+/// Finds the peak throughput, doubles the load, and returns the ratio of the throughput to the peak.
 fn beyond(bed: &mut Bed, flows: &Flows, start: f64, seconds: f64) -> Result<(f64, bool), LabError> {
     let mut delivered = |rate: f64| {
         let count = bed.load(flows, Load { from: Side::Zone, rate, seconds, stamped: false })?;
-        // What is sent too slowly is delivered too slowly.
+        // `count.limited` marks a tester that was too slow.
         Ok::<_, LabError>((count.arrived as f64 / seconds, count.limited))
     };
     let mut peak: f64 = 0.0;
@@ -66,7 +66,7 @@ fn beyond(bed: &mut Bed, flows: &Flows, start: f64, seconds: f64) -> Result<(f64
     Ok((after / peak.max(after), limited))
 }
 
-/// A control group that gives a process a part of the CPU; gone when dropped.
+/// A control group with a CPU quota for a process; removed on drop.
 struct Quota {
     dir: PathBuf,
     home: PathBuf,
@@ -98,7 +98,7 @@ impl Quota {
 
 impl Drop for Quota {
     fn drop(&mut self) {
-        // What can't be undone ends with the process.
+        // If this fails, the group ends with the process.
         let _ = fs::write(self.home.join("cgroup.procs"), self.pid.to_string());
         let _ = fs::remove_dir(&self.dir);
     }

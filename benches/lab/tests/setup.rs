@@ -1,5 +1,5 @@
-//! Connection establishment (RFC 9693): the highest rate of new flows, each validated by an answer
-//! that passes. The RFC wants all of them; a thousandth may be missing here.
+//! Connection establishment (RFC 9693): the highest rate of new flows, each validated by a reply. The RFC
+//! requires all of them; here 0.1 % may be missing.
 
 use gate64::lab::LabError;
 
@@ -13,7 +13,7 @@ use crate::record::{Record, Row, median};
 use crate::search::Wanted;
 use crate::traffic::Load;
 
-/// New flows of a trial, and the hosts they are of.
+/// New flows per trial, and their hosts.
 const FLOWS: u32 = 20_000;
 const HOSTS: u32 = 200;
 
@@ -24,7 +24,7 @@ pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> R
     for bed in beds.iter() {
         bed.apart(true)?;
     }
-    // Hosts of the other tests come before.
+    // Other tests use the hosts below.
     let mut first = 1000;
     rounds(beds, options.rounds.min(3), |bed, round| {
         let known = median(&record.values(&NEW, bed.contestant)).map(|kilo| kilo * 1e3);
@@ -39,37 +39,37 @@ pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> R
     })
 }
 
-/// Opens flows that nobody has seen, and answers each once.
+/// Opens new flows and sends one reply on each.
 fn trial(bed: &mut Bed, rate: f64, first: u32) -> Result<Count, LabError> {
     let mut flows = bed.flows(FLOWS, HOSTS, first);
     let mut seen = vec![None; flows.up.len()];
     let mut count = bed.open_once(&flows, rate, &mut seen)?;
     if count.loss() <= 0.001 {
-        // Flows that were not seen are lost already; answers go to the others.
+        // Flows that did not arrive count as lost; replies go to the others.
         let known = seen.iter().copied().find(Option::is_some).flatten();
         let filled: Vec<_> = seen.iter().map(|seen| seen.or(known)).collect();
-        bed.answers(&mut flows, &filled)?;
-        let answers = Load {
+        bed.build_replies(&mut flows, &filled)?;
+        let replies = Load {
             from: Side::Internet,
             rate: VALIDATE,
             seconds: f64::from(FLOWS) / VALIDATE,
             stamped: false,
         };
-        let back = bed.load(&flows, answers)?;
+        let back = bed.load(&flows, replies)?;
         count.arrived = count.arrived.min(back.arrived * count.sent / back.sent.max(1));
     }
-    forget(bed)?;
+    flush_connections(bed)?;
     Ok(count)
 }
 
-/// Answers a second: half of what the slowest bears on a slow machine.
+/// Replies per second: half of the peak of the slowest contestant on a slow machine.
 const VALIDATE: f64 = 15_000.0;
 
-/// Has the kernel forget connections, whose table would fill up between trials.
-fn forget(bed: &Bed) -> Result<(), LabError> {
+/// Flushes the kernel's connection table, which would fill up between trials.
+fn flush_connections(bed: &Bed) -> Result<(), LabError> {
     match bed.contestant {
         Contestant::TaygaMasquerade | Contestant::Nat44 => {
-            sys::forget_connections(bed.lab.gateway.name()).map_err(failed("connection tracking"))
+            sys::flush_conntrack(bed.lab.gateway.name()).map_err(failed("connection tracking"))
         }
         Contestant::Gate64 | Contestant::Tayga | Contestant::Plain => Ok(()),
     }

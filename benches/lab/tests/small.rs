@@ -1,4 +1,4 @@
-//! Small packets: the highest rate without loss and with little, and what a packet costs.
+//! Small packets: the highest rate without loss and with 0.1 % loss, and CPU time per packet.
 
 use gate64::lab::LabError;
 
@@ -12,7 +12,7 @@ use crate::search::Wanted;
 use crate::traffic::Load;
 
 const UNIT: &str = "kpps";
-/// Little loss.
+/// 0.1 % loss.
 pub(super) const LITTLE: f64 = 0.001;
 
 /// Flows, their hosts, and the rows: 0.1 % loss, no loss, CPU.

@@ -1,5 +1,4 @@
-//! Many flows (RFC 9693): the rate of small packets that belong to any of them at random, and what a
-//! session costs in memory.
+//! Many flows (RFC 9693): the rate of small packets of random flows, and memory per session.
 
 use gate64::lab::LabError;
 
@@ -13,9 +12,9 @@ use crate::record::{Record, Row};
 use crate::search::Wanted;
 use crate::traffic::Load;
 
-/// Flows of one host.
+/// Flows per host.
 const EACH: u32 = 200;
-/// The hosts of each size come after the others.
+/// The first host. No other test uses it.
 const FIRST: u32 = 40_000;
 
 const fn row(what: &'static str) -> Row {
@@ -24,7 +23,7 @@ const fn row(what: &'static str) -> Row {
 
 pub(crate) const SIZES: [(Row, u32); 3] =
     [(row("10,000 flows"), 10_000), (row("100,000 flows"), 100_000), (row("1,000,000 flows"), 1_000_000)];
-/// More than a kernel's connection table has room for unless told so.
+/// Default limit of the kernel's connection table, roughly.
 const LARGE: u32 = 200_000;
 
 pub(crate) const MEMORY: Row =

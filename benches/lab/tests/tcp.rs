@@ -16,9 +16,9 @@ use crate::packets::tester::now;
 use crate::record::{Record, Row};
 
 const PORT: u16 = 5001;
-/// Bytes given to the kernel at once.
-const PIECE: usize = 128 << 10;
-/// Time for the windows to open, in seconds.
+/// Bytes per write.
+const CHUNK: usize = 128 << 10;
+/// Warm-up in seconds, for the windows to open.
 const SETTLE: f64 = 0.3;
 
 const fn row(what: &'static str) -> Row {
@@ -52,14 +52,14 @@ pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> R
     })
 }
 
-/// Gbit/s that arrive.
+/// Throughput in Gbit/s.
 fn bulk(bed: &Bed, flows: usize, up: bool, seconds: f64) -> std::io::Result<f64> {
     let service = bed.service(PORT);
     let listener = within(bed.lab.internet.name(), || TcpListener::bind(service))?;
     let target = bed.target(PORT);
     let connect = || {
-        let patience = Duration::from_secs(5);
-        (0..flows).map(|_| TcpStream::connect_timeout(&target, patience)).collect::<std::io::Result<Vec<_>>>()
+        let timeout = Duration::from_secs(5);
+        (0..flows).map(|_| TcpStream::connect_timeout(&target, timeout)).collect::<std::io::Result<Vec<_>>>()
     };
     let near = within(bed.lab.host().name(), connect)?;
     let far = (0..flows).map(|_| Ok(listener.accept()?.0)).collect::<std::io::Result<Vec<_>>>()?;
@@ -67,8 +67,8 @@ fn bulk(bed: &Bed, flows: usize, up: bool, seconds: f64) -> std::io::Result<f64>
     from.iter().chain(&to).try_for_each(|socket| socket.set_nonblocking(true))?;
     let arrived = AtomicU64::new(0);
     let over = AtomicBool::new(false);
-    // One thread an end, as a program with many connections has: not more threads than what is
-    // between them, which would take its CPU time.
+    // One thread per side, as in a program with many connections. More threads would take CPU time from
+    // the gateway.
     let rate = thread::scope(|scope| {
         scope.spawn(|| send(&from, &over));
         scope.spawn(|| receive(&to, &over, &arrived));
@@ -83,20 +83,20 @@ fn bulk(bed: &Bed, flows: usize, up: bool, seconds: f64) -> std::io::Result<f64>
 }
 
 fn send(sockets: &[TcpStream], over: &AtomicBool) {
-    let piece = vec![7; PIECE];
+    let chunk = vec![7; CHUNK];
     while !over.load(Ordering::Relaxed) && ready(sockets, false).is_ok() {
         for mut socket in sockets {
-            // What does not fit now fits later.
-            let _ = socket.write(&piece);
+            // A full buffer is not an error; the loop tries again.
+            let _ = socket.write(&chunk);
         }
     }
 }
 
 fn receive(sockets: &[TcpStream], over: &AtomicBool, arrived: &AtomicU64) {
-    let mut piece = vec![0; PIECE];
+    let mut chunk = vec![0; CHUNK];
     while !over.load(Ordering::Relaxed) && ready(sockets, true).is_ok() {
         for mut socket in sockets {
-            let read = socket.read(&mut piece).unwrap_or(0);
+            let read = socket.read(&mut chunk).unwrap_or(0);
             arrived.fetch_add(read as u64, Ordering::Relaxed);
         }
     }

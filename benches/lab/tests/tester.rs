@@ -1,4 +1,4 @@
-//! The tester tests itself: what it sends and sees with no gateway between its ends.
+//! Self-test: the rate and loss of the tester without a gateway.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::machine;
 use crate::options::Options;
 use crate::packets::tester::{Length, Side, Stream, Tester};
 
-/// More than any machine does.
-const EVERYTHING: f64 = 1e8;
+/// A rate above that of any machine.
+const UNLIMITED: f64 = 1e8;
 
-/// Frames a second from the zone's end of a link to the gateway's, and the part of them lost.
+/// Measures the frame rate between the ends of one link, and the loss.
 pub(super) fn run(beds: &mut [Bed], options: &Options) -> Result<(), LabError> {
     let Some(bed) = beds.first_mut() else { return Ok(()) };
-    let flows = bed.flows(1000, 16, 0).to_nobody();
+    let flows = bed.flows(1000, 16, 0).to_unused_address();
     let [cpu, _] = machine::cpus();
     let ends = ((bed.lab.host().name(), "eth0"), (bed.lab.gateway.name(), "lan0"));
     let mut wire = Tester::new(ends.0, ends.1, cpu).map_err(failed("packet sockets"))?;
@@ -26,7 +26,7 @@ pub(super) fn run(beds: &mut [Bed], options: &Options) -> Result<(), LabError> {
         let counts = wire.run(&[stream], Length::For(Duration::from_secs_f64(seconds)), |_| {});
         counts.map(|counts| (counts[0].sent as f64 / seconds, counts[0].loss())).map_err(failed("sending"))
     };
-    let (most, _) = try_at(EVERYTHING)?;
+    let (most, _) = try_at(UNLIMITED)?;
     let (_, loss) = try_at(most * 0.8)?;
     println!(
         "self-test: the tester sends {:.0} kpps; {:.3} % of 80 % of that are not seen at the link's other end",

@@ -1,6 +1,5 @@
-//! UDP bulk as QUIC sends it: super-packets from a socket with segmentation offload, and no more on
-//! the way than a window, which the receiver's acknowledgements move on. Nothing is sent again; what
-//! arrives counts.
+//! UDP bulk as QUIC sends it: super-packets from a socket with segmentation offload, within a window that
+//! acknowledgements advance. Without retransmission; counts the arriving bytes.
 
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,21 +17,21 @@ use crate::packets::tester::now;
 use crate::record::{Record, Row};
 
 const PORT: u16 = 5002;
-/// What a host sends first; data begin with a number below 2^56.
+/// The host's first datagram. Data datagrams start with a number below 2^56.
 const HELLO: &[u8] = b"hello";
-/// Bytes of a datagram.
+/// Bytes per datagram.
 const SEGMENT: usize = 1400;
-/// Datagrams of a super-packet: what fits 64 KiB.
+/// Datagrams per super-packet: the number that fits 64 KiB.
 const SEGMENTS: usize = 44;
-/// Bytes that may be on the way: fewer datagrams than the shortest queue has room for.
+/// Window in bytes: fewer datagrams than the shortest queue holds.
 const WINDOW: u64 = 448 << 10;
-/// Bytes for which the receiver acknowledges once.
+/// Bytes per acknowledgement.
 const ACKNOWLEDGE: u64 = 32 << 10;
-/// Without acknowledgement for so long, what is on the way counts as lost.
-const PATIENCE: Duration = Duration::from_millis(10);
-/// Bytes of a socket's buffer.
+/// Without acknowledgement for this long, the bytes in flight count as lost.
+const LOSS_TIMEOUT: Duration = Duration::from_millis(10);
+/// Socket buffers in bytes.
 const BUFFER: usize = 4 << 20;
-/// Time to get going, in seconds.
+/// Warm-up in seconds.
 const SETTLE: f64 = 0.2;
 
 const fn row(what: &'static str) -> Row {
@@ -59,7 +58,7 @@ pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> R
 }
 
 fn bulk(bed: &Bed, up: bool, seconds: f64) -> std::io::Result<f64> {
-    // Bound to its address: connected, it would otherwise take another one of its machine's.
+    // Bound, since connect would select another local address.
     let service = bed.service(PORT);
     let far = within(bed.lab.internet.name(), || UdpSocket::bind(service))?;
     let any = if bed.contestant.hosts_have_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
@@ -78,7 +77,7 @@ fn bulk(bed: &Bed, up: bool, seconds: f64) -> std::io::Result<f64> {
         };
         set_option(socket, level, option, libc::IP_PMTUDISC_PROBE)?;
     }
-    // The server learns who the host is. What a slow gateway still brings of the trial before comes first.
+    // The server learns the mapped address. Skips late datagrams of the previous trial.
     near.connect(bed.target(PORT))?;
     near.send(HELLO)?;
     let mut first = [0; HELLO.len()];
@@ -92,8 +91,8 @@ fn bulk(bed: &Bed, up: bool, seconds: f64) -> std::io::Result<f64> {
     let (from, to) = if up { (&near, &far) } else { (&far, &near) };
     set_option(from, libc::SOL_UDP, libc::UDP_SEGMENT, SEGMENT as i32)?;
     set_option(to, libc::SOL_UDP, libc::UDP_GRO, 1i32)?;
-    from.set_read_timeout(Some(PATIENCE))?;
-    to.set_read_timeout(Some(PATIENCE))?;
+    from.set_read_timeout(Some(LOSS_TIMEOUT))?;
+    to.set_read_timeout(Some(LOSS_TIMEOUT))?;
     let (over, arrived) = (AtomicBool::new(false), AtomicU64::new(0));
     Ok(thread::scope(|scope| {
         scope.spawn(|| send(from, &over));
@@ -107,15 +106,15 @@ fn bulk(bed: &Bed, up: bool, seconds: f64) -> std::io::Result<f64> {
     }))
 }
 
-/// Sends while the window allows. Each datagram begins with the number of bytes sent up to its end.
+/// Sends while the window allows. Each datagram starts with the number of bytes sent so far.
 fn send(socket: &UdpSocket, over: &AtomicBool) {
     let mut packet = vec![7; SEGMENT * SEGMENTS];
     let (mut sent, mut acknowledged) = (0u64, 0u64);
     while !over.load(Ordering::Relaxed) {
         while sent - acknowledged > WINDOW - packet.len() as u64 {
-            let mut said = [0; 8];
-            acknowledged = match socket.recv(&mut said) {
-                Ok(8) => acknowledged.max(u64::from_be_bytes(said)),
+            let mut number = [0; 8];
+            acknowledged = match socket.recv(&mut number) {
+                Ok(8) => acknowledged.max(u64::from_be_bytes(number)),
                 Ok(_) | Err(_) => sent,
             };
         }
@@ -123,24 +122,24 @@ fn send(socket: &UdpSocket, over: &AtomicBool) {
             sent += SEGMENT as u64;
             segment[..8].copy_from_slice(&sent.to_be_bytes());
         }
-        // What the kernel has no room for is lost like anything else.
+        // Datagrams that the kernel refuses count as lost.
         let _ = socket.send(&packet);
     }
 }
 
 fn receive(socket: &UdpSocket, over: &AtomicBool, arrived: &AtomicU64) {
     let mut packet = vec![0; 1 << 16];
-    let (mut highest, mut unsaid) = (0u64, 0u64);
+    let (mut highest, mut unacknowledged) = (0u64, 0u64);
     while !over.load(Ordering::Relaxed) {
         let Ok(read) = socket.recv(&mut packet) else { continue };
         let last = read.saturating_sub(1) / SEGMENT * SEGMENT;
         let Some(number) = packet[last..read].first_chunk() else { continue };
         highest = highest.max(u64::from_be_bytes(*number));
         arrived.fetch_add(read as u64, Ordering::Relaxed);
-        unsaid += read as u64;
-        if unsaid >= ACKNOWLEDGE {
-            unsaid = 0;
-            // A lost acknowledgement is made up for by the next one.
+        unacknowledged += read as u64;
+        if unacknowledged >= ACKNOWLEDGE {
+            unacknowledged = 0;
+            // The next acknowledgement covers a lost one.
             let _ = socket.send(&highest.to_be_bytes());
         }
     }

@@ -12,4 +12,4 @@ pub(crate) use records::{
 pub(crate) use stream::{Bytes, Frames};
 
 /// What of hickory's own log is wanted, as words for a log filter.
-pub(crate) const LOG: &str = "hickory_net=warn,hickory_proto=warn,hickory_server=warn";
+pub(crate) const LOG: &str = "hickory_net=warn,hickory_proto=warn";

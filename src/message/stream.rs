@@ -4,10 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 
 use futures_util::StreamExt as _;
-use hickory_server::net::runtime::iocompat::AsyncIoTokioAsStd;
-use hickory_server::net::tcp::TcpStream;
-use hickory_server::net::xfer::{BufDnsStreamHandle, DnsStreamHandle as _};
-use hickory_server::proto::op::SerialMessage;
+use hickory_net::runtime::iocompat::AsyncIoTokioAsStd;
+use hickory_net::tcp::TcpStream;
+use hickory_net::xfer::{BufDnsStreamHandle, DnsStreamHandle as _};
+use hickory_proto::op::SerialMessage;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Messages that wait to be written.

@@ -18,7 +18,7 @@ help:
 
 demo:
 	@echo "Building gate64. The first build takes several minutes."
-	$(CARGO) run --release -- demo
+	$(CARGO) run --profile demo -- demo
 
 check:
 	$(CARGO) fmt --check

@@ -92,7 +92,7 @@ fn a_host_behind_a_clat_reaches_the_ipv4_internet_and_back() {
 }
 
 #[test]
-fn what_is_long_passes_both_in_pieces_or_is_told_of() {
+fn long_packets_are_fragmented_or_refused() {
     // id 6877-double-frag
     let (mut clat, mut plat) = (stateless(&["fixture clat"]), plat(|_| ()));
     let (host, server) = (v4("192.168.1.2"), v4("198.51.100.1"));
@@ -112,13 +112,13 @@ fn what_is_long_passes_both_in_pieces_or_is_told_of() {
     let sum = upper.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(*w.get(1).unwrap_or(&0))).sum::<u32>();
     assert_eq!(((sum & 0xffff) + (sum >> 16)) as u16, 0xffff, "the checksum over all of it");
     let tight = Packet4::new(host, server).df().udp(5000, 53, &[7; 1453]);
-    let told = through(&mut clat, vec![tight]);
-    assert_eq!((told[0][20], told[0][21]), (3, 4));
-    assert_eq!(told[0][26..28], 1480u16.to_be_bytes());
+    let refusals = through(&mut clat, vec![tight]);
+    assert_eq!((refusals[0][20], refusals[0][21]), (3, 4));
+    assert_eq!(refusals[0][26..28], 1480u16.to_be_bytes());
 }
 
 #[test]
-fn private_destinations_under_the_well_known_prefix_are_the_far_ends_to_refuse() {
+fn the_plat_refuses_private_destinations() {
     // ids 6877-wkp-private, W-clat, W-plat, W-plat-keep
     let lines = ["fixture clat", "siit pref64 64:ff9b::/96"];
     for allowed in [false, true] {
@@ -183,7 +183,7 @@ fn an_ipv4_node_in_an_ipv6_data_centre_keeps_its_address() {
 }
 
 #[test]
-fn two_such_nodes_meet_at_the_border_or_directly() {
+fn two_edge_relays_connect_via_the_border_or_directly() {
     // ids 7756-5.1, 7756-5.2
     let packet = || vec![Packet4::new(v4("192.0.2.1"), v4("192.0.2.2")).udp(5000, 80, b"hello")];
     let same = |got: &[Vec<u8>]| {
@@ -208,7 +208,7 @@ fn two_such_nodes_meet_at_the_border_or_directly() {
 }
 
 #[test]
-fn relays_with_equal_settings_do_the_same() {
+fn relays_with_equal_settings_translate_equally() {
     // ids 7755-stateless, 7755-4.8
     let lines = ["fixture s2", "siit error_object none"];
     let (mut one, mut two) = (stateless(&lines), stateless(&lines));
@@ -238,7 +238,7 @@ fn relays_with_equal_settings_do_the_same() {
 }
 
 #[test]
-fn neutral_prefixes_leave_checksums_as_they_are() {
+fn neutral_prefixes_keep_checksums() {
     // ids 6052-4.1-neutral, 7915-4.5-neutral
     let neutral = [
         ("64:ff9b::/96", true),

@@ -23,7 +23,7 @@ fn replay(target: &str, property: fn(&[u8])) {
 }
 
 #[test]
-fn corpora_hold() {
+fn corpora_pass() {
     replay("parse", properties::parse);
     replay("translate", properties::translate);
     replay("quoted", properties::quoted);

@@ -91,7 +91,7 @@ fn settle(packet: &mut [u8]) {
 }
 
 #[test]
-fn every_kind_passes_whole() {
+fn every_undamaged_kind_passes() {
     for (line, _) in KINDS {
         let (verdict, out) = outcome(&settings(), &bytes(line));
         assert_eq!(verdict, Verdict::Forward, "{line}");
@@ -100,7 +100,7 @@ fn every_kind_passes_whole() {
 }
 
 #[test]
-fn what_the_network_cut_short_is_dropped() {
+fn truncated_packets_are_dropped() {
     // ids 7915-4.1-ihl, 7915-5-len
     for (line, _) in KINDS {
         let whole = bytes(line);
@@ -118,7 +118,7 @@ fn what_the_network_cut_short_is_dropped() {
 }
 
 #[test]
-fn headers_that_are_cut_off_are_dropped() {
+fn truncated_headers_are_dropped() {
     // ids 7915-4.5-trunc-l4, 7915-5.1-ext-trunc, 6146-3.5.2-tcphdr, 6146-3.4-icmperr-short
     for (line, needed) in KINDS {
         let whole = bytes(line);
@@ -157,7 +157,7 @@ fn headers_that_are_cut_off_are_dropped() {
 }
 
 #[test]
-fn no_flipped_bit_is_repaired() {
+fn flipped_bits_are_never_repaired() {
     // ids 7915-4.5-badcsum, 7915-4.1-ihl, 5508-3, 5508-3a
     for (line, _) in KINDS {
         let whole = bytes(line);

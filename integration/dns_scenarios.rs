@@ -379,7 +379,7 @@ impl Stage {
 }
 
 #[test]
-fn a_step_that_lies_is_noticed() {
+fn wrong_steps_fail() {
     for lies in [
         "== t\n> AAAA x.example.\n? A x.example.",
         "== t\n> AAAA x.example.\n? AAAA x.example.",

@@ -3,7 +3,7 @@
 //! The library is the first door (`scenarios.rs`). Here each scenario is written as a capture and a
 //! configuration file and goes through `gate64 translate`: the same packets must come out at the same
 //! moments, each input with the same verdict. Which scenarios can't go through is found out by what
-//! they do, said with the reason, and counted.
+//! they do, output with the reason, and counted.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -80,8 +80,8 @@ pub(crate) fn as_file(settings: &Settings) -> Result<String, String> {
     let text = file::text(settings, mtu, "");
     let config = Config::parse("scenario.toml", &text, &UnknownHost::new())
         .map_err(|error| format!("no file may say so: {}", error.diagnostics[0].found))?;
-    let said = config.worker(WorkerId(0), 1, settings.seed, settings.owner_seed);
-    if said == *settings { Ok(text) } else { Err("settings that no file puts so".to_owned()) }
+    let output = config.worker(WorkerId(0), 1, settings.seed, settings.owner_seed);
+    if output == *settings { Ok(text) } else { Err("settings that no file puts so".to_owned()) }
 }
 
 /// What came out: moments and packets, and the verdict on each input.
@@ -113,12 +113,12 @@ fn by_translate(recording: &Recording, text: &str) -> Result<Seen, String> {
     }
     let until = recording.end.since(first.unwrap_or_default()).as_millis();
     let words = format!("--explain --until {until}ms --seed {}", recording.settings.seed);
-    let said = translate(text, &words, &capture.into_inner());
-    let explained = String::from_utf8_lossy(&said.stderr).into_owned();
-    if !said.status.success() {
+    let output = translate(text, &words, &capture.into_inner());
+    let explained = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
         return Err(explained);
     }
-    let mut reader = Reader::new(said.stdout.as_slice()).map_err(|error| error.to_string())?;
+    let mut reader = Reader::new(output.stdout.as_slice()).map_err(|error| error.to_string())?;
     let mut packets = Vec::new();
     while let Some(packet) = reader.next_packet().map_err(|error| error.to_string())? {
         packets.push((Instant::ZERO + packet.at, packet.bytes.to_vec()));
@@ -162,7 +162,7 @@ fn scenarios_hold_through_translate() {
     let files = chosen();
     for scenario in &files {
         let recording = Recording::of(scenario).expect("it holds through the library");
-        if let Some(why) = recording.only_for_the_library() {
+        if let Some(why) = recording.library_only() {
             left.outside(scenario, why);
             continue;
         }

@@ -21,7 +21,7 @@ fn scenarios_hold() {
 }
 
 #[test]
-fn each_file_cites_what_it_holds() {
+fn each_scenario_names_its_requirements() {
     let files = files();
     assert!(files.len() >= 60, "{} scenarios", files.len());
     for file in files {
@@ -36,7 +36,7 @@ fn each_file_cites_what_it_holds() {
 }
 
 #[test]
-fn scenarios_can_be_read() {
+fn scenarios_parse() {
     let unreadable = |file: &PathBuf| {
         let text = std::fs::read_to_string(file).expect("readable");
         script::parse(&text).err().map(|error| format!("{}: {error}", file.display()))

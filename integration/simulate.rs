@@ -10,7 +10,7 @@ use smoltcp::wire::{IpAddress, IpEndpoint};
 use world::{Link, World};
 
 /// Bytes that differ from each other's at every place.
-fn speech(len: usize, salt: u64) -> Vec<u8> {
+fn pattern(len: usize, salt: u64) -> Vec<u8> {
     (0..len as u64).map(|n| (n.wrapping_mul(0x9e37_79b9).wrapping_add(salt * 77) >> 13) as u8).collect()
 }
 
@@ -19,14 +19,15 @@ const SERVER: IpEndpoint =
 
 /// Both ends say something long at once, and hear all of it.
 fn transfer(seed: u64, link: Link, bytes: usize, workers: u8, offload: bool) {
-    let (up, down) = (speech(bytes, seed), speech(bytes + 1234, seed + 1));
+    let (up, down) = (pattern(bytes, seed), pattern(bytes + 1234, seed + 1));
     let mut world = World::new(seed, link, workers, offload);
     world.server.listen(80, down.clone());
     world.client.connect(40_000, SERVER, up.clone());
     let ended = world.run(|world| {
-        world.client.talks[0].heard.len() >= down.len() && world.server.talks[0].heard.len() >= up.len()
+        world.client.connections[0].received.len() >= down.len()
+            && world.server.connections[0].received.len() >= up.len()
     });
-    let (client, server) = (&world.client.talks[0].heard, &world.server.talks[0].heard);
+    let (client, server) = (&world.client.connections[0].received, &world.server.connections[0].received);
     assert!(
         ended,
         "seed {seed}: {} of {} down, {} of {} up",
@@ -46,7 +47,7 @@ fn tcp_over_good_links() {
 }
 
 #[test]
-fn tcp_over_links_that_lose_repeat_and_reorder() {
+fn tcp_over_links_with_loss_duplication_and_reordering() {
     for seed in 0..24 {
         transfer(seed, Link::BAD, 40_000, 1 + (seed % 3) as u8, false);
     }
@@ -55,13 +56,14 @@ fn tcp_over_links_that_lose_repeat_and_reorder() {
 #[test]
 fn tcp_in_super_packets_both_ways() {
     let mut world = World::new(7, Link::GOOD, 1, true);
-    let (up, down) = (speech(400_000, 1), speech(400_000, 2));
+    let (up, down) = (pattern(400_000, 1), pattern(400_000, 2));
     world.server.listen(80, down.clone());
     world.client.connect(40_000, SERVER, up.clone());
     assert!(world.run(|world| {
-        world.client.talks[0].heard.len() >= down.len() && world.server.talks[0].heard.len() >= up.len()
+        world.client.connections[0].received.len() >= down.len()
+            && world.server.connections[0].received.len() >= up.len()
     }));
-    assert!(world.client.talks[0].heard == down && world.server.talks[0].heard == up);
+    assert!(world.client.connections[0].received == down && world.server.connections[0].received == up);
     let [out, back] = world.super_packets;
     assert!(out > 10 && back > 10, "{out} super-packets out, {back} back");
 }
@@ -80,7 +82,7 @@ fn udp_datagrams_come_back_as_they_went() {
         let mut world = World::new(seed, link, 1 + (seed % 4) as u8, false);
         let (ask, answer) = (world.client.bind(5000), world.server.bind(80));
         let sizes = [0, 1, 5, 100, 512, 1200, 1400, 1452];
-        let sent: Vec<_> = sizes.iter().map(|len| speech(*len, seed)).collect();
+        let sent: Vec<_> = sizes.iter().map(|len| pattern(*len, seed)).collect();
         for payload in &sent {
             world.client.send_to(ask, SERVER, payload);
         }
@@ -109,9 +111,9 @@ fn udp_datagrams_come_back_as_they_went() {
 fn equal_seeds_give_equal_runs() {
     let run = |seed| {
         let mut world = World::new(seed, Link::BAD, 2, true);
-        world.server.listen(80, speech(20_000, 3));
-        world.client.connect(40_000, SERVER, speech(20_000, 4));
-        world.run(|world| world.client.talks[0].heard.len() >= 20_000);
+        world.server.listen(80, pattern(20_000, 3));
+        world.client.connect(40_000, SERVER, pattern(20_000, 4));
+        world.run(|world| world.client.connections[0].received.len() >= 20_000);
         (world.micros(), world.packets)
     };
     assert_eq!(run(5), run(5));

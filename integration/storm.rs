@@ -13,9 +13,9 @@ use crate::script::settings::{apply, fixture};
 use crate::script::{Action, files, parse};
 
 /// A small generator, so that a failure's seed is all there is to say.
-struct Chance(u64);
+struct Random(u64);
 
-impl Chance {
+impl Random {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -38,28 +38,28 @@ fn corpus() -> Vec<Vec<u8>> {
     found
 }
 
-fn damage(packet: &mut Vec<u8>, others: &[Vec<u8>], chance: &mut Chance) {
-    match chance.below(8) {
+fn damage(packet: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Random) {
+    match random.below(8) {
         0..=2 => {}
         3 | 4 => {
-            for _ in 0..=chance.below(4) {
-                let at = chance.below(packet.len().min(120));
+            for _ in 0..=random.below(4) {
+                let at = random.below(packet.len().min(120));
                 if let Some(byte) = packet.get_mut(at) {
-                    *byte = [0, 1, 0x7f, 0xff, chance.below(256) as u8][chance.below(5)];
+                    *byte = [0, 1, 0x7f, 0xff, random.below(256) as u8][random.below(5)];
                 }
             }
         }
-        5 => packet.truncate(chance.below(packet.len() + 1)),
+        5 => packet.truncate(random.below(packet.len() + 1)),
         6 => {
-            let other = &others[chance.below(others.len())];
-            let at = chance.below(packet.len().min(other.len()) + 1);
+            let other = &others[random.below(others.len())];
+            let at = random.below(packet.len().min(other.len()) + 1);
             packet.truncate(at);
             packet.extend_from_slice(&other[at.min(other.len())..]);
         }
-        _ => packet.resize(packet.len() + chance.below(64), 0x5a),
+        _ => packet.resize(packet.len() + random.below(64), 0x5a),
     }
     packet.truncate(65_535);
-    if packet.first().is_some_and(|b| b >> 4 == 4) && packet.len() >= 20 && chance.below(4) > 0 {
+    if packet.first().is_some_and(|b| b >> 4 == 4) && packet.len() >= 20 && random.below(4) > 0 {
         // Otherwise the header's checksum keeps most of them from going far.
         let header = (usize::from(packet[0] & 15) * 4).clamp(20, packet.len());
         packet[10..12].fill(0);
@@ -68,14 +68,14 @@ fn damage(packet: &mut Vec<u8>, others: &[Vec<u8>], chance: &mut Chance) {
     }
 }
 
-fn offload(chance: &mut Chance) -> Offload {
-    let size = [0, 1, 7, 536, 1428, 1460, 65_535][chance.below(7)];
-    let segmentation = match chance.below(12) {
-        0 => Segmentation::Tcp { size, ecn: chance.below(2) == 0 },
+fn offload(random: &mut Random) -> Offload {
+    let size = [0, 1, 7, 536, 1428, 1460, 65_535][random.below(7)];
+    let segmentation = match random.below(12) {
+        0 => Segmentation::Tcp { size, ecn: random.below(2) == 0 },
         1 => Segmentation::Udp { size },
         _ => Segmentation::None,
     };
-    let checksum = [Checksum::Unverified, Checksum::Verified, Checksum::Partial][chance.below(8).min(2)];
+    let checksum = [Checksum::Unverified, Checksum::Verified, Checksum::Partial][random.below(8).min(2)];
     Offload { segmentation, checksum }
 }
 
@@ -96,24 +96,24 @@ fn is_packet(bytes: &[u8]) -> bool {
 }
 
 fn storm(seed: u64, settings: &Settings, corpus: &[Vec<u8>]) {
-    let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let worker = |n| Translator::new(Settings { worker: WorkerId(n), ..settings.clone() }, 4);
     let mut workers: Vec<_> = (0..settings.workers).map(worker).collect();
     let mut extra = Batch::new(32, 65_535 + 40);
     let mut now = Instant::from_secs(5);
     for _ in 0..400 {
-        now = Instant::from_nanos(now.as_nanos() + (1 << chance.below(38)));
-        let translator = &mut workers[chance.below(usize::from(settings.workers))];
+        now = Instant::from_nanos(now.as_nanos() + (1 << random.below(38)));
+        let translator = &mut workers[random.below(usize::from(settings.workers))];
         extra.clear();
         translator.expire(now, 16, &mut extra);
         assert!(extra.packets().iter().all(|extra| is_packet(extra.packet.bytes())), "seed {seed}");
         let mut batch = Vec::new();
-        for _ in 0..=chance.below(8) {
-            let mut packet = corpus[chance.below(corpus.len())].clone();
-            damage(&mut packet, corpus, &mut chance);
+        for _ in 0..=random.below(8) {
+            let mut packet = corpus[random.below(corpus.len())].clone();
+            damage(&mut packet, corpus, &mut random);
             let mut buf = PacketBuf::holding(&packet);
-            buf.offload = offload(&mut chance);
-            buf.handed.hops = (chance.below(20) == 0).into();
+            buf.offload = offload(&mut random);
+            buf.handed.hops = (random.below(20) == 0).into();
             batch.push(buf);
         }
         let before: Vec<_> = batch.iter().map(|buf| buf.bytes().to_vec()).collect();
@@ -137,7 +137,7 @@ fn storm(seed: u64, settings: &Settings, corpus: &[Vec<u8>]) {
 }
 
 #[test]
-fn damaged_packets_break_nothing() {
+fn damaged_packets_violate_no_invariant() {
     // id 5508-10c
     let corpus = corpus();
     assert!(corpus.len() > 200, "{} packets", corpus.len());

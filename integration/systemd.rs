@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gate64::lab::{LabError, Run};
 
-use crate::lab::{Test, expect, program, turn, wrong};
+use crate::lab::{Test, expect, lock_machine, program, wrong};
 
 /// Where the booted systemd and we both see files: not under /tmp, which it gets anew.
 struct Shared(PathBuf);
@@ -35,7 +35,7 @@ impl Drop for Shared {
 
 #[test]
 fn the_unit_starts_reloads_stops_and_cleans_up() -> Test {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_machine) = lock_machine() else { return Ok(()) };
     let shared = Shared::new()?;
     let dir = shared.0.display();
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/gate64.service");
@@ -47,8 +47,8 @@ fn the_unit_starts_reloads_stops_and_cleans_up() -> Test {
     );
     // Its exit code is systemd's, and says little; the transcript says it all.
     let outcome = Run::new(&line).limit(60).outcome()?;
-    let said = shared.read("transcript");
-    eprintln!("{said}\n{}\n{}", shared.read("boot.log"), outcome.stderr);
+    let output = shared.read("transcript");
+    eprintln!("{output}\n{}\n{}", shared.read("boot.log"), outcome.stderr);
     for wanted in [
         "LAB start: active running",
         "LAB type: notify",
@@ -64,7 +64,7 @@ fn the_unit_starts_reloads_stops_and_cleans_up() -> Test {
         "LAB sysctls after a crash: as before",
         "LAB end",
     ] {
-        expect(&said, wanted)?;
+        expect(&output, wanted)?;
     }
     Ok(())
 }

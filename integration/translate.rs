@@ -87,9 +87,9 @@ fn packets_come_out_at_the_time_they_went_in() {
         (25, "udp Z.53 > T.40000 data=30"),
         (30, "udp Z.53 > T.41000 data=30"),
     ]);
-    let said = translate(FILE, "", &input);
-    assert_eq!((said.status.code(), text(&said.stderr)), (Some(0), String::new()));
-    let sent = read(&said.stdout);
+    let output = translate(FILE, "", &input);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    let sent = read(&output.stdout);
     assert_eq!(sent.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 25], "the third has no binding");
     assert_eq!(sent[1].1, packet("udp Z6.53 > C.40000 hl=63 data=30"));
 }
@@ -102,8 +102,8 @@ fn timers_follow_the_clock_of_the_capture() {
     let nothing = translate(&file, "", &capture(&[syn]));
     assert_eq!(read(&nothing.stdout), []);
     for words in ["--until +6s", "--until 6s", "--until 1h"] {
-        let said = translate(&file, words, &capture(&[syn]));
-        let sent = read(&said.stdout);
+        let output = translate(&file, words, &capture(&[syn]));
+        let sent = read(&output.stdout);
         assert_eq!(sent.len(), 1, "{words}");
         assert_eq!(sent[0].0, 6000, "{words}");
         assert_eq!(sent[0].1[20..22], [3, 3], "{words}: port unreachable");
@@ -142,7 +142,7 @@ fn every_packet_is_explained() {
         (90, "icmp4 3/4 R > T mtu=1400 { udp T.40000 > Z.53 data=9 }"),
         (95, "udp 2001:db8:9::1.5 > Z6.53"),
     ]);
-    let said = translate(FILE, "--explain --until +3s", &input);
+    let output = translate(FILE, "--explain --until +3s", &input);
     let want = "     1    0.000000  UDP [2001:db8:1::2]:40000 > [2001:db8:64::c633:6407]:53, 57 bytes
                     forward: RFC 6146 §3.5.1, UDP; RFC 7915 §5.1 with §5.5; opens a binding and a session
                     sends UDP 203.0.113.1:40000 > 198.51.100.7:53, 37 bytes
@@ -165,34 +165,34 @@ fn every_packet_is_explained() {
                     drop no_zone: The IPv6 source lies in no zone.
 7 packets: 5 forwarded, 1 rejected, 0 held, 1 dropped; 0 skipped; 6 sent
 ";
-    assert_eq!(text(&said.stderr), want);
-    assert_eq!(read(&said.stdout).len(), 6);
+    assert_eq!(text(&output.stderr), want);
+    assert_eq!(read(&output.stdout).len(), 6);
 }
 
 #[test]
-fn a_cut_capture_is_translated_as_far_as_it_goes() {
+fn a_truncated_capture_is_translated_up_to_its_end() {
     let input = capture(&[(0, "udp C.40000 > Z6.53 data=9"), (5, "udp C.40000 > W6.53 data=9")]);
-    let said = translate(FILE, "", &input[..input.len() - 1]);
-    assert_eq!(said.status.code(), Some(1));
+    let output = translate(FILE, "", &input[..input.len() - 1]);
+    assert_eq!(output.status.code(), Some(1));
     let second = 24 + 16 + 57;
     let want = format!(
         "gate64: standard input: packet 2, at byte {second} of the file: the file ends in the middle of it\n"
     );
-    assert_eq!(text(&said.stderr), want);
-    assert_eq!(read(&said.stdout).len(), 1);
+    assert_eq!(text(&output.stderr), want);
+    assert_eq!(read(&output.stdout).len(), 1);
 }
 
 #[test]
-fn what_is_no_capture_and_what_is_no_configuration() {
-    let said = translate(FILE, "", b"GET / HTTP/1.0\r\n\r\n");
+fn invalid_captures_and_configurations_are_errors() {
+    let output = translate(FILE, "", b"GET / HTTP/1.0\r\n\r\n");
     assert_eq!(
-        (said.status.code(), text(&said.stderr)),
+        (output.status.code(), text(&output.stderr)),
         (Some(1), "gate64: standard input: neither pcap nor pcapng\n".to_owned())
     );
-    let said = translate("pref64 = 1\n", "", &capture(&[]));
-    assert_eq!(said.status.code(), Some(2));
-    assert!(text(&said.stderr).contains("t.toml:1:1: unknown key `pref64`"), "{}", text(&said.stderr));
-    let said = translate(FILE, "--until soon", &capture(&[]));
-    assert_eq!(said.status.code(), Some(2));
-    assert!(text(&said.stderr).contains("a number and a unit"), "{}", text(&said.stderr));
+    let output = translate("pref64 = 1\n", "", &capture(&[]));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("t.toml:1:1: unknown key `pref64`"), "{}", text(&output.stderr));
+    let output = translate(FILE, "--until soon", &capture(&[]));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("a number and a unit"), "{}", text(&output.stderr));
 }

@@ -5,7 +5,7 @@ use gate64::lab::{GatewayConfig, Run};
 use super::{Test, WWW, build, expect};
 
 #[test]
-fn the_laboratory_stands_and_leaves_nothing() -> Test {
+fn the_lab_starts_and_leaves_nothing() -> Test {
     let Some(site) = build(2, Some(1400))? else { return Ok(()) };
     let page = site.lab.internet.text("curl -s http://203.0.113.80/")?;
     expect(&page, "Hello! To this server you are 203.0.113.1 port")?;
@@ -27,7 +27,7 @@ fn a_page_by_name() -> Test {
 }
 
 #[test]
-fn what_has_a_way_of_its_own_is_not_translated() -> Test {
+fn a_more_specific_route_bypasses_translation() -> Test {
     // ids 7269-native, 7915-4.6-route, 7915-5.6-route, W-native
     let Some(site) = build(1, None)? else { return Ok(()) };
     let gateway = site.start(&GatewayConfig::default())?;
@@ -36,10 +36,10 @@ fn what_has_a_way_of_its_own_is_not_translated() -> Test {
     site.lab.internet.ip(&format!("addr add {dual}/128 dev lo"))?;
     site.lab.gateway.ip(&format!("-6 route add {dual}/128 via 2001:db8:ffff::1"))?;
     // Two routers would take two hops; the gateway is the only one on the way.
-    let said = site.host().text(&format!("ping -c 1 -W 5 {dual}"))?;
-    expect(&said, "ttl=63")?;
-    let said = site.host().text("ping -c 1 -W 5 2001:db8:80::80")?;
-    expect(&said, "ttl=63")?;
+    let output = site.host().text(&format!("ping -c 1 -W 5 {dual}"))?;
+    expect(&output, "ttl=63")?;
+    let output = site.host().text("ping -c 1 -W 5 2001:db8:80::80")?;
+    expect(&output, "ttl=63")?;
     gateway.stop()
 }
 
@@ -56,12 +56,12 @@ fn names_of_every_kind() -> Test {
         ("ipv4only.arpa AAAA", "2001:db8:64::c000:aa"),
     ];
     for (question, answer) in cases {
-        let said = site.host().text(&format!("dig +short +time=3 {question}"))?;
-        assert!(said.lines().any(|line| line == answer), "{question}: {said}");
+        let output = site.host().text(&format!("dig +short +time=3 {question}"))?;
+        assert!(output.lines().any(|line| line == answer), "{question}: {output}");
     }
     // The server asks from elsewhere: in no zone, so it gets no answer.
-    let said =
+    let output =
         site.lab.internet.run("dig +time=1 +tries=1 @2001:db8:1::53 www.v4only.example AAAA").outcome()?;
-    assert!(!said.ok || !said.stdout.contains("status: NOERROR"), "{}", said.stdout);
+    assert!(!output.ok || !output.stdout.contains("status: NOERROR"), "{}", output.stdout);
     gateway.stop()
 }

@@ -8,7 +8,7 @@ use gate64::wire::build::{Packet4, Packet6, Tcp, super_packet};
 use gate64::wire::tcp::Flags;
 
 use super::doors::{DEVICE, Wire, quiet};
-use super::{Test, program, turn, wrong};
+use super::{Test, lock_machine, program, wrong};
 use crate::script::build::{add, fold, transport};
 
 /// Payload of a segment: on either side more than a packet that any link takes.
@@ -225,8 +225,8 @@ impl Bench {
 }
 
 #[test]
-fn the_wire_is_the_same_with_offloads_and_without() -> Test {
-    let Some(_turn) = turn() else { return Ok(()) };
+fn output_is_equal_with_and_without_offloads() -> Test {
+    let Some(_machine) = lock_machine() else { return Ok(()) };
     gate64::lab::sweep();
     let at = Namespace::new(format!("g64lab-{}-cut", std::process::id()))?;
     quiet(&at)?;

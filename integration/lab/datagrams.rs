@@ -8,8 +8,8 @@ use super::{FAR, Test, WWW, build, digest, expect, tool};
 fn udp_of_every_size_comes_back_as_sent() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let gateway = site.start(&GatewayConfig::default())?;
-    let said = tool(site.host(), &format!("probe --sizes 1-1472 [{WWW}]:3478")).limit(120).text()?;
-    expect(&said, "sizes 1 to 1472: 0 wrong")?;
+    let output = tool(site.host(), &format!("probe --sizes 1-1472 [{WWW}]:3478")).limit(120).text()?;
+    expect(&output, "sizes 1 to 1472: 0 wrong")?;
     gateway.stop()
 }
 
@@ -18,8 +18,8 @@ fn a_fragmented_datagram_of_8_kib_each_way() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     for (offloads, workers) in [(true, 1), (false, 2)] {
         let gateway = site.start(&GatewayConfig { offloads, workers, ..GatewayConfig::default() })?;
-        let said = tool(site.host(), &format!("probe --sizes 8192-8196 [{WWW}]:3478")).text()?;
-        expect(&said, "sizes 8192 to 8196: 0 wrong")?;
+        let output = tool(site.host(), &format!("probe --sizes 8192-8196 [{WWW}]:3478")).text()?;
+        expect(&output, "sizes 8192 to 8196: 0 wrong")?;
         gateway.stop()?;
     }
     Ok(())
@@ -32,8 +32,8 @@ fn ping_of_every_size() -> Test {
     let each = format!(
         "for s in $(seq 0 1452); do ping -c 1 -W 2 -q -s $s {WWW} >/dev/null || echo lost $s; done; echo done"
     );
-    let said = site.host().run("sh -c").arg(each).limit(120).text()?;
-    assert_eq!(said.trim(), "done");
+    let output = site.host().run("sh -c").arg(each).limit(120).text()?;
+    assert_eq!(output.trim(), "done");
     gateway.stop()
 }
 
@@ -41,13 +41,13 @@ fn ping_of_every_size() -> Test {
 fn tracepath_shows_every_hop() -> Test {
     let Some(site) = build(1, Some(1500))? else { return Ok(()) };
     let gateway = site.start(&GatewayConfig::default())?;
-    let said = site.host().run(&format!("tracepath -n -m 8 {FAR}")).limit(40).text()?;
-    eprintln!("{said}");
+    let output = site.host().run(&format!("tracepath -n -m 8 {FAR}")).limit(40).text()?;
+    eprintln!("{output}");
     // The gateway's kernel, the provider's router, the server.
-    expect(&said, " 2001:db8:1::1 ")?;
-    expect(&said, " 2001:db8:64::c000:201 ")?;
-    expect(&said, FAR)?;
-    expect(&said, "reached")?;
+    expect(&output, " 2001:db8:1::1 ")?;
+    expect(&output, " 2001:db8:64::c000:201 ")?;
+    expect(&output, FAR)?;
+    expect(&output, "reached")?;
     gateway.stop()
 }
 

@@ -23,15 +23,15 @@ fn dig(site: &Site, question: &str) -> Result<String, LabError> {
 
 /// Asks for AAAA and compares the addresses.
 fn addresses(site: &Site, question: &str, wanted: &[&str]) -> Test {
-    let said = dig(site, &format!("+short {question} AAAA"))?;
+    let output = dig(site, &format!("+short {question} AAAA"))?;
     let mut found: Vec<_> =
-        said.lines().filter(|line| line.contains(':') && !line.starts_with(';')).collect();
+        output.lines().filter(|line| line.contains(':') && !line.starts_with(';')).collect();
     found.sort_unstable();
-    if found == wanted { Ok(()) } else { Err(wrong(format!("{question}: {said}"))) }
+    if found == wanted { Ok(()) } else { Err(wrong(format!("{question}: {output}"))) }
 }
 
 #[test]
-fn denials_that_are_forged_are_not_synthesised_over() -> Test {
+fn forged_denials_are_not_synthesised() -> Test {
     // ids 6147-5.5-1, 6147-5.5-2, 6147-5.1.2-rcode, 8683-5-validate
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _authority = parts::authority(&site)?;
@@ -46,19 +46,19 @@ fn denials_that_are_forged_are_not_synthesised_over() -> Test {
             addresses(&site, &format!("+dnssec dual.{zone}"), &["2001:db8:80::80"])?;
         }
         for bogus in ["forged.secure.lab", "v4.old.lab"] {
-            let said = dig(&site, &format!("{bogus} AAAA"))?;
-            expect(&said, "status: SERVFAIL")?;
+            let output = dig(&site, &format!("{bogus} AAAA"))?;
+            expect(&output, "status: SERVFAIL")?;
             addresses(&site, bogus, &[])?;
         }
-        let said = dig(&site, "+adflag v4.secure.lab A")?;
-        expect(&said, " ad;").or_else(|_| expect(&said, " ad "))?;
+        let output = dig(&site, "+adflag v4.secure.lab A")?;
+        expect(&output, " ad;").or_else(|_| expect(&output, " ad "))?;
         gateway.stop()?;
     }
     Ok(())
 }
 
 #[test]
-fn an_upstream_that_drops_delays_cuts_and_lies() -> Test {
+fn faulty_upstreams_are_survived() -> Test {
     // ids 6147-5.1.3-timeout, 6147-5.1.2-rcode, 6147-5.4-trunc
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _mock = parts::mock(&site)?;
@@ -80,7 +80,7 @@ fn an_upstream_that_drops_delays_cuts_and_lies() -> Test {
 }
 
 #[test]
-fn a_thousand_askings_are_one_question() -> Test {
+fn a_thousand_client_queries_are_one_upstream_query() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _mock = parts::mock(&site)?;
     let gateway =
@@ -89,10 +89,10 @@ fn a_thousand_askings_are_one_question() -> Test {
     let lines = "one.late.lab AAAA\n".repeat(1_000);
     std::fs::write(&list, lines).map_err(|error| wrong(error.to_string()))?;
     let before = parts::counted(&site)?;
-    let said = site
+    let output = site
         .host()
         .text(&format!("dnsperf -s 2001:db8:1::53 -f inet6 -d {} -n 1 -c 20 -q 200 -t 10", list.display()))?;
-    expect(&said, "Queries completed:    1000 (100.00%)")?;
+    expect(&output, "Queries completed:    1000 (100.00%)")?;
     let after = parts::counted(&site)?;
     assert_eq!([after[0] - before[0], after[1] - before[1]], [1, 1]);
     gateway.stop()
@@ -114,18 +114,18 @@ fn clients_of_every_kind() -> Test {
     let tls = format!("+tls-ca={certificate} +tls-host=dns.example");
     for how in ["", "+tcp", "+keepopen +tcp", &tls] {
         let question = if how.contains("keepopen") { "a.lab AAAA b.lab AAAA" } else { "a.lab AAAA" };
-        let said = site.host().text(&format!("kdig @2001:db8:1::53 +timeout=5 +short {how} {question}"))?;
-        expect(&said, WWW)?;
+        let output = site.host().text(&format!("kdig @2001:db8:1::53 +timeout=5 +short {how} {question}"))?;
+        expect(&output, WWW)?;
     }
     // What curl asks goes through getaddrinfo.
     expect(&site.host().text("curl -sS -m 10 http://www.lab/")?, "Hello! To this server you are 192.0.2.")?;
-    let said = site.host().text("kdig @2001:db8:1::53 +timeout=5 +cookie=0123456789abcdef a.lab AAAA")?;
-    expect(&said, "COOKIE: 0123456789ABCDEF01")?;
+    let output = site.host().text("kdig @2001:db8:1::53 +timeout=5 +cookie=0123456789abcdef a.lab AAAA")?;
+    expect(&output, "COOKIE: 0123456789ABCDEF01")?;
     gateway.stop()
 }
 
 #[test]
-fn upstreams_over_every_way() -> Test {
+fn upstreams_over_every_transport() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _mock = parts::mock(&site)?;
     let _authority = parts::authority(&site)?;
@@ -168,7 +168,7 @@ fn one_socket_answers_from_every_address() -> Test {
 }
 
 #[test]
-fn a_flood_of_random_names_pushes_out_nobody_and_starves_nobody() -> Test {
+fn a_random_name_flood_evicts_and_starves_no_client() -> Test {
     let Some(site) = build(2, None)? else { return Ok(()) };
     let _mock = parts::mock(&site)?;
     let limits =
@@ -195,15 +195,15 @@ fn a_flood_of_random_names_pushes_out_nobody_and_starves_nobody() -> Test {
     let _flood =
         flooder.daemon(&format!("{} -l 60 -q 1000", list("late", "late")?), &site.file("flood.log"))?;
     until(Deadline::after(20), "a flood", || {
-        let said = site.lab.gateway.text("curl -sS -g http://[::1]:6464/metrics").unwrap_or_default();
-        said.lines().any(|line| line.contains("outcome=\"busy") && !line.ends_with(" 0"))
+        let output = site.lab.gateway.text("curl -sS -g http://[::1]:6464/metrics").unwrap_or_default();
+        output.lines().any(|line| line.contains("outcome=\"busy") && !line.ends_with(" 0"))
     })?;
     (0..10).try_for_each(|n| ask(&format!("new{n}.lab")))?;
     gateway.stop()
 }
 
 #[test]
-fn explain_asks_by_the_ways_that_the_file_names() -> Test {
+fn explain_uses_the_configured_transports() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _mock = parts::mock(&site)?;
     let _authority = parts::authority(&site)?;
@@ -222,15 +222,15 @@ fn explain_asks_by_the_ways_that_the_file_names() -> Test {
     ] {
         let words_of =
             format!("{} explain {name} --config {}", program().display(), gateway.config().display());
-        let said = site.lab.gateway.text(&words_of)?;
-        eprintln!("{said}");
-        words.iter().try_for_each(|word| expect(&said, word))?;
+        let output = site.lab.gateway.text(&words_of)?;
+        eprintln!("{output}");
+        words.iter().try_for_each(|word| expect(&output, word))?;
     }
     gateway.stop()
 }
 
 #[test]
-fn the_check_finds_nothing_wrong_with_ours() -> Test {
+fn dns64_check_passes_on_gate64() -> Test {
     // ids 8880-7.1-a, 8880-7.1-aaaa, 8880-7.1-other, 8880-7.1-sub, 8880-7.2.1-ip6ptr
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _authority = parts::authority(&site)?;
@@ -252,13 +252,13 @@ fn the_check_finds_nothing_wrong_with_ours() -> Test {
 }
 
 #[test]
-fn the_check_can_be_run_against_others() -> Test {
+fn dns64_check_runs_on_other_servers() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _authority = parts::authority(&site)?;
     let _unbound = parts::validator(&site, true, true)?;
     let words = format!("dns64-check {VALIDATOR} --name check.lab");
-    let said = site.lab.internet.run(&format!("{} {words}", program().display())).limit(120).outcome()?;
+    let output = site.lab.internet.run(&format!("{} {words}", program().display())).limit(120).outcome()?;
     // What it finds there is not ours to assert; that it comes to an end and says something is.
-    eprintln!("{}{}", said.stdout, said.stderr);
-    expect(&said.stdout, "RFC 7050")
+    eprintln!("{}{}", output.stdout, output.stderr);
+    expect(&output.stdout, "RFC 7050")
 }

@@ -12,7 +12,7 @@ use gate64::lab::{Gateway, LabError, Namespace};
 use gate64::nat64::{Pool, Zone};
 use gate64::translator::Settings;
 
-use super::{Test, program, turn, wrong};
+use super::{Test, lock_machine, program, wrong};
 use crate::doors::{Left, chosen, in_words_of_a_file, name};
 use crate::script::record::Recording;
 use crate::script::{file, live};
@@ -158,7 +158,7 @@ pub(super) fn quiet(at: &Namespace) -> Test {
 /// `SCENARIO=words` runs only files whose path has the words.
 #[test]
 fn scenarios_hold_through_the_daemon() -> Test {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_machine) = lock_machine() else { return Ok(()) };
     gate64::lab::sweep();
     let place = format!("g64lab-{}-doors", std::process::id());
     let at = Namespace::new(place)?;
@@ -167,7 +167,7 @@ fn scenarios_hold_through_the_daemon() -> Test {
     let mut failures = Vec::new();
     for scenario in &chosen() {
         let recording = Recording::of(scenario).expect("it holds through the library");
-        let outside = recording.only_for_the_library().or_else(|| recording.not_by_a_daemon());
+        let outside = recording.library_only().or_else(|| recording.skipped_by_the_daemon());
         if let Some(why) = outside {
             left.outside(scenario, why);
             continue;

@@ -5,7 +5,7 @@ use gate64::lab::{Deadline, GatewayConfig, LabError, Namespace, until};
 use super::{FAR, Site, Test, WWW, build, expect, tool, wrong};
 
 #[test]
-fn a_pool_on_the_link_is_answered_for_by_proxy() -> Test {
+fn proxy_arp_answers_for_an_on_link_pool() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let gateway = site.start(&GatewayConfig::default())?;
     expect(&site.page()?, "you are 192.0.2.")?;
@@ -29,8 +29,8 @@ fn a_routed_pool_needs_no_proxy() -> Test {
 
 /// What each of these servers sees of one socket of the host.
 fn seen(site: &Site, servers: &str) -> Result<Vec<String>, LabError> {
-    let said = tool(site.host(), &format!("probe {servers}")).text()?;
-    Ok(said.lines().filter_map(|line| line.strip_prefix("seen ")).map(str::to_owned).collect())
+    let output = tool(site.host(), &format!("probe {servers}")).text()?;
+    Ok(output.lines().filter_map(|line| line.strip_prefix("seen ")).map(str::to_owned).collect())
 }
 
 /// Starts an echo server on a host's UDP socket; where `server` sees it.
@@ -44,8 +44,8 @@ pub(super) fn listener(
     let log = site.file(&format!("listen-{}", bind.replace([':', '[', ']'], "_")));
     let daemon = gate64::lab::Daemon::start(&words, &log)?;
     until(Deadline::after(5), "the listener knows its address", || daemon.log().contains("seen "))?;
-    let place = daemon.log().trim().trim_start_matches("seen ").to_owned();
-    Ok((daemon, place))
+    let endpoint = daemon.log().trim().trim_start_matches("seen ").to_owned();
+    Ok((daemon, endpoint))
 }
 
 /// One socket looks the same to all servers, and strangers may answer (RFC 4787 REQ-1, REQ-8).
@@ -55,10 +55,11 @@ fn mappings_are_endpoint_independent(site: &Site, address: &str) -> Test {
     if seen.len() != 2 || seen[0] != seen[1] || !seen[0].starts_with(address) {
         return Err(wrong(format!("seen as {seen:?}")));
     }
-    let (listener, place) = listener(site, site.host(), "[2001:db8:1::10]:4500", &format!("[{WWW}]:3478"))?;
+    let (listener, endpoint) =
+        listener(site, site.host(), "[2001:db8:1::10]:4500", &format!("[{WWW}]:3478"))?;
     let far = site.lab.far.as_ref().ok_or_else(|| wrong("no far server"))?;
-    let said = tool(far, &format!("probe --bind 203.0.113.80:0 --sizes 1-20 {place}")).text()?;
-    expect(&said, "sizes 1 to 20: 0 wrong")?;
+    let output = tool(far, &format!("probe --bind 203.0.113.80:0 --sizes 1-20 {endpoint}")).text()?;
+    expect(&output, "sizes 1 to 20: 0 wrong")?;
     drop(listener);
     Ok(())
 }

@@ -14,9 +14,9 @@ fn address(host: usize, number: u8) -> String {
 }
 
 /// The IPv6 form of `192.0.2.64:1234`.
-fn embedded(place: &str) -> Result<String, LabError> {
-    let bad = || wrong(format!("not an IPv4 place: {place}"));
-    let (addr, port) = place.split_once(':').ok_or_else(bad)?;
+fn embedded(endpoint: &str) -> Result<String, LabError> {
+    let bad = || wrong(format!("not an IPv4 endpoint: {endpoint}"));
+    let (addr, port) = endpoint.split_once(':').ok_or_else(bad)?;
     let addr: std::net::Ipv4Addr = addr.parse().map_err(|_| bad())?;
     let [a, b, c, d] = addr.octets();
     Ok(format!("[2001:db8:64::{a:02x}{b:02x}:{c:02x}{d:02x}]:{port}"))
@@ -33,12 +33,12 @@ fn add_addresses(site: &Site) -> Test {
 
 /// Every address of `from` talks to every listener, which answers by the same way back.
 fn all_reach(from: &Namespace, host: usize, listeners: &[String]) -> Test {
-    let targets = listeners.iter().map(|place| embedded(place)).collect::<Result<Vec<_>, _>>()?;
+    let targets = listeners.iter().map(|endpoint| embedded(endpoint)).collect::<Result<Vec<_>, _>>()?;
     for extra in 0..ADDRESSES {
         let bind = format!("[{}]:0", address(host, extra));
         let words = format!("probe --bind {bind} --sizes 1-5 {}", targets.join(" "));
-        let said = tool(from, &words).text()?;
-        assert_eq!(said.matches("0 wrong").count(), targets.len(), "from {bind}: {said}");
+        let output = tool(from, &words).text()?;
+        assert_eq!(output.matches("0 wrong").count(), targets.len(), "from {bind}: {output}");
     }
     Ok(())
 }
@@ -55,7 +55,7 @@ fn two_hosts_reach_each_other_by_ipv4() -> Test {
             let bind = format!("[{}]:4500", address(0, extra));
             listeners.push(listener(&site, &site.lab.hosts[0], &bind, &format!("[{WWW}]:3478"))?);
         }
-        let places: Vec<_> = listeners.iter().map(|(_, place)| place.clone()).collect();
+        let places: Vec<_> = listeners.iter().map(|(_, endpoint)| endpoint.clone()).collect();
         all_reach(&site.lab.hosts[1], 1, &places)?;
         all_reach(&site.lab.hosts[0], 0, &places)?;
         drop(listeners);

@@ -40,7 +40,7 @@ fn serve(site: &Site) -> Result<Daemon, LabError> {
     let mut web = site.host().daemon(&line, &site.file("inside.log"))?;
     let asked = site.host().run(&format!("curl -s -m 2 http://{at}/"));
     web.ready(Deadline::after(10), "the server inside answers", |_| {
-        asked.outcome().is_ok_and(|said| said.ok)
+        asked.outcome().is_ok_and(|output| output.ok)
     })?;
     Ok(web)
 }
@@ -63,9 +63,9 @@ fn count(at: &Namespace, hook: &str, rules: &[(&str, &str)]) -> Test {
 
 /// How many packets have matched.
 fn counted(at: &Namespace, name: &str) -> Result<u64, LabError> {
-    let said = at.text(&format!("nft list counter inet seen {name}"))?;
-    let packets = said.split_whitespace().skip_while(|word| *word != "packets").nth(1);
-    packets.and_then(|number| number.parse().ok()).ok_or_else(|| wrong(format!("no number in: {said}")))
+    let output = at.text(&format!("nft list counter inet seen {name}"))?;
+    let packets = output.split_whitespace().skip_while(|word| *word != "packets").nth(1);
+    packets.and_then(|number| number.parse().ok()).ok_or_else(|| wrong(format!("no number in: {output}")))
 }
 
 #[test]
@@ -86,13 +86,13 @@ fn a_client_outside_finds_a_path_mtu_of_the_ipv6_side() -> Test {
         assert_eq!(digest(&file)?, digest(&site.file("inside/up"))?);
         expect(&internet.ip(&format!("route get {INSIDE}"))?, "mtu 1380")?;
         // Datagrams that fit, that are cut by their sender, and that have always been.
-        let said = tool(internet, &format!("probe --bind 0.0.0.0:0 --sizes 1340-1480 {INSIDE}:3478"))
+        let output = tool(internet, &format!("probe --bind 0.0.0.0:0 --sizes 1340-1480 {INSIDE}:3478"))
             .limit(60)
             .text()?;
-        expect(&said, "sizes 1340 to 1480: 0 wrong")?;
-        let said =
+        expect(&output, "sizes 1340 to 1480: 0 wrong")?;
+        let output =
             tool(internet, &format!("probe --bind 0.0.0.0:0 --sizes 8192-8196 {INSIDE}:3478")).text()?;
-        expect(&said, "sizes 8192 to 8196: 0 wrong")?;
+        expect(&output, "sizes 8192 to 8196: 0 wrong")?;
         gateway.stop()?;
     }
     Ok(())
@@ -107,13 +107,13 @@ fn hop(from: &str) -> String {
 fn pinged(at: &Namespace, words: &str, target: &str) -> Result<Vec<String>, LabError> {
     let mut hops = Vec::new();
     for limit in 1..10 {
-        let said = at.run(&format!("ping -n -c 1 -W 5 -t {limit} {words} {target}")).outcome()?;
-        let answers = said.stdout.lines().find_map(|line| {
+        let output = at.run(&format!("ping -n -c 1 -W 5 -t {limit} {words} {target}")).outcome()?;
+        let answers = output.stdout.lines().find_map(|line| {
             line.strip_prefix("From ").or_else(|| line.split_once(" bytes from ").map(|(_, rest)| rest))
         });
         let from = answers.and_then(|rest| rest.split_whitespace().next());
         hops.push(from.map_or_else(|| "nobody".to_owned(), hop));
-        if said.ok {
+        if output.ok {
             break;
         }
     }
@@ -122,9 +122,9 @@ fn pinged(at: &Namespace, words: &str, target: &str) -> Result<Vec<String>, LabE
 
 /// The same by datagrams to ports where nobody listens; a hop twice in a row is in it once.
 fn traced(at: &Namespace, words: &str, target: &str) -> Result<Vec<String>, LabError> {
-    let said = at.run(&format!("tracepath -n -m 10 {words} {target}")).limit(40).text()?;
-    eprintln!("{said}");
-    let answers = said.lines().filter_map(|line| line.split_once(":  "));
+    let output = at.run(&format!("tracepath -n -m 10 {words} {target}")).limit(40).text()?;
+    eprintln!("{output}");
+    let answers = output.lines().filter_map(|line| line.split_once(":  "));
     let from = answers.filter_map(|(_, rest)| rest.split_whitespace().next());
     let mut hops: Vec<_> = from.filter(|from| from.contains(['.', ':'])).map(hop).collect();
     hops.dedup();
@@ -162,7 +162,7 @@ fn traces_show_every_hop_both_ways() -> Test {
 }
 
 #[test]
-fn both_ends_agree_on_what_tcp_can_do() -> Test {
+fn tcp_options_are_negotiated_end_to_end() -> Test {
     // ids 7915-4.1-tc-copy, 7915-5.1-tos-copy
     let Some(site) = build(1, None)? else { return Ok(()) };
     let (internet, host) = (&site.lab.internet, site.host());
@@ -177,15 +177,15 @@ fn both_ends_agree_on_what_tcp_can_do() -> Test {
     let slow = format!("curl -sS --limit-rate 10k -o /dev/null http://[{WWW}]/bytes/4194304");
     let _connection = host.daemon(&slow, &site.file("slow.log"))?;
     for end in [internet, host] {
-        let mut said = String::new();
+        let mut output = String::new();
         let waited = until(Deadline::after(15), "congestion is told", || {
-            said = end.text("ss -tino state established").unwrap_or_default();
-            said.contains(" delivered_ce:")
+            output = end.text("ss -tino state established").unwrap_or_default();
+            output.contains(" delivered_ce:")
         });
-        eprintln!("{said}");
+        eprintln!("{output}");
         waited?;
         for word in [" ts ", " sack ", " ecn ", " ecnseen ", " wscale:"] {
-            expect(&said, word)?;
+            expect(&output, word)?;
         }
     }
     gateway.stop()
@@ -193,15 +193,15 @@ fn both_ends_agree_on_what_tcp_can_do() -> Test {
 
 /// How often a kernel's TCP has counted this.
 fn statistic(at: &Namespace, name: &str) -> Result<u64, LabError> {
-    let said = at.text("cat /proc/net/netstat")?;
-    let mut lines = said.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
+    let output = at.text("cat /proc/net/netstat")?;
+    let mut lines = output.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
     let (names, numbers) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let found = names.split(' ').zip(numbers.split(' ')).find(|(known, _)| *known == name);
     found.and_then(|(_, number)| number.parse().ok()).ok_or_else(|| wrong(format!("no {name}")))
 }
 
 #[test]
-fn losses_are_told_by_selective_acknowledgments() -> Test {
+fn losses_are_reported_by_selective_acknowledgments() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let (internet, host) = (&site.lab.internet, site.host());
     for end in [internet, host] {
@@ -273,8 +273,8 @@ fn ipv4_options_and_routing_headers_are_skipped() -> Test {
     let (gateway, internet, host) = (&site.lab.gateway, &site.lab.internet, site.host());
     let running = site.start(&published())?;
     for option in ["-R", "-T tsonly", "-T tsandaddr"] {
-        let said = internet.text(&format!("ping -n -c 1 -W 5 -e 7 {option} {INSIDE}"))?;
-        expect(&said, "1 received")?;
+        let output = internet.text(&format!("ping -n -c 1 -W 5 -e 7 {option} {INSIDE}"))?;
+        expect(&output, "1 received")?;
     }
     // By way of a segment, whose router leaves the header as it is when it was the last.
     gateway.sysctl(&["net.ipv6.conf.all.seg6_enabled=1", "net.ipv6.conf.lan0.seg6_enabled=1"])?;
@@ -284,14 +284,14 @@ fn ipv4_options_and_routing_headers_are_skipped() -> Test {
     count(gateway, "forward", &[("routed", "oifname gate64 rt seg-left 0")])?;
     host.text(&format!("ping -c 1 -W 5 {WWW}"))?;
     expect(&host.text(&format!("curl -sS -m 5 http://[{WWW}]/"))?, "you are 192.0.2.")?;
-    let said = tool(host, &format!("probe --sizes 1-20 [{WWW}]:3478")).text()?;
-    expect(&said, "sizes 1 to 20: 0 wrong")?;
+    let output = tool(host, &format!("probe --sizes 1-20 [{WWW}]:3478")).text()?;
+    expect(&output, "sizes 1 to 20: 0 wrong")?;
     assert!(counted(gateway, "routed")? > 20);
     running.stop()
 }
 
 #[test]
-fn both_ends_open_a_connection_at_once() -> Test {
+fn simultaneous_open() -> Test {
     // ids 5382-2, 6146-3.5.2-simopen
     let Some(site) = build(1, None)? else { return Ok(()) };
     let (internet, host) = (&site.lab.internet, site.host());

@@ -9,7 +9,9 @@ use super::{Site, Test, WWW, build, expect, program, wrong};
 /// All that the gateway may touch on its host.
 fn snapshot(at: &Namespace) -> Result<String, LabError> {
     let settled = "link-local addresses have settled";
-    until(Deadline::after(5), settled, || at.text("ip addr").is_ok_and(|said| !said.contains("tentative")))?;
+    until(Deadline::after(5), settled, || {
+        at.text("ip addr").is_ok_and(|output| !output.contains("tentative"))
+    })?;
     let commands = [
         "ip addr",
         "ip route show table all",
@@ -59,7 +61,7 @@ fn a_clean_stop_leaves_nothing() -> Test {
 }
 
 #[test]
-fn ports_rest_across_a_restart() -> Test {
+fn quarantine_survives_a_restart() -> Test {
     // id 6888-8-restart
     let Some(site) = build(2, None)? else { return Ok(()) };
     let pool = "pool4 = \"192.0.2.64:40960-41215\"".to_owned(); // one block
@@ -79,11 +81,11 @@ fn cleanup(site: &Site) -> Test {
     site.lab
         .gateway
         .text(&format!("{} cleanup --state-dir {}", program().display(), dir.display()))
-        .map(|said| eprintln!("{said}"))
+        .map(|output| eprintln!("{output}"))
 }
 
 #[test]
-fn cleanup_removes_what_a_killed_gateway_left() -> Test {
+fn cleanup_removes_host_state_of_a_killed_gateway() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let before = snapshot(&site.lab.gateway)?;
     for config in configs() {
@@ -97,7 +99,7 @@ fn cleanup_removes_what_a_killed_gateway_left() -> Test {
 }
 
 #[test]
-fn the_next_start_removes_what_a_killed_gateway_left() -> Test {
+fn the_next_start_removes_host_state_of_a_killed_gateway() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let before = snapshot(&site.lab.gateway)?;
     let [pool, masquerade] = configs();
@@ -138,7 +140,7 @@ fn a_reload_keeps_sessions() -> Test {
 }
 
 #[test]
-fn a_bad_file_changes_nothing() -> Test {
+fn reloading_an_invalid_file_changes_nothing() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let gateway = site.start(&GatewayConfig::default())?;
     fs::write(gateway.config(), "[translator]\npref64 = \"2001:db8:64::/95\"\n")

@@ -39,7 +39,7 @@ pub(crate) fn program() -> &'static Path {
 }
 
 /// Takes the machine for one test; `None` if there is no root.
-pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
+pub(crate) fn lock_machine() -> Option<MutexGuard<'static, ()>> {
     if gate64::lab::is_root() {
         return Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -51,7 +51,7 @@ pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
 /// A laboratory, and the right to use the machine.
 pub(crate) struct Site {
     pub(crate) lab: Lab,
-    _turn: MutexGuard<'static, ()>,
+    _machine: MutexGuard<'static, ()>,
 }
 
 /// A gateway under test. What it logged is shown if the test fails.
@@ -115,9 +115,9 @@ impl Site {
 
 /// Builds a laboratory with so many hosts, and the far server behind a link of this MTU.
 pub(crate) fn build(hosts: u8, far: Option<u16>) -> Result<Option<Site>, LabError> {
-    let Some(turn) = turn() else { return Ok(None) };
+    let Some(lock_machine) = lock_machine() else { return Ok(None) };
     let lab = Lab::build(&Plan { hosts, far, gate64: program().to_owned() })?;
-    Ok(Some(Site { lab, _turn: turn }))
+    Ok(Some(Site { lab, _machine: lock_machine }))
 }
 
 /// A program of the lab: `probe` or `listen`.
@@ -130,9 +130,9 @@ pub(crate) fn wrong(what: impl Into<String>) -> LabError {
     LabError::Story(what.into())
 }
 
-/// Fails with what was said unless it contains `wanted`.
-pub(crate) fn expect(said: &str, wanted: &str) -> Test {
-    if said.contains(wanted) { Ok(()) } else { Err(wrong(format!("no `{wanted}` in: {said}"))) }
+/// Fails with what was output unless it contains `wanted`.
+pub(crate) fn expect(output: &str, wanted: &str) -> Test {
+    if output.contains(wanted) { Ok(()) } else { Err(wrong(format!("no `{wanted}` in: {output}"))) }
 }
 
 /// The SHA-256 of a file.

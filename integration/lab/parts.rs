@@ -176,18 +176,18 @@ pub(crate) fn mock(site: &Site) -> Result<Daemon, LabError> {
 fn answers(site: &Site, mut daemon: Daemon, question: &str) -> Result<Daemon, LabError> {
     let ask = site.lab.internet.run(&format!("dig +time=1 +tries=1 +short {question}")).limit(3);
     daemon.ready(Deadline::after(20), "an answer", |_| {
-        ask.outcome().is_ok_and(|said| said.stdout.contains("198.51.100.80"))
+        ask.outcome().is_ok_and(|output| output.stdout.contains("198.51.100.80"))
     })?;
     Ok(daemon)
 }
 
 /// How many queries for A, AAAA and others the mock has had, and how many over TCP.
 pub(crate) fn counted(site: &Site) -> Result<[u64; 4], LabError> {
-    let said = site.lab.internet.text(&format!("dig +short @{MOCK} count. TXT"))?;
-    let words: Vec<_> = said.trim().trim_matches('"').split_whitespace().collect();
+    let output = site.lab.internet.text(&format!("dig +short @{MOCK} count. TXT"))?;
+    let words: Vec<_> = output.trim().trim_matches('"').split_whitespace().collect();
     let number = |label: &str| {
         let found = words.iter().find_map(|word| word.strip_prefix(label)?.parse().ok());
-        found.ok_or_else(|| wrong(format!("no {label} in {said}")))
+        found.ok_or_else(|| wrong(format!("no {label} in {output}")))
     };
     Ok([number("A=")?, number("AAAA=")?, number("other=")?, number("TCP=")?])
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use gate64::lab::{Daemon, Deadline, LabError, Run, until};
 
-use super::{Test, expect, program, turn, wrong};
+use super::{Test, expect, lock_machine, program, wrong};
 
 /// What carries the pid of one maker.
 fn traces(pid: u32) -> Result<Vec<String>, LabError> {
@@ -23,21 +23,21 @@ fn traces(pid: u32) -> Result<Vec<String>, LabError> {
 
 #[test]
 fn the_lab_shows_itself() -> Test {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let said = Run::new(&format!("{} lab", program().display())).limit(60).text()?;
-    expect(&said, "Hello! To this server you are 192.0.2.")?;
-    expect(&said, "Gbit/s")
+    let Some(_machine) = lock_machine() else { return Ok(()) };
+    let output = Run::new(&format!("{} lab", program().display())).limit(60).text()?;
+    expect(&output, "Hello! To this server you are 192.0.2.")?;
+    expect(&output, "Gbit/s")
 }
 
 #[test]
 fn a_shell_in_the_zone_fetches_the_page() -> Test {
-    let Some(_turn) = turn() else { return Ok(()) };
-    let said = Run::new(&format!("{} lab shell", program().display()))
+    let Some(_machine) = lock_machine() else { return Ok(()) };
+    let output = Run::new(&format!("{} lab shell", program().display()))
         .env("SHELL", "/bin/sh")
         .input("curl -s http://www.v4only.example/\nexit\n")
         .limit(30)
         .text()?;
-    expect(&said, "Hello! To this server you are 192.0.2.")
+    expect(&output, "Hello! To this server you are 192.0.2.")
 }
 
 /// Starts a lab that waits, and ends it by this signal.
@@ -58,7 +58,7 @@ fn ended_by(signal: &str) -> Result<u32, LabError> {
 
 #[test]
 fn a_signal_takes_the_lab_down() -> Test {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_machine) = lock_machine() else { return Ok(()) };
     let pid = ended_by("INT")?;
     assert_eq!(traces(pid)?, Vec::<String>::new());
     Ok(())
@@ -66,7 +66,7 @@ fn a_signal_takes_the_lab_down() -> Test {
 
 #[test]
 fn the_next_start_removes_a_crashed_lab() -> Test {
-    let Some(_turn) = turn() else { return Ok(()) };
+    let Some(_machine) = lock_machine() else { return Ok(()) };
     let pid = ended_by("KILL")?;
     let gone = Run::new(&format!("{} lab sweep", program().display())).text()?;
     expect(&gone, &format!("g64lab-{pid}-"))?;

@@ -11,7 +11,7 @@ fn mapped() -> GatewayConfig {
 }
 
 #[test]
-fn a_host_with_a_mapping_is_reached_and_reaches_out_under_its_address() -> Test {
+fn a_mapped_host_communicates_in_both_directions() -> Test {
     // id 7755-fig2
     let Some(site) = build(2, None)? else { return Ok(()) };
     site.lab.internet.ip("route add 203.0.113.128/25 via 192.0.2.2")?;
@@ -52,7 +52,7 @@ fn a_more_specific_route_is_native() -> Test {
 }
 
 #[test]
-fn a_clat_is_used_where_there_is_no_other_ipv4() -> Test {
+fn a_clat_route_is_used_without_other_ipv4() -> Test {
     // id 6877-A
     let Some(site) = build(1, None)? else { return Ok(()) };
     let (internet, router) = (&site.lab.internet, &site.lab.gateway);

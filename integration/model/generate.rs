@@ -1,4 +1,4 @@
-//! Runs by chance: settings, then steps. Chance is a seed or the bytes of a fuzzer.
+//! Runs by random: settings, then steps. Random is a seed or the bytes of a fuzzer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use super::play::Step;
 use crate::script::packet::{Body, Csum, Frag, FragId, Num, Packet, Quote, filler};
 
 /// Where decisions come from.
-pub(crate) enum Chance<'a> {
+pub(crate) enum Random<'a> {
     Seed(u64),
     Bytes(&'a [u8]),
 }
 
-impl Chance<'_> {
+impl Random<'_> {
     /// A number below `bound`, at most 256.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         match self {
@@ -57,7 +57,7 @@ impl Chance<'_> {
 const CLIENTS: [&str; 6] =
     ["2001:db8:1::2", "2001:db8:1::3", "2001:db8:1::80", "2001:db8:2::2", "2001:db8:2::3", "2001:db8:2:1::4"];
 /// Who gets nothing: in no zone, in a pref64, and no host.
-const STRANGERS: [&str; 4] = ["2001:db8:9::9", "2001:db8:64::102:304", "fe80::1", "ff02::1"];
+const UNSERVED: [&str; 4] = ["2001:db8:9::9", "2001:db8:64::102:304", "fe80::1", "ff02::1"];
 const SERVERS: [[u8; 4]; 5] =
     [[198, 51, 100, 7], [198, 51, 100, 8], [192, 0, 2, 77], [8, 8, 8, 8], [10, 0, 0, 1]];
 const PREFIXES: [&str; 5] =
@@ -70,7 +70,7 @@ const FLAGS: [u8; 14] = [SYN, SYN, SYN, 0x12, 0x10, 0x10, 0x18, 0x11, 0x11, 0x04
 
 /// A conversation that steps come back to.
 #[derive(Clone, Copy)]
-struct Talk {
+struct Flow {
     proto: Proto,
     client: Transport6,
     server: Ipv4Addr,
@@ -80,48 +80,48 @@ struct Talk {
 
 /// Makes settings and steps up. It remembers what it has said, never what came of it.
 pub(crate) struct Generator<'a> {
-    chance: Chance<'a>,
+    random: Random<'a>,
     /// The prefixes of both zones.
     prefixes: [Vec<Pref64>; 2],
     /// The latest conversations.
-    talks: Vec<Talk>,
+    flows: Vec<Flow>,
 }
 
 /// How many conversations are remembered.
-const TALKS: usize = 12;
+const FLOWS: usize = 12;
 
 impl<'a> Generator<'a> {
-    pub(crate) fn new(chance: Chance<'a>) -> Self {
-        Self { chance, prefixes: [Vec::new(), Vec::new()], talks: Vec::new() }
+    pub(crate) fn new(random: Random<'a>) -> Self {
+        Self { random, prefixes: [Vec::new(), Vec::new()], flows: Vec::new() }
     }
 
     /// Whether there is nothing left to make steps of.
     pub(crate) fn is_over(&self) -> bool {
-        self.chance.is_over()
+        self.random.is_over()
     }
 
     /// The first settings. What a reload may change is drawn in the same way.
     pub(crate) fn settings(&mut self) -> Vec<String> {
         let mut lines = vec!["error_rate 1000000".to_owned(), "error_burst 1000000".to_owned()];
-        if self.chance.once_in(12) {
+        if self.random.once_in(12) {
             lines[0] = "error_rate 0".to_owned();
         }
-        let host = self.chance.of(&[128, 128, 64]);
-        lines.push(format!("seed {}", self.chance.below(256)));
+        let host = self.random.of(&[128, 128, 64]);
+        lines.push(format!("seed {}", self.random.below(256)));
         lines.push(self.pool());
         lines.push("pools 203.0.113.9/32:1008-2047".to_owned());
         lines.push(self.prefixes(0));
-        lines.push(format!("zone 1 clients=2001:db8:2::/48 pool={} host={host}", self.chance.below(2)));
+        lines.push(format!("zone 1 clients=2001:db8:2::/48 pool={} host={host}", self.random.below(2)));
         lines.push(self.prefixes(1));
-        lines.push(format!("zone 0 host={}", self.chance.of(&[128, 64])));
-        for _ in 0..self.chance.below(6) {
+        lines.push(format!("zone 0 host={}", self.random.of(&[128, 64])));
+        for _ in 0..self.random.below(6) {
             lines.push(self.changeable());
         }
-        match self.chance.below(8) {
-            0 => lines.push(format!("limit sessions {}", 3 + self.chance.below(20))),
-            1 => lines.push(format!("limit blocks {}", 1 + self.chance.below(4))),
-            2 => lines.push(format!("limit hosts {}", 1 + self.chance.below(3))),
-            3 => lines.push(format!("limit unsolicited_syns {}", 1 + self.chance.below(3))),
+        match self.random.below(8) {
+            0 => lines.push(format!("limit sessions {}", 3 + self.random.below(20))),
+            1 => lines.push(format!("limit blocks {}", 1 + self.random.below(4))),
+            2 => lines.push(format!("limit hosts {}", 1 + self.random.below(3))),
+            3 => lines.push(format!("limit unsolicited_syns {}", 1 + self.random.below(3))),
             _ => lines.push("limit sessions 200".to_owned()),
         }
         lines
@@ -137,58 +137,58 @@ impl<'a> Generator<'a> {
             "203.0.113.1/32:1-65535 203.0.113.2/32:40000-40003",
             "T:256-700",
         ];
-        format!("pool {}", self.chance.of(&ranges))
+        format!("pool {}", self.random.of(&ranges))
     }
 
     fn prefixes(&mut self, zone: usize) -> String {
         let own = &PREFIXES[zone..];
-        let (a, b) = (self.chance.of(own), self.chance.of(own));
-        let named = if a == b || self.chance.once_in(2) { vec![a] } else { vec![a, b] };
+        let (a, b) = (self.random.of(own), self.random.of(own));
+        let named = if a == b || self.random.once_in(2) { vec![a] } else { vec![a, b] };
         self.prefixes[zone] = named.iter().map(|text| text.parse().expect("literal")).collect();
         format!("zone {zone} pref64={}", named.join(","))
     }
 
     /// One setting that a reload may change.
     fn changeable(&mut self) -> String {
-        let chance = &mut self.chance;
-        match chance.below(24) {
+        let random = &mut self.random;
+        match random.below(24) {
             0 => "filtering address".to_owned(),
             1 => "filtering endpoint".to_owned(),
-            2 => format!("filtering {} address", chance.of(&["tcp", "udp", "icmp"])),
-            3 => format!("inbound_refresh {}", chance.of(&["on", "off"])),
-            4 => format!("parity {}", chance.of(&["on", "off"])),
-            5 => format!("unsolicited_syn {}", chance.of(&["store", "drop"])),
+            2 => format!("filtering {} address", random.of(&["tcp", "udp", "icmp"])),
+            3 => format!("inbound_refresh {}", random.of(&["on", "off"])),
+            4 => format!("parity {}", random.of(&["on", "off"])),
+            5 => format!("unsolicited_syn {}", random.of(&["store", "drop"])),
             6 => {
                 let timers =
                     ["udp 120s", "udp 300s", "icmp 60s", "icmp 90s", "tcp_opening 250s", "tcp_closing 260s"];
-                format!("timer {}", chance.of(&timers))
+                format!("timer {}", random.of(&timers))
             }
-            7 => format!("timer port_rest {}", chance.of(&["120s", "10s", "0s"])),
-            8 => format!("zone {} blocks={}", chance.below(2), 1 + chance.below(3)),
-            9 => format!("zone {} sessions={}", chance.below(2), 2 + chance.below(12)),
+            7 => format!("timer port_rest {}", random.of(&["120s", "10s", "0s"])),
+            8 => format!("zone {} blocks={}", random.below(2), 1 + random.below(3)),
+            9 => format!("zone {} sessions={}", random.below(2), 2 + random.below(12)),
             10 => "static tcp 2001:db8:1::80.80 T.80".to_owned(),
             11 => "static udp 2001:db8:1::80.40000 T.40001".to_owned(),
             12 => "static icmp 2001:db8:2::2.7 203.0.113.9.7".to_owned(),
             13 => "no_statics".to_owned(),
-            14 => format!("deny {}", chance.of(&["198.51.100.8/32", "10.0.0.0/8"])),
-            15 => format!("private_under_well_known {}", chance.of(&["on", "off"])),
-            16 => format!("mtu4 {}", chance.of(&["1500", "1200", "576"])),
-            17 => format!("mtu6 {}", chance.of(&["1500", "1400"])),
-            18 => format!("tos {}", chance.of(&["copy", "16"])),
-            19 => format!("filtering {} port", chance.of(&["tcp", "udp", "icmp"])),
-            20 => format!("errors_under_well_known {}", chance.of(&["on", "off"])),
-            21 => format!("soft_pairing {}", chance.of(&["on", "off"])),
+            14 => format!("deny {}", random.of(&["198.51.100.8/32", "10.0.0.0/8"])),
+            15 => format!("private_under_well_known {}", random.of(&["on", "off"])),
+            16 => format!("mtu4 {}", random.of(&["1500", "1200", "576"])),
+            17 => format!("mtu6 {}", random.of(&["1500", "1400"])),
+            18 => format!("tos {}", random.of(&["copy", "16"])),
+            19 => format!("filtering {} port", random.of(&["tcp", "udp", "icmp"])),
+            20 => format!("errors_under_well_known {}", random.of(&["on", "off"])),
+            21 => format!("soft_pairing {}", random.of(&["on", "off"])),
             22 => "udp_port 53 30s".to_owned(),
-            _ => format!("traffic_class {}", chance.of(&["copy", "8"])),
+            _ => format!("traffic_class {}", random.of(&["copy", "8"])),
         }
     }
 
     /// A step.
     pub(crate) fn step(&mut self) -> Step {
-        match self.chance.below(64) {
+        match self.random.below(64) {
             0..=23 => self.outward(),
             24..=43 => self.inward(),
-            44..=49 => self.turned(),
+            44..=49 => self.hairpin(),
             50..=54 => self.error(),
             55..=62 => Step::Wait(Duration::from_millis(250 * self.wait())),
             _ => Step::Reload(self.reload()),
@@ -197,52 +197,52 @@ impl<'a> Generator<'a> {
 
     /// In quarters of a second: mostly short, sometimes until things end.
     fn wait(&mut self) -> u64 {
-        let chance = &mut self.chance;
-        match chance.below(16) {
-            0..=9 => 1 + chance.below(8) as u64,
-            10..=12 => 4 * (1 + chance.below(60) as u64),
-            13 | 14 => 40 * (1 + chance.below(30) as u64),
-            _ => 4 * chance.of(&[60, 120, 240, 300, 7200]),
+        let random = &mut self.random;
+        match random.below(16) {
+            0..=9 => 1 + random.below(8) as u64,
+            10..=12 => 4 * (1 + random.below(60) as u64),
+            13 | 14 => 40 * (1 + random.below(30) as u64),
+            _ => 4 * random.of(&[60, 120, 240, 300, 7200]),
         }
     }
 
     fn reload(&mut self) -> Vec<String> {
-        match self.chance.below(6) {
+        match self.random.below(6) {
             0 => {
-                let zone = self.chance.below(2);
+                let zone = self.random.below(2);
                 vec![self.prefixes(zone)]
             }
             1 => vec![self.pool(), "pools 203.0.113.9/32:1008-2047".to_owned()],
-            _ => (0..=self.chance.below(2)).map(|_| self.changeable()).collect(),
+            _ => (0..=self.random.below(2)).map(|_| self.changeable()).collect(),
         }
     }
 
     /// A conversation: one there was, or a new one, in which mostly everything is right.
-    fn talk(&mut self) -> Talk {
-        if !self.talks.is_empty() && !self.chance.once_in(3) {
-            let at = self.chance.below(self.talks.len());
-            return self.talks[at];
+    fn flow(&mut self) -> Flow {
+        if !self.flows.is_empty() && !self.random.once_in(3) {
+            let at = self.random.below(self.flows.len());
+            return self.flows[at];
         }
-        let chance = &mut self.chance;
-        let number = chance.below(CLIENTS.len());
+        let random = &mut self.random;
+        let number = random.below(CLIENTS.len());
         let mut client = addr6(CLIENTS[number]);
         let own = &self.prefixes[number / 3];
-        let mut pref64 = own[chance.below(own.len())];
-        let mut server: Ipv4Addr = chance.of(&SERVERS).into();
-        match chance.below(60) {
-            0 => client = addr6(chance.of(&STRANGERS)),
-            1 => pref64 = chance.of(&PREFIXES).parse().expect("literal"),
+        let mut pref64 = own[random.below(own.len())];
+        let mut server: Ipv4Addr = random.of(&SERVERS).into();
+        match random.below(60) {
+            0 => client = addr6(random.of(&UNSERVED)),
+            1 => pref64 = random.of(&PREFIXES).parse().expect("literal"),
             2 => server = [127, 0, 0, 1].into(),
             _ => {}
         }
-        let client = Transport6::new(client, chance.of(&CLIENT_PORTS));
-        let (proto, server_port) = (chance.of(&Proto::ALL), chance.of(&SERVER_PORTS));
-        let talk = Talk { proto, client, server, server_port, pref64 };
-        match self.talks.len() {
-            TALKS => self.talks[chance.below(TALKS)] = talk,
-            _ => self.talks.push(talk),
+        let client = Transport6::new(client, random.of(&CLIENT_PORTS));
+        let (proto, server_port) = (random.of(&Proto::ALL), random.of(&SERVER_PORTS));
+        let flow = Flow { proto, client, server, server_port, pref64 };
+        match self.flows.len() {
+            FLOWS => self.flows[random.below(FLOWS)] = flow,
+            _ => self.flows.push(flow),
         }
-        talk
+        flow
     }
 
     fn body(&mut self, proto: Proto, src: u16, dst: u16) -> Body {
@@ -250,69 +250,69 @@ impl<'a> Generator<'a> {
         match proto {
             Proto::Udp => Body::Udp { src, dst },
             Proto::Tcp => {
-                let flags = self.chance.of(&FLAGS);
+                let flags = self.random.of(&FLAGS);
                 Body::Tcp { src, dst, flags, seq: 1000, ack: 0, win: 0x2000, mss: None }
             }
-            Proto::Icmp => Body::Echo { id: src, seq: 1, reply: self.chance.once_in(2) },
+            Proto::Icmp => Body::Echo { id: src, seq: 1, reply: self.random.once_in(2) },
         }
     }
 
     /// What packets have beside their ends.
     fn packet(&mut self, src: IpAddr, dst: IpAddr, body: Body) -> Packet {
-        let chance = &mut self.chance;
-        let len = match chance.below(20) {
-            0 => 1232 + chance.below(30),
-            1 => 1400 + chance.below(80),
-            2 => 500 + chance.below(200),
-            _ => chance.below(20),
+        let random = &mut self.random;
+        let len = match random.below(20) {
+            0 => 1232 + random.below(30),
+            1 => 1400 + random.below(80),
+            2 => 500 + random.below(200),
+            _ => random.below(20),
         };
         let mut packet = Packet::new(src, dst, body, filler(len));
-        match chance.below(40) {
-            0 => packet.hop = Some(chance.below(3) as u8),
-            1 => packet.tos = chance.below(256) as u8,
+        match random.below(40) {
+            0 => packet.hop = Some(random.below(3) as u8),
+            1 => packet.tos = random.below(256) as u8,
             2 => packet.csum = Csum::Bad,
             3 if matches!(packet.body, Body::Udp { .. }) => packet.csum = Csum::Zero,
-            4 => packet.id = Some(chance.below(256) as u16).filter(|_| src.is_ipv4()),
+            4 => packet.id = Some(random.below(256) as u16).filter(|_| src.is_ipv4()),
             5 => packet.body = Body::Proto(132),
             6 if src.is_ipv6() => {
-                let id = FragId::Is(chance.below(256) as u32 | 0x1_0000);
+                let id = FragId::Is(random.below(256) as u32 | 0x1_0000);
                 packet.frag = Some(Frag { id, offset: 0, len: None });
             }
             7 if src.is_ipv6() => packet.ext = vec![(60, vec![0, 1, 4, 0, 0, 0, 0])],
             _ => {}
         }
-        packet.df = src.is_ipv4() && chance.once_in(2);
+        packet.df = src.is_ipv4() && random.once_in(2);
         packet
     }
 
     fn outward(&mut self) -> Step {
-        let talk = self.talk();
-        let body = self.body(talk.proto, talk.client.port, talk.server_port);
-        let dst = talk.pref64.embed(talk.server);
-        let packet = self.packet(talk.client.addr.into(), dst.into(), body);
+        let flow = self.flow();
+        let body = self.body(flow.proto, flow.client.port, flow.server_port);
+        let dst = flow.pref64.embed(flow.server);
+        let packet = self.packet(flow.client.addr.into(), dst.into(), body);
         Step::Packet { packet: Box::new(packet), at: None }
     }
 
     /// To a binding that may be there, or to any port of the pool.
     fn inward(&mut self) -> Step {
-        let mut talk = self.talk();
-        match self.chance.below(24) {
-            0 => talk.server = [203, 0, 113, 1].into(),
-            1..=4 => talk.server = self.chance.of(&SERVERS).into(),
-            5 | 6 => talk.server_port = self.chance.of(&SERVER_PORTS),
-            7 => talk.client.port = self.chance.of(&CLIENT_PORTS),
+        let mut flow = self.flow();
+        match self.random.below(24) {
+            0 => flow.server = [203, 0, 113, 1].into(),
+            1..=4 => flow.server = self.random.of(&SERVERS).into(),
+            5 | 6 => flow.server_port = self.random.of(&SERVER_PORTS),
+            7 => flow.client.port = self.random.of(&CLIENT_PORTS),
             _ => {}
         }
-        let dst = if self.chance.once_in(30) { [203, 0, 113, 77] } else { [203, 0, 113, 1] };
-        let body = self.body(talk.proto, talk.server_port, talk.client.port);
-        let packet = self.packet(talk.server.into(), IpAddr::from(dst), body);
-        let aimed = !self.chance.once_in(20) && !matches!(packet.body, Body::Proto(_));
-        Step::Packet { packet: Box::new(packet), at: aimed.then_some((talk.proto, talk.client, talk.pref64)) }
+        let dst = if self.random.once_in(30) { [203, 0, 113, 77] } else { [203, 0, 113, 1] };
+        let body = self.body(flow.proto, flow.server_port, flow.client.port);
+        let packet = self.packet(flow.server.into(), IpAddr::from(dst), body);
+        let aimed = !self.random.once_in(20) && !matches!(packet.body, Body::Proto(_));
+        Step::Packet { packet: Box::new(packet), at: aimed.then_some((flow.proto, flow.client, flow.pref64)) }
     }
 
     /// From client to client by their outside addresses.
-    fn turned(&mut self) -> Step {
-        let (from, to) = (self.talk(), self.talk());
+    fn hairpin(&mut self) -> Step {
+        let (from, to) = (self.flow(), self.flow());
         let body = self.body(to.proto, from.client.port, to.client.port);
         let dst = from.pref64.embed([203, 0, 113, 1].into());
         let packet = self.packet(from.client.addr.into(), dst.into(), body);
@@ -321,39 +321,39 @@ impl<'a> Generator<'a> {
 
     /// An ICMP error about a packet that a client got, or sent.
     fn error(&mut self) -> Step {
-        let talk = self.talk();
-        if self.chance.once_in(2) { self.error_from_v4(&talk) } else { self.error_from_v6(&talk) }
+        let flow = self.flow();
+        if self.random.once_in(2) { self.error_from_v4(&flow) } else { self.error_from_v6(&flow) }
     }
 
-    fn error_from_v4(&mut self, talk: &Talk) -> Step {
+    fn error_from_v4(&mut self, flow: &Flow) -> Step {
         let pool = IpAddr::from([203, 0, 113, 1]);
-        let body = self.body(talk.proto, talk.client.port, talk.server_port);
-        let mut inner = Packet::new(pool, talk.server.into(), body, filler(self.chance.below(20)));
-        inner.hop = self.chance.once_in(3).then_some(1);
+        let body = self.body(flow.proto, flow.client.port, flow.server_port);
+        let mut inner = Packet::new(pool, flow.server.into(), body, filler(self.random.below(20)));
+        inner.hop = self.random.once_in(3).then_some(1);
         let kinds = [(3, 3, 0), (3, 1, 0), (3, 4, 1300), (11, 0, 0), (3, 13, 0), (3, 14, 0)];
-        let (kind, code, word) = self.chance.of(&kinds);
+        let (kind, code, word) = self.random.of(&kinds);
         let outer = Body::Icmp { kind, code, word, quote: Some(Quote::Packet(Box::new(inner))) };
-        let router = if self.chance.once_in(2) { talk.server } else { [192, 0, 2, 77].into() };
+        let router = if self.random.once_in(2) { flow.server } else { [192, 0, 2, 77].into() };
         let packet = Packet::new(router.into(), pool, outer, Vec::new());
-        Step::Packet { packet: Box::new(packet), at: Some((talk.proto, talk.client, talk.pref64)) }
+        Step::Packet { packet: Box::new(packet), at: Some((flow.proto, flow.client, flow.pref64)) }
     }
 
-    fn error_from_v6(&mut self, talk: &Talk) -> Step {
-        let remote: IpAddr = talk.pref64.embed(talk.server).into();
-        let id = if talk.proto == Proto::Icmp { talk.client.port } else { talk.server_port };
-        let body = self.body(talk.proto, id, talk.client.port);
-        let inner = Packet::new(remote, talk.client.addr.into(), body, filler(self.chance.below(20)));
+    fn error_from_v6(&mut self, flow: &Flow) -> Step {
+        let remote: IpAddr = flow.pref64.embed(flow.server).into();
+        let id = if flow.proto == Proto::Icmp { flow.client.port } else { flow.server_port };
+        let body = self.body(flow.proto, id, flow.client.port);
+        let inner = Packet::new(remote, flow.client.addr.into(), body, filler(self.random.below(20)));
         let kinds = [(1, 4, 0), (1, 0, 0), (2, 0, 1400), (3, 0, 0), (1, 5, 0), (4, 1, 6)];
-        let (kind, code, word) = self.chance.of(&kinds);
+        let (kind, code, word) = self.random.of(&kinds);
         let outer = Body::Icmp { kind, code, word, quote: Some(Quote::Packet(Box::new(inner))) };
-        let router = if self.chance.once_in(2) { talk.client.addr } else { addr6("2001:db8:1::ffff") };
+        let router = if self.random.once_in(2) { flow.client.addr } else { addr6("2001:db8:1::ffff") };
         let mut packet = Packet::new(router.into(), remote, outer, Vec::new());
-        packet.hop = self.chance.once_in(8).then_some(1);
+        packet.hop = self.random.once_in(8).then_some(1);
         // Sometimes about a packet of another client, by its outside address.
-        let about = self.chance.once_in(3).then(|| self.talk());
+        let about = self.random.once_in(3).then(|| self.flow());
         Step::Packet {
             packet: Box::new(packet),
-            at: about.map(|other| (talk.proto, other.client, talk.pref64)),
+            at: about.map(|other| (flow.proto, other.client, flow.pref64)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The translator against a model of it, step by step, over runs that chance makes up.
+//! The translator against a model of it, step by step, over runs that random makes up.
 //!
 //! `MODEL_STEPS=10000000 cargo test --release model` for more steps, `MODEL_SEED=7` for other ones.
 
@@ -12,7 +12,7 @@ mod shrink;
 mod tcp;
 mod write;
 
-use generate::{Chance, Generator};
+use generate::{Generator, Random};
 use play::{Play, Run, Step};
 use write::Script;
 
@@ -20,8 +20,8 @@ use write::Script;
 const LENGTH: usize = 500;
 
 /// Makes a run up; the error is what the two differ in, with the run so far.
-fn run(chance: Chance<'_>, length: usize) -> Result<(), (Run, String)> {
-    let mut generator = Generator::new(chance);
+fn run(random: Random<'_>, length: usize) -> Result<(), (Run, String)> {
+    let mut generator = Generator::new(random);
     let mut run = Run { settings: generator.settings(), steps: Vec::new() };
     let mut play = match Play::new(&run.settings) {
         Ok(play) => play,
@@ -76,7 +76,7 @@ fn report(run: &Run, error: &str) -> String {
 
 /// What a fuzzer's bytes make up.
 pub(crate) fn bytes(data: &[u8]) {
-    if let Err((made, error)) = run(Chance::Bytes(data), usize::MAX) {
+    if let Err((made, error)) = run(Random::Bytes(data), usize::MAX) {
         panic!("{}", report(&made, &error));
     }
 }
@@ -91,7 +91,7 @@ fn translator_and_model_agree() {
     let runs = steps.div_ceil(LENGTH as u64);
     let failed = |worker: u64| {
         let mut seeds = (first..first + runs).filter(move |seed| seed % 2 == worker);
-        seeds.find_map(|seed| Some((seed, run(Chance::seed(seed), LENGTH).err()?)))
+        seeds.find_map(|seed| Some((seed, run(Random::seed(seed), LENGTH).err()?)))
     };
     let both = std::thread::scope(|scope| {
         let other = scope.spawn(|| failed(1));

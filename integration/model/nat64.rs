@@ -1,7 +1,7 @@
 //! A NAT64 that is slow and obvious: everything is a list, and every question walks it. Written from
 //! RFC 6146 and the requirement matrix; of the translator it knows value types only.
 //!
-//! Where the RFCs leave a port to chance it is told what was chosen, and says whether that is right.
+//! Where the RFCs leave a port to random it is told what was chosen, and says whether that is right.
 
 mod endings;
 mod errors;
@@ -17,7 +17,7 @@ use gate64::time::Instant;
 use gate64::translator::Settings;
 
 use super::packet::{self, Flow, Refusal};
-use super::ports::{Block, Choice, Wish, block_of};
+use super::ports::{Block, Choice, PortRequest, block_of};
 use super::tcp::{self, Event, State};
 use crate::script::packet::{Body, Packet, Quote};
 
@@ -25,12 +25,12 @@ use crate::script::packet::{Body, Packet, Quote};
 pub(super) struct Binding {
     pub(super) proto: Proto,
     pub(super) client: Transport6,
-    pub(super) place: Transport4,
+    pub(super) mapped: Transport4,
     /// The prefix under which strangers appear to the client.
     pub(super) pref64: Pref64,
     pub(super) fixed: bool,
     /// Since when it has no session and only keeps its port from others.
-    pub(super) resting: Option<Instant>,
+    pub(super) quarantined: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,10 +47,10 @@ pub(super) struct Session {
 #[derive(Clone, Debug)]
 struct Syn {
     remote: Transport4,
-    place: Transport4,
+    mapped: Transport4,
     packet: Packet,
     until: Instant,
-    /// Nobody will be told, but its place is taken until then.
+    /// Nobody will be told, but its mapped is taken until then.
     adopted: bool,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Model {
     pub(super) reloads: u32,
     syns: Vec<Syn>,
     /// When the last rest ended.
-    last_rest: Option<Instant>,
+    last_quarantine_end: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +84,7 @@ pub(super) struct Outcome {
 /// A packet that a timer sends, and the packet it quotes.
 pub(super) type Sent = (Packet, Option<Packet>);
 
-/// Tells the place that an implementation has chosen.
+/// Tells the mapped that an implementation has chosen.
 pub(super) type Chosen<'a> = &'a dyn Fn(Proto, Transport6) -> Option<Transport4>;
 
 impl Model {
@@ -97,7 +97,7 @@ impl Model {
             blocks: Vec::new(),
             reloads: 0,
             syns: Vec::new(),
-            last_rest: None,
+            last_quarantine_end: None,
         };
         model.bind_statics();
         model
@@ -114,27 +114,27 @@ impl Model {
         self.zone(addr).map(|zone| HostKey::new(zone.id, addr, zone.host_len))
     }
 
-    /// Whether the pools or static bindings have an address at all, and this place in particular.
-    fn is_ours(&self, addr: Ipv4Addr) -> bool {
+    /// Whether the pools or static bindings have an address at all, and this mapped in particular.
+    fn is_pool_address(&self, addr: Ipv4Addr) -> bool {
         let mut ranges = self.settings.nat64.pools.iter().flat_map(|pool| &pool.ranges);
         ranges.any(|(net, _)| net.contains(addr))
             || self.settings.nat64.statics.iter().any(|entry| entry.v4.addr == addr)
     }
 
-    fn is_our_place(&self, proto: Proto, place: Transport4) -> bool {
+    fn is_pool_endpoint(&self, proto: Proto, mapped: Transport4) -> bool {
         let mut ranges = self.settings.nat64.pools.iter().flat_map(|pool| &pool.ranges);
-        let has = |ports: &PortRange| ports.contains(place.port) || place.port == 0;
-        ranges.any(|(net, ports)| net.contains(place.addr) && has(ports))
-            || self.settings.nat64.statics.iter().any(|entry| entry.proto == proto && entry.v4 == place)
+        let has = |ports: &PortRange| ports.contains(mapped.port) || mapped.port == 0;
+        ranges.any(|(net, ports)| net.contains(mapped.addr) && has(ports))
+            || self.settings.nat64.statics.iter().any(|entry| entry.proto == proto && entry.v4 == mapped)
     }
 
-    pub(super) fn at(&self, proto: Proto, place: Transport4) -> Option<usize> {
-        let found = |b: &Binding| b.proto == proto && b.place == place && b.resting.is_none();
+    pub(super) fn at(&self, proto: Proto, mapped: Transport4) -> Option<usize> {
+        let found = |b: &Binding| b.proto == proto && b.mapped == mapped && b.quarantined.is_none();
         self.bindings.iter().position(found)
     }
 
     pub(super) fn of(&self, proto: Proto, client: Transport6) -> Option<usize> {
-        let found = |b: &Binding| b.proto == proto && b.client == client && b.resting.is_none();
+        let found = |b: &Binding| b.proto == proto && b.client == client && b.quarantined.is_none();
         self.bindings.iter().position(found)
     }
 
@@ -196,8 +196,8 @@ impl Model {
             Body::Icmp { quote: Some(Quote::Packet(inner)), .. } => packet::addresses6(inner).1,
             _ => src,
         };
-        let stranger = if special::is_host_v6(src) { Reason::NoZone } else { Reason::SourceAddress };
-        let zone = self.zone(who).ok_or(stranger)?.clone();
+        let reason = if special::is_host_v6(src) { Reason::NoZone } else { Reason::SourceAddress };
+        let zone = self.zone(who).ok_or(reason)?.clone();
         let (pref64, remote) = self.way(&zone, dst)?;
         if let Body::Icmp { .. } = packet.body {
             return self.error6(&zone, packet, remote);
@@ -206,15 +206,15 @@ impl Model {
         let proto = flow.proto;
         let server = Transport4::new(remote, flow.dst);
         let turns = match proto {
-            Proto::Icmp => self.is_ours(remote),
-            _ => self.is_our_place(proto, server),
+            Proto::Icmp => self.is_pool_address(remote),
+            _ => self.is_pool_endpoint(proto, server),
         };
         self.judge6(packet, turns)?;
         let client = Transport6::new(src, flow.src);
-        let place = self.update6(&flow, client, server, pref64, chosen, wrong)?;
-        let target = if proto == Proto::Icmp { Transport4::new(remote, place.port) } else { server };
+        let mapped = self.update6(&flow, client, server, pref64, chosen, wrong)?;
+        let target = if proto == Proto::Icmp { Transport4::new(remote, mapped.port) } else { server };
         let mtu4 = if turns { u16::MAX } else { self.settings.rules.mtu4 };
-        let packets = packet::to_v4(packet, place, target, self.settings.rules.tos, mtu4);
+        let packets = packet::to_v4(packet, mapped, target, self.settings.rules.tos, mtu4);
         if !turns {
             return Ok(Outcome { verdict: Verdict::Forward, packets });
         }
@@ -258,7 +258,7 @@ impl Model {
     }
 
     /// Hop limit and size (RFC 7915 §4).
-    fn judge4(&self, packet: &Packet, turned: bool) -> Result<(), Refusal> {
+    fn judge4(&self, packet: &Packet, hairpinned: bool) -> Result<(), Refusal> {
         let (src, dst) = packet::addresses4(packet);
         if !special::is_host_v4(src) && !packet::is_error(packet) {
             return Err(Reason::SourceAddress.into());
@@ -266,7 +266,7 @@ impl Model {
         if !special::is_host_v4(dst) {
             return Err(Reason::DestinationAddress.into());
         }
-        if !turned && packet.hop.unwrap_or(64) <= 1 {
+        if !hairpinned && packet.hop.unwrap_or(64) <= 1 {
             return Err(Refusal::telling(Reason::HopLimit, (11, 0, 0)));
         }
         let mtu6 = self.settings.rules.mtu6;
@@ -290,13 +290,13 @@ impl Model {
         let opens = flow.event.is_none_or(|event| event == Event::Syn);
         let found = self.of(flow.proto, client);
         if let Some(binding) = found {
-            let place = self.bindings[binding].place;
+            let mapped = self.bindings[binding].mapped;
             if let Some(session) = self.session(binding, remote) {
                 self.advance_session(session, true, flow.event);
-                return Ok(place);
+                return Ok(mapped);
             }
             if !opens {
-                return Ok(place);
+                return Ok(mapped);
             }
         } else if !opens {
             return Err(Reason::NoSession.into());
@@ -306,13 +306,13 @@ impl Model {
             Some(binding) => binding,
             None => self.bind(flow.proto, client, pref64, chosen, wrong).map_err(full)?,
         };
-        let place = self.bindings[binding].place;
-        let waits = |syn: &&mut Syn| !syn.adopted && syn.remote == remote && syn.place == place;
+        let mapped = self.bindings[binding].mapped;
+        let waits = |syn: &&mut Syn| !syn.adopted && syn.remote == remote && syn.mapped == mapped;
         let waiting = self.syns.iter_mut().filter(|_| flow.proto == Proto::Tcp).find(waits);
         let adopted = waiting.map(|syn| syn.adopted = true).is_some();
         let state = if adopted { State::V4Init } else { State::None };
         self.open(binding, remote, pref64, true, flow.event, state);
-        Ok(place)
+        Ok(mapped)
     }
 
     fn room_for_session(&self, client: Transport6, binding: Option<usize>) -> Result<(), Reason> {
@@ -324,7 +324,7 @@ impl Model {
     }
 
     /// Strangers leave a quarter of the table and half of each host's quota to those inside.
-    fn room_for_stranger(&self, binding: usize) -> Result<(), Reason> {
+    fn check_inbound_limits(&self, binding: usize) -> Result<(), Reason> {
         let limit = self.settings.nat64.limits.sessions as usize;
         let of = &self.bindings[binding];
         let quota = self.zone(of.client.addr).map_or(0, |zone| zone.sessions_per_host).div_ceil(2) as usize;
@@ -351,31 +351,31 @@ impl Model {
         chosen: Chosen<'_>,
         wrong: &mut Option<String>,
     ) -> Result<usize, Reason> {
-        let resting = self.bindings.iter().position(|b| b.proto == proto && b.client == client);
-        if let Some(at) = resting {
-            (self.bindings[at].resting, self.bindings[at].pref64) = (None, pref64);
+        let quarantined = self.bindings.iter().position(|b| b.proto == proto && b.client == client);
+        if let Some(at) = quarantined {
+            (self.bindings[at].quarantined, self.bindings[at].pref64) = (None, pref64);
             return Ok(at);
         }
         let host = self.host(client.addr).expect("its zone was found");
-        let place = match self.choice(&Wish { host, proto, port: client.port }) {
+        let mapped = match self.choice(&PortRequest { host, proto, port: client.port }) {
             Choice::Refused(reason) => return Err(reason),
-            Choice::Of(places) => match chosen(proto, client) {
-                Some(place) if places.contains(&place) => place,
-                Some(place) => {
-                    *wrong = Some(format!("{client} was given {place}, not one of {places:?}"));
-                    place
+            Choice::Of(candidates) => match chosen(proto, client) {
+                Some(mapped) if candidates.contains(&mapped) => mapped,
+                Some(mapped) => {
+                    *wrong = Some(format!("{client} was given {mapped}, not one of {candidates:?}"));
+                    mapped
                 }
                 None => {
-                    *wrong = Some(format!("{client} was given nothing, though {places:?} are free"));
+                    *wrong = Some(format!("{client} was given nothing, though {candidates:?} are free"));
                     return Err(Reason::PoolExhausted);
                 }
             },
         };
-        let ports = block_of(place.port);
-        if !self.blocks.iter().any(|block| block.addr == place.addr && block.ports == ports) {
-            self.blocks.push(Block { host, addr: place.addr, ports, since: self.now, lost: None });
+        let ports = block_of(mapped.port);
+        if !self.blocks.iter().any(|block| block.addr == mapped.addr && block.ports == ports) {
+            self.blocks.push(Block { host, addr: mapped.addr, ports, since: self.now, lost: None });
         }
-        self.bindings.push(Binding { proto, client, place, pref64, fixed: false, resting: None });
+        self.bindings.push(Binding { proto, client, mapped, pref64, fixed: false, quarantined: None });
         Ok(self.bindings.len() - 1)
     }
 
@@ -432,26 +432,26 @@ impl Model {
         }
     }
 
-    /// An IPv4 packet, from outside or turned round.
-    fn packet4(&mut self, packet: &Packet, turned: bool) -> Result<Outcome, Refusal> {
+    /// An IPv4 packet, from outside or hairpinned round.
+    fn packet4(&mut self, packet: &Packet, hairpinned: bool) -> Result<Outcome, Refusal> {
         let (src, dst) = packet::addresses4(packet);
-        if !self.is_ours(dst) {
+        if !self.is_pool_address(dst) {
             return Err(Reason::NotPool4.into());
         }
         let of_pool = |(net, _): &(gate64::addr::Ipv4Prefix, _)| net.contains(src);
-        if !turned && self.settings.nat64.pools.iter().flat_map(|pool| &pool.ranges).any(of_pool) {
+        if !hairpinned && self.settings.nat64.pools.iter().flat_map(|pool| &pool.ranges).any(of_pool) {
             return Err(Reason::SourceAddress.into());
         }
         if let Body::Icmp { .. } = packet.body {
-            return self.error4(packet, turned);
+            return self.error4(packet, hairpinned);
         }
         let flow = Flow::of(packet)?;
-        self.judge4(packet, turned)?;
-        let (server, place) = (Transport4::new(src, flow.src), Transport4::new(dst, flow.dst));
+        self.judge4(packet, hairpinned)?;
+        let (server, mapped) = (Transport4::new(src, flow.src), Transport4::new(dst, flow.dst));
         let syn = flow.event == Some(Event::Syn);
-        let Some(binding) = self.at(flow.proto, place) else {
+        let Some(binding) = self.at(flow.proto, mapped) else {
             return if syn {
-                self.unsolicited(packet, server, place, turned)
+                self.unsolicited(packet, server, mapped, hairpinned)
             } else {
                 Err(Reason::NoBinding.into())
             };
@@ -473,14 +473,14 @@ impl Model {
                 };
                 if filtered {
                     return if syn {
-                        self.unsolicited(packet, server, place, turned)
+                        self.unsolicited(packet, server, mapped, hairpinned)
                     } else {
                         Err(Reason::Filtered.into())
                     };
                 }
                 if flow.proto != Proto::Tcp || syn {
                     self.room_for_session(client, Some(binding))?;
-                    self.room_for_stranger(binding)?;
+                    self.check_inbound_limits(binding)?;
                     self.open(binding, remote, pref64, false, flow.event, State::None);
                 }
             }
@@ -488,7 +488,7 @@ impl Model {
         let client = self.bindings[binding].client;
         let port = if flow.proto == Proto::Icmp { client.port } else { server.port };
         let from = Transport6::new(pref64.embed(src), port);
-        let packets = packet::to_v6(packet, from, client, &self.settings.rules, turned);
+        let packets = packet::to_v6(packet, from, client, &self.settings.rules, hairpinned);
         Ok(Outcome { verdict: Verdict::Forward, packets })
     }
 
@@ -497,13 +497,13 @@ impl Model {
         &mut self,
         packet: &Packet,
         remote: Transport4,
-        place: Transport4,
-        turned: bool,
+        mapped: Transport4,
+        hairpinned: bool,
     ) -> Result<Outcome, Refusal> {
         let limits = &self.settings.nat64.limits;
-        let same = |syn: &Syn| !syn.adopted && syn.remote == remote && syn.place == place;
+        let same = |syn: &Syn| !syn.adopted && syn.remote == remote && syn.mapped == mapped;
         let known = self.syns.iter().any(same);
-        if turned || known || self.settings.nat64.unsolicited_syn == UnsolicitedSyn::Drop {
+        if hairpinned || known || self.settings.nat64.unsolicited_syn == UnsolicitedSyn::Drop {
             return Err(Reason::UnsolicitedSyn.into());
         }
         let of_source = self.syns.iter().filter(|syn| syn.remote.addr == remote.addr).count();
@@ -513,7 +513,7 @@ impl Model {
             return Err(Reason::SynLimit.into());
         }
         let until = self.now + self.settings.nat64.timers.tcp_incoming_syn;
-        self.syns.push(Syn { remote, place, packet: packet.clone(), until, adopted: false });
+        self.syns.push(Syn { remote, mapped, packet: packet.clone(), until, adopted: false });
         Ok(Outcome { verdict: Verdict::Hold, packets: Vec::new() })
     }
 }

@@ -179,10 +179,10 @@ pub(super) fn to_v6(
     from: Transport6,
     to: Transport6,
     rules: &Rules,
-    turned: bool,
+    hairpinned: bool,
 ) -> Vec<Packet> {
     let mut out = between(packet, (from.addr.into(), from.port), (to.addr.into(), to.port), to.port);
-    out.hop = Some(packet.hop.unwrap_or(64) - u8::from(!turned));
+    out.hop = Some(packet.hop.unwrap_or(64) - u8::from(!hairpinned));
     out.tos = class(rules.traffic_class, packet.tos);
     out.df = false;
     let max = if packet.df { rules.mtu6 } else { rules.lowest_ipv6_mtu };
@@ -261,7 +261,7 @@ pub(super) fn error_to_v6(
     (from, client): (Ipv6Addr, Transport6),
     server: Transport6,
     rules: &Rules,
-    turned: bool,
+    hairpinned: bool,
 ) -> Option<Packet> {
     let Body::Icmp { kind, code, word, quote: Some(Quote::Packet(quoted)) } = &packet.body else {
         return None;
@@ -283,7 +283,7 @@ pub(super) fn error_to_v6(
     inner.df = false;
     let mut out = packet.clone();
     (out.src, out.dst) = (from.into(), client.addr.into());
-    out.hop = Some(packet.hop.unwrap_or(64) - u8::from(!turned));
+    out.hop = Some(packet.hop.unwrap_or(64) - u8::from(!hairpinned));
     out.tos = class(rules.traffic_class, packet.tos);
     out.body = Body::Icmp { kind, code, word, quote: Some(Quote::Packet(Box::new(inner))) };
     (out.id, out.df) = (None, false);

@@ -94,7 +94,7 @@ impl Play {
                 if let Some((proto, client, pref64)) = at
                     && let Some(binding) = self.model.of(*proto, *client)
                 {
-                    aim(&mut packet, self.model.bindings[binding].place, *pref64);
+                    aim(&mut packet, self.model.bindings[binding].mapped, *pref64);
                 }
                 self.packet(&packet)
             }
@@ -224,7 +224,7 @@ impl Play {
                 zones.iter().map(|zone| of(counters.zone(*zone))[proto as usize].read()).sum()
             };
             let sessions = self.model.sessions.iter().filter(|s| s.proto == proto).count() as u64;
-            let live = self.model.bindings.iter().filter(|b| b.proto == proto && b.resting.is_none());
+            let live = self.model.bindings.iter().filter(|b| b.proto == proto && b.quarantined.is_none());
             let (bindings, name) = (live.count() as u64, proto.name());
             if sum(|zone| &zone.sessions) != sessions {
                 return Err(format!("{} {name} sessions, not {sessions}", sum(|zone| &zone.sessions)));
@@ -244,12 +244,12 @@ impl Play {
         let records = export(&self.translator, self.model.now);
         for session in &self.model.sessions {
             let binding = self.model.of(session.proto, session.client).expect("a session has a binding");
-            let place = self.model.bindings[binding].place;
+            let mapped = self.model.bindings[binding].mapped;
             let same = |r: &&Record| {
-                (r.proto, r.v6, r.v4, r.remote) == (session.proto, session.client, place, session.remote)
+                (r.proto, r.v6, r.v4, r.remote) == (session.proto, session.client, mapped, session.remote)
             };
             let Some(record) = records.iter().find(same) else {
-                return Err(format!("no session {} {} {}", session.client, place, session.remote));
+                return Err(format!("no session {} {} {}", session.client, mapped, session.remote));
             };
             let remaining = session.deadline.since(self.model.now);
             if record.remaining != remaining || record.pref64 != session.pref64 {
@@ -283,19 +283,19 @@ fn same(want: &Packet, out: &[u8], input: &[u8], vars: &mut Vars) -> Result<(), 
     oracle::judge(out, Checksum::Unverified, want.csum == Csum::Good)
 }
 
-/// Puts a binding's place where a packet goes, and where an error's packet came from.
-fn aim(packet: &mut Packet, place: Transport4, pref64: Pref64) {
+/// Puts a binding's mapped where a packet goes, and where an error's packet came from.
+fn aim(packet: &mut Packet, mapped: Transport4, pref64: Pref64) {
     let turns = packet.src.is_ipv6();
-    packet.dst = if turns { pref64.embed(place.addr).into() } else { place.addr.into() };
+    packet.dst = if turns { pref64.embed(mapped.addr).into() } else { mapped.addr.into() };
     let goal = packet.dst;
     match &mut packet.body {
-        Body::Udp { dst, .. } | Body::Tcp { dst, .. } => *dst = Num::Is(place.port),
-        Body::Echo { id, .. } if !turns => *id = Num::Is(place.port),
+        Body::Udp { dst, .. } | Body::Tcp { dst, .. } => *dst = Num::Is(mapped.port),
+        Body::Echo { id, .. } if !turns => *id = Num::Is(mapped.port),
         Body::Icmp { quote: Some(Quote::Packet(inner)), .. } => {
             inner.src = goal;
             match &mut inner.body {
-                Body::Udp { src, .. } | Body::Tcp { src, .. } => *src = Num::Is(place.port),
-                Body::Echo { id, .. } if !turns => *id = Num::Is(place.port),
+                Body::Udp { src, .. } | Body::Tcp { src, .. } => *src = Num::Is(mapped.port),
+                Body::Echo { id, .. } if !turns => *id = Num::Is(mapped.port),
                 Body::Echo { .. } | Body::Icmp { .. } | Body::Proto(_) | Body::Raw => {}
             }
         }

@@ -24,7 +24,7 @@ pub(super) struct Block {
 }
 
 /// Who wants a port, and which would be right.
-pub(super) struct Wish {
+pub(super) struct PortRequest {
     pub(super) host: HostKey,
     pub(super) proto: Proto,
     pub(super) port: u16,
@@ -62,20 +62,20 @@ impl Model {
     }
 
     /// The free ports of a block for one protocol.
-    fn free_in(&self, wish: &Wish, addr: Ipv4Addr, block: PortRange) -> Vec<Transport4> {
-        let pool = self.pool(wish.host);
+    fn free_in(&self, request: &PortRequest, addr: Ipv4Addr, block: PortRange) -> Vec<Transport4> {
+        let pool = self.pool(request.host);
         let in_pool = |port: u16| pool.iter().any(|(a, ports)| *a == addr && ports.contains(port));
         (block.first()..=block.last())
             .filter(|port| *port != 0 && in_pool(*port))
             .map(|port| Transport4::new(addr, port))
-            .filter(|place| self.bindings.iter().all(|b| b.proto != wish.proto || b.place != *place))
+            .filter(|mapped| self.bindings.iter().all(|b| b.proto != request.proto || b.mapped != *mapped))
             .collect()
     }
 
     /// Blocks of an address and a class that nobody holds.
-    fn unheld(&self, wish: &Wish, addr: Ipv4Addr, low: bool) -> Vec<(Ipv4Addr, PortRange)> {
+    fn unheld(&self, request: &PortRequest, addr: Ipv4Addr, low: bool) -> Vec<(Ipv4Addr, PortRange)> {
         let mut found = Vec::new();
-        for (a, ports) in self.pool(wish.host) {
+        for (a, ports) in self.pool(request.host) {
             if addr != a {
                 continue;
             }
@@ -95,37 +95,42 @@ impl Model {
     /// What may be chosen: the client's own port in the host's blocks if it is free; else there one of its class
     /// and parity; else one of a new block, which is the one with the client's own port if nobody has
     /// that; else the other parity; else, below 1024, the same above.
-    pub(super) fn choice(&self, wish: &Wish) -> Choice {
+    pub(super) fn choice(&self, request: &PortRequest) -> Choice {
         let own: Vec<_> =
-            self.blocks.iter().filter(|block| block.host == wish.host && block.lost.is_none()).collect();
-        let kept = |places: &[Transport4]| places.iter().copied().find(|place| place.port == wish.port);
-        let free: Vec<_> = own.iter().map(|block| self.free_in(wish, block.addr, block.ports)).collect();
-        if let Some(place) = free.iter().find_map(|places| kept(places)) {
-            return Choice::Of(vec![place]);
+            self.blocks.iter().filter(|block| block.host == request.host && block.lost.is_none()).collect();
+        let kept =
+            |candidates: &[Transport4]| candidates.iter().copied().find(|mapped| mapped.port == request.port);
+        let free: Vec<_> = own.iter().map(|block| self.free_in(request, block.addr, block.ports)).collect();
+        if let Some(mapped) = free.iter().find_map(|candidates| kept(candidates)) {
+            return Choice::Of(vec![mapped]);
         }
-        let parity = wish.proto == Proto::Udp && self.settings.nat64.parity;
-        let even = |places: &[Transport4]| -> Vec<Transport4> {
-            places.iter().copied().filter(|place| !parity || (place.port ^ wish.port) & 1 == 0).collect()
+        let parity = request.proto == Proto::Udp && self.settings.nat64.parity;
+        let even = |candidates: &[Transport4]| -> Vec<Transport4> {
+            candidates
+                .iter()
+                .copied()
+                .filter(|mapped| !parity || (mapped.port ^ request.port) & 1 == 0)
+                .collect()
         };
-        let low = wish.port < 1024 && wish.proto != Proto::Icmp;
+        let low = request.port < 1024 && request.proto != Proto::Icmp;
         let mut refused = Reason::PoolExhausted;
         for low in if low { vec![true, false] } else { vec![false] } {
             let of_class: Vec<_> = (own.iter().zip(&free))
                 .filter(|(block, _)| class_has(low, block.ports))
-                .flat_map(|(_, places)| places.iter().copied())
+                .flat_map(|(_, candidates)| candidates.iter().copied())
                 .collect();
             if !even(&of_class).is_empty() {
                 return Choice::Of(even(&of_class));
             }
-            match self.new_block(wish, &own, low) {
+            match self.new_block(request, &own, low) {
                 Ok(blocks) => {
                     let mut all = Vec::new();
                     for (addr, ports) in blocks {
-                        let places = self.free_in(wish, addr, ports);
-                        all.extend(match (kept(&places), even(&places)) {
-                            (Some(place), _) => vec![place],
+                        let candidates = self.free_in(request, addr, ports);
+                        all.extend(match (kept(&candidates), even(&candidates)) {
+                            (Some(mapped), _) => vec![mapped],
                             (None, even) if !even.is_empty() => even,
-                            (None, _) => places,
+                            (None, _) => candidates,
                         });
                     }
                     return Choice::Of(all);
@@ -142,16 +147,17 @@ impl Model {
     /// The blocks of which one may be given to a host.
     fn new_block(
         &self,
-        wish: &Wish,
+        request: &PortRequest,
         own: &[&Block],
         low: bool,
     ) -> Result<Vec<(Ipv4Addr, PortRange)>, Reason> {
-        let zone = self.settings.nat64.zones.iter().find(|z| z.id == wish.host.zone).expect("a host's zone");
+        let zone =
+            self.settings.nat64.zones.iter().find(|z| z.id == request.host.zone).expect("a host's zone");
         let limits = &self.settings.nat64.limits;
         if own.len() >= usize::from(zone.blocks_per_host) {
             return Err(Reason::HostQuota);
         }
-        // Who lost all blocks to a reload takes a place with them until they have rested, and may take another.
+        // Who lost all blocks to a reload takes a mapped with them until they have rested, and may take another.
         let mut hosts: Vec<_> = self.blocks.iter().map(|block| (block.host, block.lost)).collect();
         hosts.sort_unstable();
         hosts.dedup();
@@ -161,7 +167,7 @@ impl Model {
         }
         // A host has one address, the first of those it has in its pool, unless it may have others when that is
         // used up (RFC 7857 §4).
-        let pool = self.pool(wish.host);
+        let pool = self.pool(request.host);
         let first = own.iter().find(|block| {
             pool.iter().any(|(addr, ports)| *addr == block.addr && ports.overlaps(block.ports))
         });
@@ -169,11 +175,11 @@ impl Model {
             (Some(block), Pairing::Strict) => vec![block.addr],
             (Some(_), Pairing::Soft) | (None, _) => pool.iter().map(|(addr, _)| *addr).collect(),
         };
-        let wanted = block_of(wish.port);
+        let wanted = block_of(request.port);
         let mut all = Vec::new();
         let mut best = Vec::new();
         for addr in addrs {
-            let of_addr = self.unheld(wish, addr, low);
+            let of_addr = self.unheld(request, addr, low);
             match of_addr.iter().find(|(_, ports)| *ports == wanted) {
                 Some(block) => best.push(*block),
                 None => all.extend(of_addr),

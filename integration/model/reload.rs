@@ -1,4 +1,4 @@
-//! New settings while sessions live: what has no place in them ends, everything else stays.
+//! New settings while sessions live: what has no mapped in them ends, everything else stays.
 
 use gate64::addr::{Ipv4Prefix, PortRange};
 use gate64::translator::Settings;
@@ -41,18 +41,18 @@ impl Model {
         self.lose_blocks();
     }
 
-    /// Whether the settings still have a binding's place: as its own if static, else in its zone's pool.
+    /// Whether the settings still have a binding's mapped: as its own if static, else in its zone's pool.
     fn has_room_for(&self, binding: &Binding) -> bool {
         let statics = &self.settings.nat64.statics;
         let same = |s: &&gate64::nat64::StaticBinding| {
-            s.proto == binding.proto && (s.v4 == binding.place || s.v6 == binding.client)
+            s.proto == binding.proto && (s.v4 == binding.mapped || s.v6 == binding.client)
         };
         let mut bound = statics.iter().filter(same);
         if binding.fixed {
-            return bound.any(|s| s.v4 == binding.place && s.v6 == binding.client);
+            return bound.any(|s| s.v4 == binding.mapped && s.v6 == binding.client);
         }
         let inside = |(net, ports): &(Ipv4Prefix, PortRange)| {
-            net.contains(binding.place.addr) && ports.contains(binding.place.port)
+            net.contains(binding.mapped.addr) && ports.contains(binding.mapped.port)
         };
         let zone = self.zone(binding.client.addr);
         bound.next().is_none()
@@ -61,7 +61,7 @@ impl Model {
 
     pub(super) fn bind_statics(&mut self) {
         for entry in self.settings.nat64.statics.clone() {
-            let there = |b: &Binding| b.fixed && b.proto == entry.proto && b.place == entry.v4;
+            let there = |b: &Binding| b.fixed && b.proto == entry.proto && b.mapped == entry.v4;
             let Some(pref64) = self.zone(entry.v6.addr).and_then(|zone| zone.pref64.first().copied()) else {
                 continue;
             };
@@ -69,10 +69,10 @@ impl Model {
                 self.bindings.push(Binding {
                     proto: entry.proto,
                     client: entry.v6,
-                    place: entry.v4,
+                    mapped: entry.v4,
                     pref64,
                     fixed: true,
-                    resting: None,
+                    quarantined: None,
                 });
             }
         }

@@ -71,13 +71,13 @@ impl Door {
     /// Lets time pass.
     pub(super) fn wait(&mut self, millis: u64) {
         self.now = Instant::from_nanos(self.now.as_nanos() + millis * 1_000_000);
-        for turn in 0.. {
+        for round in 0.. {
             self.extra.clear();
             let more = self.translator.expire(self.now, 8, &mut self.extra);
             let sent = self.extra.packets().len();
             self.extra.packets().iter().for_each(|extra| sound(extra.packet.bytes()));
             self.count(0, 0, sent);
-            assert!(turn < 10_000, "expiry never ends");
+            assert!(round < 10_000, "expiry never ends");
             if !more {
                 return;
             }

@@ -60,9 +60,9 @@ impl World {
     /// `session udp C.40000 T.$p Z.53 remaining=300s`, and of a TCP session `state=EST`
     fn session(&mut self, name: &str, ends: [&str; 3], words: &[&str]) -> Result<(), String> {
         let proto = settings::proto(name)?;
-        let told = |what: &str| words.iter().find_map(|word| word.strip_prefix(what));
-        let remaining = settings::duration(told("remaining=").ok_or("remaining=TIME")?)?;
-        let state = told("state=");
+        let option = |what: &str| words.iter().find_map(|word| word.strip_prefix(what));
+        let remaining = settings::duration(option("remaining=").ok_or("remaining=TIME")?)?;
+        let state = option("state=");
         let mut wanted = Vec::new();
         for end in ends {
             let (addr, port) = endpoint(end)?;

@@ -48,7 +48,7 @@ impl Recording {
 
     /// Why the scenario can't be had of a daemon, which runs by the real clock and rolls its own dice;
     /// `None` if it can.
-    pub(crate) fn not_by_a_daemon(&self) -> Option<&'static str> {
+    pub(crate) fn skipped_by_the_daemon(&self) -> Option<&'static str> {
         let (settings, default) = (&self.settings, gate64::xlat::Rules::default());
         let rules = &settings.rules;
         let rates = rules.error_rate != default.error_rate
@@ -68,7 +68,7 @@ impl Recording {
     }
 
     /// Why no door but the library can be gone through; `None` if another can.
-    pub(crate) fn only_for_the_library(&self) -> Option<&'static str> {
+    pub(crate) fn library_only(&self) -> Option<&'static str> {
         let offloaded = |entry: &Entry| match &entry.what {
             What::In { offload, .. } => *offload != Offload::default(),
             What::Out { .. } | What::Forward | What::Drop(_) | What::Reject(_) | What::Hold => false,

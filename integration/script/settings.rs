@@ -90,13 +90,13 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
         }
         "address6" => settings.nat64.address6 = parsed(rest)?.pop().ok_or("no address")?,
         "address4" => settings.nat64.address4 = parsed(rest)?.pop().ok_or("no address")?,
-        other => return switch(settings, other, first()?),
+        other => return set_scalar(settings, other, first()?),
     }
     Ok(())
 }
 
 /// One word, one value.
-fn switch(settings: &mut Settings, name: &str, value: &str) -> Result<(), String> {
+fn set_scalar(settings: &mut Settings, name: &str, value: &str) -> Result<(), String> {
     let on = value == "on";
     let class = |text: &str| match text {
         "copy" => Ok(TrafficClass::Copy),
@@ -217,7 +217,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 fn timer(timers: &mut Timers, words: &[&str]) -> Result<(), String> {
     let [name, value] = words else { return Err("set timer NAME TIME".into()) };
-    let place = match *name {
+    let field = match *name {
         "udp" => &mut timers.udp,
         "tcp_established" => &mut timers.tcp_established,
         "tcp_opening" => &mut timers.tcp_opening,
@@ -228,14 +228,14 @@ fn timer(timers: &mut Timers, words: &[&str]) -> Result<(), String> {
         "port_rest" => &mut timers.port_rest,
         other => return Err(format!("no timer is called `{other}`")),
     };
-    *place = duration(value)?;
+    *field = duration(value)?;
     Ok(())
 }
 
 fn limit(limits: &mut Limits, words: &[&str]) -> Result<(), String> {
     let [name, value] = words else { return Err("set limit NAME NUMBER".into()) };
     let value = int(value)?;
-    let place = match *name {
+    let field = match *name {
         "sessions" => &mut limits.sessions,
         "bindings" => &mut limits.bindings,
         "blocks" => &mut limits.blocks,
@@ -249,6 +249,6 @@ fn limit(limits: &mut Limits, words: &[&str]) -> Result<(), String> {
         }
         other => return Err(format!("nothing is limited that is called `{other}`")),
     };
-    *place = value;
+    *field = value;
     Ok(())
 }

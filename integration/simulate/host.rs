@@ -13,8 +13,8 @@ const WINDOW: usize = 64 << 10;
 
 #[derive(Default)]
 struct Wire {
-    inward: VecDeque<Vec<u8>>,
-    outward: VecDeque<Vec<u8>>,
+    inbound: VecDeque<Vec<u8>>,
+    outbound: VecDeque<Vec<u8>>,
 }
 
 pub(super) struct Received(Vec<u8>);
@@ -40,12 +40,12 @@ impl Device for Wire {
     type TxToken<'a> = Sending<'a>;
 
     fn receive(&mut self, _: Instant) -> Option<(Received, Sending<'_>)> {
-        let packet = self.inward.pop_front()?;
-        Some((Received(packet), Sending(&mut self.outward)))
+        let packet = self.inbound.pop_front()?;
+        Some((Received(packet), Sending(&mut self.outbound)))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Sending<'_>> {
-        Some(Sending(&mut self.outward))
+        Some(Sending(&mut self.outbound))
     }
 
     /// Checksums are computed and verified, as by default: a wrong one must not be forgiven.
@@ -57,12 +57,12 @@ impl Device for Wire {
     }
 }
 
-/// What one end of a connection has to say, and what it heard.
-pub(super) struct Talk {
+/// What one end of a connection has to outgoing, and what it received.
+pub(super) struct Connection {
     socket: SocketHandle,
-    say: Vec<u8>,
-    said: usize,
-    pub(super) heard: Vec<u8>,
+    outgoing: Vec<u8>,
+    sent: usize,
+    pub(super) received: Vec<u8>,
     closed: bool,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct Host {
     wire: Wire,
     interface: Interface,
     sockets: SocketSet<'static>,
-    pub(super) talks: Vec<Talk>,
+    pub(super) connections: Vec<Connection>,
 }
 
 impl Host {
@@ -88,7 +88,7 @@ impl Host {
             IpAddress::Ipv6(own) => routes.add_default_ipv6_route(own).map(|_| ()),
         }
         .expect("room for one");
-        Self { wire, interface, sockets: SocketSet::new(Vec::new()), talks: Vec::new() }
+        Self { wire, interface, sockets: SocketSet::new(Vec::new()), connections: Vec::new() }
     }
 
     fn socket(&mut self) -> SocketHandle {
@@ -96,23 +96,23 @@ impl Host {
         self.sockets.add(tcp::Socket::new(buffer(), buffer()))
     }
 
-    fn talk(&mut self, socket: SocketHandle, say: Vec<u8>) {
-        self.talks.push(Talk { socket, say, said: 0, heard: Vec::new(), closed: false });
+    fn connection(&mut self, socket: SocketHandle, outgoing: Vec<u8>) {
+        self.connections.push(Connection { socket, outgoing, sent: 0, received: Vec::new(), closed: false });
     }
 
     /// Connects from `from` and says this.
-    pub(super) fn connect(&mut self, from: u16, to: IpEndpoint, say: Vec<u8>) {
+    pub(super) fn connect(&mut self, from: u16, to: IpEndpoint, outgoing: Vec<u8>) {
         let socket = self.socket();
         let context = self.interface.context();
         self.sockets.get_mut::<tcp::Socket<'_>>(socket).connect(context, to, from).expect("a free socket");
-        self.talk(socket, say);
+        self.connection(socket, outgoing);
     }
 
     /// Waits for one connection and says this on it.
-    pub(super) fn listen(&mut self, port: u16, say: Vec<u8>) {
+    pub(super) fn listen(&mut self, port: u16, outgoing: Vec<u8>) {
         let socket = self.socket();
         self.sockets.get_mut::<tcp::Socket<'_>>(socket).listen(port).expect("a free socket");
-        self.talk(socket, say);
+        self.connection(socket, outgoing);
     }
 
     /// A UDP socket on `port`.
@@ -134,29 +134,30 @@ impl Host {
     }
 
     pub(super) fn arrive(&mut self, packet: Vec<u8>) {
-        self.wire.inward.push_back(packet);
+        self.wire.inbound.push_back(packet);
     }
 
     /// Works, and gives what it has sent.
     pub(super) fn poll(&mut self, micros: i64) -> Vec<Vec<u8>> {
         let now = Instant::from_micros(micros);
         self.interface.poll(now, &mut self.wire, &mut self.sockets);
-        for talk in &mut self.talks {
-            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(talk.socket);
+        for connection in &mut self.connections {
+            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(connection.socket);
             while socket.can_recv() {
-                let heard = &mut talk.heard;
-                socket.recv(|data| (data.len(), heard.extend_from_slice(data))).expect("can receive");
+                let received = &mut connection.received;
+                socket.recv(|data| (data.len(), received.extend_from_slice(data))).expect("can receive");
             }
-            if talk.said < talk.say.len() && socket.can_send() {
-                talk.said += socket.send_slice(&talk.say[talk.said..]).expect("can send");
+            if connection.sent < connection.outgoing.len() && socket.can_send() {
+                connection.sent +=
+                    socket.send_slice(&connection.outgoing[connection.sent..]).expect("can send");
             }
-            if talk.said == talk.say.len() && socket.may_send() && !talk.closed {
+            if connection.sent == connection.outgoing.len() && socket.may_send() && !connection.closed {
                 socket.close();
-                talk.closed = true;
+                connection.closed = true;
             }
         }
         self.interface.poll(now, &mut self.wire, &mut self.sockets);
-        self.wire.outward.drain(..).collect()
+        self.wire.outbound.drain(..).collect()
     }
 
     /// When it wants to work though nothing comes.

@@ -43,7 +43,7 @@ pub(super) struct World {
     under_way: BTreeMap<(u64, u64), At>,
     sent: u64,
     now: u64,
-    chance: u64,
+    random: u64,
     link: Link,
     offload: bool,
     /// Packets that reached the gateway.
@@ -64,7 +64,7 @@ impl World {
             under_way: BTreeMap::new(),
             sent: 0,
             now: 1_000_000,
-            chance: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             link,
             offload,
             packets: 0,
@@ -77,11 +77,11 @@ impl World {
         self.now
     }
 
-    fn chance(&mut self, below: u64) -> u64 {
-        self.chance ^= self.chance << 13;
-        self.chance ^= self.chance >> 7;
-        self.chance ^= self.chance << 17;
-        (self.chance >> 16) % below
+    fn random(&mut self, below: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 16) % below
     }
 
     /// Lets time pass until `done`, or until nothing more will happen within ten minutes. True if done.
@@ -140,12 +140,12 @@ impl World {
 
     /// Puts a packet on a link.
     fn send(&mut self, packet: impl Fn() -> At) {
-        if self.chance(1000) < self.link.lose {
+        if self.random(1000) < self.link.lose {
             return;
         }
-        let copies = if self.chance(1000) < self.link.repeat { 2 } else { 1 };
+        let copies = if self.random(1000) < self.link.repeat { 2 } else { 1 };
         for _ in 0..copies {
-            let jitter = self.chance(self.link.jitter + 1);
+            let jitter = self.random(self.link.jitter + 1);
             self.sent += 1;
             self.under_way.insert((self.now + self.link.micros + jitter, self.sent), packet());
         }
@@ -157,7 +157,7 @@ impl World {
         if packet.offload.segmentation != Segmentation::None {
             self.super_packets[usize::from(packet.bytes()[0] >> 4 == 4)] += 1;
         }
-        let first = self.chance(self.workers.len() as u64) as u8;
+        let first = self.random(self.workers.len() as u64) as u8;
         let mut work = vec![(WorkerId(first), packet)];
         let mut hops = 0;
         while let Some((worker, packet)) = work.pop() {

@@ -27,7 +27,7 @@ impl Model {
         let sessions = self.sessions.iter().enumerate().map(|(at, s)| (s.deadline, Due::Session(at)));
         let syns = self.syns.iter().enumerate().map(|(at, syn)| (syn.until, Due::Syn(at)));
         let bindings = self.bindings.iter().enumerate();
-        let bindings = bindings.filter_map(|(at, b)| Some((b.resting? + rest, Due::Binding(at))));
+        let bindings = bindings.filter_map(|(at, b)| Some((b.quarantined? + rest, Due::Binding(at))));
         let blocks = self.blocks.iter().enumerate().filter(|(_, block)| self.is_empty(block));
         let blocks = blocks.map(|(at, block)| (block.since + rest, Due::Block(at)));
         sessions.chain(syns).chain(bindings).chain(blocks).min_by_key(|(when, _)| *when)
@@ -35,7 +35,7 @@ impl Model {
 
     /// Whether a rest ended within the last `margin`: its end is rounded up by those who keep it.
     pub(in crate::model) fn rest_ended_within(&self, margin: Duration) -> bool {
-        self.last_rest.is_some_and(|last| self.now.since(last) < margin)
+        self.last_quarantine_end.is_some_and(|last| self.now.since(last) < margin)
     }
 
     /// Lets time pass; what timers send.
@@ -52,11 +52,11 @@ impl Model {
                     }
                 }
                 Due::Binding(at) => {
-                    self.last_rest = self.last_rest.max(Some(when));
+                    self.last_quarantine_end = self.last_quarantine_end.max(Some(when));
                     self.unbind(at, when);
                 }
                 Due::Block(at) => {
-                    self.last_rest = self.last_rest.max(Some(when));
+                    self.last_quarantine_end = self.last_quarantine_end.max(Some(when));
                     self.blocks.remove(at);
                 }
             }
@@ -90,16 +90,16 @@ impl Model {
         if ended.proto == Proto::Tcp || self.settings.nat64.timers.port_rest.is_zero() {
             self.unbind(binding, when);
         } else {
-            self.bindings[binding].resting = Some(when);
+            self.bindings[binding].quarantined = Some(when);
         }
     }
 
     /// Gives a port back; its block goes when all of its ports have rested.
     pub(in crate::model) fn unbind(&mut self, at: usize, when: Instant) {
         let binding = self.bindings.remove(at);
-        let ports = block_of(binding.place.port);
-        let since = binding.resting.unwrap_or(when);
-        let its = |b: &&mut Block| !binding.fixed && b.addr == binding.place.addr && b.ports == ports;
+        let ports = block_of(binding.mapped.port);
+        let since = binding.quarantined.unwrap_or(when);
+        let its = |b: &&mut Block| !binding.fixed && b.addr == binding.mapped.addr && b.ports == ports;
         if let Some(block) = self.blocks.iter_mut().find(its) {
             block.since = block.since.max(since);
         }
@@ -107,7 +107,7 @@ impl Model {
 
     fn is_empty(&self, block: &Block) -> bool {
         let inside =
-            |b: &Binding| !b.fixed && b.place.addr == block.addr && block.ports.contains(b.place.port);
+            |b: &Binding| !b.fixed && b.mapped.addr == block.addr && block.ports.contains(b.mapped.port);
         !self.bindings.iter().any(inside)
     }
 }

@@ -30,15 +30,15 @@ impl Model {
         }
         let client = Transport6::new(client, flow.dst);
         let binding = self.of(flow.proto, client).ok_or(Reason::IcmpNoBinding)?;
-        let place = self.bindings[binding].place;
-        let port = if flow.proto == Proto::Icmp { place.port } else { flow.src };
+        let mapped = self.bindings[binding].mapped;
+        let port = if flow.proto == Proto::Icmp { mapped.port } else { flow.src };
         let about = Transport4::new(about, port);
         let turns = match flow.proto {
-            Proto::Icmp => self.is_ours(about.addr),
-            _ => self.is_our_place(flow.proto, about),
+            Proto::Icmp => self.is_pool_address(about.addr),
+            _ => self.is_pool_endpoint(flow.proto, about),
         };
         self.judge6_error(packet)?;
-        let out = packet::error_to_v4(packet, (place, remote), (about, place), &self.settings.rules);
+        let out = packet::error_to_v4(packet, (mapped, remote), (about, mapped), &self.settings.rules);
         let out = out.ok_or(Reason::IcmpType)?;
         if !turns {
             return Ok(Outcome { verdict: Verdict::Forward, packets: vec![out] });
@@ -52,7 +52,7 @@ impl Model {
     }
 
     /// An ICMP error from the IPv4 side.
-    pub(super) fn error4(&mut self, packet: &Packet, turned: bool) -> Result<Outcome, Refusal> {
+    pub(super) fn error4(&mut self, packet: &Packet, hairpinned: bool) -> Result<Outcome, Refusal> {
         let Body::Icmp { quote: Some(Quote::Packet(inner)), .. } = &packet.body else {
             return Err(Reason::IcmpQuoted.into());
         };
@@ -62,8 +62,8 @@ impl Model {
         if host != dst {
             return Err(Reason::IcmpQuoted.into());
         }
-        let place = Transport4::new(host, flow.src);
-        let binding = self.at(flow.proto, place).ok_or(Reason::IcmpNoBinding)?;
+        let mapped = Transport4::new(host, flow.src);
+        let binding = self.at(flow.proto, mapped).ok_or(Reason::IcmpNoBinding)?;
         let of = self.bindings[binding].clone();
         let server = Transport4::new(server, flow.dst);
         let session = self.session(binding, flow.remote(server));
@@ -71,11 +71,11 @@ impl Model {
         if !self.settings.nat64.errors_under_well_known {
             self.well_known(pref64, src)?;
         }
-        self.judge4(packet, turned)?;
+        self.judge4(packet, hairpinned)?;
         let port = if flow.proto == Proto::Icmp { of.client.port } else { server.port };
         let server = Transport6::new(pref64.embed(server.addr), port);
         let from = pref64.embed(src);
-        let out = packet::error_to_v6(packet, (from, of.client), server, &self.settings.rules, turned);
+        let out = packet::error_to_v6(packet, (from, of.client), server, &self.settings.rules, hairpinned);
         let packets = vec![out.ok_or(Reason::IcmpType)?];
         Ok(Outcome { verdict: Verdict::Forward, packets })
     }

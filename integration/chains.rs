@@ -30,7 +30,7 @@ fn stateless(lines: &[&str]) -> Translator {
     Translator::new(settings, 1)
 }
 
-/// The provider's NAT64 of RFC 6877 appendix A.
+/// The PLAT of RFC 6877 appendix A.
 fn plat(change: impl FnOnce(&mut Settings)) -> Translator {
     let mut settings = fixture();
     let zone = &mut settings.nat64.zones[0];
@@ -42,7 +42,7 @@ fn plat(change: impl FnOnce(&mut Settings)) -> Translator {
     Translator::new(settings, 1)
 }
 
-/// What comes of a packet, all packets that were sent for it.
+/// All packets that result from one packet.
 fn through(gateway: &mut Translator, packets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     for packet in packets {
@@ -57,7 +57,7 @@ fn through(gateway: &mut Translator, packets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     out
 }
 
-/// The IPv4 packet that these fragments make.
+/// Reassembles IPv4 fragments.
 fn joined(fragments: &[Vec<u8>]) -> Vec<u8> {
     let mut whole = fragments[0][..20].to_vec();
     let mut parts: Vec<_> = fragments.iter().collect();
@@ -143,7 +143,7 @@ fn the_plat_refuses_private_destinations() {
     }
 }
 
-/// RFC 7756 figure 5: two IPv4 nodes behind edge relays, each known by a mapping.
+/// RFC 7756 figure 5: two IPv4 nodes, each with a mapping, in front of edge relays.
 const NODES: [&str; 2] = ["192.0.2.1 = 2001:db8:a::1", "192.0.2.2 = 2001:db8:b::2"];
 
 fn edge(eams: &[&str]) -> Translator {
@@ -192,14 +192,14 @@ fn two_edge_relays_connect_via_the_border_or_directly() {
         assert_eq!(got[0][28..], *b"hello");
         assert!(checksums_are_right(&got[0]));
     };
-    // Figure 5: each relay knows its own node, the border turns the packet round.
+    // Figure 5: each relay has the mapping of its own node; the border relay hairpins the packet.
     let (mut first, mut second, mut border) = (edge(&NODES[..1]), edge(&NODES[1..]), border());
     let up = through(&mut first, packet());
     assert_eq!(up[0][24..40], v6("2001:db8:46::192.0.2.2").octets());
     let down = through(&mut border, up);
     assert_eq!(down[0][24..40], v6("2001:db8:b::2").octets());
     same(&through(&mut second, down));
-    // Figure 6: both relays know both nodes.
+    // Figure 6: both relays have both mappings.
     let (mut first, mut second) = (edge(&NODES), edge(&NODES));
     let across = through(&mut first, packet());
     assert_eq!(across[0][8..24], v6("2001:db8:a::1").octets());
@@ -212,7 +212,7 @@ fn relays_with_equal_settings_translate_equally() {
     // ids 7755-stateless, 7755-4.8
     let lines = ["fixture s2", "siit error_object none"];
     let (mut one, mut two) = (stateless(&lines), stateless(&lines));
-    // The second has seen other packets before.
+    // The second translator has translated other packets before.
     let other = Packet4::new(v4("8.8.4.4"), v4("192.0.2.2")).udp(1, 2, b"x");
     through(&mut two, vec![other.clone(), other]);
     let (inside, outside) = (v6("2001:db8:aaaa::"), v6("64:ff9b::808:808"));
@@ -227,7 +227,7 @@ fn relays_with_equal_settings_translate_equally() {
     packets.push(Packet6::new(v6("2001:db8:9::1"), outside).icmp(3, 0, 0, &about));
     for packet in packets {
         let mut got = [through(&mut one, vec![packet.clone()]), through(&mut two, vec![packet])];
-        // Identifications are each one's own.
+        // Each translator generates its own identifications.
         for out in got.iter_mut().flatten().filter(|out| out[0] >> 4 == 4) {
             out[4..6].fill(0);
             out[10..12].fill(0);

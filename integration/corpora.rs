@@ -1,4 +1,4 @@
-//! What fuzzing has collected, through the same properties, without nightly Rust.
+//! Runs the collected fuzz corpora through the same properties, without nightly Rust.
 
 use std::path::{Path, PathBuf};
 

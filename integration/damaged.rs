@@ -1,5 +1,5 @@
-//! Truncated and corrupt packets of each kind, one damage at a time: every length, every bit of the headers. `storm`
-//! has the combinations, by chance.
+//! Truncated and corrupt packets of each kind, with one damage at a time: every length, every bit of the
+//! headers. `storm` combines damages randomly.
 
 use gate64::reason::Reason;
 use gate64::time::Instant;
@@ -11,8 +11,7 @@ use crate::script::oracle;
 use crate::script::packet::{Packet, Vars};
 use crate::script::settings::{apply, fixture};
 
-/// A packet of each kind that passes as it is, and how many of its bytes must be there for its headers to be
-/// whole.
+/// A packet of each kind that is translated, and how many of its bytes the headers take.
 const KINDS: &[(&str, usize)] = &[
     ("udp C.40000 > Z6.53 data=24", 48),
     ("tcp C.40000 > Z6.80 S mss=1400", 64),
@@ -33,7 +32,7 @@ const KINDS: &[(&str, usize)] = &[
     ("udp Z.53 > T.40000 frag=7:0+80 data=200", 28),
 ];
 
-/// Bindings for what comes from outside.
+/// Bindings for packets from IPv4.
 const STATICS: [&str; 3] = ["udp C.40000 T.40000", "tcp C.40000 T.40000", "icmp C.7 T.7"];
 
 fn settings() -> Settings {
@@ -53,7 +52,7 @@ fn bytes(line: &str) -> Vec<u8> {
     build(&Packet::parse(line).expect("a packet"), blank).expect("complete")
 }
 
-/// What becomes of a packet at a translator that has seen nothing.
+/// The verdict of a translator without state.
 fn outcome(settings: &Settings, packet: &[u8]) -> (Verdict, Vec<u8>) {
     let mut translator = Translator::new(settings.clone(), 4);
     let (mut bufs, mut verdicts) = ([PacketBuf::holding(packet)], [Verdict::Hold]);
@@ -67,7 +66,7 @@ fn outcome(settings: &Settings, packet: &[u8]) -> (Verdict, Vec<u8>) {
     (verdicts[0], buf.bytes().to_vec())
 }
 
-/// Where the transport header of a packet starts.
+/// The offset of a packet's transport header.
 fn upper(packet: &[u8]) -> usize {
     transport(packet).expect("a whole packet or a first fragment").1
 }
@@ -76,7 +75,7 @@ fn is_v4(packet: &[u8]) -> bool {
     packet[0] >> 4 == 4
 }
 
-/// Makes the header of a packet agree with what is left of it.
+/// Adapts the length fields to a truncated packet.
 fn settle(packet: &mut [u8]) {
     let len = packet.len();
     if is_v4(packet) {
@@ -143,7 +142,7 @@ fn truncated_headers_are_dropped() {
                 "{len} bytes of {line}: {verdict:?}"
             );
         }
-        // Data may be missing at the end: its receiver sees that the checksum is wrong.
+        // Missing data at the end pass; the receiver finds the wrong checksum.
         for len in *needed..whole.len() {
             let mut packet = whole[..len].to_vec();
             settle(&mut packet);
@@ -170,7 +169,7 @@ fn flipped_bits_are_never_repaired() {
             if is_v4(&whole) && bit / 8 < upper {
                 assert!(matches!(verdict, Verdict::Drop(_)), "{place}");
             }
-            // Only IPv6 headers have no checksum: what they say else is another good packet, or one whose
+            // IPv6 headers have no checksum. A flipped bit there makes another valid packet, or one whose
             // transport checksum covers the change.
             if verdict == Verdict::Forward && bit / 8 >= upper {
                 let read = oracle::judge(&out, Checksum::Unverified, false);

@@ -1,5 +1,4 @@
-//! Conversations with the DNS64 engine, as text with time in it. `dns_scenarios/README.md` says how to
-//! read and write them.
+//! Scenarios of the DNS64 engine under a virtual clock. `dns_scenarios/README.md` describes the language.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -35,20 +34,20 @@ fn dns_scenarios() {
         .collect();
     files.retain(|path| path.extension().is_some_and(|e| e == "txt"));
     files.sort();
-    let mut played = 0;
+    let mut count = 0;
     let mut failures = String::new();
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a text file");
         for (line, scenario) in scenarios(&text) {
-            played += 1;
-            if let Err((at, why)) = play(&scenario) {
+            count += 1;
+            if let Err((at, why)) = run_scenario(&scenario) {
                 let file = file.file_name().expect("a file").to_string_lossy();
                 let _ = writeln!(failures, "{file}:{}: {}\n    {why}", line + at, scenario[0]);
             }
         }
     }
     assert!(failures.is_empty(), "\n{failures}");
-    assert!(played >= 140, "only {played} scenarios were found");
+    assert!(count >= 140, "only {count} scenarios were found");
 }
 
 /// Splits a file at its `==` lines; each scenario with the number of its first line.
@@ -65,9 +64,9 @@ fn scenarios(text: &str) -> Vec<(usize, Vec<&str>)> {
     all
 }
 
-/// Plays one scenario. On failure, the offset of the line and what was wrong.
-fn play(lines: &[&str]) -> Result<(), (usize, String)> {
-    let mut stage = Stage::new();
+/// Runs one scenario. On failure, returns the offset of the line and the error.
+fn run_scenario(lines: &[&str]) -> Result<(), (usize, String)> {
+    let mut session = Session::new();
     let mut at = 1;
     while at < lines.len() {
         let line = lines[at].split('#').next().unwrap_or_default();
@@ -78,27 +77,27 @@ fn play(lines: &[&str]) -> Result<(), (usize, String)> {
             next += 1;
         }
         if !line.trim().is_empty() {
-            stage.step(line.trim(), &records).map_err(|why| (at, why))?;
+            session.step(line.trim(), &records).map_err(|why| (at, why))?;
         }
         at = next;
     }
-    stage.end().map_err(|why| (lines.len() - 1, why))
+    session.end().map_err(|why| (lines.len() - 1, why))
 }
 
-struct Stage {
+struct Session {
     settings: Settings,
     now: Instant,
     engine: Engine<Query>,
-    /// Answers that the scenario has not named yet, with the questions they are for.
+    /// Answers that no step has matched yet, with their questions.
     answers: VecDeque<(Query, Answer)>,
     dropped: Option<String>,
-    /// Asked and not yet answered, by `TYPE NAME to=N` as the scenario has it.
-    open: BTreeMap<String, Ask>,
+    /// Pending upstream queries, by `TYPE NAME to=N` as in the scenario.
+    pending: BTreeMap<String, Ask>,
 }
 
 type Step = Result<(), String>;
 
-impl Stage {
+impl Session {
     fn new() -> Self {
         let zone = Zone {
             id: ZoneId(7),
@@ -114,7 +113,7 @@ impl Stage {
             now: Instant::ZERO,
             answers: VecDeque::new(),
             dropped: None,
-            open: BTreeMap::new(),
+            pending: BTreeMap::new(),
         }
     }
 
@@ -122,7 +121,7 @@ impl Stage {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let words: Vec<&str> = rest.split_whitespace().collect();
         if !matches!(verb, "?" | "<" | "<-" | "@") {
-            self.quiet()?;
+            self.expect_no_output()?;
         }
         match verb {
             "set" => {
@@ -130,13 +129,13 @@ impl Stage {
                 self.engine.reconfigure(Arc::new(self.settings.clone()));
                 Ok(())
             }
-            ">" => self.client_asks(&words),
-            "?" => self.is_asked(&words),
-            "!" => self.upstream_answers(&words, records),
-            "x" => self.fails(&words),
-            "." => self.time_passes(rest),
-            "<" => self.is_answered(&words, records),
-            "@" => self.has_noted(&words),
+            ">" => self.client_query(&words),
+            "?" => self.expect_upstream_query(&words),
+            "!" => self.upstream_reply(&words, records),
+            "x" => self.upstream_failure(&words),
+            "." => self.advance_to(rest),
+            "<" => self.expect_answer(&words, records),
+            "@" => self.expect_ledger(&words),
             "<-" => match self.dropped.take() {
                 Some(outcome) if outcome == rest => Ok(()),
                 other => Err(format!("dropped as {other:?}, {} answers", self.answers.len())),
@@ -145,23 +144,23 @@ impl Stage {
         }
     }
 
-    /// Nothing may happen that the scenario does not name.
-    fn quiet(&mut self) -> Step {
+    /// Fails on any output that the scenario does not list.
+    fn expect_no_output(&mut self) -> Step {
         if let Some((_, answer)) = self.answers.front() {
-            return Err(format!("an answer that was not expected: {}", text_of(answer)));
+            return Err(format!("unexpected answer: {}", text_of(answer)));
         }
         if let Some(outcome) = &self.dropped {
             return Err(format!("not answered: {outcome}"));
         }
         match self.engine.poll_ask() {
-            Some(ask) => Err(format!("a question that was not expected: {}", key(&ask))),
+            Some(ask) => Err(format!("unexpected upstream query: {}", key(&ask))),
             None => Ok(()),
         }
     }
 
     fn end(&mut self) -> Step {
-        self.quiet()?;
-        if self.engine.waiting() > 0 { Err("a client still waits".to_owned()) } else { Ok(()) }
+        self.expect_no_output()?;
+        if self.engine.waiting() > 0 { Err("a client query is still pending".to_owned()) } else { Ok(()) }
     }
 
     fn set(&mut self, word: &str) -> Step {
@@ -216,7 +215,7 @@ impl Stage {
         Ok(())
     }
 
-    fn client_asks(&mut self, words: &[&str]) -> Step {
+    fn client_query(&mut self, words: &[&str]) -> Step {
         let mut message = question(words)?;
         let mut from = text::address(CLIENT);
         let mut transport = Transport::Udp;
@@ -252,25 +251,25 @@ impl Stage {
         Ok(())
     }
 
-    fn is_asked(&mut self, words: &[&str]) -> Step {
-        let ask = self.engine.poll_ask().ok_or("nothing is asked")?;
+    fn expect_upstream_query(&mut self, words: &[&str]) -> Step {
+        let ask = self.engine.poll_ask().ok_or("no upstream query")?;
         let (got, want) = (key(&ask), words.join(" "));
         let got = match (want.contains(" to="), got.rsplit_once(" to=")) {
             (false, Some((short, "1"))) => short.to_owned(),
             _ => got,
         };
         if got != want {
-            return Err(format!("asked: {got}"));
+            return Err(format!("upstream query: {got}"));
         }
         let short: Vec<_> =
             words.iter().take(2).chain(words.iter().filter(|w| w.starts_with("to="))).copied().collect();
-        self.open.insert(short.join(" "), ask);
+        self.pending.insert(short.join(" "), ask);
         Ok(())
     }
 
-    fn upstream_answers(&mut self, words: &[&str], records: &[&str]) -> Step {
+    fn upstream_reply(&mut self, words: &[&str], records: &[&str]) -> Step {
         let asked: Vec<_> = words.iter().take_while(|w| code_of(w).is_none()).copied().collect();
-        let ask = self.asked(&asked)?;
+        let ask = self.take_pending(&asked)?;
         let query = Message::from_vec(&ask.query).map_err(|e| e.to_string())?;
         let mut reply = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
         reply.queries.clone_from(&query.queries);
@@ -301,25 +300,27 @@ impl Stage {
         }
         let bytes = reply.to_vec().map_err(|e| e.to_string())?;
         if !self.engine.reply(self.now, ask.id, &bytes) {
-            // Not believed; the question is still open.
-            self.open.insert(asked.join(" "), ask);
+            // The engine rejected the answer; the query is still pending.
+            self.pending.insert(asked.join(" "), ask);
         }
         self.fetch();
         Ok(())
     }
 
-    fn fails(&mut self, words: &[&str]) -> Step {
-        let ask = self.asked(words)?;
+    fn upstream_failure(&mut self, words: &[&str]) -> Step {
+        let ask = self.take_pending(words)?;
         self.engine.failed(self.now, ask.id);
         self.fetch();
         Ok(())
     }
 
-    fn asked(&mut self, words: &[&str]) -> Result<Ask, String> {
-        self.open.remove(&words.join(" ")).ok_or_else(|| format!("{} was not asked", words.join(" ")))
+    fn take_pending(&mut self, words: &[&str]) -> Result<Ask, String> {
+        self.pending
+            .remove(&words.join(" "))
+            .ok_or_else(|| format!("no pending upstream query {}", words.join(" ")))
     }
 
-    fn time_passes(&mut self, until: &str) -> Step {
+    fn advance_to(&mut self, until: &str) -> Step {
         let millis = until.strip_suffix("ms").and_then(|m| m.parse().ok()).ok_or("time is given in ms")?;
         let until = Instant::from_millis(millis);
         loop {
@@ -331,7 +332,7 @@ impl Stage {
             self.engine.timeout(deadline);
             self.fetch();
             if deadline < until {
-                self.quiet()?;
+                self.expect_no_output()?;
             } else {
                 break;
             }
@@ -340,8 +341,8 @@ impl Stage {
         Ok(())
     }
 
-    /// The ledger says this of a name, or of an address made for the client.
-    fn has_noted(&mut self, words: &[&str]) -> Step {
+    /// Checks the ledger entry of a name, or of an address synthesised for the client.
+    fn expect_ledger(&mut self, words: &[&str]) -> Step {
         let host = HostKey::new(ZoneId(7), CLIENT.parse().expect("literal"), 128);
         if let Ok(v4) = words[0].parse() {
             let name = self.engine.name_of(host, v4).unwrap_or_else(|| "nothing".to_owned());
@@ -355,19 +356,19 @@ impl Stage {
                 format!("{} {}{alias}", asked.reach.name(), asked.times)
             },
         );
-        if words[1..].join(" ") == noted { Ok(()) } else { Err(format!("noted: {noted}")) }
+        if words[1..].join(" ") == noted { Ok(()) } else { Err(format!("in the ledger: {noted}")) }
     }
 
     fn fetch(&mut self) {
         self.answers.extend(std::iter::from_fn(|| self.engine.poll_answer()));
     }
 
-    fn is_answered(&mut self, words: &[&str], records: &[&str]) -> Step {
+    fn expect_answer(&mut self, words: &[&str], records: &[&str]) -> Step {
         let (asked, answer) = self.answers.pop_front().ok_or("no answer")?;
         let repeated = Message::from_vec(&answer.message).map_err(|e| e.to_string())?.queries;
         let case = |q: &Query| (q.name.to_ascii(), q.query_type, q.query_class);
         if repeated.iter().any(|q| case(q) != case(&asked)) {
-            return Err(format!("the question became {repeated:?}"));
+            return Err(format!("the question changed to {repeated:?}"));
         }
         let got = text_of(&answer);
         let mut want = words.join(" ");
@@ -380,15 +381,15 @@ impl Stage {
 
 #[test]
 fn wrong_steps_fail() {
-    for lies in [
+    for wrong in [
         "== t\n> AAAA x.example.\n? A x.example.",
         "== t\n> AAAA x.example.\n? AAAA x.example.",
         "== t\n> A x.example.\n? A x.example.\n! A x.example. noerror\n< nxdomain passed_type",
         "== t\n> A x.example.\n? A x.example.",
         "== t\n> A x.example.\n. 10ms",
     ] {
-        let (_, lines) = scenarios(lies).remove(0);
-        assert!(play(&lines).is_err(), "{lies}");
+        let (_, lines) = scenarios(wrong).remove(0);
+        assert!(run_scenario(&lines).is_err(), "{wrong}");
     }
     assert_eq!(Duration::from_millis(800), Settings::default().timeouts.aaaa_wait);
 }

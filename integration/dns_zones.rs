@@ -1,5 +1,5 @@
-//! Random zones, and what RFC 6147 says their names come to: a few lines that know neither messages nor
-//! time, against the engine with its cache.
+//! Compares the engine and its cache with a short model of RFC 6147 over random zones. The model knows
+//! neither messages nor time.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,12 +18,12 @@ use crate::dns_scenarios::errors;
 
 const NAMES: usize = 6;
 const PREF64: &str = "2001:db8:64::/96";
-/// What old data live on (RFC 8767 §4).
+/// The TTL of stale data (RFC 8767 §4).
 const STALE_TTL: u32 = 30;
-/// How they say what they are: the extended errors 3 and 19 (RFC 8914).
+/// The extended errors of stale data: 3 and 19 (RFC 8914).
 const STALE: [u16; 2] = [3, 19];
 
-/// How queries of one type end at a name.
+/// The result of queries of one type for a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mood {
     Answers,
@@ -32,7 +32,7 @@ enum Mood {
     IsSilent,
 }
 
-/// What there is at a name.
+/// The records of a name.
 #[derive(Clone, Debug)]
 enum Node {
     Missing,
@@ -45,14 +45,14 @@ struct World {
     nodes: Vec<Node>,
     ttl: u32,
     with_soa: bool,
-    /// Whether questions arrive that are asked ahead, while nobody waits for them.
+    /// Whether prefetch queries are answered.
     hears_ahead: bool,
 }
 
-/// What a query comes to: a code and addresses.
+/// The result of a query: a code and addresses.
 type Result = (ResponseCode, BTreeSet<IpAddr>);
 
-/// What the recursive resolver finds: `None` is silence.
+/// The recursive resolver's result; `None` is a timeout.
 type Found = Option<(ResponseCode, Vec<Record>)>;
 
 fn name(number: usize) -> Name {
@@ -60,7 +60,7 @@ fn name(number: usize) -> Name {
 }
 
 impl World {
-    /// The end of the chain that begins at a name; `None` if it goes round.
+    /// The end of the CNAME chain from a name; `None` for a loop.
     fn end(&self, mut at: usize) -> Option<(usize, Vec<Record>)> {
         let mut chain = Vec::new();
         while let Node::Alias(to) = self.nodes[at] {
@@ -92,7 +92,7 @@ impl World {
         Some((ResponseCode::NoError, chain))
     }
 
-    /// Replies to all that the engine asks.
+    /// Replies to all upstream queries.
     fn serve(&self, engine: &mut Engine<()>, now: Instant) {
         while let Some(ask) = engine.poll_ask() {
             if let Some(reply) = self.reply(&ask) {
@@ -105,7 +105,7 @@ impl World {
         let query = Message::from_vec(&ask.query).expect("our own query");
         let question = query.queries[0].clone();
         let text = question.name.to_ascii();
-        // A query for the zone of a silent name.
+        // The SOA query for the zone of a name that timed out.
         let number = text[1..2].parse().unwrap_or(0);
         let (code, records) = match question.query_type {
             RecordType::SOA => (ResponseCode::NoError, Vec::new()),
@@ -123,7 +123,7 @@ impl World {
         Some(reply.to_vec().expect("encodes"))
     }
 
-    /// RFC 6147 §5.1, without a word about messages.
+    /// RFC 6147 §5.1, without messages.
     fn expected(&self, at: usize) -> Result {
         let pref64: Pref64 = PREF64.parse().expect("literal");
         let none = BTreeSet::new;
@@ -152,7 +152,7 @@ impl World {
                     IpAddr::V4(_) | IpAddr::V6(_) => None,
                 });
                 match missing {
-                    // Nothing is known but that AAAA fails.
+                    // Only the failure of AAAA is known.
                     Some(code) if v4.is_empty() => (code, none()),
                     _ => (ResponseCode::NoError, made.collect()),
                 }
@@ -176,7 +176,7 @@ fn settings() -> Arc<Settings> {
     })
 }
 
-/// Asks for a name and lets time pass until there is an answer.
+/// Sends a client query and advances the clock until there is an answer.
 fn ask(engine: &mut Engine<()>, world: &World, now: &mut Instant, at: usize) -> Answer {
     let mut query = Message::new(7, MessageType::Query, OpCode::Query);
     query.metadata.recursion_desired = true;
@@ -237,9 +237,8 @@ fn world() -> impl Strategy<Value = World> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever the zone, in whatever order and at whatever times its names are asked for, cached or
-    /// not: the answer is what the RFC says, it comes in time, and no TTL is longer than it was, except
-    /// that of old data, which say that they are.
+    /// For every zone, order and time of queries, cached or not: the answer is that of the RFC, it arrives
+    /// in time, and no TTL grows, except that of stale data, which are marked as stale.
     #[test]
     fn answers_are_what_the_rfc_says(
         world in world(),
@@ -265,7 +264,7 @@ proptest! {
         }
     }
 
-    /// With other clients asking at once, each gets what it would have got alone.
+    /// With concurrent clients, each receives the answer it would receive alone.
     #[test]
     fn a_crowd_gets_what_one_gets(world in world(), at in 0..NAMES, crowd in 1_usize..20) {
         let mut engine = Engine::new(settings(), 7);

@@ -1,9 +1,9 @@
-//! One truth, several doors: the scenarios once more, through the program.
+//! Runs the scenarios through the program.
 //!
-//! The library is the first door (`scenarios.rs`). Here each scenario is written as a capture and a
-//! configuration file and goes through `gate64 translate`: the same packets must come out at the same
-//! moments, each input with the same verdict. Which scenarios can't go through is found out by what
-//! they do, output with the reason, and counted.
+//! `scenarios.rs` runs the scenarios through the library. Here each scenario becomes a capture and a
+//! configuration file for `gate64 translate`. The same packets must come out at the same times, with the
+//! same verdict on each input. Scenarios that a capture or a file can't express are skipped, counted and
+//! printed with the reason.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::script::record::{Recording, What};
 use crate::script::{file, files};
 use crate::translate::translate;
 
-/// Why scenarios stay outside a door, and how many.
+/// Skipped scenarios: the reasons, and how many.
 #[derive(Default)]
 pub(crate) struct Left {
     passed: usize,
@@ -36,7 +36,7 @@ impl Left {
         self.outside.entry(why.to_owned()).or_default().push(name(scenario));
     }
 
-    /// Prints the line that counts, and who is left outside.
+    /// Prints how many scenarios ran, and which were skipped.
     pub(crate) fn report(&self, door: &str) {
         let outside: usize = self.outside.values().map(Vec::len).sum();
         println!("doors: {door}: {} scenarios through, {outside} outside", self.passed);
@@ -45,7 +45,7 @@ impl Left {
         }
     }
 
-    /// Fails if more than a third stay outside: then the door is not what it says.
+    /// Fails if more than a third was skipped: the door would test too little.
     pub(crate) fn check(&self, door: &str) {
         let outside: usize = self.outside.values().map(Vec::len).sum();
         assert!(outside * 2 <= self.passed, "{door}: {outside} scenarios outside, {} through", self.passed);
@@ -60,8 +60,8 @@ pub(crate) fn name(scenario: &Path) -> String {
     parts.join("/")
 }
 
-/// The settings in the words of a file: an empty pool of sources means our own address, and there is
-/// one list of what is denied.
+/// Settings as a file expresses them: an empty error pool means the gateway's own address, and there is one
+/// deny list.
 pub(crate) fn in_words_of_a_file(settings: &Settings) -> Settings {
     let mut settings = settings.clone();
     if let Some(siit) = &mut settings.siit
@@ -73,7 +73,7 @@ pub(crate) fn in_words_of_a_file(settings: &Settings) -> Settings {
     settings
 }
 
-/// The file with these settings, if a file can say them.
+/// The file with these settings, if a file can express them.
 pub(crate) fn as_file(settings: &Settings) -> Result<String, String> {
     let settings = &in_words_of_a_file(settings);
     let mtu = settings.rules.mtu6.max(settings.rules.mtu4);
@@ -84,7 +84,7 @@ pub(crate) fn as_file(settings: &Settings) -> Result<String, String> {
     if output == *settings { Ok(text) } else { Err("settings that no file puts so".to_owned()) }
 }
 
-/// What came out: moments and packets, and the verdict on each input.
+/// The output: packets with their times, and the verdict on each input.
 type Seen = (Vec<(Instant, Vec<u8>)>, Vec<String>);
 
 fn by_library(recording: &Recording) -> Seen {
@@ -132,7 +132,7 @@ fn by_translate(recording: &Recording, text: &str) -> Result<Seen, String> {
     Ok((packets, explained.lines().filter_map(verdict).collect()))
 }
 
-/// What differs between the two doors.
+/// The difference between the two doors.
 fn compare(recording: &Recording, text: &str) -> Result<(), String> {
     let (want, got) = (by_library(recording), by_translate(recording, text)?);
     if want.1 != got.1 {
@@ -154,7 +154,7 @@ pub(crate) fn chosen() -> Vec<PathBuf> {
     files().into_iter().filter(|f| f.to_string_lossy().contains(&only)).collect()
 }
 
-/// `SCENARIO=words cargo test doors` runs only files whose path has the words.
+/// `SCENARIO=words cargo test doors` runs only files whose path contains the words.
 #[test]
 fn scenarios_hold_through_translate() {
     let mut left = Left::default();

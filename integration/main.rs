@@ -1,4 +1,4 @@
-//! Tests of the whole: scenarios, simulation, the tree itself, and the kernel lab.
+//! Tests of the whole program: scenarios, simulation, the source tree, and the kernel lab.
 
 mod chains;
 mod checksums;

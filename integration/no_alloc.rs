@@ -1,7 +1,7 @@
-//! Forwarding allocates nothing: every scenario once more, with an allocator that counts.
+//! Forwarding allocates no memory: runs every scenario under an allocator that counts.
 //!
-//! So known, new and refused packets, fragments, hairpins, handed over packets, timers and their
-//! packets are all among them.
+//! This covers known, new and refused packets, fragments, hairpins, handed over packets, timers and the
+//! packets that they send.
 
 #[path = "script/mod.rs"]
 #[allow(dead_code, reason = "the doors use more of it")]
@@ -11,7 +11,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    /// Whether this thread's allocations count, and how many there were.
+    /// Whether this thread's allocations are counted, and the count.
     static WATCHED: Cell<(bool, u64)> = const { Cell::new((false, 0)) };
 }
 
@@ -25,12 +25,12 @@ impl Counting {
 }
 
 #[expect(unsafe_code, reason = "an allocator can't be written without")]
-// SAFETY: every call goes to the system's allocator as it came; counting touches a thread-local cell that
-// needs neither initialisation nor destruction, so that it allocates nothing itself.
+// SAFETY: every call is passed to the system's allocator unchanged. Counting uses a thread-local cell that
+// needs neither initialisation nor destruction, so it does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Self::count();
-        // SAFETY: the caller's promises are the system allocator's conditions.
+        // SAFETY: the caller upholds the conditions of the system's allocator.
         unsafe { System.alloc(layout) }
     }
 
@@ -72,7 +72,7 @@ fn forwarding_allocates_nothing() {
             greedy.push(format!("{}: {count} times", file.display()));
         }
     }
-    assert!(greedy.is_empty(), "memory is taken or given back while forwarding:\n{}", greedy.join("\n"));
+    assert!(greedy.is_empty(), "memory is allocated or freed while forwarding:\n{}", greedy.join("\n"));
 }
 
 #[test]

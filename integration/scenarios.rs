@@ -1,10 +1,10 @@
-//! Every file under `integration/scenarios/` holds one behaviour and is named after it.
+//! Runs every file under `integration/scenarios/`; each tests one rule and is named after it.
 
 use std::path::PathBuf;
 
 use crate::script::{self, files};
 
-/// `SCENARIO=words cargo test scenarios` runs only files whose path has the words.
+/// `SCENARIO=words cargo test scenarios` runs only files whose path contains the words.
 #[test]
 fn scenarios_hold() {
     let only = std::env::var("SCENARIO").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Whole conversations: smoltcp hosts on either side of the real translator, a virtual clock, and
-//! links that lose, repeat and reorder. Every run is decided by its seed.
+//! Simulation: smoltcp hosts on both sides of the real translator, a virtual clock, and links with loss,
+//! duplication and reordering. The seed determines each run.
 
 mod host;
 mod offload;
@@ -9,7 +9,7 @@ use smoltcp::wire::{IpAddress, IpEndpoint};
 
 use world::{Link, World};
 
-/// Bytes that differ from each other's at every place.
+/// A pseudo-random payload.
 fn pattern(len: usize, salt: u64) -> Vec<u8> {
     (0..len as u64).map(|n| (n.wrapping_mul(0x9e37_79b9).wrapping_add(salt * 77) >> 13) as u8).collect()
 }
@@ -17,7 +17,7 @@ fn pattern(len: usize, salt: u64) -> Vec<u8> {
 const SERVER: IpEndpoint =
     IpEndpoint { addr: IpAddress::v6(0x2001, 0xdb8, 0x64, 0, 0, 0, 0xc633, 0x6407), port: 80 };
 
-/// Both ends say something long at once, and hear all of it.
+/// Both ends send a long payload at once and receive the other's completely.
 fn transfer(seed: u64, link: Link, bytes: usize, workers: u8, offload: bool) {
     let (up, down) = (pattern(bytes, seed), pattern(bytes + 1234, seed + 1));
     let mut world = World::new(seed, link, workers, offload);
@@ -97,11 +97,12 @@ fn udp_datagrams_come_back_as_they_went() {
             }
             false
         });
-        assert!(back.iter().all(|payload| sent.contains(payload)), "seed {seed}: other bytes came back");
+        assert!(back.iter().all(|payload| sent.contains(payload)), "seed {seed}: other bytes returned");
         if seed % 2 == 0 {
             assert_eq!(back.len(), sent.len(), "seed {seed}");
         } else {
-            // The bad link loses 3 % each way: without this bound, a translator that drops all would pass.
+            // The bad link loses 3 % in each direction. Without this bound a translator that drops
+            // everything would pass.
             assert!(back.len() * 2 >= sent.len(), "seed {seed}: {} of {} came back", back.len(), sent.len());
         }
     }

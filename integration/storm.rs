@@ -1,6 +1,6 @@
-//! Damaged packets by the thousand (`STORM=5000` for more): every packet of the scenarios, with bytes changed, cut, joined and its
-//! offload lied about, through translators that have state. Nothing may panic, and the doors keep
-//! their promises: what is dropped is as it was, what is on hold is gone, what goes out is a packet.
+//! Thousands of damaged packets (`STORM=5000` for more) through translators with state: the packets of all
+//! scenarios with bytes changed, truncated, joined, and wrong offload metadata. Nothing may panic. A dropped
+//! packet is unchanged, a held packet is taken, and every output is a valid packet.
 
 use gate64::addr::WorkerId;
 use gate64::time::Instant;
@@ -12,7 +12,7 @@ use crate::script::packet::Vars;
 use crate::script::settings::{apply, fixture};
 use crate::script::{Action, files, parse};
 
-/// A small generator, so that a failure's seed is all there is to say.
+/// A small random number generator: the seed alone reproduces a failure.
 struct Random(u64);
 
 impl Random {
@@ -24,12 +24,12 @@ impl Random {
     }
 }
 
-/// The packets that scenarios put in, as far as they depend on no answer.
+/// The input packets of the scenarios that depend on no earlier output.
 fn corpus() -> Vec<Vec<u8>> {
     let (vars, mut found) = (Vars::new(), Vec::new());
     for file in files() {
         let text = std::fs::read_to_string(file).expect("readable");
-        for step in parse(&text).expect("another test says why not") {
+        for step in parse(&text).expect("another test parses all scenarios") {
             let Action::Input { packets, .. } = step.action else { continue };
             let blank = Blank { vars: &vars, hop: Some(64), actual: None, input: &[] };
             found.extend(packets.iter().filter_map(|(_, packet)| build(packet, blank).ok()));
@@ -60,7 +60,7 @@ fn damage(packet: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Random) {
     }
     packet.truncate(65_535);
     if packet.first().is_some_and(|b| b >> 4 == 4) && packet.len() >= 20 && random.below(4) > 0 {
-        // Otherwise the header's checksum keeps most of them from going far.
+        // Otherwise the header checksum stops most packets early.
         let header = (usize::from(packet[0] & 15) * 4).clamp(20, packet.len());
         packet[10..12].fill(0);
         let sum = !crate::script::build::fold(crate::script::build::add(0, &packet[..header]));
@@ -79,8 +79,8 @@ fn offload(random: &mut Random) -> Offload {
     Offload { segmentation, checksum }
 }
 
-/// What goes out has a version and a length that agree with its bytes, and is no ICMPv4 message that has
-/// gone out of use, such as source quench.
+/// Whether an output has a version and length that match its bytes, and is not an obsolete ICMPv4 message
+/// such as source quench.
 fn is_packet(bytes: &[u8]) -> bool {
     let word = |at: usize| bytes.get(at..at + 2).map_or(0, |w| usize::from(u16::from_be_bytes([w[0], w[1]])));
     match bytes.first().map(|b| b >> 4) {

@@ -1,4 +1,4 @@
-//! The unit in `configs/` under a systemd booted for it, in namespaces of its own.
+//! Runs the unit of `configs/` under a systemd booted in its own namespaces.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use gate64::lab::{LabError, Run};
 
 use crate::lab::{Test, expect, lock_machine, program, wrong};
 
-/// Where the booted systemd and we both see files: not under /tmp, which it gets anew.
+/// A directory visible to the booted systemd and the test. Not under /tmp, which systemd mounts again.
 struct Shared(PathBuf);
 
 impl Shared {
@@ -45,7 +45,7 @@ fn the_unit_starts_reloads_stops_and_cleans_up() -> Test {
         program().display(),
         unit.display()
     );
-    // Its exit code is systemd's, and says little; the transcript says it all.
+    // Only the transcript says whether the test passed; the exit code is systemd's.
     let outcome = Run::new(&line).limit(60).outcome()?;
     let output = shared.read("transcript");
     eprintln!("{output}\n{}\n{}", shared.read("boot.log"), outcome.stderr);

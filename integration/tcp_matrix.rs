@@ -1,11 +1,12 @@
-//! The TCP state machine, cell by cell: 9 states, 9 events (RFC 6146 §3.5.2.2). Each cell becomes a scenario: a
-//! minimal conversation up to the state, ten seconds of silence, the event; then what left, the state and the
-//! remaining lifetime are looked at.
+//! The TCP state machine, cell by cell: 9 states, 9 events (RFC 6146 §3.5.2.2). Each cell becomes a
+//! scenario: the shortest exchange that reaches the state, ten idle seconds, the event. It then checks the
+//! output, the state and the remaining timeout.
 
 use crate::script;
 
-/// A line a state, a column an event. A cell is `ACTION NEXT LIFETIME`: `fwd` passes, `-` is the same state or
-/// no session, `E` and `T` the lifetime of an established and a transitory connection, `=` the one that runs.
+/// One line per state, one column per event. A cell is `ACTION NEXT LIFETIME`: `fwd` forwards, `-` is the
+/// same state or no session, `E` and `T` are the established and transitory timeouts, `=` is the running
+/// one.
 const CELLS: &str = "
 state        | V6S        | V4S        | V6F             | V4F             | V6R         | V4R         | V6o       | V4o       | TO
 CLOSED       | fwd V6INIT T | hold - -   | no_session - -  | no_binding - -  | no_session - - | no_binding - - | no_session - - | no_binding - - | none - -
@@ -21,10 +22,10 @@ TRANS        | fwd EST E  | fwd EST E  | fwd EST E       | fwd EST E       | fwd
 
 const ESTABLISHED: u32 = 7200;
 const TRANSITORY: u32 = 240;
-/// Between reaching a state and the event, so that a new lifetime differs from the running one.
+/// Idle time before the event, so that a new timeout differs from the running one.
 const SILENCE: u32 = 10;
 
-/// A segment from a side, and the same as it leaves.
+/// A segment from one side, and the translated segment.
 fn segment(side: &str, flags: &str) -> String {
     match side {
         "V6" => format!("v6> tcp C.40000 > Z6.80 {flags}\nv4< tcp T.40000 > Z.80 {flags}\n"),
@@ -32,10 +33,10 @@ fn segment(side: &str, flags: &str) -> String {
     }
 }
 
-/// A session of the same binding with somebody else.
+/// A session of the same binding with another server.
 const BINDING: &str = "v6> tcp C.40000 > W6.80 S\nv4< tcp T.40000 > W.80 S\n";
 
-/// How a state is reached, and the lifetime that runs in it.
+/// How a state is reached, and its timeout.
 fn way_to(state: &str) -> (String, u32) {
     let conversation = |segments: &[(&str, &str)]| -> String {
         segments.iter().map(|(side, flags)| segment(side, flags)).collect()
@@ -56,7 +57,7 @@ fn way_to(state: &str) -> (String, u32) {
     }
 }
 
-/// Flags that make a segment this event: none may matter but SYN, FIN and RST.
+/// Flag combinations of this event: only SYN, FIN and RST may matter.
 fn flags_of(event: &str) -> &'static [&'static str] {
     match &event[2..] {
         "S" => &["S", "SA", "SEC"],
@@ -66,7 +67,7 @@ fn flags_of(event: &str) -> &'static [&'static str] {
     }
 }
 
-/// The scenario of one cell with one choice of flags.
+/// The scenario of one cell with one combination of flags.
 fn scenario(state: &str, event: &str, cell: &str, flags: &str) -> String {
     let (mut text, running) = way_to(state);
     let words: Vec<_> = cell.split_whitespace().collect();
@@ -95,7 +96,7 @@ fn scenario(state: &str, event: &str, cell: &str, flags: &str) -> String {
         let now = if next == "-" { state } else { next };
         text += &format!("session tcp C.40000 T.40000 Z.80 remaining={remaining}s state={now}\n");
     } else {
-        // The session that only keeps the binding has run out as well where one did.
+        // The session that keeps the binding has expired, too, where the tested one has.
         let others = u32::from(state == "CLOSED+BIB");
         text += &format!("sessions tcp {others}\nbindings tcp {others}\n");
     }
@@ -124,7 +125,7 @@ fn every_cell() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// A session that began with a stored SYN: what the cells of V4INIT say where filtering keeps the SYN back.
+/// A session that began with a stored SYN: the cells of V4INIT also hold where filtering holds the SYN back.
 #[test]
 fn a_stored_syn_is_v4init_too() {
     // ids 6146-3.5.2.2-V4INIT-V6S, 6146-3.5.2.2-V4INIT-TO, 6146-3.5.2.2-CLOSED+BIB-V4S

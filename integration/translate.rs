@@ -1,4 +1,4 @@
-//! `gate64 translate` as an engineer runs it: a capture in, a capture out.
+//! `gate64 translate` as a user runs it: a capture in, a capture out.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -26,10 +26,10 @@ outside = \"203.0.113.1:80\"
 inside = \"[2001:db8:1::80]:80\"
 ";
 
-/// When the captures begin: any time will do, and this one is not zero.
+/// The start of the captures; any time but zero.
 const START: Duration = Duration::from_secs(1_700_000_000);
 
-/// The bytes of a packet as scenarios write it.
+/// The bytes of a packet in scenario notation.
 pub(crate) fn packet(line: &str) -> Vec<u8> {
     let packet = Packet::parse(line).expect(line);
     build(&packet, Blank { vars: &Vars::new(), hop: Some(64), actual: None, input: &[] }).expect(line)
@@ -69,7 +69,7 @@ pub(crate) fn translate(file: &str, words: &str, input: &[u8]) -> Output {
         .expect("starts");
     let mut stdin = child.stdin.take().expect("piped");
     let input = input.to_vec();
-    // A program that refuses its configuration does not read on.
+    // The program stops reading when it rejects its configuration.
     let feed = std::thread::spawn(move || drop(stdin.write_all(&input)));
     let output = child.wait_with_output().expect("ends");
     feed.join().expect("no panic");
@@ -109,7 +109,7 @@ fn timers_follow_the_clock_of_the_capture() {
         assert_eq!(sent[0].1[20..22], [3, 3], "{words}: port unreachable");
     }
     assert_eq!(read(&translate(&file, "--until 5999ms", &capture(&[syn])).stdout), []);
-    // A later packet lets time pass as well.
+    // A later packet advances the clock, too.
     let later = capture(&[syn, (7000, "udp C.40000 > Z6.53 data=9")]);
     let times: Vec<_> = read(&translate(&file, "", &later).stdout).iter().map(|(at, _)| *at).collect();
     assert_eq!(times, [6000, 7000]);

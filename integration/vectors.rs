@@ -1,4 +1,4 @@
-//! The golden packets of `vectors.json`, byte for byte, through the translator's own door.
+//! The expected packets of `vectors.json`, byte for byte, through `Translator::process`.
 
 use gate64::addr::WorkerId;
 use gate64::time::Instant;
@@ -20,7 +20,7 @@ struct Vector {
     config: String,
     input: String,
     expected: Vec<String>,
-    /// Offsets of bytes that are free: identifications, and the checksums over them.
+    /// Offsets of bytes that may differ: identifications, and the checksums over them.
     mask: Vec<usize>,
 }
 
@@ -29,7 +29,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(digits).collect()
 }
 
-/// Without the bytes that are free.
+/// The bytes without those that may differ.
 fn masked(mut packet: Vec<u8>, mask: &[usize]) -> Vec<u8> {
     for &at in mask {
         packet[at] = 0;
@@ -52,7 +52,7 @@ fn settings(config: &str) -> Settings {
     settings
 }
 
-/// What the translator makes of a packet.
+/// The translator's output for a packet.
 fn translated(translator: &mut Translator, packet: &[u8]) -> Vec<Vec<u8>> {
     let (mut buf, mut extra) = ([PacketBuf::holding(packet)], Batch::new(8, 2048));
     let mut verdicts = [Verdict::Hold];
@@ -66,7 +66,7 @@ fn translated(translator: &mut Translator, packet: &[u8]) -> Vec<Vec<u8>> {
 fn every_vector_byte_for_byte() {
     let file: File = serde_json::from_str(include_str!("vectors.json")).expect("valid JSON");
     assert_eq!(file.vectors.len(), 24);
-    // The stateful ones follow each other: the first makes the mapping that the others use.
+    // Stateful vectors run in order: the first creates the mapping that the others use.
     let mut stateful = Translator::new(fixture(), 1);
     for vector in &file.vectors {
         let mut stateless;

@@ -1,4 +1,4 @@
-//! Messages as scenarios write them. Whatever is written wrong panics: it is the test that is wrong.
+//! DNS messages in the notation of the scenarios. A syntax error panics, since it is an error of the test.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,7 @@ const EDE: u16 = 15;
 const DNAME: u16 = 39;
 
 fn read<T: FromStr>(text: &str) -> T {
-    text.parse().unwrap_or_else(|_| panic!("what is {text:?}?"))
+    text.parse().unwrap_or_else(|_| panic!("can't parse {text:?}"))
 }
 
 pub(super) fn number<T: FromStr>(text: &str) -> T {
@@ -45,7 +45,7 @@ pub(super) fn mapping(text: &str) -> Mapping {
 }
 
 pub(super) fn name(text: &str) -> Name {
-    Name::from_ascii(text).unwrap_or_else(|_| panic!("{text:?} is no name"))
+    Name::from_ascii(text).unwrap_or_else(|_| panic!("{text:?} is not a name"))
 }
 
 pub(super) fn question(words: &[&str]) -> Result<Message, String> {
@@ -77,7 +77,7 @@ pub(crate) fn errors(message: &Message) -> impl Iterator<Item = u16> {
     })
 }
 
-/// A question sent upstream, as scenarios write it. The flags that must be set in all are checked here.
+/// An upstream query in the notation of the scenarios. Checks the flags that every query must have.
 pub(super) fn key(ask: &Ask) -> String {
     let message = Message::from_vec(&ask.query).expect("our own query");
     let question = &message.queries[0];
@@ -120,7 +120,7 @@ fn code_text(code: ResponseCode) -> String {
     found.map_or_else(|| format!("{code:?}"), str::to_owned)
 }
 
-/// An answer as scenarios write it.
+/// An answer in the notation of the scenarios.
 pub(super) fn text_of(answer: &Answer) -> String {
     let message = Message::from_vec(&answer.message).expect("our own answer");
     let meta = &message.metadata;
@@ -157,7 +157,7 @@ pub(super) fn text_of(answer: &Answer) -> String {
     text
 }
 
-/// `NAME TTL TYPE DATA`. Of a SOA only MINIMUM, of a RRSIG only the type covered.
+/// `NAME TTL TYPE DATA`. A SOA record has only MINIMUM, an RRSIG only the type covered.
 pub(super) fn parse_record(text: &str) -> Result<Record, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let [owner, ttl, kind, data @ ..] = &words[..] else { return Err(format!("not a record: {text}")) };

@@ -1,4 +1,4 @@
-//! The laboratory itself, and a page by name.
+//! The lab itself, and a page by name.
 
 use gate64::lab::{GatewayConfig, Run};
 
@@ -31,11 +31,11 @@ fn a_more_specific_route_bypasses_translation() -> Test {
     // ids 7269-native, 7915-4.6-route, 7915-5.6-route, W-native
     let Some(site) = build(1, None)? else { return Ok(()) };
     let gateway = site.start(&GatewayConfig::default())?;
-    // Under the pref64, but 192.0.2.254 is nobody's: only IPv6 leads there.
+    // Under the pref64, but no host has 192.0.2.254: only the IPv6 route leads there.
     let dual = "2001:db8:64::c000:2fe";
     site.lab.internet.ip(&format!("addr add {dual}/128 dev lo"))?;
     site.lab.gateway.ip(&format!("-6 route add {dual}/128 via 2001:db8:ffff::1"))?;
-    // Two routers would take two hops; the gateway is the only one on the way.
+    // Translation would take two hops more; the gateway's kernel is the only router.
     let output = site.host().text(&format!("ping -c 1 -W 5 {dual}"))?;
     expect(&output, "ttl=63")?;
     let output = site.host().text("ping -c 1 -W 5 2001:db8:80::80")?;
@@ -59,7 +59,7 @@ fn names_of_every_kind() -> Test {
         let output = site.host().text(&format!("dig +short +time=3 {question}"))?;
         assert!(output.lines().any(|line| line == answer), "{question}: {output}");
     }
-    // The server asks from elsewhere: in no zone, so it gets no answer.
+    // The server is outside every zone, so it receives no answer.
     let output =
         site.lab.internet.run("dig +time=1 +tries=1 @2001:db8:1::53 www.v4only.example AAAA").outcome()?;
     assert!(!output.ok || !output.stdout.contains("status: NOERROR"), "{}", output.stdout);

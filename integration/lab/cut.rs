@@ -1,5 +1,5 @@
-//! Offloads are seen by nobody: flows as super-packets and as single packets, through a gateway with
-//! offloads and through one without, come out as the same bytes once the rest is cut.
+//! Offloads do not change the output: flows as super-packets and as single packets, through a gateway with
+//! offloads and one without, leave as the same bytes after segmentation.
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ use super::doors::{DEVICE, Wire, quiet};
 use super::{Test, lock_machine, program, wrong};
 use crate::script::build::{add, fold, transport};
 
-/// Payload of a segment: on either side more than a packet that any link takes.
+/// Payload of a segment: too long for one packet on either side.
 const SIZE: u16 = 1300;
-/// The port that the packet behind a flow goes to.
+/// The destination port of the packet after a flow.
 const FENCE: u16 = 9;
 const TCP: u8 = 6;
 
-/// What comes before each flow, so that it has its session.
+/// Packets before each flow, which create its session.
 fn opening() -> Vec<u8> {
     outward().tcp(Tcp::new(40_000, 80).flags(Flags::SYN).numbers(0xffff_0000, 0), b"")
 }
@@ -37,7 +37,7 @@ fn data(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ at >> 8) as u8).collect()
 }
 
-/// Flows of each direction and kind, each one packet too long for any wire.
+/// Flows of each direction and kind, each one super-packet.
 fn flows() -> Vec<(&'static str, Vec<u8>)> {
     let stamps = [1, 1, 8, 10, 0, 1, 2, 3, 4, 5, 6, 7];
     let all = Flags(Flags::ACK.0 | Flags::PSH.0 | Flags::FIN.0);
@@ -71,7 +71,7 @@ fn put(packet: &mut [u8], at: usize, word: u16) {
     packet[at..at + 2].copy_from_slice(&word.to_be_bytes());
 }
 
-/// A packet whose IP header, options and all, is followed by TCP or UDP.
+/// A packet whose IP header with options precedes TCP or UDP.
 struct Parts {
     v4: bool,
     protocol: u8,
@@ -80,7 +80,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// `None` of a fragment.
+    /// `None` for a fragment.
     fn of(packet: &[u8]) -> Option<Self> {
         let v4 = packet[0] >> 4 == 4;
         let (protocol, transport) = transport(packet)?;
@@ -92,13 +92,13 @@ impl Parts {
         self.transport + if self.protocol == TCP { 16 } else { 6 }
     }
 
-    /// The sum of what isn't in the packet's transport.
+    /// The checksum over the pseudo-header.
     fn pseudo(&self, packet: &[u8]) -> u64 {
         let addresses = if self.v4 { &packet[12..20] } else { &packet[8..40] };
         add(u64::from(self.protocol) + (packet.len() - self.transport) as u64, addresses)
     }
 
-    /// Fills in lengths and checksums.
+    /// Sets lengths and checksums.
     fn seal(&self, packet: &mut [u8]) {
         let len = packet.len();
         if self.v4 {
@@ -118,7 +118,7 @@ impl Parts {
     }
 }
 
-/// Does what is left to do on a packet: cuts it into segments, completes its checksum.
+/// Does the offloaded work on a packet: segmentation, checksum.
 fn cut(packet: &[u8]) -> Vec<Vec<u8>> {
     let Some(parts) = Parts::of(packet) else { return vec![packet.to_vec()] };
     let (header, payload) = packet.split_at(parts.payload);
@@ -152,8 +152,9 @@ fn cut(packet: &[u8]) -> Vec<Vec<u8>> {
     segments
 }
 
-/// Without what may differ: an IPv4 packet's identification, and the DF of one that fits 1,260 bytes,
-/// which RFC 7915 §5.1 clears and a super-packet can't for its last segment alone. And so its checksum.
+/// Clears fields that may differ: an IPv4 packet's identification, its header checksum, and the DF of one
+/// that fits 1,260 bytes. RFC 7915 §5.1 clears DF there; a super-packet can't clear it for its last segment
+/// alone.
 fn compared(mut packet: Vec<u8>) -> Vec<u8> {
     if packet[0] >> 4 == 4 {
         assert_eq!(fold(add(0, &packet[..20])), 0xffff, "the IPv4 header's checksum");
@@ -166,12 +167,12 @@ fn compared(mut packet: Vec<u8>) -> Vec<u8> {
     packet
 }
 
-/// A gateway in a network of its own, and the wire of its device.
+/// A gateway in its own network namespace, and the packets of its device.
 struct Bench {
     wire: Wire,
-    /// Whether super-packets are put.
+    /// Whether super-packets are sent.
     long: bool,
-    /// How many super-packets came.
+    /// The number of received super-packets.
     came_long: usize,
     _gateway: Gateway,
 }
@@ -200,7 +201,7 @@ impl Bench {
         Ok(Self { wire, long, came_long: 0, _gateway: gateway })
     }
 
-    /// What a flow becomes, cut.
+    /// The output of a flow after segmentation.
     fn run(&mut self, flow: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         let fence = outward().udp(5000, FENCE, b"that was all");
         for packet in [&opening(), flow, &fence] {
@@ -231,8 +232,8 @@ fn output_is_equal_with_and_without_offloads() -> Test {
     let at = Namespace::new(format!("g64lab-{}-cut", std::process::id()))?;
     quiet(&at)?;
     let mut wires = Vec::new();
-    // Single packets through a plain device come first: the others are compared to them. Then what the
-    // gateway joins, what the kernel cuts for it, and what stays whole all the way.
+    // Single packets through a device without offloads are the reference. Then come packets that the gateway
+    // joins, that the kernel segments, and that stay whole.
     for (offloads, long) in [(false, false), (true, false), (false, true), (true, true)] {
         let dir = tempfile::tempdir().map_err(|error| wrong(error.to_string()))?;
         let mut bench = Bench::start(&at, dir.path(), offloads, long)?;
@@ -241,7 +242,7 @@ fn output_is_equal_with_and_without_offloads() -> Test {
             let packets = bench.run(&flow).map_err(|why| wrong(format!("{name}: {why}")))?;
             came.push((name, packets));
         }
-        // All but the flow that is one segment, and those that must be fragmented.
+        // All flows except the one-segment flow and those that are fragmented.
         eprintln!("offloads {offloads}, super-packets {long}: {} came long", bench.came_long);
         assert!(!(offloads && long) || bench.came_long == flows().len() - 3);
         assert!(offloads || bench.came_long == 0);

@@ -43,7 +43,7 @@ fn tracepath_shows_every_hop() -> Test {
     let gateway = site.start(&GatewayConfig::default())?;
     let output = site.host().run(&format!("tracepath -n -m 8 {FAR}")).limit(40).text()?;
     eprintln!("{output}");
-    // The gateway's kernel, the provider's router, the server.
+    // Hops: the gateway's kernel, the provider's router, the server.
     expect(&output, " 2001:db8:1::1 ")?;
     expect(&output, " 2001:db8:64::c000:201 ")?;
     expect(&output, FAR)?;

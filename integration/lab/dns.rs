@@ -1,5 +1,5 @@
-//! The DNS64 between real parts: authorities, a validator, an upstream that misbehaves; asked by dig,
-//! kdig, curl.
+//! The DNS64 with real servers: authoritative servers, a validator, a faulty upstream. Clients are dig, kdig
+//! and curl.
 
 use gate64::lab::{Deadline, GatewayConfig, LabError, until};
 
@@ -16,12 +16,12 @@ fn config(dns: &str) -> GatewayConfig {
     GatewayConfig { dns, ..GatewayConfig::default() }
 }
 
-/// What the first host's dig says.
+/// The output of dig on the first host.
 fn dig(site: &Site, question: &str) -> Result<String, LabError> {
     site.host().text(&format!("dig +time=5 +tries=1 {question}"))
 }
 
-/// Asks for AAAA and compares the addresses.
+/// Queries AAAA and compares the addresses.
 fn addresses(site: &Site, question: &str, wanted: &[&str]) -> Test {
     let output = dig(site, &format!("+short {question} AAAA"))?;
     let mut found: Vec<_> =
@@ -75,7 +75,7 @@ fn faulty_upstreams_are_survived() -> Test {
     expect(&small, "ANSWER: 0")?;
     expect(&dig(&site, "j.big.lab AAAA")?, "ANSWER: 60")?;
     let [_, _, _, tcp] = parts::counted(&site)?;
-    assert!(tcp >= 3, "cut, careless and big answers are asked for over TCP: {tcp}");
+    assert!(tcp >= 3, "truncated, malformed and large answers are queried again over TCP: {tcp}");
     gateway.stop()
 }
 
@@ -117,7 +117,7 @@ fn clients_of_every_kind() -> Test {
         let output = site.host().text(&format!("kdig @2001:db8:1::53 +timeout=5 +short {how} {question}"))?;
         expect(&output, WWW)?;
     }
-    // What curl asks goes through getaddrinfo.
+    // curl resolves through getaddrinfo.
     expect(&site.host().text("curl -sS -m 10 http://www.lab/")?, "Hello! To this server you are 192.0.2.")?;
     let output = site.host().text("kdig @2001:db8:1::53 +timeout=5 +cookie=0123456789abcdef a.lab AAAA")?;
     expect(&output, "COOKIE: 0123456789ABCDEF01")?;
@@ -141,7 +141,7 @@ fn upstreams_over_every_transport() -> Test {
             ),
             "v4.plain.lab",
         ),
-        // The first is nobody, the second refuses.
+        // The first is unreachable, the second refuses.
         (format!("upstreams = [\"198.51.100.99\", \"198.51.100.80\", \"{MOCK}\"]"), "c.lab"),
     ];
     for (dns, name) in ways {
@@ -190,8 +190,8 @@ fn a_random_name_flood_evicts_and_starves_no_client() -> Test {
     let before = parts::counted(&site)?;
     wanted.iter().try_for_each(|name| ask(name))?;
     let after = parts::counted(&site)?;
-    assert_eq!(before[..2], after[..2], "what the quiet host had asked for is still known");
-    // Nothing that is asked here is answered at once: all that may be under way is.
+    assert_eq!(before[..2], after[..2], "the quiet host's names are still cached");
+    // No query here is answered at once, so that the flood fills the table of pending queries.
     let _flood =
         flooder.daemon(&format!("{} -l 60 -q 1000", list("late", "late")?), &site.file("flood.log"))?;
     until(Deadline::after(20), "a flood", || {
@@ -258,7 +258,7 @@ fn dns64_check_runs_on_other_servers() -> Test {
     let _unbound = parts::validator(&site, true, true)?;
     let words = format!("dns64-check {VALIDATOR} --name check.lab");
     let output = site.lab.internet.run(&format!("{} {words}", program().display())).limit(120).outcome()?;
-    // What it finds there is not ours to assert; that it comes to an end and says something is.
+    // The findings are not asserted, only that it ends and prints some.
     eprintln!("{}{}", output.stdout, output.stderr);
     expect(&output.stdout, "RFC 7050")
 }

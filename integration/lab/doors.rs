@@ -1,5 +1,5 @@
-//! The third door: the scenarios once more, through `gate64 run` on a real TUN. Packets are put onto the
-//! device by a packet socket, and what comes out is taken from it by another.
+//! The third door: the scenarios through `gate64 run` on a real TUN. One packet socket sends packets to the
+//! device, another receives its output.
 
 use std::io::{BufReader, BufWriter};
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::script::{file, live};
 use crate::translate::packet;
 
 pub(super) const DEVICE: &str = "doors0";
-/// How long one scenario may take on the busiest of machines, in seconds.
+/// Timeout of one scenario on a loaded machine, in seconds.
 const LIMIT: u32 = 120;
 
-/// Both ends of the wire that a device is on.
+/// Packet sockets for input and output of a device.
 pub(super) struct Wire {
     child: Child,
     to: Writer<BufWriter<ChildStdin>>,
@@ -30,7 +30,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// With `segment`, what is put is super-packets with segments of that size.
+    /// With `segment`, inputs are super-packets with segments of that size.
     pub(super) fn open(at: &Namespace, device: &str, segment: Option<u16>) -> Result<Self, LabError> {
         let failed = |what: &str| wrong(format!("the wire of {device}: {what}"));
         let segment = segment.map_or_else(String::new, |size| format!(" --segment {size}"));
@@ -49,7 +49,7 @@ impl Wire {
         let stdout = child.stdout.take().ok_or_else(|| failed("no output"))?;
         let mut to = Writer::new(BufWriter::new(stdin)).map_err(|error| failed(&error.to_string()))?;
         to.flush().map_err(|error| failed(&error.to_string()))?;
-        // Comes when the socket listens.
+        // Sent when the socket is ready.
         let from = Reader::new(BufReader::new(stdout)).map_err(|error| failed(&error.to_string()))?;
         Ok(Self { child, to, from })
     }
@@ -78,8 +78,8 @@ impl Drop for Wire {
     }
 }
 
-/// The settings with another zone beside, whose packets follow those of the scenario: when one has
-/// come out, all that was before it has. Nothing but packets ends a wait: no time passes here.
+/// The settings with an additional zone, whose packets act as a fence: when one leaves, all earlier packets
+/// have left. Only packets end a wait: the clock is not advanced here.
 fn with_fence(settings: &Settings) -> Settings {
     let mut settings = in_words_of_a_file(settings);
     let nat64 = &mut settings.nat64;
@@ -105,7 +105,7 @@ fn with_fence(settings: &Settings) -> Settings {
     settings
 }
 
-/// The daemon of one scenario, and the wire of its device.
+/// The daemon of one scenario, and the sockets of its device.
 struct Live {
     wire: Wire,
     fences: u16,
@@ -123,12 +123,12 @@ impl Live {
         let gateway = Gateway::with_file(program(), at, dir, &text)?;
         let wire = Wire::open(at, DEVICE, None)?;
         let mut live = Self { wire, fences: 0, _gateway: gateway };
-        // The fence has its session before the scenario fills tables.
+        // The fence creates its session before the scenario fills tables.
         live.exchange(&[]).map_err(wrong)?;
         Ok(live)
     }
 
-    /// Puts packets in, and a fence behind them; what came out before the fence.
+    /// Sends packets and then a fence; returns the packets received before the fence.
     fn exchange(&mut self, packets: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, String> {
         self.fences += 1;
         let len = self.fences;
@@ -147,7 +147,7 @@ impl Live {
     }
 }
 
-/// A network in which nobody but the gateway takes packets from the device.
+/// A network namespace in which only the gateway receives packets from the device.
 pub(super) fn quiet(at: &Namespace) -> Test {
     let rules = format!(
         "table inet doors {{ chain quiet {{ type filter hook prerouting priority raw; iifname {DEVICE} drop; }}; }}"
@@ -155,7 +155,7 @@ pub(super) fn quiet(at: &Namespace) -> Test {
     at.run("nft -f -").input(rules).text().map(drop)
 }
 
-/// `SCENARIO=words` runs only files whose path has the words.
+/// `SCENARIO=words` runs only files whose path contains the words.
 #[test]
 fn scenarios_hold_through_the_daemon() -> Test {
     let Some(_machine) = lock_machine() else { return Ok(()) };
@@ -176,7 +176,7 @@ fn scenarios_hold_through_the_daemon() -> Test {
             left.outside(scenario, &why);
             continue;
         }
-        // A directory each: a gateway remembers what ports an earlier one gave away.
+        // A state directory each: a gateway restores the port blocks of an earlier one.
         let dir = tempfile::tempdir().map_err(|error| wrong(error.to_string()))?;
         let played = Live::start(&at, dir.path(), &recording.settings)
             .map_err(|error| error.to_string())

@@ -1,4 +1,4 @@
-//! The three ways in which replies find pool4: on-link by proxy, routed, and by masquerade.
+//! The three egress modes: an on-link pool by proxy ARP, a routed pool, and masquerading.
 
 use gate64::lab::{Deadline, GatewayConfig, LabError, Namespace, until};
 
@@ -27,13 +27,13 @@ fn a_routed_pool_needs_no_proxy() -> Test {
     gateway.stop()
 }
 
-/// What each of these servers sees of one socket of the host.
+/// The source that each server sees of one socket of the host.
 fn seen(site: &Site, servers: &str) -> Result<Vec<String>, LabError> {
     let output = tool(site.host(), &format!("probe {servers}")).text()?;
     Ok(output.lines().filter_map(|line| line.strip_prefix("seen ")).map(str::to_owned).collect())
 }
 
-/// Starts an echo server on a host's UDP socket; where `server` sees it.
+/// Starts an echo server on a host's UDP socket; returns its mapped address as `server` sees it.
 pub(super) fn listener(
     site: &Site,
     at: &Namespace,
@@ -48,7 +48,8 @@ pub(super) fn listener(
     Ok((daemon, endpoint))
 }
 
-/// One socket looks the same to all servers, and strangers may answer (RFC 4787 REQ-1, REQ-8).
+/// One socket has the same mapped address for all servers, and other outside hosts may reply (RFC 4787
+/// REQ-1, REQ-8).
 fn mappings_are_endpoint_independent(site: &Site, address: &str) -> Test {
     let servers = format!("[{WWW}]:3478 [{FAR}]:3478");
     let seen = seen(site, &servers)?;

@@ -5,8 +5,7 @@ use gate64::lab::{GatewayConfig, LabError, Namespace};
 use super::egress::listener;
 use super::{Site, Test, WWW, build, expect, tool, wrong};
 
-/// Addresses on each host: each is a host of its own to the gateway, so some fall to one worker and
-/// some to the other.
+/// Addresses of each machine: each is a separate host for the gateway, so that both workers own some.
 const ADDRESSES: u8 = 5;
 
 fn address(host: usize, number: u8) -> String {
@@ -31,7 +30,7 @@ fn add_addresses(site: &Site) -> Test {
     Ok(())
 }
 
-/// Every address of `from` talks to every listener, which answers by the same way back.
+/// Every address of `from` exchanges datagrams with every listener.
 fn all_reach(from: &Namespace, host: usize, listeners: &[String]) -> Test {
     let targets = listeners.iter().map(|endpoint| embedded(endpoint)).collect::<Result<Vec<_>, _>>()?;
     for extra in 0..ADDRESSES {

@@ -1,5 +1,5 @@
-//! The kernel agrees: Linux is both hosts, and what its own stack negotiates, measures and traces works
-//! through the gateway as without one.
+//! Linux is both hosts: what its TCP/IP stack negotiates, measures and traces works through the gateway as
+//! without one.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -8,16 +8,16 @@ use gate64::lab::{Daemon, Deadline, GatewayConfig, LabError, Namespace, Run, unt
 
 use super::{FAR, Site, Test, WWW, build, digest, expect, program, tool, wrong};
 
-/// Where IPv4 finds the first host.
+/// The IPv4 address of the first host.
 const INSIDE: &str = "192.0.2.65";
-/// What the translator calls itself, so that a trace tells it from its kernel.
+/// The translator's own addresses, to distinguish it from its kernel in a trace.
 const OWN6: &str = "2001:db8:ffff::64";
 const OWN4: &str = "192.0.2.3";
-/// The ports of a trace: each datagram goes to the next.
+/// The ports of a trace: each datagram uses the next one.
 const TRACED: Range<u16> = 33_434..33_450;
 
-/// Of the first host, web and echo server are published, and TCP port 4000; a ping with identifier 7
-/// reaches it, and so does a trace.
+/// The first host's web and echo server and TCP port 4000 are published, also an echo identifier 7 and the
+/// ports of a trace.
 fn published() -> GatewayConfig {
     let publish = |protocol: &str, outside, inside| {
         format!(
@@ -45,7 +45,7 @@ fn serve(site: &Site) -> Result<Daemon, LabError> {
     Ok(web)
 }
 
-/// A file of so many bytes.
+/// A file of this many bytes.
 fn noise(site: &Site, bytes: usize) -> Result<PathBuf, LabError> {
     let file = site.file("noise");
     let url = format!("http://198.51.100.80/bytes/{bytes}");
@@ -53,7 +53,7 @@ fn noise(site: &Site, bytes: usize) -> Result<PathBuf, LabError> {
     Ok(file)
 }
 
-/// Counts the packets that match each rule at a hook of a namespace.
+/// Counts packets that match each rule at a hook of a namespace.
 fn count(at: &Namespace, hook: &str, rules: &[(&str, &str)]) -> Test {
     let counters: String = rules.iter().map(|(name, _)| format!("counter {name} {{ }}\n")).collect();
     let rules: String = rules.iter().map(|(name, rule)| format!("{rule} counter name {name}\n")).collect();
@@ -61,7 +61,7 @@ fn count(at: &Namespace, hook: &str, rules: &[(&str, &str)]) -> Test {
     at.run("nft -f -").input(format!("table inet seen {{\n{counters}{chain}\n}}")).text().map(drop)
 }
 
-/// How many packets have matched.
+/// The number of matching packets.
 fn counted(at: &Namespace, name: &str) -> Result<u64, LabError> {
     let output = at.text(&format!("nft list counter inet seen {name}"))?;
     let packets = output.split_whitespace().skip_while(|word| *word != "packets").nth(1);
@@ -73,7 +73,7 @@ fn a_client_outside_finds_a_path_mtu_of_the_ipv6_side() -> Test {
     // id 7915-1.4-router
     let Some(site) = build(1, None)? else { return Ok(()) };
     let (internet, host) = (&site.lab.internet, site.host());
-    // The host doesn't tell of the small MTU by its MSS, so that the path MTU must be found.
+    // The host's MSS does not reflect the small MTU, so that path MTU discovery is needed.
     site.lab.gateway.ip("link set lan0 mtu 1400")?;
     host.ip("link set eth0 mtu 1400")?;
     host.ip("-6 route change default via 2001:db8:1::1 advmss 1440")?;
@@ -85,7 +85,7 @@ fn a_client_outside_finds_a_path_mtu_of_the_ipv6_side() -> Test {
         internet.text(&format!("curl -sS -m 15 -T {} http://{INSIDE}/up/up", file.display()))?;
         assert_eq!(digest(&file)?, digest(&site.file("inside/up"))?);
         expect(&internet.ip(&format!("route get {INSIDE}"))?, "mtu 1380")?;
-        // Datagrams that fit, that are cut by their sender, and that have always been.
+        // Datagrams that fit, that their sender fragments, and that were always fragmented.
         let output = tool(internet, &format!("probe --bind 0.0.0.0:0 --sizes 1340-1480 {INSIDE}:3478"))
             .limit(60)
             .text()?;
@@ -98,12 +98,12 @@ fn a_client_outside_finds_a_path_mtu_of_the_ipv6_side() -> Test {
     Ok(())
 }
 
-/// The kernel of the gateway has two addresses there, and answers with either.
+/// The gateway's kernel has two addresses there, and replies from either.
 fn hop(from: &str) -> String {
     from.trim_end_matches(':').replace("2001:db8:1::53", "2001:db8:1::1")
 }
 
-/// Who answers pings with growing hop limits, until the target does.
+/// The responders to pings with growing hop limits, up to the target.
 fn pinged(at: &Namespace, words: &str, target: &str) -> Result<Vec<String>, LabError> {
     let mut hops = Vec::new();
     for limit in 1..10 {
@@ -112,7 +112,7 @@ fn pinged(at: &Namespace, words: &str, target: &str) -> Result<Vec<String>, LabE
             line.strip_prefix("From ").or_else(|| line.split_once(" bytes from ").map(|(_, rest)| rest))
         });
         let from = answers.and_then(|rest| rest.split_whitespace().next());
-        hops.push(from.map_or_else(|| "nobody".to_owned(), hop));
+        hops.push(from.map_or_else(|| "no reply".to_owned(), hop));
         if output.ok {
             break;
         }
@@ -120,7 +120,7 @@ fn pinged(at: &Namespace, words: &str, target: &str) -> Result<Vec<String>, LabE
     Ok(hops)
 }
 
-/// The same by datagrams to ports where nobody listens; a hop twice in a row is in it once.
+/// The same with datagrams to closed ports; a hop twice in a row is listed once.
 fn traced(at: &Namespace, words: &str, target: &str) -> Result<Vec<String>, LabError> {
     let output = at.run(&format!("tracepath -n -m 10 {words} {target}")).limit(40).text()?;
     eprintln!("{output}");
@@ -140,10 +140,10 @@ fn traces_show_every_hop_both_ways() -> Test {
         router.sysctl(&["net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"])?;
     }
     site.lab.internet.ip("route add 203.0.113.160 via 192.0.2.2")?;
-    // The gateway's kernel, the translator, the kernel again, the provider, the server.
+    // Hops: the gateway's kernel, the translator, the kernel again, the provider, the server.
     let out = ["2001:db8:1::1", OWN6, "2001:db8:64::c000:202", "2001:db8:64::c000:201", FAR];
-    // The other way the kernel's second answer comes from IPv6: it is shown as the binding's address, or
-    // without a binding as the translator's.
+    // In the other direction the kernel's second reply comes from IPv6: its source is the binding's address,
+    // or without a binding the translator's.
     let inward = ["203.0.113.1", "192.0.2.2", OWN4, INSIDE];
     let mapped = ["203.0.113.1", "192.0.2.2", OWN4, OWN4, "203.0.113.160"];
     let gateway = site.start(&published())?;
@@ -178,7 +178,7 @@ fn tcp_options_are_negotiated_end_to_end() -> Test {
     let _connection = host.daemon(&slow, &site.file("slow.log"))?;
     for end in [internet, host] {
         let mut output = String::new();
-        let waited = until(Deadline::after(15), "congestion is told", || {
+        let waited = until(Deadline::after(15), "congestion is signalled", || {
             output = end.text("ss -tino state established").unwrap_or_default();
             output.contains(" delivered_ce:")
         });
@@ -191,7 +191,7 @@ fn tcp_options_are_negotiated_end_to_end() -> Test {
     gateway.stop()
 }
 
-/// How often a kernel's TCP has counted this.
+/// The value of a TCP counter of a kernel.
 fn statistic(at: &Namespace, name: &str) -> Result<u64, LabError> {
     let output = at.text("cat /proc/net/netstat")?;
     let mut lines = output.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
@@ -223,7 +223,7 @@ fn the_mss_passes_or_is_clamped() -> Test {
     // id 6m-mss
     let Some(site) = build(1, None)? else { return Ok(()) };
     let (internet, host) = (&site.lab.internet, site.host());
-    // So the host's MSS is larger than the IPv4 side, and the server's than the IPv6 side.
+    // The host's MSS exceeds the IPv4 side, and the server's the IPv6 side.
     host.ip("link set eth0 mtu 9000")?;
     noise(&site, 1 << 20)?;
     let rules = [
@@ -235,10 +235,10 @@ fn the_mss_passes_or_is_clamped() -> Test {
     for end in [internet, host] {
         count(end, "input", &rules)?;
     }
-    // With clamping no packet is ever too long.
+    // With clamping no packet is too long.
     exchange(&site, &format!("{}\nmss_clamp = true", GatewayConfig::default().pool))?;
     for end in [internet, host] {
-        // A SYN that was slow to be answered comes twice.
+        // A SYN may be retransmitted.
         assert!(counted(end, "clamped")? >= 2, "{}", end.name());
         for name in ["whole", "refused", "refused6"] {
             assert_eq!(counted(end, name)?, 0, "{name} at {}", end.name());
@@ -251,7 +251,7 @@ fn the_mss_passes_or_is_clamped() -> Test {
     Ok(())
 }
 
-/// The first host fetches a file and sends one.
+/// The first host downloads a file and uploads one.
 fn exchange(site: &Site, pool: &str) -> Test {
     let gateway = site.start(&GatewayConfig { pool: pool.to_owned(), ..GatewayConfig::default() })?;
     let (down, noise) = (site.file("down"), site.file("noise"));
@@ -276,7 +276,7 @@ fn ipv4_options_and_routing_headers_are_skipped() -> Test {
         let output = internet.text(&format!("ping -n -c 1 -W 5 -e 7 {option} {INSIDE}"))?;
         expect(&output, "1 received")?;
     }
-    // By way of a segment, whose router leaves the header as it is when it was the last.
+    // Via a segment routing node that leaves the header in place after the last segment.
     gateway.sysctl(&["net.ipv6.conf.all.seg6_enabled=1", "net.ipv6.conf.lan0.seg6_enabled=1"])?;
     host.ip(&format!(
         "-6 route add {WWW}/128 encap seg6 mode inline segs 2001:db8:1::1 dev eth0 via 2001:db8:1::1"
@@ -301,7 +301,7 @@ fn simultaneous_open() -> Test {
         count(end, "input", &[("opening", syn)])?;
     }
     let gateway = site.start(&published())?;
-    // While the gateway sleeps, both SYNs wait for it: neither end has seen the other's.
+    // While the gateway is stopped, both SYNs wait for it: neither end has seen the other's.
     let signal = |name| Run::new(&format!("kill -{name} {}", gateway.pid())).text();
     signal("STOP")?;
     let open = |at: &Namespace, words: &str, log: &str| {
@@ -320,7 +320,7 @@ fn simultaneous_open() -> Test {
     }
     signal("CONT")?;
     waited?;
-    // Each hears what the other asks.
+    // Each receives what the other sends.
     until(Deadline::after(10), "each hears the other", || {
         inside.log().contains("GET /outside") && outside.log().contains("GET /inside")
     })?;

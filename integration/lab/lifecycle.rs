@@ -1,4 +1,4 @@
-//! Start, reload, end, sudden end: what stays and what must not.
+//! Start, reload, stop, kill: which host state remains and which must not.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use gate64::lab::{Deadline, GatewayConfig, LabError, Namespace, until};
 
 use super::{Site, Test, WWW, build, expect, program, wrong};
 
-/// All that the gateway may touch on its host.
+/// All host state that the gateway may change.
 fn snapshot(at: &Namespace) -> Result<String, LabError> {
     let settled = "link-local addresses have settled";
     until(Deadline::after(5), settled, || {
@@ -39,7 +39,7 @@ fn assert_same(before: &str, after: &str) {
             after.lines().filter(|line| !before.lines().any(|l| l == *line)).map(|line| format!("+ {line}")),
         )
         .collect();
-    assert!(changed.is_empty(), "left behind:\n{}", changed.join("\n"));
+    assert!(changed.is_empty(), "host state left:\n{}", changed.join("\n"));
 }
 
 fn configs() -> [GatewayConfig; 2] {
@@ -111,7 +111,7 @@ fn the_next_start_removes_host_state_of_a_killed_gateway() -> Test {
     Ok(())
 }
 
-/// A second zone, for nobody here.
+/// A second zone without hosts.
 fn with_another_zone() -> GatewayConfig {
     let more = "[[zone]]\nname = \"other\"\nclients = [\"2001:db8:2::/48\"]".to_owned();
     GatewayConfig { more, ..GatewayConfig::default() }
@@ -148,7 +148,7 @@ fn reloading_an_invalid_file_changes_nothing() -> Test {
     let before = gateway.log().len();
     gateway.hangup()?;
     let refused = || gateway.log()[before..].contains("/95");
-    until(Deadline::after(5), "the gateway says what is wrong", refused)?;
+    until(Deadline::after(5), "the gateway reports the error", refused)?;
     expect(&site.page()?, "Hello!")?;
     gateway.stop()
 }

@@ -1,7 +1,6 @@
-//! The kernel lab: the program between real kernels, seen from outside through real tools.
+//! The kernel lab: runs the program between real kernels and observes it with standard tools.
 //!
-//! Needs root. Without it each test says loudly that it did nothing; with `CI=true` it fails
-//! instead.
+//! Needs root. Without root each test reports that it was skipped; with `CI=true` it fails.
 
 mod basics;
 mod cut;
@@ -23,14 +22,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gate64::lab::{Gateway, GatewayConfig, Lab, LabError, Namespace, Plan, Run};
 
-/// What a test of the lab returns: the first thing that went wrong.
+/// The result of a lab test: its first error.
 pub(crate) type Test = Result<(), LabError>;
 
-/// The IPv4-only servers as the hosts see them.
+/// The IPv4-only servers, as addresses under the pref64.
 pub(crate) const WWW: &str = "2001:db8:64::c633:6450";
 pub(crate) const FAR: &str = "2001:db8:64::cb00:7150";
 
-/// The tests share two cores and measure nothing by time, but ten at once would starve each other.
+/// The tests share the CPU; in parallel they would run into their timeouts.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// The program under test.
@@ -38,23 +37,23 @@ pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_gate64"))
 }
 
-/// Takes the machine for one test; `None` if there is no root.
+/// Locks the machine for one test; `None` without root.
 pub(crate) fn lock_machine() -> Option<MutexGuard<'static, ()>> {
     if gate64::lab::is_root() {
         return Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
     }
-    assert!(std::env::var_os("CI").is_none(), "CI has to run the lab's tests, which need root");
-    eprintln!("SKIPPED: the lab needs root; `sudo -E make lab` runs it");
+    assert!(std::env::var_os("CI").is_none(), "with CI set, the lab tests must run, which need root");
+    eprintln!("SKIPPED: the lab needs root; run `sudo -E make lab`");
     None
 }
 
-/// A laboratory, and the right to use the machine.
+/// A lab and the lock on the machine.
 pub(crate) struct Site {
     pub(crate) lab: Lab,
     _machine: MutexGuard<'static, ()>,
 }
 
-/// A gateway under test. What it logged is shown if the test fails.
+/// A gateway under test. Prints its log if the test fails.
 pub(crate) struct Tested(Option<Gateway>);
 
 impl std::ops::Deref for Tested {
@@ -72,12 +71,12 @@ impl std::ops::DerefMut for Tested {
 }
 
 impl Tested {
-    /// Ends it kindly.
+    /// Stops it with SIGTERM.
     pub(crate) fn stop(mut self) -> Test {
         self.0.take().map_or(Ok(()), |gateway| gateway.stop().map(|log| eprintln!("{log}")))
     }
 
-    /// Ends it so that it can't clean up.
+    /// Kills it, so that it can't clean up.
     pub(crate) fn kill(mut self) -> Test {
         self.0.take().map_or(Ok(()), Gateway::kill)
     }
@@ -102,7 +101,7 @@ impl Site {
         self.lab.host()
     }
 
-    /// A file of this laboratory.
+    /// The path of a file in the lab's directory.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.lab.dir().join(name)
     }
@@ -113,14 +112,14 @@ impl Site {
     }
 }
 
-/// Builds a laboratory with so many hosts, and the far server behind a link of this MTU.
+/// Builds a lab with this many hosts, and the far server on a link with MTU `far`.
 pub(crate) fn build(hosts: u8, far: Option<u16>) -> Result<Option<Site>, LabError> {
     let Some(lock_machine) = lock_machine() else { return Ok(None) };
     let lab = Lab::build(&Plan { hosts, far, gate64: program().to_owned() })?;
     Ok(Some(Site { lab, _machine: lock_machine }))
 }
 
-/// A program of the lab: `probe` or `listen`.
+/// Runs a tool of the lab: `probe` or `listen`.
 pub(crate) fn tool(at: &Namespace, words: &str) -> Run {
     at.run(&format!("{} lab {words}", program().display()))
 }
@@ -130,7 +129,7 @@ pub(crate) fn wrong(what: impl Into<String>) -> LabError {
     LabError::Story(what.into())
 }
 
-/// Fails with what was output unless it contains `wanted`.
+/// Fails with the output unless it contains `wanted`.
 pub(crate) fn expect(output: &str, wanted: &str) -> Test {
     if output.contains(wanted) { Ok(()) } else { Err(wrong(format!("no `{wanted}` in: {output}"))) }
 }

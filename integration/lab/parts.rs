@@ -1,5 +1,5 @@
-//! Real parts for the DNS64 to stand between: an authoritative `named` with signed and unsigned zones,
-//! `unbound` that validates, and the upstream that does what names say.
+//! Real servers for the DNS64: an authoritative `named` with signed and unsigned zones, a validating
+//! `unbound`, and a mock upstream whose behaviour the queried names select.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use gate64::lab::{Daemon, Deadline, LabError, Run};
 
 use super::{Site, program, wrong};
 
-/// `named`, the authority.
+/// `named`, the authoritative server.
 pub(crate) const AUTHORITY: &str = "198.51.100.56";
 /// `unbound`, over UDP, TCP and, at port 853, TLS.
 pub(crate) const VALIDATOR: &str = "198.51.100.54";
-/// The upstream that does what names say, and its IPv6 address.
+/// The mock upstream, and its IPv6 address.
 pub(crate) const MOCK: &str = "198.51.100.55";
 pub(crate) const MOCK6: &str = "2001:db8:80::55";
 
@@ -42,14 +42,14 @@ fn folder(site: &Site, name: &str) -> Result<PathBuf, LabError> {
     Ok(dir)
 }
 
-/// Gives the Internet these addresses.
+/// Adds these addresses to the Internet namespace.
 fn address(site: &Site, addr: &str) -> Result<(), LabError> {
     let len = if addr.contains(':') { 128 } else { 32 };
     site.lab.internet.ip(&format!("addr add {addr}/{len} dev lo nodad")).map(drop)
 }
 
-/// Signs a zone, for a time that has passed if it is to be bogus. The name `forged` then has its AAAA
-/// record taken away, so that its denial is a lie.
+/// Signs a zone, with expired signatures if it is to be bogus. The AAAA record of `forged` is then removed,
+/// so that its denial is forged.
 fn sign(dir: &Path, zone: &str, past: bool) -> Result<(), LabError> {
     let run = |words: String| Run::new(&format!("env -C {} {words}", dir.display())).limit(60).text();
     let key = run(format!("dnssec-keygen -q -a ECDSAP256SHA256 -f KSK {zone}"))?.trim().to_owned();
@@ -73,7 +73,7 @@ fn sign(dir: &Path, zone: &str, past: bool) -> Result<(), LabError> {
     write(&dir.join(format!("{zone}.anchor")), &format!("{anchor}\n"))
 }
 
-/// Starts the authority for `plain.lab`, `secure.lab`, `old.lab` (whose signatures are of the past) and
+/// Starts the authoritative server for `plain.lab`, `secure.lab`, `old.lab` (expired signatures) and
 /// `check.lab`, the zone that `dns64-check` prints.
 pub(crate) fn authority(site: &Site) -> Result<Daemon, LabError> {
     address(site, AUTHORITY)?;
@@ -102,7 +102,7 @@ pub(crate) fn authority(site: &Site) -> Result<Daemon, LabError> {
              controls {{ }};\n{zones}"
         ),
     )?;
-    // AppArmor, where it is on, ties named's profile to its path: a copy has none.
+    // AppArmor's profile of named applies to its path; a copy has no profile.
     let copy = dir.join("named");
     fs::copy("/usr/sbin/named", &copy)
         .map_err(|source| LabError::Io { what: "copying named".to_owned(), source })?;
@@ -129,10 +129,9 @@ pub(crate) fn certificate(site: &Site) -> Result<(PathBuf, PathBuf), LabError> {
     Ok((certificate, key))
 }
 
-/// Starts `unbound`, which validates what the authority says and tells why not if `ede`; with `dns64`
-/// it is itself a DNS64.
+/// Starts a validating `unbound`, with extended errors if `ede`; with `dns64` it is a DNS64 itself.
 pub(crate) fn validator(site: &Site, ede: bool, dns64: bool) -> Result<Daemon, LabError> {
-    // A second one has the address already.
+    // The address exists if this is the second one.
     let _ = address(site, VALIDATOR);
     let dir = folder(site, "validator")?;
     let (certificate, key) = certificate(site)?;
@@ -163,7 +162,7 @@ pub(crate) fn validator(site: &Site, ede: bool, dns64: bool) -> Result<Daemon, L
     answers(site, unbound, &format!("@{VALIDATOR} v4.plain.lab A"))
 }
 
-/// Starts the upstream that does what names say.
+/// Starts the mock upstream.
 pub(crate) fn mock(site: &Site) -> Result<Daemon, LabError> {
     address(site, MOCK)?;
     address(site, MOCK6)?;
@@ -172,7 +171,7 @@ pub(crate) fn mock(site: &Site) -> Result<Daemon, LabError> {
     answers(site, mock, &format!("@{MOCK} any.lab A"))
 }
 
-/// Waits until a question about an A record is answered.
+/// Waits until an A query is answered.
 fn answers(site: &Site, mut daemon: Daemon, question: &str) -> Result<Daemon, LabError> {
     let ask = site.lab.internet.run(&format!("dig +time=1 +tries=1 +short {question}")).limit(3);
     daemon.ready(Deadline::after(20), "an answer", |_| {
@@ -181,7 +180,7 @@ fn answers(site: &Site, mut daemon: Daemon, question: &str) -> Result<Daemon, La
     Ok(daemon)
 }
 
-/// How many queries for A, AAAA and others the mock has had, and how many over TCP.
+/// The numbers of queries for A, AAAA and other types at the mock, and of those over TCP.
 pub(crate) fn counted(site: &Site) -> Result<[u64; 4], LabError> {
     let output = site.lab.internet.text(&format!("dig +short @{MOCK} count. TXT"))?;
     let words: Vec<_> = output.trim().trim_matches('"').split_whitespace().collect();

@@ -6,7 +6,7 @@ use gate64::lab::{Daemon, Deadline, LabError, Run, until};
 
 use super::{Test, expect, lock_machine, program, wrong};
 
-/// What carries the pid of one maker.
+/// Names that contain the pid of one lab.
 fn traces(pid: u32) -> Result<Vec<String>, LabError> {
     let mark = format!("g64lab-{pid}-");
     let mut found: Vec<_> =
@@ -40,7 +40,7 @@ fn a_shell_in_the_zone_fetches_the_page() -> Test {
     expect(&output, "Hello! To this server you are 192.0.2.")
 }
 
-/// Starts a lab that waits, and ends it by this signal.
+/// Starts a waiting lab, and ends it with this signal.
 fn ended_by(signal: &str) -> Result<u32, LabError> {
     let log = std::env::temp_dir().join(format!("lab-test-{}", std::process::id()));
     let run = Run::new(&format!("{} lab shell", program().display())).env("SHELL", "sleep 1000");

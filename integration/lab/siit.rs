@@ -1,10 +1,10 @@
-//! Hosts that are translated without state, and destinations that are not translated at all.
+//! Stateless translation, and destinations that are not translated.
 
 use gate64::lab::GatewayConfig;
 
 use super::{Test, WWW, build, expect};
 
-/// The first host has 203.0.113.129, the second has a zone.
+/// The first host has the mapping 203.0.113.129, the second a zone.
 fn mapped() -> GatewayConfig {
     let more = "[siit]\neam = [\"203.0.113.128/28 = 2001:db8:1::/124\", \"203.0.113.160 = 2001:db8:1::10\"]";
     GatewayConfig { more: more.to_owned(), workers: 2, ..GatewayConfig::default() }
@@ -20,11 +20,11 @@ fn a_mapped_host_communicates_in_both_directions() -> Test {
     let other = site.lab.hosts[1].text("curl -sS -m 5 http://www.v4only.example/")?;
     expect(&other, "you are 192.0.2.")?;
     site.lab.internet.text("ping -c 2 -W 2 203.0.113.160")?;
-    // Longer than any link: cut by the sender, and fragments of ICMP need state.
+    // Longer than any MTU: the sender fragments, and fragments of ICMP need state.
     let long = site.lab.internet.run("ping -c 1 -W 1 -s 3000 203.0.113.160").outcome()?;
     assert!(!long.ok, "{}", long.stdout);
     site.lab.internet.text("ping -c 1 -W 2 -s 1452 -M do 203.0.113.160")?;
-    // Three routers on the way: the kernel, the translator, the kernel.
+    // Three routers on the path: the kernel, the translator, the kernel.
     let trace = site.lab.internet.text("ping -c 1 -W 2 -t 4 203.0.113.160")?;
     expect(&trace, "1 received")?;
     gateway.stop()
@@ -37,13 +37,13 @@ fn a_more_specific_route_is_native() -> Test {
     let (internet, router) = (&site.lab.internet, &site.lab.gateway);
     internet.ip("route add 203.0.113.128/25 via 192.0.2.2")?;
     let gateway = site.start(&mapped())?;
-    // The server's IPv4 address is gone; its name under pref64 is now an address of its own.
+    // The server's IPv4 address is removed; its address under the pref64 is native now.
     expect(&site.page()?, "you are 203.0.113.160")?;
     internet.ip("addr del 198.51.100.80/32 dev lo")?;
     internet.ip(&format!("addr add {WWW}/128 dev lo"))?;
     router.ip(&format!("-6 route add {WWW}/128 via 2001:db8:ffff::1"))?;
     site.host().text(&format!("ping -c 1 -W 2 {WWW}"))?;
-    // And an IPv4 address amid mapped ones that another machine has.
+    // Another machine has an IPv4 address within the mapped prefix.
     router.ip("addr add 203.0.113.130/32 dev lo")?;
     internet.text("ping -c 1 -W 2 203.0.113.130")?;
     let unused = internet.run("ping -c 1 -W 1 203.0.113.131").outcome()?;
@@ -56,7 +56,7 @@ fn a_clat_route_is_used_without_other_ipv4() -> Test {
     // id 6877-A
     let Some(site) = build(1, None)? else { return Ok(()) };
     let (internet, router) = (&site.lab.internet, &site.lab.gateway);
-    // The far end: an address of the server as its translator would show it.
+    // The PLAT side: the server's address as its translator would show it.
     internet.ip("addr add 2001:db8:1234::c633:6450/128 dev lo")?;
     internet.ip("-6 route add 2001:db8:aaaa::/96 via 2001:db8:ffff::2")?;
     router.ip("addr add 192.168.1.2/32 dev lo")?;

@@ -7,7 +7,7 @@ use gate64::lab::{Deadline, GatewayConfig, until};
 use super::{Test, WWW, build, expect, wrong};
 
 const SECONDS: u64 = 600;
-/// Growth of resident memory that is no leak: pages of tables touched for the first time.
+/// Allowed growth of resident memory: pages of tables used for the first time.
 const SLACK_KIB: u64 = 16 << 10;
 
 #[test]
@@ -15,7 +15,7 @@ const SLACK_KIB: u64 = 16 << 10;
 fn memory_stays_constant_under_iperf3_and_dnsperf() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let mut config = GatewayConfig { workers: 2, ..GatewayConfig::default() };
-    // dnsperf asks for the same again and again, and shows no cookie.
+    // dnsperf repeats queries and sends no cookie, so the limits are disabled.
     config.dns.push_str("\nresponses_per_second = 0");
     let gateway = site.start(&config)?;
     let queries = site.file("queries");
@@ -29,7 +29,7 @@ fn memory_stays_constant_under_iperf3_and_dnsperf() -> Test {
     let mut bulk = site.host().daemon(&bulk, &site.file("iperf"))?;
     let names = format!("dnsperf -s 2001:db8:1::53 -d {} -l {seconds} -Q 2000 -c 4", queries.display());
     let mut names = site.host().daemon(&names, &site.file("dnsperf"))?;
-    // The first part is for tables and buffers to be touched.
+    // Warm-up: fills tables and buffers.
     let warm = Deadline::after((seconds / 6).max(5));
     until(Deadline::after(seconds), "the load has run for a while", || warm.passed())?;
     let early = gateway.memory();

@@ -1,4 +1,4 @@
-//! Large files come through whole.
+//! Large files arrive complete.
 
 use gate64::lab::{GatewayConfig, LabError};
 
@@ -6,7 +6,7 @@ use super::{Site, Test, build, digest, expect};
 
 const BYTES: u64 = 64 << 20;
 
-/// Down and up again: what arrives at the server is what the server has sent.
+/// Download, then upload: the server receives what it sent.
 fn there_and_back(site: &Site, want: &str) -> Test {
     let (down, up) = (site.file("down"), site.file("up"));
     let path = down.display();
@@ -20,7 +20,7 @@ fn there_and_back(site: &Site, want: &str) -> Test {
     Ok(())
 }
 
-/// The same file without a gateway in between.
+/// The same file without a gateway.
 fn original(site: &Site) -> Result<String, LabError> {
     let file = site.file("original");
     let path = file.display();

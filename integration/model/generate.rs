@@ -1,4 +1,4 @@
-//! Runs by random: settings, then steps. Random is a seed or the bytes of a fuzzer.
+//! Random runs: settings, then steps. Decisions come from a seed or from a fuzzer's bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use gate64::addr::{Pref64, Transport6};
 use super::play::Step;
 use crate::script::packet::{Body, Csum, Frag, FragId, Num, Packet, Quote, filler};
 
-/// Where decisions come from.
+/// The source of decisions.
 pub(crate) enum Random<'a> {
     Seed(u64),
     Bytes(&'a [u8]),
@@ -39,7 +39,7 @@ impl Random<'_> {
         Self::Seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// Whether there is any left.
+    /// Whether the bytes are used up.
     pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::Bytes([]))
     }
@@ -48,7 +48,7 @@ impl Random<'_> {
         list[self.below(list.len())]
     }
 
-    /// True once in so many times.
+    /// True once in `times`, on average.
     fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
@@ -56,7 +56,7 @@ impl Random<'_> {
 
 const CLIENTS: [&str; 6] =
     ["2001:db8:1::2", "2001:db8:1::3", "2001:db8:1::80", "2001:db8:2::2", "2001:db8:2::3", "2001:db8:2:1::4"];
-/// Who gets nothing: in no zone, in a pref64, and no host.
+/// Sources that are dropped: outside every zone, under a pref64, and illegal ones.
 const UNSERVED: [&str; 4] = ["2001:db8:9::9", "2001:db8:64::102:304", "fe80::1", "ff02::1"];
 const SERVERS: [[u8; 4]; 5] =
     [[198, 51, 100, 7], [198, 51, 100, 8], [192, 0, 2, 77], [8, 8, 8, 8], [10, 0, 0, 1]];
@@ -65,10 +65,10 @@ const PREFIXES: [&str; 5] =
 const CLIENT_PORTS: [u16; 13] = [0, 40000, 40001, 40002, 40003, 40256, 41000, 500, 501, 7, 80, 1024, 65535];
 const SERVER_PORTS: [u16; 5] = [0, 53, 80, 5555, 40000];
 const SYN: u8 = 2;
-/// F S R A, and combinations; the last four no TCP sends.
+/// FIN, SYN, RST, ACK and combinations; no TCP sends the last four.
 const FLAGS: [u8; 14] = [SYN, SYN, SYN, 0x12, 0x10, 0x10, 0x18, 0x11, 0x11, 0x04, 0x14, 0x03, 0x06, 0];
 
-/// A conversation that steps come back to.
+/// A flow that later steps reuse.
 #[derive(Clone, Copy)]
 struct Flow {
     proto: Proto,
@@ -78,16 +78,16 @@ struct Flow {
     pref64: Pref64,
 }
 
-/// Makes settings and steps up. It remembers what it has said, never what came of it.
+/// Generates settings and steps. It remembers what it generated, never the results.
 pub(crate) struct Generator<'a> {
     random: Random<'a>,
     /// The prefixes of both zones.
     prefixes: [Vec<Pref64>; 2],
-    /// The latest conversations.
+    /// The latest flows.
     flows: Vec<Flow>,
 }
 
-/// How many conversations are remembered.
+/// How many flows are remembered.
 const FLOWS: usize = 12;
 
 impl<'a> Generator<'a> {
@@ -95,12 +95,12 @@ impl<'a> Generator<'a> {
         Self { random, prefixes: [Vec::new(), Vec::new()], flows: Vec::new() }
     }
 
-    /// Whether there is nothing left to make steps of.
+    /// Whether the source of decisions is used up.
     pub(crate) fn is_over(&self) -> bool {
         self.random.is_over()
     }
 
-    /// The first settings. What a reload may change is drawn in the same way.
+    /// The initial settings. Settings that a reload may change are drawn in the same way.
     pub(crate) fn settings(&mut self) -> Vec<String> {
         let mut lines = vec!["error_rate 1000000".to_owned(), "error_burst 1000000".to_owned()];
         if self.random.once_in(12) {
@@ -195,7 +195,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// In quarters of a second: mostly short, sometimes until things end.
+    /// In quarters of a second: mostly short, sometimes beyond every timeout.
     fn wait(&mut self) -> u64 {
         let random = &mut self.random;
         match random.below(16) {
@@ -217,7 +217,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// A conversation: one there was, or a new one, in which mostly everything is right.
+    /// A flow: a remembered one, or a new and mostly valid one.
     fn flow(&mut self) -> Flow {
         if !self.flows.is_empty() && !self.random.once_in(3) {
             let at = self.random.below(self.flows.len());
@@ -257,7 +257,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// What packets have beside their ends.
+    /// Header fields other than addresses and ports.
     fn packet(&mut self, src: IpAddr, dst: IpAddr, body: Body) -> Packet {
         let random = &mut self.random;
         let len = match random.below(20) {
@@ -293,7 +293,7 @@ impl<'a> Generator<'a> {
         Step::Packet { packet: Box::new(packet), at: None }
     }
 
-    /// To a binding that may be there, or to any port of the pool.
+    /// To a binding that may exist, or to any port of the pool.
     fn inward(&mut self) -> Step {
         let mut flow = self.flow();
         match self.random.below(24) {
@@ -310,7 +310,7 @@ impl<'a> Generator<'a> {
         Step::Packet { packet: Box::new(packet), at: aimed.then_some((flow.proto, flow.client, flow.pref64)) }
     }
 
-    /// From client to client by their outside addresses.
+    /// From client to client by mapped addresses.
     fn hairpin(&mut self) -> Step {
         let (from, to) = (self.flow(), self.flow());
         let body = self.body(to.proto, from.client.port, to.client.port);
@@ -319,7 +319,7 @@ impl<'a> Generator<'a> {
         Step::Packet { packet: Box::new(packet), at: Some((to.proto, to.client, from.pref64)) }
     }
 
-    /// An ICMP error about a packet that a client got, or sent.
+    /// An ICMP error about a packet that a client received or sent.
     fn error(&mut self) -> Step {
         let flow = self.flow();
         if self.random.once_in(2) { self.error_from_v4(&flow) } else { self.error_from_v6(&flow) }
@@ -349,7 +349,7 @@ impl<'a> Generator<'a> {
         let router = if self.random.once_in(2) { flow.client.addr } else { addr6("2001:db8:1::ffff") };
         let mut packet = Packet::new(router.into(), remote, outer, Vec::new());
         packet.hop = self.random.once_in(8).then_some(1);
-        // Sometimes about a packet of another client, by its outside address.
+        // Sometimes about another client's packet, by its mapped address.
         let about = self.random.once_in(3).then(|| self.flow());
         Step::Packet {
             packet: Box::new(packet),

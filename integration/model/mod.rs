@@ -1,6 +1,6 @@
-//! The translator against a model of it, step by step, over runs that random makes up.
+//! Compares the translator with a model of it, step by step, over random runs.
 //!
-//! `MODEL_STEPS=10000000 cargo test --release model` for more steps, `MODEL_SEED=7` for other ones.
+//! `MODEL_STEPS=10000000 cargo test --release model` runs more steps, `MODEL_SEED=7` others.
 
 pub(crate) mod generate;
 mod nat64;
@@ -19,7 +19,7 @@ use write::Script;
 /// Steps of one run.
 const LENGTH: usize = 500;
 
-/// Makes a run up; the error is what the two differ in, with the run so far.
+/// Generates and runs steps; the error is the first difference, with the run up to it.
 fn run(random: Random<'_>, length: usize) -> Result<(), (Run, String)> {
     let mut generator = Generator::new(random);
     let mut run = Run { settings: generator.settings(), steps: Vec::new() };
@@ -42,7 +42,7 @@ fn run(random: Random<'_>, length: usize) -> Result<(), (Run, String)> {
     play.check().map_err(|error| (run, error))
 }
 
-/// Does a run's steps, looking at everything after each.
+/// Runs the steps and compares all state after each.
 fn again(run: &Run, script: Option<Script>) -> (Result<(), String>, Option<Script>) {
     let mut play = match Play::new(&run.settings) {
         Ok(play) => play,
@@ -54,13 +54,13 @@ fn again(run: &Run, script: Option<Script>) -> (Result<(), String>, Option<Scrip
     (done, play.script)
 }
 
-/// A panic is a failure like others.
+/// Turns a panic into an error.
 fn guarded(act: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
     caught.unwrap_or_else(|_| Err("it panicked".to_owned()))
 }
 
-/// A failure as something to be read: the shortest run that fails, as a scenario.
+/// A readable failure: the shortest failing run, as a scenario.
 fn report(run: &Run, error: &str) -> String {
     let fails = |run: &Run| play::settings(&run.settings).is_ok() && again(run, None).0.is_err();
     if !fails(run) {
@@ -74,7 +74,7 @@ fn report(run: &Run, error: &str) -> String {
     format!("{error}\n\n{}", script.map_or(String::new(), |script| script.0))
 }
 
-/// What a fuzzer's bytes make up.
+/// Runs what a fuzzer's bytes describe.
 pub(crate) fn bytes(data: &[u8]) {
     if let Err((made, error)) = run(Random::Bytes(data), usize::MAX) {
         panic!("{}", report(&made, &error));

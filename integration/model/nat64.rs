@@ -1,7 +1,7 @@
-//! A NAT64 that is slow and obvious: everything is a list, and every question walks it. Written from
-//! RFC 6146 and the requirement matrix; of the translator it knows value types only.
+//! A NAT64 that is slow and obvious: all state is in lists that are searched linearly. Written from RFC 6146
+//! and the requirement matrix; it shares only value types with the translator.
 //!
-//! Where the RFCs leave a port to random it is told what was chosen, and says whether that is right.
+//! Where the RFCs leave a port to a random choice, the model receives the translator's choice and checks it.
 
 mod endings;
 mod errors;
@@ -26,10 +26,10 @@ pub(super) struct Binding {
     pub(super) proto: Proto,
     pub(super) client: Transport6,
     pub(super) mapped: Transport4,
-    /// The prefix under which strangers appear to the client.
+    /// The prefix under which outside hosts appear to the client.
     pub(super) pref64: Pref64,
     pub(super) fixed: bool,
-    /// Since when it has no session and only keeps its port from others.
+    /// Since when it has no session and its port is quarantined.
     pub(super) quarantined: Option<Instant>,
 }
 
@@ -43,14 +43,14 @@ pub(super) struct Session {
     pub(super) deadline: Instant,
 }
 
-/// An unsolicited SYN that waits.
+/// A stored unsolicited SYN.
 #[derive(Clone, Debug)]
 struct Syn {
     remote: Transport4,
     mapped: Transport4,
     packet: Packet,
     until: Instant,
-    /// Nobody will be told, but its mapped is taken until then.
+    /// No error will be sent, but it occupies a table entry until then.
     adopted: bool,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Model {
     pub(super) blocks: Vec<Block>,
     pub(super) reloads: u32,
     syns: Vec<Syn>,
-    /// When the last rest ended.
+    /// When the last quarantine ended.
     last_quarantine_end: Option<Instant>,
 }
 
@@ -74,7 +74,7 @@ pub(super) enum Verdict {
     Hold,
 }
 
-/// What is to come of a packet. Packets quote `{ ^ }` where they quote the input.
+/// The expected effects of a packet. Packets quote `{ ^ }` where they quote the input.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) verdict: Verdict,
@@ -84,7 +84,7 @@ pub(super) struct Outcome {
 /// A packet that a timer sends, and the packet it quotes.
 pub(super) type Sent = (Packet, Option<Packet>);
 
-/// Tells the mapped that an implementation has chosen.
+/// Returns the mapped address that the translator has chosen.
 pub(super) type Chosen<'a> = &'a dyn Fn(Proto, Transport6) -> Option<Transport4>;
 
 impl Model {
@@ -103,7 +103,7 @@ impl Model {
         model
     }
 
-    /// The zone with the longest client prefix that holds an address.
+    /// The zone with the longest client prefix that contains an address.
     pub(super) fn zone(&self, addr: Ipv6Addr) -> Option<&Zone> {
         let zones = self.settings.nat64.zones.iter();
         let all = zones.flat_map(|zone| zone.clients.iter().map(move |net| (net, zone)));
@@ -114,7 +114,7 @@ impl Model {
         self.zone(addr).map(|zone| HostKey::new(zone.id, addr, zone.host_len))
     }
 
-    /// Whether the pools or static bindings have an address at all, and this mapped in particular.
+    /// Whether a pool or a static binding contains the address.
     fn is_pool_address(&self, addr: Ipv4Addr) -> bool {
         let mut ranges = self.settings.nat64.pools.iter().flat_map(|pool| &pool.ranges);
         ranges.any(|(net, _)| net.contains(addr))
@@ -164,7 +164,7 @@ impl Model {
             IpAddr::V4(_) => self.settings.nat64.address4.into(),
             IpAddr::V6(_) => self.settings.nat64.address6.into(),
         };
-        // No error about an error, and none to who can't be anybody (RFC 1812 §4.3.2.7, RFC 4443 §2.4).
+        // No error about an error, and none to an illegal source (RFC 1812 §4.3.2.7, RFC 4443 §2.4).
         let somebody = match packet.src {
             IpAddr::V4(src) => special::is_host_v4(src),
             IpAddr::V6(src) => special::is_host_v6(src),
@@ -191,7 +191,7 @@ impl Model {
         if pref64s.clone().any(|pref64| pref64.prefix().contains(src)) {
             return Err(Reason::SourceInPref64.into());
         }
-        // An error is the business of the host whose packet it is about.
+        // An error belongs to the host whose packet it quotes.
         let who = match &packet.body {
             Body::Icmp { quote: Some(Quote::Packet(inner)), .. } => packet::addresses6(inner).1,
             _ => src,
@@ -219,11 +219,11 @@ impl Model {
             return Ok(Outcome { verdict: Verdict::Forward, packets });
         }
         self.at(proto, target).ok_or(Reason::NoBinding)?;
-        // Nobody is told of what fails in the second half.
+        // A failure in the second half of a hairpin sends no error.
         self.packet4(&packets[0], true).map_err(|refusal| refusal.reason.into())
     }
 
-    /// Where an IPv6 destination lies.
+    /// The IPv4 address embedded in an IPv6 destination.
     fn way(&self, zone: &Zone, dst: Ipv6Addr) -> Result<(Pref64, Ipv4Addr), Reason> {
         let named = zone.pref64.iter().filter(|pref64| pref64.prefix().contains(dst));
         let pref64 = *named.max_by_key(|pref64| pref64.prefix().len()).ok_or(Reason::NotPref64)?;
@@ -323,7 +323,8 @@ impl Model {
         if full { Err(Reason::SessionLimit) } else { Ok(()) }
     }
 
-    /// Strangers leave a quarter of the table and half of each host's quota to those inside.
+    /// Sessions opened from outside leave a quarter of the table and half of each host's quota to sessions
+    /// from inside.
     fn check_inbound_limits(&self, binding: usize) -> Result<(), Reason> {
         let limit = self.settings.nat64.limits.sessions as usize;
         let of = &self.bindings[binding];
@@ -333,7 +334,7 @@ impl Model {
         if full { Err(Reason::SessionLimit) } else { Ok(()) }
     }
 
-    /// How many sessions count against a host's quota.
+    /// The number of sessions that count against a host's quota.
     fn sessions_of(&self, host: Option<HostKey>) -> usize {
         let counts = |s: &&Session| {
             let binding = self.of(s.proto, s.client).expect("a session has a binding");
@@ -342,7 +343,7 @@ impl Model {
         self.sessions.iter().filter(counts).count()
     }
 
-    /// A binding for a client: the one that rests, or a new one.
+    /// A binding for a client: its quarantined one, or a new one.
     fn bind(
         &mut self,
         proto: Proto,
@@ -362,11 +363,11 @@ impl Model {
             Choice::Of(candidates) => match chosen(proto, client) {
                 Some(mapped) if candidates.contains(&mapped) => mapped,
                 Some(mapped) => {
-                    *wrong = Some(format!("{client} was given {mapped}, not one of {candidates:?}"));
+                    *wrong = Some(format!("{client} was assigned {mapped}, not one of {candidates:?}"));
                     mapped
                 }
                 None => {
-                    *wrong = Some(format!("{client} was given nothing, though {candidates:?} are free"));
+                    *wrong = Some(format!("{client} was assigned nothing, although {candidates:?} are free"));
                     return Err(Reason::PoolExhausted);
                 }
             },
@@ -405,13 +406,13 @@ impl Model {
         self.sessions[at].deadline = self.now + lifetime;
     }
 
-    /// Some servers' ports may have a lifetime of their own (RFC 4787 REQ-5a).
+    /// Some server ports have their own timeout (RFC 4787 REQ-5a).
     fn udp_lifetime(&self, remote: Transport4) -> Duration {
         let own = self.settings.nat64.udp_ports.iter().find(|(port, _)| *port == remote.port);
         own.map_or(self.settings.nat64.timers.udp, |(_, lifetime)| *lifetime)
     }
 
-    /// A packet of a session that is there. Those from outside may be told not to prolong it (RFC 6146 §5.3).
+    /// A packet of an existing session. Inbound packets may be configured not to refresh it (RFC 6146 §5.3).
     fn advance_session(&mut self, at: usize, from_v6: bool, event: Option<Event>) {
         let refreshes = from_v6 || self.settings.nat64.inbound_refresh;
         let timers = &self.settings.nat64.timers;
@@ -432,7 +433,7 @@ impl Model {
         }
     }
 
-    /// An IPv4 packet, from outside or hairpinned round.
+    /// An IPv4 packet, from outside or hairpinned.
     fn packet4(&mut self, packet: &Packet, hairpinned: bool) -> Result<Outcome, Refusal> {
         let (src, dst) = packet::addresses4(packet);
         if !self.is_pool_address(dst) {
@@ -492,7 +493,7 @@ impl Model {
         Ok(Outcome { verdict: Verdict::Forward, packets })
     }
 
-    /// A SYN that nobody asked for (RFC 6146 §3.5.2.2).
+    /// An unsolicited SYN (RFC 6146 §3.5.2.2).
     fn unsolicited(
         &mut self,
         packet: &Packet,

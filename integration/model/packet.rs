@@ -1,4 +1,4 @@
-//! What becomes of a packet's fields (RFC 7915), in the words that scenarios write packets with.
+//! Translation of a packet's fields (RFC 7915), in scenario notation.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,10 +10,10 @@ use gate64::xlat::{Rules, TrafficClass};
 use super::tcp::{self, Event};
 use crate::script::packet::{Body, Csum, Frag, FragId, Num, Packet, Quote};
 
-/// The identification of IPv4 packets that say none.
+/// The identification of IPv4 packets that state none.
 pub(super) const ID: u16 = 0x4242;
 
-/// A packet's flow: protocol, ports, and for TCP what it does.
+/// A packet's flow: protocol, ports, and the TCP event.
 pub(super) struct Flow {
     pub(super) proto: Proto,
     pub(super) src: u16,
@@ -22,7 +22,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// The flow of a packet that may have one (RFC 6146 §3.4).
+    /// The flow of a packet, if it has one (RFC 6146 §3.4).
     pub(super) fn of(packet: &Packet) -> Result<Self, Refusal> {
         let v4 = packet.src.is_ipv4();
         match &packet.body {
@@ -42,7 +42,7 @@ impl Flow {
         }
     }
 
-    /// The flow of a packet that an error quotes, its ports as they stand there.
+    /// The flow of a packet quoted by an error, with the quoted ports.
     pub(super) fn of_quoted(packet: &Packet) -> Option<Self> {
         let whole = |flags| tcp::event(flags).or(Some(Event::Other));
         match &packet.body {
@@ -59,13 +59,13 @@ impl Flow {
         }
     }
 
-    /// The session's other end: queries have no port there (RFC 6146 §3.2).
+    /// The session's remote end: ICMP queries have no port there (RFC 6146 §3.2).
     pub(super) fn remote(&self, server: Transport4) -> Transport4 {
         Transport4::new(server.addr, if self.proto == Proto::Icmp { 0 } else { server.port })
     }
 }
 
-/// Why a packet is refused, and type, code and second word of the error for its sender.
+/// Why a packet is refused, and type, code and second word of the error.
 pub(super) struct Refusal {
     pub(super) reason: Reason,
     pub(super) answer: Option<(u8, u8, u32)>,
@@ -104,12 +104,12 @@ pub(super) fn addresses4(packet: &Packet) -> (Ipv4Addr, Ipv4Addr) {
     }
 }
 
-/// Whether no error may be sent about it.
+/// Whether no error may be sent about the packet.
 pub(super) fn is_error(packet: &Packet) -> bool {
     matches!(packet.body, Body::Icmp { .. })
 }
 
-/// Length of everything behind the IP header.
+/// Length of everything after the IP header.
 pub(super) fn message_len(packet: &Packet) -> usize {
     let header = match &packet.body {
         Body::Tcp { .. } => 20,
@@ -125,7 +125,7 @@ pub(super) fn header_len6(packet: &Packet) -> usize {
     40 + extensions + if packet.frag.is_some() { 8 } else { 0 }
 }
 
-/// The packet between other ends; an echo has one identifier, that of the client's end.
+/// The packet with translated addresses and ports; an echo has the identifier of the client's side.
 fn between(packet: &Packet, src: (IpAddr, u16), dst: (IpAddr, u16), id: u16) -> Packet {
     let mut out = packet.clone();
     (out.src, out.dst) = (src.0, dst.0);
@@ -136,7 +136,7 @@ fn between(packet: &Packet, src: (IpAddr, u16), dst: (IpAddr, u16), id: u16) -> 
         Body::Echo { id: i, .. } => *i = Num::Is(id),
         Body::Icmp { .. } | Body::Proto(_) | Body::Raw => {}
     }
-    // What neither header has, or has from somewhere else.
+    // Fields that the other header lacks or generates.
     (out.flow, out.id, out.queue) = (0, None, None);
     out.ext.clear();
     out.opts.clear();
@@ -153,7 +153,7 @@ fn class(rule: TrafficClass, was: u8) -> u8 {
     }
 }
 
-/// A packet to IPv4, in as many pieces as the MTU wants.
+/// A packet to IPv4, fragmented to the MTU.
 pub(super) fn to_v4(
     packet: &Packet,
     from: Transport4,
@@ -167,13 +167,13 @@ pub(super) fn to_v4(
     let len = 20 + message_len(packet);
     out.df = len > 1260;
     if let Some(Frag { id: FragId::Is(id), offset: 0, len: None }) = &packet.frag {
-        // Whole behind a Fragment header: its sender lets it be cut (RFC 7915 §5.1.1).
+        // Whole after a Fragment header: its sender allows fragmentation (RFC 7915 §5.1.1).
         (out.frag, out.id, out.df) = (None, Some(*id as u16), false);
     }
     if len <= usize::from(mtu) { vec![out] } else { cut(out, usize::from(mtu) - 20, None) }
 }
 
-/// A packet to IPv6, in as many pieces as the lowest MTU wants.
+/// A packet to IPv6, fragmented to the lowest MTU.
 pub(super) fn to_v6(
     packet: &Packet,
     from: Transport6,
@@ -192,7 +192,7 @@ pub(super) fn to_v6(
     cut(out, usize::from(max) - 48, Some(packet.id.unwrap_or(ID)))
 }
 
-/// Pieces of at most `room` bytes. Their identification is any where none is said.
+/// Fragments of at most `room` bytes. Any identification matches if none is stated.
 fn cut(packet: Packet, room: usize, id: Option<u16>) -> Vec<Packet> {
     let (len, room) = (message_len(&packet), room / 8 * 8);
     let piece = |offset: usize| {
@@ -205,23 +205,23 @@ fn cut(packet: Packet, room: usize, id: Option<u16>) -> Vec<Packet> {
     (0..len).step_by(room).map(piece).collect()
 }
 
-/// Our own error about a packet, which it quotes as `{ ^ }`.
+/// A generated error about a packet, which it quotes as `{ ^ }`.
 pub(super) fn own_error(own: IpAddr, about: &Packet, (kind, code, word): (u8, u8, u32)) -> Packet {
     let body = Body::Icmp { kind, code, word, quote: Some(Quote::Input) };
     let mut error = Packet::new(own, about.src, body, Vec::new());
-    // The packet's DSCP (RFC 5508 REQ-9), without its congestion marks.
+    // The packet's DSCP (RFC 5508 REQ-9), without its ECN bits.
     error.tos = about.tos & 0xfc;
     error
 }
 
-/// The segment that asks whether an idle connection lives.
+/// The segment that probes an idle connection.
 pub(super) fn probe(server: Transport6, client: Transport6) -> Packet {
     let (src, dst) = (Num::Is(server.port), Num::Is(client.port));
     let body = Body::Tcp { src, dst, flags: 0x10, seq: 0, ack: 0, win: 0, mss: None };
     Packet::new(server.addr.into(), client.addr.into(), body, Vec::new())
 }
 
-/// An error to IPv4; `inner` are the ends of the quoted packet. `None` if IPv4 has no such error.
+/// An error to IPv4; `inner` has the quoted addresses and ports. `None` if IPv4 has no such error.
 pub(super) fn error_to_v4(
     packet: &Packet,
     (from, to): (Transport4, Ipv4Addr),

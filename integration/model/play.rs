@@ -1,4 +1,4 @@
-//! Steps, done by the model and by a translator at once, and what they differ in.
+//! Runs steps through the model and a translator and compares both.
 
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
@@ -19,18 +19,18 @@ use crate::script::oracle;
 use crate::script::packet::{Body, Csum, Num, Packet, Quote, Vars};
 use crate::script::settings::{apply, fixture};
 
-/// One step. It means the same whatever other steps were left out.
+/// One step. Its meaning does not depend on other steps, so that a run can be shortened.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// A packet; if it is for a client's binding, for whose, and under which prefix if it turns round.
+    /// A packet. If it is for a client's binding: which client, and the pref64 if it is hairpinned.
     Packet { packet: Box<Packet>, at: Option<(Proto, Transport6, Pref64)> },
-    /// Time passes.
+    /// Advances the clock.
     Wait(Duration),
     /// `set` lines, then a reload.
     Reload(Vec<String>),
 }
 
-/// A whole run: the first settings, then steps.
+/// A whole run: initial settings, then steps.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
     pub(crate) settings: Vec<String>,
@@ -39,7 +39,7 @@ pub(crate) struct Run {
 
 /// Zones that counters have rows for.
 const ZONES: usize = 8;
-/// A rest is kept in eighths of a second rounded up, that of a port and that of its block.
+/// The translator rounds a quarantine up to eighths of a second, that of a port and that of its block.
 const ROUNDING: Duration = Duration::from_millis(600);
 
 pub(super) struct Play {
@@ -49,13 +49,13 @@ pub(super) struct Play {
     start: Instant,
     buffer: PacketBuf,
     extra: Batch,
-    /// Numbers of states in exports, as far as they were seen: equal numbers are equal states.
+    /// The numbers of TCP states in exports seen so far: equal numbers are equal states.
     states: HashMap<u8, State>,
-    /// The steps in the words of scenarios, if wanted.
+    /// The steps in scenario notation, if requested.
     pub(super) script: Option<Script>,
 }
 
-/// The settings that `set` lines make.
+/// The settings after `set` lines.
 pub(super) fn settings(lines: &[String]) -> Result<Settings, String> {
     let mut settings = fixture();
     for line in lines {
@@ -160,7 +160,8 @@ impl Play {
         Ok(())
     }
 
-    /// Lets time pass as a worker does, stopping at every deadline, and on until no rest is just ending.
+    /// Advances the clock like a worker, stopping at every deadline, and on until no quarantine is about to
+    /// end.
     fn wait(&mut self, time: Duration) -> Result<(), String> {
         let mut until = self.model.now + time;
         let mut want = self.model.advance(until);
@@ -168,7 +169,7 @@ impl Play {
             until = until + Duration::from_millis(200);
             want.extend(self.model.advance(until));
         }
-        // Sessions end a tick of their wheel late at most, which is about a millisecond.
+        // Sessions end at most one tick of the timer wheel late, about a millisecond.
         until = until + Duration::from_millis(2);
         want.extend(self.model.advance(until));
         let out = self.expire(until)?;
@@ -178,7 +179,7 @@ impl Play {
             let shown: Vec<_> = out.iter().map(|b| describe(b, Offload::default())).collect();
             return Err(format!("timers were to send {} packets, but sent {shown:?}", want.len()));
         }
-        // Which of two that are due at once is sent first is nobody's business.
+        // The order of two packets due at once is unspecified.
         let mut out = out;
         for (packet, about) in &want {
             let vars = Vars::new();
@@ -215,7 +216,7 @@ impl Play {
         Err("a deadline stands still".to_owned())
     }
 
-    /// All that both know, compared.
+    /// Compares all state of both.
     pub(super) fn check(&mut self) -> Result<(), String> {
         let zones: Vec<_> = (0..ZONES as u16).map(|n| Some(ZoneId(n))).chain([None]).collect();
         let counters = self.translator.counters();
@@ -267,7 +268,7 @@ impl Play {
     }
 }
 
-/// Whether a packet is the one that was to be.
+/// Whether a packet is the expected one.
 fn same(want: &Packet, out: &[u8], input: &[u8], vars: &mut Vars) -> Result<(), String> {
     learn(want, out, vars);
     let bytes = build(want, Blank { vars, hop: None, actual: Some(out), input })?;
@@ -283,7 +284,7 @@ fn same(want: &Packet, out: &[u8], input: &[u8], vars: &mut Vars) -> Result<(), 
     oracle::judge(out, Checksum::Unverified, want.csum == Csum::Good)
 }
 
-/// Puts a binding's mapped where a packet goes, and where an error's packet came from.
+/// Sets a packet's destination to a binding's mapped address, and the source of a quoted packet.
 fn aim(packet: &mut Packet, mapped: Transport4, pref64: Pref64) {
     let turns = packet.src.is_ipv6();
     packet.dst = if turns { pref64.embed(mapped.addr).into() } else { mapped.addr.into() };

@@ -1,5 +1,5 @@
-//! Which ports a new binding may get (RFC 6146 §3.5.1.1, RFC 4787 REQ-2 to REQ-4, RFC 6888, RFC 7857
-//! §9), in port blocks of 16 below 1024 and 256 above, as sets that are written out.
+//! The ports that a new binding may get (RFC 6146 §3.5.1.1, RFC 4787 REQ-2 to REQ-4, RFC 6888, RFC 7857 §9),
+//! in port blocks of 16 below 1024 and 256 above, as explicit sets.
 
 use std::net::Ipv4Addr;
 
@@ -11,34 +11,34 @@ use gate64::time::Instant;
 
 use super::nat64::Model;
 
-/// A port block that a host holds.
+/// A port block assigned to a host.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
     pub(super) host: HostKey,
     pub(super) addr: Ipv4Addr,
     pub(super) ports: PortRange,
-    /// Since when the last port that a binding gave back has been out of use.
+    /// Since when the last released port is out of use.
     pub(super) since: Instant,
-    /// The reload that took its ports, if one did: its host is not known by it any more.
+    /// The reload that withdrew its ports, if any: the block no longer identifies its host.
     pub(super) lost: Option<u32>,
 }
 
-/// Who wants a port, and which would be right.
+/// The host, protocol and port of a new binding.
 pub(super) struct PortRequest {
     pub(super) host: HostKey,
     pub(super) proto: Proto,
     pub(super) port: u16,
 }
 
-/// The ports that an implementation may choose from.
+/// The ports that the translator may choose from.
 pub(super) enum Choice {
     /// One of these.
     Of(Vec<Transport4>),
-    /// None: refused for this reason.
+    /// None: the packet is refused for this reason.
     Refused(Reason),
 }
 
-/// The block that a port is in.
+/// The block that contains a port.
 pub(super) fn block_of(port: u16) -> PortRange {
     let size = if port < 1024 { 16 } else { 256 };
     let first = port - port % size;
@@ -50,7 +50,7 @@ fn class_has(low: bool, ports: PortRange) -> bool {
 }
 
 impl Model {
-    /// The pool of a zone: every range, with its addresses one by one.
+    /// The pool of a zone: every range, with its addresses listed.
     fn pool(&self, host: HostKey) -> Vec<(Ipv4Addr, PortRange)> {
         let zone = self.settings.nat64.zones.iter().find(|zone| zone.id == host.zone).expect("a host's zone");
         let ranges = &self.settings.nat64.pools[zone.pool].ranges;
@@ -72,7 +72,7 @@ impl Model {
             .collect()
     }
 
-    /// Blocks of an address and a class that nobody holds.
+    /// Unassigned blocks of an address and a class.
     fn unheld(&self, request: &PortRequest, addr: Ipv4Addr, low: bool) -> Vec<(Ipv4Addr, PortRange)> {
         let mut found = Vec::new();
         for (a, ports) in self.pool(request.host) {
@@ -92,9 +92,9 @@ impl Model {
         found
     }
 
-    /// What may be chosen: the client's own port in the host's blocks if it is free; else there one of its class
-    /// and parity; else one of a new block, which is the one with the client's own port if nobody has
-    /// that; else the other parity; else, below 1024, the same above.
+    /// The allowed choices, in order: the client's own port in the host's blocks if free; one of its class
+    /// and parity there; a port of a new block, which contains the client's own port if unassigned; the
+    /// other parity; and, below 1024, the same above.
     pub(super) fn choice(&self, request: &PortRequest) -> Choice {
         let own: Vec<_> =
             self.blocks.iter().filter(|block| block.host == request.host && block.lost.is_none()).collect();
@@ -144,7 +144,7 @@ impl Model {
         Choice::Refused(refused)
     }
 
-    /// The blocks of which one may be given to a host.
+    /// The blocks of which one may be assigned to a host.
     fn new_block(
         &self,
         request: &PortRequest,
@@ -157,7 +157,8 @@ impl Model {
         if own.len() >= usize::from(zone.blocks_per_host) {
             return Err(Reason::HostQuota);
         }
-        // Who lost all blocks to a reload takes a mapped with them until they have rested, and may take another.
+        // A host that lost all blocks to a reload keeps their table entry until the quarantine ends, and may
+        // take another.
         let mut hosts: Vec<_> = self.blocks.iter().map(|block| (block.host, block.lost)).collect();
         hosts.sort_unstable();
         hosts.dedup();
@@ -165,8 +166,8 @@ impl Model {
         if full || self.blocks.len() >= limits.blocks as usize {
             return Err(Reason::TableFull);
         }
-        // A host has one address, the first of those it has in its pool, unless it may have others when that is
-        // used up (RFC 7857 §4).
+        // A host has one address, the oldest that its pool contains. It may have others when that one is
+        // exhausted and pairing is soft (RFC 7857 §4).
         let pool = self.pool(request.host);
         let first = own.iter().find(|block| {
             pool.iter().any(|(addr, ports)| *addr == block.addr && ports.overlaps(block.ports))

@@ -1,4 +1,4 @@
-//! New settings while sessions live: what has no mapped in them ends, everything else stays.
+//! New settings with live sessions: state that they no longer allow ends, all other state stays.
 
 use gate64::addr::{Ipv4Prefix, PortRange};
 use gate64::translator::Settings;
@@ -41,7 +41,7 @@ impl Model {
         self.lose_blocks();
     }
 
-    /// Whether the settings still have a binding's mapped: as its own if static, else in its zone's pool.
+    /// Whether the settings still allow a binding: as a static one, or in its zone's pool.
     fn has_room_for(&self, binding: &Binding) -> bool {
         let statics = &self.settings.nat64.statics;
         let same = |s: &&gate64::nat64::StaticBinding| {
@@ -78,7 +78,7 @@ impl Model {
         }
     }
 
-    /// A host none of whose blocks has a port in its pool any more may be given an address anew.
+    /// A host without a block in its pool may be assigned an address like a new host.
     fn lose_blocks(&mut self) {
         let useful: Vec<_> = (self.blocks.iter())
             .filter(|block| block.lost.is_none())

@@ -1,8 +1,8 @@
-//! A failing run made as short as one finds: whatever can be left out is.
+//! Shortens a failing run by leaving out lines and steps.
 
 use super::play::Run;
 
-/// A run that fails as well, with as few lines and steps as leaving out finds.
+/// The shortest failing run that leaving out finds.
 pub(super) fn shrink(mut run: Run, fails: &dyn Fn(&Run) -> bool) -> Run {
     loop {
         let before = (run.settings.len(), run.steps.len());
@@ -14,7 +14,7 @@ pub(super) fn shrink(mut run: Run, fails: &dyn Fn(&Run) -> bool) -> Run {
     }
 }
 
-/// Leaves out runs of items, half of them first, single ones in the end, the last ones first.
+/// Leaves out sequences of items: half of them first, single ones last, the last ones first.
 fn shorter<T: Clone>(mut run: Run, items: fn(&mut Run) -> &mut Vec<T>, fails: &dyn Fn(&Run) -> bool) -> Run {
     let mut size = items(&mut run).len().div_ceil(2);
     while size > 0 {

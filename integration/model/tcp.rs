@@ -1,10 +1,10 @@
-//! The TCP state machine of RFC 6146 §3.5.2.2 as the requirement matrix has it: a line a state, a
-//! column an event, in each cell the new state and the lifetime that begins.
+//! The TCP state machine of RFC 6146 §3.5.2.2 as in the requirement matrix: one line per state, one column
+//! per event; each cell has the new state and the timeout that starts.
 
 use gate64::nat64::Timers;
 use std::time::Duration;
 
-/// The state of a session; those of UDP and ICMP are `None`.
+/// The state of a session; UDP and ICMP sessions have `None`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum State {
     None,
@@ -17,7 +17,7 @@ pub(super) enum State {
     Trans,
 }
 
-/// What a segment's flags make it.
+/// The event of a segment's flags.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Event {
     Syn,
@@ -30,7 +30,7 @@ const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
 
-/// The event of a segment; `None` if no TCP sends such flags.
+/// The event of a segment; `None` for flags that no TCP sends.
 pub(super) fn event(flags: u8) -> Option<Event> {
     match flags & (FIN | SYN | RST) {
         _ if flags & 0x3f == 0 => None,
@@ -42,8 +42,8 @@ pub(super) fn event(flags: u8) -> Option<Event> {
     }
 }
 
-/// The cell of a state and an event: `e`, `o` and `c` are the lifetimes (established,
-/// opening, closing), `=` leaves it.
+/// The cell of a state and an event: `e`, `o` and `c` are the timeouts (established, opening, closing), `=`
+/// keeps the running one.
 const TABLE: [(State, [(State, char); 8]); 7] = {
     use State::{BothFin, Est, Trans, V4Fin, V4Init, V6Fin, V6Init};
     // V6 SYN, V4 SYN, V6 FIN, V4 FIN, V6 RST, V4 RST, V6 other, V4 other.
@@ -130,7 +130,7 @@ const TABLE: [(State, [(State, char); 8]); 7] = {
     ]
 };
 
-/// The new state, and the lifetime that begins, if one does.
+/// The new state, and the timeout that starts, if any.
 pub(super) fn step(state: State, from_v6: bool, event: Event, timers: &Timers) -> (State, Option<Duration>) {
     let column = 2 * event as usize + usize::from(!from_v6);
     let row = TABLE.iter().find(|(row, _)| *row == state).expect("a TCP session has a state");

@@ -1,4 +1,4 @@
-//! Steps in the language of scenarios, with what the model expects of each.
+//! Writes steps as a scenario, with the model's expectations.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -41,7 +41,7 @@ impl Script {
         }
     }
 
-    /// Where something other than the packet before is quoted, it is written out.
+    /// A quoted packet other than the preceding one is written out.
     pub(super) fn at(&mut self, since: Duration, sent: &[Sent]) {
         self.line(&format!("at {}ms", since.as_millis()));
         for (packet, about) in sent {
@@ -70,7 +70,7 @@ fn num(num: &Num) -> String {
     }
 }
 
-/// A packet as a scenario writes it.
+/// A packet in scenario notation.
 pub(super) fn text(p: &Packet) -> String {
     let (src, dst) = (name(p.src), name(p.dst));
     let mut line = match &p.body {

@@ -1,4 +1,5 @@
-//! Any text as a configuration: it loads or says where it is wrong, and what loads can be run.
+//! Any text as a configuration: it loads or reports an error with its position, and a loaded configuration
+//! can run.
 
 use std::net::IpAddr;
 
@@ -34,7 +35,7 @@ fn any_host() -> AnyHost {
     AnyHost([own("198.51.100.1", 24), own("2001:db8:1::1", 64)])
 }
 
-/// The text of a file; bytes that are no UTF-8 are replaced.
+/// The text of a file; bytes that are not UTF-8 are replaced.
 pub(crate) fn config(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let lines = text.matches('\n').count() + 1;
@@ -56,7 +57,7 @@ pub(crate) fn config(data: &[u8]) {
     }
 }
 
-/// What it describes is made, small, and given a packet of each family.
+/// Builds small tables from the configuration and processes a packet of each family.
 fn run(config: &Config) {
     let mut settings = config.worker(WorkerId(0), 1, 1, 1);
     let limits = &mut settings.nat64.limits;

@@ -1,4 +1,4 @@
-//! A translator at whose door every promise is checked: packet in, packets out.
+//! A translator with checks of every guarantee: packet in, packets out.
 
 use gate64::addr::WorkerId;
 use gate64::time::Instant;
@@ -8,7 +8,7 @@ use gate64::wire::buf::{Checksum, PacketBuf};
 use crate::script::build::{add, fold, transport};
 use crate::script::oracle::{judge, transport_is_right};
 
-/// Longest packet put in.
+/// Longest input packet.
 pub(super) const LONGEST: usize = 4096;
 
 pub(super) struct Door {
@@ -16,11 +16,11 @@ pub(super) struct Door {
     pub(super) now: Instant,
     extra: Batch,
     buffer: PacketBuf,
-    /// Packets and bytes put in, and packets that came out, for whatever reason.
+    /// Packets and bytes of the input, and output packets of any kind.
     work: [usize; 3],
 }
 
-/// What came of a packet. The first of the packets is the one in the input's buffer.
+/// The outputs of a packet. The first one uses the input's buffer.
 pub(super) struct Outcome {
     pub(super) verdict: Verdict,
     pub(super) packets: Vec<Vec<u8>>,
@@ -37,7 +37,7 @@ impl Door {
         }
     }
 
-    /// Puts a packet in and checks what every packet is promised.
+    /// Processes a packet and checks the guarantees for every packet.
     pub(super) fn put(&mut self, packet: &[u8]) -> Outcome {
         self.buffer.fill(packet);
         self.extra.clear();
@@ -68,7 +68,7 @@ impl Door {
         Outcome { verdict, packets }
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub(super) fn wait(&mut self, millis: u64) {
         self.now = Instant::from_nanos(self.now.as_nanos() + millis * 1_000_000);
         for round in 0.. {
@@ -84,8 +84,8 @@ impl Door {
         }
     }
 
-    /// No input makes work without end: a packet gives at most itself, one that waited for it, an
-    /// answer when its time runs out, and the pieces that it is cut into.
+    /// The work per input is bounded: a packet causes at most itself, a held packet, an error when it
+    /// expires, and its fragments.
     fn count(&mut self, put: usize, bytes: usize, sent: usize) {
         self.work = [self.work[0] + put, self.work[1] + bytes, self.work[2] + sent];
         let [put, bytes, sent] = self.work;
@@ -114,14 +114,14 @@ impl Door {
     }
 }
 
-/// A packet whose lengths and IPv4 header checksum are right, whatever its transport.
+/// Whether lengths and IPv4 header checksum are right, for any transport.
 fn sound(bytes: &[u8]) {
-    // Behind a Fragment header that is not the first there may be anything.
+    // After a Fragment header that is not the first there may be any bytes.
     let judged = match transport_is_right(bytes) {
         Some(right) => judge(bytes, Checksum::Unverified, right),
         None => judge(bytes, Checksum::Partial, true),
     };
-    // What is no transport header is none for etherparse either; then only the lengths count.
+    // etherparse rejects an invalid transport header; then only the lengths are checked.
     let word = |at: usize| usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
     let lengths = match bytes.first().map(|b| b >> 4) {
         Some(4) => bytes.len() >= 20 && word(2) == bytes.len(),
@@ -134,9 +134,9 @@ fn sound(bytes: &[u8]) {
     }
 }
 
-/// A right checksum stays right, a wrong one wrong. A datagram without one is given one.
+/// A right checksum stays right, a wrong one wrong. A missing one is computed.
 fn kept_its_checksum(before: &[u8], after: &[Vec<u8>]) {
-    // Of a fragment nothing can be said.
+    // The checksum of a fragment can't be verified.
     let Some(was) = transport_is_right(before) else { return };
     let Some(whole) = joined(after) else { return };
     let Some(is) = transport_is_right(&whole) else { return };
@@ -151,7 +151,7 @@ fn has_none(packet: &[u8]) -> bool {
     }
 }
 
-/// The packet that was cut into these IPv6 fragments, or the only one.
+/// Reassembles IPv6 fragments, or returns the only packet.
 fn joined(packets: &[Vec<u8>]) -> Option<Vec<u8>> {
     let first = packets.first()?;
     if packets.len() == 1 || first[0] >> 4 != 6 || first[6] != 44 {
@@ -160,7 +160,7 @@ fn joined(packets: &[Vec<u8>]) -> Option<Vec<u8>> {
     let mut whole = first[..40].to_vec();
     whole[6] = first[40];
     for piece in packets {
-        // Fragments of another datagram that was waiting.
+        // Fragments of another, held datagram.
         if piece.len() < 48 || piece[0] >> 4 != 6 || piece[6] != 44 || piece[44..48] != first[44..48] {
             return None;
         }
@@ -173,8 +173,7 @@ fn joined(packets: &[Vec<u8>]) -> Option<Vec<u8>> {
     Some(whole)
 }
 
-/// Our own error goes to the sender, has a right checksum and the size that errors may have, and quotes
-/// the packet.
+/// A generated error goes to the sender, has a right checksum and an allowed size, and quotes the packet.
 fn answers(packet: &[u8], answer: &[u8]) {
     assert_eq!(transport_is_right(answer), Some(true), "{answer:02x?}");
     let (header, longest, source, destination) = match answer[0] >> 4 {
@@ -187,7 +186,7 @@ fn answers(packet: &[u8], answer: &[u8]) {
     assert!(packet.starts_with(&answer[header + 8..]), "quotes something else");
 }
 
-/// Puts right the checksums of a packet that has any.
+/// Corrects the checksums of a packet.
 pub(super) fn mend(packet: &mut [u8]) {
     let v4 = packet.first().is_some_and(|b| b >> 4 == 4);
     if v4 && packet.len() >= 20 {

@@ -1,5 +1,5 @@
-//! What holds whatever the bytes are. Fuzz targets look for bytes that break it, and a test runs
-//! the corpora they have collected through it.
+//! Properties that hold for any bytes. Fuzz targets search for counterexamples, and a test runs the
+//! collected corpora.
 
 mod config;
 mod dns;

@@ -1,5 +1,5 @@
-//! Any bytes as a packet: the views' constructors never panic, and what they accept lies within the
-//! packet and is what an independent parser sees.
+//! Any bytes as a packet: the constructors of the views never panic. What they accept lies within the packet
+//! and agrees with an independent parser.
 
 use etherparse::{SlicedPacket, TransportSlice};
 use gate64::wire::buf::{Checksum, Offload, Segmentation};
@@ -7,7 +7,7 @@ use gate64::wire::ipv4::Ipv4Packet;
 use gate64::wire::ipv6::Ipv6Packet;
 use gate64::wire::{Transport, tcp};
 
-/// The first byte says what is known of the checksum, the rest is the packet.
+/// The first byte selects the checksum state, the rest is the packet.
 pub(crate) fn parse(data: &[u8]) {
     let Some((first, packet)) = data.split_first() else { return };
     let checksum = [Checksum::Unverified, Checksum::Verified, Checksum::Partial][usize::from(first % 3)];
@@ -18,7 +18,7 @@ pub(crate) fn parse(data: &[u8]) {
     if let Ok(view) = Ipv6Packet::parse(packet, &offload) {
         ipv6(packet, &view);
     }
-    // Options of a TCP header that nobody has checked.
+    // Options of an unverified TCP header.
     if let Some(len) = tcp::header_len(packet) {
         let header = &packet[..len];
         assert_eq!(tcp::mss(header).is_some(), tcp::mss_at(header).is_some());
@@ -52,7 +52,7 @@ fn ipv6(packet: &[u8], view: &Ipv6Packet) {
     same_ports(&packet[..view.len], ports(&view.transport));
 }
 
-/// The parts of an ICMP error lie one behind the other in the packet.
+/// The parts of an ICMP error follow each other in the packet.
 fn within(packet: usize, extension_at: usize, extension_len: usize, quoted_at: usize, quoted_len: usize) {
     assert!(quoted_at + quoted_len <= extension_at && extension_at + extension_len <= packet);
 }
@@ -69,7 +69,7 @@ fn ports<Q>(transport: &Transport<Q>) -> Option<(u8, u16, u16)> {
     }
 }
 
-/// The ports are those that etherparse finds, if it finds any.
+/// The ports equal those that etherparse finds, if any.
 fn same_ports(packet: &[u8], ours: Option<(u8, u16, u16)>) {
     let (Some(ours), Ok(sliced)) = (ours, SlicedPacket::from_ip(packet)) else { return };
     let theirs = match &sliced.transport {

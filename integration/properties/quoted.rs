@@ -1,5 +1,5 @@
-//! ICMP errors that quote anything, about flows that there are: they change no state, and come out
-//! as errors about the same flow.
+//! ICMP errors that quote any bytes, about existing flows: they change no state, and leave as errors about
+//! the same flow.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,11 +13,11 @@ use crate::script::settings::fixture;
 
 const FLOWS: [&str; 3] = ["udp C.40000 > Z6.53 data=9", "tcp C.40001 > Z6.80 S mss=1440", "echo C > Z6 id=7"];
 
-/// A byte of choices, then type, code and second word of the error, then what it quotes.
+/// A byte of choices, then type, code and second word of the error, then the quoted packet.
 pub(crate) fn quoted(data: &[u8]) {
     let [choice, head @ ..] = data else { return };
     let Some((head, inner)) = head.split_first_chunk::<6>() else { return };
-    // Echoes are no errors.
+    // Echo messages are not errors.
     if inner.len() > 2000 || matches!((choice & 1, head[0]), (0, 0 | 8) | (1, 128 | 129)) {
         return;
     }
@@ -29,7 +29,7 @@ pub(crate) fn quoted(data: &[u8]) {
     }
     let mut sessions = door.sessions();
     sessions.sort_by_key(|record| record.v6.port);
-    // By the client's port: the identifier 7, then 40000 and 40001.
+    // By the client's port or identifier: 7, 40000 and 40001.
     let about = sessions[[1, 2, 0][usize::from(choice >> 2) % 3]];
     let from_v4 = choice & 1 == 0;
     let error = error(from_v4, choice & 2 == 0, head, inner, &about);
@@ -50,7 +50,7 @@ pub(crate) fn quoted(data: &[u8]) {
     }
 }
 
-/// The whole packet. `aimed` puts the flow's addresses and ports over those that are quoted.
+/// The whole packet. `aimed` overwrites the quoted addresses and ports with the flow's.
 fn error(from_v4: bool, aimed: bool, head: &[u8; 6], inner: &[u8], about: &Record) -> Vec<u8> {
     let mut inner = inner.to_vec();
     if aimed {

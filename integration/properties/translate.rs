@@ -1,4 +1,4 @@
-//! Any packets from either side, one after the other, through one translator.
+//! Any packets from both sides, in sequence, through one translator.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -11,8 +11,8 @@ use crate::script::build::transport;
 use crate::script::oracle::transport_is_right;
 use crate::script::settings::fixture;
 
-/// The first byte chooses settings; then come packets, each behind four bytes: what is put over
-/// its addresses and checksums, how much time passes, and its length.
+/// The first byte selects settings. Then come packets, each after four bytes: the addresses and checksums to
+/// overwrite, the time to advance, the length.
 pub(crate) fn translate(data: &[u8]) {
     let Some((choice, mut rest)) = data.split_first() else { return };
     let settings = settings(*choice);
@@ -64,7 +64,7 @@ fn settings(choice: u8) -> Settings {
     settings
 }
 
-/// Addresses that get past the first checks: from client to server, or from server to pool.
+/// Addresses that pass the first checks: from client to server, or from server to pool.
 fn put_addresses(packet: &mut [u8], server: Ipv6Addr) {
     match packet.first().map(|b| b >> 4) {
         Some(6) if packet.len() >= 40 => {
@@ -79,7 +79,7 @@ fn put_addresses(packet: &mut [u8], server: Ipv6Addr) {
     }
 }
 
-/// Lengths as they are.
+/// Corrects the length fields.
 fn put_length(packet: &mut [u8]) {
     let len = packet.len() as u16;
     match packet.first().map(|b| b >> 4) {
@@ -95,8 +95,8 @@ fn put_length(packet: &mut [u8]) {
     }
 }
 
-/// An IPv6 packet that left as IPv4, sent back by its receiver, arrives as it was: only what IPv4
-/// can't say is gone, and what stood behind the server's IPv4 address (RFC 6052 §2.2).
+/// An IPv6 packet translated to IPv4 and returned by its receiver arrives unchanged, except for fields that
+/// IPv4 lacks and the suffix after the server's IPv4 address (RFC 6052 §2.2).
 fn there_and_back(door: &mut Door, pref64: Pref64, packet: &[u8], translated: &[u8]) {
     if packet[0] >> 4 != 6 || translated[0] >> 4 != 4 || packet[7] < 3 {
         return;
@@ -128,7 +128,7 @@ fn there_and_back(door: &mut Door, pref64: Pref64, packet: &[u8], translated: &[
     }
     let mut got = outcome.packets[0].clone();
     assert_eq!(transport_is_right(&got), was_right);
-    // A sum of zero has two forms; and an MSS may have been lowered, so the sum is another.
+    // A checksum of zero has two forms, and a clamped MSS changes the checksum.
     for bytes in [&mut expected, &mut got] {
         let place = 40 + [2, 16, 6][usize::from(protocol == 6) + 2 * usize::from(protocol == 17)];
         bytes[place..place + 2].fill(0);
@@ -140,7 +140,7 @@ fn there_and_back(door: &mut Door, pref64: Pref64, packet: &[u8], translated: &[
     assert_eq!(got, expected, "back from {translated:02x?}");
 }
 
-/// Exchanges two neighbouring fields of so many bytes.
+/// Exchanges two adjacent fields of this many bytes.
 fn swap(bytes: &mut [u8], at: usize, len: usize) {
     let (a, b) = bytes[at..at + 2 * len].split_at_mut(len);
     a.swap_with_slice(b);

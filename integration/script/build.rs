@@ -1,20 +1,20 @@
-//! From a packet as written to its bytes, and what bytes show of a packet as written.
+//! Converts a packet in scenario notation to its bytes, and learns names from bytes.
 //!
-//! Everything is computed here from scratch, so that nothing of the translator is used to check it.
+//! All checksums and lengths are computed here, so that no code of the translator verifies itself.
 
 use std::net::IpAddr;
 
 use super::packet::{Body, Csum, Frag, FragId, Num, Packet, Quote, Vars};
 
-/// What a packet as written leaves open.
+/// Values that a packet in scenario notation leaves open.
 #[derive(Clone, Copy)]
 pub(crate) struct Blank<'a> {
     pub(crate) vars: &'a Vars,
-    /// Hop limit or TTL where none is written.
+    /// Default hop limit or TTL.
     pub(crate) hop: Option<u8>,
-    /// The packet that is to be described: gives identifications, and hop limits if `hop` is none.
+    /// The actual packet: supplies identifications, and hop limits if `hop` is `None`.
     pub(crate) actual: Option<&'a [u8]>,
-    /// The packet that was put in, for `{ ^ }`.
+    /// The input packet, for `{ ^ }`.
     pub(crate) input: &'a [u8],
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn build(packet: &Packet, blank: Blank<'_>) -> Result<Vec<u8>, String
     Ok(bytes)
 }
 
-/// The piece of the message that this packet carries, and whether more comes.
+/// The part of the message that this fragment carries, and whether more fragments follow.
 fn piece<'a>(message: &'a [u8], frag: Option<&Frag>) -> (&'a [u8], bool) {
     let Some(frag) = frag else { return (message, false) };
     let end = frag.len.map_or(message.len(), |len| frag.offset + len).min(message.len());
@@ -135,7 +135,7 @@ fn value(num: &Num, vars: &Vars) -> Result<u16, String> {
     }
 }
 
-/// Protocol number and transport message, the checksum done.
+/// Protocol number and transport message with its checksum.
 fn message(p: &Packet, blank: Blank<'_>) -> Result<(u8, Vec<u8>), String> {
     let v4 = p.src.is_ipv4();
     let num = |n: &Num| value(n, blank.vars);
@@ -233,7 +233,7 @@ pub(crate) fn fold(mut sum: u64) -> u16 {
     sum as u16
 }
 
-/// Protocol and place of the transport header, if the packet has one.
+/// Protocol and offset of the transport header, if the packet has one.
 pub(crate) fn transport(bytes: &[u8]) -> Option<(u8, usize)> {
     match bytes.first()? >> 4 {
         4 if bytes.len() >= 20 => {
@@ -256,7 +256,7 @@ pub(crate) fn transport(bytes: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-/// Reads from `actual` what `written` leaves open and nothing has shown so far.
+/// Learns from `actual` the values that `written` leaves open.
 pub(crate) fn learn(written: &Packet, actual: &[u8], vars: &mut Vars) {
     if let (Some(Frag { id: FragId::Var(name), .. }), Some(id)) = (&written.frag, actual.get(4..6)) {
         vars.entry(name.clone()).or_insert_with(|| u16::from_be_bytes([id[0], id[1]]));

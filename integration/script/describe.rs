@@ -1,4 +1,4 @@
-//! Bytes in the words of a scenario, for a failure's message.
+//! Bytes in scenario notation, for error messages.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -6,7 +6,7 @@ use gate64::wire::buf::{Checksum, Offload, Segmentation};
 
 use super::build::transport;
 
-/// One line: what the bytes would be written as.
+/// One line of scenario notation for the bytes.
 pub(crate) fn describe(bytes: &[u8], offload: Offload) -> String {
     let mut line = packet(bytes);
     match offload.segmentation {
@@ -19,7 +19,7 @@ pub(crate) fn describe(bytes: &[u8], offload: Offload) -> String {
     line
 }
 
-/// Where two packets differ first, for eyes that want bytes.
+/// The first difference between two packets, as bytes.
 pub(crate) fn difference(expected: &[u8], got: &[u8]) -> String {
     let same = expected.iter().zip(got).take_while(|(a, b)| a == b).count();
     let around = |bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! A scenario's settings as the file that an operator would write.
+//! A scenario's settings as an operator's configuration file.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use gate64::siit::{self, Hairpin, Inside, Untranslatable, WellKnown, ZeroChecksu
 use gate64::translator::Settings;
 use gate64::xlat::{Object, TrafficClass};
 
-/// The text of the file; `mtu` is the device's, and `more` what else is to stand in `[host]` and behind.
+/// The text of the file. `mtu` is the device's MTU, `more` is appended to `[host]`.
 pub(crate) fn text(settings: &Settings, mtu: u16, more: &str) -> String {
     let mut out = translator(settings);
     out += &settings.siit.as_ref().map(stateless).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! A scenario through a door by which only packets pass: what comes out is compared, names are learnt
-//! from it, and what the state is has been looked at through the library.
+//! Runs a scenario through an interface that passes packets only. Compares the outputs and learns names from
+//! them; the library run has checked the state.
 
 use gate64::wire::buf::Offload;
 
@@ -8,10 +8,10 @@ use super::packet::{Packet, Vars};
 use super::world::{Seen, compare};
 use super::{Action, Expected, Side, Step};
 
-/// Puts packets in and returns all that comes out.
+/// Sends packets and returns all outputs.
 pub(crate) type Exchange<'a> = &'a mut dyn FnMut(&[Vec<u8>]) -> Result<Vec<Vec<u8>>, String>;
 
-/// Plays the scenario; the error names the line.
+/// Runs the scenario; the error names the line.
 pub(crate) fn play(steps: &[Step], exchange: Exchange<'_>) -> Result<(), String> {
     let (mut vars, mut input) = (Vars::new(), Vec::new());
     for step in steps {
@@ -45,7 +45,7 @@ fn one(
     let mut seen = Vec::new();
     let mut rejected = false;
     for (_, expected) in expected {
-        // A verdict can't be seen from outside; that nothing comes of it can.
+        // A verdict is not visible from outside; the absence of output is.
         seen.extend(match expected {
             Expected::Drop(reason) => Some(Seen::Drop(*reason)),
             Expected::Reject(reason) => Some(Seen::Reject(*reason)),

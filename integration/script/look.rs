@@ -1,4 +1,4 @@
-//! The lines that look at the state: counters, sessions, events, and the values that were shown.
+//! The lines that check state: counters, sessions, events, and learnt values.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl World {
             .sum()
     }
 
-    /// `session udp C.40000 T.$p Z.53 remaining=300s`, and of a TCP session `state=EST`
+    /// `session udp C.40000 T.$p Z.53 remaining=300s`; for a TCP session also `state=EST`.
     fn session(&mut self, name: &str, ends: [&str; 3], words: &[&str]) -> Result<(), String> {
         let proto = settings::proto(name)?;
         let option = |what: &str| words.iter().find_map(|word| word.strip_prefix(what));
@@ -111,7 +111,7 @@ impl World {
         self.workers.iter_mut().find_map(|worker| (worker.events(&mut out) == 1).then_some(out[0]))
     }
 
-    /// The words of the next event; `*` stands for any one.
+    /// The words of the next event; `*` matches any.
     fn expect_event(&mut self, want: &[&str]) -> Result<(), String> {
         let got = self.event().map_or_else(|| "nothing".to_owned(), |event| event_text(&event));
         let words: Vec<_> = got.split(' ').collect();

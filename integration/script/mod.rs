@@ -1,4 +1,4 @@
-//! The scenario language: how a file is read. `integration/scenarios/README.md` describes it.
+//! The parser of the scenario language, which `integration/scenarios/README.md` describes.
 
 pub(crate) mod build;
 pub(crate) mod describe;
@@ -20,7 +20,7 @@ use gate64::reason::Reason;
 use packet::Packet;
 pub(crate) use world::Meter;
 
-/// One line that does something, and what is expected to come of it.
+/// One line with an action, and the effects expected of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) line: usize,
@@ -34,13 +34,13 @@ pub(crate) enum Action {
     Set(Vec<String>),
     /// Packets of one batch, and the values to repeat them for.
     Input { packets: Vec<(Side, Packet)>, each: Option<(String, u16, u16)> },
-    /// To this long after the start.
+    /// Advances the clock to this time after the start.
     At(Duration),
-    /// By this much.
+    /// Advances the clock by this time.
     Wait(Duration),
-    /// The settings changed by `set` lines since are switched to.
+    /// Reloads with the settings changed by `set` lines.
     Reload,
-    /// A line that looks at the state, as words.
+    /// A line that checks state, as words.
     Look(Vec<String>),
 }
 
@@ -127,14 +127,14 @@ fn input(line: &str) -> Result<Action, String> {
         let Action::Input { packets, .. } = input(next()?)? else { return Err("no packet".into()) };
         return Ok(Action::Input { packets, each: Some(range) });
     }
-    let side = side(head, '>').ok_or_else(|| format!("`{head}` is no side"))?;
+    let side = side(head, '>').ok_or_else(|| format!("`{head}` is not a side"))?;
     Ok(Action::Input { packets: vec![(side, Packet::parse(rest)?)], each: None })
 }
 
 fn expectation(head: &str, rest: &str) -> Result<Option<Expected>, String> {
     let reason = || {
         let known = Reason::ALL.iter().find(|reason| reason.name() == rest).copied();
-        known.ok_or_else(|| format!("`{rest}` is no reason"))
+        known.ok_or_else(|| format!("`{rest}` is not a reason"))
     };
     Ok(Some(match head {
         "v6<" | "v4<" => {
@@ -177,7 +177,7 @@ pub(crate) fn run_file(path: &Path, meter: Meter) -> Result<(), String> {
     run_text(&text, meter).map_err(|error| format!("{name}: {error}"))
 }
 
-/// Runs a scenario that is no file; the error names the line.
+/// Runs a scenario from text; the error names the line.
 pub(crate) fn run_text(text: &str, meter: Meter) -> Result<(), String> {
     world::run(&parse(text)?, meter)
 }

@@ -1,11 +1,11 @@
-//! An independent judge of what comes out: etherparse parses it and checks its checksums.
+//! An independent check of every output: etherparse parses it and verifies its checksums.
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use gate64::wire::buf::Checksum;
 
-/// What is wrong with a packet that came out. `good` says whether its transport checksum is to be
-/// right; fragments and partial checksums have none to judge.
+/// The error in an output packet. `good` says whether its transport checksum must be right; fragments and
+/// partial checksums are not verified.
 pub(crate) fn judge(bytes: &[u8], checksum: Checksum, good: bool) -> Result<(), String> {
     let sliced = SlicedPacket::from_ip(bytes).map_err(|e| format!("etherparse can't read it: {e}"))?;
     let whole = match sliced.net.as_ref() {
@@ -39,7 +39,7 @@ pub(crate) fn judge(bytes: &[u8], checksum: Checksum, good: bool) -> Result<(), 
     }
 }
 
-/// Whether the transport checksum of a whole packet is right; `None` if it has none, or can't be read.
+/// Whether the transport checksum of a whole packet is right; `None` if it has none or can't be parsed.
 pub(crate) fn transport_is_right(bytes: &[u8]) -> Option<bool> {
     let sliced = SlicedPacket::from_ip(bytes).ok()?;
     let whole = match sliced.net.as_ref()? {

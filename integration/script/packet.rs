@@ -1,9 +1,9 @@
-//! A packet as a scenario writes it down.
+//! A packet in scenario notation.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A number, or the name of one that a packet is to show.
+/// A number, or a name that an output packet defines.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Num {
     Is(u16),
@@ -13,7 +13,7 @@ pub(crate) enum Num {
 /// Values of names such as `$p`.
 pub(crate) type Vars = HashMap<String, u16>;
 
-/// What is behind the IP header.
+/// The content after the IP header.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Udp { src: Num, dst: Num },
@@ -27,7 +27,7 @@ pub(crate) enum Body {
 /// What an ICMP error quotes.
 #[derive(Clone, Debug)]
 pub(crate) enum Quote {
-    /// The packet that was put in, as much of it as an error may have.
+    /// The input packet, as much of it as an error may contain.
     Input,
     Packet(Box<Packet>),
 }
@@ -36,26 +36,26 @@ pub(crate) enum Quote {
 pub(crate) enum Csum {
     #[default]
     Good,
-    /// Off by a constant.
+    /// Wrong by a constant.
     Bad,
     Zero,
     Partial,
     Verified,
 }
 
-/// An identification, or the name of one that an IPv4 packet is to show.
+/// An identification, or a name that an IPv4 packet defines.
 #[derive(Clone, Debug)]
 pub(crate) enum FragId {
     Is(u32),
     Var(String),
 }
 
-/// A piece of the datagram that the rest of the line describes.
+/// A fragment of the datagram that the rest of the line describes.
 #[derive(Clone, Debug)]
 pub(crate) struct Frag {
     pub(crate) id: FragId,
     pub(crate) offset: usize,
-    /// All the rest if `None`.
+    /// To the end if `None`.
     pub(crate) len: Option<usize>,
 }
 
@@ -78,15 +78,15 @@ pub(crate) struct Packet {
     /// IPv6 extension headers: number and all bytes but the first.
     pub(crate) ext: Vec<(u8, Vec<u8>)>,
     pub(crate) poke: Vec<(usize, Vec<u8>)>,
-    /// Only so many bytes of the packet are there.
+    /// Truncated to this many bytes.
     pub(crate) cut: Option<usize>,
-    /// Bytes behind the packet.
+    /// Bytes appended after the packet.
     pub(crate) trailer: usize,
-    /// The worker whose queue it comes on.
+    /// The worker on whose queue it arrives.
     pub(crate) queue: Option<u8>,
 }
 
-/// The names every scenario knows.
+/// The names available in every scenario.
 pub(crate) const NAMES: [(&str, &str); 17] = [
     ("C", "2001:db8:1::2"),
     ("D", "2001:db8:1::3"),
@@ -139,22 +139,22 @@ pub(crate) fn endpoint(text: &str) -> Result<(IpAddr, Option<Num>), String> {
     if let Some(addr) = address(text) {
         return Ok((addr, None));
     }
-    let (addr, port) = text.rsplit_once('.').ok_or_else(|| format!("`{text}` is no address"))?;
-    let addr = address(addr).ok_or_else(|| format!("`{text}` is no address and port"))?;
+    let (addr, port) = text.rsplit_once('.').ok_or_else(|| format!("`{text}` is not an address"))?;
+    let addr = address(addr).ok_or_else(|| format!("`{text}` is not an address and port"))?;
     Ok((addr, Some(num(port)?)))
 }
 
 pub(crate) fn transport6(text: &str) -> Result<(Ipv6Addr, u16), String> {
     match endpoint(text)? {
         (IpAddr::V6(addr), Some(Num::Is(port))) => Ok((addr, port)),
-        _ => Err(format!("`{text}` is no IPv6 address and port")),
+        _ => Err(format!("`{text}` is not an IPv6 address and port")),
     }
 }
 
 pub(crate) fn transport4(text: &str) -> Result<(Ipv4Addr, u16), String> {
     match endpoint(text)? {
         (IpAddr::V4(addr), Some(Num::Is(port))) => Ok((addr, port)),
-        _ => Err(format!("`{text}` is no IPv4 address and port")),
+        _ => Err(format!("`{text}` is not an IPv4 address and port")),
     }
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn filler(len: usize) -> Vec<u8> {
 }
 
 impl Packet {
-    /// Reads a packet; the first word is what it carries.
+    /// Parses a packet; the first word is its protocol.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (text, quote) = split_quote(text)?;
         let mut words = text.split_whitespace();
@@ -256,7 +256,7 @@ impl Packet {
             ("seq", Body::Echo { seq, .. }) => *seq = int(value)? as u16,
             ("id", Body::Echo { id, .. }) => *id = num(value)?,
             ("mtu" | "word", Body::Icmp { word, .. }) => *word = int(value)?,
-            // An ICMPv4 pointer is the word's first byte, an ICMPv6 pointer the whole word.
+            // An ICMPv4 pointer is the first byte of the word, an ICMPv6 pointer the whole word.
             ("ptr", Body::Icmp { word, .. }) => {
                 *word = int(value)? << if self.src.is_ipv4() { 24 } else { 0 };
             }
@@ -283,7 +283,7 @@ impl Packet {
             ("cut", _) => self.cut = Some(int(value)? as usize),
             ("trailer", _) => self.trailer = int(value)? as usize,
             ("queue", _) => self.queue = Some(int(value)? as u8),
-            _ => return Err(format!("`{word}` says nothing about this packet")),
+            _ => return Err(format!("`{word}` does not apply to this packet")),
         }
         Ok(())
     }
@@ -315,7 +315,7 @@ fn csum(text: &str) -> Result<Csum, String> {
         "zero" => Ok(Csum::Zero),
         "partial" => Ok(Csum::Partial),
         "verified" => Ok(Csum::Verified),
-        other => Err(format!("`{other}` is no state of a checksum")),
+        other => Err(format!("`{other}` is not a state of a checksum")),
     }
 }
 
@@ -339,6 +339,6 @@ fn extension(text: &str) -> Result<(u8, Vec<u8>), String> {
         "rh0" => Ok((43, vec![0, 4, 0, 0, 0, 0, 0])),
         "rh1" => Ok((43, vec![0, 4, 1, 0, 0, 0, 0])),
         "ah" => Ok((51, vec![0; 7])),
-        other => Err(format!("`{other}` is no extension header known here")),
+        other => Err(format!("`{other}` is not a supported extension header")),
     }
 }

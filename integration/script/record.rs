@@ -1,4 +1,4 @@
-//! What a scenario put in and what came out, and when: for the doors that are not the library.
+//! The inputs and outputs of a scenario with their times, for the other doors.
 
 use std::path::Path;
 
@@ -10,17 +10,17 @@ use gate64::wire::buf::Offload;
 
 use super::{Action, Step, parse, world};
 
-/// A scenario as it went through the library.
+/// A scenario's run through the library.
 pub(crate) struct Recording {
     pub(crate) steps: Vec<Step>,
-    /// What the translator was told at first.
+    /// The initial settings.
     pub(crate) settings: Settings,
     pub(crate) entries: Vec<Entry>,
-    /// When it ended.
+    /// The end time.
     pub(crate) end: Instant,
 }
 
-/// One thing that happened.
+/// One event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Entry {
     pub(crate) at: Instant,
@@ -46,8 +46,8 @@ impl Recording {
         world::record(steps).map_err(|error| format!("{name}: {error}"))
     }
 
-    /// Why the scenario can't be had of a daemon, which runs by the real clock and rolls its own dice;
-    /// `None` if it can.
+    /// Why the daemon can't run the scenario: it uses the real clock and its own random numbers. `None` if
+    /// it can.
     pub(crate) fn skipped_by_the_daemon(&self) -> Option<&'static str> {
         let (settings, default) = (&self.settings, gate64::xlat::Rules::default());
         let rules = &settings.rules;
@@ -57,26 +57,26 @@ impl Recording {
         let addresses = |pool: &Pool| pool.ranges.iter().map(|(net, _)| net.size()).sum::<u64>();
         let waits = |step: &Step| matches!(step.action, Action::At(_) | Action::Wait(_));
         if self.steps.iter().any(waits) {
-            Some("time that passes")
+            Some("a clock that advances")
         } else if rates {
             Some("rates per second, which a busy machine misses")
         } else if settings.nat64.pools.iter().any(|pool| addresses(pool) > 1) {
-            Some("an address among several, which is chance")
+            Some("a random choice among several addresses")
         } else {
             None
         }
     }
 
-    /// Why no door but the library can be gone through; `None` if another can.
+    /// Why only the library can run the scenario; `None` if another door can.
     pub(crate) fn library_only(&self) -> Option<&'static str> {
         let offloaded = |entry: &Entry| match &entry.what {
             What::In { offload, .. } => *offload != Offload::default(),
             What::Out { .. } | What::Forward | What::Drop(_) | What::Reject(_) | What::Hold => false,
         };
         if self.settings.workers > 1 {
-            Some("several workers, whose queues are chosen")
+            Some("several workers with selected queues")
         } else if self.entries.iter().any(offloaded) {
-            Some("offloads, which no capture says")
+            Some("offloads, which a capture does not record")
         } else if self.steps.iter().any(|step| matches!(step.action, Action::Reload)) {
             Some("a reload between two packets")
         } else if !self.entries.iter().any(|entry| matches!(entry.what, What::In { .. })) {

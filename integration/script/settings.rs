@@ -1,6 +1,6 @@
-//! The lines `set ...`: what a scenario's translator is told. Without any it is fixture N1 of the
-//! requirements: one zone 2001:db8:1::/64, pref64 2001:db8:64::/96, pool 203.0.113.1 with all ports,
-//! endpoint-independent filtering.
+//! The lines `set ...`: a scenario's settings. The default is fixture N1 of the requirements: one zone
+//! 2001:db8:1::/64, pref64 2001:db8:64::/96, pool 203.0.113.1 with all ports, endpoint-independent
+//! filtering.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub(crate) fn fixture() -> Settings {
     }
 }
 
-/// Applies one `set` line: its words behind `set`.
+/// Applies one `set` line, given as its words after `set`.
 pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), String> {
     let rest = words.get(1..).unwrap_or_default();
     let first = || rest.first().copied().ok_or("a value is missing");
@@ -78,7 +78,7 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
             settings.nat64.unsolicited_syn = match first()? {
                 "store" => UnsolicitedSyn::Store,
                 "drop" => UnsolicitedSyn::Drop,
-                other => return Err(format!("`{other}` is no policy for SYNs")),
+                other => return Err(format!("`{other}` is not a policy for SYNs")),
             }
         }
         "timer" => timer(&mut settings.nat64.timers, rest)?,
@@ -95,7 +95,7 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
     Ok(())
 }
 
-/// One word, one value.
+/// Settings with one value.
 fn set_scalar(settings: &mut Settings, name: &str, value: &str) -> Result<(), String> {
     let on = value == "on";
     let class = |text: &str| match text {
@@ -120,13 +120,13 @@ fn set_scalar(settings: &mut Settings, name: &str, value: &str) -> Result<(), St
         "error_burst" => rules.error_burst = int(value)?,
         "traffic_class" => rules.traffic_class = class(value)?,
         "tos" => rules.tos = class(value)?,
-        other => return Err(format!("nothing is called `{other}`")),
+        other => return Err(format!("no setting `{other}`")),
     }
     Ok(())
 }
 
 pub(crate) fn parsed<T: std::str::FromStr>(words: &[&str]) -> Result<Vec<T>, String> {
-    words.iter().map(|w| w.parse().map_err(|_| format!("`{w}` can't be read"))).collect()
+    words.iter().map(|w| w.parse().map_err(|_| format!("`{w}` can't be parsed"))).collect()
 }
 
 /// `zone N key=value ...`: changes a zone, or adds it as a copy of the first.
@@ -171,7 +171,7 @@ fn pool(words: &[&str]) -> Result<Pool, String> {
 }
 
 pub(crate) fn proto(text: &str) -> Result<Proto, String> {
-    Proto::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| format!("`{text}` is no protocol"))
+    Proto::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| format!("`{text}` is not a protocol"))
 }
 
 /// `tcp C.80 T.80`
@@ -201,7 +201,7 @@ fn filtering(settings: &mut Settings, words: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// A length of time: `300s`, `1500ms`, `2h`.
+/// A duration: `300s`, `1500ms`, `2h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -211,7 +211,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "s" => Ok(Duration::from_secs(number)),
         "min" => Ok(Duration::from_secs(number * 60)),
         "h" => Ok(Duration::from_secs(number * 3600)),
-        _ => Err(format!("`{text}` is no length of time such as 300s")),
+        _ => Err(format!("`{text}` is not a duration such as 300s")),
     }
 }
 
@@ -226,7 +226,7 @@ fn timer(timers: &mut Timers, words: &[&str]) -> Result<(), String> {
         "tcp_incoming_syn" => &mut timers.tcp_incoming_syn,
         "fragment" => &mut timers.fragment,
         "port_rest" => &mut timers.port_rest,
-        other => return Err(format!("no timer is called `{other}`")),
+        other => return Err(format!("no timer `{other}`")),
     };
     *field = duration(value)?;
     Ok(())
@@ -247,7 +247,7 @@ fn limit(limits: &mut Limits, words: &[&str]) -> Result<(), String> {
             limits.hold_bytes = value as usize;
             return Ok(());
         }
-        other => return Err(format!("nothing is limited that is called `{other}`")),
+        other => return Err(format!("no limit `{other}`")),
     };
     *field = value;
     Ok(())

@@ -19,7 +19,7 @@ const FIGURE_1: [&str; 6] = [
     "192.0.2.224/31 = 64:ff9b::/127",
 ];
 
-/// `fixture s1`, `s2` or `clat`: everything anew, with nothing but mappings.
+/// `fixture s1`, `s2` or `clat`: default settings with mappings only.
 pub(crate) fn named(name: &str) -> Result<Settings, String> {
     let mappings = match name {
         "s1" => siit::Settings {
@@ -47,7 +47,7 @@ pub(crate) fn named(name: &str) -> Result<Settings, String> {
             error_object: Some(Object::Node),
             ..siit::Settings::default()
         },
-        other => return Err(format!("no fixture is called `{other}`")),
+        other => return Err(format!("no fixture `{other}`")),
     };
     let mut settings = Settings { siit: Some(mappings), ..fixture() };
     settings.nat64.zones.clear();
@@ -57,7 +57,7 @@ pub(crate) fn named(name: &str) -> Result<Settings, String> {
 
 fn one_of<T: Copy>(word: &str, words: &[(&str, T)]) -> Result<T, String> {
     let found = words.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
-    found.ok_or_else(|| format!("`{word}` is no word for this"))
+    found.ok_or_else(|| format!("`{word}` is not a value of this setting"))
 }
 
 /// `siit NAME VALUE ...`.
@@ -107,7 +107,7 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
                 [("interface", Some(Object::Interface)), ("node", Some(Object::Node)), ("none", None)];
             siit.error_object = one_of(first, &words)?;
         }
-        other => return Err(format!("nothing is called `siit {other}`")),
+        other => return Err(format!("no setting `siit {other}`")),
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The translators of a scenario, their clock, and the comparison of what they did with what was
-//! expected. Carries packets between workers as the real ones do.
+//! The translators of a scenario and their clock. Compares effects with expectations, and carries packets
+//! between workers like the daemon.
 
 use std::net::Ipv4Addr;
 
@@ -20,7 +20,7 @@ use super::{Action, Expected, Side, Step, oracle, settings};
 /// Zones that counters have rows for.
 pub(super) const ZONES: usize = 8;
 
-/// What a translator was seen to do.
+/// An observed effect of a translator.
 pub(super) enum Seen {
     Out { bytes: Vec<u8>, offload: Offload, forwarded: bool },
     Drop(Reason),
@@ -38,13 +38,13 @@ pub(super) struct World {
     pub(super) vars: Vars,
     pub(super) extra: Batch,
     pub(super) handed_over: u32,
-    /// The last packet put in.
+    /// The last input packet.
     input: Vec<u8>,
-    /// All that happened.
+    /// All events.
     log: Vec<Entry>,
 }
 
-/// Runs what a translator does to packets, and may watch it doing so.
+/// Runs a translator's work, possibly under observation.
 pub(crate) type Meter = fn(&mut dyn FnMut());
 
 /// Runs a scenario; the error names the line.
@@ -52,13 +52,13 @@ pub(crate) fn run(steps: &[Step], meter: Meter) -> Result<(), String> {
     play(steps, meter).map(drop)
 }
 
-/// Runs a scenario and writes down what happened.
+/// Runs a scenario and records its events.
 pub(crate) fn record(steps: Vec<Step>) -> Result<Recording, String> {
     let (settings, world) = play(&steps, |act| act())?;
     Ok(Recording { steps, settings, entries: world.log, end: world.now })
 }
 
-/// The settings at first, and the world at the end.
+/// Returns the initial settings, and the world at the end.
 fn play(steps: &[Step], meter: Meter) -> Result<(Settings, World), String> {
     let mut fixture = settings::fixture();
     let mut steps = steps.iter().peekable();
@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    /// Adds what was seen, and writes it down.
+    /// Adds an observed effect and records it.
     fn see(&mut self, seen: &mut Vec<Seen>, what: Seen) {
         self.note(match &what {
             Seen::Out { bytes, offload, .. } => What::Out { bytes: bytes.clone(), offload: *offload },
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// Puts packets in, each at the worker that owns it, those of one worker as one batch.
+    /// Sends packets, each to the worker that owns it; packets of one worker form one batch.
     fn input(&mut self, packets: &[(Side, Packet)]) -> Result<Vec<Seen>, String> {
         let blank = Blank { vars: &self.vars, hop: Some(64), actual: None, input: &self.input };
         let bytes: Vec<_> = packets.iter().map(|(_, p)| build(p, blank)).collect::<Result<_, _>>()?;
@@ -169,7 +169,7 @@ impl World {
         self.process(owner, bufs, 0)
     }
 
-    /// One batch at one worker, and whatever comes of it at others.
+    /// Processes one batch at one worker, then what it hands over to others.
     fn process(&mut self, at: WorkerId, mut bufs: Vec<PacketBuf>, hops: u32) -> Result<Vec<Seen>, String> {
         if hops > 4 {
             return Err("handed over for ever".into());
@@ -178,7 +178,8 @@ impl World {
         let mut verdicts = vec![Verdict::Hold; bufs.len()];
         self.extra.clear();
         let now = self.now;
-        let worker = self.workers.get_mut(usize::from(at.0)).ok_or("handed over to nobody")?;
+        let worker =
+            self.workers.get_mut(usize::from(at.0)).ok_or("handed over to a worker that does not exist")?;
         let extra = &mut self.extra;
         (self.meter)(&mut || worker.process(now, &mut bufs, &mut verdicts, extra));
         let mut extras = Vec::new();
@@ -244,7 +245,7 @@ impl World {
         Ok(())
     }
 
-    /// Lets time pass, stopping at every deadline on the way.
+    /// Advances the clock, stopping at every deadline.
     fn advance(&mut self, until: Instant) -> Result<Vec<Seen>, String> {
         let mut seen = Vec::new();
         for _ in 0..100_000 {
@@ -289,7 +290,7 @@ impl World {
     }
 }
 
-/// Compares what came of an input with what was to come of it, and learns names from it.
+/// Compares the effects of an input with the expected ones, and learns names from them.
 pub(super) fn compare(
     vars: &mut Vars,
     input: &[u8],
@@ -370,8 +371,8 @@ fn offload(packet: &Packet) -> Offload {
     Offload { segmentation, checksum }
 }
 
-/// The queue that the steering program would choose. An ICMP error comes on the first: finding the
-/// quoted port is not for a small program.
+/// The queue that the steering program would select. An ICMP error arrives on the first: the program does
+/// not parse quoted ports.
 fn steer(owners: &Owners, bytes: &[u8]) -> WorkerId {
     let word = |at: usize| bytes.get(at..at + 2).map_or(0, |w| u16::from_be_bytes([w[0], w[1]]));
     match bytes.first().map(|b| b >> 4) {

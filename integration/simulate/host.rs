@@ -1,4 +1,4 @@
-//! A host of the simulation: smoltcp's IP stack behind a device that is two queues.
+//! A host of the simulation: smoltcp's IP stack on a device made of two queues.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use smoltcp::socket::{tcp, udp};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpEndpoint};
 
-/// Bytes of a socket's buffer, each way.
+/// Bytes of a socket's buffer, per direction.
 const WINDOW: usize = 64 << 10;
 
 #[derive(Default)]
@@ -48,7 +48,7 @@ impl Device for Wire {
         Some(Sending(&mut self.outbound))
     }
 
-    /// Checksums are computed and verified, as by default: a wrong one must not be forgiven.
+    /// Computes and verifies checksums, as by default, so that a wrong one is an error.
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
@@ -57,7 +57,7 @@ impl Device for Wire {
     }
 }
 
-/// What one end of a connection has to outgoing, and what it received.
+/// One end of a connection: what it sends and has received.
 pub(super) struct Connection {
     socket: SocketHandle,
     outgoing: Vec<u8>,
@@ -66,7 +66,7 @@ pub(super) struct Connection {
     closed: bool,
 }
 
-/// A host with one address; everything else is behind its wire.
+/// A host with one address and a default route to its device.
 pub(super) struct Host {
     wire: Wire,
     interface: Interface,
@@ -100,7 +100,7 @@ impl Host {
         self.connections.push(Connection { socket, outgoing, sent: 0, received: Vec::new(), closed: false });
     }
 
-    /// Connects from `from` and says this.
+    /// Connects from `from` and sends this.
     pub(super) fn connect(&mut self, from: u16, to: IpEndpoint, outgoing: Vec<u8>) {
         let socket = self.socket();
         let context = self.interface.context();
@@ -108,7 +108,7 @@ impl Host {
         self.connection(socket, outgoing);
     }
 
-    /// Waits for one connection and says this on it.
+    /// Accepts one connection and sends this on it.
     pub(super) fn listen(&mut self, port: u16, outgoing: Vec<u8>) {
         let socket = self.socket();
         self.sockets.get_mut::<tcp::Socket<'_>>(socket).listen(port).expect("a free socket");
@@ -127,7 +127,7 @@ impl Host {
         self.sockets.get_mut::<udp::Socket<'_>>(socket).send_slice(payload, to).expect("room");
     }
 
-    /// The next datagram that came.
+    /// The next received datagram.
     pub(super) fn datagram(&mut self, socket: SocketHandle) -> Option<(Vec<u8>, IpEndpoint)> {
         let (payload, from) = self.sockets.get_mut::<udp::Socket<'_>>(socket).recv().ok()?;
         Some((payload.to_vec(), from.endpoint))
@@ -137,7 +137,7 @@ impl Host {
         self.wire.inbound.push_back(packet);
     }
 
-    /// Works, and gives what it has sent.
+    /// Runs the stack and returns the packets it sent.
     pub(super) fn poll(&mut self, micros: i64) -> Vec<Vec<u8>> {
         let now = Instant::from_micros(micros);
         self.interface.poll(now, &mut self.wire, &mut self.sockets);
@@ -160,7 +160,7 @@ impl Host {
         self.wire.outbound.drain(..).collect()
     }
 
-    /// When it wants to work though nothing comes.
+    /// When the stack must run next without input.
     pub(super) fn poll_at(&mut self, micros: i64) -> Option<i64> {
         let at = self.interface.poll_at(Instant::from_micros(micros), &self.sockets)?;
         Some(at.total_micros())

@@ -1,12 +1,11 @@
-//! The kernel's offloads, for hosts that have none: segments joined on the way in, super-packets
-//! cut on the way out.
+//! The kernel's offloads, for hosts that have none: joins segments on input, cuts super-packets on output.
 
 use gate64::wire::buf::{Checksum, PacketBuf, Segmentation};
 use gate64::wire::build::super_packet;
 
 use crate::script::build::{add, fold};
 
-/// Where the TCP header and the payload of a TCP packet begin, if it is one.
+/// The offsets of the TCP header and payload, if the packet is TCP.
 fn tcp_at(packet: &[u8]) -> Option<(usize, usize)> {
     let (at, protocol) = match packet[0] >> 4 {
         4 => (usize::from(packet[0] & 15) * 4, packet[9]),
@@ -19,7 +18,7 @@ fn word(packet: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]])
 }
 
-/// A run of segments that may still grow.
+/// A sequence of segments that may still grow.
 struct Run {
     packet: Vec<u8>,
     /// Payload bytes of its first segment.
@@ -28,7 +27,7 @@ struct Run {
 }
 
 impl Run {
-    /// Adds a segment if it is the next one; false if not.
+    /// Adds a segment if it is the next one; returns false otherwise.
     fn add(&mut self, next: &[u8]) -> bool {
         let (Some((at, data)), Some((_, start))) = (tcp_at(next), tcp_at(&self.packet)) else { return false };
         let (len, have) = (next.len() - data, self.packet.len() - start);
@@ -56,7 +55,7 @@ impl Run {
     }
 }
 
-/// Joins what a host has sent at once.
+/// Joins the packets that a host sent at once.
 pub(super) fn join(packets: Vec<Vec<u8>>) -> Vec<PacketBuf> {
     let mut out = Vec::new();
     let mut run: Option<Run> = None;
@@ -72,7 +71,7 @@ pub(super) fn join(packets: Vec<Vec<u8>>) -> Vec<PacketBuf> {
     out
 }
 
-/// Writes the IP header's length and, for IPv4, its checksum.
+/// Writes the length field and, for IPv4, the header checksum.
 fn set_length(packet: &mut [u8]) {
     let len = packet.len() as u16;
     if packet[0] >> 4 == 6 {
@@ -93,7 +92,7 @@ fn seal_tcp(packet: &mut [u8], at: usize) {
     packet[at + 16..at + 18].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// The packets that the wire sees of one that the translator gave.
+/// The packets on the wire for one output of the translator.
 pub(super) fn cut(buf: &PacketBuf) -> Vec<Vec<u8>> {
     let packet = buf.bytes();
     let Segmentation::Tcp { size, .. } = buf.offload.segmentation else {

@@ -12,13 +12,13 @@ use super::host::Host;
 use super::offload;
 use crate::script::settings::fixture;
 
-/// What a link does to packets, in thousandths, and how long they take.
+/// Loss and duplication of a link in thousandths, and its delay.
 #[derive(Clone, Copy)]
 pub(super) struct Link {
     lose: u64,
     repeat: u64,
     micros: u64,
-    /// Up to so many microseconds more: what makes packets overtake each other.
+    /// Additional delay of up to this many microseconds, which reorders packets.
     jitter: u64,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct World {
     pub(super) server: Host,
     workers: Vec<Translator>,
     extra: Batch,
-    /// Packets under way, by time of arrival and order of sending.
+    /// Packets in flight, by time of arrival and order of sending.
     under_way: BTreeMap<(u64, u64), At>,
     sent: u64,
     now: u64,
@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    /// The time it is, in microseconds.
+    /// The current time in microseconds.
     pub(super) fn micros(&self) -> u64 {
         self.now
     }
@@ -84,7 +84,7 @@ impl World {
         (self.random >> 16) % below
     }
 
-    /// Lets time pass until `done`, or until nothing more will happen within ten minutes. True if done.
+    /// Runs until `done`, or until no event is left within ten minutes. Returns whether it is done.
     pub(super) fn run(&mut self, mut done: impl FnMut(&mut Self) -> bool) -> bool {
         let end = self.now + 600_000_000;
         while self.now < end {
@@ -101,13 +101,13 @@ impl World {
         false
     }
 
-    /// When something happens next.
+    /// The time of the next event.
     fn next(&mut self) -> Option<u64> {
         let now = self.now as i64;
         let hosts = [self.client.poll_at(now), self.server.poll_at(now)];
         let hosts = hosts.into_iter().flatten().map(|at| at.max(0) as u64);
         let arrival = self.under_way.keys().next().map(|(at, _)| *at);
-        // Sessions end long after the hosts have fallen silent; nobody waits for that.
+        // Session timeouts do not count: they come long after the hosts are idle.
         hosts.chain(arrival).min()
     }
 
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    /// Puts a packet on a link.
+    /// Sends a packet on a link.
     fn send(&mut self, packet: impl Fn() -> At) {
         if self.random(1000) < self.link.lose {
             return;
@@ -151,7 +151,7 @@ impl World {
         }
     }
 
-    /// One packet at the gateway: at any worker, as without a steering program.
+    /// Translates one packet at a random worker, as without a steering program.
     fn translate(&mut self, packet: PacketBuf) {
         self.packets += 1;
         if packet.offload.segmentation != Segmentation::None {
@@ -162,7 +162,7 @@ impl World {
         let mut hops = 0;
         while let Some((worker, packet)) = work.pop() {
             hops += 1;
-            assert!(hops < 20, "a packet is handed round for ever");
+            assert!(hops < 20, "a packet is handed over in a loop");
             let mut batch = [packet];
             let mut verdict = [Verdict::Hold];
             self.extra.clear();

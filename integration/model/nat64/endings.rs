@@ -1,4 +1,4 @@
-//! Time that passes: what ends, in the order in which it does.
+//! Expiry, in the order of the deadlines.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::model::ports::{Block, block_of};
 use crate::model::tcp::State;
 use crate::script::packet::Packet;
 
-/// Something that ends.
+/// Something that expires.
 enum Due {
     Session(usize),
     Syn(usize),
@@ -21,7 +21,7 @@ enum Due {
 }
 
 impl Model {
-    /// When something ends next, and what.
+    /// The next deadline, and what expires then.
     fn next(&self) -> Option<(Instant, Due)> {
         let rest = self.settings.nat64.timers.port_rest;
         let sessions = self.sessions.iter().enumerate().map(|(at, s)| (s.deadline, Due::Session(at)));
@@ -33,12 +33,12 @@ impl Model {
         sessions.chain(syns).chain(bindings).chain(blocks).min_by_key(|(when, _)| *when)
     }
 
-    /// Whether a rest ended within the last `margin`: its end is rounded up by those who keep it.
+    /// Whether a quarantine ended within the last `margin`: the translator rounds its end up.
     pub(in crate::model) fn rest_ended_within(&self, margin: Duration) -> bool {
         self.last_quarantine_end.is_some_and(|last| self.now.since(last) < margin)
     }
 
-    /// Lets time pass; what timers send.
+    /// Advances the clock; returns what timers send.
     pub(in crate::model) fn advance(&mut self, to: Instant) -> Vec<Sent> {
         let mut sent = Vec::new();
         while let Some((when, due)) = self.next().filter(|(when, _)| *when <= to) {
@@ -65,7 +65,7 @@ impl Model {
         sent
     }
 
-    /// The end of a session's lifetime; an established connection is asked whether it lives.
+    /// Expiry of a session; an established connection is probed first.
     fn session_over(&mut self, at: usize) -> Option<Packet> {
         let session = &mut self.sessions[at];
         let when = session.deadline;
@@ -86,7 +86,7 @@ impl Model {
         if self.bindings[binding].fixed || self.sessions.iter().any(others) {
             return;
         }
-        // A tracked TCP port may be used again at once (RFC 6888 REQ-8).
+        // A tracked TCP port may be reused at once (RFC 6888 REQ-8).
         if ended.proto == Proto::Tcp || self.settings.nat64.timers.port_rest.is_zero() {
             self.unbind(binding, when);
         } else {
@@ -94,7 +94,7 @@ impl Model {
         }
     }
 
-    /// Gives a port back; its block goes when all of its ports have rested.
+    /// Releases a port; its block is released when the quarantine of all its ports has ended.
     pub(in crate::model) fn unbind(&mut self, at: usize, when: Instant) {
         let binding = self.bindings.remove(at);
         let ports = block_of(binding.mapped.port);

@@ -1,4 +1,4 @@
-//! Any bytes as what upstreams answer.
+//! Any bytes as upstream responses.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use gate64::dns64::{Ask, Transport};
 use super::client::{Client, Upstream};
 use super::message::Shape;
 
-/// Names, types: those that go different ways.
+/// Names and types that take different paths through the engine.
 const ASKED: [(&[u8], u16); 8] = [
     (b"\x03www\x07example\x00", 28),
     (b"\x03wWw\x07exAmple\x00", 28),
@@ -24,8 +24,8 @@ const ASKED: [(&[u8], u16); 8] = [
     (b"\x00", 28),
 ];
 
-/// Two bytes of choices, then what the upstreams say to one question after the other: a byte that says how,
-/// two of length, and as many of the reply.
+/// Two bytes of choices, then the responses to upstream queries in order: a byte for the kind, two for the
+/// length, and the reply.
 pub(crate) fn dns_answer(data: &[u8]) {
     let [choice, asked, replies @ ..] = data else { return };
     let transport = if choice & 4 == 0 { Transport::Udp } else { Transport::Tcp };
@@ -33,7 +33,7 @@ pub(crate) fn dns_answer(data: &[u8]) {
     let mut client = Client::new(*choice);
     let mut replies = replies;
     let first = client.ask(transport, &query, |ask| next(&mut replies, ask)).expect("a query");
-    // Of what is kept: with a little less time to live, and then when it is old.
+    // Queries from the cache: with a reduced TTL, and then as stale data.
     for seconds in [7, 90_000] {
         client.wait(Duration::from_secs(seconds));
         let before = client.now;
@@ -59,7 +59,7 @@ fn query(choice: u8, (name, kind): (&[u8], u16)) -> Vec<u8> {
     query
 }
 
-/// What the next bytes say that an upstream does.
+/// The upstream behaviour that the next bytes select.
 fn next(replies: &mut &[u8], ask: &Ask) -> Upstream {
     let [how, high, low, rest @ ..] = replies else { return Upstream::IsSilent };
     let len = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
@@ -73,7 +73,7 @@ fn next(replies: &mut &[u8], ask: &Ask) -> Upstream {
     }
 }
 
-/// A reply to the question: flags and counts come first, records follow.
+/// A reply to the question: flags and counts first, then records.
 fn about(ask: &Ask, said: &[u8]) -> Vec<u8> {
     let mut head = [0; 8];
     let len = said.len().min(head.len());

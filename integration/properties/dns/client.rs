@@ -1,4 +1,4 @@
-//! A client, its engine, and what it checks of every answer.
+//! A client, its engine, and the checks on every answer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use gate64::time::Instant;
 use super::message::{OPT, Shape, TC};
 
 const CLIENT: &str = "2001:db8:1::5";
-/// One prefix for all, the Well-Known one beside it, and one for a range.
+/// One prefix for all addresses, the Well-Known Prefix, and one for a range.
 const PREF64: [(&str, Option<&str>); 3] =
     [("2001:db8:64::/96", None), ("64:ff9b::/96", None), ("2001:db8:a::/64", Some("10.0.0.0/8"))];
 /// A records that are never translated.
 const NEVER: &str = "192.168.0.0/16";
-/// An own range whose AAAA records count as absent, besides mapped addresses.
+/// A range whose AAAA records count as absent, besides mapped addresses.
 const EXCLUDED: &str = "2001:db8:bad::/48";
 
 /// Longest wait of a client (`Timeouts::total`).
 const TOTAL: Duration = Duration::from_secs(4);
-/// AAAA, A and the zone cut, each to be asked three times at most, and once more to be refreshed.
+/// AAAA, A and the zone cut, each queried at most three times, and once more by prefetch.
 const MOST_ASKED: usize = 12;
 
 fn excluded() -> [Ipv6Prefix; 2] {
@@ -52,7 +52,7 @@ fn settings(choice: u8) -> Settings {
     Settings { zones: vec![zone], upstreams, trust_ad: choice & 2 != 0, ..Settings::default() }
 }
 
-/// What an upstream does when it is asked.
+/// The behaviour of an upstream.
 pub(super) enum Upstream {
     Says(Vec<u8>),
     Fails,
@@ -65,12 +65,12 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// `choice` is what is left to chance in the settings.
+    /// `choice` selects the variable settings.
     pub(super) fn new(choice: u8) -> Self {
         Self { engine: Engine::new(Arc::new(settings(choice)), 64), now: Instant::ZERO }
     }
 
-    /// Asks, checks the answer and gives it; `None` if there is none because the query was no query.
+    /// Sends a query, checks the answer and returns it; `None` if the bytes were not a query.
     pub(super) fn ask(
         &mut self,
         transport: Transport,
@@ -100,7 +100,7 @@ impl Client {
                 self.engine.timeout(self.now);
             },
         };
-        // What is still asked, to refresh or to find a zone, ends too.
+        // Pending prefetch and zone queries end, too.
         while let Some(ask) = self.engine.poll_ask() {
             asked += 1;
             self.hears(&ask, upstream(&ask));
@@ -124,7 +124,7 @@ impl Client {
         }
     }
 
-    /// Lets time pass; what was asked meanwhile is not answered.
+    /// Advances the clock; upstream queries sent meanwhile stay unanswered.
     pub(super) fn wait(&mut self, time: Duration) {
         let until = self.now + time;
         while self.engine.deadline() <= until {
@@ -138,7 +138,7 @@ impl Client {
     }
 }
 
-/// What holds of every answer.
+/// The checks on every answer.
 fn check(transport: Transport, query: &[u8], answer: &Answer) {
     let message = &answer.message;
     let shape = Shape::read(message).unwrap_or_else(|| panic!("{}: {message:02x?}", answer.outcome));
@@ -177,7 +177,7 @@ fn addresses(shape: &Shape) -> impl Iterator<Item = Ipv6Addr> {
     aaaa.map(|record| Ipv6Addr::from(<[u8; 16]>::try_from(&record.data[..]).expect("AAAA has 16 bytes")))
 }
 
-/// Addresses under a pref64 and no others, of addresses that may be translated.
+/// Only addresses under a pref64, of addresses that may be translated.
 fn synthesised(shape: &Shape) {
     assert_eq!(shape.rcode(), 0);
     assert!(shape.sections[0].iter().all(|record| record.kind != 1), "A records in an answer for AAAA");
@@ -195,19 +195,19 @@ fn synthesised(shape: &Shape) {
     }
 }
 
-/// As far as the standard library can tell.
+/// As classified by the standard library.
 fn is_public(v4: Ipv4Addr) -> bool {
     !v4.is_private() && !v4.is_link_local() && !v4.is_documentation()
 }
 
-/// Addresses of the name's own, none that counts as absent.
+/// Native addresses, none of which counts as absent.
 fn native(shape: &Shape) {
     for v6 in addresses(shape) {
         assert!(!excluded().iter().any(|prefix| prefix.contains(v6)), "{v6} is excluded");
     }
 }
 
-/// A reply to `ask` as servers give it: an A record, a denial of everything else.
+/// An ordinary reply to `ask`: an A record, a denial of everything else.
 pub(super) fn plain_reply(ask: &Ask) -> Upstream {
     let v4: IpAddr = Ipv4Addr::new(198, 51, 100, 7).into();
     match gate64::dns64::address_reply(&ask.query, &[v4], 300) {

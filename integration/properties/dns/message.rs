@@ -1,21 +1,21 @@
-//! What a DNS message says, read without the library's own parsers.
+//! A DNS message, read without the library's own parsers.
 
 /// A record of a message.
 pub(super) struct Record {
-    /// Its owner is the root, as OPT's is.
+    /// Whether its owner is the root, as OPT's is.
     pub(super) at_root: bool,
     pub(super) kind: u16,
-    /// Of OPT: the size that its sender takes.
+    /// For OPT: the UDP size of its sender.
     pub(super) class: u16,
     pub(super) ttl: u32,
     pub(super) data: Vec<u8>,
 }
 
-/// A message, whole to its last byte.
+/// A complete message.
 pub(super) struct Shape {
     pub(super) id: u16,
     pub(super) flags: u16,
-    /// Name, type and class of the first question, as they stand there; empty if there is none.
+    /// Name, type and class of the first question as bytes; empty without question.
     pub(super) question: Vec<u8>,
     /// Answers, authority and additional records.
     pub(super) sections: [Vec<Record>; 3],
@@ -44,7 +44,7 @@ impl Reader<'_> {
         Some(u32::from(self.short()?) << 16 | u32::from(self.short()?))
     }
 
-    /// Steps over a name; pointers are not followed, and in a question there are none.
+    /// Skips a name; pointers are not followed, and a question has none.
     fn name(&mut self, may_point: bool) -> Option<()> {
         loop {
             match self.take(1)?[0] {
@@ -67,7 +67,7 @@ impl Reader<'_> {
 }
 
 impl Shape {
-    /// Reads a message. `None` if it is cut off, has bytes behind its end, or more than one question.
+    /// Parses a message. `None` if it is truncated, has trailing bytes, or more than one question.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader { bytes, at: 0 };
         let (id, flags, questions) = (reader.short()?, reader.short()?, reader.short()?);
@@ -105,7 +105,7 @@ impl Shape {
         self.flags & 15
     }
 
-    /// The type asked for.
+    /// The queried type.
     pub(super) fn kind(&self) -> Option<u16> {
         let tail = self.question.last_chunk::<4>()?;
         Some(u16::from(tail[0]) << 8 | u16::from(tail[1]))

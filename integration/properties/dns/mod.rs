@@ -1,8 +1,8 @@
-//! Any bytes as a client's query, and any bytes as what upstreams answer.
+//! Any bytes as a client's query, and any bytes as upstream responses.
 //!
-//! The DNS64 never panics. A query is answered once, within four seconds, with its own id and question,
-//! in a message that is whole and no bigger than the client takes; few questions are asked for it; and
-//! no address is made up that the rules exclude.
+//! The engine never panics. A query gets one answer within four seconds, with its id and question, in a
+//! complete message within the client's size. The number of upstream queries is bounded, and no excluded
+//! address is synthesised.
 
 mod answer;
 mod client;

@@ -17,7 +17,7 @@ pub(crate) fn dns_query(data: &[u8]) {
         _ => plain_reply(ask),
     };
     let Some(first) = client.ask(transport, query, upstream) else { return };
-    // Of what is kept, and of what is over.
+    // Queries for cached and for expired data.
     for seconds in [1, 100, 1_000] {
         client.wait(Duration::from_secs(seconds));
         let again = client.ask(transport, query, upstream).expect("it was a query before");

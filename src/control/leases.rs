@@ -184,4 +184,60 @@ mod tests {
         leases.save(&config, at(1001));
         assert!(config.host.state_dir.join(FILE).exists());
     }
+
+    #[test]
+    fn blocks_return_to_the_zone_of_the_same_name() {
+        // id 6888-8-restart
+        let dir = tempfile::tempdir().expect("a directory");
+        let zone = |name, net| format!("[[zone]]\nname = \"{name}\"\nclients = [\"2001:db8:{net}::/64\"]\n");
+        let load = |zones: [String; 2]| {
+            let text = format!("[translator]\npool4 = \"192.0.2.64/28\"\n{}", zones.concat());
+            let mut config = load_on(&text, &FakeHost::new()).expect("a good file");
+            config.host.state_dir = dir.path().to_owned();
+            config
+        };
+        let config = load([zone("first", 1), zone("second", 2)]);
+        let lease = |config: &Config, name: &str, net: u16| {
+            let place = config.zone_names.iter().position(|n| n == name).expect("a zone");
+            let addr = std::net::Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, 2);
+            let ports = PortRange::new(1024 * net, 1024 * net + 255).expect("a range");
+            let host = HostKey::new(config.nat64.zones[place].id, addr, 128);
+            Lease { host, addr: Ipv4Addr::new(192, 0, 2, 64), ports }
+        };
+        let mut leases = Leases::open(&config, at(1000));
+        for (name, net) in [("first", 1), ("second", 2)] {
+            let Lease { host, addr, ports } = lease(&config, name, net);
+            leases.note(&Event::BlockGiven { host, addr, ports });
+        }
+        leases.save(&config, at(1000));
+        // Numbers follow the order in the file, which may change with a restart.
+        let turned = load([zone("second", 2), zone("first", 1)]);
+        assert_ne!(lease(&turned, "second", 2).host, lease(&config, "second", 2).host);
+        for config in [&config, &turned] {
+            let got: Vec<_> = Leases::open(config, at(1000)).all().collect();
+            assert_eq!(got, [lease(config, "first", 1), lease(config, "second", 2)]);
+        }
+        let other = load([zone("second", 2), zone("third", 3)]);
+        let got: Vec<_> = Leases::open(&other, at(1000)).all().collect();
+        assert_eq!(got, [lease(&other, "second", 2)], "the other zone is gone");
+    }
+
+    #[test]
+    fn a_start_rewrites_the_file() {
+        // id 6888-8-restart
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config =
+            load_on(include_str!("../../configs/nat64.toml"), &FakeHost::new()).expect("a good file");
+        config.host.state_dir = dir.path().to_owned();
+        let addr = std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
+        let host = HostKey::new(config.nat64.zones[0].id, addr, 128);
+        let ports = PortRange::new(1024, 1279).expect("a range");
+        let mut leases = Leases::open(&config, at(1000));
+        leases.note(&Event::BlockGiven { host, addr: Ipv4Addr::new(192, 0, 2, 64), ports });
+        leases.save(&config, at(1000));
+        // What has rested is gone from the file, so that a clock set back does not bring it back.
+        Leases::open(&config, at(5000)).save(&config, at(5000));
+        let written = read(&dir.path().join(FILE)).expect("a file");
+        assert_eq!((written.written, written.leases.len()), (5000, 0));
+    }
 }

@@ -304,4 +304,56 @@ mod tests {
         assert_eq!(new.nat64.timers.udp, Duration::from_secs(400));
         assert_eq!(keep_fixed(&old, &mut old.clone()), [""; 0]);
     }
+
+    #[test]
+    fn each_key_that_needs_a_restart_stays() {
+        let dns64 = |threads| {
+            format!(
+                "[dns64]\nlisten = \"[2001:db8:1::1]:53\"\nupstreams = \"198.51.100.53\"\nthreads = {threads}"
+            )
+        };
+        let cases = [
+            ("host.device", "[host]\ndevice = \"other\""),
+            ("host.mtu", "[host]\nmtu = 1400"),
+            ("host.workers", "[host]\nworkers = 3"),
+            ("host.offloads", "[host]\noffloads = false"),
+            ("host.steering", "[host]\nsteering = false"),
+            ("host.state_dir", "[host]\nstate_dir = \"/var/lib/other\""),
+            ("limits", "[limits]\nsessions = 5"),
+            ("observe.metrics", "[observe]\nmetrics = \"127.0.0.1:9164\""),
+            ("observe.admin", "[observe]\nadmin = \"/run/other\""),
+            ("dns64.threads", &dns64(2)),
+        ];
+        for (key, more) in cases {
+            let before = if key == "dns64.threads" { dns64(1) } else { String::new() };
+            let (old, mut new) =
+                (config("\"2001:db8:64::/96\"", &before), config("\"2001:db8:64::/96\"", more));
+            assert_eq!(keep_fixed(&old, &mut new), [key]);
+            assert_eq!(
+                (&new.host, &new.nat64.limits, &new.observe),
+                (&old.host, &old.nat64.limits, &old.observe),
+                "{key}"
+            );
+            let threads = |config: &Config| config.dns64.as_ref().map(|dns| dns.settings.network.threads);
+            assert_eq!(threads(&new), threads(&old), "{key}");
+        }
+    }
+
+    #[test]
+    fn mtus_stay_within_that_of_the_device() {
+        let old = config("\"2001:db8:64::/96\"", "[host]\nmtu = 1400");
+        let more = "mtu6 = 9000\nmtu4 = 8000\nlowest_ipv6_mtu = 7000\n[host]\nmtu = 9000";
+        let mut new = config("\"2001:db8:64::/96\"", more);
+        assert_eq!(keep_fixed(&old, &mut new), ["host.mtu"]);
+        let rules = &new.rules;
+        assert_eq!([new.host.mtu, rules.mtu6, rules.mtu4, rules.lowest_ipv6_mtu], [1400; 4]);
+        let mut smaller = config("\"2001:db8:64::/96\"", "mtu6 = 1300\nmtu4 = 1290\nlowest_ipv6_mtu = 1280");
+        keep_fixed(&old, &mut smaller);
+        let rules = &smaller.rules;
+        assert_eq!(
+            [rules.mtu6, rules.mtu4, rules.lowest_ipv6_mtu],
+            [1300, 1290, 1280],
+            "what is lower stays"
+        );
+    }
 }

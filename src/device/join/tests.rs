@@ -199,6 +199,24 @@ fn super_packets_are_joined_up_to_the_maximum_length() {
 }
 
 #[test]
+fn a_super_packet_has_65535_bytes_at_most() {
+    let partial = |packet: Packet, segmentation| {
+        let mut buf = packet.with_checksum(0, Checksum::Partial);
+        buf.offload.segmentation = segmentation;
+        buf
+    };
+    // 72 bytes of headers, or 28, and 65,000 bytes of payload: the rest must be 463 bytes, or 507, at most.
+    for (more, want) in [(0, vec![vec![0, 1]]), (1, vec![vec![0], vec![1]])] {
+        let first = partial(Packet::tcp6(0, 65_000), Segmentation::Tcp { size: 1000, ecn: false });
+        let last = partial(Packet::tcp6(65_000, 463 + more), Segmentation::None);
+        assert_eq!(joined(&[first, last]), want, "TCP, {more} more");
+        let first = partial(Packet::udp4(65_000), Segmentation::Udp { size: 1000 });
+        let last = partial(Packet::udp4(507 + more), Segmentation::None);
+        assert_eq!(joined(&[first, last]), want, "UDP, {more} more");
+    }
+}
+
+#[test]
 fn the_headers_of_a_super_packet_match_its_segments() {
     let last = Packet::tcp6(100, 60).with(53, ACK | PSH).complete();
     let packets = [Packet::tcp6(0, 100).complete(), last];

@@ -1,37 +1,39 @@
-//! One worker's tallies: written by one thread, read by any, never locked.
+//! Counters of one worker: written by one thread, read by any, without locks.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::reason::Reason;
 
-/// A number with one writer. Reading it from another thread gives some recent value.
+/// A counter with one writer. Other threads read a recent value.
 #[derive(Debug, Default)]
 pub struct Tally(AtomicU64);
 
 impl Tally {
-    /// Adds `n`. Only the owning thread may call this: it loads and stores, it does not lock.
+    /// Adds `n`. Only the owning thread may call this: load and store are not one atomic operation.
     pub fn add(&self, n: u64) {
         self.set(self.read().wrapping_add(n));
     }
 
-    /// Takes `n` away; the same rule as for [`add`](Self::add).
+    /// Subtracts `n`. Only the owning thread may call this.
     pub fn sub(&self, n: u64) {
         self.set(self.read().wrapping_sub(n));
     }
 
-    /// Sets the number; the same rule as for [`add`](Self::add).
+    /// Sets the value. Only the owning thread may call this.
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
     }
 
-    /// The number.
+    /// Returns the value.
     pub fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What one worker counts for one zone, or for packets that belong to none. In lines of the cache of its
-/// own, two by two as they are fetched: what another worker writes is never beside it.
+/// One worker's counters for one zone, or for packets outside every zone.
+///
+/// Aligned to 128 bytes, a pair of cache lines as the prefetcher loads them, against false sharing between
+/// workers.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct ZoneCounters {
@@ -43,13 +45,13 @@ pub struct ZoneCounters {
     pub bytes_v6_to_v4: Tally,
     /// Bytes of the IPv4 packets translated to IPv6.
     pub bytes_v4_to_v6: Tally,
-    /// ICMP errors of our own.
+    /// Originated ICMP errors.
     pub errors_sent: Tally,
-    /// Packets on hold or stored, counted when they came.
+    /// Packets held: fragments in the cache and stored SYNs, counted on arrival.
     pub held: Tally,
-    /// Sessions alive: TCP, UDP, ICMP.
+    /// Live sessions: TCP, UDP, ICMP.
     pub sessions: [Tally; 3],
-    /// Bindings alive: TCP, UDP, ICMP.
+    /// Live bindings: TCP, UDP, ICMP.
     pub bindings: [Tally; 3],
     /// Port blocks in use.
     pub blocks: Tally,
@@ -74,25 +76,25 @@ impl Default for ZoneCounters {
 }
 
 impl ZoneCounters {
-    /// Packets not forwarded for `reason`.
+    /// Packets dropped or rejected for `reason`.
     pub const fn drops(&self, reason: Reason) -> &Tally {
         &self.drops[reason as usize]
     }
 }
 
-/// All tallies of one worker: a row per zone number, and one for packets without a zone.
+/// All counters of one worker: a row per zone number, and one for packets without a zone.
 #[derive(Debug)]
 pub struct Counters {
     zones: Box<[ZoneCounters]>,
     none: ZoneCounters,
-    /// Packets that left for another worker.
+    /// Packets handed over to other workers.
     pub handed_over: Tally,
-    /// Events that found no room.
+    /// Events lost because the queue was full.
     pub events_lost: Tally,
 }
 
 impl Counters {
-    /// Rows for zone numbers below `zones`.
+    /// Allocates rows for zone numbers below `zones`.
     pub fn new(zones: usize) -> Self {
         Self {
             zones: (0..zones).map(|_| ZoneCounters::default()).collect(),
@@ -102,12 +104,12 @@ impl Counters {
         }
     }
 
-    /// The row of a zone; packets of unknown zones share one row.
+    /// The row of a zone; `None` and unknown zones share one row.
     pub fn zone(&self, zone: Option<crate::addr::ZoneId>) -> &ZoneCounters {
         zone.and_then(|z| self.zones.get(usize::from(z.0))).unwrap_or(&self.none)
     }
 
-    /// Packets not forwarded for `reason`, over all zones.
+    /// Packets dropped or rejected for `reason`, over all zones.
     pub fn drops(&self, reason: Reason) -> u64 {
         self.zones.iter().chain([&self.none]).map(|z| z.drops(reason).read()).sum()
     }

@@ -3,13 +3,13 @@
 //! Read the modules in this order; each uses only those above it.
 //!
 //! 1. [`time`], [`reason`], [`addr`], [`counters`]: values.
-//! 2. [`wire`]: bytes. Packet buffers, and views whose constructors check.
-//! 3. [`xlat`]: one packet rewritten (RFC 7915).
-//! 4. [`siit`]: mappings without state (RFC 7757); [`nat64`]: state (RFC 6146).
-//! 5. [`translator`]: the doors.
+//! 2. [`wire`]: packet buffers, and parsers that validate headers.
+//! 3. [`xlat`]: translation of one packet (RFC 7915).
+//! 4. [`siit`]: stateless translation (RFC 7757); [`nat64`]: stateful translation (RFC 6146).
+//! 5. [`translator`]: the entry point.
 //!
-//! With the feature `daemon` (the default) come the parts that do I/O. Without it the package has
-//! no dependency, reads no clock and opens nothing.
+//! The default feature `daemon` adds the modules that do I/O. Without it the package has no dependency, reads no
+//! clock and opens no file or socket.
 #![deny(clippy::todo, clippy::unimplemented)]
 
 pub mod addr;

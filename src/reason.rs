@@ -1,4 +1,4 @@
-//! Why a packet was not forwarded. The same word names the metric and what a test expects.
+//! Drop reasons. The name of a reason is the metric's label and the expectation of tests.
 
 use core::fmt;
 
@@ -12,17 +12,17 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// Every reason, in the order of its number.
+            /// Every reason, in the order of its discriminant.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The name in metrics, logs and tests.
+            /// Name in metrics, logs and tests.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+
                 }
             }
 
-            /// What the name means, in one line.
+            /// Description, one line.
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $(Self::$variant => concat!($($doc),+),)+
@@ -81,7 +81,7 @@ reasons! {
     TooBig = "too_big",
     /// A transport protocol that is not translated with state (RFC 6146 §3.4).
     Protocol = "protocol",
-    /// A UDP datagram without checksum that can't be given one.
+    /// A UDP datagram without checksum, for which none can be computed.
     UdpZeroChecksum = "udp_zero_checksum",
     /// An ICMP type or code without a counterpart (RFC 7915 §4.2, §5.2).
     IcmpType = "icmp_type",
@@ -97,19 +97,19 @@ reasons! {
     NoBinding = "no_binding",
     /// From the IPv4 side, refused by address-dependent filtering.
     Filtered = "filtered",
-    /// A TCP segment that opens nothing and belongs to no session.
+    /// A TCP segment without SYN that belongs to no session.
     NoSession = "no_session",
-    /// An unsolicited SYN, which policy drops, or that no outbound SYN matched in time.
+    /// An unsolicited SYN: dropped by policy, or not followed by an outbound SYN within the timeout.
     UnsolicitedSyn = "unsolicited_syn",
     /// No room to store an unsolicited SYN.
     SynLimit = "syn_limit",
     /// No port or identifier is free in pool4.
     PoolExhausted = "pool_exhausted",
-    /// The host has all port blocks it may have, and they are full.
+    /// The host's port blocks are full and its quota allows no further block.
     HostQuota = "host_quota",
-    /// The host makes more new bindings in a second than it may.
+    /// The host exceeds its limit of new bindings per second.
     BindingRate = "binding_rate",
-    /// The host or the whole table has all sessions it may have.
+    /// The session limit of the host or of the table is reached.
     SessionLimit = "session_limit",
     /// The table of bindings, port blocks or hosts is full.
     TableFull = "table_full",
@@ -138,7 +138,7 @@ reasons! {
 }
 
 impl Reason {
-    /// The number of reasons; each as a number is below this.
+    /// Number of reasons; every discriminant is below it.
     pub const COUNT: usize = Self::ALL.len();
 }
 

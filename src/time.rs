@@ -1,32 +1,31 @@
-//! Time as a value. The library never asks what time it is: whoever calls it says so.
+//! Time as a value: the library reads no clock, callers pass the time.
 
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
-/// A moment, in nanoseconds since an origin the caller chooses and keeps.
+/// A point in time, in nanoseconds since an origin that the caller chooses. The range is 584 years.
 ///
-/// Only differences mean anything. The clock must not go back between two calls on the same
-/// translator. The range is 584 years.
+/// Time must not decrease between two calls on the same translator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Instant(u64);
 
 impl Instant {
     /// The origin.
     pub const ZERO: Self = Self(0);
-    /// Later than every moment that will be named.
+    /// The end of time: a deadline that never expires.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// The moment `nanos` nanoseconds after the origin.
+    /// `nanos` nanoseconds after the origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// The moment `millis` milliseconds after the origin.
+    /// `millis` milliseconds after the origin.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
 
-    /// The moment `secs` seconds after the origin.
+    /// `secs` seconds after the origin.
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs.saturating_mul(1_000_000_000))
     }
@@ -41,7 +40,7 @@ impl Instant {
         self.0 / 1_000_000_000
     }
 
-    /// How long ago `earlier` was; zero if it is not in the past.
+    /// Time elapsed since `earlier`; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

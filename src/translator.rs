@@ -1,4 +1,4 @@
-//! The doors of the library: packets in, verdicts out.
+//! Entry point of the library: packets in, verdicts out.
 
 use std::sync::Arc;
 
@@ -14,30 +14,29 @@ pub use crate::addr::WorkerId;
 pub use crate::nat64::{Event, Lease, Record};
 pub use crate::wire::batch::{Batch, Extra, Verdict};
 
-/// What a translator is made of.
+/// Settings of a translator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Which worker this is.
+    /// Number of this worker.
     pub worker: WorkerId,
-    /// How many workers there are, at least 1.
+    /// Number of workers, at least 1.
     pub workers: u8,
-    /// The source of all chance: ports, identifiers, hash keys. Equal settings and equal input
-    /// give equal output.
+    /// Seed of all random numbers: ports, identifiers, hash keys. Equal settings and input give equal output.
     pub seed: u64,
-    /// The seed of the hash that assigns hosts and datagrams to workers; the same for all workers
-    /// and part of exported state.
+    /// Seed of the hash that assigns hosts and datagrams to workers. Equal on all workers, and part of
+    /// exported state.
     pub owner_seed: u32,
-    /// Rewriting.
+    /// Translation of single packets.
     pub rules: xlat::Rules,
-    /// Mappings without state, if there are any. What they cover goes by them; the rest is for `nat64`.
+    /// Stateless mappings. They take precedence; all other packets go to `nat64`.
     pub siit: Option<siit::Settings>,
-    /// State.
+    /// Stateful translation.
     pub nat64: nat64::Settings,
 }
 
 impl Settings {
-    /// Who the stateless translator is.
-    const fn stateless(&self) -> siit::Identity {
+    /// Identity of the stateless translator.
+    const fn siit_identity(&self) -> siit::Identity {
         siit::Identity {
             seed: self.seed,
             address6: self.nat64.address6,
@@ -47,19 +46,19 @@ impl Settings {
     }
 }
 
-/// Where an export stands; start with the default.
+/// Position of an export; start with the default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cursor(pub u32);
 
-/// A change of settings while packets flow.
+/// A change of settings at run time.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// New settings. `worker`, `workers`, `seed`, `owner_seed` and `nat64.limits` must be as they
-    /// were. A session ends only if its prefix, its pool address or its zone is gone.
+    /// New settings. `worker`, `workers`, `seed`, `owner_seed` and `nat64.limits` must not change. A
+    /// session ends only if its prefix, pool address or zone is removed.
     Settings(Box<Settings>),
 }
 
-/// A translator: one worker's share of the gateway.
+/// One worker's translator.
 pub struct Translator {
     counters: Arc<Counters>,
     siit: Option<Box<Siit>>,
@@ -67,23 +66,23 @@ pub struct Translator {
 }
 
 impl Translator {
-    /// Takes all the memory it will ever use. Zone numbers must be below `zones`.
+    /// Allocates all memory; translation allocates none. Zone numbers must be below `zones`.
     pub fn new(settings: Settings, zones: usize) -> Self {
         let counters = Arc::new(Counters::new(zones));
-        let who = nat64::Identity {
+        let identity = nat64::Identity {
             worker: settings.worker,
             workers: settings.workers,
             seed: settings.seed,
             owner_seed: settings.owner_seed,
         };
         let siit = settings.siit.as_ref().map(|mappings| {
-            Box::new(Siit::new(settings.stateless(), settings.rules, mappings, counters.clone()))
+            Box::new(Siit::new(settings.siit_identity(), settings.rules, mappings, counters.clone()))
         });
-        let nat64 = Nat64::new(who, settings.rules, &settings.nat64, counters.clone());
+        let nat64 = Nat64::new(identity, settings.rules, &settings.nat64, counters.clone());
         Self { counters, siit, nat64 }
     }
 
-    /// Translates a batch in place: `verdicts[i]` says what became of `packets[i]`.
+    /// Translates a batch in place. `verdicts[i]` is the verdict on `packets[i]`.
     ///
     /// # Panics
     /// If there are fewer verdicts than packets.
@@ -113,7 +112,7 @@ impl Translator {
         }
     }
 
-    /// Mappings first, then state. What another worker hands over has state.
+    /// Tries stateless translation first. Packets handed over by another worker are stateful.
     #[inline]
     fn packet6(&mut self, now: Instant, packet: &mut PacketBuf, extra: &mut Batch) -> Verdict {
         if let Some(siit) = &mut self.siit
@@ -145,18 +144,18 @@ impl Translator {
         self.nat64.keep(now, lease)
     }
 
-    /// When [`expire`](Self::expire) is to be called next, if nothing comes.
+    /// When to call [`expire`](Self::expire) next; `None` if no timer runs.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.nat64.next_deadline()
     }
 
-    /// Ends what has run out by `now`, at most `budget` sessions; packets that timers send go to
-    /// `extra`. True if more is due.
+    /// Expires timers due at `now`, at most `budget` sessions. Packets that timers send go to `extra`. Returns
+    /// whether more timers are due.
     pub fn expire(&mut self, now: Instant, budget: usize, extra: &mut Batch) -> bool {
         self.nat64.expire(now, budget, extra)
     }
 
-    /// Switches to new settings between two batches. Takes time in proportion to the sessions.
+    /// Switches to new settings between two batches. Takes time proportional to the number of sessions.
     pub fn reconfigure(&mut self, now: Instant, change: Change) {
         match change {
             Change::Settings(new) => {
@@ -166,43 +165,44 @@ impl Translator {
         }
     }
 
+    /// Creates, reconfigures or removes the stateless translator.
     fn switch_siit(&mut self, new: &Settings) {
-        let who = new.stateless();
+        let identity = new.siit_identity();
         match (&mut self.siit, &new.siit) {
-            (Some(siit), Some(mappings)) => siit.reconfigure(who, new.rules, mappings),
+            (Some(siit), Some(mappings)) => siit.reconfigure(identity, new.rules, mappings),
             (none @ None, Some(mappings)) => {
-                *none = Some(Box::new(Siit::new(who, new.rules, mappings, Arc::clone(&self.counters))));
+                *none = Some(Box::new(Siit::new(identity, new.rules, mappings, Arc::clone(&self.counters))));
             }
             (some, None) => *some = None,
         }
     }
 
-    /// Moves waiting events to `out`, the oldest first; how many were moved.
+    /// Moves queued events to `out`, oldest first, and returns their number.
     pub fn events(&mut self, out: &mut [Event]) -> usize {
         let count = self.nat64.events(out);
-        if let Some(place) = out.get_mut(count)
+        if let Some(slot) = out.get_mut(count)
             && let Some((src, dst)) = self.siit.as_mut().and_then(|siit| siit.without_checksum())
         {
-            *place = Event::WithoutChecksum { src, dst };
+            *slot = Event::WithoutChecksum { src, dst };
             return count + 1;
         }
         count
     }
 
-    /// Writes sessions from `cursor` on to `out`; how many. Zero is the end.
+    /// Writes sessions from `cursor` on to `out` and returns their number; zero ends the export.
     pub fn export(&self, now: Instant, cursor: &mut Cursor, out: &mut [Record]) -> usize {
         self.nat64.export(now, &mut cursor.0, out)
     }
 
-    /// Takes over a session.
+    /// Imports a session.
     ///
     /// # Errors
-    /// The reason, if a table is full, or the record fits no zone, pool or pref64 here.
+    /// A [`Reason`] if a table is full, or if no zone, pool or pref64 matches the record.
     pub fn import(&mut self, now: Instant, record: &Record) -> Result<(), Reason> {
         self.nat64.import(now, record)
     }
 
-    /// This worker's tallies, to be read from any thread.
+    /// This worker's counters, readable from any thread.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }

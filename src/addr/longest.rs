@@ -1,22 +1,22 @@
-//! Which of many prefixes holds an address: the longest that does.
+//! Longest-prefix match.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Ipv4Prefix, Ipv6Prefix};
 
-/// Where a row has no prefix.
+/// Value of an empty slot.
 const NONE: u32 = u32::MAX;
 
-/// Prefixes of one family, each with a number; finds the longest that holds an address.
+/// A longest-prefix table for one family: maps prefixes to numbers.
 ///
-/// Made once, then only asked: one probe for each length that occurs, however many prefixes there are.
+/// Immutable. A lookup costs one hash probe per distinct prefix length, independent of the number of prefixes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Longest {
-    /// A row for each length, the longest first.
+    /// One row per prefix length, the longest first.
     rows: Vec<Row>,
 }
 
-/// The prefixes of one length: open addressing, at most half full.
+/// The prefixes of one length: a hash table with linear probing, at most half full.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Row {
     mask: u128,
@@ -25,7 +25,7 @@ struct Row {
 }
 
 impl Longest {
-    /// Of IPv4 prefixes; of equal ones the last counts. No number may be `u32::MAX`.
+    /// A table of IPv4 prefixes. The last of equal prefixes wins. Numbers must be below `u32::MAX`.
     pub fn of_v4(prefixes: impl Iterator<Item = (Ipv4Prefix, u32)>) -> Self {
         let wide = |(prefix, value): (Ipv4Prefix, u32)| {
             (u128::from(prefix.mask()), u128::from(prefix.addr().to_bits()), value)
@@ -33,7 +33,7 @@ impl Longest {
         Self::new(prefixes.map(wide).collect())
     }
 
-    /// Of IPv6 prefixes; see [`of_v4`](Self::of_v4).
+    /// A table of IPv6 prefixes; see [`of_v4`](Self::of_v4).
     pub fn of_v6(prefixes: impl Iterator<Item = (Ipv6Prefix, u32)>) -> Self {
         Self::new(prefixes.map(|(prefix, value)| (prefix.mask(), prefix.addr().to_bits(), value)).collect())
     }
@@ -45,18 +45,18 @@ impl Longest {
         Self { rows }
     }
 
-    /// Whether there are no prefixes.
+    /// Whether the table has no prefixes.
     pub const fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The number of the longest IPv4 prefix that holds `addr`.
+    /// The number of the longest IPv4 prefix that contains `addr`.
     #[inline]
     pub fn find_v4(&self, addr: Ipv4Addr) -> Option<u32> {
         self.find(u128::from(addr.to_bits()))
     }
 
-    /// The number of the longest IPv6 prefix that holds `addr`.
+    /// The number of the longest IPv6 prefix that contains `addr`.
     #[inline]
     pub fn find_v6(&self, addr: Ipv6Addr) -> Option<u32> {
         self.find(addr.to_bits())
@@ -74,31 +74,31 @@ impl Row {
         let mask = entries.first().map_or(0, |(mask, ..)| *mask);
         let mut row = Self { mask, keys: vec![0; size].into(), values: vec![NONE; size].into() };
         for (_, key, value) in entries {
-            let place = row.place(*key);
-            row.keys[place] = *key;
-            row.values[place] = *value;
+            let slot = row.slot(*key);
+            row.keys[slot] = *key;
+            row.values[slot] = *value;
         }
         row
     }
 
-    /// Where `key` is, or would be.
+    /// The slot of `key`, or the empty slot where it would be inserted.
     #[inline]
-    fn place(&self, key: u128) -> usize {
+    fn slot(&self, key: u128) -> usize {
         let last = self.keys.len() - 1;
-        let mut place = hash(key) as usize & last;
-        while self.values[place] != NONE && self.keys[place] != key {
-            place = (place + 1) & last;
+        let mut slot = hash(key) as usize & last;
+        while self.values[slot] != NONE && self.keys[slot] != key {
+            slot = (slot + 1) & last;
         }
-        place
+        slot
     }
 
     #[inline]
     fn find(&self, key: u128) -> Option<u32> {
-        Some(self.values[self.place(key)]).filter(|value| *value != NONE)
+        Some(self.values[self.slot(key)]).filter(|value| *value != NONE)
     }
 }
 
-/// Unkeyed: the keys are the operator's, and who probes only meets the longest run of neighbours.
+/// Unkeyed: only the operator chooses keys, and lookups can't lengthen a probe sequence.
 const fn hash(key: u128) -> u64 {
     let (high, low) = ((key >> 64) as u64, key as u64);
     let wide = (high ^ 0x9e37_79b9_7f4a_7c15) as u128 * (low ^ 0xd6e8_feb8_6659_fd93) as u128;
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_wins_and_the_last_of_equals() {
+    fn the_longest_prefix_wins_then_the_last_of_equals() {
         let prefixes = ["0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "10.0.0.0/8"];
         let parsed = prefixes.iter().zip(0..).map(|(text, n)| (text.parse().expect("literal"), n));
         let table = Longest::of_v4(parsed);
@@ -123,12 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn any_length_up_to_128() {
+    fn every_prefix_length_matches() {
         // id 8504-14.4-lpm
         let addr: Ipv6Addr = "2001:db8:1:2:3:4:5:6".parse().expect("literal");
         let table = Longest::of_v6((0..=128u8).map(|len| (Ipv6Prefix::holding(addr, len), u32::from(len))));
         for len in 0..=128u32 {
-            // Differs from `addr` in the bit behind the first `len`.
+            // Differs from `addr` in the first bit after the prefix.
             let other =
                 if len == 128 { addr } else { Ipv6Addr::from_bits(addr.to_bits() ^ 1 << (127 - len)) };
             assert_eq!(table.find_v6(other), Some(len));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn many_prefixes_are_found_as_by_looking_at_each() {
+    fn lookups_agree_with_a_linear_search() {
         let mut state = 1u32;
         let mut next = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -1,4 +1,4 @@
-//! Addresses and prefixes: values, and the arithmetic of RFC 6052.
+//! Addresses, prefixes and ports as values, and address embedding by RFC 6052.
 
 mod host;
 mod longest;

@@ -1,10 +1,10 @@
-//! Ports, and addresses with a port. An ICMP identifier takes the port's place (RFC 6146 §2).
+//! Ports and transport addresses. An ICMP identifier takes the role of the port (RFC 6146 §2).
 
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
-/// An inclusive range of ports, never empty and never upside down.
+/// An inclusive range of ports, never empty.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct PortRange {
     first: u16,
@@ -12,10 +12,10 @@ pub struct PortRange {
 }
 
 impl PortRange {
-    /// Every port that can be given to a mapping: 1 to 65535.
+    /// Every port that a mapping can use: 1 to 65535.
     pub const ALL: Self = Self { first: 1, last: u16::MAX };
 
-    /// The ports `first` to `last`, both included; `None` if upside down.
+    /// The ports `first` to `last`, both included; `None` if `first` exceeds `last`.
     pub const fn new(first: u16, last: u16) -> Option<Self> {
         if first > last { None } else { Some(Self { first, last }) }
     }
@@ -50,12 +50,12 @@ impl fmt::Display for PortRange {
 impl FromStr for PortRange {
     type Err = &'static str;
 
-    /// Reads `FIRST-LAST` or a lone port.
+    /// Parses `FIRST-LAST` or a single port.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const FORM: &str = "not a port or a range of ports such as 1024-65535";
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let port = |t: &str| t.trim().parse::<u16>().map_err(|_| FORM);
-        Self::new(port(first)?, port(last)?).ok_or("the port range is upside down")
+        Self::new(port(first)?, port(last)?).ok_or("the first port exceeds the last")
     }
 }
 
@@ -78,14 +78,14 @@ pub struct Transport6 {
 }
 
 impl Transport4 {
-    /// Puts the two together.
+    /// A transport address from address and port.
     pub const fn new(addr: Ipv4Addr, port: u16) -> Self {
         Self { addr, port }
     }
 }
 
 impl Transport6 {
-    /// Puts the two together.
+    /// A transport address from address and port.
     pub const fn new(addr: Ipv6Addr, port: u16) -> Self {
         Self { addr, port }
     }
@@ -111,7 +111,7 @@ mod tests {
     fn ranges_from_text() {
         assert_eq!("1024-65535".parse(), Ok(PortRange { first: 1024, last: 65535 }));
         assert_eq!("80".parse(), Ok(PortRange { first: 80, last: 80 }));
-        assert_eq!("90-80".parse::<PortRange>(), Err("the port range is upside down"));
+        assert_eq!("90-80".parse::<PortRange>(), Err("the first port exceeds the last"));
         assert!("1-70000".parse::<PortRange>().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! IPv4 addresses inside IPv6 addresses (RFC 6052).
+//! IPv4-embedded IPv6 addresses (RFC 6052).
 
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -6,23 +6,22 @@ use core::str::FromStr;
 
 use super::{Ipv6Prefix, PrefixError};
 
-/// A prefix under which IPv4 addresses are represented: a pref64.
+/// A pref64: an IPv6 prefix that represents IPv4 addresses (RFC 6052 §2.2).
 ///
-/// Its length is one of 32, 40, 48, 56, 64 and 96, and bits 64 to 71 (the "u" octet) of a /96 are
-/// zero (RFC 6052 §2.2).
+/// Its length is 32, 40, 48, 56, 64 or 96. Bits 64 to 71 of a /96 (the "u" octet) are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pref64(Ipv6Prefix);
 
 /// Why a prefix can't be a pref64.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pref64Error {
-    /// Not an IPv6 prefix at all.
+    /// Not an IPv6 prefix.
     Prefix(PrefixError),
-    /// Not one of the six lengths.
+    /// Not one of the six allowed lengths.
     Length(u8),
     /// A /96 with bits set in its "u" octet.
     UOctet,
-    /// The Well-Known Prefix has the length 96 and no other.
+    /// The Well-Known Prefix with another length than 96.
     WellKnownLength(u8),
     /// A multicast, loopback or link-local prefix.
     NotUnicast,
@@ -50,10 +49,10 @@ impl Pref64 {
     /// The Well-Known Prefix 64:ff9b::/96 (RFC 6052 §2.1).
     pub const WELL_KNOWN: Self = Self(Ipv6Prefix::holding(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96));
 
-    /// Takes a prefix if IPv4 addresses can be put under it.
+    /// Validates a prefix as a pref64.
     ///
     /// # Errors
-    /// See [`Pref64Error`].
+    /// A [`Pref64Error`] if it can't be one.
     pub fn new(prefix: Ipv6Prefix) -> Result<Self, Pref64Error> {
         if !matches!(prefix.len(), 32 | 40 | 48 | 56 | 64 | 96) {
             return Err(Pref64Error::Length(prefix.len()));
@@ -81,33 +80,33 @@ impl Pref64 {
         self == Self::WELL_KNOWN
     }
 
-    /// Whether `addr` lies under the prefix.
+    /// Whether the prefix contains `addr`.
     pub const fn contains(self, addr: Ipv6Addr) -> bool {
         self.0.contains(addr)
     }
 
-    /// The IPv6 address that stands for `v4`: "u" octet and suffix are zero (RFC 6052 §2.2).
+    /// The IPv6 address that represents `v4`. The "u" octet and the suffix are zero (RFC 6052 §2.2).
     #[inline(always)]
     pub const fn embed(self, v4: Ipv4Addr) -> Ipv6Addr {
         let v4 = v4.to_bits() as u128;
-        let behind = match self.0.len() {
+        let embedded = match self.0.len() {
             96 => v4,
             64 => v4 << 24,
             len => around_u(v4, len),
         };
-        Ipv6Addr::from_bits(self.0.addr().to_bits() | behind)
+        Ipv6Addr::from_bits(self.0.addr().to_bits() | embedded)
     }
 
-    /// The prefix under which the addresses of `v4` lie: no bit of the "u" octet belongs to it.
+    /// The IPv6 prefix that represents all addresses of `v4`. The "u" octet adds 8 bits to its length.
     pub const fn covering(self, v4: super::Ipv4Prefix) -> Ipv6Prefix {
         let len = self.0.len() + v4.len();
         let len = if self.0.len() < 96 && len > 64 { len + 8 } else { len };
         Ipv6Prefix::holding(self.embed(v4.addr()), len)
     }
 
-    /// The IPv4 address inside `addr`, if `addr` lies under the prefix.
+    /// The IPv4 address embedded in `addr`; `None` if the prefix does not contain `addr`.
     ///
-    /// The "u" octet and the suffix are skipped whatever they hold (RFC 6052 §2.2, §2.3).
+    /// Ignores the "u" octet and the suffix (RFC 6052 §2.2, §2.3).
     pub const fn extract(self, addr: Ipv6Addr) -> Option<Ipv4Addr> {
         if !self.0.contains(addr) {
             return None;
@@ -128,7 +127,7 @@ impl Pref64 {
     }
 }
 
-/// The bits of an IPv4 address on both sides of the "u" octet, behind a prefix of 32 to 56 bits.
+/// Splits the bits of an IPv4 address around the "u" octet, after a prefix of 32 to 56 bits.
 const fn around_u(v4: u128, len: u8) -> u128 {
     // `above` bits of the address fit in front of the "u" octet at bit 64.
     let above = 64 - len;
@@ -163,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_examples_of_rfc_6052() {
+    fn examples_of_rfc_6052() {
         // ids 6052-2.2-pl32, 6052-2.2-pl40, 6052-2.2-pl48, 6052-2.2-pl56, 6052-2.2-pl64, 6052-2.2-pl96,
         // 6052-2.2-wkp
         let cases = [
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn every_address_comes_back_and_the_rest_is_zero() {
+    fn addresses_round_trip_and_other_bits_are_zero() {
         // ids 6052-2.2-u-emit, 6052-2.2-suffix-emit, 6052-2.3-roundtrip, 6146-3.5.4-rev
         let texts = [
             "2001:db8::/32",
@@ -197,7 +196,7 @@ mod tests {
         ];
         for text in texts {
             let pref64: Pref64 = text.parse().expect("literal");
-            // Behind the address, and the u octet if it lies within.
+            // The first octet after the IPv4 address and the "u" octet.
             let suffix = usize::from(pref64.prefix().len()) / 8 + 5;
             let mut v4 = 0u32;
             for step in 0..2000u32 {
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_that_change_no_checksum() {
+    fn checksum_neutral_prefixes() {
         // ids 6052-4.1-neutral, 8215-5-restrict: the six words of a /96 sum up to zero
         let is_neutral = |text: &str| {
             let pref64: Pref64 = text.parse().expect("literal");
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_lies_under_a_prefix() {
+    fn covering_prefixes_of_ipv4_prefixes() {
         let cases = [
             ("2001:db8::/96", "192.0.2.0/24", "2001:db8::c000:200/120"),
             ("2001:db8::/32", "192.0.2.33/32", "2001:db8:c000:221::/64"),
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_and_shapes_that_are_refused() {
+    fn invalid_prefixes_are_refused() {
         for len in [0, 16, 33, 44, 72, 95, 97, 128] {
             let prefix = Ipv6Prefix::holding(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), len);
             assert_eq!(Pref64::new(prefix), Err(Pref64Error::Length(len)), "{prefix}");

@@ -1,26 +1,26 @@
-//! Address prefixes, canonical by construction: the bits behind the length are zero.
+//! Address prefixes, canonical by construction: all host bits are zero.
 
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
-/// Why a text or a pair of address and length is not a prefix.
+/// Why a text, or an address with a length, is not a prefix.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PrefixError {
     /// Not an address of this family, or not `ADDRESS/LENGTH`.
     Syntax,
     /// The length is over 32 (IPv4) or 128 (IPv6).
     Length(u8),
-    /// Bits behind the prefix length are set.
+    /// Bits after the prefix length are set.
     HostBits,
 }
 
 impl fmt::Display for PrefixError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Syntax => f.write_str("no address or prefix of this family"),
+            Self::Syntax => f.write_str("not an address or prefix of this family"),
             Self::Length(n) => write!(f, "prefix length {n} is too long"),
-            Self::HostBits => f.write_str("bits behind the prefix length are set"),
+            Self::HostBits => f.write_str("bits after the prefix length are set"),
         }
     }
 }
@@ -41,7 +41,7 @@ macro_rules! prefix {
             ///
             /// # Errors
             /// [`PrefixError::Length`] if `len` exceeds the address width,
-            /// [`PrefixError::HostBits`] if `addr` has bits behind `len`.
+            /// [`PrefixError::HostBits`] if `addr` has bits after `len`.
             pub const fn new(addr: $addr, len: u8) -> Result<Self, PrefixError> {
                 if len > $width {
                     return Err(PrefixError::Length(len));
@@ -52,17 +52,18 @@ macro_rules! prefix {
                 Ok(Self { addr, len })
             }
 
-            /// The prefix of length `len` (at most the address width) that holds `addr`.
+            /// The prefix of length `len` (at most the address width) that contains `addr`.
             pub const fn holding(addr: $addr, len: u8) -> Self {
                 let len = if len > $width { $width } else { len };
                 Self { addr: <$addr>::from_bits(addr.to_bits() & Self::bits_of(len)), len }
             }
 
-            /// The prefix that holds this one address.
+            /// The prefix that contains only `addr`.
             pub const fn host(addr: $addr) -> Self {
                 Self { addr, len: $width }
             }
 
+            /// The mask of a prefix of length `len`.
             const fn bits_of(len: u8) -> $bits {
                 if len == 0 { 0 } else { <$bits>::MAX << ($width - len) }
             }
@@ -82,7 +83,7 @@ macro_rules! prefix {
                 self.len == 0
             }
 
-            /// Ones where the prefix has its bits.
+            /// The network mask.
             pub const fn mask(self) -> $bits {
                 Self::bits_of(self.len)
             }
@@ -118,7 +119,7 @@ macro_rules! prefix {
         impl FromStr for $name {
             type Err = PrefixError;
 
-            /// Reads `ADDRESS/LENGTH`; a lone address is a host prefix.
+            /// Parses `ADDRESS/LENGTH`; an address without length is a host prefix.
             fn from_str(text: &str) -> Result<Self, PrefixError> {
                 let (addr, len) = match text.split_once('/') {
                     Some((addr, len)) => (addr, len.parse().map_err(|_| PrefixError::Syntax)?),
@@ -140,7 +141,7 @@ prefix!(
 );
 
 impl Ipv4Prefix {
-    /// How many addresses the prefix has: 1 to 2^32.
+    /// Number of addresses: 1 to 2^32.
     pub const fn size(self) -> u64 {
         1 << (32 - self.len)
     }
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_forms() {
+    fn prefixes_parse_from_text() {
         let cases: [(&str, Result<&str, PrefixError>); 7] = [
             ("192.0.2.0/24", Ok("192.0.2.0/24")),
             ("192.0.2.1", Ok("192.0.2.1/32")),
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn containment() {
+    fn prefixes_contain_and_overlap() {
         let p: Ipv6Prefix = "2001:db8:1::/64".parse().expect("literal");
         assert!(p.contains("2001:db8:1::5".parse().expect("literal")));
         assert!(!p.contains("2001:db8:2::5".parse().expect("literal")));

@@ -1,6 +1,6 @@
-//! The transport protocols that have a BIB of their own (RFC 6146 §3.1).
+//! Transport protocols of stateful translation (RFC 6146 §3.1).
 
-/// The three protocols with state; each has a BIB of its own (RFC 6146 §3.1).
+/// A transport protocol with its own BIB and session table (RFC 6146 §3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Proto {
@@ -8,7 +8,7 @@ pub enum Proto {
     Tcp,
     /// UDP.
     Udp,
-    /// ICMP queries; the identifier takes the port's place.
+    /// ICMP queries; the identifier takes the role of the port.
     Icmp,
 }
 

@@ -1,4 +1,4 @@
-//! Addresses with a meaning of their own (IANA special-purpose registries, RFC 6890).
+//! Special-purpose addresses (IANA registries, RFC 6890).
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -12,10 +12,10 @@ const fn v4(a: u8, b: u8, c: u8, d: u8, len: u8) -> Ipv4Prefix {
 pub const PRIVATE: [Ipv4Prefix; 4] =
     [v4(10, 0, 0, 0, 8), v4(172, 16, 0, 0, 12), v4(192, 168, 0, 0, 16), v4(100, 64, 0, 0, 10)];
 
-/// The other ranges that are not globally reachable.
+/// Other ranges that are not globally reachable.
 ///
-/// 192.88.99.0/24 (deprecated 6to4 relays) is counted in, as the registry has it;
-/// 192.31.196.0/24, 192.52.193.0/24 and 192.175.48.0/24 are global.
+/// Includes 192.88.99.0/24 (deprecated 6to4 relays), as the registry does. 192.31.196.0/24, 192.52.193.0/24 and
+/// 192.175.48.0/24 are global.
 pub const NOT_GLOBAL: [Ipv4Prefix; 11] = [
     v4(0, 0, 0, 0, 8),
     v4(127, 0, 0, 0, 8),
@@ -35,22 +35,21 @@ pub fn is_private(addr: Ipv4Addr) -> bool {
     PRIVATE.iter().any(|p| p.contains(addr))
 }
 
-/// Whether `addr` is globally reachable, so that the Well-Known Prefix may stand for it
+/// Whether `addr` is globally reachable. Only such addresses may be represented by the Well-Known Prefix
 /// (RFC 6052 §3.1).
 pub fn is_global(addr: Ipv4Addr) -> bool {
     !is_private(addr) && !NOT_GLOBAL.iter().any(|p| p.contains(addr))
 }
 
-/// Whether a packet can come from or go to `addr` at all (RFC 1812 §5.3.7): not 0/8, 127/8, 224/4
-/// or 240/4.
+/// Whether `addr` is a valid host address in a packet (RFC 1812 §5.3.7): not in 0/8, 127/8, 224/4 or 240/4.
 pub const fn is_host_v4(addr: Ipv4Addr) -> bool {
     !matches!(addr.octets()[0], 0 | 127 | 224..)
 }
 
-/// Whether a packet can come from or go to `addr` through a router: not ::, ::1, fe80::/10 or
-/// ff00::/8, and no IPv4-mapped address.
+/// Whether `addr` is a valid host address in a routed packet: not ::, ::1, IPv4-mapped, or in fe80::/10 or
+/// ff00::/8.
 pub const fn is_host_v6(addr: Ipv6Addr) -> bool {
-    // Asked twice for every packet, so in numbers.
+    // Evaluated twice per packet: integer comparisons are faster than the methods of `Ipv6Addr`.
     let bits = addr.to_bits();
     let top = (bits >> 112) as u16;
     let low_or_mapped = bits <= 1 || bits >> 32 == 0xffff;
@@ -62,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_well_known_prefix_may_carry() {
+    fn addresses_that_the_well_known_prefix_may_represent() {
         // id 6052-3.1-list
         let not_global = [
             "10.0.0.1",
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
+    fn host_addresses() {
         assert!(is_host_v4(Ipv4Addr::new(10, 0, 0, 1)));
         for text in ["0.1.2.3", "127.0.0.1", "224.0.0.5", "240.0.0.1", "255.255.255.255"] {
             assert!(!is_host_v4(text.parse().expect("literal")), "{text}");

@@ -421,13 +421,10 @@ mod tests {
             (eam("\"192.0.2.0/26 = 2001:db8::/64\""), ""),
             (
                 eam("\"192.0.2.0/24 = 2001:db8::/124\""),
-                "8:7: `192.0.2.0/24 = 2001:db8::/124`: 8 bits behind the IPv4 prefix, 4 behind the IPv6 prefix",
+                "8:7: `192.0.2.0/24 = 2001:db8::/124`: the IPv4 suffix has 8 bits, the IPv6 suffix only 4",
             ),
-            (eam("\"192.0.2.0/24\""), "8:7: `192.0.2.0/24`: not two prefixes such as"),
-            (
-                eam("\"192.0.2.1/24 = 2001:db8::\""),
-                "8:7: `192.0.2.1/24 = 2001:db8::`: bits behind the prefix",
-            ),
+            (eam("\"192.0.2.0/24\""), "8:7: `192.0.2.0/24`: expected two prefixes, such as"),
+            (eam("\"192.0.2.1/24 = 2001:db8::\""), "8:7: `192.0.2.1/24 = 2001:db8::`: bits after the prefix"),
             (
                 eam("[\"192.0.2.1 = 2001:db8::1\", \"192.0.2.2 = 2001:db8::1\"]"),
                 "8:35: 192.0.2.2/32 = 2001:db8::1/128 uses a prefix of 192.0.2.1/32 = 2001:db8::1/128",
@@ -461,7 +458,7 @@ mod tests {
             (hosts("inside = \"v4\""), "9:10: unknown value `v4` (\"ipv6\", \"ipv4\")"),
             (hosts("error_pool4 = \"10.0.0.0/24\""), "9:15: 10.0.0.0/24 is private: other"),
             (hosts("untranslatable_source = \"pool\""), "9:25: \"pool\" without error_pool4"),
-            (hosts("routes = \"x\""), "9:10: `x`: no address or prefix of this family"),
+            (hosts("routes = \"x\""), "9:10: `x`: not an address or prefix of this family"),
             (format!("{BOTH}[siit]\n"), "7:1: no host has a mapping"),
         ];
         for (text, want) in cases {

@@ -49,7 +49,7 @@ fn plateaus(reader: &mut Reader<'_>, value: Option<&toml::Spanned<Vec<schema::Nu
     let each: Vec<u16> =
         value.get_ref().iter().map(|mtu| reader.number(Some(mtu), 68, 68..=u16::MAX)).collect();
     Plateaus::new(&each).unwrap_or_else(|| {
-        let allowed = format!("at most {} path MTUs", Plateaus::MOST);
+        let allowed = format!("at most {} path MTUs", Plateaus::MAX);
         reader.error(value.span(), format!("{} plateaus", each.len()), allowed);
         Plateaus::RFC_1191
     })

@@ -50,7 +50,7 @@ fn of<Q>(
 ) -> Result<Tuple, Refusal> {
     let other = tcp::Kind::Other;
     match *transport {
-        Transport::Tcp { flags, .. } if !flags.are_possible() => Err(Reason::TcpFlags.into()),
+        Transport::Tcp { flags, .. } if !flags.are_valid() => Err(Reason::TcpFlags.into()),
         Transport::Tcp { src, dst, flags } => Ok(Tuple { proto: Proto::Tcp, src, dst, kind: kind_of(flags) }),
         Transport::Udp { src, dst, .. } => Ok(Tuple { proto: Proto::Udp, src, dst, kind: other }),
         Transport::Echo { id, .. } => Ok(Tuple { proto: Proto::Icmp, src: id, dst: id, kind: other }),

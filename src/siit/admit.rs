@@ -1,4 +1,4 @@
-//! Whose packet this is: a host inside has a mapping, everybody else may only talk to such.
+//! Decides which packets the stateless translator handles: those of inside hosts, which have a mapping.
 
 use core::net::Ipv4Addr;
 
@@ -10,21 +10,22 @@ use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 use crate::xlat::{ErrorHeader, Refusal};
 
-/// What the ends of an IPv6 packet stand for, as far as they stand for anything.
+/// IPv4 addresses of an IPv6 packet's source and destination, where they have one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ends4 {
+pub(super) struct MappedEnds {
     pub(super) src: Option<Mapped<Ipv4Addr>>,
     pub(super) dst: Option<Mapped<Ipv4Addr>>,
 }
 
 impl Siit {
-    pub(super) fn ends6(&self, packet: &Ipv6Packet) -> Ends4 {
-        Ends4 { src: self.mapping.to_v4(packet.src), dst: self.mapping.to_v4(packet.dst) }
+    /// Maps both addresses of an IPv6 packet.
+    pub(super) fn mapped_ends(&self, packet: &Ipv6Packet) -> MappedEnds {
+        MappedEnds { src: self.mapping.to_v4(packet.src), dst: self.mapping.to_v4(packet.dst) }
     }
 
-    /// Whether an IPv6 packet is from or to a host inside. An error is the business of the host whose
-    /// packet or to whom the packet was that it is about, whichever router sent it.
-    pub(super) fn is_ours6(&self, packet: &Ipv6Packet, ends: &Ends4) -> bool {
+    /// Whether this translator handles an IPv6 packet: it is from or to an inside host. An ICMP error
+    /// belongs to the inside host of the quoted packet, whichever router sent the error.
+    pub(super) fn handles6(&self, packet: &Ipv6Packet, ends: &MappedEnds) -> bool {
         let inside = match self.inside {
             Inside::V4 => ends.dst,
             Inside::V6 => match packet.transport.quoted() {
@@ -32,12 +33,12 @@ impl Siit {
                 None => ends.src,
             },
         };
-        // What leads nowhere from here may lead somewhere with state.
-        inside.is_some_and(|inside| inside.is_inside()) && (self.who.alone || ends.dst.is_some())
+        // Without a stateless mapping of the destination, the stateful translator may have one.
+        inside.is_some_and(|inside| inside.is_inside()) && (self.identity.alone || ends.dst.is_some())
     }
 
-    /// Whether an IPv4 packet is to or from a host inside.
-    pub(super) fn is_ours4(&self, packet: &Ipv4Packet) -> bool {
+    /// Whether this translator handles an IPv4 packet: it is to or from an inside host.
+    pub(super) fn handles4(&self, packet: &Ipv4Packet) -> bool {
         let addr = match self.inside {
             Inside::V6 => packet.dst,
             Inside::V4 => packet.transport.quoted().map_or(packet.src, |quoted| quoted.dst),
@@ -46,9 +47,9 @@ impl Siit {
     }
 }
 
-/// Why an IPv6 packet that is nobody's is refused: an address that nothing stands for, unless it is no
-/// address at all (RFC 7915 §5.4).
-pub(super) const fn stranger6(packet: &Ipv6Packet) -> Refusal {
+/// Why an IPv6 packet without an inside host is refused: an invalid host address, or no mapping
+/// (RFC 7915 §5.4).
+pub(super) const fn refusal6(packet: &Ipv6Packet) -> Refusal {
     if !is_host_v6(packet.src) {
         return Refusal { reason: Reason::SourceAddress, error: None };
     }
@@ -58,8 +59,8 @@ pub(super) const fn stranger6(packet: &Ipv6Packet) -> Refusal {
     Refusal::with_error(Reason::NoMapping, ErrorHeader::unreachable6(1))
 }
 
-/// Why an IPv4 packet that is nobody's is refused; see [`stranger6`] (RFC 7915 §4.4).
-pub(super) const fn stranger4(packet: &Ipv4Packet) -> Refusal {
+/// Why an IPv4 packet without an inside host is refused; see [`refusal6`] (RFC 7915 §4.4).
+pub(super) const fn refusal4(packet: &Ipv4Packet) -> Refusal {
     if !is_host_v4(packet.src) {
         return Refusal { reason: Reason::SourceAddress, error: None };
     }

@@ -6,28 +6,28 @@ use core::str::FromStr;
 
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Longest, PrefixError};
 
-/// An IPv4 prefix and the IPv6 prefix that stands for it, address by address.
+/// An explicit address mapping: an IPv4 prefix and an IPv6 prefix of the same addresses.
 ///
-/// Behind both prefixes come the same bits; what IPv6 has more of them is zero on the way there and
-/// ignored on the way back (§3.3).
+/// Both prefixes are followed by the same suffix bits. Additional IPv6 bits are set to zero towards IPv6 and
+/// ignored towards IPv4 (§3.3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Eam {
     v4: Ipv4Prefix,
     v6: Ipv6Prefix,
 }
 
-/// Why two prefixes are no mapping.
+/// Why two prefixes don't form a mapping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EamError {
     /// Not `IPV4 = IPV6`.
     Syntax,
-    /// One of them is no prefix.
+    /// One side is not a prefix.
     Prefix(PrefixError),
-    /// The IPv4 prefix leaves more bits than the IPv6 prefix has room for (§3.2).
+    /// The IPv4 suffix has more bits than the IPv6 suffix (§3.2).
     Suffix {
-        /// Bits behind the IPv4 prefix.
+        /// Bits after the IPv4 prefix.
         v4: u8,
-        /// Bits behind the IPv6 prefix.
+        /// Bits after the IPv6 prefix.
         v6: u8,
     },
 }
@@ -35,10 +35,10 @@ pub enum EamError {
 impl fmt::Display for EamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Syntax => f.write_str("not two prefixes such as 192.0.2.1 = 2001:db8::1"),
+            Self::Syntax => f.write_str("expected two prefixes, such as 192.0.2.1 = 2001:db8::1"),
             Self::Prefix(why) => fmt::Display::fmt(why, f),
             Self::Suffix { v4, v6 } => {
-                write!(f, "{v4} bits behind the IPv4 prefix, {v6} behind the IPv6 prefix (RFC 7757 §3.2)")
+                write!(f, "the IPv4 suffix has {v4} bits, the IPv6 suffix only {v6} (RFC 7757 §3.2)")
             }
         }
     }
@@ -50,7 +50,7 @@ impl Eam {
     /// Maps two prefixes to each other.
     ///
     /// # Errors
-    /// [`EamError::Suffix`] if the addresses of one don't fit into the other.
+    /// [`EamError::Suffix`] if the IPv4 suffix is longer than the IPv6 suffix.
     pub const fn new(v4: Ipv4Prefix, v6: Ipv6Prefix) -> Result<Self, EamError> {
         let (bits4, bits6) = (32 - v4.len(), 128 - v6.len());
         if bits4 > bits6 {
@@ -69,23 +69,23 @@ impl Eam {
         self.v6
     }
 
-    /// Zero bits behind those that both have.
+    /// Number of zero bits after the common suffix.
     const fn padding(self) -> u32 {
         (128 - self.v6.len() - (32 - self.v4.len())) as u32
     }
 
-    /// What stands for `addr`, which lies in the IPv4 prefix.
+    /// The IPv6 address of `addr`, which lies in the IPv4 prefix.
     const fn to_v6(self, addr: Ipv4Addr) -> Ipv6Addr {
         let suffix = (addr.to_bits() & !self.v4.mask()) as u128;
-        // With no bits to place the shift may be as wide as the address.
+        // Without suffix bits the shift can be 128, which would overflow.
         let placed = if suffix == 0 { 0 } else { suffix << self.padding() };
         Ipv6Addr::from_bits(self.v6.addr().to_bits() | placed)
     }
 
-    /// What `addr`, which lies in the IPv6 prefix, stands for.
+    /// The IPv4 address of `addr`, which lies in the IPv6 prefix.
     const fn to_v4(self, addr: Ipv6Addr) -> Ipv4Addr {
-        let behind = addr.to_bits() & !self.v6.mask();
-        let suffix = if self.v4.len() == 32 { 0 } else { (behind >> self.padding()) as u32 };
+        let host_bits = addr.to_bits() & !self.v6.mask();
+        let suffix = if self.v4.len() == 32 { 0 } else { (host_bits >> self.padding()) as u32 };
         Ipv4Addr::from_bits(self.v4.addr().to_bits() | suffix & !self.v4.mask())
     }
 }
@@ -99,7 +99,7 @@ impl fmt::Display for Eam {
 impl FromStr for Eam {
     type Err = EamError;
 
-    /// Reads `IPV4 = IPV6`; a length left out is that of one address (§3.2).
+    /// Parses `IPV4 = IPV6`. The default prefix length is 32 or 128 (§3.2).
     fn from_str(text: &str) -> Result<Self, EamError> {
         let (v4, v6) = text.split_once('=').ok_or(EamError::Syntax)?;
         let v4 = v4.trim().parse().map_err(EamError::Prefix)?;
@@ -107,7 +107,7 @@ impl FromStr for Eam {
     }
 }
 
-/// All explicit mappings, found by the longest prefix on either side.
+/// All explicit mappings, with longest-prefix match on either side (§3.3).
 #[derive(Debug, Default)]
 pub(super) struct Table {
     eams: Vec<Eam>,

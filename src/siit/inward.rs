@@ -1,4 +1,4 @@
-//! From IPv4 to IPv6.
+//! Translates packets from IPv4 to IPv6.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,22 +13,21 @@ use crate::wire::buf::{Checksum, PacketBuf};
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::quoted::Quoted4;
-use crate::xlat::{self, ErrorHeader, Flow6, Pass, PlanTo6, Refusal, To6};
+use crate::xlat::{self, ErrorHeader, Flow6, IGMP, Pass, PlanTo6, Refusal, To6};
 
-/// Not to be translated, for a reason that its sender is told (RFC 7915 §4.4).
+/// A refusal with ICMPv4 Communication Administratively Prohibited (RFC 7915 §4.4).
 const fn prohibited(reason: Reason) -> Refusal {
     Refusal::with_error(reason, ErrorHeader::unreachable4(13))
 }
 
-/// What is not translated and has no answer of its own gets one all the same; what is to be dropped
-/// silently stays so (RFC 7915 §4.2, §4.4).
-fn default_answer(refusal: Refusal, packet: &Ipv4Packet) -> Refusal {
-    const IGMP: u8 = 2;
-    let told = refusal.reason == Reason::Protocol && packet.protocol != IGMP;
-    if told && refusal.error.is_none() { prohibited(refusal.reason) } else { refusal }
+/// Adds an ICMP error to refusals of untranslatable protocols. IGMP stays silent (RFC 7915 §4.2, §4.4).
+fn with_default_error(refusal: Refusal, packet: &Ipv4Packet) -> Refusal {
+    let sends_error = refusal.reason == Reason::Protocol && packet.protocol != IGMP;
+    if sends_error && refusal.error.is_none() { prohibited(refusal.reason) } else { refusal }
 }
 
 impl Siit {
+    /// Translates a packet to IPv6.
     pub(super) fn packet4(
         &mut self,
         now: Instant,
@@ -41,23 +40,24 @@ impl Siit {
             && buf.offload.checksum != Checksum::Partial
             && (self.udp_zero_checksum == ZeroChecksum::Drop || packet.fragment.is_some())
         {
-            self.note(now, packet);
+            self.record_zero_checksum(now, packet);
             return Err(prohibited(Reason::UdpZeroChecksum));
         }
         let plan = xlat::plan_v4_to_v6(&self.rules, packet, buf, pass);
-        let plan = plan.map_err(|refusal| default_answer(refusal, packet))?;
-        // Of two hosts inside the receiver must be shown what it will answer to (RFC 7757 §4.2.1).
+        let plan = plan.map_err(|refusal| with_default_error(refusal, packet))?;
+        // A hairpinned packet's source must be the address that the receiver replies to (RFC 7757 §4.2.1).
         let by_prefix = pass == Pass::HairpinIn || self.hairpin == Hairpin::Simple;
         if let Transport::Error(error) = &packet.transport {
             return self.error4(plan, error, by_prefix, extra);
         }
         let (src_port, dst_port) = packet.transport.ports();
-        let src = self.host6(packet.src, self.six(packet.src, by_prefix))?;
+        let src = self.host6(packet.src, self.map_to_v6(packet.src, by_prefix))?;
         let dst = self.destination6(packet.dst)?;
         let outer = Flow6::new(Transport6::new(src, src_port), Transport6::new(dst, dst_port));
         self.write6(plan, &To6 { outer, quoted: None }, extra)
     }
 
+    /// An ICMP error from the IPv4 side.
     fn error4(
         &mut self,
         plan: PlanTo6<'_>,
@@ -71,10 +71,10 @@ impl Siit {
         let (src_port, dst_port) = quoted.transport.ports();
         let quoted_reason = |_| Reason::IcmpQuoted;
         let from = self.host6(quoted.src, self.mapping.to_v6(quoted.src)).map_err(quoted_reason)?;
-        let to = self.host6(quoted.dst, self.six(quoted.dst, by_prefix)).map_err(quoted_reason)?;
-        // The host itself that the packet was for must be called alike in both places.
-        let alike = by_prefix && src == quoted.dst;
-        let src = self.error_source6(src, self.six(src, alike))?;
+        let to = self.host6(quoted.dst, self.map_to_v6(quoted.dst, by_prefix)).map_err(quoted_reason)?;
+        // If the quoted packet's destination sent the error, both addresses must map alike.
+        let same_host = by_prefix && src == quoted.dst;
+        let src = self.error_source6(src, self.map_to_v6(src, same_host))?;
         let to = To6 {
             outer: Flow6::new(Transport6::new(src, 0), Transport6::new(dst, 0)),
             quoted: Some(Flow6::new(Transport6::new(from, src_port), Transport6::new(to, dst_port))),
@@ -82,10 +82,15 @@ impl Siit {
         self.write6(plan, &to, extra)
     }
 
-    fn six(&self, addr: Ipv4Addr, by_prefix: bool) -> Option<Mapped<Ipv6Addr>> {
+    /// Maps an address to IPv6, without explicit mappings if `by_prefix`.
+    fn map_to_v6(&self, addr: Ipv4Addr, by_prefix: bool) -> Option<Mapped<Ipv6Addr>> {
         if by_prefix { self.mapping.to_v6_by_prefix(addr) } else { self.mapping.to_v6(addr) }
     }
 
+    /// Checks the IPv6 address that `addr` is mapped to.
+    ///
+    /// # Errors
+    /// A [`Refusal`] without a mapping, or for a private address under the Well-Known Prefix.
     fn host6(&self, addr: Ipv4Addr, mapped: Option<Mapped<Ipv6Addr>>) -> Result<Ipv6Addr, Refusal> {
         let mapped = mapped.ok_or(prohibited(Reason::NoMapping))?;
         if !self.mapping.allows(addr, mapped.by) {
@@ -94,6 +99,7 @@ impl Siit {
         Ok(mapped.addr)
     }
 
+    /// The IPv6 destination of `dst`, unless the deny list has it.
     fn destination6(&self, dst: Ipv4Addr) -> Result<Ipv6Addr, Refusal> {
         let addr = self.host6(dst, self.mapping.to_v6(dst))?;
         if self.inside == Inside::V4 && !self.denied.is_empty() && self.denied.find_v4(dst).is_some() {
@@ -112,13 +118,14 @@ impl Siit {
         Ok(Verdict::Forward)
     }
 
-    /// Keeps in mind who sends without checksums.
-    fn note(&mut self, now: Instant, packet: &Ipv4Packet) {
+    /// Records a datagram dropped for its missing checksum, one per second at most (RFC 7915 §4.5).
+    fn record_zero_checksum(&mut self, now: Instant, packet: &Ipv4Packet) {
         let (src, dst) = packet.transport.ports();
         let second = now.as_secs() + 1;
-        if self.noted.second != second {
-            self.noted.second = second;
-            self.noted.waiting = Some((Transport4::new(packet.src, src), Transport4::new(packet.dst, dst)));
+        if self.zero_checksum.second != second {
+            self.zero_checksum.second = second;
+            self.zero_checksum.pending =
+                Some((Transport4::new(packet.src, src), Transport4::new(packet.dst, dst)));
         }
     }
 }

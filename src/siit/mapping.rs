@@ -1,4 +1,4 @@
-//! One address at a time: an explicit mapping if there is one, else RFC 6052 (RFC 7757 §3.3).
+//! Maps single addresses: by an explicit mapping if there is one, else by RFC 6052 (RFC 7757 §3.3).
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -6,18 +6,18 @@ use super::eam::Table;
 use super::{Settings, WellKnown};
 use crate::addr::{Longest, Pref64};
 
-/// How an address was translated.
+/// Which rule mapped an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum By {
-    /// By an explicit mapping.
+    /// An explicit mapping.
     Eam,
-    /// By RFC 6052, as one of our hosts.
+    /// RFC 6052, for an inside host.
     Host,
-    /// By RFC 6052, as anybody.
+    /// RFC 6052, for any other address.
     Pref64,
 }
 
-/// An address of the other family.
+/// An address mapped to the other family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Mapped<A> {
     pub(super) addr: A,
@@ -25,13 +25,13 @@ pub(super) struct Mapped<A> {
 }
 
 impl<A> Mapped<A> {
-    /// Whether it is that of a host inside.
+    /// Whether the address belongs to an inside host.
     pub(super) const fn is_inside(&self) -> bool {
         matches!(self.by, By::Eam | By::Host)
     }
 }
 
-/// All mappings.
+/// All mappings of the stateless translator.
 #[derive(Debug)]
 pub(super) struct Mapping {
     eams: Table,
@@ -52,7 +52,7 @@ impl Mapping {
         }
     }
 
-    /// What stands for `addr` on the IPv6 side.
+    /// Maps `addr` to IPv6.
     #[inline]
     pub(super) fn to_v6(&self, addr: Ipv4Addr) -> Option<Mapped<Ipv6Addr>> {
         match self.eams.to_v6(addr) {
@@ -61,7 +61,7 @@ impl Mapping {
         }
     }
 
-    /// The same without explicit mappings.
+    /// Maps `addr` to IPv6, ignoring explicit mappings.
     pub(super) fn to_v6_by_prefix(&self, addr: Ipv4Addr) -> Option<Mapped<Ipv6Addr>> {
         if !self.hosts.is_empty() && self.hosts.find_v4(addr).is_some() {
             return self.hosts_pref64.map(|p| Mapped { addr: p.embed(addr), by: By::Host });
@@ -69,7 +69,7 @@ impl Mapping {
         self.pref64.map(|p| Mapped { addr: p.embed(addr), by: By::Pref64 })
     }
 
-    /// What `addr` stands for on the IPv4 side.
+    /// Maps `addr` to IPv4.
     #[inline]
     pub(super) fn to_v4(&self, addr: Ipv6Addr) -> Option<Mapped<Ipv4Addr>> {
         if let Some(addr) = self.eams.to_v4(addr) {
@@ -89,7 +89,7 @@ impl Mapping {
         self.eams.has_v4(addr)
     }
 
-    /// Whether `addr` may be represented the way it is (RFC 6052 §3.1).
+    /// Whether the prefix that mapped `addr` may represent it (RFC 6052 §3.1).
     pub(super) fn allows(&self, addr: Ipv4Addr, by: By) -> bool {
         let prefix = match by {
             By::Eam => return true,

@@ -3,13 +3,13 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | what stands for an address | `eam`, `mapping` |
-//! | is a packet ours, and whose are its ends | `admit` |
-//! | to IPv4, to IPv6, to IPv6 by way of IPv4 | `outward`, `inward` |
-//! | who tells of an error | `sources` |
+//! | How is an address mapped? | `eam`, `mapping` |
+//! | Does this translator handle a packet? | `admit` |
+//! | How is a packet translated to IPv4, to IPv6, or hairpinned? | `outward`, `inward` |
+//! | Which source address does an ICMP error get? | `sources` |
 //!
-//! A packet is ours if its host inside has a mapping: it is translated by whichever worker has it, and
-//! leaves no trace.
+//! The translator handles a packet if its inside host has a mapping. Any worker can translate it: there is no
+//! per-flow state.
 
 use std::sync::Arc;
 
@@ -40,10 +40,10 @@ mod tests;
 pub use eam::{Eam, EamError};
 pub use settings::{Hairpin, Identity, Inside, Settings, Untranslatable, WellKnown, ZeroChecksum};
 
-/// One worker's stateless translator. Equal settings give equal packets at every worker and every
-/// gateway, but for identifications and the sources drawn from a pool.
+/// One worker's stateless translator. Equal settings give equal packets on every worker and gateway, except
+/// for IPv4 identifications and random sources from a pool.
 pub struct Siit {
-    who: Identity,
+    identity: Identity,
     rules: Rules,
     mapping: Mapping,
     inside: Inside,
@@ -54,60 +54,62 @@ pub struct Siit {
     sources: Sources,
     object: Option<Object>,
     ids: Ids,
-    /// Allowance for own errors to the IPv6 and to the IPv4 side.
+    /// Rate limits of originated errors to the IPv6 and to the IPv4 side.
     buckets: [Bucket; 2],
-    noted: Noted,
+    zero_checksum: ZeroChecksumRecord,
     counters: Arc<Counters>,
 }
 
-/// The last datagram that was dropped for want of a checksum, one a second at most (RFC 7915 §4.5).
+/// The last datagram dropped for its missing checksum, one per second at most (RFC 7915 §4.5).
 #[derive(Clone, Copy, Debug, Default)]
-struct Noted {
+struct ZeroChecksumRecord {
+    /// When it was recorded, in seconds, plus 1.
     second: u64,
-    waiting: Option<(Transport4, Transport4)>,
+    /// Source and destination, until [`Siit::without_checksum`] takes them.
+    pending: Option<(Transport4, Transport4)>,
 }
 
 impl Siit {
-    /// Takes all the memory it will ever use.
-    pub fn new(who: Identity, rules: Rules, settings: &Settings, counters: Arc<Counters>) -> Self {
+    /// Allocates all memory; translation allocates none.
+    pub fn new(identity: Identity, rules: Rules, settings: &Settings, counters: Arc<Counters>) -> Self {
         Self {
             rules,
             mapping: Mapping::new(settings),
             inside: settings.inside,
-            // Hosts on the IPv4 side reach each other without us.
+            // Hosts on the IPv4 side reach each other without the translator.
             hairpin: if settings.inside == Inside::V6 { settings.hairpin } else { Hairpin::Off },
             udp_zero_checksum: settings.udp_zero_checksum,
             errors_under_well_known: settings.errors_under_well_known,
             denied: Longest::of_v4(settings.deny.iter().map(|prefix| (*prefix, 0))),
-            sources: Sources::new(&who, settings),
+            sources: Sources::new(&identity, settings),
             object: settings.error_object,
-            ids: Ids::new(who.seed),
+            ids: Ids::new(identity.seed),
             buckets: [Bucket::new(); 2],
-            noted: Noted::default(),
+            zero_checksum: ZeroChecksumRecord::default(),
             counters,
-            who,
+            identity,
         }
     }
 
-    /// Switches to new settings. What was counted and allowed so far goes on.
-    pub fn reconfigure(&mut self, who: Identity, rules: Rules, settings: &Settings) {
-        let new = Self::new(who, rules, settings, Arc::clone(&self.counters));
+    /// Switches to new settings. Keeps identifications and rate limits.
+    pub fn reconfigure(&mut self, identity: Identity, rules: Rules, settings: &Settings) {
+        let new = Self::new(identity, rules, settings, Arc::clone(&self.counters));
         let old = core::mem::replace(self, new);
         self.ids = old.ids;
         self.buckets = old.buckets;
-        self.noted = old.noted;
+        self.zero_checksum = old.zero_checksum;
     }
 
-    /// Translates a packet from the IPv6 side, or says why not; `None` if it is for somebody else.
+    /// Translates or refuses a packet from the IPv6 side; `None` leaves it to the stateful translator.
     #[inline]
     pub fn from_v6(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Option<Verdict> {
         let packet = match Ipv6Packet::parse(buf.bytes(), &buf.offload) {
             Ok(packet) => packet,
-            Err(reason) => return self.who.alone.then(|| self.refuse6(now, reason.into(), buf)),
+            Err(reason) => return self.identity.alone.then(|| self.refuse6(now, reason.into(), buf)),
         };
-        let ends = self.ends6(&packet);
-        if !self.is_ours6(&packet, &ends) {
-            return self.who.alone.then(|| self.refuse6(now, admit::stranger6(&packet), buf));
+        let ends = self.mapped_ends(&packet);
+        if !self.handles6(&packet, &ends) {
+            return self.identity.alone.then(|| self.refuse6(now, admit::refusal6(&packet), buf));
         }
         Some(match self.packet6(now, &packet, &ends, buf, extra) {
             Ok(verdict) => verdict,
@@ -115,15 +117,15 @@ impl Siit {
         })
     }
 
-    /// Translates a packet from the IPv4 side, or says why not; `None` if it is for somebody else.
+    /// Translates or refuses a packet from the IPv4 side; `None` leaves it to the stateful translator.
     #[inline]
     pub fn from_v4(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Option<Verdict> {
         let packet = match Ipv4Packet::parse(buf.bytes(), &buf.offload) {
             Ok(packet) => packet,
-            Err(reason) => return self.who.alone.then(|| self.refuse4(now, reason.into(), buf)),
+            Err(reason) => return self.identity.alone.then(|| self.refuse4(now, reason.into(), buf)),
         };
-        if !self.is_ours4(&packet) {
-            return self.who.alone.then(|| self.refuse4(now, admit::stranger4(&packet), buf));
+        if !self.handles4(&packet) {
+            return self.identity.alone.then(|| self.refuse4(now, admit::refusal4(&packet), buf));
         }
         Some(match self.packet4(now, &packet, Pass::Direct, buf, extra) {
             Ok(verdict) => verdict,
@@ -131,13 +133,14 @@ impl Siit {
         })
     }
 
-    /// Source and destination of a datagram that was dropped for want of a checksum; each is told once,
-    /// and at most one a second is kept.
+    /// Takes source and destination of the last datagram dropped for its missing checksum, recorded at most
+    /// once per second.
     pub fn without_checksum(&mut self) -> Option<(Transport4, Transport4)> {
-        self.noted.waiting.take()
+        self.zero_checksum.pending.take()
     }
 
-    /// Answers a refused IPv6 packet if it deserves an answer and the rate allows one.
+    /// Counts a refused IPv6 packet and replaces it by an ICMPv6 error if the refusal and the rate limit
+    /// allow one.
     fn refuse6(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(None).drops(reason).add(1);
@@ -146,7 +149,7 @@ impl Siit {
             && !buf.handed.hairpin
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
             && self.buckets[0].take(now, rate[0], burst)
-            && xlat::originate_error6(&packet, error, self.who.address6, buf)
+            && xlat::originate_error6(&packet, error, self.identity.address6, buf)
         {
             self.counters.zone(None).errors_sent.add(1);
             return Verdict::Reject(reason);
@@ -154,7 +157,8 @@ impl Siit {
         Verdict::Drop(reason)
     }
 
-    /// Answers a refused IPv4 packet if it deserves an answer and the rate allows one.
+    /// Counts a refused IPv4 packet and replaces it by an ICMPv4 error if the refusal and the rate limit
+    /// allow one.
     fn refuse4(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(None).drops(reason).add(1);
@@ -163,7 +167,7 @@ impl Siit {
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
             && self.buckets[1].take(now, rate[1], burst)
         {
-            let own = self.who.address4;
+            let own = self.identity.address4;
             let id = self.ids.take(own, packet.src, ICMP4, false, 1);
             if xlat::originate_error4(&packet, error, own, id, buf) {
                 self.counters.zone(None).errors_sent.add(1);

@@ -1,8 +1,8 @@
-//! From IPv6 to IPv4, and back again where two hosts inside talk (RFC 7757 §4.2.2).
+//! Translates packets from IPv6 to IPv4, and hairpins those between two inside hosts (RFC 7757 §4.2.2).
 
 use core::net::Ipv4Addr;
 
-use super::admit::Ends4;
+use super::admit::MappedEnds;
 use super::mapping::{By, Mapped};
 use super::{Hairpin, Siit};
 use crate::addr::{Transport4, special};
@@ -17,17 +17,18 @@ use crate::wire::ipv6::Ipv6Packet;
 use crate::wire::quoted::Quoted6;
 use crate::xlat::{self, ErrorHeader, Flow4, Pass, PlanTo4, Refusal, To4};
 
-/// An address that nothing stands for.
+/// The refusal of an address without a mapping.
 const fn unmapped() -> Refusal {
     Refusal::with_error(Reason::NoMapping, ErrorHeader::unreachable6(1))
 }
 
 impl Siit {
+    /// Translates a packet to IPv4, or hairpins it.
     pub(super) fn packet6(
         &mut self,
         now: Instant,
         packet: &Ipv6Packet,
-        ends: &Ends4,
+        ends: &MappedEnds,
         buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
@@ -35,7 +36,7 @@ impl Siit {
             return self.error6(now, packet, error, ends, buf, extra);
         }
         let (Some(src), Some(dst)) = (ends.src, ends.dst) else {
-            // Addresses that no host has are refused silently.
+            // Invalid host addresses are refused silently.
             let _plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
             return Err(unmapped());
         };
@@ -47,21 +48,21 @@ impl Siit {
             ),
             quoted: None,
         };
-        if self.turns(dst) {
-            return self.turn(now, packet, &to, buf, extra);
+        if self.is_hairpin(dst) {
+            return self.hairpin_packet(now, packet, &to, buf, extra);
         }
         let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
         self.write4(plan, &to, extra)?;
         Ok(Verdict::Forward)
     }
 
-    /// An ICMP error from the IPv6 side. Its sender may be a router that has no IPv4 address.
+    /// An ICMP error from the IPv6 side. Its sender may be a router without an IPv4 address.
     fn error6(
         &mut self,
         now: Instant,
         packet: &Ipv6Packet,
         error: &IcmpError<Quoted6>,
-        ends: &Ends4,
+        ends: &MappedEnds,
         buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
@@ -76,25 +77,26 @@ impl Siit {
             Transport4::new(self.host4(from, Reason::IcmpQuoted)?, src_port),
             Transport4::new(self.host4(to, Reason::IcmpQuoted)?, dst_port),
         );
-        let (src, stands_in) = self.error_source4(ends.src)?;
+        let (src, substituted) = self.error_source4(ends.src)?;
         let to =
             To4 { outer: Flow4::new(Transport4::new(src, 0), Transport4::new(dst, 0)), quoted: Some(about) };
-        if self.turns(from) {
-            return self.turn(now, packet, &to, buf, extra);
+        if self.is_hairpin(from) {
+            return self.hairpin_packet(now, packet, &to, buf, extra);
         }
         // Packet Too Big carries no RFC 4884 extension.
         let extensible = plan.is_extensible_error();
         let buf = self.write4(plan, &to, extra)?;
-        if let Some(object) = self.object.filter(|_| stands_in && extensible) {
+        if let Some(object) = self.object.filter(|_| substituted && extensible) {
             xlat::add_object(object, packet.src, buf);
         }
         Ok(Verdict::Forward)
     }
 
-    /// An address as IPv4 writes it.
+    /// Checks a mapped IPv4 address.
     ///
     /// # Errors
-    /// `otherwise` if no host can have it.
+    /// `otherwise` if it is not a host address; [`Reason::WellKnownNotGlobal`] if the Well-Known Prefix must
+    /// not represent it.
     pub(super) fn host4(&self, mapped: Mapped<Ipv4Addr>, otherwise: Reason) -> Result<Ipv4Addr, Reason> {
         if !special::is_host_v4(mapped.addr) {
             return Err(otherwise);
@@ -105,6 +107,7 @@ impl Siit {
         Ok(mapped.addr)
     }
 
+    /// The IPv4 destination, unless the deny list has it.
     fn destination4(&self, dst: Mapped<Ipv4Addr>) -> Result<Ipv4Addr, Reason> {
         let addr = self.host4(dst, Reason::DestinationAddress)?;
         if dst.by == By::Pref64 && !self.denied.is_empty() && self.denied.find_v4(addr).is_some() {
@@ -113,10 +116,10 @@ impl Siit {
         Ok(addr)
     }
 
-    /// Whether a packet to `place`, or an error about one from there, is for a host inside after all: it
-    /// was addressed under the prefix and has an explicit mapping.
-    fn turns(&self, place: Mapped<Ipv4Addr>) -> bool {
-        self.hairpin == Hairpin::Intrinsic && place.by == By::Pref64 && self.mapping.has_eam(place.addr)
+    /// Whether a packet to `mapped`, or an ICMP error about a packet from it, is for an inside host: the
+    /// prefix represents the address, and an explicit mapping exists for it.
+    fn is_hairpin(&self, mapped: Mapped<Ipv4Addr>) -> bool {
+        self.hairpin == Hairpin::Intrinsic && mapped.by == By::Pref64 && self.mapping.has_eam(mapped.addr)
     }
 
     /// Rewrites a packet to IPv4 and counts it.
@@ -134,11 +137,11 @@ impl Siit {
         Ok(buf)
     }
 
-    /// Translates a packet to IPv4 and back at once. The hop limit is decremented once, and nothing is
-    /// turned twice: the way back ends on the IPv6 side.
+    /// Translates a packet to IPv4 and back to IPv6. Decrements the hop limit once; a packet can't be hairpinned
+    /// twice.
     ///
-    /// What fails behind the first half fails silently: the buffer is no longer what its sender sent.
-    fn turn(
+    /// A refusal in the second half is silent: the buffer no longer holds the sender's packet.
+    fn hairpin_packet(
         &mut self,
         now: Instant,
         packet: &Ipv6Packet,

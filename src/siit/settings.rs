@@ -1,4 +1,4 @@
-//! What a stateless translator is told. Typed and resolved; whoever builds it has checked it.
+//! Settings of the stateless translator, typed and resolved. The caller has validated them.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -6,55 +6,53 @@ use super::Eam;
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, special};
 use crate::xlat::Object;
 
-/// On which side the hosts are that mappings are made for: they are who may use the translator.
+/// The side of the inside hosts: those with a mapping, which may use the translator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Inside {
-    /// On the IPv6 side, with IPv4 addresses for the others: SIIT-DC's border relay (RFC 7755).
+    /// Inside hosts have IPv6: SIIT-DC border relay (RFC 7755).
     #[default]
     V6,
-    /// On the IPv4 side, with IPv6 addresses for the others: a CLAT (RFC 6877), an edge relay
-    /// (RFC 7756).
+    /// Inside hosts have IPv4: CLAT (RFC 6877), edge relay (RFC 7756).
     V4,
 }
 
-/// How two hosts inside that have explicit mappings reach each other (RFC 7757 §4).
+/// Hairpinning between two inside hosts with explicit mappings (RFC 7757 §4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Hairpin {
-    /// The packet is turned round here, in one pass (§4.2.2).
+    /// The translator hairpins the packet itself (§4.2.2).
     #[default]
     Intrinsic,
-    /// The packet leaves to IPv4 and is brought back by routing; then its source is taken as any other
-    /// (§4.2.1).
+    /// The packet leaves to IPv4 and routing returns it; its source then maps by the prefix (§4.2.1).
     Simple,
-    /// Not at all.
+    /// No hairpinning.
     Off,
 }
 
-/// What becomes of UDP datagrams from IPv4 without a checksum (RFC 7915 §4.5). Fragments of such are
-/// always dropped: without state nobody sees the whole datagram.
+/// Handling of UDP datagrams from IPv4 without a checksum (RFC 7915 §4.5). Their fragments are always dropped:
+/// a stateless translator never sees the whole datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ZeroChecksum {
-    /// Dropped, told to the sender, and noted.
+    /// Drops them with an ICMP error and records them for the log.
     Drop,
-    /// Given one.
+    /// Computes a checksum.
     #[default]
     Compute,
 }
 
-/// What the Well-Known Prefix may stand for (RFC 6052 §3.1).
+/// Which addresses the Well-Known Prefix may represent (RFC 6052 §3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum WellKnown {
-    /// Addresses that are globally reachable.
+    /// Globally reachable addresses.
     #[default]
     Global,
-    /// Private and shared ones too (RFC 1918, RFC 6598).
+    /// Also private and shared addresses (RFC 1918, RFC 6598).
     Private,
-    /// All.
+    /// All addresses.
     Any,
 }
 
 impl WellKnown {
-    /// Whether it may stand for `addr`.
+    /// Whether the Well-Known Prefix may represent `addr`.
     pub fn allows(self, addr: Ipv4Addr) -> bool {
         match self {
             Self::Global => special::is_global(addr),
@@ -67,52 +65,52 @@ impl WellKnown {
 /// The source of an ICMP error whose sender has no address in the other family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Untranslatable {
-    /// One of a pool, by chance (RFC 6791 §5); the translator's own if the pool is empty.
+    /// A random address of the pool (RFC 6791 §5); the translator's own if the pool is empty.
     #[default]
     Pool,
-    /// The dummy address 192.0.0.8 (RFC 7600), which hosts behind a CLAT are shown.
+    /// The IPv4 dummy address 192.0.0.8 (RFC 7600 §4.8), for hosts behind a CLAT.
     Dummy,
     /// The translator's own address.
     Own,
-    /// None: the error is dropped.
+    /// No source: drops the error.
     Drop,
 }
 
-/// Everything the stateless translator is told.
+/// Settings of the stateless translator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// Explicit mappings.
     pub eams: Vec<Eam>,
-    /// The prefix under which the IPv6 side knows every other IPv4 address; `None` if it knows none.
+    /// Prefix that represents all other IPv4 addresses on the IPv6 side; `None` translates none of them.
     pub pref64: Option<Pref64>,
-    /// IPv4 addresses of hosts inside that have their IPv6 addresses by RFC 6052.
+    /// IPv4 addresses of inside hosts that map by RFC 6052.
     pub hosts: Vec<Ipv4Prefix>,
-    /// The prefix under which the IPv6 side knows `hosts`. A CLAT has one of its own for them.
+    /// Prefix that represents `hosts` on the IPv6 side; `None` uses `pref64`. A CLAT has a separate one.
     pub hosts_pref64: Option<Pref64>,
-    /// Where the hosts are.
+    /// Side of the inside hosts.
     pub inside: Inside,
-    /// How they reach each other.
+    /// Hairpinning between inside hosts.
     pub hairpin: Hairpin,
-    /// UDP without a checksum.
+    /// Handling of UDP without a checksum.
     pub udp_zero_checksum: ZeroChecksum,
-    /// What the Well-Known Prefix may stand for.
+    /// Addresses that the Well-Known Prefix may represent.
     pub well_known: WellKnown,
-    /// Whether ICMP errors may come from any address under the Well-Known Prefix.
+    /// Whether the Well-Known Prefix may represent any source of an ICMP error.
     pub errors_under_well_known: bool,
-    /// IPv4 destinations outside that nobody inside may reach.
+    /// IPv4 destinations that inside hosts must not reach.
     pub deny: Vec<Ipv4Prefix>,
-    /// The source of errors to IPv4 whose sender has no IPv4 address.
+    /// Source of ICMPv4 errors whose sender has no IPv4 address.
     pub untranslatable: Untranslatable,
     /// Addresses for [`Untranslatable::Pool`].
     pub error_pool4: Vec<Ipv4Prefix>,
-    /// Addresses for errors to IPv6 whose sender no prefix may stand for.
+    /// Sources of ICMPv6 errors whose sender no prefix may represent.
     pub error_pool6: Vec<Ipv6Prefix>,
-    /// What such an error to IPv4 says of its IPv6 source.
+    /// Object that carries the IPv6 source of such an ICMPv4 error; `None` adds none.
     pub error_object: Option<Object>,
 }
 
 impl Default for Settings {
-    /// No mapping at all.
+    /// No mapping.
     fn default() -> Self {
         Self {
             eams: Vec::new(),
@@ -133,15 +131,15 @@ impl Default for Settings {
     }
 }
 
-/// Who the translator is.
+/// Identity of the translator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
-    /// The source of all chance.
+    /// Seed of the random number generators.
     pub seed: u64,
-    /// Source of our own ICMPv6 errors.
+    /// Source address of originated ICMPv6 errors.
     pub address6: Ipv6Addr,
-    /// Source of our own ICMPv4 errors.
+    /// Source address of originated ICMPv4 errors.
     pub address4: Ipv4Addr,
-    /// Whether there is no stateful translator that may want what this one does not.
+    /// Whether there is no stateful translator for the packets that this one does not handle.
     pub alone: bool,
 }

@@ -1,4 +1,4 @@
-//! Where an ICMP error comes from whose sender has no address in the other family (RFC 6791).
+//! Chooses the source of ICMP errors whose sender has no address in the other family (RFC 6791).
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,16 +7,16 @@ use super::{Identity, Settings, Siit, Untranslatable};
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, special};
 use crate::reason::Reason;
 
-/// The dummy address of RFC 7600 §4.8: it says that its sender has none.
+/// The IPv4 dummy address (RFC 7600 §4.8).
 pub(super) const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 
-/// Addresses of some prefixes, each as likely as the others.
+/// Random source addresses, uniformly distributed over the pool.
 #[derive(Debug)]
 pub(super) struct Sources {
     policy: Untranslatable,
     v4: Vec<Ipv4Prefix>,
     v6: Vec<Ipv6Prefix>,
-    /// Addresses in `v4`.
+    /// Number of addresses in `v4`.
     size4: u64,
     own4: Ipv4Addr,
     own6: Ipv6Addr,
@@ -24,19 +24,19 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    pub(super) fn new(who: &Identity, settings: &Settings) -> Self {
+    pub(super) fn new(identity: &Identity, settings: &Settings) -> Self {
         Self {
             policy: settings.untranslatable,
             v4: settings.error_pool4.clone(),
             v6: settings.error_pool6.clone(),
             size4: settings.error_pool4.iter().map(|prefix| prefix.size()).sum(),
-            own4: who.address4,
-            own6: who.address6,
-            state: who.seed,
+            own4: identity.address4,
+            own6: identity.address6,
+            state: identity.seed,
         }
     }
 
-    /// SplitMix64. Nothing is to be guessed here, only spread.
+    /// SplitMix64. The sources need not be unpredictable, only evenly distributed.
     const fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.state ^ self.state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -44,17 +44,18 @@ impl Sources {
         z ^ z >> 31
     }
 
-    /// The source of an error to IPv4; `None` if there is to be none.
+    /// The source of an ICMPv4 error; `None` drops the error.
     fn v4(&mut self) -> Option<Ipv4Addr> {
         match self.policy {
-            Untranslatable::Pool => Some(self.of_pool4().unwrap_or(self.own4)),
+            Untranslatable::Pool => Some(self.pick_v4().unwrap_or(self.own4)),
             Untranslatable::Dummy => Some(DUMMY),
             Untranslatable::Own => Some(self.own4),
             Untranslatable::Drop => None,
         }
     }
 
-    fn of_pool4(&mut self) -> Option<Ipv4Addr> {
+    /// A random address of the IPv4 pool; `None` if the pool is empty.
+    fn pick_v4(&mut self) -> Option<Ipv4Addr> {
         let mut nth = self.next() % self.size4.max(1);
         for prefix in &self.v4 {
             if nth < prefix.size() {
@@ -65,17 +66,17 @@ impl Sources {
         None
     }
 
-    /// The source of an error to IPv6, if there is a pool: a prefix by chance, an address of it by chance.
-    fn of_pool6(&mut self) -> Option<Ipv6Addr> {
-        let drawn = self.next();
-        let prefix = self.v6.get((drawn >> 32) as usize % self.v6.len().max(1)).copied()?;
-        let suffix = (u128::from(self.next()) << 64 | u128::from(drawn)) & !prefix.mask();
+    /// A random address in a random prefix of the IPv6 pool; `None` if the pool is empty.
+    fn pick_v6(&mut self) -> Option<Ipv6Addr> {
+        let random = self.next();
+        let prefix = self.v6.get((random >> 32) as usize % self.v6.len().max(1)).copied()?;
+        let suffix = (u128::from(self.next()) << 64 | u128::from(random)) & !prefix.mask();
         Some(Ipv6Addr::from_bits(prefix.addr().to_bits() | suffix))
     }
 }
 
 impl Siit {
-    /// The source of an ICMPv6 error on its way to IPv4, and whether it is only a stand-in.
+    /// The source of an ICMPv6 error translated to IPv4, and whether it substitutes an unmapped address.
     pub(super) fn error_source4(
         &mut self,
         mapped: Option<Mapped<Ipv4Addr>>,
@@ -90,7 +91,7 @@ impl Siit {
         }
     }
 
-    /// The source of an ICMPv4 error from `src` on its way to IPv6.
+    /// The source of an ICMPv4 error from `src` translated to IPv6.
     pub(super) fn error_source6(
         &mut self,
         src: Ipv4Addr,
@@ -100,8 +101,8 @@ impl Siit {
             Some(mapped) if self.mapping.allows(src, mapped.by) || self.errors_under_well_known => {
                 Ok(mapped.addr)
             }
-            Some(_) => self.sources.of_pool6().ok_or(Reason::WellKnownNotGlobal),
-            None => Ok(self.sources.of_pool6().unwrap_or(self.sources.own6)),
+            Some(_) => self.sources.pick_v6().ok_or(Reason::WellKnownNotGlobal),
+            None => Ok(self.sources.pick_v6().unwrap_or(self.sources.own6)),
         }
     }
 }

@@ -1,38 +1,38 @@
-//! Packets that come of a batch beside the ones put in.
+//! Verdicts, and buffers for the additional packets that a batch produces.
 
 use super::buf::PacketBuf;
 use crate::addr::WorkerId;
 use crate::reason::Reason;
 
-/// What became of a packet. Whoever brought it acts on it.
+/// The verdict on a packet. The caller acts on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// The buffer holds the translated packet: send it.
+    /// Translated: send the buffer.
     Forward,
-    /// The packet was refused and the buffer holds the ICMP error for its sender: send it.
+    /// Refused with an ICMP error to the sender: send the buffer.
     Reject(Reason),
-    /// The translator keeps the packet for now; the buffer is empty.
+    /// Held by the translator; the buffer is empty.
     Hold,
-    /// The packet belongs to another worker: give it the buffer as it is.
+    /// Owned by another worker: pass it the buffer unchanged.
     HandOver(WorkerId),
-    /// Nothing is to be sent; the buffer is unchanged. Two exceptions, which `handed` shows: it holds
-    /// the datagram that the packet made whole, or the packet turned round, which failed on its way in.
+    /// Dropped; the buffer is unchanged. Two exceptions, which `handed` shows: it holds a datagram
+    /// reassembled from fragments, or a hairpinned packet that failed in its second half.
     Drop(Reason),
 }
 
-/// A packet that came of a batch beside the ones put in.
+/// An additional packet that a batch produces.
 #[derive(Debug)]
 pub struct Extra {
-    /// The packet, ready to be sent.
+    /// The packet to send.
     pub packet: PacketBuf,
-    /// Index of the input it follows; it is sent after that one and before the next.
+    /// Index of the input packet after which it is sent.
     pub follows: u16,
-    /// The worker it is for, if not for the device.
+    /// Destination worker; `None` is the device.
     pub to: Option<WorkerId>,
 }
 
-/// Room for the packets that come of a batch beside the ones put in: fragments, packets that were
-/// on hold, answers of timers. Taken once, used again and again.
+/// Reusable buffers for the additional packets of a batch: fragments, released held packets, and packets that
+/// timers send.
 #[derive(Debug)]
 pub struct Batch {
     slots: Vec<Extra>,
@@ -41,39 +41,39 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Room for `packets` packets of `max` bytes each.
+    /// Allocates buffers for `packets` packets of up to `max` bytes.
     pub fn new(packets: usize, max: usize) -> Self {
         let slot = || Extra { packet: PacketBuf::new(max), follows: 0, to: None };
         Self { slots: (0..packets).map(|_| slot()).collect(), used: 0, follows: 0 }
     }
 
-    /// Forgets all packets.
+    /// Removes all packets.
     pub fn clear(&mut self) {
         self.used = 0;
     }
 
-    /// The packets, in the order in which they are to be sent.
+    /// The packets in sending order.
     pub fn packets(&mut self) -> &mut [Extra] {
         &mut self.slots[..self.used]
     }
 
-    /// How many more packets there is room for.
+    /// Number of free buffers.
     pub fn room(&self) -> usize {
         self.slots.len() - self.used
     }
 
-    /// Whether there is room for so many more packets of up to `len` bytes each.
+    /// Whether `packets` more packets of up to `len` bytes fit.
     pub fn has_room(&self, packets: usize, len: usize) -> bool {
         let free = self.slots.get(self.used..self.used + packets);
         free.is_some_and(|slots| slots.iter().all(|slot| slot.packet.capacity() >= len))
     }
 
-    /// From now on packets follow the input with this index.
+    /// Sets the index of the input packet that further packets follow.
     pub fn follow(&mut self, input: u16) {
         self.follows = input;
     }
 
-    /// The next free slot, its packet empty; `None` if there is no room.
+    /// Takes the next free buffer, empty; `None` if all are in use.
     pub fn next_slot(&mut self) -> Option<&mut Extra> {
         let slot = self.slots.get_mut(self.used)?;
         self.used += 1;

@@ -1,60 +1,60 @@
-//! Packet buffers with headroom, and what the kernel's offloads left to do on them.
+//! Packet buffers with headroom, and the state of checksum and segmentation offload.
 
 use core::fmt;
 
-/// Free bytes in front of a fresh packet.
+/// Free bytes in front of a received packet.
 ///
-/// The most a packet grows in front: 48 for an ICMP error of our own or for both headers of a
-/// translated one with a Fragment header each (2 x 28 = 56), and up to 12 for a device's own header.
+/// A packet grows by at most 48 bytes for an originated ICMP error, or 56 for a translated one (28 for each of
+/// two headers with a Fragment header), plus 12 for a device header.
 pub const HEADROOM: usize = 128;
 
-/// The largest packet, offload or not: what a 16-bit length and its header can say.
+/// Largest packet in bytes, super-packets included: a 16-bit payload length plus the IPv6 header.
 pub const MAX_PACKET: usize = 65_535 + 40;
 
-/// A super-packet's kind: many packets of one flow behind one header.
+/// Segmentation of a super-packet: several packets of one flow that share one header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Segmentation {
     /// An ordinary packet.
     #[default]
     None,
-    /// TCP segments with `size` bytes of payload each, the last may have fewer.
+    /// TCP segments of `size` payload bytes; the last may be shorter.
     Tcp {
         /// Payload bytes of a segment.
         size: u16,
-        /// The first segment carries CWR, the others must not.
+        /// CWR is set on the first segment only.
         ecn: bool,
     },
-    /// UDP datagrams with `size` bytes of payload each, the last may have fewer.
+    /// UDP datagrams of `size` payload bytes; the last may be shorter.
     Udp {
         /// Payload bytes of a datagram.
         size: u16,
     },
 }
 
-/// What is known about the TCP or UDP checksum.
+/// State of the TCP or UDP checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Checksum {
-    /// The field holds a checksum that nobody has verified.
+    /// Complete, not verified.
     #[default]
     Unverified,
-    /// The field holds a checksum that the device has verified.
+    /// Complete, verified by the device.
     Verified,
-    /// The field holds the folded sum of the pseudo-header alone, not inverted; whoever sends the
-    /// packet completes it.
+    /// Partial: the field holds the folded, not inverted, sum of the pseudo-header. The sending device
+    /// completes it.
     Partial,
 }
 
-/// Work on a packet that the kernel left for later. It travels with the packet.
+/// Offload state of a packet: work deferred to the sending device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Offload {
-    /// How the packet is to be cut.
+    /// Segmentation.
     pub segmentation: Segmentation,
-    /// What is known of its checksum.
+    /// Checksum state.
     pub checksum: Checksum,
 }
 
 impl Offload {
-    /// How many packets will be on the wire for `payload` bytes of transport payload; at least 1.
+    /// Number of packets on the wire for `payload` bytes of transport payload, at least 1.
     pub fn segments(self, payload: usize) -> usize {
         match self.segmentation {
             Segmentation::None => 1,
@@ -65,35 +65,32 @@ impl Offload {
     }
 }
 
-/// What one worker tells the next about a packet it hands over.
+/// State that a packet carries when one worker hands it over to another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Handed {
-    /// How often the packet has been handed over; zero if it comes from the device.
+    /// Number of hand-overs; zero for a packet from the device.
     pub hops: u8,
-    /// The packet was turned round: it is the IPv4 form of a packet from one of our own hosts, its
-    /// TTL is already decremented.
+    /// The packet is hairpinned: translated to IPv4 from a zone host, with its TTL already decremented.
     pub hairpin: bool,
-    /// Source and destination port of a fragment, learnt from the first fragment.
+    /// Source and destination port of a fragment, taken from the first fragment.
     pub ports: Option<(u16, u16)>,
-    /// The packet was put together from fragments: its sender let it be cut, so it may be cut again
-    /// whatever its length, and is never too big.
+    /// The packet is reassembled from fragments. It may be fragmented again and is never too big.
     pub gathered: bool,
 }
 
-/// One packet in memory of its own, with room in front so that a header can grow without the
-/// payload moving.
+/// A buffer for one packet, with headroom so that headers grow without moving the payload.
 pub struct PacketBuf {
     storage: Box<[u8]>,
     start: u32,
     end: u32,
-    /// What the kernel left to do.
+    /// Offload state.
     pub offload: Offload,
-    /// What an earlier worker knows.
+    /// Hand-over state.
     pub handed: Handed,
 }
 
 impl PacketBuf {
-    /// An empty buffer for packets of up to `max` bytes (plus [`HEADROOM`]).
+    /// Allocates an empty buffer for packets of up to `max` bytes, plus [`HEADROOM`].
     ///
     /// # Panics
     /// If `max` exceeds [`MAX_PACKET`].
@@ -108,14 +105,14 @@ impl PacketBuf {
         }
     }
 
-    /// A buffer that holds a copy of `packet` and has room for `MAX_PACKET` bytes. For tests and tools.
+    /// Allocates a buffer of [`MAX_PACKET`] bytes with a copy of `packet`. For tests and tools.
     pub fn holding(packet: &[u8]) -> Self {
         let mut buf = Self::new(MAX_PACKET);
         buf.fill(packet);
         buf
     }
 
-    /// Forgets the packet: empty, full headroom, no offload.
+    /// Empties the buffer: full headroom, default offload and hand-over state.
     pub fn clear(&mut self) {
         self.start = HEADROOM as u32;
         self.end = HEADROOM as u32;
@@ -123,7 +120,7 @@ impl PacketBuf {
         self.handed = Handed::default();
     }
 
-    /// Replaces the content by `packet`; true if it fitted, else the buffer is empty.
+    /// Replaces the content by `packet`. Returns false and leaves the buffer empty if it does not fit.
     pub fn fill(&mut self, packet: &[u8]) -> bool {
         self.clear();
         let fits = packet.len() <= self.room();
@@ -133,27 +130,27 @@ impl PacketBuf {
         fits
     }
 
-    /// The packet.
+    /// Bytes of the packet.
     pub fn bytes(&self) -> &[u8] {
         &self.storage[self.start as usize..self.end as usize]
     }
 
-    /// The packet, to be rewritten.
+    /// Mutable bytes of the packet.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.storage[self.start as usize..self.end as usize]
     }
 
-    /// The packet's length in bytes.
+    /// Length of the packet in bytes.
     pub const fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Whether there is no packet.
+    /// Whether the buffer holds no packet.
     pub const fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// The longest packet the buffer takes with its full headroom.
+    /// Longest packet that fits with full headroom, in bytes.
     pub fn capacity(&self) -> usize {
         self.storage.len() - HEADROOM
     }
@@ -163,38 +160,37 @@ impl PacketBuf {
         self.start as usize
     }
 
-    /// Free bytes behind the packet.
+    /// Free bytes after the packet.
     pub fn room(&self) -> usize {
         self.storage.len() - self.end as usize
     }
 
-    /// All free bytes behind an empty buffer's start, for a device to read into; say with
-    /// [`set_len`](Self::set_len) how many were filled.
+    /// Free bytes after the packet, for a device to read into. Call [`set_len`](Self::set_len) afterwards.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let end = self.end as usize;
         &mut self.storage[end..]
     }
 
-    /// Sets the length to `len` bytes from the packet's start: cuts the tail, or takes in bytes
-    /// that a device has written to [`spare_mut`](Self::spare_mut).
+    /// Sets the packet's length: truncates it, or includes bytes that a device has written to
+    /// [`spare_mut`](Self::spare_mut).
     ///
     /// # Panics
-    /// If the storage is shorter.
+    /// If the buffer is shorter.
     pub fn set_len(&mut self, len: usize) {
         assert!(self.start as usize + len <= self.storage.len(), "length beyond the buffer");
         self.end = self.start + len as u32;
     }
 
-    /// Moves the start `by` bytes to the front; the new bytes hold anything.
+    /// Grows the packet by `by` bytes in front; their content is unspecified.
     ///
     /// # Panics
-    /// If there is less headroom.
+    /// If the headroom is smaller.
     pub fn grow_front(&mut self, by: usize) {
         assert!(by <= self.headroom(), "no headroom for {by} bytes");
         self.start -= by as u32;
     }
 
-    /// Moves the start `by` bytes to the back: drops the first bytes.
+    /// Removes the first `by` bytes.
     ///
     /// # Panics
     /// If the packet is shorter.
@@ -203,11 +199,11 @@ impl PacketBuf {
         self.start += by as u32;
     }
 
-    /// Puts a header of `new` bytes in the place of the first `old` ones, and ends the packet `len` bytes
-    /// behind where it began; the packet, whose new header holds anything.
+    /// Truncates the packet to `len` bytes, then replaces its first `old` bytes by a header of `new` bytes, whose
+    /// content is unspecified. Returns the packet.
     ///
     /// # Panics
-    /// If the buffer has less room on either side.
+    /// If the headroom or the buffer is too short.
     #[inline(always)]
     pub fn change_header(&mut self, old: usize, new: usize, len: usize) -> &mut [u8] {
         let (start, end) = (self.start as usize, self.start as usize + len);
@@ -217,10 +213,10 @@ impl PacketBuf {
         packet
     }
 
-    /// Grows the packet by `by` bytes at its end and returns them, holding anything.
+    /// Grows the packet by `by` bytes at its end and returns them; their content is unspecified.
     ///
     /// # Panics
-    /// If there is less room.
+    /// If there is too little room.
     pub fn append(&mut self, by: usize) -> &mut [u8] {
         assert!(by <= self.room(), "no room for {by} bytes");
         let from = self.end as usize;
@@ -228,7 +224,7 @@ impl PacketBuf {
         &mut self.storage[from..from + by]
     }
 
-    /// The bytes in front of the packet, for a device's own header, and the packet, in one slice.
+    /// The packet with `header` bytes of headroom in front of it, for a device header.
     ///
     /// # Panics
     /// If `header` exceeds the headroom.
@@ -254,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packet_grows_and_shrinks_in_front_without_moving() {
+    fn headers_grow_and_shrink_without_moving_the_payload() {
         let mut buf = PacketBuf::holding(&[1, 2, 3, 4]);
         buf.grow_front(2);
         buf.bytes_mut()[..2].copy_from_slice(&[8, 9]);
@@ -271,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_changed_in_front_of_what_stays() {
+    fn changing_the_header_keeps_the_payload() {
         let mut buf = PacketBuf::holding(&[1, 2, 3, 4, 5]);
         assert_eq!(buf.change_header(2, 1, 4)[1..], [3, 4]);
         assert_eq!((buf.len(), buf.headroom()), (3, HEADROOM + 1));
@@ -281,12 +277,12 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "headroom")]
-    fn a_header_without_headroom_is_refused() {
+    fn a_header_beyond_the_headroom_panics() {
         PacketBuf::holding(&[1]).change_header(0, HEADROOM + 1, 1);
     }
 
     #[test]
-    fn too_much_does_not_fit() {
+    fn a_packet_longer_than_the_buffer_is_not_filled() {
         let mut buf = PacketBuf::new(3);
         assert!(!buf.fill(&[0; 4]));
         assert!(buf.is_empty());

@@ -1,21 +1,20 @@
-//! The Internet checksum: sums (RFC 1071) and changes to them (RFC 1624).
+//! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// A one's complement sum of 16-bit words, not yet folded.
 ///
-/// It holds up to 2^32 words without overflow: 128 KiB of packet are 2^16.
+/// Sums up to 2^32 words without overflow; a packet of 128 KiB has 2^16.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sum(u64);
 
 impl Sum {
-    /// The sum of nothing.
+    /// The empty sum.
     pub const ZERO: Self = Self(0);
 
-    /// The sum of `bytes`; an odd last byte is the high half of a word.
+    /// The sum of `bytes`. An odd last byte is the high byte of a word.
     pub fn of(bytes: &[u8]) -> Self {
-        // In the machine's own order, four words at a time: a one's complement sum doesn't mind,
-        // as long as the result is turned back (RFC 1071 §2 B).
+        // Sums four words at a time in native byte order and swaps the result (RFC 1071 §2 B).
         let mut chunks = bytes.chunks_exact(8);
         let (mut even, mut odd) = (0u64, 0u64);
         for chunk in &mut chunks {
@@ -30,12 +29,12 @@ impl Sum {
         Self(u64::from(u16::from_be(fold(sum))))
     }
 
-    /// The pseudo-header of a transport packet of `len` bytes over IPv4 (RFC 793 §3.1).
+    /// The sum of the IPv4 pseudo-header of a transport message of `len` bytes (RFC 793 §3.1).
     pub fn pseudo4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, len: usize) -> Self {
         Self::of_v4(src).plus(Self::of_v4(dst)).word(u16::from(protocol)).plus(Self(len as u64))
     }
 
-    /// The pseudo-header of a transport packet of `len` bytes over IPv6 (RFC 8200 §8.1).
+    /// The sum of the IPv6 pseudo-header of a transport message of `len` bytes (RFC 8200 §8.1).
     pub fn pseudo6(src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, len: usize) -> Self {
         Self::of_v6(src).plus(Self::of_v6(dst)).word(u16::from(protocol)).plus(Self(len as u64))
     }
@@ -52,81 +51,80 @@ impl Sum {
         Self((high >> 32) + (high & 0xffff_ffff) + (low >> 32) + (low & 0xffff_ffff))
     }
 
-    /// This sum and another.
+    /// Adds another sum.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0 + other.0)
     }
 
-    /// This sum and one more word.
+    /// Adds a 16-bit word.
     #[must_use]
     pub const fn word(self, word: u16) -> Self {
         Self(self.0 + word as u64)
     }
 
-    /// This sum and one more pair of words.
+    /// Adds two 16-bit words.
     #[must_use]
     pub const fn pair(self, pair: u32) -> Self {
         Self(self.0 + pair as u64)
     }
 
-    /// The sum in 16 bits. Zero only for the sum of zeros.
+    /// Folds the sum to 16 bits. Zero only if all words are zero.
     pub const fn fold(self) -> u16 {
         fold(self.0)
     }
 
-    /// The checksum: the folded sum inverted.
+    /// The checksum: the inverted folded sum.
     pub const fn checksum(self) -> u16 {
         !self.fold()
     }
 
-    /// The checksum as UDP sends it: never zero, which would mean that there is none (RFC 768).
+    /// The UDP checksum: 0xffff instead of zero, which means "no checksum" (RFC 768).
     pub const fn udp_checksum(self) -> u16 {
         nonzero(self.checksum())
     }
 
-    /// What changes in a sum when the words of `self` make place for those of `new`.
+    /// The checksum delta of replacing the words of `self` by those of `new`.
     pub const fn replaced_by(self, new: Self) -> Delta {
         Delta(!self.fold() as u64 + new.0)
     }
 }
 
 const fn fold(sum: u64) -> u16 {
-    // Half the width each time, the carry brought round.
+    // Halves the width twice, each time with end-around carry.
     let (sum, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
     let sum = sum + carry as u32;
     let (sum, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
     sum + carry as u16
 }
 
-/// A UDP checksum of zero is sent as all ones.
+/// Replaces a UDP checksum of zero by all ones (RFC 768).
 const fn nonzero(checksum: u16) -> u16 {
     if checksum == 0 { 0xffff } else { checksum }
 }
 
-/// A change of a sum, not yet folded. Applied to a checksum, it leaves a right one right and a wrong one wrong.
+/// A checksum delta, not yet folded. A correct checksum stays correct, an incorrect one incorrect.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Delta(u64);
 
 impl Delta {
-    /// This change and another.
+    /// Combines two deltas.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 + other.0)
     }
 
-    /// The checksum field after the change (RFC 1624 §3, equation 3).
+    /// Applies the delta to a checksum field (RFC 1624 §3, equation 3).
     pub const fn apply(self, checksum: u16) -> u16 {
         !fold(!checksum as u64 + self.0)
     }
 
-    /// As [`apply`](Self::apply) for UDP, whose checksum is never sent as zero.
+    /// Applies the delta to a UDP checksum field, which is never zero.
     pub const fn apply_udp(self, checksum: u16) -> u16 {
         nonzero(self.apply(checksum))
     }
 
-    /// The field after the change, where it holds a folded sum that is not inverted: the partial
-    /// checksum that the kernel leaves to be completed.
+    /// Applies the delta to a partial checksum: a folded sum that is not inverted.
     pub const fn apply_partial(self, sum: u16) -> u16 {
         fold(sum as u64 + self.0)
     }
@@ -150,14 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_rfc_1071() {
+    fn example_of_rfc_1071() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
         assert_eq!(Sum::of(&bytes).fold(), 0xddf2);
         assert_eq!(Sum::of(&bytes).checksum(), 0x220d);
     }
 
     #[test]
-    fn the_example_of_rfc_1624() {
+    fn example_of_rfc_1624() {
         let delta = Sum::ZERO.word(0x5555).replaced_by(Sum::ZERO.word(0x3285));
         assert_eq!(delta.apply(0xdd2f), 0x0000);
         assert_eq!(delta.apply_udp(0xdd2f), 0xffff);
@@ -165,18 +163,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_are_those_of_the_plain_loop(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn sums_agree_with_a_word_by_word_loop(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert_eq!(Sum::of(&bytes).fold(), plain(&bytes));
         }
 
         #[test]
-        fn a_delta_does_what_a_new_sum_does(
+        fn a_delta_agrees_with_a_new_sum(
             mut bytes in proptest::collection::vec(any::<u8>(), 20..40), new: [u8; 6],
         ) {
             let (before, old) = (Sum::of(&bytes), Sum::of(&bytes[4..10]));
             bytes[4..10].copy_from_slice(&new);
             let (after, delta) = (Sum::of(&bytes), old.replaced_by(Sum::of(&new)));
-            // The two zeros of one's complement are one number.
+            // One's complement has two representations of zero.
             prop_assert_eq!(delta.apply(before.checksum()) % 0xffff, after.checksum() % 0xffff);
             prop_assert_eq!(delta.apply_partial(before.fold()) % 0xffff, after.fold() % 0xffff);
         }

@@ -1,4 +1,4 @@
-//! ICMP of both families: RFC 792 and RFC 4443, extended by RFC 4884.
+//! ICMPv4 (RFC 792) and ICMPv6 (RFC 4443), with RFC 4884 extensions.
 
 use core::net::Ipv6Addr;
 
@@ -7,11 +7,11 @@ use super::quoted::{Quoted4, Quoted6};
 use super::{ICMP6, Transport, u16_at, u32_at};
 use crate::reason::Reason;
 
-/// Length of the header of every message that is translated.
+/// Length of the header of every translated message, in bytes.
 pub const HEADER: usize = 8;
-/// Where the checksum stands.
+/// Offset of the checksum, in bytes.
 pub const CHECKSUM: usize = 2;
-/// Where the identifier of an echo stands.
+/// Offset of the identifier of an echo, in bytes.
 pub const IDENTIFIER: usize = 4;
 
 /// ICMPv4 types.
@@ -31,7 +31,7 @@ pub mod v4 {
     /// Parameter problem.
     pub const PARAMETER: u8 = 12;
 
-    /// Whether a message of this type is an error, about which no error is sent (RFC 1812 §4.3.2.7).
+    /// Whether this type is an error. No error is sent about an error (RFC 1812 §4.3.2.7).
     pub const fn is_error(kind: u8) -> bool {
         matches!(kind, UNREACHABLE | SOURCE_QUENCH | REDIRECT | TIME_EXCEEDED | PARAMETER)
     }
@@ -54,31 +54,30 @@ pub mod v6 {
     /// Redirect (RFC 4861).
     pub const REDIRECT: u8 = 137;
 
-    /// Whether a message of this type is an error or a redirect, about which no error is sent
-    /// (RFC 4443 §2.4 e).
+    /// Whether this type is an error or a redirect. No error is sent about either (RFC 4443 §2.4 e).
     pub const fn is_error(kind: u8) -> bool {
         kind < ECHO || kind == REDIRECT
     }
 }
 
-/// An ICMP error whose layout and checksum are right.
+/// A parsed ICMP error with valid layout and checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IcmpError<Q> {
     /// Type.
     pub kind: u8,
     /// Code.
     pub code: u8,
-    /// The second word: MTU, pointer, or length attribute.
+    /// Second 32-bit word: MTU, pointer, or length attribute.
     pub info: u32,
-    /// The packet it is about.
+    /// The quoted packet.
     pub quoted: Q,
-    /// Where the RFC 4884 extension structure starts, in bytes from the start of the whole packet.
+    /// Offset of the RFC 4884 extension, in bytes from the start of the outer packet.
     pub extension_at: usize,
-    /// How long it is; 0 if there is none.
+    /// Length of the extension in bytes; 0 if there is none.
     pub extension_len: usize,
 }
 
-/// Where the parts of an ICMP error lie, in bytes from the start of the whole packet.
+/// Offsets of the parts of an ICMP error, in bytes from the start of the outer packet.
 struct Layout {
     quoted_at: usize,
     quoted_end: usize,
@@ -86,9 +85,8 @@ struct Layout {
 }
 
 impl Layout {
-    /// `attribute` is the length attribute in bytes. One that points beyond the message, or leaves
-    /// no room for an extension header, comes from a sender that does not know RFC 4884: then all
-    /// is quoted packet (§5.5).
+    /// `attribute` is the length attribute in bytes. If it exceeds the message or leaves no room for an
+    /// extension header, the sender does not implement RFC 4884: there is no extension (§5.5).
     const fn of(end: usize, message_at: usize, attribute: usize) -> Self {
         const EXTENSION_HEADER: usize = 4;
         let quoted_at = message_at + HEADER;
@@ -101,7 +99,7 @@ impl Layout {
     }
 }
 
-/// Reads the ICMPv4 message at `at` of an unfragmented packet.
+/// Parses the ICMPv4 message at offset `at` of an unfragmented packet.
 #[inline(never)]
 pub(super) fn read4(packet: &[u8], at: usize, partial: bool) -> Result<Transport<Quoted4>, Reason> {
     let message = &packet[at..];
@@ -133,7 +131,7 @@ pub(super) fn read4(packet: &[u8], at: usize, partial: bool) -> Result<Transport
     }
 }
 
-/// Reads the ICMPv6 message at `at` of an unfragmented packet.
+/// Parses the ICMPv6 message at offset `at` of an unfragmented packet.
 #[inline(never)]
 pub(super) fn read6(
     packet: &[u8],
@@ -156,7 +154,7 @@ pub(super) fn read6(
             if !partial && pseudo.plus(Sum::of(message)).checksum() != 0 {
                 return Err(Reason::IcmpChecksum);
             }
-            // Only these two have a length attribute (RFC 4884 §4.6).
+            // Only these types have a length attribute (RFC 4884 §4.6).
             let attribute = match kind {
                 v6::UNREACHABLE | v6::TIME_EXCEEDED => usize::from(message[4]) * 8,
                 _ => 0,
@@ -177,8 +175,8 @@ pub(super) fn read6(
     }
 }
 
-/// Reads the first fragment of a message; `echo` are the family's types of echo request and reply.
-/// Of an error nothing can be said without all of it.
+/// Parses the first fragment of a message. `echo` holds the family's types of echo request and reply. An ICMP
+/// error can't be parsed from its first fragment.
 pub(super) fn first_fragment<Q>(message: &[u8], echo: [u8; 2]) -> Result<Transport<Q>, Reason> {
     if message.len() < HEADER {
         return Err(Reason::FragmentHeader);

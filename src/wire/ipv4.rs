@@ -5,16 +5,16 @@ use core::net::Ipv4Addr;
 use super::buf::{Checksum, Offload};
 use super::checksum::Sum;
 use super::quoted::Quoted4;
-use super::transport::{Ports, cut_off, fits, ports_of};
+use super::transport::{Ports, fits, invalid_header, ports_of};
 use super::{Fragment, ICMP4, Transport, icmp, u16_at};
 use crate::reason::Reason;
 
-/// Length of a header without options.
+/// Length of a header without options, in bytes.
 pub const HEADER: usize = 20;
-/// Most that a header can be long, options included.
+/// Maximum length of a header with options, in bytes.
 pub const MAX_HEADER: usize = 60;
 
-/// An IPv4 packet whose layout is right.
+/// A parsed IPv4 packet with valid layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ipv4Packet {
     /// Source.
@@ -31,24 +31,23 @@ pub struct Ipv4Packet {
     pub df: bool,
     /// Length of the header, options included, in bytes: 20 to 60.
     pub header_len: usize,
-    /// Length of the packet in bytes; the buffer may hold padding behind it.
+    /// Length of the packet in bytes; the buffer may hold trailing padding.
     pub total_len: usize,
     /// Protocol number.
     pub protocol: u8,
-    /// Set if the packet is a fragment.
+    /// Fragment offset and flags; `None` for an unfragmented packet.
     pub fragment: Option<Fragment>,
-    /// Whether a source route has hops left (RFC 7915 §4.1).
+    /// Whether it has an unexpired source route (RFC 7915 §4.1).
     pub source_route: bool,
-    /// What stands behind the header.
+    /// The transport header.
     pub transport: Transport<Quoted4>,
 }
 
 impl Ipv4Packet {
-    /// Reads a packet at the start of `bytes`.
+    /// Parses the packet at the start of `bytes`.
     ///
     /// # Errors
-    /// A [`Reason`] if the layout is wrong, or a checksum that has to be right is not: that of the
-    /// header, and that of an ICMP error.
+    /// A [`Reason`] if the layout is invalid, or the checksum of the header or of an ICMP error is wrong.
     #[inline]
     pub fn parse(bytes: &[u8], offload: &Offload) -> Result<Self, Reason> {
         let head = bytes.first_chunk::<HEADER>().ok_or(Reason::Ipv4Header)?;
@@ -72,7 +71,7 @@ impl Ipv4Packet {
         let whole = fragment.is_none();
         let packet = &bytes[..total_len];
         let protocol = head[9];
-        // Made in each arm, so that the large value is written once and in its place.
+        // Constructed in each arm, so that the large value is written once, without a copy.
         let with = |transport| {
             Ok(Self {
                 src: addr_at(head, 12),
@@ -101,7 +100,7 @@ impl Ipv4Packet {
         match ports_of(protocol, message, whole) {
             Ports::Tcp(src, dst, flags) => with(Transport::Tcp { src, dst, flags }),
             Ports::Udp(src, dst, checksum) => with(Transport::Udp { src, dst, checksum }),
-            Ports::Bad => Err(cut_off(whole)),
+            Ports::Bad => Err(invalid_header(whole)),
             Ports::None if protocol != ICMP4 => with(Transport::Other),
             Ports::None if whole => {
                 with(icmp::read4(packet, header_len, offload.checksum == Checksum::Partial)?)
@@ -111,7 +110,7 @@ impl Ipv4Packet {
     }
 }
 
-/// The sum of a header without options.
+/// The checksum sum of a header without options.
 pub(crate) fn header_sum(head: &[u8; HEADER]) -> Sum {
     let pair = |at: usize| super::u32_at(head, at);
     Sum::ZERO.pair(pair(0)).pair(pair(4)).pair(pair(8)).pair(pair(12)).pair(pair(16))
@@ -127,7 +126,7 @@ pub(super) fn fragment_of(head: &[u8; HEADER]) -> Option<Fragment> {
     (offset != 0 || more).then(|| Fragment { id: u32::from(u16_at(head, 4)), offset, more })
 }
 
-/// Walks the options. Each takes at least a byte, so 40 steps at most.
+/// Whether the options hold an unexpired source route. At most 40 iterations: an option has at least one byte.
 fn has_source_route(options: &[u8]) -> Result<bool, Reason> {
     const END: u8 = 0;
     const PADDING: u8 = 1;
@@ -147,7 +146,7 @@ fn has_source_route(options: &[u8]) -> Result<bool, Reason> {
                     if len < 3 {
                         return Err(Reason::Ipv4Options);
                     }
-                    // The pointer counts from 1 and lies behind the option when all hops are used.
+                    // The pointer counts from 1 and exceeds the length when the route is expired (RFC 791 §3.1).
                     if usize::from(options[at + 2]) <= len {
                         return Ok(true);
                     }

@@ -4,17 +4,17 @@ use core::net::Ipv6Addr;
 
 use super::buf::{Checksum, Offload};
 use super::quoted::Quoted6;
-use super::transport::{Ports, cut_off, fits, ports_of};
+use super::transport::{Ports, fits, invalid_header, ports_of};
 use super::{Fragment, ICMP6, TCP, Transport, UDP, icmp, u16_at, u32_at};
 use crate::reason::Reason;
 
-/// Length of the fixed header.
+/// Length of the fixed header, in bytes.
 pub const HEADER: usize = 40;
-/// Length of a Fragment header.
+/// Length of a Fragment header, in bytes.
 pub const FRAGMENT_HEADER: usize = 8;
-/// No link may have a smaller MTU (RFC 8200 §5).
+/// Minimum link MTU in bytes (RFC 8200 §5).
 pub const MIN_MTU: usize = 1280;
-/// How many extension headers are walked.
+/// Maximum number of extension headers that are parsed.
 pub const MAX_EXTENSIONS: usize = 8;
 
 /// Next header: Hop-by-Hop Options.
@@ -28,7 +28,7 @@ pub const AUTHENTICATION: u8 = 51;
 /// Next header: Destination Options.
 pub const DESTINATION: u8 = 60;
 
-/// An IPv6 packet whose layout is right.
+/// A parsed IPv6 packet with valid layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ipv6Packet {
     /// Source.
@@ -39,43 +39,42 @@ pub struct Ipv6Packet {
     pub traffic_class: u8,
     /// Hop limit.
     pub hop_limit: u8,
-    /// Length of the packet in bytes, header included; the buffer may hold padding behind it.
+    /// Length of the packet in bytes, header included; the buffer may hold trailing padding.
     pub len: usize,
-    /// Where the transport header starts, behind all extension headers, in bytes from the start.
+    /// Offset of the transport header, after all extension headers, in bytes.
     pub upper_at: usize,
-    /// Protocol number behind all extension headers.
+    /// Protocol number after all extension headers.
     pub protocol: u8,
-    /// Set if there is a Fragment header, even on a whole packet.
+    /// Content of the Fragment header, if there is one, even on an unfragmented packet.
     pub fragment: Option<Fragment>,
-    /// Where the Segments Left field of the first Routing header stands that has any (RFC 7915 §5.1).
+    /// Offset of the first non-zero Segments Left field of a Routing header, in bytes (RFC 7915 §5.1).
     pub segments_left_at: Option<u16>,
-    /// What stands behind the extension headers.
+    /// The transport header.
     pub transport: Transport<Quoted6>,
 }
 
-/// Whether an extension header stands behind the Fragment header, where nobody can tell what the datagram
-/// carries but who gathers it.
-pub(super) const fn is_veiled(fragment: Option<Fragment>, protocol: u8) -> bool {
+/// Whether an extension header follows the Fragment header. Only reassembly reveals the datagram's protocol.
+pub(super) const fn has_extension_after_fragment(fragment: Option<Fragment>, protocol: u8) -> bool {
     fragment.is_some() && matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
 }
 
 impl Ipv6Packet {
-    /// Whether an extension header other than ESP stands behind the Fragment header (RFC 7915 §5.1.1);
-    /// `protocol` is its number then.
-    pub const fn is_veiled(&self) -> bool {
-        is_veiled(self.fragment, self.protocol)
+    /// Whether an extension header other than ESP follows the Fragment header (RFC 7915 §5.1.1). `protocol` is
+    /// then its number.
+    pub const fn has_extension_after_fragment(&self) -> bool {
+        has_extension_after_fragment(self.fragment, self.protocol)
     }
 
-    /// Reads a packet at the start of `bytes`.
+    /// Parses the packet at the start of `bytes`.
     ///
     /// # Errors
-    /// A [`Reason`] if the layout is wrong, or the checksum of an ICMP error is.
+    /// A [`Reason`] if the layout is invalid, or the checksum of an ICMP error is wrong.
     #[inline]
     pub fn parse(bytes: &[u8], offload: &Offload) -> Result<Self, Reason> {
         let head = bytes.first_chunk::<HEADER>().ok_or(Reason::Ipv6Header)?;
         let payload = usize::from(u16_at(head, 4));
         let len = HEADER + payload;
-        // No payload but a Hop-by-Hop header: a jumbogram (RFC 2675).
+        // Payload length zero with a Hop-by-Hop header: a jumbogram (RFC 2675).
         if head[0] >> 4 != 6 || len > bytes.len() || (payload == 0 && head[6] == HOP_BY_HOP) {
             return Err(Reason::Ipv6Header);
         }
@@ -83,7 +82,7 @@ impl Ipv6Packet {
         let chain = walk(packet)?;
         let whole = chain.fragment.is_none_or(Fragment::is_atomic);
         let (src, dst) = (addr_at(head, 8), addr_at(head, 24));
-        // Made in each arm, so that the large value is written once and in its place.
+        // Constructed in each arm, so that the large value is written once, without a copy.
         let with = |transport| {
             Ok(Self {
                 src,
@@ -110,7 +109,7 @@ impl Ipv6Packet {
         match ports_of(chain.protocol, message, whole) {
             Ports::Tcp(src, dst, flags) => with(Transport::Tcp { src, dst, flags }),
             Ports::Udp(src, dst, checksum) => with(Transport::Udp { src, dst, checksum }),
-            Ports::Bad => Err(cut_off(whole)),
+            Ports::Bad => Err(invalid_header(whole)),
             Ports::None if chain.protocol != ICMP6 => with(Transport::Other),
             Ports::None if whole => {
                 let partial = offload.checksum == Checksum::Partial;
@@ -121,7 +120,7 @@ impl Ipv6Packet {
     }
 }
 
-/// What a walk over the extension headers finds.
+/// Result of parsing the chain of extension headers.
 pub(super) struct Chain {
     pub(super) upper_at: usize,
     pub(super) protocol: u8,
@@ -129,7 +128,7 @@ pub(super) struct Chain {
     pub(super) segments_left_at: Option<u16>,
 }
 
-/// Walks the extension headers of a packet with a whole fixed header, [`MAX_EXTENSIONS`] at most.
+/// Parses at most [`MAX_EXTENSIONS`] extension headers. `packet` has a complete fixed header.
 #[inline(always)]
 pub(super) fn walk(packet: &[u8]) -> Result<Chain, Reason> {
     let mut chain = Chain { upper_at: HEADER, protocol: packet[6], fragment: None, segments_left_at: None };

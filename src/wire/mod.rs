@@ -1,6 +1,6 @@
-//! Bytes: packet buffers, and views whose constructors check so that accessors cannot fail.
+//! Packet buffers and parsed headers. Parsing validates, so that accessors can't fail.
 //!
-//! A view holds values and offsets, never a borrow, so the buffer can be rewritten under it.
+//! A parsed packet holds values and offsets, not a borrow: the buffer can be rewritten meanwhile.
 
 pub mod batch;
 pub mod buf;
@@ -25,7 +25,7 @@ pub const UDP: u8 = 17;
 /// Protocol number of ICMP for IPv6.
 pub const ICMP6: u8 = 58;
 
-// Each looks at the length once: bytes taken one by one would be checked one by one.
+// Each function has a single bounds check; indexing byte by byte would have one per byte.
 
 #[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {

@@ -1,5 +1,5 @@
-//! The packet quoted by an ICMP error. It may be cut off anywhere behind its IP header, and it was
-//! checked by nobody: a type of its own, not a packet.
+//! Packets quoted by ICMP errors. A quoted packet may be truncated anywhere after its IP header and is not
+//! validated like a received one, so it has a separate type.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,10 +7,10 @@ use super::checksum::Sum;
 use super::{Fragment, ICMP4, ICMP6, TCP, UDP, icmp, ipv4, ipv6, u16_at};
 use crate::reason::Reason;
 
-/// Bytes of a transport header that must be quoted to be of use (RFC 792).
-const ENOUGH: usize = 8;
+/// Minimum quoted length of a transport header, in bytes (RFC 792).
+const MIN_TRANSPORT: usize = 8;
 
-/// What can be said of the transport header of a quoted packet.
+/// The transport header of a quoted packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum QuotedTransport {
     /// TCP or UDP.
@@ -27,15 +27,14 @@ pub enum QuotedTransport {
         /// Whether it is a reply.
         reply: bool,
     },
-    /// An ICMP error, which an error must not be about.
+    /// An ICMP error, about which no error may be sent.
     Error,
-    /// Cut off too early, not the first fragment, or another protocol.
+    /// Truncated too early, not the first fragment, or another protocol.
     Unknown,
 }
 
 impl QuotedTransport {
-    /// Source and destination port; the identifier of an echo stands in both, and where there are none
-    /// both are 0.
+    /// Source and destination port. Both are the identifier of an echo, or 0 without ports.
     pub const fn ports(self) -> (u16, u16) {
         match self {
             Self::Ports { src, dst } => (src, dst),
@@ -54,7 +53,7 @@ pub struct Quoted4 {
     pub dst: Ipv4Addr,
     /// Type of service.
     pub tos: u8,
-    /// Time to live when it was refused.
+    /// TTL when the error was sent.
     pub ttl: u8,
     /// Identification.
     pub id: u16,
@@ -62,17 +61,17 @@ pub struct Quoted4 {
     pub df: bool,
     /// Protocol number.
     pub protocol: u8,
-    /// Set if it was a fragment.
+    /// Fragment offset and flags; `None` for an unfragmented packet.
     pub fragment: Option<Fragment>,
-    /// Its ports.
+    /// The transport header.
     pub transport: QuotedTransport,
-    /// Length of its header, options included.
+    /// Length of its header with options, in bytes.
     pub header_len: usize,
-    /// Its length before it was cut off, as its header says.
+    /// Length before truncation by its header, in bytes.
     pub total_len: usize,
-    /// Where it starts, in bytes from the start of the packet that quotes it.
+    /// Offset from the start of the outer packet, in bytes.
     pub at: usize,
-    /// How many bytes of it there are.
+    /// Quoted length in bytes.
     pub len: usize,
 }
 
@@ -85,37 +84,37 @@ pub struct Quoted6 {
     pub dst: Ipv6Addr,
     /// Traffic class.
     pub traffic_class: u8,
-    /// Hop limit when it was refused.
+    /// Hop limit when the error was sent.
     pub hop_limit: u8,
-    /// Protocol number behind all extension headers.
+    /// Protocol number after all extension headers.
     pub protocol: u8,
-    /// Set if it has a Fragment header.
+    /// Content of the Fragment header, if there is one.
     pub fragment: Option<Fragment>,
-    /// Its ports.
+    /// The transport header.
     pub transport: QuotedTransport,
-    /// Length of its header, extension headers included.
+    /// Length of its header with extension headers, in bytes.
     pub header_len: usize,
-    /// Its length before it was cut off, as its header says.
+    /// Length before truncation by its header, in bytes.
     pub total_len: usize,
-    /// Where it starts, in bytes from the start of the packet that quotes it.
+    /// Offset from the start of the outer packet, in bytes.
     pub at: usize,
-    /// How many bytes of it there are.
+    /// Quoted length in bytes.
     pub len: usize,
 }
 
 impl Quoted4 {
-    /// Reads the packet quoted in `at..end`; `padded` says that zeros may follow it (RFC 4884 §3).
+    /// Parses the packet quoted in `at..end`. `padded`: zeros may follow it (RFC 4884 §3).
     pub(super) fn parse(packet: &[u8], at: usize, end: usize, padded: bool) -> Result<Self, Reason> {
         let bytes = &packet[at..end];
         let head = bytes.first_chunk::<{ ipv4::HEADER }>().ok_or(Reason::IcmpQuoted)?;
         let header_len = usize::from(head[0] & 0x0f) * 4;
         let total_len = usize::from(u16_at(head, 2));
-        let sound = head[0] >> 4 == 4
+        let valid = head[0] >> 4 == 4
             && header_len >= ipv4::HEADER
             && header_len <= bytes.len()
             && header_len <= total_len
             && Sum::of(&bytes[..header_len]).checksum() == 0;
-        if !sound {
+        if !valid {
             return Err(Reason::IcmpQuoted);
         }
         let len = if padded { bytes.len().min(total_len) } else { bytes.len() };
@@ -151,7 +150,7 @@ impl Quoted4 {
 }
 
 impl Quoted6 {
-    /// Reads the packet quoted in `at..end`; `padded` says that zeros may follow it (RFC 4884 §3).
+    /// Parses the packet quoted in `at..end`. `padded`: zeros may follow it (RFC 4884 §3).
     pub(super) fn parse(packet: &[u8], at: usize, end: usize, padded: bool) -> Result<Self, Reason> {
         let bytes = &packet[at..end];
         let head = bytes.first_chunk::<{ ipv6::HEADER }>().ok_or(Reason::IcmpQuoted)?;
@@ -160,7 +159,7 @@ impl Quoted6 {
         }
         let chain = ipv6::walk(bytes).map_err(|_| Reason::IcmpQuoted)?;
         let total_len = ipv6::HEADER + usize::from(u16_at(head, 4));
-        if chain.upper_at > total_len || ipv6::is_veiled(chain.fragment, chain.protocol) {
+        if chain.upper_at > total_len || ipv6::has_extension_after_fragment(chain.fragment, chain.protocol) {
             return Err(Reason::IcmpQuoted);
         }
         let len = if padded { bytes.len().min(total_len) } else { bytes.len() };
@@ -191,7 +190,8 @@ impl Quoted6 {
     }
 }
 
-/// `icmp` and `echo` are the family's protocol number and its types of echo request and reply.
+/// Parses the transport header. `icmp` is the family's ICMP protocol number, `echo` its types of echo request
+/// and reply.
 fn transport_of(
     protocol: u8,
     message: &[u8],
@@ -199,7 +199,7 @@ fn transport_of(
     echo: [u8; 2],
     is_error: fn(u8) -> bool,
 ) -> QuotedTransport {
-    if message.len() < ENOUGH {
+    if message.len() < MIN_TRANSPORT {
         return QuotedTransport::Unknown;
     }
     match protocol {

@@ -4,9 +4,9 @@ use core::fmt;
 
 use super::u16_at;
 
-/// Length of a header without options.
+/// Length of a header without options, in bytes.
 pub const HEADER: usize = 20;
-/// Where the checksum stands.
+/// Offset of the checksum, in bytes.
 pub const CHECKSUM: usize = 16;
 
 /// The flags of a TCP header.
@@ -18,13 +18,13 @@ impl Flags {
     pub const FIN: Self = Self(0x01);
     /// Opens a connection.
     pub const SYN: Self = Self(0x02);
-    /// Ends a connection at once.
+    /// Aborts a connection.
     pub const RST: Self = Self(0x04);
     /// Push.
     pub const PSH: Self = Self(0x08);
-    /// The acknowledgment field counts.
+    /// The acknowledgment field is valid.
     pub const ACK: Self = Self(0x10);
-    /// The urgent pointer counts.
+    /// The urgent pointer is valid.
     pub const URG: Self = Self(0x20);
     /// ECN echo (RFC 3168).
     pub const ECE: Self = Self(0x40);
@@ -36,20 +36,21 @@ impl Flags {
         self.0 & flags.0 == flags.0
     }
 
-    /// Both.
+    /// The union with `flags`.
     #[must_use]
     pub const fn with(self, flags: Self) -> Self {
         Self(self.0 | flags.0)
     }
 
-    /// All but `flags`.
+    /// These flags without `flags`.
     #[must_use]
     pub const fn without(self, flags: Self) -> Self {
         Self(self.0 & !flags.0)
     }
 
-    /// Whether a TCP can have sent this: of SYN, FIN and RST at most one, and not nothing at all.
-    pub const fn are_possible(self) -> bool {
+    /// Whether the combination is valid: at most one of SYN, FIN and RST, and at least one flag other than ECE
+    /// and CWR.
+    pub const fn are_valid(self) -> bool {
         let opens_or_ends = self.0 & (Self::SYN.0 | Self::FIN.0 | Self::RST.0);
         opens_or_ends.count_ones() <= 1 && self.0 & 0x3f != 0
     }
@@ -66,14 +67,15 @@ impl fmt::Debug for Flags {
     }
 }
 
-/// Length of the TCP header at the start of `segment`, options included; `None` if it is not all there.
+/// Length of the TCP header at the start of `segment` with options, in bytes; `None` if it is truncated or
+/// invalid.
 pub fn header_len(segment: &[u8]) -> Option<usize> {
     let fixed = segment.first_chunk::<HEADER>()?;
     let len = usize::from(fixed[12] >> 4) * 4;
     (HEADER..=segment.len()).contains(&len).then_some(len)
 }
 
-/// Where the value of the maximum segment size option stands in a whole TCP header.
+/// Offset of the MSS option's value in a complete TCP header, in bytes.
 pub fn mss_at(header: &[u8]) -> Option<usize> {
     const END: u8 = 0;
     const PADDING: u8 = 1;
@@ -98,7 +100,7 @@ pub fn mss_at(header: &[u8]) -> Option<usize> {
     None
 }
 
-/// The maximum segment size that a whole TCP header announces, in bytes.
+/// The MSS option of a complete TCP header, in bytes.
 pub fn mss(header: &[u8]) -> Option<u16> {
     mss_at(header).map(|at| u16_at(header, at))
 }
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths() {
+    fn header_lengths() {
         assert_eq!(header_len(&header(&[])), Some(20));
         assert_eq!(header_len(&header(&[1; 40])), Some(60));
         assert_eq!(header_len(&[0; 19]), None);
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mss_is_found_wherever_it_stands() {
+    fn the_mss_option_is_found_at_any_position() {
         let cases: [(&[u8], Option<u16>); 7] = [
             (&[2, 4, 5, 0xb4], Some(1460)),
             (&[1, 2, 4, 5, 0xb4, 0, 0, 0], Some(1460)),
@@ -143,10 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_no_tcp_sends() {
-        let possible = [Flags::SYN, Flags::SYN.with(Flags::ACK), Flags::FIN.with(Flags::ACK), Flags::RST];
-        assert!(possible.iter().all(|f| f.are_possible()));
-        let not = [Flags(0), Flags::SYN.with(Flags::FIN), Flags::SYN.with(Flags::RST), Flags::CWR];
-        assert!(!not.iter().any(|f| f.are_possible()));
+    fn invalid_flag_combinations() {
+        let valid = [Flags::SYN, Flags::SYN.with(Flags::ACK), Flags::FIN.with(Flags::ACK), Flags::RST];
+        assert!(valid.iter().all(|f| f.are_valid()));
+        let invalid = [Flags(0), Flags::SYN.with(Flags::FIN), Flags::SYN.with(Flags::RST), Flags::CWR];
+        assert!(!invalid.iter().any(|f| f.are_valid()));
     }
 }

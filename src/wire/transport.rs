@@ -1,38 +1,37 @@
-//! What stands behind an IP header.
+//! Transport headers.
 
 use super::icmp::IcmpError;
 use super::{TCP, UDP, tcp, u16_at, udp};
 use crate::reason::Reason;
 
-/// Where a fragment belongs in its datagram.
+/// Position of a fragment in its datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fragment {
-    /// The datagram's identification; 16 bits of it in IPv4.
+    /// Identification of the datagram; 16 bits in IPv4.
     pub id: u32,
-    /// Where the payload starts in the datagram, in bytes; a multiple of 8.
+    /// Offset in bytes, a multiple of 8.
     pub offset: u16,
     /// Whether more fragments follow.
     pub more: bool,
 }
 
 impl Fragment {
-    /// A whole packet that has a Fragment header all the same (RFC 6946). Only IPv6 knows them.
+    /// Whether this is an IPv6 atomic fragment: an unfragmented packet with a Fragment header (RFC 6946).
     pub const fn is_atomic(self) -> bool {
         self.offset == 0 && !self.more
     }
 }
 
-/// What stands behind an IP header. `Q` is the packet quoted by an ICMP error, of the family of the
-/// outer one.
+/// The transport header of a packet. `Q` is the type of the packet that an ICMP error quotes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Transport<Q> {
-    /// A TCP segment with its whole header.
+    /// A TCP segment with a complete header.
     Tcp {
         /// Source port.
         src: u16,
         /// Destination port.
         dst: u16,
-        /// SYN, ACK and so on.
+        /// TCP flags.
         flags: tcp::Flags,
     },
     /// A UDP datagram.
@@ -41,7 +40,7 @@ pub enum Transport<Q> {
         src: u16,
         /// Destination port.
         dst: u16,
-        /// The checksum field as it stands. Zero means none, unless the checksum is partial.
+        /// The checksum field. Zero means "no checksum", unless the checksum is partial.
         checksum: u16,
     },
     /// An ICMP echo request or reply.
@@ -51,19 +50,18 @@ pub enum Transport<Q> {
         /// Whether it is a reply.
         reply: bool,
     },
-    /// An unfragmented ICMP error with a right checksum and a usable quoted packet.
+    /// An unfragmented ICMP error with a valid checksum and a valid quoted packet.
     Error(IcmpError<Q>),
     /// Another ICMP message, or the first fragment of an ICMP error.
     Icmp,
-    /// A fragment that is not the first.
+    /// A fragment other than the first.
     Fragment,
     /// Another protocol.
     Other,
 }
 
 impl<Q> Transport<Q> {
-    /// Source and destination port; the identifier of an echo stands in both, and where there are none
-    /// both are 0.
+    /// Source and destination port. Both are the identifier of an echo, or 0 without ports.
     pub const fn ports(&self) -> (u16, u16) {
         match *self {
             Self::Tcp { src, dst, .. } | Self::Udp { src, dst, .. } => (src, dst),
@@ -72,7 +70,7 @@ impl<Q> Transport<Q> {
         }
     }
 
-    /// The packet that an ICMP error quotes; `None` if this is none.
+    /// The packet that an ICMP error quotes; `None` for other packets.
     pub const fn quoted(&self) -> Option<&Q> {
         match self {
             Self::Error(error) => Some(&error.quoted),
@@ -86,17 +84,17 @@ impl<Q> Transport<Q> {
     }
 }
 
-/// What stands behind an IP header, as far as it is found without a second look.
+/// TCP or UDP ports, read without copying the whole [`Transport`].
 pub(super) enum Ports {
     Tcp(u16, u16, tcp::Flags),
     Udp(u16, u16, u16),
-    /// A header cut off or impossible.
+    /// A truncated or invalid header.
     Bad,
     /// Another protocol.
     None,
 }
 
-/// Reads the TCP or UDP header at the start of `message`. `whole` says that it is not a fragment.
+/// Parses the TCP or UDP header at the start of `message`. `whole`: the packet is not a fragment.
 #[inline(always)]
 pub(super) fn ports_of(protocol: u8, message: &[u8], whole: bool) -> Ports {
     match protocol {
@@ -110,14 +108,13 @@ pub(super) fn ports_of(protocol: u8, message: &[u8], whole: bool) -> Ports {
     }
 }
 
-/// Why a transport header is refused.
-pub(super) const fn cut_off(whole: bool) -> Reason {
+/// The drop reason for an invalid transport header.
+pub(super) const fn invalid_header(whole: bool) -> Reason {
     if whole { Reason::TransportHeader } else { Reason::FragmentHeader }
 }
 
-/// Whether a fragment can lie like this, `len` bytes of payload in it: not empty if more are to come, and
-/// not beyond what a packet may have. One that is not the last and no multiple of 8 long passes: its
-/// receiver knows what to make of it.
+/// Whether a fragment with `len` bytes of payload is valid: not empty unless it is the last, and within a
+/// packet of 65,535 bytes. Lengths that are not a multiple of 8 are left to the receiver.
 pub(super) const fn fits(fragment: Fragment, len: usize) -> bool {
     (!fragment.more || len != 0) && fragment.offset as usize + len <= 65_535
 }

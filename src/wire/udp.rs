@@ -2,15 +2,15 @@
 
 use super::u16_at;
 
-/// Length of a header.
+/// Length of a header, in bytes.
 pub const HEADER: usize = 8;
-/// Where the length stands.
+/// Offset of the length, in bytes.
 pub const LENGTH: usize = 4;
-/// Where the checksum stands.
+/// Offset of the checksum, in bytes.
 pub const CHECKSUM: usize = 6;
 
-/// Whether `datagram` starts with a whole header whose length is possible. `whole` says that the
-/// datagram is not a fragment, so that the length must not exceed it.
+/// Whether `datagram` starts with a complete header and a valid length. `whole`: the datagram is not a
+/// fragment, so the length must not exceed it.
 pub fn is_valid(datagram: &[u8], whole: bool) -> bool {
     if datagram.len() < HEADER {
         return false;

@@ -1,4 +1,4 @@
-//! ICMP errors of our own: the refused packet with an error in front of it.
+//! Originates ICMP errors: prepends IP and ICMP headers to the refused packet.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
@@ -14,20 +14,23 @@ use crate::wire::ipv4::{self, Ipv4Packet};
 use crate::wire::ipv6::{self, Ipv6Packet, MIN_MTU};
 use crate::wire::{ICMP4, ICMP6, Transport, icmp, put_u16, put_u32, u16_at};
 
-/// Longest ICMPv4 error (RFC 1812 §4.3.2.3).
+/// Longest ICMPv4 error in bytes (RFC 1812 §4.3.2.3).
 pub(super) const MAX_ERROR4: usize = 576;
 
-/// Hop limit and TTL of packets of our own.
+/// Hop limit and TTL of originated packets.
 const OWN_HOP_LIMIT: u8 = 64;
 
-/// ECN is not copied into an error, DSCP is (RFC 5508 REQ-7, RFC 1812 §4.3.2.5).
+/// DSCP bits of the traffic class. An error copies DSCP, not ECN (RFC 5508 REQ-7, RFC 1812 §4.3.2.5).
 const DSCP: u8 = 0xfc;
 
-/// Turns a refused IPv6 packet into the ICMPv6 error for its sender, quoting what fits 1,280 bytes.
+/// Replaces a refused IPv6 packet by the ICMPv6 error for its sender, 1,280 bytes at most.
 ///
-/// False, and the buffer unchanged, if no error may be sent (RFC 4443 §2.4 e): about an ICMPv6 error
-/// or redirect, about a packet from or to what is no single host; and no "prohibited" about any ICMPv6
-/// message (RFC 7915 §5.4).
+/// Returns false and leaves the buffer unchanged if no error may be sent (RFC 4443 §2.4 e, RFC 7915 §5.4):
+///
+/// - for an ICMPv6 error or redirect,
+/// - for a packet whose source is unspecified or multicast,
+/// - for a multicast destination, except Packet Too Big,
+/// - "administratively prohibited" for any ICMPv6 message.
 pub fn originate_error6(
     packet: &Ipv6Packet,
     error: ErrorHeader,
@@ -38,10 +41,10 @@ pub fn originate_error6(
         && (matches!(packet.transport, Transport::Fragment | Transport::Error(_))
             || buf.bytes().get(packet.upper_at).is_none_or(|&kind| icmp::v6::is_error(kind)));
     let prohibited = error.kind == icmp::v6::UNREACHABLE && error.code == 1 && packet.protocol == ICMP6;
-    let no_host = packet.src.is_unspecified() || packet.src.is_multicast();
-    // Path MTU discovery works for multicast too.
-    let to_many = packet.dst.is_multicast() && error.kind != icmp::v6::TOO_BIG;
-    if about_icmp || prohibited || no_host || to_many {
+    let no_single_source = packet.src.is_unspecified() || packet.src.is_multicast();
+    // Path MTU discovery covers multicast (RFC 4443 §2.4 e).
+    let multicast = packet.dst.is_multicast() && error.kind != icmp::v6::TOO_BIG;
+    if about_icmp || prohibited || no_single_source || multicast {
         return false;
     }
     let header = Header6 {
@@ -54,7 +57,7 @@ pub fn originate_error6(
         id: 0,
     };
     let pseudo = Sum::of_v6(packet.src).plus(Sum::of_v6(packet.dst)).word(u16::from(packet.protocol));
-    let len = settle(buf, packet.upper_at..packet.len, packet.protocol, pseudo);
+    let len = restore_wire_form(buf, packet.upper_at..packet.len, packet.protocol, pseudo);
     if len != packet.len {
         put_u16(buf.bytes_mut(), 4, (len - ipv6::HEADER) as u16);
     }
@@ -67,11 +70,14 @@ pub fn originate_error6(
     true
 }
 
-/// Turns a refused IPv4 packet into the ICMPv4 error for its sender, quoting what fits 576 bytes.
-/// `id` is the identification of the packet that results.
+/// Replaces a refused IPv4 packet by the ICMPv4 error for its sender, 576 bytes at most. `id` is the
+/// identification of the error.
 ///
-/// False, and the buffer unchanged, if no error may be sent (RFC 1812 §4.3.2.7): about an ICMP error,
-/// a fragment that is not the first, a packet from or to what is no single host.
+/// Returns false and leaves the buffer unchanged if no error may be sent (RFC 1812 §4.3.2.7):
+///
+/// - for an ICMP error,
+/// - for a fragment other than the first,
+/// - for a source or destination that is not a host address.
 pub fn originate_error4(
     packet: &Ipv4Packet,
     error: ErrorHeader,
@@ -98,7 +104,7 @@ pub fn originate_error4(
         more: false,
     };
     let pseudo = Sum::of_v4(packet.src).plus(Sum::of_v4(packet.dst)).word(u16::from(packet.protocol));
-    let len = settle(buf, packet.header_len..packet.total_len, packet.protocol, pseudo);
+    let len = restore_wire_form(buf, packet.header_len..packet.total_len, packet.protocol, pseudo);
     if len != packet.total_len {
         let bytes = buf.bytes_mut();
         let change = Sum::ZERO.word(packet.total_len as u16).replaced_by(Sum::ZERO.word(len as u16));
@@ -115,10 +121,10 @@ pub fn originate_error4(
     true
 }
 
-/// Makes the message at `at` what it would have been on the wire: the first packet of a super-packet,
-/// its checksum complete. Returns the length of that packet, IP header included. `pseudo` is the sum of
-/// the pseudo-header but for the length.
-fn settle(buf: &mut PacketBuf, at: Range<usize>, protocol: u8, pseudo: Sum) -> usize {
+/// Restores the message at `at` to its form on the wire: the first packet of a super-packet, with a
+/// complete checksum. Returns that packet's length with its IP header. `pseudo` is the sum of the
+/// pseudo-header without its length field.
+fn restore_wire_form(buf: &mut PacketBuf, at: Range<usize>, protocol: u8, pseudo: Sum) -> usize {
     let offload = buf.offload;
     let message = &mut buf.bytes_mut()[at.clone()];
     if let Some(run) = Run::of(message, offload.segmentation) {

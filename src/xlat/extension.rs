@@ -1,5 +1,5 @@
-//! What an ICMPv4 error says of an IPv6 source that IPv4 can't express: an object behind the quoted
-//! packet (RFC 4884, RFC 5837, RFC 6791 §4).
+//! Adds an RFC 4884 object with the IPv6 source of an ICMP error that has no IPv4 address
+//! (RFC 5837, RFC 6791 §4).
 
 use core::net::Ipv6Addr;
 
@@ -10,39 +10,40 @@ use crate::wire::buf::PacketBuf;
 use crate::wire::checksum::Sum;
 use crate::wire::{icmp, ipv4, put_u16};
 
-/// How the object calls the address.
+/// Type of the object that carries the address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Object {
-    /// That of the interface at which the packet arrived (RFC 5837 §4).
+    /// Interface Information Object: address of the incoming interface (RFC 5837 §4).
     Interface,
-    /// That of the node (draft-ietf-intarea-extended-icmp-nodeid).
+    /// Node Identification Object: address of the node (draft-ietf-intarea-extended-icmp-nodeid).
     Node,
 }
 
 impl Object {
-    /// Class and type.
+    /// Class-Num and C-Type.
     const fn class(self) -> [u8; 2] {
         match self {
-            // The role of the incoming interface is 0; this bit announces an address.
+            // Interface role 0 (incoming); bit 0x04: an IP address is included.
             Self::Interface => [2, 0x04],
             Self::Node => [5, 0x04],
         }
     }
 }
 
-/// Bytes of the structure's header: version and checksum (RFC 4884 §7).
+/// Length of the extension header in bytes: version and checksum (RFC 4884 §7).
 const HEADER: usize = 4;
-/// Bytes of the object: its header, the address family, the address.
+/// Length of the object in bytes: header, address family, address.
 const OBJECT: usize = 4 + 4 + 16;
-/// IPv6 in the registry of address families.
+/// Address family number of IPv6 (IANA).
 const FAMILY_IPV6: u16 = 2;
-/// Least length of a quoted packet with a structure behind it (RFC 4884 §3).
+/// Minimum length of a quoted packet that an extension follows, in bytes (RFC 4884 §3).
 const MIN_QUOTED: usize = 128;
-/// Where the length attribute stands in an ICMPv4 header, in units of 4 bytes.
+/// Offset of the length attribute in an ICMPv4 header; its unit is 4 bytes.
 const ATTRIBUTE: usize = 5;
 
-/// Adds an object to an ICMPv4 error as [`v6_to_v4`](super::v6_to_v4) leaves it: unreachable, time
-/// exceeded or parameter problem. False, and nothing is changed, if it does not fit 576 bytes.
+/// Adds an object to an ICMPv4 error that [`PlanTo4::apply`](super::PlanTo4::apply) has written: Destination
+/// Unreachable, Time Exceeded or Parameter Problem. Returns false and changes nothing if the object does not
+/// fit into 576 bytes.
 pub fn add_object(object: Object, addr: Ipv6Addr, buf: &mut PacketBuf) -> bool {
     const QUOTED_AT: usize = ipv4::HEADER + icmp::HEADER;
     let Some(head) = buf.bytes().first_chunk().map(Header4::read) else { return false };
@@ -51,9 +52,9 @@ pub fn add_object(object: Object, addr: Ipv6Addr, buf: &mut PacketBuf) -> bool {
     }
     let quoted = usize::from(buf.bytes()[ipv4::HEADER + ATTRIBUTE]) * 4;
     let end = if quoted == 0 {
-        // Without a structure all is quoted packet: cut or padded to what leaves room for one.
-        let most = (MAX_ERROR4 - QUOTED_AT - HEADER - OBJECT) / 4 * 4;
-        let quoted = (buf.len() - QUOTED_AT).next_multiple_of(4).clamp(MIN_QUOTED, most);
+        // No extension yet: truncate or pad the quoted packet to leave room for one.
+        let max_quoted = (MAX_ERROR4 - QUOTED_AT - HEADER - OBJECT) / 4 * 4;
+        let quoted = (buf.len() - QUOTED_AT).next_multiple_of(4).clamp(MIN_QUOTED, max_quoted);
         let padding = (QUOTED_AT + quoted).saturating_sub(buf.len());
         if padding + HEADER + OBJECT > buf.room() {
             return false;
@@ -85,7 +86,7 @@ pub fn add_object(object: Object, addr: Ipv6Addr, buf: &mut PacketBuf) -> bool {
     true
 }
 
-/// Structure and message both have their checksum in the second word.
+/// Computes the checksum of an extension or an ICMP message; both keep it at offset 2.
 fn set_checksum(bytes: &mut [u8]) {
     put_u16(bytes, 2, 0);
     let checksum = Sum::of(bytes).checksum();

@@ -1,11 +1,11 @@
-//! Where a packet comes from and goes to, once translated.
+//! Addresses and ports of a translated packet.
 
 use crate::addr::{Transport4, Transport6};
 
 /// Source and destination of an IPv4 packet.
 ///
-/// The identifier of an echo stands in `src.port`. Where a packet shows no ports (fragments, errors,
-/// other protocols) they are not looked at.
+/// `src.port` holds the identifier of an ICMP echo. Ports are ignored for packets without ports (fragments,
+/// ICMP errors, other protocols).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flow4 {
     /// Source.
@@ -24,46 +24,46 @@ pub struct Flow6 {
 }
 
 impl Flow4 {
-    /// Puts the two together.
+    /// A flow from `src` to `dst`.
     pub const fn new(src: Transport4, dst: Transport4) -> Self {
         Self { src, dst }
     }
 
-    /// The way back.
+    /// The reverse direction.
     #[must_use]
-    pub const fn turned(self) -> Self {
+    pub const fn reversed(self) -> Self {
         Self { src: self.dst, dst: self.src }
     }
 }
 
 impl Flow6 {
-    /// Puts the two together.
+    /// A flow from `src` to `dst`.
     pub const fn new(src: Transport6, dst: Transport6) -> Self {
         Self { src, dst }
     }
 
-    /// The way back.
+    /// The reverse direction.
     #[must_use]
-    pub const fn turned(self) -> Self {
+    pub const fn reversed(self) -> Self {
         Self { src: self.dst, dst: self.src }
     }
 }
 
-/// What the addresses and ports of a packet to the IPv4 side are to be.
+/// Addresses and ports for a packet to the IPv4 side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct To4 {
-    /// Of the packet.
+    /// Those of the packet.
     pub outer: Flow4,
-    /// Of the packet quoted by an ICMP error. If `None`, its addresses are those of `outer` turned
-    /// round, and its ports stay.
+    /// Those of the packet that an ICMP error quotes. `None` reverses the addresses of `outer` and keeps the
+    /// ports.
     pub quoted: Option<Flow4>,
 }
 
-/// What the addresses and ports of a packet to the IPv6 side are to be.
+/// Addresses and ports for a packet to the IPv6 side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct To6 {
-    /// Of the packet.
+    /// Those of the packet.
     pub outer: Flow6,
-    /// Of the packet quoted by an ICMP error; see [`To4::quoted`].
+    /// Those of the packet that an ICMP error quotes; see [`To4::quoted`].
     pub quoted: Option<Flow6>,
 }

@@ -1,54 +1,53 @@
-//! Packets too long for the next link, cut: super-packets into packets, packets into fragments.
+//! Cuts super-packets into packets and packets into fragments that fit the next link's MTU.
 
 use super::segment::{Run, complete};
 use crate::wire::batch::Batch;
 use crate::wire::buf::{Checksum, Offload, PacketBuf};
 use crate::wire::checksum::Sum;
 
-/// The IP header of either family, as far as cutting goes.
+/// The operations on an IP header that cutting needs, for both families.
 pub(super) trait IpHeader: Copy {
-    /// Its length in bytes.
+    /// Length of the header in bytes.
     fn len(&self) -> usize;
 
-    /// Its length on a fragment.
+    /// Length of the header on a fragment, in bytes.
     fn fragment_len(&self) -> usize;
 
-    /// The protocol number of what stands behind.
+    /// Protocol number of the transport header.
     fn protocol(&self) -> u8;
 
-    /// The sum of the transport's pseudo-header, but for the length.
+    /// Sum of the transport's pseudo-header without its length field.
     fn pseudo(&self) -> Sum;
 
     /// The header of packet `index` of a super-packet.
     #[must_use]
     fn segment(self, index: usize) -> Self;
 
-    /// The header of a fragment: `offset` bytes into the packet, and whether more of the packet
-    /// follows.
+    /// The header of the fragment `offset` bytes into the packet; `more` is the M flag.
     #[must_use]
     fn fragment(self, offset: usize, more: bool) -> Self;
 
-    /// Writes it to the start of `out`, for a packet with `upper` bytes behind it.
+    /// Writes the header to the start of `out`; `upper` bytes of the packet follow it.
     fn write(&self, out: &mut [u8], upper: usize);
 }
 
-/// How a message is to be cut.
+/// How a message is cut into packets and fragments.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     run: Option<Run>,
-    /// Bytes of the message.
+    /// Length of the message in bytes.
     message: usize,
-    /// The longest message that need not be fragmented.
+    /// Longest message that leaves unfragmented, in bytes.
     whole: usize,
-    /// Bytes of the message in a fragment, a multiple of 8.
+    /// Message bytes in each fragment, a multiple of 8.
     piece: usize,
-    /// Length of the longer header.
+    /// Length of the header on a fragment, in bytes.
     header: usize,
 }
 
 impl Shape {
-    /// Cuts `message`, which is to stand behind `head`, into packets of at most `max` bytes; that must
-    /// be enough for a header and 8 bytes.
+    /// Plans to cut `message`, which follows `head`, into packets of at most `max` bytes. `max` must hold a
+    /// header and 8 bytes.
     pub(super) fn of<H: IpHeader>(head: &H, message: &[u8], offload: &Offload, max: usize) -> Self {
         Self {
             run: Run::of(message, offload.segmentation),
@@ -59,12 +58,12 @@ impl Shape {
         }
     }
 
-    /// How many packets are cut into fragments or not.
+    /// Number of packets before fragmentation.
     pub(super) fn segments(&self) -> usize {
         self.run.map_or(1, |run| run.count())
     }
 
-    /// Bytes of the message in packet `index`.
+    /// Message bytes in packet `index`.
     fn segment_len(&self, index: usize) -> usize {
         self.run.map_or(self.message, |run| run.header_len + run.payload(index).len())
     }
@@ -74,21 +73,21 @@ impl Shape {
         if len <= self.whole { 1 } else { len.div_ceil(self.piece) }
     }
 
-    /// How many packets come out.
+    /// Total number of packets and fragments.
     pub(super) fn packets(&self) -> usize {
         // All but the last segment are equal.
         let last = self.segments() - 1;
         last * self.pieces(0) + self.pieces(last)
     }
 
-    /// Whether `extra` has room for all but the first.
+    /// Whether `extra` has room for all packets except the first.
     pub(super) fn fits(&self, extra: &Batch) -> bool {
         let longest = self.header + self.segment_len(0).min(self.whole.max(self.piece));
         extra.has_room(self.packets() - 1, longest)
     }
 
-    /// Cuts the message that `buf` holds, without IP header. The first packet stays in `buf`, the
-    /// others go to `extra`, whose room was [looked at](Self::fits).
+    /// Cuts the message in `buf`, which has no IP header. The first packet stays in `buf`, the others go to
+    /// `extra`. The caller has checked [`fits`](Self::fits).
     pub(super) fn cut<H: IpHeader>(&self, head: &H, buf: &mut PacketBuf, extra: &mut Batch) {
         if self.run.is_none() && buf.offload.checksum == Checksum::Partial {
             complete(buf.bytes_mut(), head.protocol());
@@ -107,7 +106,7 @@ impl Shape {
                 slot.packet.offload.checksum = self.checksum(index, buf.offload.checksum);
             }
         }
-        // The others are copied, so the first may now overwrite the header they all came of.
+        // The header of the super-packet is overwritten last: the other packets copy it.
         if let Some(run) = self.run {
             let (bytes, header_len) = run.header(buf.bytes(), 0, pseudo);
             buf.bytes_mut()[..header_len].copy_from_slice(&bytes[..header_len]);
@@ -120,7 +119,7 @@ impl Shape {
         head.write(buf.bytes_mut(), len);
     }
 
-    /// What is known of the checksum of packet `index`: nothing, if it is in pieces.
+    /// Checksum state of packet `index`: unverified if it is fragmented.
     fn checksum(&self, index: usize, received: Checksum) -> Checksum {
         match (self.pieces(index), self.run) {
             (1, Some(_)) => Checksum::Verified,
@@ -129,7 +128,7 @@ impl Shape {
         }
     }
 
-    /// The header of a piece, and how many bytes of the message it has.
+    /// The header of a fragment and its number of message bytes.
     fn piece<H: IpHeader>(&self, head: &H, index: usize, piece: usize) -> (H, usize) {
         let len = self.segment_len(index);
         let head = head.segment(index);
@@ -141,7 +140,7 @@ impl Shape {
         (head.fragment(offset, more), self.piece.min(len - offset))
     }
 
-    /// Writes a piece of the message in `parts`, its transport header and its payload.
+    /// Writes one fragment. `parts` are the transport header and the payload of packet `index`.
     fn write_piece<H: IpHeader>(
         &self,
         head: &H,
@@ -158,9 +157,9 @@ impl Shape {
         for part in parts {
             let part = &part[skip.min(part.len())..];
             let taken = part.len().min(out.len());
-            let (now, later) = out.split_at_mut(taken);
-            now.copy_from_slice(&part[..taken]);
-            out = later;
+            let (head, rest) = out.split_at_mut(taken);
+            head.copy_from_slice(&part[..taken]);
+            out = rest;
             skip = skip.saturating_sub(parts[0].len());
         }
     }

@@ -1,4 +1,4 @@
-//! The IP headers that are written in place of the ones received.
+//! IP headers of translated packets.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,7 +8,7 @@ use crate::wire::ipv4;
 use crate::wire::ipv6::{self, FRAGMENT_HEADER};
 use crate::wire::{Fragment, put_u16, put_u32, u16_at, u32_at};
 
-/// An IPv4 header without options, all but its length and checksum.
+/// An IPv4 header without options. Total Length and checksum are computed when it is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header4 {
     pub(super) src: Ipv4Addr,
@@ -18,13 +18,13 @@ pub(super) struct Header4 {
     pub(super) protocol: u8,
     pub(super) id: u16,
     pub(super) df: bool,
-    /// Bytes, a multiple of 8.
+    /// Fragment offset in bytes, a multiple of 8.
     pub(super) offset: u16,
     pub(super) more: bool,
 }
 
 impl Header4 {
-    /// Reads a header, leaving out what it does not know.
+    /// Reads a header, without its options.
     pub(super) fn read(head: &[u8; ipv4::HEADER]) -> Self {
         let flags = u16_at(head, 6);
         Self {
@@ -86,7 +86,7 @@ impl IpHeader for Header4 {
     }
 }
 
-/// An IPv6 header and the Fragment header behind it, if there is to be one; all but the length.
+/// An IPv6 header and an optional Fragment header. Payload Length is computed when it is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header6 {
     pub(super) src: Ipv6Addr,
@@ -95,7 +95,7 @@ pub(super) struct Header6 {
     pub(super) hop_limit: u8,
     pub(super) protocol: u8,
     pub(super) fragment: Option<Fragment>,
-    /// The identification that fragments get, if it has to be cut.
+    /// Identification for fragments, if the packet is cut.
     pub(super) id: u32,
 }
 
@@ -140,7 +140,7 @@ impl IpHeader for Header6 {
     }
 
     fn segment(self, index: usize) -> Self {
-        // What comes from IPv4 has 16 bits, and each segment one of its own.
+        // IPv4 identifications have 16 bits; each segment gets its own.
         Self { id: u32::from((self.id as u16).wrapping_add(index as u16)), ..self }
     }
 
@@ -156,7 +156,7 @@ impl IpHeader for Header6 {
             None => (self.protocol, 0),
             Some(_) => (ipv6::FRAGMENT, FRAGMENT_HEADER),
         };
-        let (head, behind) = out.split_at_mut(ipv6::HEADER);
+        let (head, extension_header) = out.split_at_mut(ipv6::HEADER);
         let first = 0x6000_0000 | u32::from(self.traffic_class) << 20;
         head[..4].copy_from_slice(&first.to_be_bytes());
         head[4..6].copy_from_slice(&((upper + extension) as u16).to_be_bytes());
@@ -164,10 +164,10 @@ impl IpHeader for Header6 {
         head[8..24].copy_from_slice(&self.src.octets());
         head[24..].copy_from_slice(&self.dst.octets());
         if let Some(fragment) = self.fragment {
-            behind[0] = self.protocol;
-            behind[1] = 0;
-            put_u16(behind, 2, fragment.offset | u16::from(fragment.more));
-            put_u32(behind, 4, fragment.id);
+            extension_header[0] = self.protocol;
+            extension_header[1] = 0;
+            put_u16(extension_header, 2, fragment.offset | u16::from(fragment.more));
+            put_u32(extension_header, 4, fragment.id);
         }
     }
 }

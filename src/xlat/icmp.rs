@@ -1,11 +1,10 @@
-//! ICMP types, codes, pointers and MTUs of one family in terms of the other: total functions
-//! (RFC 7915 §4.2, §5.2).
+//! Translates ICMP types, codes, pointers and MTUs between the families (RFC 7915 §4.2, §5.2).
 
 use super::rules::Rules;
 use crate::wire::icmp::{IcmpError, v4, v6};
 use crate::wire::quoted::{Quoted4, Quoted6};
 
-/// The header of a translated ICMP error.
+/// Header of a translated ICMP error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TranslatedError {
     /// Type.
@@ -14,7 +13,7 @@ pub(super) struct TranslatedError {
     pub code: u8,
     /// Second word, without the length attribute of RFC 4884.
     pub info: u32,
-    /// Whether it may carry an RFC 4884 extension (§4.6).
+    /// Whether the error may carry an extension (RFC 4884 §4.6).
     pub extensible: bool,
 }
 
@@ -28,13 +27,13 @@ impl TranslatedError {
     }
 }
 
-/// Where an IPv6 error must point that stands for "protocol unreachable": at Next Header.
+/// Offset of the Next Header field in bytes: the pointer for "protocol unreachable" (RFC 7915 §4.2).
 const NEXT_HEADER: u32 = 6;
 
-/// The smallest MTU an IPv4 link may have (RFC 791 §3.2); less is no MTU.
+/// Minimum MTU of an IPv4 link in bytes (RFC 791 §3.2). Smaller values report no MTU.
 const MIN_MTU4: u32 = 68;
 
-/// What an ICMPv4 error becomes; `None` if it has no counterpart.
+/// Translates the header of an ICMPv4 error; `None` if ICMPv6 has no counterpart.
 pub(super) fn to_v6(error: &IcmpError<Quoted4>, rules: &Rules) -> Option<TranslatedError> {
     match (error.kind, error.code) {
         (v4::UNREACHABLE, 2) => Some(TranslatedError::plain(v6::PARAMETER, 1, NEXT_HEADER)),
@@ -53,7 +52,7 @@ pub(super) fn to_v6(error: &IcmpError<Quoted4>, rules: &Rules) -> Option<Transla
     }
 }
 
-/// What an ICMPv6 error becomes; `None` if it has no counterpart.
+/// Translates the header of an ICMPv6 error; `None` if ICMPv4 has no counterpart.
 pub(super) fn to_v4(error: &IcmpError<Quoted6>, rules: &Rules) -> Option<TranslatedError> {
     match (error.kind, error.code) {
         (v6::UNREACHABLE, 0 | 2 | 3) => Some(TranslatedError::extensible(v4::UNREACHABLE, 1)),
@@ -73,22 +72,22 @@ pub(super) fn to_v4(error: &IcmpError<Quoted6>, rules: &Rules) -> Option<Transla
     }
 }
 
-/// The MTU for the IPv6 side: at least 1,280. `mtu` is what the router said; if that is no MTU at
-/// all, the plateau below the quoted packet's length takes its place.
+/// The MTU reported to the IPv6 side, at least 1,280 bytes. `mtu` is the router's value; if it is not a
+/// valid MTU, the plateau below the quoted packet's length replaces it.
 fn mtu_to_v6(mtu: u32, quoted_len: usize, rules: &Rules) -> u32 {
     let mtu = if mtu < MIN_MTU4 { u32::from(rules.plateaus.below(quoted_len)) } else { mtu };
     (mtu + 20).min(u32::from(rules.mtu6)).min(u32::from(rules.mtu4) + 20).max(1280)
 }
 
-/// The MTU for the IPv4 side. The quoted packet shrinks by 20 bytes, or by 28 if it had a Fragment
-/// header. No IPv6 link has less than 1,280, whatever the error says.
+/// The MTU reported to the IPv4 side. Translation shortens a packet by 20 bytes, or by 28 if it has a
+/// Fragment header. Values below 1,280, the IPv6 minimum, count as 1,280.
 fn mtu_to_v4(mtu: u32, fragment_header: bool, rules: &Rules) -> u32 {
-    let shrinks = if fragment_header { 28 } else { 20 };
-    let own = u32::from(rules.mtu6).saturating_sub(shrinks);
-    (mtu.max(1280) - shrinks).min(u32::from(rules.mtu4)).min(own)
+    let removed = if fragment_header { 28 } else { 20 };
+    let own = u32::from(rules.mtu6).saturating_sub(removed);
+    (mtu.max(1280) - removed).min(u32::from(rules.mtu4)).min(own)
 }
 
-/// A pointer into an IPv4 header, into an IPv6 one (RFC 7915 figure 3).
+/// Maps a pointer into an IPv4 header to the IPv6 header (RFC 7915 figure 3).
 const fn pointer_to_v6(pointer: u32) -> Option<u32> {
     Some(match pointer {
         0 => 0,
@@ -102,7 +101,7 @@ const fn pointer_to_v6(pointer: u32) -> Option<u32> {
     })
 }
 
-/// A pointer into an IPv6 header, into an IPv4 one (RFC 7915 figure 6).
+/// Maps a pointer into an IPv6 header to the IPv4 header (RFC 7915 figure 6).
 const fn pointer_to_v4(pointer: u32) -> Option<u8> {
     Some(match pointer {
         0 => 0,

@@ -1,17 +1,18 @@
-//! IPv4 identifications for packets that had none.
+//! Generates IPv4 identifications for packets translated from IPv6.
 
 use core::net::Ipv4Addr;
 
-/// How many counters there are; a power of two.
+/// Number of counters; a power of two.
 const COUNTERS: usize = 2048;
 
 /// A generator of IPv4 identifications.
 ///
-/// Source, destination, protocol and DF pick one of 2,048 counters, which start anywhere and count
-/// on. So 65,536 packets of one such tuple have different identifications as long as no other busy
-/// tuple shares the counter; with DF=0 packets of 1,260 bytes a receiver that waits two minutes for
-/// fragments is safe up to 5.5 Mb/s, the limit of any 16-bit field (RFC 6864 §5.3.1). Packets with
-/// DF need no identification; their counters are apart so as not to use up the others.
+/// A hash of source, destination, protocol and DF selects one of 2,048 counters, which start at random values.
+/// The identifications of 65,536 packets of one tuple differ, unless another busy tuple shares the counter.
+///
+/// With DF clear, 1,260 bytes a packet and a reassembly timeout of 120 s, this is safe up to 5.5 Mb/s: the
+/// limit of any 16-bit field (RFC 6864 §5.3.1). Packets with DF set need no unique identification; they use
+/// separate counters so as not to exhaust the others.
 #[derive(Debug)]
 pub struct Ids {
     key: u64,
@@ -19,7 +20,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// A generator whose counters start where `seed` says.
+    /// A generator whose counters start at values derived from `seed`.
     pub fn new(seed: u64) -> Self {
         let mut state = seed;
         let mut next = || {
@@ -35,7 +36,7 @@ impl Ids {
         Self { key, counters }
     }
 
-    /// The identification of the first of `packets` packets; the others have those that follow it.
+    /// Reserves `packets` consecutive identifications and returns the first.
     #[inline]
     pub fn take(&mut self, src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, df: bool, packets: usize) -> u16 {
         let pair = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
@@ -57,7 +58,7 @@ mod tests {
     const B: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 
     #[test]
-    fn no_identification_comes_twice_in_65536_packets() {
+    fn identifications_of_65536_packets_differ() {
         // ids 7915-5.1-id-gen, 7915-5.1-id-unique, 7857-10
         let mut ids = Ids::new(7);
         let mut seen = vec![false; 65_536];
@@ -69,14 +70,14 @@ mod tests {
     }
 
     #[test]
-    fn a_super_packet_takes_as_many_as_it_has_segments() {
+    fn a_super_packet_reserves_one_identification_per_segment() {
         let mut ids = Ids::new(7);
         let first = ids.take(A, B, 6, true, 45);
         assert_eq!(ids.take(A, B, 6, true, 1), first.wrapping_add(45));
     }
 
     #[test]
-    fn packets_with_df_use_up_no_identifications() {
+    fn packets_with_df_use_separate_counters() {
         let mut ids = Ids::new(1);
         let first = ids.take(A, B, 6, false, 1);
         ids.take(A, B, 6, true, 1000);

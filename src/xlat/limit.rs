@@ -1,4 +1,4 @@
-//! How many ICMP errors of our own may be sent (RFC 4443 §2.4 f, RFC 1812 §4.3.2.8).
+//! Token bucket that limits originated ICMP errors (RFC 4443 §2.4 f, RFC 1812 §4.3.2.8).
 
 use crate::time::Instant;
 
@@ -7,7 +7,7 @@ const NANOS: u64 = 1_000_000_000;
 /// A token bucket. It starts full.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket {
-    /// Nanoseconds' worth of tokens used up; zero is full.
+    /// Tokens spent, expressed as nanoseconds of refill time; zero is a full bucket.
     used: u64,
     since: Instant,
 }
@@ -24,8 +24,8 @@ impl Bucket {
         Self { used: 0, since: Instant::ZERO }
     }
 
-    /// Takes a token if there is one: `rate` tokens come back every second, until there are `burst`.
-    /// A rate or burst of 0 gives none.
+    /// Takes a token if one is left. The bucket refills at `rate` tokens per second and holds at most
+    /// `burst`. With a rate or burst of 0 it is always empty.
     pub fn take(&mut self, now: Instant, rate: u32, burst: u32) -> bool {
         if rate == 0 || burst == 0 {
             return false;
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_then_the_rate() {
+    fn the_burst_is_spent_before_the_rate_applies() {
         // id 4443-2.4f
         let mut bucket = Bucket::new();
         let taken = |bucket: &mut Bucket, from: u64, to: u64| {
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_nothing() {
+    fn a_rate_or_burst_of_zero_gives_no_tokens() {
         assert!(!Bucket::new().take(Instant::from_secs(9), 0, 5));
         assert!(!Bucket::new().take(Instant::from_secs(9), 5, 0));
         assert!(Bucket::new().take(Instant::from_secs(9), u32::MAX, 1));

@@ -1,8 +1,9 @@
-//! The commonest packets by the shortest way: TCP and UDP in one piece, nothing between the IP header
-//! and theirs, short enough to stay as they are.
+//! Fast path of the translation: unfragmented TCP and UDP without IP options or extension headers, short
+//! enough to leave uncut.
 //!
-//! What reads as plain would pass the judge, unless it is for its addresses, and is rewritten as it
-//! would be the long way. Whatever is in any way special reads as `None`.
+//! A packet that reads as plain would be accepted by [`plan_v6_to_v4`](super::plan_v6_to_v4) or
+//! [`plan_v4_to_v6`](super::plan_v4_to_v6), addresses apart, and is rewritten to the same bytes. All other
+//! packets read as `None` and take the slow path.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -31,36 +32,36 @@ pub struct Plain<A> {
     pub ports: Ports,
     /// Length of the packet in bytes.
     pub len: usize,
-    /// Packets on the wire that it stands for.
+    /// Number of packets on the wire, at least 1.
     pub count: usize,
-    /// Length of the longest of them without its IP header.
+    /// Length of the longest packet on the wire without its IP header, in bytes.
     longest: usize,
     traffic_class: u8,
-    /// Hop limit or TTL of what leaves.
+    /// Hop limit or TTL of the translated packet.
     hop_limit: u8,
 }
 
-/// What the header behind the IP header shows.
+/// Ports and flags of the transport header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ports {
     /// Source port.
     pub src: u16,
     /// Destination port.
     pub dst: u16,
-    /// TCP's flags; `None` for UDP. SYN is not among them: the options of a SYN may have to change.
+    /// TCP's flags; `None` for UDP. Never SYN: its options may have to change (MSS clamping).
     pub flags: Option<Flags>,
 }
 
 impl Ports {
     #[inline(always)]
     fn of(protocol: u8, message: &[u8], offload: Offload) -> Option<Self> {
-        // TCP's header is longer.
+        // A TCP header is longer than a UDP header.
         let head = message.first_chunk::<{ udp::HEADER }>()?;
         let flags = match (protocol, offload.segmentation) {
             (TCP, Segmentation::None | Segmentation::Tcp { .. }) => {
                 tcp::header_len(message)?;
                 let flags = Flags(message[13]);
-                if flags.has(Flags::SYN) || !flags.are_possible() {
+                if flags.has(Flags::SYN) || !flags.are_valid() {
                     return None;
                 }
                 Some(flags)
@@ -104,9 +105,9 @@ impl Plain<Ipv6Addr> {
         let ports = Ports::of(head[6], message, buf.offload)?;
         let segments = Segments::of(message, buf.offload.segmentation);
         let fits = ipv4::HEADER + segments.longest <= usize::from(rules.mtu4);
-        // A super-packet may be longer than IPv4 can say.
-        let sayable = ipv4::HEADER + message.len() <= usize::from(u16::MAX);
-        (fits && sayable).then(|| Self {
+        // An IPv6 super-packet can exceed the IPv4 Total Length field.
+        let fits_length_field = ipv4::HEADER + message.len() <= usize::from(u16::MAX);
+        (fits && fits_length_field).then(|| Self {
             src: ipv6::addr_at(head, 8),
             dst: ipv6::addr_at(head, 24),
             ports,
@@ -118,7 +119,7 @@ impl Plain<Ipv6Addr> {
         })
     }
 
-    /// Rewrites the packet, which is in `buf`, to IPv4.
+    /// Rewrites the packet in `buf` to IPv4.
     #[inline(always)]
     pub fn rewrite_to4(&self, rules: &Rules, to: &Flow4, ids: &mut Ids, buf: &mut PacketBuf) {
         let (src, dst) = (to.src.addr, to.dst.addr);
@@ -173,7 +174,7 @@ impl Plain<Ipv4Addr> {
         })
     }
 
-    /// Rewrites the packet, which is in `buf`, to IPv6.
+    /// Rewrites the packet in `buf` to IPv6.
     #[inline(always)]
     pub fn rewrite_to6(&self, rules: &Rules, to: &Flow6, buf: &mut PacketBuf) {
         let addresses = Addresses {

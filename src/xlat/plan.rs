@@ -18,7 +18,7 @@ use crate::wire::{ICMP4, ICMP6, Transport};
 pub(super) const MAX_WITHOUT_DF: usize = 1260;
 
 /// Internet Group Management Protocol: never translated (RFC 7915 §4.2).
-pub(super) const IGMP: u8 = 2;
+pub(crate) const IGMP: u8 = 2;
 
 /// Which translation of a packet this is: a hairpinned packet is translated twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -149,13 +149,25 @@ impl PlanTo6<'_> {
 ///
 /// # Errors
 /// A [`Refusal`] if the packet must not be translated.
-#[inline]
+#[inline(always)]
 pub fn plan_v6_to_v4<'p>(
     rules: &Rules,
     packet: &'p Ipv6Packet,
     buf: &'p mut PacketBuf,
     pass: Pass,
 ) -> Result<PlanTo4<'p>, Refusal> {
+    let (action, ttl) = decide_v6_to_v4(rules, packet, buf, pass)?;
+    Ok(PlanTo4 { packet, buf, action, ttl, pass })
+}
+
+/// The action for an IPv6 packet, and the TTL of the translated packet.
+#[inline]
+fn decide_v6_to_v4<'p>(
+    rules: &Rules,
+    packet: &'p Ipv6Packet,
+    buf: &PacketBuf,
+    pass: Pass,
+) -> Result<(Action<'p, Quoted6>, u8), Refusal> {
     if !is_host_v6(packet.src) {
         return Err(Reason::SourceAddress.into());
     }
@@ -189,7 +201,7 @@ pub fn plan_v6_to_v4<'p>(
         | Transport::Fragment
         | Transport::Other => action_to_v4(rules, packet, buf, pass)?,
     };
-    Ok(PlanTo4 { packet, buf, action, ttl, pass })
+    Ok((action, ttl))
 }
 
 /// Refuses extension headers that must not be translated (RFC 7915 §5.1). Call it for each fragment before
@@ -202,7 +214,7 @@ pub fn check_extensions(packet: &Ipv6Packet) -> Result<(), Refusal> {
     if let Some(at) = packet.segments_left_at {
         return Err(Refusal::with_error(Reason::RoutingHeader, ErrorHeader::parameter6(u32::from(at))));
     }
-    if packet.is_veiled() {
+    if packet.has_extension_after_fragment() {
         return Err(Refusal::with_error(Reason::ExtensionAfterFragment, ErrorHeader::unreachable6(1)));
     }
     Ok(())
@@ -214,13 +226,25 @@ pub fn check_extensions(packet: &Ipv6Packet) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// A [`Refusal`] if the packet must not be translated.
-#[inline]
+#[inline(always)]
 pub fn plan_v4_to_v6<'p>(
     rules: &Rules,
     packet: &'p Ipv4Packet,
     buf: &'p mut PacketBuf,
     pass: Pass,
 ) -> Result<PlanTo6<'p>, Refusal> {
+    let (action, hop_limit) = decide_v4_to_v6(rules, packet, buf, pass)?;
+    Ok(PlanTo6 { packet, buf, action, hop_limit })
+}
+
+/// The action for an IPv4 packet, and the hop limit of the translated packet.
+#[inline]
+fn decide_v4_to_v6<'p>(
+    rules: &Rules,
+    packet: &'p Ipv4Packet,
+    buf: &PacketBuf,
+    pass: Pass,
+) -> Result<(Action<'p, Quoted4>, u8), Refusal> {
     // An ICMP error is useful even from a source that is not a host address (RFC 7915 §4.1).
     if !is_host_v4(packet.src) && !matches!(packet.transport, Transport::Error(_)) {
         return Err(Reason::SourceAddress.into());
@@ -255,7 +279,7 @@ pub fn plan_v4_to_v6<'p>(
         | Transport::Fragment
         | Transport::Other => action_to_v6(rules, packet, buf)?,
     };
-    Ok(PlanTo6 { packet, buf, action, hop_limit })
+    Ok((action, hop_limit))
 }
 
 /// The hop limit or TTL of the translated packet; `error` is for a packet whose hop limit is exhausted.

@@ -1,5 +1,4 @@
-//! ICMP errors rewritten with the packet they quote (RFC 7915 §4.3, §5.3), and their RFC 4884
-//! extensions.
+//! Rewrites ICMP errors, the packets they quote (RFC 7915 §4.3, §5.3) and their RFC 4884 extensions.
 
 use super::error::MAX_ERROR4;
 use super::flow::{Flow4, Flow6, To4, To6};
@@ -17,11 +16,11 @@ use crate::wire::ipv6::MIN_MTU;
 use crate::wire::quoted::{Quoted4, Quoted6, QuotedTransport};
 use crate::wire::{Fragment, ICMP4, ICMP6, TCP, UDP, ipv4, ipv6, put_u16, put_u32, tcp, u16_at, udp};
 
-/// A quoted packet with an extension behind it is padded to this (RFC 4884 §3).
+/// Minimum length of a quoted packet that an extension follows, in bytes (RFC 4884 §3).
 const MIN_QUOTED: usize = 128;
 
-/// Rewrites an ICMPv4 error to ICMPv6, all but the outer IP header. Its checksum is made anew: that
-/// of the ICMPv4 error was right, or it would not be an [`IcmpError`].
+/// Rewrites an ICMPv4 error to ICMPv6, without the outer IP header. Computes a new checksum: parsing has
+/// already verified the old one.
 pub(super) fn error_to_v6(
     message: TranslatedError,
     error: &IcmpError<Quoted4>,
@@ -53,7 +52,7 @@ pub(super) fn error_to_v6(
     let captured = quoted.len - quoted.header_len;
     let extension = if message.extensible { error.extension_len } else { 0 };
     let mut tail = Tail::fit(captured, extension, header.len(), MIN_MTU - ipv6::HEADER, 8);
-    tail.lay(error.extension_at, upper_at, buf);
+    tail.place(error.extension_at, upper_at, buf);
     buf.shrink_front(upper_at);
     buf.grow_front(header.len());
     header.write(buf.bytes_mut(), upper);
@@ -62,7 +61,7 @@ pub(super) fn error_to_v6(
     put_message(message, attribute, |len| Sum::pseudo6(src, dst, ICMP6, len), buf);
 }
 
-/// Rewrites an ICMPv6 error to ICMPv4, all but the outer IP header; see [`error_to_v6`].
+/// Rewrites an ICMPv6 error to ICMPv4, without the outer IP header; see [`error_to_v6`].
 pub(super) fn error_to_v4(
     rules: &Rules,
     message: TranslatedError,
@@ -83,7 +82,7 @@ pub(super) fn error_to_v4(
         tos: quoted.traffic_class,
         ttl: quoted.hop_limit,
         protocol: if quoted.protocol == ICMP6 { ICMP4 } else { quoted.protocol },
-        // The identification of a packet that had none is long forgotten.
+        // The identification that the translator chose for an unfragmented packet is not stored.
         id: quoted.fragment.map_or(0, |f| f.id as u16),
         df: quoted.fragment.is_none() && ipv4::HEADER + upper > MAX_WITHOUT_DF,
         offset: quoted.fragment.map_or(0, |f| f.offset),
@@ -99,7 +98,7 @@ pub(super) fn error_to_v4(
     let captured = quoted.len - quoted.header_len;
     let extension = if message.extensible { error.extension_len } else { 0 };
     let mut tail = Tail::fit(captured, extension, ipv4::HEADER, max - ipv4::HEADER, 4);
-    tail.lay(error.extension_at, upper_at, buf);
+    tail.place(error.extension_at, upper_at, buf);
     buf.shrink_front(upper_at);
     buf.grow_front(ipv4::HEADER);
     header.write(buf.bytes_mut(), upper);
@@ -130,13 +129,12 @@ enum Family {
 struct Inner {
     protocol: u8,
     transport: QuotedTransport,
-    /// Length of the message before it was cut off.
+    /// Length of the message before the quote was truncated, in bytes.
     upper: usize,
 }
 
 impl Inner {
-    /// Rewrites what is there of the message for the family it goes to. `old` and `new` are the sums
-    /// of the addresses.
+    /// Rewrites the quoted part of the message to `family`. `old` and `new` are the address sums.
     fn rewrite(&self, message: &mut [u8], (src, dst): (u16, u16), old: Sum, new: Sum, family: Family) {
         match self.transport {
             QuotedTransport::Ports { .. } => {
@@ -156,8 +154,8 @@ impl Inner {
         }
     }
 
-    /// Changes the checksum if it was quoted. A UDP datagram without one is left so: the rest of it
-    /// is not there to be summed.
+    /// Adjusts the checksum if it is quoted. A UDP datagram without a checksum keeps none: it can't be
+    /// computed over a truncated datagram.
     fn apply(&self, message: &mut [u8], change: Delta) {
         match self.protocol {
             TCP if message.len() >= tcp::CHECKSUM + 2 => {
@@ -173,7 +171,7 @@ impl Inner {
     }
 }
 
-/// What follows the header of the quoted packet: its message, padding, the extension.
+/// Lengths of what follows the quoted packet's header, in bytes: message, padding, RFC 4884 extension.
 #[derive(Clone, Copy, Debug)]
 struct Tail {
     message: usize,
@@ -182,9 +180,9 @@ struct Tail {
 }
 
 impl Tail {
-    /// Fits it into `max` bytes of ICMP message. Headers and 128 bytes of the quoted packet go before
-    /// the extension, which is kept whole or not at all, and that before the rest of the packet. `unit`
-    /// is that of the length attribute.
+    /// Fits the tail into an ICMP message of `max` bytes. Priorities: headers and 128 bytes of quoted
+    /// packet, then the extension (whole or none), then the rest of the quoted packet. `unit` is the unit
+    /// of the length attribute, in bytes.
     fn fit(captured: usize, extension: usize, header: usize, max: usize, unit: usize) -> Self {
         let room = max - icmp::HEADER;
         let plain = Self { message: captured.min(room - header), padding: 0, extension: 0 };
@@ -192,11 +190,11 @@ impl Tail {
             return plain;
         }
         let padded = (header + captured).max(MIN_QUOTED).next_multiple_of(unit);
-        let most = room.saturating_sub(extension) / unit * unit;
-        if most < MIN_QUOTED {
+        let max_padded = room.saturating_sub(extension) / unit * unit;
+        if max_padded < MIN_QUOTED {
             return plain;
         }
-        let padded = padded.min(most);
+        let padded = padded.min(max_padded);
         let message = captured.min(padded - header);
         Self { message, padding: padded - header - message, extension }
     }
@@ -205,9 +203,9 @@ impl Tail {
         self.message + self.padding + self.extension
     }
 
-    /// Moves the extension to where it belongs and cuts off the rest. A buffer too short for the
-    /// padding loses the extension.
-    fn lay(&mut self, extension_from: usize, upper_at: usize, buf: &mut PacketBuf) {
+    /// Moves the extension to its new offset and truncates the buffer. Drops the extension if the buffer
+    /// has no room for the padding.
+    fn place(&mut self, extension_from: usize, upper_at: usize, buf: &mut PacketBuf) {
         if self.len() > buf.len() - upper_at + buf.room() {
             *self = Self { padding: 0, extension: 0, ..*self };
         }
@@ -223,8 +221,8 @@ impl Tail {
         buf.set_len(end);
     }
 
-    /// The length attribute: length of the quoted packet, padding included, in `unit`s; zero if
-    /// there is no extension.
+    /// The length attribute: length of the padded quoted packet in units of `unit` bytes; zero without an
+    /// extension.
     fn attribute(&self, header: usize, unit: usize) -> u32 {
         if self.extension == 0 { 0 } else { ((header + self.message + self.padding) / unit) as u32 }
     }

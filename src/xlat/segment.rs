@@ -1,4 +1,4 @@
-//! Super-packets cut in software, by the rule that the kernel and network cards follow.
+//! Software segmentation of super-packets (TSO, USO), by the rules of the kernel and of network cards.
 
 use core::ops::Range;
 
@@ -12,18 +12,18 @@ use crate::wire::checksum::Sum;
 use crate::wire::tcp::Flags;
 use crate::wire::{ICMP4, ICMP6, TCP, UDP, icmp, ipv4, ipv6, put_u16, put_u32, tcp, u32_at, udp};
 
-/// The longest transport header: TCP with all options.
+/// Longest transport header in bytes: TCP with all options.
 const MAX_HEADER: usize = 60;
 
-/// The packets that a TCP or UDP message stands for: equal ones, the last may be shorter.
+/// The segments of a TCP or UDP super-packet: equal in size, except that the last may be shorter.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     protocol: u8,
-    /// Length of the transport header that each of them has.
+    /// Length of each segment's transport header, in bytes.
     pub(super) header_len: usize,
-    /// Payload bytes of each.
+    /// Payload bytes of a segment.
     size: usize,
-    /// Payload bytes of all.
+    /// Payload bytes of all segments.
     payload: usize,
 }
 
@@ -40,26 +40,26 @@ impl Run {
         Some(Self { protocol, header_len, size: usize::from(size.max(1)), payload })
     }
 
-    /// How many packets there are, at least 1.
+    /// Number of packets, at least 1.
     pub(super) const fn count(&self) -> usize {
         let full = self.payload.div_ceil(self.size);
         if full == 0 { 1 } else { full }
     }
 
-    /// Where the payload of packet `index` lies in the message.
+    /// The byte range of packet `index`'s payload in the message.
     pub(super) fn payload(&self, index: usize) -> Range<usize> {
         let start = self.size * index;
         let end = (start + self.size).min(self.payload);
         self.header_len + start..self.header_len + end
     }
 
-    /// Length of the longest packet without its IP header.
+    /// Length of the longest packet without its IP header, in bytes.
     pub(super) fn longest(&self) -> usize {
         self.header_len + self.size.min(self.payload)
     }
 
-    /// The transport header of packet `index`, its checksum complete. `pseudo` is the sum of the
-    /// pseudo-header but for the length.
+    /// The transport header of packet `index`, with a complete checksum. `pseudo` is the sum of the
+    /// pseudo-header without its length field.
     pub(super) fn header(&self, message: &[u8], index: usize, pseudo: Sum) -> ([u8; MAX_HEADER], usize) {
         let mut bytes = [0; MAX_HEADER];
         let header = &mut bytes[..self.header_len];
@@ -90,20 +90,20 @@ impl Run {
     }
 }
 
-/// How many packets on the wire a message stands for, at least 1.
+/// Number of packets on the wire that a message holds, at least 1.
 #[inline]
 pub(super) fn packets(message: &[u8], offload: &Offload) -> usize {
     Segments::of(message, offload.segmentation).count
 }
 
-/// The packets on the wire that a packet in memory stands for, as the judge sees them.
+/// Number and size of the packets on the wire that a packet in memory holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segments {
-    /// Length of the longest, without its IP header.
+    /// Length of the longest without its IP header, in bytes.
     pub(super) longest: usize,
-    /// How many there are.
+    /// Number of packets, at least 1.
     pub(super) count: usize,
-    /// Length of the TCP header, if they are segments of a super-packet.
+    /// Length of the TCP header in bytes, for segments of a TCP super-packet.
     tcp_header: Option<usize>,
 }
 
@@ -120,15 +120,15 @@ impl Segments {
         }
     }
 
-    /// The segment size with which a TCP super-packet fits `mtu` behind an IP header of `header` bytes.
+    /// The segment size, in payload bytes, with which a TCP super-packet fits `mtu`, given an IP header of
+    /// `header` bytes. `None` if resegmentation is off or impossible.
     pub(super) fn resegmented(&self, rules: &Rules, mtu: usize, header: usize) -> Option<u16> {
         let room = mtu.checked_sub(header + self.tcp_header?)?;
         (rules.tcp_resegment && room > 0).then_some(room as u16)
     }
 }
 
-/// Completes a partial checksum: the field holds the sum of the pseudo-header (and what it should
-/// cover is all there).
+/// Completes a partial checksum, whose field holds the sum of the pseudo-header. `message` must be whole.
 pub(super) fn complete(message: &mut [u8], protocol: u8) {
     let at = match protocol {
         TCP => tcp::CHECKSUM,
@@ -143,9 +143,9 @@ pub(super) fn complete(message: &mut [u8], protocol: u8) {
     put_u16(message, at, if protocol == UDP { sum.udp_checksum() } else { sum.checksum() });
 }
 
-/// The packets of a packet in memory, as they are to be on the wire where the kernel or the device
-/// can't cut it: for packets as [`v6_to_v4`](super::v6_to_v4) and [`v4_to_v6`](super::v4_to_v6) leave
-/// them, without IPv4 options and extension headers.
+/// The packets on the wire of a translated super-packet, for devices that can't segment it.
+///
+/// A translated packet has no IPv4 options and no extension headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Cuts {
     head: Head,
@@ -168,12 +168,12 @@ impl Cuts {
         Some(Self { head, run: Run::of(&packet[at..], offload.segmentation)? })
     }
 
-    /// How many packets there are, at least 1.
+    /// Number of packets, at least 1.
     pub const fn count(&self) -> usize {
         self.run.count()
     }
 
-    /// Length in bytes of the longest of them.
+    /// Length of the longest packet, in bytes.
     pub fn longest(&self) -> usize {
         self.run.longest()
             + match self.head {
@@ -182,11 +182,11 @@ impl Cuts {
             }
     }
 
-    /// Replaces what is in `out` by packet `index` of `packet`, its checksum complete.
+    /// Replaces the content of `out` by packet `index` of `packet`, with a complete checksum.
     ///
     /// # Panics
-    /// If `index` is not below [`count`](Self::count), or `out` takes less than
-    /// [`longest`](Self::longest) bytes.
+    /// If `index` is not below [`count`](Self::count), or the capacity of `out` is below
+    /// [`longest`](Self::longest).
     pub fn write(&self, packet: &[u8], index: usize, out: &mut PacketBuf) {
         assert!(index < self.count(), "packet {index} of {}", self.count());
         match &self.head {
@@ -203,34 +203,33 @@ fn write<H: IpHeader>(head: &H, run: &Run, message: &[u8], index: usize, out: &m
     out.clear();
     let bytes = out.append(head.len() + header_len + payload.len());
     head.write(bytes, header_len + payload.len());
-    let (front, behind) = bytes[head.len()..].split_at_mut(header_len);
-    front.copy_from_slice(&header[..header_len]);
-    behind.copy_from_slice(payload);
+    let (transport, body) = bytes[head.len()..].split_at_mut(header_len);
+    transport.copy_from_slice(&header[..header_len]);
+    body.copy_from_slice(payload);
     out.offload.checksum = Checksum::Verified;
 }
 
-/// Cuts a super-packet into its packets: the first stays in `buf`, the others go to `extra`. A single
-/// packet only has its partial checksum completed.
-///
-/// For packets as [`v6_to_v4`](super::v6_to_v4) and [`v4_to_v6`](super::v4_to_v6) leave them.
+/// Cuts a translated super-packet into its packets: the first stays in `buf`, the others go to `extra`. For a
+/// single packet, only completes a partial checksum.
 ///
 /// # Errors
-/// [`Reason::ExtraFull`] if `extra` has not enough room; nothing is written then.
+/// [`Reason::ExtraFull`] if `extra` has too little room; nothing is written then.
 pub fn cut(buf: &mut PacketBuf, extra: &mut Batch) -> Result<(), Reason> {
     match buf.bytes().first().map(|first| first >> 4) {
         Some(4) if buf.len() >= ipv4::HEADER => {
             let head = Header4::read(buf.bytes().first_chunk().ok_or(Reason::Ipv4Header)?);
-            cut_behind(&head, buf, extra)
+            cut_after(&head, buf, extra)
         }
         Some(6) if buf.len() >= ipv6::HEADER => {
             let head = Header6::read(buf.bytes().first_chunk().ok_or(Reason::Ipv6Header)?);
-            cut_behind(&head, buf, extra)
+            cut_after(&head, buf, extra)
         }
         _ => Err(Reason::NotIp),
     }
 }
 
-fn cut_behind<H: IpHeader>(head: &H, buf: &mut PacketBuf, extra: &mut Batch) -> Result<(), Reason> {
+/// Cuts the message after `head`.
+fn cut_after<H: IpHeader>(head: &H, buf: &mut PacketBuf, extra: &mut Batch) -> Result<(), Reason> {
     let shape = fragment::Shape::of(head, &buf.bytes()[head.len()..], &buf.offload, usize::MAX);
     if !shape.fits(extra) {
         return Err(Reason::ExtraFull);

@@ -1,10 +1,10 @@
-//! Ports and checksums rewritten in place (RFC 7915 §4.5, §5.5).
+//! Rewrites ports and transport checksums in place (RFC 7915 §4.5, §5.5).
 
 use crate::wire::buf::{Checksum, Offload, Segmentation};
 use crate::wire::checksum::{Delta, Sum};
 use crate::wire::{icmp, put_u16, put_u32, tcp, u16_at, u32_at, udp};
 
-/// The sums of a packet's addresses, before and after.
+/// Sums of a packet's addresses before and after translation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Addresses {
     pub(super) old: Sum,
@@ -12,13 +12,13 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// The change of a pseudo-header: the rest of it stays.
+    /// The checksum delta of the pseudo-header: only its addresses change.
     const fn change(self) -> Delta {
         self.old.replaced_by(self.new)
     }
 }
 
-/// Writes both ports at the start of a TCP or UDP message. Returns what changes in its checksum.
+/// Writes both ports at the start of a TCP or UDP message. Returns the checksum delta.
 #[inline(always)]
 pub(super) fn put_ports(message: &mut [u8], (src, dst): (u16, u16), addresses: Addresses) -> Delta {
     let new = u32::from(src) << 16 | u32::from(dst);
@@ -27,7 +27,7 @@ pub(super) fn put_ports(message: &mut [u8], (src, dst): (u16, u16), addresses: A
     old.replaced_by(addresses.new.pair(new))
 }
 
-/// Rewrites a TCP segment; `mss` is the most that a SYN may announce.
+/// Rewrites a TCP segment; `mss` is the upper bound for the MSS option of a SYN.
 #[inline]
 pub(super) fn rewrite_tcp(
     message: &mut [u8],
@@ -60,8 +60,8 @@ pub(super) fn rewrite_udp(message: &mut [u8], ports: (u16, u16), addresses: Addr
     put_u16(message, udp::CHECKSUM, field);
 }
 
-/// Rewrites a UDP datagram without checksum, and gives it one. `pseudo` is the sum of the addresses
-/// it is to have and of its protocol. A super-packet's is left to whoever cuts it.
+/// Rewrites a UDP datagram without checksum and adds one. `pseudo` is the sum of the new addresses and the
+/// protocol. A super-packet gets a partial checksum.
 pub(super) fn add_udp_checksum(
     message: &mut [u8],
     (src, dst): (u16, u16),
@@ -86,8 +86,8 @@ pub(super) fn add_udp_checksum(
     put_u16(message, udp::CHECKSUM, field);
 }
 
-/// Rewrites an echo: type and identifier, and the checksum, whose pseudo-header was `old` and
-/// becomes `new` (ICMPv4 has none).
+/// Rewrites type, identifier and checksum of an echo. `old` and `new` are the sums of the pseudo-headers
+/// (zero for ICMPv4).
 pub(super) fn put_echo(message: &mut [u8], kind: u8, id: u16, old: Sum, new: Sum) {
     let old = old.word(u16_at(message, 0)).word(u16_at(message, icmp::IDENTIFIER));
     message[0] = kind;
@@ -97,18 +97,18 @@ pub(super) fn put_echo(message: &mut [u8], kind: u8, id: u16, old: Sum, new: Sum
     put_u16(message, icmp::CHECKSUM, old.replaced_by(new).apply(field));
 }
 
-/// Lowers the maximum segment size that a SYN announces, never raises it, never adds one (id 6m-mss).
-fn clamp_mss(message: &mut [u8], most: u16) -> Delta {
+/// Lowers the MSS option of a SYN to `max`. Never raises or adds it (id 6m-mss).
+fn clamp_mss(message: &mut [u8], max: u16) -> Delta {
     let Some(len) = tcp::header_len(message) else { return Delta::default() };
     let Some(at) = tcp::mss_at(&message[..len]) else { return Delta::default() };
     let old = u16_at(message, at);
-    if old <= most {
+    if old <= max {
         return Delta::default();
     }
-    put_u16(message, at, most);
-    // Options need not be aligned: in an odd place a word's halves count in two words.
+    put_u16(message, at, max);
+    // An option at an odd offset contributes byte-swapped to the sum.
     let aligned = |value: u16| if at % 2 == 0 { value } else { value.swap_bytes() };
-    Sum::ZERO.word(aligned(old)).replaced_by(Sum::ZERO.word(aligned(most)))
+    Sum::ZERO.word(aligned(old)).replaced_by(Sum::ZERO.word(aligned(max)))
 }
 
 #[cfg(test)]
@@ -136,16 +136,16 @@ mod tests {
             (&[1, 1, 1, 1], 1440, None),
             (&[], 1440, None),
         ];
-        for (options, most, want) in cases {
+        for (options, max, want) in cases {
             let mut segment = syn(options);
-            rewrite_tcp(&mut segment, (0, 0), SAME, Some(most), &Offload::default());
+            rewrite_tcp(&mut segment, (0, 0), SAME, Some(max), &Offload::default());
             assert_eq!(tcp::mss(&segment), want, "{options:?}");
             assert_eq!(Sum::of(&segment).checksum(), 0, "{options:?}");
         }
     }
 
     #[test]
-    fn a_wrong_checksum_stays_wrong_by_as_much() {
+    fn a_wrong_checksum_keeps_its_error() {
         // id 7915-4.5-badcsum
         let mut segment = syn(&[]);
         segment[4] ^= 0x10;

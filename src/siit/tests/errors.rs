@@ -1,4 +1,4 @@
-//! Errors of routers that have no IPv4 address: where they come from, and what they say of themselves.
+//! ICMP errors of routers without an IPv4 address: their source and their RFC 4884 objects.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -24,7 +24,7 @@ fn siit(change: impl FnOnce(&mut Settings)) -> Siit {
     Siit::new(who, Rules::default(), &settings, Arc::new(Counters::new(0)))
 }
 
-/// An error from `from` about a packet of `len` bytes payload from A to B, and `more` behind it.
+/// An ICMPv6 error from `from` to A that quotes `quoted`.
 fn error(from: Ipv6Addr, kind: u8, code: u8, info: u32, quoted: &[u8]) -> Vec<u8> {
     Packet6::new(from, v6("2001:db8:64::c633:6402")).icmp(kind, code, info, quoted)
 }
@@ -43,14 +43,14 @@ fn source(packet: &[u8]) -> Ipv4Addr {
     Ipv4Addr::new(packet[12], packet[13], packet[14], packet[15])
 }
 
-/// Quoted length in bytes by the length attribute, and the extension structure behind it.
+/// Quoted length in bytes by the length attribute, and the extension after it.
 fn extension(packet: &[u8]) -> (usize, &[u8]) {
     let quoted = usize::from(packet[25]) * 4;
     (quoted, if quoted == 0 { &[] } else { &packet[28 + quoted..] })
 }
 
 #[test]
-fn a_pool_is_drawn_from_by_chance() {
+fn sources_are_random_addresses_of_the_pool() {
     // ids 6791-5-pool, 6791-3.2-single, X-knob
     let pool: Ipv4Prefix = "203.0.113.8/30".parse().expect("literal");
     let mut siit = siit(|s| s.error_pool4 = vec![pool, "198.51.100.77".parse().expect("literal")]);
@@ -61,12 +61,12 @@ fn a_pool_is_drawn_from_by_chance() {
     }
     assert_eq!(seen.len(), 5, "{seen:?}");
     assert!(seen.keys().all(|addr| pool.contains(*addr) || *addr == v4("198.51.100.77")));
-    // Each of five about a hundred times.
+    // Five addresses, 500 errors: about a hundred each.
     assert!(seen.values().all(|count| (60..140).contains(count)), "{seen:?}");
 }
 
 #[test]
-fn the_ipv6_source_stands_in_an_object() {
+fn an_object_carries_the_ipv6_source() {
     // ids 6791-4-ext, X-obj, X-dummy, X-5837, 4884-min128
     let cases = [(Object::Interface, [2, 4]), (Object::Node, [5, 4])];
     for (object, class) in cases {
@@ -96,7 +96,7 @@ fn the_ipv6_source_stands_in_an_object() {
 }
 
 #[test]
-fn an_object_joins_those_that_are_there() {
+fn an_object_is_appended_to_existing_objects() {
     // ids 6791-4-ext, 4884-opaque
     let mut siit = siit(|_| ());
     let mut body = quoted(5);
@@ -117,7 +117,7 @@ fn an_object_joins_those_that_are_there() {
 }
 
 #[test]
-fn no_object_where_none_belongs() {
+fn errors_without_extensions_get_no_object() {
     // ids X-not, X-ptb, 4884-ptb46
     let mut siit = siit(|_| ());
     let from_prefix = error(v6("2001:db8:64::cb00:7109"), 3, 0, 0, &quoted(5));
@@ -130,7 +130,7 @@ fn no_object_where_none_belongs() {
 }
 
 #[test]
-fn ipv6_sources_are_drawn_from_their_pool() {
+fn ipv6_sources_come_from_their_pool() {
     // id W-icmp-src
     let mut siit = siit(|s| {
         s.pref64 = Some(crate::addr::Pref64::WELL_KNOWN);

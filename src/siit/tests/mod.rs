@@ -1,4 +1,4 @@
-//! Mappings of single addresses, table by table.
+//! Mappings of single addresses.
 
 mod errors;
 
@@ -39,7 +39,7 @@ fn figure_1() -> Mapping {
 }
 
 #[test]
-fn the_mappings_of_rfc_7757_both_ways() {
+fn rfc_7757_mappings_in_both_directions() {
     // ids 7757-B-1, 7757-B-2, 7757-B-3, 7757-B-4, 7757-B-5, 7757-B-6, 7757-B-7, 7757-3.3-nomatch,
     // 7757-3.3.1-pad, 8504-14.4-lpm
     let mapping = figure_1();
@@ -66,7 +66,7 @@ fn the_mappings_of_rfc_7757_both_ways() {
 }
 
 #[test]
-fn what_ipv6_has_more_is_ignored() {
+fn additional_ipv6_bits_are_ignored() {
     // id 7757-3.3.2-trunc
     let got = figure_1().to_v4(v6("2001:db8:dddd:0:6000::1234"));
     assert_eq!(got.map(|mapped| mapped.addr), Some(v4("192.0.2.152")));
@@ -79,13 +79,13 @@ fn the_longest_prefix_wins_on_either_side() {
         mapping(&["0.0.0.0/0 = 2001:db8:ff00::/40", "198.51.100.64/32 = 2001:db8::abcd"], "64:ff9b::/96");
     assert_eq!(mapping.to_v6(v4("198.51.100.64")).map(|m| m.addr), Some(v6("2001:db8::abcd")));
     assert_eq!(mapping.to_v6(v4("198.51.100.65")).map(|m| m.addr), Some(v6("2001:db8:ffc6:3364:4100::")));
-    // Back under another address than it went: the overlap that RFC 7757 warns of (figure 2).
+    // Overlapping mappings don't round-trip (RFC 7757 §5, figure 2).
     let back = mapping.to_v4(v6("2001:db8:ffc6:3364:4000::"));
     assert_eq!(back.map(|m| m.addr), Some(v4("198.51.100.64")));
 }
 
 #[test]
-fn every_pair_of_lengths_maps_there_and_back() {
+fn every_pair_of_lengths_round_trips() {
     for len4 in 0..=32u8 {
         for len6 in 0..=128 - (32 - len4) {
             let v4_prefix = crate::addr::Ipv4Prefix::holding(v4("198.51.100.7"), len4);
@@ -102,7 +102,7 @@ fn every_pair_of_lengths_maps_there_and_back() {
 }
 
 #[test]
-fn hosts_have_a_prefix_of_their_own() {
+fn hosts_have_a_separate_prefix() {
     // ids 6877-2-two, 6877-A
     let settings = Settings {
         pref64: Some("2001:db8:1234::/96".parse().expect("literal")),
@@ -119,12 +119,12 @@ fn hosts_have_a_prefix_of_their_own() {
         assert_eq!(mapping.to_v6(v4(four)), Some(Mapped { addr: v6(six), by }), "{four}");
         assert_eq!(mapping.to_v4(v6(six)), Some(Mapped { addr: v4(four), by }), "{six}");
     }
-    // Not a host, so nothing is known of it under the hosts' prefix.
+    // Not an inside host: the hosts' prefix does not map it.
     assert_eq!(mapping.to_v4(v6("2001:db8:aaaa::c0a8:201")), None);
 }
 
 #[test]
-fn what_the_well_known_prefix_may_stand_for() {
+fn addresses_that_the_well_known_prefix_may_represent() {
     // id W-scope
     let cases = [
         ("8.8.8.8", [true, true, true]),

@@ -11,6 +11,8 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
+mod cookies;
+mod sizes;
 mod transport;
 
 use super::{Resolver, frame, query_key, start};
@@ -33,6 +35,8 @@ enum Does {
     /// First an answer with a wrong id, one to another question, and one from another port; then
     /// this.
     LieFirst(Vec<RData>),
+    /// Sends these datagrams over UDP, made of the query as it came.
+    Datagrams(fn(&[u8]) -> Vec<Vec<u8>>),
 }
 
 type Script = Arc<Mutex<HashMap<(String, RecordType), Does>>>;
@@ -51,9 +55,15 @@ impl Drop for Upstream {
 
 impl Upstream {
     async fn start() -> Self {
-        let udp = UdpSocket::bind("127.0.0.1:0").await.expect("loopback");
-        let addr = udp.local_addr().expect("bound");
-        let tcp = TcpListener::bind(addr).await.expect("the same port");
+        // Another program may have the port that UDP was given.
+        let (udp, tcp, addr) = loop {
+            let udp = UdpSocket::bind("127.0.0.1:0").await.expect("loopback");
+            let addr = udp.local_addr().expect("bound");
+            match TcpListener::bind(addr).await {
+                Ok(tcp) => break (udp, tcp, addr),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse),
+            }
+        };
         let script = Script::default();
         let tasks = [
             tokio::spawn(upstream_udp(udp, script.clone())),
@@ -124,6 +134,11 @@ async fn upstream_udp(socket: UdpSocket, script: Script) {
                 let bytes = response(&query, &lie).to_vec().expect("encodes");
                 elsewhere.send_to(&bytes, from).await.expect("loopback");
                 send(response(&query, &data)).await;
+            }
+            Does::Datagrams(of) => {
+                for datagram in of(&buffer[..len]) {
+                    socket.send_to(&datagram, from).await.expect("loopback");
+                }
             }
         }
     }

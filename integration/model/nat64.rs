@@ -254,6 +254,11 @@ impl Model {
             let mtu = (u32::from(mtu4) + 20).max(1280);
             return Err(Refusal::telling(Reason::TooBig, (2, 0, mtu)));
         }
+        // Back on the IPv6 side only a fragment could be cut.
+        let mtu6 = self.settings.rules.mtu6;
+        if turns && packet.frag.is_none() && 40 + message > usize::from(mtu6) {
+            return Err(Refusal::telling(Reason::TooBig, (2, 0, mtu6.into())));
+        }
         Ok(())
     }
 

@@ -60,7 +60,6 @@ impl Nat64 {
         if owner == self.me && self.binding_at(proto, place).is_none() {
             return Err(Reason::NoBinding.into());
         }
-        plan.check_return(&self.policy.rules)?;
         let buf = self.write4(plan, to, extra)?;
         buf.handed.hairpin = true;
         if owner != self.me {

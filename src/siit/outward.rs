@@ -10,7 +10,7 @@ use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::Transport;
 use crate::wire::batch::{Batch, Verdict};
-use crate::wire::buf::{Handed, PacketBuf, Segmentation};
+use crate::wire::buf::{Handed, PacketBuf};
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
@@ -149,10 +149,6 @@ impl Siit {
         buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
-        let mtu = self.rules.mtu6;
-        if buf.offload.segmentation == Segmentation::None && packet.len > usize::from(mtu) {
-            return Err(Refusal::with_error(Reason::TooBig, ErrorHeader::too_big6(mtu.into())));
-        }
         let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::HairpinOut)?;
         let buf = self.write4(plan, to, extra)?;
         buf.handed.hairpin = true;

@@ -26,7 +26,8 @@ pub enum Pass {
     /// The only one: from one network to the other.
     #[default]
     Direct,
-    /// First half of a hairpin, IPv6 to IPv4: decrements the hop limit, ignores the IPv4 MTU.
+    /// First half of a hairpin, IPv6 to IPv4: decrements the hop limit, ignores the IPv4 MTU, enforces the
+    /// IPv6 MTU that the second half has.
     HairpinOut,
     /// Second half of a hairpin, IPv4 to IPv6: keeps the TTL, enforces the IPv6 MTU.
     HairpinIn,
@@ -87,26 +88,6 @@ impl PlanTo4<'_> {
     /// Whether the translated packet is an ICMP error that may carry an RFC 4884 extension.
     pub const fn is_extensible_error(&self) -> bool {
         matches!(self.action, Action::Error(TranslatedError { extensible: true, .. }, _))
-    }
-
-    /// Refuses a hairpinned packet that exceeds the IPv6 MTU. The second half of the hairpin can't send an ICMP
-    /// error: it no longer has the packet that the sender sent. Fragments and resegmented super-packets pass,
-    /// since the second half cuts them.
-    ///
-    /// # Errors
-    /// [`Reason::TooBig`], with Packet Too Big.
-    pub fn check_return(&self, rules: &Rules) -> Result<(), Refusal> {
-        if !matches!(self.action, Action::Whole) || self.packet.fragment.is_some() {
-            return Ok(());
-        }
-        let message = &self.buf.bytes()[self.packet.upper_at..self.packet.len];
-        let segments = Segments::of(message, self.buf.offload.segmentation);
-        let max = usize::from(rules.mtu6);
-        if ipv6::HEADER + segments.longest <= max || segments.resegmented(rules, max, ipv6::HEADER).is_some()
-        {
-            return Ok(());
-        }
-        Err(Refusal::with_error(Reason::TooBig, ErrorHeader::too_big6(rules.mtu6.into())))
     }
 }
 
@@ -201,7 +182,34 @@ fn decide_v6_to_v4<'p>(
         | Transport::Fragment
         | Transport::Other => action_to_v4(rules, packet, buf, pass)?,
     };
+    if pass == Pass::HairpinOut {
+        check_return(rules, packet, buf, &action)?;
+    }
     Ok((action, ttl))
+}
+
+/// Refuses a hairpinned packet that exceeds the IPv6 MTU. The second half of the hairpin can't send an ICMP error:
+/// it no longer has the packet that the sender sent. Fragments and resegmented super-packets pass, since the
+/// second half cuts them.
+///
+/// # Errors
+/// [`Reason::TooBig`], with Packet Too Big.
+#[inline(never)]
+fn check_return(
+    rules: &Rules,
+    packet: &Ipv6Packet,
+    buf: &PacketBuf,
+    action: &Action<'_, Quoted6>,
+) -> Result<(), Refusal> {
+    if !matches!(action, Action::Whole) || packet.fragment.is_some() {
+        return Ok(());
+    }
+    let segments = Segments::of(&buf.bytes()[packet.upper_at..packet.len], buf.offload.segmentation);
+    let max = usize::from(rules.mtu6);
+    if ipv6::HEADER + segments.longest <= max || segments.resegmented(rules, max, ipv6::HEADER).is_some() {
+        return Ok(());
+    }
+    Err(Refusal::with_error(Reason::TooBig, ErrorHeader::too_big6(rules.mtu6.into())))
 }
 
 /// Refuses extension headers that must not be translated (RFC 7915 §5.1). Call it for each fragment before

@@ -215,11 +215,17 @@ mod tests {
 
     #[test]
     fn checksum_neutral_prefixes() {
-        // ids 6052-4.1-neutral, 8215-5-restrict: the six words of a /96 sum up to zero
+        // ids 6052-4.1-neutral, 8215-5-restrict: an address under a neutral prefix sums up to its IPv4 address
+        let sum = |words: &[u16]| words.iter().map(|word| u32::from(*word)).sum::<u32>() % 0xffff;
         let is_neutral = |text: &str| {
             let pref64: Pref64 = text.parse().expect("literal");
-            let words = pref64.prefix().addr().segments();
-            words[..6].iter().map(|word| u32::from(*word)).sum::<u32>() % 0xffff == 0
+            let addresses = [[192, 0, 2, 33], [198, 51, 100, 7], [255, 255, 255, 254], [1, 0, 0, 0]];
+            let kept = addresses.map(|octets| {
+                let words = octets.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair));
+                sum(&pref64.embed(octets.into()).segments()) == sum(&words.collect::<Vec<_>>())
+            });
+            assert!(kept.iter().all(|one| *one == kept[0]), "{text}: all addresses alike");
+            kept[0]
         };
         for text in ["64:ff9b::/96", "64:ff9b:1:fffe::/96", "64:ff9b:1:fffd:1::/96", "64:ff9b:1:fffc:2::/96"]
         {
@@ -227,6 +233,7 @@ mod tests {
         }
         assert!(is_neutral("64:ff9b:1:abcd:0:5431::/96"));
         assert!(!is_neutral("2001:db8:64::/96"));
+        assert!(!is_neutral("64:ff9b:1::/48"), "only a /96 puts the address on whole words");
     }
 
     #[test]

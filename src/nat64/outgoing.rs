@@ -134,6 +134,7 @@ impl Nat64 {
         let server = Transport4::new(error.quoted.dst, quoted.dst);
         let pref64 = self.pref64_towards(binding, quoted.proto, server);
         self.policy.zones.check_error_source(pref64, packet.src)?;
+        self.policy.zones.check_well_known(pref64, server.addr).map_err(|_| Reason::IcmpQuoted)?;
         let plan = xlat::plan_v4_to_v6(&self.policy.rules, packet, buf, pass)?;
         let pref64 = self.policy.zones.pref64(pref64);
         let port = if quoted.proto == Proto::Icmp { client.port } else { server.port };

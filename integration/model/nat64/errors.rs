@@ -71,6 +71,7 @@ impl Model {
         if !self.settings.nat64.errors_under_well_known {
             self.well_known(pref64, src)?;
         }
+        self.well_known(pref64, server.addr).map_err(|_| Reason::IcmpQuoted)?;
         self.judge4(packet, hairpinned)?;
         let port = if flow.proto == Proto::Icmp { of.client.port } else { server.port };
         let server = Transport6::new(pref64.embed(server.addr), port);

@@ -1,4 +1,7 @@
 # Every task of the project. A newcomer needs `make demo` and `make test`.
+#
+# The licence check and the package are scripts in .ci: Debian 12 has neither cargo-deny nor cargo-deb, and both take
+# minutes to compile. .ci/licences also runs cargo-deny where it is installed; .ci/deb needs only dpkg-deb.
 
 CARGO ?= cargo
 TESTS := --test integration
@@ -6,15 +9,15 @@ TESTS := --test integration
 .PHONY: help setup demo check test lab soak fuzz bench deb root-setup
 
 help:
-	@echo "make demo    a host without IPv4 fetches a page, in memory: no root, no network"
+	@echo "make demo    fetch a page from a host without IPv4, in memory: no root, no network"
 	@echo "make setup   install the Debian packages that the tests call (root)"
-	@echo "make test    all tests; as root with the kernel lab, after make setup"
-	@echo "make check   format, lints, documentation, licences"
-	@echo "make lab     the kernel lab alone (root)"
-	@echo "make soak    ten minutes under load in the lab (root)"
-	@echo "make bench   nanoseconds per packet, and as root the lab beside tayga and the kernel"
-	@echo "make fuzz    ten million steps against the model, random cases, a minute of each fuzz target (nightly Rust)"
-	@echo "make deb     a Debian package in target/debian"
+	@echo "make test    run all tests; as root including the kernel lab, after make setup"
+	@echo "make check   check format, lints, documentation, licences"
+	@echo "make lab     run the kernel lab alone (root)"
+	@echo "make soak    run ten minutes under load in the lab (root)"
+	@echo "make bench   measure nanoseconds per packet, and as root compare with tayga and the kernel"
+	@echo "make fuzz    run ten million steps against the model, random cases, a minute of each fuzz target (nightly Rust)"
+	@echo "make deb     build a Debian package in target/debian"
 
 demo:
 	@echo "Building gate64. The first build takes several minutes."
@@ -27,7 +30,7 @@ check:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -q --no-deps --all-features
 	.ci/licences
 
-# The same random cases each time; `make fuzz` takes others.
+# A fixed seed: the same random cases each time. `make fuzz` uses other seeds.
 test: export PROPTEST_RNG_SEED ?= 1
 test: root-setup
 	$(CARGO) build -q

@@ -11,7 +11,8 @@ use gate64::translator::{Batch, Settings, Translator, Verdict};
 use gate64::wire::buf::PacketBuf;
 use gate64::wire::build::{Packet4, Packet6, Tcp, checksums_are_right};
 
-use crate::script::settings::{apply, fixture};
+use crate::script::fixture::fixture;
+use crate::script::settings::apply;
 
 fn v4(text: &str) -> Ipv4Addr {
     text.parse().expect("literal")

@@ -7,9 +7,10 @@ use gate64::translator::{Batch, Settings, Translator, Verdict};
 use gate64::wire::buf::{Checksum, PacketBuf};
 
 use crate::script::build::{Blank, add, build, fold, transport};
+use crate::script::fixture::fixture;
 use crate::script::oracle;
 use crate::script::packet::{Packet, Vars};
-use crate::script::settings::{apply, fixture};
+use crate::script::settings::apply;
 
 /// A packet of each kind that is translated, and how many of its bytes the headers take.
 const KINDS: &[(&str, usize)] = &[

@@ -17,6 +17,7 @@ use gate64::time::Instant;
 use gate64::translator::Settings;
 
 use crate::script::record::{Recording, What};
+use crate::script::world::record;
 use crate::script::{file, files};
 use crate::translate::translate;
 
@@ -161,7 +162,7 @@ fn scenarios_hold_through_translate() {
     let mut failures = Vec::new();
     let files = chosen();
     for scenario in &files {
-        let recording = Recording::of(scenario).expect("it holds through the library");
+        let recording = record(scenario).expect("it holds through the library");
         if let Some(why) = recording.library_only() {
             left.outside(scenario, why);
             continue;

@@ -9,7 +9,7 @@ use gate64::wire::buf::PacketBuf;
 
 use crate::script::build::{Blank, build};
 use crate::script::packet::{Packet, Vars};
-use crate::script::settings::fixture;
+use crate::script::fixture::fixture;
 
 const WORKERS: u8 = 4;
 

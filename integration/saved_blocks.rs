@@ -8,7 +8,8 @@ use gate64::reason::Reason;
 use gate64::time::Instant;
 use gate64::translator::{Lease, Record, Settings, Translator};
 
-use crate::script::settings::{apply, fixture};
+use crate::script::fixture::fixture;
+use crate::script::settings::apply;
 
 const NOW: Instant = Instant::from_secs(1000);
 const FIRST: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);

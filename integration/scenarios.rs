@@ -39,7 +39,7 @@ fn each_scenario_names_its_requirements() {
 fn scenarios_parse() {
     let unreadable = |file: &PathBuf| {
         let text = std::fs::read_to_string(file).expect("readable");
-        script::parse(&text).err().map(|error| format!("{}: {error}", file.display()))
+        script::language::parse(&text).err().map(|error| format!("{}: {error}", file.display()))
     };
     let failures: Vec<_> = files().iter().filter_map(unreadable).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -8,9 +8,11 @@ use gate64::translator::{Batch, Settings, Translator, Verdict};
 use gate64::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 
 use crate::script::build::{Blank, build};
+use crate::script::files;
+use crate::script::fixture::fixture;
+use crate::script::language::{Action, parse};
 use crate::script::packet::Vars;
-use crate::script::settings::{apply, fixture};
-use crate::script::{Action, files, parse};
+use crate::script::settings::apply;
 
 /// A small random number generator: the seed alone reproduces a failure.
 struct Random(u64);

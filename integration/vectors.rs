@@ -7,7 +7,8 @@ use gate64::wire::buf::PacketBuf;
 use gate64::wire::build::checksums_are_right;
 use serde::Deserialize;
 
-use crate::script::settings::{apply, fixture};
+use crate::script::fixture::fixture;
+use crate::script::settings::apply;
 
 #[derive(Deserialize)]
 struct File {

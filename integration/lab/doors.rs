@@ -14,7 +14,7 @@ use gate64::translator::Settings;
 
 use super::{Test, lock_machine, program, wrong};
 use crate::doors::{Left, chosen, in_words_of_a_file, name};
-use crate::script::record::Recording;
+use crate::script::world::record;
 use crate::script::{file, live};
 use crate::translate::packet;
 
@@ -166,7 +166,7 @@ fn scenarios_hold_through_the_daemon() -> Test {
     let mut left = Left::default();
     let mut failures = Vec::new();
     for scenario in &chosen() {
-        let recording = Recording::of(scenario).expect("it holds through the library");
+        let recording = record(scenario).expect("it holds through the library");
         let outside = recording.library_only().or_else(|| recording.skipped_by_the_daemon());
         if let Some(why) = outside {
             left.outside(scenario, why);

@@ -3,6 +3,7 @@
 //!
 //! Where the RFCs leave a port to a random choice, the model receives the translator's choice and checks it.
 
+mod choice;
 mod endings;
 mod errors;
 

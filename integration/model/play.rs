@@ -15,9 +15,10 @@ use super::tcp::State;
 use super::write::Script;
 use crate::script::build::{Blank, build, learn};
 use crate::script::describe::{describe, difference};
+use crate::script::fixture::fixture;
 use crate::script::oracle;
 use crate::script::packet::{Body, Csum, Num, Packet, Quote, Vars};
-use crate::script::settings::{apply, fixture};
+use crate::script::settings::apply;
 
 /// One step. Its meaning does not depend on other steps, so that a run can be shortened.
 #[derive(Clone, Debug)]

@@ -7,9 +7,9 @@ use gate64::translator::{Record, Verdict};
 
 use super::door::{Door, mend};
 use crate::script::build::{Blank, build};
+use crate::script::fixture::fixture;
 use crate::script::oracle::transport_is_right;
 use crate::script::packet::{Packet, Vars};
-use crate::script::settings::fixture;
 
 const FLOWS: [&str; 3] = ["udp C.40000 > Z6.53 data=9", "tcp C.40001 > Z6.80 S mss=1440", "echo C > Z6 id=7"];
 

@@ -8,8 +8,8 @@ use gate64::translator::{Settings, Verdict};
 
 use super::door::{Door, LONGEST, mend};
 use crate::script::build::transport;
+use crate::script::fixture::fixture;
 use crate::script::oracle::transport_is_right;
-use crate::script::settings::fixture;
 
 /// The first byte selects settings. Then come packets, each after four bytes: the addresses and checksums to
 /// overwrite, the time to advance, the length.

@@ -4,9 +4,9 @@
 use gate64::wire::buf::Offload;
 
 use super::build::{Blank, build};
+use super::language::{Action, Expected, Side, Step};
 use super::packet::{Packet, Vars};
 use super::world::{Seen, compare};
-use super::{Action, Expected, Side, Step};
 
 /// Sends packets and returns all outputs.
 pub(crate) type Exchange<'a> = &'a mut dyn FnMut(&[Vec<u8>]) -> Result<Vec<Vec<u8>>, String>;

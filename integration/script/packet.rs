@@ -119,6 +119,11 @@ pub(crate) fn num(text: &str) -> Result<Num, String> {
     }
 }
 
+/// All words, parsed.
+pub(crate) fn parsed<T: std::str::FromStr>(words: &[&str]) -> Result<Vec<T>, String> {
+    words.iter().map(|w| w.parse().map_err(|_| format!("`{w}` can't be parsed"))).collect()
+}
+
 /// A decimal or 0x number.
 pub(crate) fn int(text: &str) -> Result<u32, String> {
     let parsed = match text.strip_prefix("0x") {

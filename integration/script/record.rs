@@ -1,14 +1,12 @@
 //! The inputs and outputs of a scenario with their times, for the other doors.
 
-use std::path::Path;
-
 use gate64::nat64::Pool;
 use gate64::reason::Reason;
 use gate64::time::Instant;
 use gate64::translator::Settings;
 use gate64::wire::buf::Offload;
 
-use super::{Action, Step, parse, world};
+use super::language::{Action, Step};
 
 /// A scenario's run through the library.
 pub(crate) struct Recording {
@@ -38,14 +36,6 @@ pub(crate) enum What {
 }
 
 impl Recording {
-    /// Runs a file through the library.
-    pub(crate) fn of(path: &Path) -> Result<Self, String> {
-        let name = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-        let steps = parse(&text).map_err(|error| format!("{name}: {error}"))?;
-        world::record(steps).map_err(|error| format!("{name}: {error}"))
-    }
-
     /// Why the daemon can't run the scenario: it uses the real clock and its own random numbers. `None` if
     /// it can.
     pub(crate) fn skipped_by_the_daemon(&self) -> Option<&'static str> {

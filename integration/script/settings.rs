@@ -2,63 +2,24 @@
 //! 2001:db8:1::/64, pref64 2001:db8:64::/96, pool 203.0.113.1 with all ports, endpoint-independent
 //! filtering.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use gate64::addr::Proto;
-use gate64::addr::{PortRange, Transport4, Transport6, WorkerId, ZoneId};
-use gate64::nat64::{self, Filtering, Limits, Pairing, Pool, StaticBinding, Timers, UnsolicitedSyn, Zone};
+use gate64::addr::{Transport4, Transport6, ZoneId};
+use gate64::nat64::{Filtering, Limits, Pairing, Pool, StaticBinding, Timers, UnsolicitedSyn, Zone};
 use gate64::translator::Settings;
 use gate64::xlat::{self, TrafficClass};
 
-use super::packet::{address, int, transport4, transport6};
-use super::siit;
-
-pub(crate) fn fixture() -> Settings {
-    let zone = Zone {
-        id: ZoneId(0),
-        clients: vec!["2001:db8:1::/64".parse().expect("literal")],
-        pref64: vec!["2001:db8:64::/96".parse().expect("literal")],
-        pool: 0,
-        host_len: 128,
-        blocks_per_host: 8,
-        sessions_per_host: 1000,
-        bindings_per_second: 0,
-    };
-    let limits = Limits {
-        sessions: 4096,
-        bindings: 4096,
-        blocks: 512,
-        hosts: 256,
-        hold_bytes: 256 << 10,
-        unsolicited_syns: 100,
-        unsolicited_syns_per_source: 10,
-        events: 256,
-    };
-    Settings {
-        worker: WorkerId(0),
-        workers: 1,
-        seed: 64,
-        owner_seed: 46,
-        rules: xlat::Rules::default(),
-        siit: None,
-        nat64: nat64::Settings {
-            zones: vec![zone],
-            pools: vec![Pool { ranges: vec![("203.0.113.1/32".parse().expect("literal"), PortRange::ALL)] }],
-            limits,
-            address6: Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1),
-            address4: Ipv4Addr::new(192, 0, 2, 254),
-            ..nat64::Settings::default()
-        },
-    }
-}
+use super::packet::{address, int, parsed, transport4, transport6};
+use super::{fixture, siit};
 
 /// Applies one `set` line, given as its words after `set`.
 pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), String> {
     let rest = words.get(1..).unwrap_or_default();
     let first = || rest.first().copied().ok_or("a value is missing");
     match *words.first().ok_or("set what?")? {
-        "fixture" => *settings = siit::named(first()?)?,
+        "fixture" => *settings = fixture::named(first()?)?,
         "siit" => siit::apply(settings, rest)?,
         "workers" => settings.workers = int(first()?)? as u8,
         "seed" => settings.seed = u64::from(int(first()?)?),
@@ -123,10 +84,6 @@ fn set_scalar(settings: &mut Settings, name: &str, value: &str) -> Result<(), St
         other => return Err(format!("no setting `{other}`")),
     }
     Ok(())
-}
-
-pub(crate) fn parsed<T: std::str::FromStr>(words: &[&str]) -> Result<Vec<T>, String> {
-    words.iter().map(|w| w.parse().map_err(|_| format!("`{w}` can't be parsed"))).collect()
 }
 
 /// `zone N key=value ...`: changes a zone, or adds it as a copy of the first.

@@ -1,59 +1,10 @@
 //! The lines `set fixture ...` and `set siit ...`: stateless translation.
 
-use std::net::Ipv4Addr;
-
-use gate64::addr::{Ipv4Prefix, Pref64};
 use gate64::siit::{self, Eam, Hairpin, Inside, Untranslatable, WellKnown, ZeroChecksum};
 use gate64::translator::Settings;
 use gate64::xlat::Object;
 
-use super::settings::{fixture, parsed};
-
-/// The explicit mappings of RFC 7757 figure 1.
-const FIGURE_1: [&str; 6] = [
-    "192.0.2.1 = 2001:db8:aaaa::",
-    "192.0.2.2/32 = 2001:db8:bbbb::b/128",
-    "192.0.2.16/28 = 2001:db8:cccc::/124",
-    "192.0.2.128/26 = 2001:db8:dddd::/64",
-    "192.0.2.192/29 = 2001:db8:eeee:8::/62",
-    "192.0.2.224/31 = 64:ff9b::/127",
-];
-
-/// `fixture s1`, `s2` or `clat`: default settings with mappings only.
-pub(crate) fn named(name: &str) -> Result<Settings, String> {
-    let mappings = match name {
-        "s1" => siit::Settings {
-            pref64: Some("2001:db8:64::/96".parse().expect("literal")),
-            hosts: vec!["192.0.2.32/28".parse().expect("literal")],
-            udp_zero_checksum: ZeroChecksum::Drop,
-            ..siit::Settings::default()
-        },
-        "s2" => siit::Settings {
-            pref64: Some(Pref64::WELL_KNOWN),
-            eams: FIGURE_1.iter().map(|text| text.parse().expect("literal")).collect(),
-            well_known: WellKnown::Any,
-            udp_zero_checksum: ZeroChecksum::Drop,
-            error_pool4: vec![Ipv4Prefix::host(Ipv4Addr::new(198, 51, 100, 1))],
-            ..siit::Settings::default()
-        },
-        // RFC 6877 appendix A.
-        "clat" => siit::Settings {
-            pref64: Some("2001:db8:1234::/96".parse().expect("literal")),
-            hosts: vec!["192.168.1.0/24".parse().expect("literal")],
-            hosts_pref64: Some("2001:db8:aaaa::/96".parse().expect("literal")),
-            inside: Inside::V4,
-            well_known: WellKnown::Private,
-            untranslatable: Untranslatable::Dummy,
-            error_object: Some(Object::Node),
-            ..siit::Settings::default()
-        },
-        other => return Err(format!("no fixture `{other}`")),
-    };
-    let mut settings = Settings { siit: Some(mappings), ..fixture() };
-    settings.nat64.zones.clear();
-    settings.nat64.pools.clear();
-    Ok(settings)
-}
+use super::packet::parsed;
 
 fn one_of<T: Copy>(word: &str, words: &[(&str, T)]) -> Result<T, String> {
     let found = words.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);

@@ -2,6 +2,7 @@
 //! between workers like the daemon.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use gate64::addr::Proto;
 use gate64::addr::{Transport4, WorkerId};
@@ -13,9 +14,10 @@ use gate64::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 
 use super::build::{Blank, build, learn, transport};
 use super::describe::{describe, difference};
+use super::language::{Action, Expected, Side, Step, parse};
 use super::packet::{Body, Csum, Packet, Vars};
 use super::record::{Entry, Recording, What};
-use super::{Action, Expected, Side, Step, oracle, settings};
+use super::{fixture, oracle, settings};
 
 /// Zones that counters have rows for.
 pub(super) const ZONES: usize = 8;
@@ -52,15 +54,19 @@ pub(crate) fn run(steps: &[Step], meter: Meter) -> Result<(), String> {
     play(steps, meter).map(drop)
 }
 
-/// Runs a scenario and records its events.
-pub(crate) fn record(steps: Vec<Step>) -> Result<Recording, String> {
-    let (settings, world) = play(&steps, |act| act())?;
-    Ok(Recording { steps, settings, entries: world.log, end: world.now })
+/// Runs a file through the library and records its events; the error names file and line.
+pub(crate) fn record(path: &Path) -> Result<Recording, String> {
+    let run = || {
+        let steps = parse(&std::fs::read_to_string(path).map_err(|error| error.to_string())?)?;
+        let (settings, world) = play(&steps, |act| act())?;
+        Ok(Recording { steps, settings, entries: world.log, end: world.now })
+    };
+    run().map_err(|error: String| format!("{}: {error}", path.display()))
 }
 
 /// Returns the initial settings, and the world at the end.
 fn play(steps: &[Step], meter: Meter) -> Result<(Settings, World), String> {
-    let mut fixture = settings::fixture();
+    let mut fixture = fixture::fixture();
     let mut steps = steps.iter().peekable();
     let at = |line: usize| move |error: String| format!("line {line}: {error}");
     while let Some(Step { line, action: Action::Set(words), .. }) = steps.peek() {

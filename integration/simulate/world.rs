@@ -10,7 +10,7 @@ use smoltcp::wire::IpAddress;
 
 use super::host::Host;
 use super::offload;
-use crate::script::settings::fixture;
+use crate::script::fixture::fixture;
 
 /// Loss and duplication of a link in thousandths, and its delay.
 #[derive(Clone, Copy)]

@@ -1,4 +1,4 @@
-//! The import graph of `src/`, read from the source text.
+//! The import graph of `src/` and `integration/`, read from the source text.
 //!
 //! A file depends on the files that define the names it imports. A name that a parent re-exports counts as
 //! the child's that defines it.
@@ -28,20 +28,24 @@ pub(super) struct Import {
 
 type Modules = BTreeMap<Vec<String>, Module>;
 
-/// Every import between two files of `src/` outside tests.
-pub(super) fn imports() -> BTreeSet<Import> {
-    let sources = sources("src");
-    let code: Vec<_> = sources.iter().filter(|source| !source.is_test()).collect();
+/// Every import between two files below `folder`, for `src` without its tests.
+pub(super) fn imports(folder: &str) -> BTreeSet<Import> {
+    let sources = sources(folder);
+    let code: Vec<_> = sources.iter().filter(|source| folder == "integration" || !source.is_test()).collect();
     let paths: BTreeSet<_> = code.iter().map(|source| module_path(&source.path)).collect();
     let modules: Modules =
         code.iter().map(|source| (module_path(&source.path), Module::read(source, &paths))).collect();
     modules.iter().flat_map(|(path, module)| module.imports(path, &modules)).collect()
 }
 
-/// `["nat64", "tables", "bib"]` for `src/nat64/tables/bib.rs`.
+/// `["nat64", "tables", "bib"]` for `src/nat64/tables/bib.rs`; nothing for the crate's root.
 fn module_path(file: &str) -> Vec<String> {
-    let path = file.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
-    path.split('/').filter(|part| *part != "lib").map(str::to_owned).collect()
+    if matches!(file, "src/lib.rs" | "integration/main.rs") {
+        return Vec::new();
+    }
+    let path = file.trim_start_matches("src/").trim_start_matches("integration/");
+    let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
+    path.split('/').map(str::to_owned).collect()
 }
 
 impl Module {
@@ -159,7 +163,10 @@ fn absolute(path: &[String], module: &[String], modules: &BTreeSet<Vec<String>>)
     let first = path.first()?.as_str();
     let up = path.iter().take_while(|part| *part == "super").count();
     match first {
-        "crate" | "gate64" => Some(path[1..].to_vec()),
+        "crate" => Some(path[1..].to_vec()),
+        // Only `src/main.rs` and the tests use the library by name.
+        "gate64" if module == ["main"] => Some(path[1..].to_vec()),
+        "gate64" => None,
         "self" => Some([module, &path[1..]].concat()),
         "super" => Some([&module[..module.len().checked_sub(up)?], &path[up..]].concat()),
         child => {

@@ -25,7 +25,7 @@ use crate::translate::translate;
 #[derive(Default)]
 pub(crate) struct Left {
     passed: usize,
-    outside: BTreeMap<String, Vec<String>>,
+    skipped: BTreeMap<String, Vec<String>>,
 }
 
 impl Left {
@@ -33,23 +33,23 @@ impl Left {
         self.passed += 1;
     }
 
-    pub(crate) fn outside(&mut self, scenario: &Path, why: &str) {
-        self.outside.entry(why.to_owned()).or_default().push(name(scenario));
+    pub(crate) fn skip(&mut self, scenario: &Path, why: &str) {
+        self.skipped.entry(why.to_owned()).or_default().push(name(scenario));
     }
 
     /// Prints how many scenarios ran, and which were skipped.
     pub(crate) fn report(&self, door: &str) {
-        let outside: usize = self.outside.values().map(Vec::len).sum();
-        println!("doors: {door}: {} scenarios through, {outside} outside", self.passed);
-        for (why, scenarios) in &self.outside {
-            println!("doors: {door}: {} outside, {why}: {}", scenarios.len(), scenarios.join(" "));
+        let skipped: usize = self.skipped.values().map(Vec::len).sum();
+        println!("doors: {door}: {} scenarios through, {skipped} skipped", self.passed);
+        for (why, scenarios) in &self.skipped {
+            println!("doors: {door}: {} skipped, {why}: {}", scenarios.len(), scenarios.join(" "));
         }
     }
 
     /// Fails if more than a third was skipped: the door would test too little.
     pub(crate) fn check(&self, door: &str) {
-        let outside: usize = self.outside.values().map(Vec::len).sum();
-        assert!(outside * 2 <= self.passed, "{door}: {outside} scenarios outside, {} through", self.passed);
+        let skipped: usize = self.skipped.values().map(Vec::len).sum();
+        assert!(skipped * 2 <= self.passed, "{door}: {skipped} scenarios skipped, {} through", self.passed);
     }
 }
 
@@ -80,9 +80,9 @@ pub(crate) fn as_file(settings: &Settings) -> Result<String, String> {
     let mtu = settings.rules.mtu6.max(settings.rules.mtu4);
     let text = file::text(settings, mtu, "");
     let config = Config::parse("scenario.toml", &text, &UnknownHost::new())
-        .map_err(|error| format!("no file may say so: {}", error.diagnostics[0].found))?;
+        .map_err(|error| format!("not valid in a file: {}", error.diagnostics[0].found))?;
     let output = config.worker(WorkerId(0), 1, settings.seed, settings.owner_seed);
-    if output == *settings { Ok(text) } else { Err("settings that no file puts so".to_owned()) }
+    if output == *settings { Ok(text) } else { Err("settings that a file expresses differently".to_owned()) }
 }
 
 /// The output: packets with their times, and the verdict on each input.
@@ -164,11 +164,11 @@ fn scenarios_hold_through_translate() {
     for scenario in &files {
         let recording = record(scenario).expect("it holds through the library");
         if let Some(why) = recording.library_only() {
-            left.outside(scenario, why);
+            left.skip(scenario, why);
             continue;
         }
         match as_file(&recording.settings) {
-            Err(why) => left.outside(scenario, &why),
+            Err(why) => left.skip(scenario, &why),
             Ok(text) => match compare(&recording, &text) {
                 Ok(()) => left.pass(),
                 Err(why) => failures.push(format!("{}: {why}", name(scenario))),

@@ -8,8 +8,8 @@ use gate64::translator::{Batch, Settings, Translator, Verdict};
 use gate64::wire::buf::PacketBuf;
 
 use crate::script::build::{Blank, build};
-use crate::script::packet::{Packet, Vars};
 use crate::script::fixture::fixture;
+use crate::script::packet::{Packet, Vars};
 
 const WORKERS: u8 = 4;
 

@@ -167,13 +167,13 @@ fn scenarios_hold_through_the_daemon() -> Test {
     let mut failures = Vec::new();
     for scenario in &chosen() {
         let recording = record(scenario).expect("it holds through the library");
-        let outside = recording.library_only().or_else(|| recording.skipped_by_the_daemon());
-        if let Some(why) = outside {
-            left.outside(scenario, why);
+        let skipped = recording.library_only().or_else(|| recording.skipped_by_the_daemon());
+        if let Some(why) = skipped {
+            left.skip(scenario, why);
             continue;
         }
         if let Err(why) = crate::doors::as_file(&recording.settings) {
-            left.outside(scenario, &why);
+            left.skip(scenario, &why);
             continue;
         }
         // A state directory each: a gateway restores the port blocks of an earlier one.

@@ -57,7 +57,6 @@ const CIRCLES: &[(&str, &str, &str)] = &[
     ("src/cli/run.rs", "src/cli/mod.rs", "exit codes and paths that all commands share"),
     ("src/cli/translate.rs", "src/cli/mod.rs", "exit codes and paths that all commands share"),
     ("src/config/host.rs", "src/config/mod.rs", "limits that the parent defines"),
-    ("src/config/host.rs", "src/config/zones.rs", "checks the zones against the host"),
     ("src/config/reader.rs", "src/config/mod.rs", "the surroundings that it reads"),
     ("src/config/zones.rs", "src/config/mod.rs", "limits that the parent defines"),
     ("src/control/sysctl.rs", "src/control/journal.rs", "a change and the journal that undoes it"),
@@ -126,6 +125,11 @@ fn imports_point_down() {
 fn imports_form_no_circle() {
     let mut imports = imports::imports("src");
     imports.extend(imports::imports("integration"));
+    for (from, to, _) in CIRCLES {
+        if !imports.iter().any(|import| import.from == *from && import.to == *to) {
+            eprintln!("tidy/floors.rs: CIRCLES still lists {from} -> {to}, which is gone");
+        }
+    }
     let known: BTreeSet<_> = CIRCLES.iter().map(|(from, to, _)| (*from, *to)).collect();
     imports.retain(|import| !known.contains(&(import.from.as_str(), import.to.as_str())));
     let mut found = Vec::new();

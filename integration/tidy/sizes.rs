@@ -5,26 +5,23 @@ use std::collections::BTreeMap;
 use super::{Source, sources};
 
 /// Functions with more than five parameters beside `self`, by file. Lower the numbers; add no file.
-const MANY_PARAMETERS: &[(&str, usize)] = &[
-    ("src/config/siit.rs", 1),
-    ("src/config/zones.rs", 1),
-    ("src/nat64/hairpin.rs", 1),
-    ("src/siit/inward.rs", 1),
-    ("src/siit/outward.rs", 1),
-    ("src/xlat/rewrite.rs", 2),
-];
+const MANY_PARAMETERS: &[(&str, usize)] = &[("src/siit/outward.rs", 1)];
 
 /// Structs with more than twelve fields outside configuration and wire formats, each with the reason.
-const MANY_FIELDS: &[(&str, &str)] = &[
-    ("Entry", "a datagram in the fragment cache: key, expiry, lists, sizes"),
-    ("Head", "a cache entry's fixed part, stored as bytes"),
-    ("Nat64", "the tables and what a packet needs of them"),
-    ("Pool4", "addresses, blocks and hosts, which change together"),
-    ("Session", "one record per session, laid out for the cache line"),
-    ("Siit", "the mappings and the counters of one translator"),
-    ("State", "all that one resolver thread owns"),
-    ("UpstreamQuery", "one record per upstream query"),
-    ("Worker", "all that one worker thread owns"),
+const MANY_FIELDS: &[(&str, &str, &str)] = &[
+    (
+        "src/nat64/tables/fragment/table.rs",
+        "Entry",
+        "a datagram in the fragment cache: key, expiry, lists, sizes",
+    ),
+    ("src/dns64/cache/entry.rs", "Head", "a cache entry's fixed part, stored as bytes"),
+    ("src/nat64/mod.rs", "Nat64", "the tables and what a packet needs of them"),
+    ("src/nat64/tables/pool4.rs", "Pool4", "addresses, blocks and hosts, which change together"),
+    ("src/nat64/tables/session.rs", "Session", "one record per session, laid out for the cache line"),
+    ("src/siit/mod.rs", "Siit", "the mappings and the counters of one translator"),
+    ("src/resolver/worker.rs", "State", "all that one resolver thread owns"),
+    ("src/dns64/upstream_query.rs", "UpstreamQuery", "one record per upstream query"),
+    ("src/worker/run.rs", "Worker", "all that one worker thread owns"),
 ];
 
 /// Lines with `unsafe`, outside tests. Lower the number with each one removed.
@@ -129,7 +126,15 @@ fn functions_take_at_most_five_parameters() {
         let all = parameters(&source);
         seen += all.len();
         let many: Vec<_> = all.into_iter().filter(|(_, count)| *count > 5).collect();
-        if many.len() > known.get(source.path.as_str()).copied().unwrap_or(0) {
+        let allowed = known.get(source.path.as_str()).copied().unwrap_or(0);
+        if many.len() < allowed {
+            eprintln!(
+                "tidy/sizes.rs: MANY_PARAMETERS allows {} {allowed}, it has {}",
+                source.path,
+                many.len()
+            );
+        }
+        if many.len() > allowed {
             let lines: Vec<_> = many.iter().map(|(line, count)| format!("{line} has {count}")).collect();
             wrong.push(format!("{}: {} functions: line {}", source.path, many.len(), lines.join(", line ")));
         }
@@ -164,7 +169,12 @@ fn structs_have_at_most_twelve_fields() {
             if let Some((name, outer, fields)) = &mut open {
                 if *outer == indent && text.trim() == "}" {
                     seen += 1;
-                    if *fields > 12 && !MANY_FIELDS.iter().any(|(known, _)| known == name) {
+                    let is_known =
+                        MANY_FIELDS.iter().any(|(file, known, _)| *file == source.path && known == name);
+                    if *fields <= 12 && is_known {
+                        eprintln!("tidy/sizes.rs: MANY_FIELDS lists {name}, which has {fields}");
+                    }
+                    if *fields > 12 && !is_known {
                         wrong.push(format!("{}: {name} has {fields} fields", source.path));
                     }
                     open = None;

@@ -398,7 +398,7 @@ fn steer(owners: &Owners, bytes: &[u8]) -> WorkerId {
                 _ => (Proto::Icmp, word(at + 4)),
             };
             let place = Transport4::new(addr(16), port);
-            owners.place(proto, place).unwrap_or_else(|| owners.stranger(addr(12), addr(16)))
+            owners.place(proto, place).unwrap_or_else(|| owners.unowned(addr(12), addr(16)))
         }
         _ => WorkerId(0),
     }

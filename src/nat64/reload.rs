@@ -13,7 +13,7 @@ impl Nat64 {
     /// Switches to new settings. The limits stay as they were. Walks all bindings and sessions once.
     pub fn reconfigure(&mut self, now: Instant, rules: Rules, owner_seed: u32, settings: &Settings) {
         let mut owners = settings.owners(owner_seed, self.pool4.owners().workers());
-        owners.carry(self.pool4.owners());
+        owners.inherit(self.pool4.owners());
         let policy = Policy::new(rules, settings, Some(&self.policy));
         // What ends is counted where it was counted when it began, so the old zones stay until then.
         self.end_strangers(now, &policy.zones, settings);

@@ -1,4 +1,4 @@
-//! Which worker owns what, so that workers share nothing.
+//! Which worker owns a host, a port block or a datagram. Workers share nothing.
 //!
 //! | packet | owner |
 //! |---|---|
@@ -6,14 +6,13 @@
 //! | IPv4 fragment, the first included | hash of source, destination, protocol and identification |
 //! | other IPv4, to a static binding | the worker of the binding's host |
 //! | other IPv4, to a pool address | the table `owner[address][block of the port]` |
-//! | IPv4 to no place of ours | hash of source and destination: whoever has it translates it without state |
+//! | IPv4 to an address outside every pool | hash of source and destination: that worker translates it without state |
 //!
-//! An ICMP query goes by its identifier, an ICMP error by the quoted port that is ours.
+//! For an ICMP query the identifier is the port; for an ICMP error it is the mapped port in the quoted packet.
 //!
 //! # The hash
-//! A steering program in the kernel computes the same, from the words it loads off the packet, so
-//! these steps are fixed. All numbers are unsigned and 64 bits wide; words are 32 bits, loaded in
-//! network order:
+//! The steering program in the kernel computes the same hash from words of the packet, so these steps are
+//! fixed. All numbers are unsigned 64-bit numbers; words have 32 bits in network order:
 //!
 //! 1. `h = seed`, zero-extended.
 //! 2. For each word, in order: `h ^= word`, `h *= 0x9e3779b97f4a7c15` (the low 64 bits),
@@ -32,15 +31,15 @@ use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, PortRange, Transport4, Worker
 /// Port blocks of an address: 64 of 16 ports below 1024, 252 of 256 ports above.
 pub const BLOCKS: usize = LOW_BLOCKS + 252;
 const LOW_BLOCKS: usize = 64;
-/// The number that the hash multiplies by.
+/// The multiplier of the hash.
 pub const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The block that `port` is in, below [`BLOCKS`].
+/// The index of the block that contains `port`, below [`BLOCKS`].
 pub const fn block_of(port: u16) -> usize {
     if port < 1024 { port as usize / 16 } else { LOW_BLOCKS + port as usize / 256 - 4 }
 }
 
-/// The ports of `block`. The first block has port 0, which no mapping may be given.
+/// The ports of `block`. The first block contains port 0, which must not be assigned.
 ///
 /// # Panics
 /// If `block` is not below [`BLOCKS`].
@@ -51,12 +50,12 @@ pub const fn ports_of(block: usize) -> PortRange {
     PortRange::new(first as u16, (first + len - 1) as u16).expect("a block is not empty")
 }
 
-/// How many ports of its block come before `port`.
+/// The offset of `port` in its block.
 pub(crate) const fn offset_of(port: u16) -> usize {
     if port < 1024 { port as usize % 16 } else { port as usize % 256 }
 }
 
-/// The hash of the module's documentation, reduced to a worker's number.
+/// The hash of the module's documentation, reduced to a worker ID.
 ///
 /// `workers` is at least 1.
 pub fn hash(seed: u32, words: &[u32], workers: u8) -> WorkerId {
@@ -73,26 +72,26 @@ pub(crate) fn mix(seed: u32, words: &[u32]) -> u32 {
     h as u32
 }
 
-/// The owner of a block of which nobody has said otherwise.
+/// The owner of a block that was not assigned explicitly.
 ///
-/// It depends on the address itself, not on its place in a pool, so that a reload or restart that
-/// adds addresses leaves the others where they were.
+/// It depends on the address, not on its position in a pool, so that a reload or restart that adds
+/// addresses does not change the owners of the others.
 pub const fn default_owner(addr: Ipv4Addr, block: usize, workers: u8) -> WorkerId {
     WorkerId((((addr.to_bits() as u64) + block as u64) % workers as u64) as u8)
 }
 
-/// A static binding's place on the IPv4 side.
+/// The mapped address of a static binding.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Place {
+struct MappedKey {
     addr: Ipv4Addr,
     port: u16,
     proto: Proto,
 }
 
-/// What is owned: the parts of the settings that decide about ownership.
+/// The parts of the settings that determine ownership.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
-    /// Client prefixes, each with the prefix length of a host in it.
+    /// Client prefixes, each with the prefix length of its hosts.
     pub clients: Vec<(Ipv6Prefix, u8)>,
     /// Prefixes of all pools; they may overlap.
     pub pools: Vec<Ipv4Prefix>,
@@ -110,9 +109,9 @@ pub struct Owners {
     /// The pools' addresses: prefixes that don't overlap, sorted, each with the index of its first
     /// address.
     pools: Box<[(Ipv4Prefix, usize)]>,
-    /// `[address][block]`, a worker's number each.
+    /// Worker ID of `[address][block]`.
     blocks: Box<[u8]>,
-    statics: Box<[(Place, WorkerId)]>,
+    statics: Box<[(MappedKey, WorkerId)]>,
 }
 
 impl Owners {
@@ -132,7 +131,7 @@ impl Owners {
             statics: Box::default(),
         };
         let owned = |(proto, v4, host): &(Proto, Transport4, Ipv6Addr)| {
-            (Place { addr: v4.addr, port: v4.port, proto: *proto }, owners.source(*host))
+            (MappedKey { addr: v4.addr, port: v4.port, proto: *proto }, owners.source(*host))
         };
         let mut statics: Vec<_> = claims.statics.iter().map(owned).collect();
         statics.sort_unstable();
@@ -140,8 +139,8 @@ impl Owners {
         owners
     }
 
-    /// Takes over from `old` who owns the blocks of those addresses that both know.
-    pub fn carry(&mut self, old: &Self) {
+    /// Copies the owners of all blocks of `old` whose addresses are in both.
+    pub fn inherit(&mut self, old: &Self) {
         for (net, first) in &self.pools {
             for offset in 0..net.size() as u32 {
                 let addr = Ipv4Addr::from_bits(net.addr().to_bits() + offset);
@@ -157,7 +156,7 @@ impl Owners {
         self.seed
     }
 
-    /// How many workers there are, at least 1.
+    /// Number of workers, at least 1.
     pub const fn workers(&self) -> u8 {
         self.workers
     }
@@ -167,7 +166,7 @@ impl Owners {
         self.prefix(host.prefix)
     }
 
-    /// The owner of IPv6 packets from `addr`. A source in no zone is a host of its own.
+    /// The owner of IPv6 packets from `addr`. Outside every zone, each address is a host.
     pub fn source(&self, addr: Ipv6Addr) -> WorkerId {
         let zone = self.zones.iter().find(|(clients, _)| clients.contains(addr));
         self.prefix(Ipv6Prefix::holding(addr, zone.map_or(128, |(_, host_len)| *host_len)))
@@ -184,22 +183,23 @@ impl Owners {
         hash(self.seed, &[src.to_bits(), dst.to_bits(), last], self.workers)
     }
 
-    /// The worker of an IPv4 packet to no place of ours: translated without state, or dropped.
-    pub fn stranger(&self, src: Ipv4Addr, dst: Ipv4Addr) -> WorkerId {
+    /// The worker of an IPv4 packet to an address outside every pool. It is translated without state, or
+    /// dropped.
+    pub fn unowned(&self, src: Ipv4Addr, dst: Ipv4Addr) -> WorkerId {
         hash(self.seed, &[src.to_bits(), dst.to_bits()], self.workers)
     }
 
-    /// The owner of whole IPv4 packets to `place`; `None` if it is neither a static binding's nor a
-    /// pool's.
-    pub fn place(&self, proto: Proto, place: Transport4) -> Option<WorkerId> {
-        let wanted = Place { addr: place.addr, port: place.port, proto };
-        if let Ok(at) = self.statics.binary_search_by_key(&wanted, |(at, _)| *at) {
+    /// The owner of unfragmented IPv4 packets to `mapped`; `None` if it is neither the mapped address of a
+    /// static binding nor in a pool.
+    pub fn place(&self, proto: Proto, mapped: Transport4) -> Option<WorkerId> {
+        let key = MappedKey { addr: mapped.addr, port: mapped.port, proto };
+        if let Ok(at) = self.statics.binary_search_by_key(&key, |(at, _)| *at) {
             return Some(self.statics[at].1);
         }
-        self.block(place.addr, block_of(place.port))
+        self.block(mapped.addr, block_of(mapped.port))
     }
 
-    /// The owner of a port block; `None` if `addr` is no pool's.
+    /// The owner of a port block; `None` if `addr` is not in a pool.
     ///
     /// # Panics
     /// If `block` is not below [`BLOCKS`].
@@ -208,9 +208,9 @@ impl Owners {
         self.row(addr).map(|row| WorkerId(self.blocks[row.start + block]))
     }
 
-    /// Gives a block to another worker. All workers and the steering program must be told, and
-    /// nobody may have a mapping in the block. False if there is no such block or worker.
-    pub fn give(&mut self, addr: Ipv4Addr, block: usize, worker: WorkerId) -> bool {
+    /// Assigns a block to another worker. The block must have no mappings; all workers and the steering
+    /// program must be updated. Returns false if there is no such block or worker.
+    pub fn assign(&mut self, addr: Ipv4Addr, block: usize, worker: WorkerId) -> bool {
         let Some(row) = self.row(addr).filter(|_| block < BLOCKS && worker.0 < self.workers) else {
             return false;
         };
@@ -218,13 +218,12 @@ impl Owners {
         true
     }
 
-    /// The pools' addresses as the table has them: prefixes in ascending order that don't overlap,
-    /// each with the row of its first address.
+    /// The pools' addresses: sorted prefixes that don't overlap, each with the row of its first address.
     pub fn pools(&self) -> &[(Ipv4Prefix, usize)] {
         &self.pools
     }
 
-    /// The table: a row of [`BLOCKS`] worker numbers for each pool address.
+    /// The table: a row of [`BLOCKS`] worker IDs for each pool address.
     pub fn table(&self) -> &[u8] {
         &self.blocks
     }
@@ -234,7 +233,7 @@ impl Owners {
         &self.zones
     }
 
-    /// The static bindings' places and their owners, which come before the table.
+    /// The mapped addresses of static bindings and their owners, which override the table.
     pub fn statics(&self) -> impl ExactSizeIterator<Item = (Proto, Transport4, WorkerId)> {
         self.statics.iter().map(|(at, worker)| (at.proto, Transport4::new(at.addr, at.port), *worker))
     }
@@ -244,7 +243,7 @@ impl Owners {
         Some(at..at + BLOCKS)
     }
 
-    /// The row of `addr` in the table; `None` if it is no pool's.
+    /// The row of `addr` in the table; `None` if it is not in a pool.
     #[inline]
     pub(crate) fn position(&self, addr: Ipv4Addr) -> Option<usize> {
         let (net, first) = match &*self.pools {
@@ -255,7 +254,7 @@ impl Owners {
     }
 }
 
-/// Sorts prefixes, leaves out those inside others, and numbers their addresses.
+/// Sorts prefixes, removes those inside others, and numbers their addresses.
 fn index(nets: impl Iterator<Item = Ipv4Prefix>) -> Box<[(Ipv4Prefix, usize)]> {
     let mut nets: Vec<_> = nets.collect();
     nets.sort_unstable_by_key(|net| (net.addr(), net.len()));

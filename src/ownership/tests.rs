@@ -32,7 +32,7 @@ fn settings() -> Settings {
 }
 
 #[test]
-fn every_port_is_in_exactly_the_block_that_holds_it() {
+fn every_port_is_in_exactly_one_block() {
     let mut expected = 0..=u16::MAX;
     for block in 0..BLOCKS {
         let ports = ports_of(block);
@@ -46,8 +46,8 @@ fn every_port_is_in_exactly_the_block_that_holds_it() {
 }
 
 #[test]
-fn the_hash_is_fixed_because_the_steering_program_has_it_too() {
-    // Worked out by hand with 64-bit arithmetic from the steps in the documentation.
+fn the_hash_is_that_of_the_steering_program() {
+    // Computed independently from the steps in the documentation.
     let low = |seed: u64, words: &[u64]| {
         let mut h = u128::from(seed);
         for word in words {
@@ -65,7 +65,7 @@ fn the_hash_is_fixed_because_the_steering_program_has_it_too() {
 }
 
 #[test]
-fn neighbours_spread_over_the_workers() {
+fn adjacent_hosts_are_distributed_over_the_workers() {
     for workers in [2_u8, 3, 8] {
         let mut owners = settings().owners(7, workers);
         owners.zones = Box::default();
@@ -88,13 +88,13 @@ fn addresses_of_one_host_prefix_have_one_owner() {
     assert_eq!(owner("2001:db8:1:5::1"), owner("2001:db8:1:5:ffff::9"));
     let key = HostKey::new(ZoneId(0), "2001:db8:1:5::77".parse().expect("literal"), 64);
     assert_eq!(owner("2001:db8:1:5::1"), owners.host(key));
-    let strangers: std::collections::BTreeSet<_> =
+    let outside: std::collections::BTreeSet<_> =
         (0..64).map(|n| owner(&format!("2001:db8:2::{n:x}"))).collect();
-    assert_eq!(strangers.len(), 8, "a source in no zone is a host of its own");
+    assert_eq!(outside.len(), 8, "outside every zone, each address is a host");
 }
 
 #[test]
-fn places_go_by_static_binding_then_by_block() {
+fn a_mapped_address_has_the_owner_of_its_static_binding_or_block() {
     let owners = settings().owners(7, 4);
     let place =
         |proto, addr: &str, port| owners.place(proto, Transport4::new(addr.parse().expect("literal"), port));
@@ -111,18 +111,18 @@ fn places_go_by_static_binding_then_by_block() {
 }
 
 #[test]
-fn a_given_block_stays_given_over_a_reload_that_moves_its_row() {
+fn an_assigned_block_keeps_its_owner_over_a_reload_that_moves_its_row() {
     let addr = Ipv4Addr::new(203, 0, 113, 9);
     let mut old = settings().owners(7, 4);
     let other = WorkerId((old.block(addr, 100).expect("in the pool").0 + 1) % 4);
-    assert!(old.give(addr, 100, other));
-    assert!(!old.give(addr, 100, WorkerId(4)), "no such worker");
-    assert!(!old.give(Ipv4Addr::new(192, 0, 2, 1), 100, other), "no such address");
+    assert!(old.assign(addr, 100, other));
+    assert!(!old.assign(addr, 100, WorkerId(4)), "no such worker");
+    assert!(!old.assign(Ipv4Addr::new(192, 0, 2, 1), 100, other), "no such address");
 
     let mut more = settings();
     more.pools[0].ranges.insert(0, ("192.0.2.0/28".parse().expect("literal"), PortRange::ALL));
     let mut new = more.owners(7, 4);
-    new.carry(&old);
+    new.inherit(&old);
     for block in 0..BLOCKS {
         assert_eq!(new.block(addr, block), old.block(addr, block));
     }
@@ -130,7 +130,7 @@ fn a_given_block_stays_given_over_a_reload_that_moves_its_row() {
 }
 
 #[test]
-fn the_fragments_of_datagrams_spread() {
+fn datagrams_are_distributed_over_the_workers() {
     let owners = settings().owners(7, 8);
     let (src, dst) = (Ipv4Addr::new(198, 51, 100, 7), Ipv4Addr::new(203, 0, 113, 8));
     let owners: std::collections::BTreeSet<_> =

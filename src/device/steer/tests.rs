@@ -165,7 +165,7 @@ fn program_and_owners_agree_after_a_reload() {
             &["192.0.2.64/28", "203.0.113.4/31", "198.18.0.0/24"],
             &[(Proto::Tcp, "192.0.2.71", 443)],
         );
-        assert!(new.give(Ipv4Addr::new(203, 0, 113, 5), 100, crate::addr::WorkerId(3)));
+        assert!(new.assign(Ipv4Addr::new(203, 0, 113, 5), 100, crate::addr::WorkerId(3)));
         steering.update(&new).expect("fits");
         assert_agreement(&steering, &new);
         let freed = Transport4::new(Ipv4Addr::new(192, 0, 2, 70), 443);
@@ -187,14 +187,14 @@ fn packets_without_owner_are_distributed() {
             ("no header", to(17, &[])),
         ];
         for (name, packet) in cases {
-            assert_worker(&steering, &packet, owners.stranger(SERVER, pooled).0, name);
+            assert_worker(&steering, &packet, owners.unowned(SERVER, pooled).0, name);
         }
         for n in 0..100 {
             let elsewhere = Transport4::new(Ipv4Addr::from(0x0a00_0000 | scatter(n) >> 8), 999);
-            let owner = owners.stranger(SERVER, elsewhere.addr);
+            let owner = owners.unowned(SERVER, elsewhere.addr);
             assert_worker(&steering, &packets_to(Proto::Udp, elsewhere, 0)[0], owner.0, "no pool address");
             // An ICMP error is selected by the packet that it quotes, which was sent from there.
-            let owner = owners.stranger(elsewhere.addr, elsewhere.addr);
+            let owner = owners.unowned(elsewhere.addr, elsewhere.addr);
             assert_worker(&steering, &packets_to(Proto::Udp, elsewhere, 0)[1], owner.0, "an error");
         }
         assert_worker(&steering, &[0x50; 40], 0, "not IP");

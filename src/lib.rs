@@ -40,7 +40,7 @@ mod message;
 #[cfg(feature = "daemon")]
 pub mod observe;
 #[cfg(feature = "daemon")]
-pub mod replay;
+pub(crate) mod replay;
 #[cfg(feature = "daemon")]
 pub mod resolver;
 #[cfg(feature = "daemon")]

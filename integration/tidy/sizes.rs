@@ -21,7 +21,6 @@ const MANY_FIELDS: &[(&str, &str, &str)] = &[
     ("src/siit/mod.rs", "Siit", "the mappings and the counters of one translator"),
     ("src/resolver/worker.rs", "State", "all that one resolver thread owns"),
     ("src/dns64/upstream_query.rs", "UpstreamQuery", "one record per upstream query"),
-    ("src/worker/run.rs", "Worker", "all that one worker thread owns"),
 ];
 
 /// Lines with `unsafe`, outside tests. Lower the number with each one removed.

@@ -18,12 +18,13 @@ pub mod memory;
 pub(crate) mod own_network;
 pub mod pages;
 pub mod pcap;
-pub mod steer;
+pub(crate) mod steer;
 mod sys;
-pub mod tun;
+pub(crate) mod tun;
 pub(crate) mod vnet;
 mod wake;
 
+pub use tun::OpenError;
 pub use wake::Waker;
 
 /// Maximum number of packets in a batch.

@@ -21,7 +21,7 @@ use maps::Maps;
 
 /// The loaded program and its maps. An attached interface keeps them after this is dropped.
 #[derive(Debug)]
-pub struct Steering {
+pub(crate) struct Steering {
     program: OwnedFd,
     maps: Maps,
 }
@@ -31,7 +31,7 @@ impl Steering {
     ///
     /// # Errors
     /// See [`load`](Self::load) and [`attach`](Self::attach). The gateway works without steering.
-    pub fn begin(owners: &Owners, queue: &Queue) -> io::Result<Self> {
+    pub(crate) fn begin(owners: &Owners, queue: &Queue) -> io::Result<Self> {
         let steering = Self::load(owners)?;
         steering.attach(queue)?;
         Ok(steering)
@@ -42,7 +42,7 @@ impl Steering {
     /// # Errors
     /// `EPERM` without CAP_BPF where the kernel requires it; `ENOSYS` or `EINVAL` from kernels
     /// without BPF; the verifier's error.
-    pub fn load(owners: &Owners) -> io::Result<Self> {
+    pub(crate) fn load(owners: &Owners) -> io::Result<Self> {
         let mut maps = Maps::new(owners)?;
         maps.fill(owners)?;
         let program = bpf::load(&program::assemble(&maps, owners.seed(), owners.workers()))?;
@@ -53,7 +53,7 @@ impl Steering {
     ///
     /// # Errors
     /// `EINVAL` from kernels before 4.16.
-    pub fn attach(&self, queue: &Queue) -> io::Result<()> {
+    pub(crate) fn attach(&self, queue: &Queue) -> io::Result<()> {
         sys::set_steering(queue, self.program.as_raw_fd())
     }
 
@@ -63,7 +63,7 @@ impl Steering {
     /// # Errors
     /// `ENOSPC` or `E2BIG` if `owners` has more than twice the prefixes, addresses or static
     /// bindings of the start. Steering is then partly wrong, and workers hand packets over.
-    pub fn update(&mut self, owners: &Owners) -> io::Result<()> {
+    pub(crate) fn update(&mut self, owners: &Owners) -> io::Result<()> {
         self.maps.fill(owners)
     }
 }

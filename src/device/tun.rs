@@ -27,16 +27,16 @@ const MAX_BUFFERS: usize = 2 + super::join::MAX_PACKETS;
 
 /// Settings of the interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Name, at most 15 bytes; the kernel replaces `%d` by the first free number.
-    pub name: String,
+    pub(crate) name: String,
     /// Number of queues, at least 1.
-    pub queues: u8,
+    pub(crate) queues: u8,
     /// MTU in bytes.
-    pub mtu: u16,
+    pub(crate) mtu: u16,
     /// Whether to use the kernel's offloads as far as it has them. Without them there are no
     /// super-packets.
-    pub offloads: bool,
+    pub(crate) offloads: bool,
 }
 
 /// Why the interface could not be opened.
@@ -68,15 +68,16 @@ pub enum OpenError {
 }
 
 /// The interface. The kernel deletes it when this and all queues are dropped.
-pub struct Interface {
+pub(crate) struct Interface {
     name: String,
     index: u32,
     offloads: Offloads,
+    #[expect(dead_code, reason = "keeps its descriptor open")]
     control: tun::Device,
 }
 
 /// One queue of the interface.
-pub struct Queue {
+pub(crate) struct Queue {
     file: File,
     offloads: Offloads,
     joiner: Joiner,
@@ -90,7 +91,7 @@ pub struct Queue {
 ///
 /// # Errors
 /// See [`OpenError`]; the interface is then deleted.
-pub fn open(settings: &Settings) -> Result<(Interface, Vec<Queue>), OpenError> {
+pub(crate) fn open(settings: &Settings) -> Result<(Interface, Vec<Queue>), OpenError> {
     let mut name = settings.name.clone();
     let mut files = Vec::new();
     for queue in 0..settings.queues.max(1) {
@@ -165,26 +166,18 @@ fn enable_offloads(queue: BorrowedFd<'_>, wanted: bool) -> io::Result<Offloads> 
 
 impl Interface {
     /// Its name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Its index in the network namespace where it was created.
-    pub const fn index(&self) -> u32 {
+    pub(crate) const fn index(&self) -> u32 {
         self.index
     }
 
     /// The kernel's offloads.
-    pub const fn offloads(&self) -> Offloads {
+    pub(crate) const fn offloads(&self) -> Offloads {
         self.offloads
-    }
-
-    /// Sets the MTU in bytes.
-    ///
-    /// # Errors
-    /// The kernel's error.
-    pub fn set_mtu(&mut self, mtu: u16) -> io::Result<()> {
-        self.control.set_mtu(mtu).map_err(io::Error::from)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::translator::Verdict;
 
 /// Writes an explanation of each packet of a replay.
 #[derive(Debug)]
-pub struct Explanation<W> {
+pub(crate) struct Explanation<W> {
     to: W,
     /// The time shown as 0.
     origin: Option<Instant>,
@@ -30,7 +30,7 @@ struct Counts {
 
 impl<W: Write> Explanation<W> {
     /// Writes to `to`.
-    pub fn new(to: W) -> Self {
+    pub(crate) fn new(to: W) -> Self {
         Self { to, origin: None, counts: Counts::default() }
     }
 
@@ -38,7 +38,7 @@ impl<W: Write> Explanation<W> {
     ///
     /// # Errors
     /// The error of writing.
-    pub fn packet(
+    pub(crate) fn packet(
         &mut self,
         number: u64,
         at: Instant,
@@ -78,7 +78,7 @@ impl<W: Write> Explanation<W> {
     ///
     /// # Errors
     /// The error of writing.
-    pub fn skipped(&mut self, number: u64, at: Instant, why: impl fmt::Display) -> io::Result<()> {
+    pub(crate) fn skipped(&mut self, number: u64, at: Instant, why: impl fmt::Display) -> io::Result<()> {
         self.counts.skipped += 1;
         self.head(number, at, why)
     }
@@ -87,7 +87,7 @@ impl<W: Write> Explanation<W> {
     ///
     /// # Errors
     /// The error of writing.
-    pub fn timers(&mut self, sent: &[Sent]) -> io::Result<()> {
+    pub(crate) fn timers(&mut self, sent: &[Sent]) -> io::Result<()> {
         for one in sent {
             let time = self.time(one.at);
             writeln!(self.to, "{:>6} {time}  a timer expired", "")?;
@@ -100,7 +100,7 @@ impl<W: Write> Explanation<W> {
     ///
     /// # Errors
     /// The error of writing.
-    pub fn end(&mut self) -> io::Result<()> {
+    pub(crate) fn end(&mut self) -> io::Result<()> {
         let Counts { packets, forwarded, rejected, held, dropped, skipped, sent } = self.counts;
         writeln!(
             self.to,

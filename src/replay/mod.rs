@@ -14,7 +14,7 @@ use crate::time::Instant;
 use crate::translator::{Batch, Event, Settings, Translator, Verdict};
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
-pub use explain::Explanation;
+pub(crate) use explain::Explanation;
 
 /// Maximum number of further packets from one: the fragments of the longest datagram.
 const EXTRA: usize = 64;
@@ -22,7 +22,7 @@ const EXTRA: usize = 64;
 const EXPIRE: usize = 32;
 
 /// A gateway with one translator and a virtual clock.
-pub struct Replay {
+pub(crate) struct Replay {
     translator: Translator,
     zones: u16,
     now: Instant,
@@ -33,38 +33,38 @@ pub struct Replay {
 
 /// A packet that leaves the gateway.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// Virtual time.
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// The packet from its IP header on.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// The result of translating a packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The translator's verdict.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// The packets sent, in order: the translated packet, an ICMP error, or packets that waited for it.
-    pub sent: Vec<Sent>,
+    pub(crate) sent: Vec<Sent>,
     /// The state that it created.
-    pub opened: Opened,
+    pub(crate) opened: Opened,
     /// Whether it was forwarded without state (RFC 7757 and RFC 6052).
-    pub stateless: bool,
+    pub(crate) stateless: bool,
 }
 
 /// State that one packet created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// A binding.
-    pub binding: bool,
+    pub(crate) binding: bool,
     /// A session.
-    pub session: bool,
+    pub(crate) session: bool,
 }
 
 impl Replay {
     /// A gateway with `settings`, which must be for a single worker.
-    pub fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         let zones = settings.nat64.zones.iter().map(|zone| zone.id.0 + 1).max().unwrap_or(0);
         Self {
             translator: Translator::new(settings, usize::from(zones)),
@@ -77,12 +77,12 @@ impl Replay {
     }
 
     /// The virtual time. It never goes back.
-    pub const fn now(&self) -> Instant {
+    pub(crate) const fn now(&self) -> Instant {
         self.now
     }
 
     /// Advances the clock to `until`. Returns the packets that timers send until then.
-    pub fn advance(&mut self, until: Instant) -> Vec<Sent> {
+    pub(crate) fn advance(&mut self, until: Instant) -> Vec<Sent> {
         let mut sent = Vec::new();
         while let Some(due) = self.translator.next_deadline().filter(|due| *due <= until) {
             self.now = self.now.max(due);
@@ -98,7 +98,7 @@ impl Replay {
     }
 
     /// Translates a packet at the current time; `None` if it is longer than an IP packet can be.
-    pub fn translate(&mut self, packet: &[u8]) -> Option<Outcome> {
+    pub(crate) fn translate(&mut self, packet: &[u8]) -> Option<Outcome> {
         if !self.packet.fill(packet) {
             return None;
         }

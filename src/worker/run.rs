@@ -2,7 +2,6 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc as commands;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +9,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::inbox::Post;
 use super::{Cause, Failure, Notice};
-use crate::counters::Counters;
 use crate::device::{BATCH, BATCH_BYTES, Device};
 use crate::reason::Reason;
 use crate::time::Instant;
@@ -79,7 +77,6 @@ pub(super) struct Channels {
 pub(super) struct Worker {
     id: WorkerId,
     translator: Translator,
-    counters: Arc<Counters>,
     device: Box<dyn Device>,
     clock: Clock,
     channels: Channels,
@@ -115,11 +112,9 @@ impl Worker {
         clock: Clock,
         channels: Channels,
     ) -> Self {
-        let counters = translator.counters().clone();
         Self {
             id,
             translator,
-            counters,
             device,
             clock,
             channels,
@@ -279,7 +274,7 @@ impl Worker {
             for &event in &self.events[..count] {
                 // Another worker may have filled the channel meanwhile: then the notice is lost.
                 if self.channels.notices.try_send(Notice { worker: self.id, at, event }).is_err() {
-                    self.counters.events_lost.add(1);
+                    self.translator.counters().events_lost.add(1);
                 }
             }
         }
@@ -305,7 +300,7 @@ impl Worker {
 
     fn count(&self, reason: Reason, packets: u64) {
         if packets > 0 {
-            self.counters.zone(None).drops(reason).add(packets);
+            self.translator.counters().zone(None).drops(reason).add(packets);
         }
     }
 }

@@ -87,7 +87,7 @@ impl Siit {
         let extensible = plan.is_extensible_error();
         let buf = self.write4(plan, &to, extra)?;
         if let Some(object) = self.object.filter(|_| substituted && extensible) {
-            xlat::add_object(object, packet.src, buf);
+            xlat::add_object(object, packet.src, self.rules.mtu4, buf);
         }
         Ok(Verdict::Forward)
     }

@@ -43,17 +43,18 @@ const ATTRIBUTE: usize = 5;
 
 /// Adds an object to an ICMPv4 error that [`PlanTo4::apply`](super::PlanTo4::apply) has written: Destination
 /// Unreachable, Time Exceeded or Parameter Problem. Returns false and changes nothing if the object does not
-/// fit into 576 bytes.
-pub fn add_object(object: Object, addr: Ipv6Addr, buf: &mut PacketBuf) -> bool {
+/// fit into 576 bytes, or into `mtu4` bytes.
+pub fn add_object(object: Object, addr: Ipv6Addr, mtu4: u16, buf: &mut PacketBuf) -> bool {
     const QUOTED_AT: usize = ipv4::HEADER + icmp::HEADER;
+    let max = MAX_ERROR4.min(usize::from(mtu4));
     let Some(head) = buf.bytes().first_chunk().map(Header4::read) else { return false };
-    if buf.len() < QUOTED_AT {
+    if buf.len() < QUOTED_AT || max < QUOTED_AT + MIN_QUOTED + HEADER + OBJECT {
         return false;
     }
     let quoted = usize::from(buf.bytes()[ipv4::HEADER + ATTRIBUTE]) * 4;
     let end = if quoted == 0 {
         // No extension yet: truncate or pad the quoted packet to leave room for one.
-        let max_quoted = (MAX_ERROR4 - QUOTED_AT - HEADER - OBJECT) / 4 * 4;
+        let max_quoted = (max - QUOTED_AT - HEADER - OBJECT) / 4 * 4;
         let quoted = (buf.len() - QUOTED_AT).next_multiple_of(4).clamp(MIN_QUOTED, max_quoted);
         let padding = (QUOTED_AT + quoted).saturating_sub(buf.len());
         if padding + HEADER + OBJECT > buf.room() {
@@ -65,7 +66,7 @@ pub fn add_object(object: Object, addr: Ipv6Addr, buf: &mut PacketBuf) -> bool {
         buf.bytes_mut()[ipv4::HEADER + ATTRIBUTE] = (quoted / 4) as u8;
         QUOTED_AT + quoted
     } else {
-        if buf.len() + OBJECT > MAX_ERROR4 || OBJECT > buf.room() {
+        if buf.len() + OBJECT > max || OBJECT > buf.room() {
             return false;
         }
         QUOTED_AT + quoted

@@ -96,6 +96,20 @@ fn an_object_carries_the_ipv6_source() {
 }
 
 #[test]
+fn an_object_fits_the_mtu_of_the_ipv4_side() {
+    // ids 6791-4-ext, 1812-576, 4884-min128
+    let cases = [(1500, 576, 28), (576, 576, 28), (300, 300, 28), (184, 184, 28), (183, 183, 0)];
+    for (mtu, longest, objects) in cases {
+        let mut siit = siit(|_| ());
+        siit.rules.mtu4 = mtu;
+        let got = translated(&mut siit, &error(v6(ROUTER), 3, 0, 0, &quoted(1100))).expect("forwarded");
+        assert_eq!(got.len(), longest, "MTU {mtu}");
+        assert_eq!(extension(&got).1.len(), objects, "MTU {mtu}");
+        assert!(checksums_are_right(&got));
+    }
+}
+
+#[test]
 fn an_object_is_appended_to_existing_objects() {
     // ids 6791-4-ext, 4884-opaque
     let mut siit = siit(|_| ());

@@ -6,7 +6,7 @@
 CARGO ?= cargo
 TESTS := --test integration
 
-.PHONY: help setup demo check test lab soak fuzz bench deb root-setup
+.PHONY: help setup demo check test lab soak fuzz mutants bench deb root-setup
 
 help:
 	@echo "make demo    fetch a page from a host without IPv4, in memory: no root, no network"
@@ -17,6 +17,7 @@ help:
 	@echo "make soak    run ten minutes under load in the lab (root)"
 	@echo "make bench   measure nanoseconds per packet, and as root compare with tayga and the kernel"
 	@echo "make fuzz    run ten million steps against the model, random cases, a minute of each fuzz target (nightly Rust)"
+	@echo "make mutants FOLDER=src/xlat   run mutation tests of a folder, one hour at most; run it again to continue"
 	@echo "make deb     build a Debian package in target/debian"
 
 demo:
@@ -47,6 +48,9 @@ bench: root-setup
 
 fuzz:
 	.ci/fuzz
+
+mutants:
+	.ci/mutants "$(FOLDER)" "$(MINUTES)"
 
 deb:
 	.ci/deb

@@ -233,7 +233,8 @@ impl Cache {
         // A failure long ago is not one in a row.
         let in_a_row = now < head.retry.saturating_add(MOST_FAILURE);
         head.fails = if in_a_row { head.fails.saturating_add(1) } else { 1 };
-        let doubled = self.keeping.failure.checked_shl(u32::from(head.fails - 1)).unwrap_or(MOST_FAILURE);
+        let factor = 1_u32.checked_shl(u32::from(head.fails - 1)).unwrap_or(u32::MAX);
+        let doubled = self.keeping.failure.saturating_mul(factor);
         head.retry = now.saturating_add(doubled.clamp(1, MOST_FAILURE));
         match reply {
             None => head.bits |= SILENT,

@@ -130,3 +130,21 @@ fn what_cannot_be_read_is_not_kept() {
     assert_eq!(cache.store(NOW, &key, 0, &odd), Some(0));
     assert!(cache.look(NOW, &key, 0).fresh.is_none(), "a new answer that may not be kept ends the old one");
 }
+
+#[test]
+fn failures_without_end_are_remembered_for_300_s() {
+    for failure in [1, 4, 5, 300, 4_000, u32::MAX] {
+        let mut cache = Cache::new(Keeping { failure, ..Keeping::default() }, Seed(64));
+        let key = key("x.example", rr::A);
+        let mut now = 100;
+        for times in 0..600 {
+            let is_failing =
+                |cache: &mut Cache, at| cache.look(Instant::from_secs(at), &key, 0).failing.is_some();
+            assert!(!is_failing(&mut cache, now));
+            cache.fail(Instant::from_secs(now), &key, 0, None);
+            let holds = (u64::from(failure) << times.min(16)).min(300);
+            assert!(is_failing(&mut cache, now + holds - 1), "{failure} s, {times} times");
+            now += holds;
+        }
+    }
+}

@@ -121,7 +121,7 @@ impl Siit {
     /// Records a datagram dropped for its missing checksum, one per second at most (RFC 7915 §4.5).
     fn record_zero_checksum(&mut self, now: Instant, packet: &Ipv4Packet) {
         let (src, dst) = packet.transport.ports();
-        let second = now.as_secs() + 1;
+        let second = Some(now.as_secs());
         if self.zero_checksum.second != second {
             self.zero_checksum.second = second;
             self.zero_checksum.pending =

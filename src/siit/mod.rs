@@ -63,8 +63,8 @@ pub struct Siit {
 /// The last datagram dropped for its missing checksum, one per second at most (RFC 7915 §4.5).
 #[derive(Clone, Copy, Debug, Default)]
 struct ZeroChecksumRecord {
-    /// When it was recorded, in seconds, plus 1.
-    second: u64,
+    /// When it was recorded, in seconds.
+    second: Option<u64>,
     /// Source and destination, until [`Siit::without_checksum`] takes them.
     pending: Option<(Transport4, Transport4)>,
 }

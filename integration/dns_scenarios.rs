@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use gate64::addr::{HostKey, ZoneId};
 use gate64::dns64::{
-    Answer, Ask, Domains, Engine, Forward, Rules, Settings, Synthesize, Taken, Transport, WhenDown, WithDo,
-    Zone,
+    Answer, Domains, Engine, Forward, QueryAction, Rules, Settings, Synthesize, Transmit, Transport,
+    WhenDown, WithDo, Zone,
 };
 use gate64::time::Instant;
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
@@ -92,7 +92,7 @@ struct Session {
     answers: VecDeque<(Query, Answer)>,
     dropped: Option<String>,
     /// Pending upstream queries, by `TYPE NAME to=N` as in the scenario.
-    pending: BTreeMap<String, Ask>,
+    pending: BTreeMap<String, Transmit>,
 }
 
 type Step = Result<(), String>;
@@ -152,7 +152,7 @@ impl Session {
         if let Some(outcome) = &self.dropped {
             return Err(format!("not answered: {outcome}"));
         }
-        match self.engine.poll_ask() {
+        match self.engine.poll_transmit() {
             Some(ask) => Err(format!("unexpected upstream query: {}", key(&ask))),
             None => Ok(()),
         }
@@ -160,7 +160,7 @@ impl Session {
 
     fn end(&mut self) -> Step {
         self.expect_no_output()?;
-        if self.engine.waiting() > 0 { Err("a client query is still pending".to_owned()) } else { Ok(()) }
+        if self.engine.pending() > 0 { Err("a client query is still pending".to_owned()) } else { Ok(()) }
     }
 
     fn set(&mut self, word: &str) -> Step {
@@ -194,9 +194,9 @@ impl Session {
                 assert!(self.settings.local.add(name, text::address(addr)), "{word}");
             }
             "discovery_ttl" => self.settings.discovery_ttl = number(value),
-            "cache" => self.settings.keeping.bytes = number(value),
+            "cache" => self.settings.cache_limits.bytes = number(value),
             "ledger" => self.settings.ledger.names = number(value),
-            "stale" => self.settings.keeping.stale = number(value),
+            "stale" => self.settings.cache_limits.stale = number(value),
             "wkp_private" => zone.rules.private_under_well_known = true,
             "with_do" => {
                 zone.rules.with_do = Some(match value {
@@ -243,16 +243,16 @@ impl Session {
         let question = message.queries[0].clone();
         let bytes = message.to_vec().map_err(|e| e.to_string())?;
         match self.engine.query(self.now, from, transport, &bytes, || Ok(question.clone())) {
-            Taken::Answer(answer) => self.answers.push_back((question, answer)),
-            Taken::Drop(_, outcome) => self.dropped = Some(outcome.to_string()),
-            Taken::Waits => {}
+            QueryAction::Answer(answer) => self.answers.push_back((question, answer)),
+            QueryAction::Drop(_, outcome) => self.dropped = Some(outcome.to_string()),
+            QueryAction::Pending => {}
         }
         self.fetch();
         Ok(())
     }
 
     fn expect_upstream_query(&mut self, words: &[&str]) -> Step {
-        let ask = self.engine.poll_ask().ok_or("no upstream query")?;
+        let ask = self.engine.poll_transmit().ok_or("no upstream query")?;
         let (got, want) = (key(&ask), words.join(" "));
         let got = match (want.contains(" to="), got.rsplit_once(" to=")) {
             (false, Some((short, "1"))) => short.to_owned(),
@@ -314,7 +314,7 @@ impl Session {
         Ok(())
     }
 
-    fn take_pending(&mut self, words: &[&str]) -> Result<Ask, String> {
+    fn take_pending(&mut self, words: &[&str]) -> Result<Transmit, String> {
         self.pending
             .remove(&words.join(" "))
             .ok_or_else(|| format!("no pending upstream query {}", words.join(" ")))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gate64::addr::{Pref64, ZoneId};
-use gate64::dns64::{Answer, Ask, Engine, Rules, Settings, Taken, Transport, Zone};
+use gate64::dns64::{Answer, Engine, QueryAction, Rules, Settings, Transmit, Transport, Zone};
 use gate64::time::Instant;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, SOA};
@@ -94,14 +94,14 @@ impl World {
 
     /// Replies to all upstream queries.
     fn serve(&self, engine: &mut Engine<()>, now: Instant) {
-        while let Some(ask) = engine.poll_ask() {
+        while let Some(ask) = engine.poll_transmit() {
             if let Some(reply) = self.reply(&ask) {
                 engine.reply(now, ask.id, &reply);
             }
         }
     }
 
-    fn reply(&self, ask: &Ask) -> Option<Vec<u8>> {
+    fn reply(&self, ask: &Transmit) -> Option<Vec<u8>> {
         let query = Message::from_vec(&ask.query).expect("our own query");
         let question = query.queries[0].clone();
         let text = question.name.to_ascii();
@@ -185,14 +185,14 @@ fn ask(engine: &mut Engine<()>, world: &World, now: &mut Instant, at: usize) -> 
     let query = query.to_vec().expect("encodes");
     let client = "2001:db8:1::5".parse().expect("literal");
     match engine.query(*now, client, Transport::Udp, &query, || Ok(())) {
-        Taken::Answer(answer) => {
+        QueryAction::Answer(answer) => {
             if world.hears_ahead {
                 world.serve(engine, *now);
             }
             return answer;
         }
-        Taken::Drop(zone, outcome) => panic!("dropped: {zone:?} {outcome}"),
-        Taken::Waits => {}
+        QueryAction::Drop(zone, outcome) => panic!("dropped: {zone:?} {outcome}"),
+        QueryAction::Pending => {}
     }
     loop {
         world.serve(engine, *now);
@@ -277,8 +277,8 @@ proptest! {
             let query = query.to_vec().expect("encodes");
             let client = "2001:db8:1::5".parse().expect("literal");
             let taken = engine.query(Instant::ZERO, client, Transport::Udp, &query, || Ok(()));
-            waits += usize::from(matches!(taken, Taken::Waits));
-            asked.extend(std::iter::from_fn(|| engine.poll_ask()));
+            waits += usize::from(matches!(taken, QueryAction::Pending));
+            asked.extend(std::iter::from_fn(|| engine.poll_transmit()));
         }
         prop_assert_eq!((waits, asked.len()), (crowd, 2), "one question of each type");
         let mut now = Instant::ZERO;
@@ -290,7 +290,7 @@ proptest! {
                 }
             }
             answers.extend(std::iter::from_fn(|| engine.poll_answer()));
-            asked.extend(std::iter::from_fn(|| engine.poll_ask()));
+            asked.extend(std::iter::from_fn(|| engine.poll_transmit()));
             if answers.len() == crowd {
                 break;
             }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use gate64::addr::{Ipv4Prefix, Ipv6Prefix};
-use gate64::dns64::{Answer, Ask, Mapping};
+use gate64::dns64::{Answer, Mapping, Transmit};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, NULL, PTR, SOA, TXT};
@@ -78,7 +78,7 @@ pub(crate) fn errors(message: &Message) -> impl Iterator<Item = u16> {
 }
 
 /// An upstream query in the notation of the scenarios. Checks the flags that every query must have.
-pub(super) fn key(ask: &Ask) -> String {
+pub(super) fn key(ask: &Transmit) -> String {
     let message = Message::from_vec(&ask.query).expect("our own query");
     let question = &message.queries[0];
     assert!(message.metadata.authentic_data, "AD asks for AD (RFC 6840)");

@@ -16,8 +16,10 @@ use tokio_rustls::rustls::ClientConfig;
 
 use crate::config::Config;
 use crate::control::host_info::LocalHost;
-use crate::dns64::explain::{fates, lines, rules, upstream};
-use crate::dns64::{AddressKind, Answer, Ask, Engine, Settings, Taken, Transport, address_query, asked_for};
+use crate::dns64::explain::{address_decisions, lines, rules, upstream};
+use crate::dns64::{
+    AddressKind, Answer, Engine, QueryAction, Settings, Transmit, Transport, address_query, address_question,
+};
 use crate::resolver::tls;
 use crate::time::Instant;
 
@@ -82,13 +84,13 @@ async fn resolve(
     let now = || Instant::ZERO + begun.elapsed();
     let mut engine = Engine::new(Arc::clone(&settings), 0);
     match engine.query(now(), client, Transport::Tcp, query, || Ok(())) {
-        Taken::Answer(answer) => return Some(answer),
-        Taken::Drop(..) => return None,
-        Taken::Waits => println!("\nupstreams"),
+        QueryAction::Answer(answer) => return Some(answer),
+        QueryAction::Drop(..) => return None,
+        QueryAction::Pending => println!("\nupstreams"),
     }
     let mut asks = FuturesUnordered::new();
     loop {
-        while let Some(ask) = engine.poll_ask() {
+        while let Some(ask) = engine.poll_transmit() {
             print_event(begun, &asked(&settings, &ask));
             let via = settings.network.via.get(&ask.upstream).cloned().unwrap_or_default();
             let authorities = authorities.clone();
@@ -121,7 +123,7 @@ fn print_reply(begun: Moment, settings: &Settings, client: IpAddr, asked: &str, 
     let all = lines(reply);
     print_event(begun, &format!("{asked}: {}", all.first().map_or("", String::as_str)));
     all.iter().skip(1).for_each(|line| println!("             {line}"));
-    for (addr, fate) in fates(settings, client, reply) {
+    for (addr, fate) in address_decisions(settings, client, reply) {
         println!("             -> {addr} {fate}");
     }
 }
@@ -131,12 +133,12 @@ fn print_event(begun: Moment, what: &str) {
 }
 
 /// An upstream query in words.
-fn asked(settings: &Settings, ask: &Ask) -> String {
+fn asked(settings: &Settings, ask: &Transmit) -> String {
     format!("{} to {}", question(&ask.query), upstream(settings, ask.upstream))
 }
 
 fn question(query: &[u8]) -> String {
-    match asked_for(query) {
+    match address_question(query) {
         Some((name, AddressKind::A)) => format!("{name} A?"),
         Some((name, AddressKind::Aaaa)) => format!("{name} AAAA?"),
         None => "another type?".to_owned(),

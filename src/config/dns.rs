@@ -9,7 +9,9 @@ use super::reader::Reader;
 use super::schema::{self, Texts};
 use super::zones::Zones;
 use super::{Config, dns_rules, network};
-use crate::dns64::{Domains, Forward, Keeping, LedgerLimits, Limits, Local, Settings, Timeouts, Via};
+use crate::dns64::{
+    CacheLimits, Domains, Forward, LedgerLimits, Limits, LocalRecords, Settings, Timeouts, Via,
+};
 
 /// Settings of `[dns64]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,7 +53,7 @@ pub(super) fn dns64(reader: &mut Reader<'_>, file: &schema::File, zones: &Zones)
         ledger: ledger(reader, section),
         trust_ad: section.trust_ad.unwrap_or(false),
         discovery_ttl: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),
-        keeping: keeping(reader, section),
+        cache_limits: cache_limits(reader, section),
         timeouts: timeouts(reader, section),
         limits: limits(reader, section),
     };
@@ -85,13 +87,13 @@ fn limits(reader: &mut Reader<'_>, section: &schema::Dns64) -> Limits {
     }
 }
 
-fn keeping(reader: &mut Reader<'_>, section: &schema::Dns64) -> Keeping {
-    let default = Keeping::default();
+fn cache_limits(reader: &mut Reader<'_>, section: &schema::Dns64) -> CacheLimits {
+    let default = CacheLimits::default();
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     let (second, source) = (Duration::from_secs(1), " (RFC 9520 §3.2)");
     let failure = Duration::from_secs(u64::from(default.failure));
     let stale = Duration::from_secs(u64::from(default.stale));
-    Keeping {
+    CacheLimits {
         bytes: reader.number(section.cache_bytes.as_ref(), default.bytes, 0..=1 << 40),
         failure: seconds(reader.duration(section.cache_failure.as_ref(), failure, second, source)),
         stale: seconds(reader.duration(section.cache_stale.as_ref(), stale, Duration::ZERO, "")),
@@ -108,8 +110,8 @@ fn ledger(reader: &mut Reader<'_>, section: &schema::Dns64) -> LedgerLimits {
 }
 
 /// Local names: records of the file, then those of hosts files.
-fn local(reader: &mut Reader<'_>, section: &schema::Dns64) -> Local {
-    let mut local = Local::default();
+fn local(reader: &mut Reader<'_>, section: &schema::Dns64) -> LocalRecords {
+    let mut local = LocalRecords::default();
     for record in &section.record {
         for text in &record.addresses.items {
             let addr = reader.parse::<IpAddr>(text, "IPv4 and IPv6 addresses");

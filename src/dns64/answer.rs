@@ -1,33 +1,33 @@
-//! Answers, from records or from what an upstream sent, made fit for the client that asked.
+//! Answers to clients, built from records or from an upstream reply.
 
 use super::query::Query;
 use super::wire::{self, Opt, ede, flag, rcode};
 
-/// An answer before it has the client's id, flags, question and OPT record.
+/// An answer without the client's id, flags, question and OPT record.
 pub(super) struct Draft {
     /// Header, question and records without OPT.
     message: Vec<u8>,
     rcode: u16,
-    /// AA and AD.
+    /// AA and AD bits.
     flags: u16,
-    /// EDNS options.
+    /// EDNS options, encoded.
     options: Vec<u8>,
 }
 
 impl Draft {
-    /// No records, only a response code.
+    /// A response code without records.
     pub(super) fn empty(rcode: u16) -> Self {
         Self { message: Vec::new(), rcode, flags: 0, options: Vec::new() }
     }
 
-    /// Records, encoded by [`super::message`].
+    /// Records encoded by [`crate::message`].
     pub(super) fn records(message: Vec<u8>, rcode: u16) -> Self {
         Self { message, rcode, flags: 0, options: Vec::new() }
     }
 
-    /// What an upstream sent, records untouched. Extended errors go with it, other EDNS options were
-    /// meant for us.
-    pub(super) fn passed(reply: &[u8]) -> Self {
+    /// An upstream reply with its records unchanged. Keeps extended errors (RFC 8914) and drops other EDNS
+    /// options: those were addressed to gate64.
+    pub(super) fn forwarded(reply: &[u8]) -> Self {
         let Some(layout) = wire::layout(reply) else {
             let code = wire::rcode_of(reply);
             return Self::empty(if code == rcode::NOERROR { rcode::SERVFAIL } else { code });
@@ -38,8 +38,8 @@ impl Draft {
             if let Some(opt) = Opt::read(reply, &at.at) {
                 options = opt.errors().flat_map(|(_, option)| option.iter().copied()).collect();
             }
-            // Records behind OPT go too: a compressed name in them may point behind it. They are
-            // additional ones, which may always be left out.
+            // Drops the additional records after OPT too: a compressed name in them may point past it.
+            // Additional records are optional.
             message.truncate(at.at.start);
             wire::set_u16(&mut message, 10, at.number);
         }
@@ -47,7 +47,7 @@ impl Draft {
         Self { message, rcode: wire::rcode_of(reply), flags, options }
     }
 
-    /// Sets AA: the answer is ours.
+    /// Sets AA: the data is local.
     pub(super) fn authoritative(mut self) -> Self {
         self.flags |= flag::AA;
         self
@@ -67,14 +67,14 @@ impl Draft {
         self
     }
 
-    /// Says that the time of the data is over (RFC 8914 §4.4, §4.20).
+    /// Marks the data as stale (RFC 8914 §4.4, §4.20).
     pub(super) fn stale(self) -> Self {
         let code = if self.rcode == rcode::NXDOMAIN { ede::STALE_NXDOMAIN } else { ede::STALE };
         self.error(code)
     }
 
-    /// The message for the client, and whether it had to be emptied because it is too big
-    /// (RFC 6147 §5.4, RFC 2181 §9).
+    /// The message for the client, and whether it was truncated to fit the client's limit (RFC 6147 §5.4,
+    /// RFC 2181 §9).
     pub(super) fn finish(mut self, query: &Query) -> (Vec<u8>, bool) {
         let question_end = wire::HEADER + query.question.len();
         if self.message.len() < question_end {
@@ -83,7 +83,7 @@ impl Draft {
             wire::set_u16(&mut self.message, 4, u16::from(!query.question.is_empty()));
             self.message.extend_from_slice(&query.question);
         }
-        // The names are equal but for case; pointers into the question stay good.
+        // The names differ at most in case, so pointers into the question remain valid.
         self.message[wire::HEADER..question_end].copy_from_slice(&query.question);
         let own = query.flags & (flag::OPCODE | flag::RD | flag::CD);
         let mut flags = flag::QR | flag::RA | own | self.flags | self.rcode & flag::RCODE;

@@ -1,4 +1,4 @@
-//! ipv4only.arpa, by which clients find their pref64 (RFC 7050, RFC 8880 §7).
+//! ipv4only.arpa: how clients discover the pref64 (RFC 7050, RFC 8880 §7).
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -12,8 +12,8 @@ use crate::message;
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 0, 170), Ipv4Addr::new(192, 0, 0, 171)];
 const NAME: &[u8] = b"\x08ipv4only\x04arpa\x00";
 
-/// The local answer to a query about ipv4only.arpa; `None` if the query is about something else, or
-/// for DS, which is resolved like any other (RFC 8880 §7.1).
+/// The local answer about ipv4only.arpa. `None` for other names, and for DS, which is resolved upstream
+/// (RFC 8880 §7.1).
 pub(super) fn answer(settings: &Settings, zone: &Zone, query: &Query) -> Option<Draft> {
     let name = query.name();
     let kind = query.kind();
@@ -34,8 +34,7 @@ pub(super) fn answer(settings: &Settings, zone: &Zone, query: &Query) -> Option<
     Some(Draft::records(records, rcode::NOERROR).authoritative())
 }
 
-/// The local answer to a query for the name of `v4`, asked for under a pref64
-/// (RFC 8880 §7.2.1).
+/// The local answer to a reverse query for `v4` under a pref64 (RFC 8880 §7.2.1).
 pub(super) fn reverse(settings: &Settings, query: &Query, v4: Ipv4Addr) -> Option<Draft> {
     if !ADDRESSES.contains(&v4) {
         return None;
@@ -44,14 +43,14 @@ pub(super) fn reverse(settings: &Settings, query: &Query, v4: Ipv4Addr) -> Optio
     Some(Draft::records(records, rcode::NOERROR).authoritative())
 }
 
-/// One address for each pref64 and well-known address. They are exempt from every filter: they stand
-/// for the prefix, not for a host.
+/// One address for each pref64 and well-known address. No filter applies: they represent the prefix, not a
+/// host.
 fn addresses(zone: &Zone) -> Vec<Ipv6Addr> {
     let prefixes = zone.pref64.iter().filter(|m| m.only.is_none());
     prefixes.flat_map(|m| ADDRESSES.map(|v4| m.pref64.embed(v4))).collect()
 }
 
-/// Whether a label of `name` begins at `at`.
+/// Whether a label of `name` starts at `at`.
 fn starts_label(name: &[u8], at: usize) -> bool {
     let mut begin = 0;
     for label in wire::labels(name) {

@@ -1,15 +1,15 @@
-//! Lists of domain names, each with all names below it.
+//! Lists of domain names that include their subdomains.
 
 use std::collections::BTreeSet;
 
 use super::wire;
 
-/// Domain names, each with all names below it. Case makes no difference.
+/// Domain names including their subdomains, compared without case.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Domains(BTreeSet<Box<[u8]>>);
 
 impl Domains {
-    /// Adds a name such as `example.com` or `.`, the root. `false` if it is none.
+    /// Adds a name such as `example.com`, or `.` for the root. `false` if `text` is not a name.
     pub fn add(&mut self, text: &str) -> bool {
         let name = wire::name_of(text);
         let is_name = name.is_some();
@@ -17,13 +17,13 @@ impl Domains {
         is_name
     }
 
-    /// Whether there is no name in the list.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many labels of `name` (uncompressed, in small letters) are in the longest name of the list
-    /// that holds it.
+    /// Number of labels of the longest name in the list that equals or contains `name` (uncompressed,
+    /// lowercase).
     pub(super) fn longest(&self, name: &[u8]) -> Option<usize> {
         if self.0.is_empty() {
             return None;
@@ -39,8 +39,8 @@ impl Domains {
         None
     }
 
-    /// Whether `name` (uncompressed, in small letters) or a name above it is in the list.
-    pub(super) fn hold(&self, name: &[u8]) -> bool {
+    /// Whether the list has `name` (uncompressed, lowercase) or a parent of it.
+    pub(super) fn contains(&self, name: &[u8]) -> bool {
         self.longest(name).is_some()
     }
 }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_hold_what_is_below_them() {
+    fn names_include_subdomains() {
         let mut list = Domains::default();
         assert!(list.add("Example.com") && list.add("a.b.example.com."));
         for bad in ["", "a..b", ".a", &"x".repeat(64), &"ab.".repeat(86)] {
@@ -64,6 +64,6 @@ mod tests {
         assert_eq!(longest(&list, "com"), None);
         assert!(list.add("."));
         assert_eq!(longest(&list, "com"), Some(0));
-        assert!(list.hold(b"\0"));
+        assert!(list.contains(b"\0"));
     }
 }

@@ -1,5 +1,4 @@
-//! The DNS64 as one thing that is driven from outside: queries and replies in, questions and answers
-//! out, time as an argument.
+//! The DNS64 engine: queries and replies in, upstream queries and answers out. Time is an argument.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -10,83 +9,83 @@ use std::sync::Arc;
 use super::answer::Draft;
 use super::cache::Cache;
 use super::exchange::answer;
-use super::failures::Broken;
+use super::failures::BrokenAaaaZones;
 use super::key::{Key, Seed};
-use super::ledger::{Asked, Ledger, Reach};
-use super::pending::{self, Need, PendingQuery, mapped_by, owner_of};
+use super::ledger::{Ledger, NameUsage, Reach};
+use super::pending::{self, Lookup, PendingQuery, mapped_by, owner_of};
 use super::query::Query;
 use super::slab::{Id, Slab};
-use super::upstream_query::{self, Fate, Purpose, UpstreamQuery};
+use super::upstream_query::{self, Purpose, UpstreamQuery, UpstreamResult};
 use super::wire::rr;
-use super::{Answer, Ask, AskId, Outcome, Settings, Taken, Transport, Zone, discovery, refuse};
+use super::{
+    Answer, Outcome, QueryAction, Settings, Transmit, TransmitId, Transport, Zone, discovery, refuse,
+};
 use crate::addr::{HostKey, ZoneId};
 use crate::time::Instant;
 
-/// What a timer is for.
+/// What a timer belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Due {
+enum Timer {
     UpstreamQuery(Id),
     PendingQuery(Id),
 }
 
-/// A DNS64.
+/// A DNS64 without I/O.
 ///
-/// Drive it so: hand in queries with [`query`](Self::query), and what upstreams send with
-/// [`reply`](Self::reply) and [`failed`](Self::failed); call [`timeout`](Self::timeout) when
-/// [`deadline`](Self::deadline) has come. After each of these, send what [`poll_ask`](Self::poll_ask)
-/// gives and what [`poll_answer`](Self::poll_answer) gives. Every query that waits is answered within
-/// [`Timeouts::total`](super::Timeouts::total), whatever upstreams do.
+/// Pass client queries to [`query`](Self::query), upstream replies to [`reply`](Self::reply) and
+/// [`failed`](Self::failed). Call [`timeout`](Self::timeout) at [`deadline`](Self::deadline). After each
+/// call, send what [`poll_transmit`](Self::poll_transmit) and [`poll_answer`](Self::poll_answer) return.
+/// Every pending query gets an answer within [`Timeouts::total`](super::Timeouts::total).
 ///
-/// An engine has no lock. Several of them can share the work by [`share_of`](super::share_of).
-/// `T` is what the caller needs to send an answer; it comes back with it.
+/// An engine has no lock. Several engines can share the load by [`name_hash`](super::name_hash). `T` is
+/// what the caller needs to send an answer later; the engine returns it with the answer.
 #[derive(Debug)]
 pub struct Engine<T> {
     settings: Arc<Settings>,
     cache: Cache,
-    broken: Broken,
+    broken_aaaa: BrokenAaaaZones,
     ledger: Ledger,
-    /// Zones for which nothing translates.
+    /// Zones whose translator is down.
     down: BTreeSet<ZoneId>,
-    flights: Slab<UpstreamQuery>,
+    upstream_queries: Slab<UpstreamQuery>,
     by_key: HashMap<Key, Id, Seed>,
-    waits: Slab<(T, PendingQuery)>,
-    /// May hold timers of what has ended; they are skipped.
-    timers: BinaryHeap<Reverse<(Instant, Due)>>,
-    asks: VecDeque<Ask>,
+    pending_queries: Slab<(T, PendingQuery)>,
+    /// May contain timers of finished queries; those are skipped.
+    timers: BinaryHeap<Reverse<(Instant, Timer)>>,
+    transmits: VecDeque<Transmit>,
     answers: VecDeque<(T, Answer)>,
 }
 
 impl<T> Engine<T> {
-    /// An engine that knows nothing yet. `seed` is random: it keeps others from foreseeing where in
-    /// its tables a name lies.
+    /// An engine with an empty cache. `seed` is random, so that clients cannot predict hash collisions.
     pub fn new(settings: Arc<Settings>, seed: u64) -> Self {
         Self {
-            cache: Cache::new(settings.keeping_of_one(), Seed(seed)),
-            broken: Broken::default(),
-            ledger: Ledger::new(settings.ledger_of_one(), Seed(seed)),
+            cache: Cache::new(settings.cache_limits_per_engine(), Seed(seed)),
+            broken_aaaa: BrokenAaaaZones::default(),
+            ledger: Ledger::new(settings.ledger_limits_per_engine(), Seed(seed)),
             down: BTreeSet::new(),
             settings,
-            flights: Slab::default(),
+            upstream_queries: Slab::default(),
             by_key: HashMap::with_hasher(Seed(seed)),
-            waits: Slab::default(),
+            pending_queries: Slab::default(),
             timers: BinaryHeap::new(),
-            asks: VecDeque::new(),
+            transmits: VecDeque::new(),
             answers: VecDeque::new(),
         }
     }
 
-    /// Changes the settings. Queries that wait end under those they began with.
+    /// Changes the settings. Pending queries finish under their old ones.
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
-        self.cache.set(settings.keeping_of_one());
+        self.cache.set(settings.cache_limits_per_engine());
         let serves = |zone| settings.zones.iter().any(|known| known.id == zone);
-        self.ledger.set(settings.ledger_of_one(), serves);
+        self.ledger.set(settings.ledger_limits_per_engine(), serves);
         self.settings = settings;
     }
 
-    /// Takes a query of `client`.
+    /// Processes a query of `client`.
     ///
-    /// If it has to wait, `admit` is asked for what is needed to send the answer later, or says why
-    /// there is no room ([`Outcome::Busy`], [`Outcome::BusyClient`]).
+    /// If the query needs an upstream, `admit` returns the context for the later answer, or the limit that
+    /// was reached ([`Outcome::Busy`], [`Outcome::BusyClient`]).
     pub fn query(
         &mut self,
         now: Instant,
@@ -94,242 +93,265 @@ impl<T> Engine<T> {
         transport: Transport,
         message: &[u8],
         admit: impl FnOnce() -> Result<T, Outcome>,
-    ) -> Taken {
+    ) -> QueryAction {
         let settings = Arc::clone(&self.settings);
         let (IpAddr::V6(host), Some(place)) = (client, settings.zone_of(client)) else {
             return refuse(None, transport, message, Outcome::NoZone);
         };
         let zone = &settings.zones[place];
         let id = Some(zone.id);
-        let Some(query) = Query::read(message, transport) else { return Taken::Drop(id, Outcome::Ignored) };
+        let Some(query) = Query::read(message, transport) else {
+            return QueryAction::Drop(id, Outcome::Ignored);
+        };
         if let Some((code, outcome)) = query.refusal() {
-            return Taken::Answer(answer(id, &query, Draft::empty(code), outcome));
+            return QueryAction::Answer(answer(id, &query, Draft::empty(code), outcome));
         }
         if let Some((draft, outcome)) = local(&settings, zone, &query) {
             let answer = answer(id, &query, draft, outcome);
-            let keep = pending::least_ttl(&answer.message).map_or(Duration::ZERO, pending::repeatable);
-            return Taken::Answer(Answer { keep, ..answer });
+            let keep = pending::least_ttl(&answer.message).map_or(Duration::ZERO, pending::reuse_time);
+            return QueryAction::Answer(Answer { keep, ..answer });
         }
-        let mut wait = PendingQuery::new(now, &settings, place, host, query);
-        wait.is_down = self.down.contains(&zone.id);
+        let mut pending = PendingQuery::new(now, &settings, place, host, query);
+        pending.translator_down = self.down.contains(&zone.id);
         let owner = self.cache.owner(client);
-        self.remember(now, &mut wait, owner);
-        if let Some(answer) = wait.settle(now) {
-            wait.note(now, answer.outcome, &mut self.ledger);
-            return Taken::Answer(answer);
+        self.look_up_cache(now, &mut pending, owner);
+        if let Some(answer) = pending.try_answer(now) {
+            pending.record(now, answer.outcome, &mut self.ledger);
+            return QueryAction::Answer(answer);
         }
-        let back = match self.has_room().then(admit) {
-            Some(Ok(back)) => back,
+        let context = match self.has_capacity().then(admit) {
+            Some(Ok(context)) => context,
             Some(Err(outcome)) => return refuse(id, transport, message, outcome),
             None => return refuse(id, transport, message, Outcome::Busy),
         };
-        self.wait(now, back, wait, owner);
-        Taken::Waits
+        self.add_pending(now, context, pending, owner);
+        QueryAction::Pending
     }
 
-    fn has_room(&self) -> bool {
+    fn has_capacity(&self) -> bool {
         let most = self.settings.limits.in_flight;
-        self.waits.len() < most && self.flights.len() < most.saturating_mul(2)
+        self.pending_queries.len() < most && self.upstream_queries.len() < most.saturating_mul(2)
     }
 
-    /// Takes from the cache what it has, and has refreshed what is wanted and soon too old.
-    fn remember(&mut self, now: Instant, wait: &mut PendingQuery, owner: u8) {
-        for need in &mut wait.needs {
-            let look = self.cache.look(now, &need.key, owner);
-            need.fate = match (look.fresh, look.failing, look.stale) {
-                (Some(fresh), ..) => Some(Fate::Reply(fresh)),
-                (None, Some(_), Some(stale)) => Some(Fate::Reply(stale)),
+    /// Fills lookups from the cache, and prefetches answers that expire soon.
+    fn look_up_cache(&mut self, now: Instant, pending: &mut PendingQuery, owner: u8) {
+        for lookup in &mut pending.lookups {
+            let cached = self.cache.get(now, &lookup.key, owner);
+            lookup.result = match (cached.fresh, cached.failing, cached.stale) {
+                (Some(fresh), ..) => Some(UpstreamResult::Reply(fresh)),
+                (None, Some(_), Some(stale)) => Some(UpstreamResult::Reply(stale)),
                 (None, failing, None) => failing,
                 (None, None, Some(stale)) => {
-                    need.spare = Some(stale);
+                    lookup.stale = Some(stale);
                     None
                 }
             };
-            if look.refresh && self.flights.len() < self.settings.limits.in_flight {
-                let flight = self.flight(now, need, owner);
-                self.advance(now, flight);
+            if cached.refresh && self.upstream_queries.len() < self.settings.limits.in_flight {
+                let upstream_query = self.upstream_query_for(now, lookup, owner);
+                self.advance(now, upstream_query);
             }
         }
-        if let Some(flight) = self.by_key.get(&wait.needs[0].key).and_then(|id| self.flights.find(*id)) {
-            // Who joins late has not to wait as long.
-            wait.patience = flight.begun + wait.settings.timeouts.aaaa_wait;
+        if let Some(upstream_query) =
+            self.by_key.get(&pending.lookups[0].key).and_then(|id| self.upstream_queries.find(*id))
+        {
+            // A client that joins an upstream query waits only from when that query began.
+            pending.aaaa_deadline = upstream_query.begun + pending.settings.timeouts.aaaa_wait;
         }
-        self.broken.hasten(now, wait);
+        self.broken_aaaa.end_aaaa_wait(now, pending);
     }
 
-    /// Asks what has to be asked.
-    fn wait(&mut self, now: Instant, back: T, wait: PendingQuery, owner: u8) {
-        let missing: Vec<usize> = (0..wait.needs.len()).filter(|n| wait.needs[*n].fate.is_none()).collect();
-        let flights: Vec<Id> = missing.iter().map(|n| self.flight(now, &wait.needs[*n], owner)).collect();
-        self.prune();
-        let deadlines: Vec<_> = wait.deadlines().collect();
-        let id = self.waits.insert((back, wait));
+    /// Adds a pending query and starts its upstream queries.
+    fn add_pending(&mut self, now: Instant, context: T, pending: PendingQuery, owner: u8) {
+        let missing: Vec<usize> =
+            (0..pending.lookups.len()).filter(|n| pending.lookups[*n].result.is_none()).collect();
+        let upstream_queries: Vec<Id> =
+            missing.iter().map(|n| self.upstream_query_for(now, &pending.lookups[*n], owner)).collect();
+        self.prune_timers();
+        let deadlines: Vec<_> = pending.deadlines().collect();
+        let id = self.pending_queries.insert((context, pending));
         for at in deadlines {
-            self.timers.push(Reverse((at.max(now), Due::PendingQuery(id))));
+            self.timers.push(Reverse((at.max(now), Timer::PendingQuery(id))));
         }
-        for (need, flight) in missing.into_iter().zip(&flights) {
-            if let Some(flight) = self.flights.find_mut(*flight) {
-                flight.waiting.push((id, need));
+        for (lookup, upstream_query) in missing.into_iter().zip(&upstream_queries) {
+            if let Some(upstream_query) = self.upstream_queries.find_mut(*upstream_query) {
+                upstream_query.waiters.push((id, lookup));
             }
         }
-        for flight in flights {
-            self.advance(now, flight);
+        for upstream_query in upstream_queries {
+            self.advance(now, upstream_query);
         }
     }
 
-    /// Timers of what has ended are forgotten when there are many.
-    fn prune(&mut self) {
-        if self.timers.len() > 1_024 + 8 * (self.flights.len() + self.waits.len()) {
-            let (flights, waits) = (&self.flights, &self.waits);
-            self.timers.retain(|Reverse((_, due))| match due {
-                Due::UpstreamQuery(id) => flights.find(*id).is_some(),
-                Due::PendingQuery(id) => waits.find(*id).is_some(),
+    /// Removes timers of finished queries once they outnumber the live ones.
+    fn prune_timers(&mut self) {
+        if self.timers.len() > 1_024 + 8 * (self.upstream_queries.len() + self.pending_queries.len()) {
+            let (upstream_queries, pending_queries) = (&self.upstream_queries, &self.pending_queries);
+            self.timers.retain(|Reverse((_, timer))| match timer {
+                Timer::UpstreamQuery(id) => upstream_queries.find(*id).is_some(),
+                Timer::PendingQuery(id) => pending_queries.find(*id).is_some(),
             });
         }
     }
 
-    /// The flight of a question: the one under way, or a new one.
-    fn flight(&mut self, now: Instant, need: &Need, owner: u8) -> Id {
-        match self.by_key.get(&need.key) {
+    /// The upstream query for a lookup: the one in progress, or a new one.
+    fn upstream_query_for(&mut self, now: Instant, lookup: &Lookup, owner: u8) -> Id {
+        match self.by_key.get(&lookup.key) {
             Some(id) => *id,
             None => {
-                let (key, query) = (need.key.clone(), need.query.clone());
-                self.launch(UpstreamQuery::new(now, &self.settings, key, query, Purpose::Answer, owner))
+                let (key, query) = (lookup.key.clone(), lookup.query.clone());
+                self.add_upstream_query(UpstreamQuery::new(
+                    now,
+                    &self.settings,
+                    key,
+                    query,
+                    Purpose::Answer,
+                    owner,
+                ))
             }
         }
     }
 
-    fn launch(&mut self, flight: UpstreamQuery) -> Id {
-        let key = flight.key.clone();
-        let id = self.flights.insert(flight);
+    fn add_upstream_query(&mut self, upstream_query: UpstreamQuery) -> Id {
+        let key = upstream_query.key.clone();
+        let id = self.upstream_queries.insert(upstream_query);
         self.by_key.insert(key, id);
         id
     }
 
-    /// Sends what a flight has to ask, and ends it if it has come to something.
+    /// Sends the next attempt of an upstream query, and finishes the query if it has a result.
     fn advance(&mut self, now: Instant, id: Id) {
-        let Some(flight) = self.flights.find_mut(id) else { return };
-        if let Some(ask) = flight.poll_ask(now, id, &self.settings) {
-            self.asks.push_back(ask);
-            self.timers.push(Reverse((flight.deadline(), Due::UpstreamQuery(id))));
+        let Some(upstream_query) = self.upstream_queries.find_mut(id) else { return };
+        if let Some(transmit) = upstream_query.poll_transmit(now, id, &self.settings) {
+            self.transmits.push_back(transmit);
+            self.timers.push(Reverse((upstream_query.deadline(), Timer::UpstreamQuery(id))));
         }
-        if flight.fate.is_some() {
-            self.conclude(now, id);
+        if upstream_query.result.is_some() {
+            self.finish_upstream_query(now, id);
         }
     }
 
-    /// Ends a flight: what it came to is kept, and told to all who wait.
-    fn conclude(&mut self, now: Instant, id: Id) {
-        let Some(flight) = self.flights.remove(id) else { return };
-        self.by_key.remove(&flight.key);
-        let (Some(mut fate), key) = (flight.fate, flight.key) else { return };
-        let failed = match &mut fate {
-            Fate::Silent => true,
-            Fate::Reply(heard) if upstream_query::is_failure(heard) => true,
-            Fate::Reply(heard) => {
-                heard.left = self.cache.store(now, &key, flight.owner, heard);
+    /// Finishes an upstream query: caches the result and completes the lookups that wait for it.
+    fn finish_upstream_query(&mut self, now: Instant, id: Id) {
+        let Some(upstream_query) = self.upstream_queries.remove(id) else { return };
+        self.by_key.remove(&upstream_query.key);
+        let (Some(mut result), key) = (upstream_query.result, upstream_query.key) else { return };
+        let failed = match &mut result {
+            UpstreamResult::NoReply => true,
+            UpstreamResult::Reply(reply) if upstream_query::is_failure(reply) => true,
+            UpstreamResult::Reply(reply) => {
+                reply.left = self.cache.store(now, &key, upstream_query.owner, reply);
                 false
             }
         };
         if failed {
-            let reply = if let Fate::Reply(heard) = &fate { Some(&heard[..]) } else { None };
-            self.cache.fail(now, &key, flight.owner, reply);
+            let reply = if let UpstreamResult::Reply(reply) = &result { Some(&reply[..]) } else { None };
+            self.cache.store_failure(now, &key, upstream_query.owner, reply);
         }
-        self.learn(now, &key, flight.purpose, &fate, flight.owner);
-        for (id, need) in flight.waiting {
-            if let Some((_, wait)) = self.waits.find_mut(id) {
-                let need = &mut wait.needs[need];
-                let bogus = matches!(&fate, Fate::Reply(heard) if upstream_query::is_bogus(heard));
-                let spare = need.spare.take().filter(|_| failed && !bogus).map(Fate::Reply);
-                need.fate.get_or_insert_with(|| spare.unwrap_or_else(|| fate.clone()));
-                self.settle(now, id);
+        self.learn_broken_zones(now, &key, upstream_query.purpose, &result, upstream_query.owner);
+        for (id, lookup) in upstream_query.waiters {
+            if let Some((_, pending)) = self.pending_queries.find_mut(id) {
+                let lookup = &mut pending.lookups[lookup];
+                let bogus =
+                    matches!(&result, UpstreamResult::Reply(reply) if upstream_query::is_bogus(reply));
+                let stale = lookup.stale.take().filter(|_| failed && !bogus).map(UpstreamResult::Reply);
+                lookup.result.get_or_insert_with(|| stale.unwrap_or_else(|| result.clone()));
+                self.finish_pending(now, id);
             }
         }
     }
 
-    /// Learns which zones don't answer AAAA queries.
-    fn learn(&mut self, now: Instant, key: &Key, purpose: Purpose, fate: &Fate, owner: u8) {
-        match (purpose, fate) {
-            (Purpose::ZoneCut, Fate::Reply(reply)) => self.broken.learn(now, &key.name, reply),
-            (Purpose::Answer, Fate::Reply(reply))
+    /// Learns which zones do not answer AAAA queries.
+    fn learn_broken_zones(
+        &mut self,
+        now: Instant,
+        key: &Key,
+        purpose: Purpose,
+        result: &UpstreamResult,
+        owner: u8,
+    ) {
+        match (purpose, result) {
+            (Purpose::ZoneCut, UpstreamResult::Reply(reply)) => self.broken_aaaa.learn(now, &key.name, reply),
+            (Purpose::Answer, UpstreamResult::Reply(reply))
                 if key.kind == rr::AAAA && !upstream_query::is_failure(reply) =>
             {
-                self.broken.forgive(reply);
+                self.broken_aaaa.forget(reply);
             }
-            (Purpose::Answer, Fate::Silent) if key.kind == rr::AAAA && key.is_cacheable() => {
-                // The name has A records, so it is only AAAA that nobody answers. Where?
-                let known = self.cache.look(now, &key.other(&key.name, rr::A), owner);
+            (Purpose::Answer, UpstreamResult::NoReply) if key.kind == rr::AAAA && key.is_cacheable() => {
+                // The name has A records and its AAAA query timed out. Finds the zone by its SOA record.
+                let known = self.cache.get(now, &key.other(&key.name, rr::A), owner);
                 let end = known.fresh.and_then(|a| owner_of(&a, rr::A));
-                let Some(end) = end.filter(|end| !self.broken.hold(now, end)) else { return };
+                let Some(end) = end.filter(|end| !self.broken_aaaa.contains(now, end)) else { return };
                 let key = key.other(&end, rr::SOA);
-                if !self.by_key.contains_key(&key) && self.has_room() {
+                if !self.by_key.contains_key(&key) && self.has_capacity() {
                     let query = key.query();
-                    let flight = UpstreamQuery::new(now, &self.settings, key, query, Purpose::ZoneCut, owner);
-                    let id = self.launch(flight);
+                    let upstream_query =
+                        UpstreamQuery::new(now, &self.settings, key, query, Purpose::ZoneCut, owner);
+                    let id = self.add_upstream_query(upstream_query);
                     self.advance(now, id);
                 }
             }
-            (Purpose::Answer | Purpose::ZoneCut, Fate::Reply(_) | Fate::Silent) => {}
+            (Purpose::Answer | Purpose::ZoneCut, UpstreamResult::Reply(_) | UpstreamResult::NoReply) => {}
         }
     }
 
-    fn settle(&mut self, now: Instant, id: Id) {
-        let broken = &self.broken;
-        let answer = self.waits.find_mut(id).and_then(|(_, wait)| {
-            broken.hasten(now, wait);
-            wait.settle(now)
+    fn finish_pending(&mut self, now: Instant, id: Id) {
+        let broken_aaaa = &self.broken_aaaa;
+        let answer = self.pending_queries.find_mut(id).and_then(|(_, pending)| {
+            broken_aaaa.end_aaaa_wait(now, pending);
+            pending.try_answer(now)
         });
         if let Some(answer) = answer
-            && let Some((back, wait)) = self.waits.remove(id)
+            && let Some((context, pending)) = self.pending_queries.remove(id)
         {
-            wait.note(now, answer.outcome, &mut self.ledger);
-            self.answers.push_back((back, answer));
+            pending.record(now, answer.outcome, &mut self.ledger);
+            self.answers.push_back((context, answer));
         }
     }
 
-    /// The next question to send, if there is one.
-    pub fn poll_ask(&mut self) -> Option<Ask> {
-        self.asks.pop_front()
+    /// The next upstream query to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
     }
 
-    /// Says that a question went to another server than [`Ask::upstream`], so that the next attempt
-    /// goes to neither.
-    pub fn asked(&mut self, id: AskId, upstream: SocketAddr) {
-        if let Some(flight) = self.flights.find_mut(id.flight) {
-            flight.asked(id.attempt, upstream);
+    /// Reports that a query went to another server than [`Transmit::upstream`], so that the next attempt
+    /// avoids that one.
+    pub fn sent_to(&mut self, id: TransmitId, upstream: SocketAddr) {
+        if let Some(upstream_query) = self.upstream_queries.find_mut(id.query) {
+            upstream_query.sent_to(id.attempt, upstream);
         }
     }
 
-    /// The next answer to a query that waited, if there is one, with what `admit` gave.
+    /// The next answer to a pending query, with its context.
     pub fn poll_answer(&mut self) -> Option<(T, Answer)> {
         self.answers.pop_front()
     }
 
-    /// Takes an answer to `id`. `false` if it is none: wait on.
-    pub fn reply(&mut self, now: Instant, id: AskId, message: &[u8]) -> bool {
-        // An answer to a question that has been answered meanwhile is taken too.
-        let Some(flight) = self.flights.find_mut(id.flight) else { return true };
-        let taken = flight.reply(message, &self.settings);
-        self.advance(now, id.flight);
+    /// Processes a reply to `id`. `false` if the reply does not match the query: keep waiting.
+    pub fn reply(&mut self, now: Instant, id: TransmitId, message: &[u8]) -> bool {
+        // A reply to a finished query is accepted and ignored.
+        let Some(upstream_query) = self.upstream_queries.find_mut(id.query) else { return true };
+        let taken = upstream_query.reply(message, &self.settings);
+        self.advance(now, id.query);
         taken
     }
 
-    /// No answer to `id` will come.
-    pub fn failed(&mut self, now: Instant, id: AskId) {
-        if let Some(flight) = self.flights.find_mut(id.flight) {
-            flight.failed(&self.settings);
+    /// Reports that no reply to `id` will arrive.
+    pub fn failed(&mut self, now: Instant, id: TransmitId) {
+        if let Some(upstream_query) = self.upstream_queries.find_mut(id.query) {
+            upstream_query.failed(&self.settings);
         }
-        self.advance(now, id.flight);
+        self.advance(now, id.query);
     }
 
-    /// When [`timeout`](Self::timeout) has something to do; [`Instant::NEVER`] if nothing is under way.
+    /// When to call [`timeout`](Self::timeout); [`Instant::NEVER`] if nothing is pending.
     pub fn deadline(&mut self) -> Instant {
-        while let Some(Reverse((at, due))) = self.timers.peek() {
-            let alive = match due {
-                Due::UpstreamQuery(id) => {
-                    self.flights.find(*id).is_some_and(|flight| flight.deadline() == *at)
-                }
-                Due::PendingQuery(id) => self.waits.find(*id).is_some(),
+        while let Some(Reverse((at, timer))) = self.timers.peek() {
+            let alive = match timer {
+                Timer::UpstreamQuery(id) => self
+                    .upstream_queries
+                    .find(*id)
+                    .is_some_and(|upstream_query| upstream_query.deadline() == *at),
+                Timer::PendingQuery(id) => self.pending_queries.find(*id).is_some(),
             };
             if alive {
                 return *at;
@@ -339,41 +361,43 @@ impl<T> Engine<T> {
         Instant::NEVER
     }
 
-    /// Does what is due by `now`.
+    /// Runs the timers that have expired at `now`.
     pub fn timeout(&mut self, now: Instant) {
         while self.deadline() <= now {
             match self.timers.pop() {
-                Some(Reverse((_, Due::UpstreamQuery(id)))) => self.flight_is_due(now, id),
-                Some(Reverse((_, Due::PendingQuery(id)))) => self.wait_is_due(now, id),
+                Some(Reverse((_, Timer::UpstreamQuery(id)))) => self.upstream_query_timeout(now, id),
+                Some(Reverse((_, Timer::PendingQuery(id)))) => self.pending_query_timeout(now, id),
                 None => return,
             }
         }
     }
 
-    fn flight_is_due(&mut self, now: Instant, id: Id) {
-        let Some(flight) = self.flights.find_mut(id) else { return };
-        flight.timeout(now, &self.settings);
-        let at = flight.deadline();
+    fn upstream_query_timeout(&mut self, now: Instant, id: Id) {
+        let Some(upstream_query) = self.upstream_queries.find_mut(id) else { return };
+        upstream_query.timeout(now, &self.settings);
+        let at = upstream_query.deadline();
         self.advance(now, id);
-        if self.flights.find(id).is_some_and(|flight| flight.deadline() == at) {
-            self.timers.push(Reverse((at, Due::UpstreamQuery(id))));
+        if self.upstream_queries.find(id).is_some_and(|upstream_query| upstream_query.deadline() == at) {
+            self.timers.push(Reverse((at, Timer::UpstreamQuery(id))));
         }
     }
 
-    fn wait_is_due(&mut self, now: Instant, id: Id) {
-        let Some((_, wait)) = self.waits.find_mut(id) else { return };
-        wait.timeout(now);
-        if now >= wait.patience {
-            // Without better news an error that came is what AAAA has come to.
-            for need in wait.needs.iter_mut().take(1).filter(|need| need.fate.is_none()) {
-                let flight = self.by_key.get(&need.key).and_then(|id| self.flights.find(*id));
-                need.fate = flight.and_then(UpstreamQuery::error);
+    fn pending_query_timeout(&mut self, now: Instant, id: Id) {
+        let Some((_, pending)) = self.pending_queries.find_mut(id) else { return };
+        pending.timeout(now);
+        if now >= pending.aaaa_deadline {
+            // After the AAAA wait, an error received so far is the AAAA result.
+            for lookup in pending.lookups.iter_mut().take(1).filter(|lookup| lookup.result.is_none()) {
+                let upstream_query =
+                    self.by_key.get(&lookup.key).and_then(|id| self.upstream_queries.find(*id));
+                lookup.result = upstream_query.and_then(UpstreamQuery::error);
             }
         }
-        self.settle(now, id);
+        self.finish_pending(now, id);
     }
 
-    /// Says whether anything translates for a zone. While nothing does, nothing is synthesised for it.
+    /// Reports whether the translator of a zone is up. While it is down, nothing is synthesised for the
+    /// zone.
     pub fn set_translating(&mut self, zone: ZoneId, translating: bool) {
         if translating {
             self.down.remove(&zone)
@@ -382,43 +406,42 @@ impl<T> Engine<T> {
         };
     }
 
-    /// Tells that the answer to `query` was given `times` more to clients of a zone without asking the
-    /// engine, so that the ledger counts them.
-    pub fn repeated(&mut self, now: Instant, zone: ZoneId, query: &[u8], times: u64) {
+    /// Records that `query` was answered `times` times from an answer cache outside the engine, so that the
+    /// ledger counts them.
+    pub fn record_repeats(&mut self, now: Instant, zone: ZoneId, query: &[u8], times: u64) {
         if let Some(question) = super::wire::question(query) {
             let name = query[question.start..question.end - 4].to_ascii_lowercase();
-            self.ledger.repeated(now, zone, &name, times);
+            self.ledger.record_repeats(now, zone, &name, times);
         }
     }
 
-    /// The names that clients of a zone have asked for and that have addresses, in no order.
-    pub fn names(&self, zone: ZoneId) -> impl Iterator<Item = (String, Asked)> {
+    /// Names with addresses that clients of a zone have queried, in no order.
+    pub fn names(&self, zone: ZoneId) -> impl Iterator<Item = (String, NameUsage)> {
         self.ledger.names(zone)
     }
 
-    /// How many such names there are, by how they can be reached.
+    /// Number of such names by reachability.
     pub fn reach(&self, zone: ZoneId) -> std::collections::BTreeMap<Reach, u64> {
         self.ledger.count(zone)
     }
 
-    /// The name that an IPv4 address was last synthesised for: for this host, else for any host of its
-    /// zone.
+    /// The name that `v4` was last synthesised for: for this host, otherwise for any host of its zone.
     pub fn name_of(&self, host: HostKey, v4: Ipv4Addr) -> Option<String> {
         self.ledger.name_of(host, v4)
     }
 
-    /// Names in the cache, and the bytes they take.
+    /// Number of names in the cache, and their bytes.
     pub fn cached(&self) -> (usize, usize) {
         (self.cache.names(), self.cache.bytes())
     }
 
-    /// Queries that wait.
-    pub fn waiting(&self) -> usize {
-        self.waits.len()
+    /// Number of pending client queries.
+    pub fn pending(&self) -> usize {
+        self.pending_queries.len()
     }
 }
 
-/// What is answered without an upstream: ipv4only.arpa (RFC 8880 §7) and what the operator told.
+/// The answer that needs no upstream: ipv4only.arpa (RFC 8880 §7), or a local record.
 fn local(settings: &Settings, zone: &Zone, query: &Query) -> Option<(Draft, Outcome)> {
     if query.class() != rr::IN {
         return None;

@@ -1,4 +1,4 @@
-//! What goes into an engine and comes out of it.
+//! Input and output types of an engine.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -10,43 +10,44 @@ use super::wire::{ede, rcode};
 use super::{Outcome, upstream_query};
 use crate::addr::ZoneId;
 
-/// How a query came.
+/// Transport of a client query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Transport {
-    /// A datagram: answers have a size limit, and who is not served gets nothing, so that forged
-    /// sources gain nothing.
+    /// Datagram: answers have a size limit. Refused queries get no answer, so that forged sources cannot
+    /// abuse it for reflection.
     Udp,
-    /// A stream: answers may have 65,535 bytes, and who is not served is told so.
+    /// Stream: answers may have 65,535 bytes, and refused queries get REFUSED.
     Tcp,
 }
 
-/// Names a question sent upstream.
+/// Identifies an attempt of an upstream query.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct AskId {
-    pub(super) flight: Id,
+pub struct TransmitId {
+    pub(super) query: Id,
     pub(super) attempt: u8,
 }
 
-/// A question to be sent upstream.
+/// An upstream query to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ask {
-    /// To be given back with the answer.
-    pub id: AskId,
-    /// Whom to ask if all servers of the group are equally good: they take turns by attempt.
+pub struct Transmit {
+    /// To pass to [`Engine::reply`](super::Engine::reply).
+    pub id: TransmitId,
+    /// Suggested server: attempts rotate over the group.
     pub upstream: SocketAddr,
-    /// Who may be asked: [`Settings::servers`](super::Settings::servers) of this number.
+    /// Group of servers that may receive it: the argument of
+    /// [`Settings::servers`](super::Settings::servers).
     pub group: usize,
-    /// How many times this question has been sent before.
+    /// Number of earlier attempts.
     pub attempt: u8,
-    /// Who has been asked before: this attempt is for another server, if there is one.
+    /// Servers of earlier attempts; this attempt should use another one.
     pub tried: Vec<SocketAddr>,
-    /// The message. Its id, the first two bytes, is 0: the sender puts a random one there and checks
-    /// that the answer has it.
+    /// The message. Its id (the first two bytes) is 0: the sender sets a random one and compares it with
+    /// the reply.
     pub query: Vec<u8>,
 }
 
-impl Ask {
-    /// Whether `reply` is an answer to this question, whatever its id.
+impl Transmit {
+    /// Whether `reply` answers this query, ignoring the id.
     pub fn is_answered_by(&self, reply: &[u8]) -> bool {
         upstream_query::is_reply(&self.query, reply)
     }
@@ -59,40 +60,41 @@ pub struct Answer {
     pub message: Vec<u8>,
     /// The zone of the client.
     pub zone: Option<ZoneId>,
-    /// Why the answer is what it is.
+    /// Why the client got this answer.
     pub outcome: Outcome,
-    /// Whether it was too big and went without records, with TC.
+    /// Whether records were removed and TC was set, because the answer was too long.
     pub truncated: bool,
     /// How long the client waited.
     pub took: Duration,
-    /// How long the same answer may be given to the same question from a client of the same zone
-    /// without asking again, if TTLs are lowered by the age; zero if not at all.
+    /// How long the answer may be reused for the same question from the same zone, with its TTLs reduced by
+    /// age. Zero is never.
     pub keep: Duration,
 }
 
-/// What becomes of a query when it comes.
+/// How the engine handles a client query.
 #[derive(Debug)]
-pub enum Taken {
-    /// It is answered at once.
+pub enum QueryAction {
+    /// Send this answer now.
     Answer(Answer),
-    /// It waits for upstreams; [`Engine::poll_answer`](super::Engine::poll_answer) will give its answer.
-    Waits,
-    /// It is not answered.
+    /// Upstream queries are in progress; [`Engine::poll_answer`](super::Engine::poll_answer) returns the
+    /// answer later.
+    Pending,
+    /// Send no answer.
     Drop(Option<ZoneId>, Outcome),
 }
 
-/// Turns a query away: over UDP silently, over TCP with REFUSED.
-pub fn refuse(zone: Option<ZoneId>, transport: Transport, message: &[u8], outcome: Outcome) -> Taken {
+/// Refuses a query: without an answer over UDP, with REFUSED over TCP.
+pub fn refuse(zone: Option<ZoneId>, transport: Transport, message: &[u8], outcome: Outcome) -> QueryAction {
     match (transport, Query::read(message, transport)) {
-        (Transport::Udp, _) | (Transport::Tcp, None) => Taken::Drop(zone, outcome),
+        (Transport::Udp, _) | (Transport::Tcp, None) => QueryAction::Drop(zone, outcome),
         (Transport::Tcp, Some(query)) => {
             let draft = Draft::empty(rcode::REFUSED).error(ede::PROHIBITED);
-            Taken::Answer(answer(zone, &query, draft, outcome))
+            QueryAction::Answer(answer(zone, &query, draft, outcome))
         }
     }
 }
 
-/// An answer that nobody waited for.
+/// An answer without upstream queries.
 pub(super) fn answer(zone: Option<ZoneId>, query: &Query, draft: Draft, outcome: Outcome) -> Answer {
     let (message, truncated) = draft.finish(query);
     Answer { message, zone, outcome, truncated, took: Duration::ZERO, keep: Duration::ZERO }

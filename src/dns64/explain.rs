@@ -1,4 +1,4 @@
-//! Why a client gets what it gets, in words: for `gate64 explain`.
+//! Explains a DNS64 answer for `gate64 explain`.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,14 +7,14 @@ use super::{Mapping, Settings, Synthesize, Via, WithDo, Zone, synthesis};
 use crate::addr::special;
 use crate::message;
 
-/// A rule and what it says, for people.
+/// A rule and its effect, as text.
 pub type Line = (&'static str, String);
 
-/// The rules that `client`'s query for the AAAA records of `name` meets, in the order in which they decide.
+/// The rules for `client`'s AAAA query of `name`, in the order in which they apply.
 pub fn rules(settings: &Settings, client: IpAddr, name: &str) -> Vec<Line> {
-    let Some(wire_name) = wire::name_of(name) else { return vec![("name", "is no name".to_owned())] };
+    let Some(wire_name) = wire::name_of(name) else { return vec![("name", "not a valid name".to_owned())] };
     let Some(place) = settings.zone_of(client) else {
-        return vec![("zone", format!("none holds {client}: no answer over UDP, REFUSED over TCP"))];
+        return vec![("zone", format!("{client} is in no zone: no answer over UDP, REFUSED over TCP"))];
     };
     let zone = &settings.zones[place];
     let rules = &zone.rules;
@@ -27,18 +27,18 @@ pub fn rules(settings: &Settings, client: IpAddr, name: &str) -> Vec<Line> {
     let synthesize = match rules.synthesize {
         Synthesize::Missing => "missing: for names without AAAA records",
         Synthesize::Always => "always: AAAA records are ignored where there are A records",
-        Synthesize::Never => "never: nothing but ipv4only.arpa",
+        Synthesize::Never => "never: only ipv4only.arpa",
     };
     let with_do = match (rules.with_do, settings.trust_ad) {
         (Some(WithDo::Never), _) => "never synthesised",
-        (Some(WithDo::UnsignedOnly), _) | (None, false) => "synthesised only where A is unsigned",
-        (Some(WithDo::Validated), _) | (None, true) => "synthesised: the upstream has validated",
+        (Some(WithDo::UnsignedOnly), _) | (None, false) => "synthesised if the A reply is unsigned",
+        (Some(WithDo::Validated), _) | (None, true) => "synthesised: the upstream validates",
     };
     lines.push(("pref64", zone.pref64.iter().map(mapping).collect::<Vec<_>>().join(", ")));
-    lines.push(("local name", yes_no(settings.local.knows(&wire_name))));
+    lines.push(("local name", yes_no(settings.local.contains(&wire_name))));
     lines.push(("synthesize", synthesize.to_owned()));
-    lines.push(("in never_for", yes_no(rules.never_for.hold(&wire_name))));
-    lines.push(("in ignore_aaaa_for", yes_no(rules.ignore_aaaa_for.hold(&wire_name))));
+    lines.push(("in never_for", yes_no(rules.never_for.contains(&wire_name))));
+    lines.push(("in ignore_aaaa_for", yes_no(rules.ignore_aaaa_for.contains(&wire_name))));
     lines.push(("clients with DO", with_do.to_owned()));
     let group = settings.group_of(&wire_name);
     let servers: Vec<_> = settings.servers(group).iter().map(|addr| upstream(settings, *addr)).collect();
@@ -54,7 +54,7 @@ fn mapping(mapping: &Mapping) -> String {
     }
 }
 
-/// A message in lines: what it says, then its records.
+/// A message as text: flags and errors, then one line per record.
 pub fn lines(reply: &[u8]) -> Vec<String> {
     let flags = wire::u16_at(reply, 2).unwrap_or(0);
     let mut head = message::rcode_text(wire::rcode_of(reply));
@@ -67,17 +67,17 @@ pub fn lines(reply: &[u8]) -> Vec<String> {
     let opt = wire::layout(reply).and_then(|layout| layout.opt);
     for (code, option) in opt.iter().filter_map(|opt| Opt::read(reply, &opt.at)).flat_map(Opt::errors) {
         head += &format!(", EDE {code} ({})", wire::ede::meaning(code));
-        // What another server writes is shown, not obeyed.
+        // Text from another server: escaped, because it may contain terminal sequences.
         let text = String::from_utf8_lossy(option.get(6..).unwrap_or_default());
         if !text.is_empty() {
             head += &format!(" \"{}\"", text.trim_end_matches('\0').escape_debug());
         }
     }
     let records = message::records_text(reply);
-    [vec![head], records.unwrap_or_else(|| vec!["records that can't be read".to_owned()])].concat()
+    [vec![head], records.unwrap_or_else(|| vec!["malformed records".to_owned()])].concat()
 }
 
-/// How an upstream is written in the configuration.
+/// An upstream as written in the configuration.
 pub fn upstream(settings: &Settings, addr: SocketAddr) -> String {
     match settings.network.via.get(&addr) {
         None | Some(Via::Udp) => addr.to_string(),
@@ -86,8 +86,8 @@ pub fn upstream(settings: &Settings, addr: SocketAddr) -> String {
     }
 }
 
-/// What becomes of each address record of a reply for a client of the zone.
-pub fn fates(settings: &Settings, client: IpAddr, reply: &[u8]) -> Vec<(IpAddr, String)> {
+/// How the zone of `client` handles each address record of a reply.
+pub fn address_decisions(settings: &Settings, client: IpAddr, reply: &[u8]) -> Vec<(IpAddr, String)> {
     let Some(zone) = settings.zone_of(client).map(|place| &settings.zones[place]) else { return Vec::new() };
     let address = |record: wire::Record| {
         let data = reply.get(record.data)?;
@@ -97,33 +97,33 @@ pub fn fates(settings: &Settings, client: IpAddr, reply: &[u8]) -> Vec<(IpAddr, 
             _ => None,
         }
     };
-    let fate = |addr| match addr {
-        IpAddr::V4(v4) => fate_of_v4(zone, v4),
-        IpAddr::V6(v6) => fate_of_v6(zone, v6),
+    let decision = |addr| match addr {
+        IpAddr::V4(v4) => decision_v4(zone, v4),
+        IpAddr::V6(v6) => decision_v6(zone, v6),
     };
-    wire::answers(reply).filter_map(address).map(|addr| (addr, fate(addr))).collect()
+    wire::answers(reply).filter_map(address).map(|addr| (addr, decision(addr))).collect()
 }
 
-fn fate_of_v6(zone: &Zone, v6: Ipv6Addr) -> String {
+fn decision_v6(zone: &Zone, v6: Ipv6Addr) -> String {
     match zone.rules.exclude_aaaa.iter().find(|prefix| prefix.contains(v6)) {
-        Some(prefix) => format!("counts as absent: exclude_aaaa has {prefix}"),
-        None => "counts".to_owned(),
+        Some(prefix) => format!("counts as absent: {prefix} is in exclude_aaaa"),
+        None => "used".to_owned(),
     }
 }
 
-fn fate_of_v4(zone: &Zone, v4: Ipv4Addr) -> String {
+fn decision_v4(zone: &Zone, v4: Ipv4Addr) -> String {
     let made: Vec<_> = synthesis::addresses(zone, v4).map(|v6| v6.to_string()).collect();
     if !made.is_empty() {
-        return format!("may become {}", made.join(", "));
+        return format!("synthesised as {}", made.join(", "));
     }
     if let Some(prefix) = zone.rules.never_translate_ipv4.iter().find(|prefix| prefix.contains(v4)) {
-        format!("is not translated: never_translate_ipv4 has {prefix}")
+        format!("not translated: {prefix} is in never_translate_ipv4")
     } else if !special::is_host_v4(v4) {
-        "is not translated: no host has such an address".to_owned()
+        "not translated: not a host address".to_owned()
     } else if special::is_private(v4) {
-        "is not translated: 64:ff9b::/96 stands for no private address, unless wkp_private = true".to_owned()
+        "not translated: 64:ff9b::/96 does not carry private addresses, unless wkp_private = true".to_owned()
     } else {
-        "is not translated: 64:ff9b::/96 stands for global addresses only (RFC 6052 §3.1)".to_owned()
+        "not translated: 64:ff9b::/96 carries global addresses only (RFC 6052 §3.1)".to_owned()
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
     use crate::dns64::{AddressKind, Rules, address_query, address_reply};
 
     #[test]
-    fn every_reason_has_its_words() {
+    fn every_decision_has_a_text() {
         let mut rules_of_zone = Rules::default();
         rules_of_zone.never_translate_ipv4.push("9.9.9.0/24".parse().expect("literal"));
         assert!(rules_of_zone.never_for.add("never.example"));
@@ -159,16 +159,17 @@ mod tests {
         let addrs = ["8.8.8.8", "9.9.9.9", "10.0.0.1", "127.0.0.1", "192.0.2.1"];
         let addrs: Vec<IpAddr> = addrs.iter().map(|a| a.parse().expect("literal")).collect();
         let reply = address_reply(&query, &addrs, 300).expect("a reply");
-        let words: Vec<_> = fates(&settings, client, &reply).into_iter().map(|(_, fate)| fate).collect();
-        assert_eq!(words[0], "may become 64:ff9b::808:808");
-        for (fate, word) in words[1..].iter().zip(["9.9.9.0/24", "private", "no host", "global"]) {
-            assert!(fate.contains(word), "{fate}");
+        let words: Vec<_> =
+            address_decisions(&settings, client, &reply).into_iter().map(|(_, decision)| decision).collect();
+        assert_eq!(words[0], "synthesised as 64:ff9b::808:808");
+        for (decision, word) in words[1..].iter().zip(["9.9.9.0/24", "private", "not a host", "global"]) {
+            assert!(decision.contains(word), "{decision}");
         }
         assert_eq!(lines(&reply)[..2], ["NOERROR", "x.example. 300 A 8.8.8.8"]);
     }
 
     #[test]
-    fn extended_errors_have_names_and_their_text_is_harmless() {
+    fn extended_errors_are_named_and_escaped() {
         let query = address_query(1, "x.example.", AddressKind::A).expect("a name");
         let mut reply = address_reply(&query, &[], 300).expect("a reply");
         let stale = wire::ede::option(wire::ede::STALE);

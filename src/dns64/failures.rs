@@ -1,4 +1,4 @@
-//! Zones whose servers never answer AAAA queries: nobody waits for them a second time.
+//! Zones whose servers do not answer AAAA queries. Later queries do not wait for them again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,36 +8,39 @@ use super::wire::{self, rr};
 use crate::time::Instant;
 
 /// How long a zone is remembered.
-const MEMORY: Duration = Duration::from_secs(600);
-/// Zones remembered; the one to be forgotten next goes when there would be more.
-const MOST: usize = 1_024;
+const LIFETIME: Duration = Duration::from_secs(600);
+/// Maximum number of zones. A further one replaces the one that expires first.
+const MAX_ZONES: usize = 1_024;
 
-/// Zones by name (uncompressed, in small letters), and until when they are remembered.
+/// Expiry by zone name (uncompressed, lowercase).
 #[derive(Debug, Default)]
-pub(super) struct Broken(BTreeMap<Box<[u8]>, Instant>);
+pub(super) struct BrokenAaaaZones(BTreeMap<Box<[u8]>, Instant>);
 
-impl Broken {
-    /// Remembers the zone that `reply`, an answer to a query for the SOA record of `name`, says the
-    /// name is in. Which zone that is nobody else tells: positive answers don't.
+impl BrokenAaaaZones {
+    /// Remembers the zone of `name`, taken from `reply` to an SOA query for it. Only a negative answer or
+    /// an SOA record names the zone; positive answers do not.
     pub(super) fn learn(&mut self, now: Instant, name: &[u8], reply: &[u8]) {
-        let Some(zone) = zone_in(reply).filter(|zone| zone.len() > 1 && holds(zone, name)) else { return };
-        if self.0.len() >= MOST
+        let Some(zone) = zone_in(reply).filter(|zone| zone.len() > 1 && is_within(zone, name)) else {
+            return;
+        };
+        if self.0.len() >= MAX_ZONES
             && let Some(oldest) = self.0.iter().min_by_key(|(_, until)| **until).map(|(zone, _)| zone.clone())
         {
             self.0.remove(&oldest);
         }
-        self.0.insert(zone.into(), now + MEMORY);
+        self.0.insert(zone.into(), now + LIFETIME);
     }
 
-    /// Ends a wait for AAAA in a zone that is remembered.
-    pub(super) fn hasten(&self, now: Instant, wait: &mut PendingQuery) {
-        if !self.0.is_empty() && wait.waits_for_aaaa_of().is_some_and(|name| self.hold(now, &name)) {
-            wait.patience = now;
+    /// Ends the AAAA wait of a query in a remembered zone.
+    pub(super) fn end_aaaa_wait(&self, now: Instant, pending: &mut PendingQuery) {
+        if !self.0.is_empty() && pending.unanswered_aaaa_owner().is_some_and(|name| self.contains(now, &name))
+        {
+            pending.aaaa_deadline = now;
         }
     }
 
-    /// Whether `name` is in a zone that is remembered.
-    pub(super) fn hold(&self, now: Instant, name: &[u8]) -> bool {
+    /// Whether `name` is in a remembered zone.
+    pub(super) fn contains(&self, now: Instant, name: &[u8]) -> bool {
         let mut rest = name;
         while let Some((len, _)) = rest.split_first().filter(|_| !self.0.is_empty()) {
             if self.0.get(rest).is_some_and(|until| now < *until) {
@@ -48,16 +51,16 @@ impl Broken {
         false
     }
 
-    /// Forgets what a AAAA answer disproves: the zone of a denial, or every zone that holds the owner
-    /// of an address.
-    pub(super) fn forgive(&mut self, reply: &[u8]) {
+    /// Forgets zones that an AAAA reply disproves: the zone of a negative answer, or every zone that
+    /// contains the owner of an address.
+    pub(super) fn forget(&mut self, reply: &[u8]) {
         if self.0.is_empty() {
             return;
         }
         match wire::answers(reply).filter(|record| record.kind == rr::AAAA).last() {
             Some(record) => {
                 let Some(name) = wire::name_at(reply, record.at) else { return };
-                self.0.retain(|zone, _| !holds(zone, &name));
+                self.0.retain(|zone, _| !is_within(zone, &name));
             }
             None => {
                 let zone = zone_in(reply).unwrap_or_default();
@@ -67,8 +70,8 @@ impl Broken {
     }
 }
 
-/// Whether `name` is `zone` or below it.
-fn holds(zone: &[u8], name: &[u8]) -> bool {
+/// Whether `name` is `zone` or a subdomain of it.
+fn is_within(zone: &[u8], name: &[u8]) -> bool {
     let mut rest = name;
     loop {
         if rest == zone {

@@ -1,32 +1,32 @@
-//! What the clients of a zone ask for, and how far the world has come: which names have AAAA records of
-//! their own, which live on IPv4 alone, and whose AAAA queries fail. And which name an IPv4 address
-//! was last synthesised for, so that bytes translated can be told by name.
+//! Statistics of the names that clients query: whether a name has AAAA records, has only A records, or
+//! fails AAAA queries. Also the name that an IPv4 address was last synthesised for, so that translated
+//! bytes can be reported by name.
 
 use core::net::Ipv4Addr;
 use std::collections::BTreeMap;
 
 use super::key::Seed;
-use super::lru::Lru;
+use super::lru::LruMap;
 use super::wire;
 use crate::addr::{HostKey, ZoneId};
 use crate::time::Instant;
 
-/// How a name can be reached.
+/// Reachability of a name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Reach {
-    /// It has AAAA records of its own.
+    /// Has AAAA records.
     Native,
-    /// It has A records only.
+    /// Has A records only.
     Ipv4Only,
-    /// It has A records, and queries for AAAA end in errors or are not answered.
+    /// Has A records; AAAA queries fail or time out.
     BrokenAaaa,
 }
 
 impl Reach {
-    /// All ways.
+    /// All values.
     pub const ALL: [Self; 3] = [Self::Native, Self::Ipv4Only, Self::BrokenAaaa];
 
-    /// The word in reports.
+    /// The value in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -36,23 +36,23 @@ impl Reach {
     }
 }
 
-/// A name that clients of a zone have asked for and that has addresses.
+/// Statistics of a name that clients of a zone have queried and that has addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Asked {
-    /// How it can be reached, as of the last answer.
+pub struct NameUsage {
+    /// Reachability, as of the last answer.
     pub reach: Reach,
-    /// Where its addresses are, if it is an alias.
+    /// Owner of its addresses, if the name is an alias.
     pub alias: Option<String>,
-    /// How many times it was asked for.
+    /// Number of queries.
     pub times: u64,
-    /// When it was asked for first, and last.
+    /// Time of the first query.
     pub first: Instant,
-    /// See [`Self::first`].
+    /// Time of the last query.
     pub last: Instant,
 }
 
 #[derive(Debug)]
-struct Note {
+struct Usage {
     reach: Reach,
     alias: Option<Box<[u8]>>,
     times: u64,
@@ -60,12 +60,12 @@ struct Note {
     last: Instant,
 }
 
-/// Bounds of a ledger.
+/// Limits of the ledger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LedgerLimits {
-    /// Names of each zone; the one not asked for the longest goes.
+    /// Names per zone; the least recently queried one is evicted.
     pub names: usize,
-    /// Links from an address to the name it was synthesised for, over all zones.
+    /// Associations of an address with a name, over all zones.
     pub links: usize,
 }
 
@@ -80,26 +80,26 @@ impl Default for LedgerLimits {
 pub(super) struct Ledger {
     limits: LedgerLimits,
     seed: Seed,
-    zones: BTreeMap<ZoneId, Lru<Box<[u8]>, Note>>,
-    /// By host, and for all hosts of a zone together where the host is `None`.
-    links: Lru<(ZoneId, Option<HostKey>, Ipv4Addr), Box<[u8]>>,
+    zones: BTreeMap<ZoneId, LruMap<Box<[u8]>, Usage>>,
+    /// By host, and with `None` for all hosts of a zone.
+    links: LruMap<(ZoneId, Option<HostKey>, Ipv4Addr), Box<[u8]>>,
 }
 
 impl Ledger {
     pub(super) fn new(limits: LedgerLimits, seed: Seed) -> Self {
-        Self { limits, seed, zones: BTreeMap::new(), links: Lru::new(limits.links, seed) }
+        Self { limits, seed, zones: BTreeMap::new(), links: LruMap::new(limits.links, seed) }
     }
 
-    /// Changes the bounds, and forgets the zones that `serves` no longer knows.
+    /// Changes the limits, and removes zones that `serves` rejects.
     pub(super) fn set(&mut self, limits: LedgerLimits, serves: impl Fn(ZoneId) -> bool) {
         self.limits = limits;
         self.zones.retain(|zone, _| serves(*zone));
-        self.zones.values_mut().for_each(|names| names.set_most(limits.names));
-        self.links.set_most(limits.links);
+        self.zones.values_mut().for_each(|names| names.set_capacity(limits.names));
+        self.links.set_capacity(limits.links);
     }
 
-    /// Notes that a name was asked for.
-    pub(super) fn note(
+    /// Records a query.
+    pub(super) fn record(
         &mut self,
         now: Instant,
         zone: ZoneId,
@@ -107,33 +107,33 @@ impl Ledger {
         reach: Reach,
         alias: Option<Vec<u8>>,
     ) {
-        let new = || Lru::new(self.limits.names, self.seed);
+        let new = || LruMap::new(self.limits.names, self.seed);
         let names = self.zones.entry(zone).or_insert_with(new);
-        let make = || Note { reach, alias: None, times: 0, first: now, last: now };
-        if let Some(note) = names.touch(name.into(), make) {
-            note.times += 1;
-            note.last = now;
-            note.reach = reach;
-            note.alias = alias.map(Into::into);
+        let make = || Usage { reach, alias: None, times: 0, first: now, last: now };
+        if let Some(record) = names.get_or_insert(name.into(), make) {
+            record.times += 1;
+            record.last = now;
+            record.reach = reach;
+            record.alias = alias.map(Into::into);
         }
     }
 
-    /// Notes that a name was asked for `times` more without the engine having been asked.
-    pub(super) fn repeated(&mut self, now: Instant, zone: ZoneId, name: &[u8], times: u64) {
+    /// Records `times` queries answered without the engine.
+    pub(super) fn record_repeats(&mut self, now: Instant, zone: ZoneId, name: &[u8], times: u64) {
         let Some(names) = self.zones.get_mut(&zone).filter(|names| names.find(&name.into()).is_some()) else {
             return;
         };
-        let nothing = || Note { reach: Reach::Native, alias: None, times: 0, first: now, last: now };
-        if let Some(note) = names.touch(name.into(), nothing) {
-            note.times += times;
-            note.last = now;
+        let nothing = || Usage { reach: Reach::Native, alias: None, times: 0, first: now, last: now };
+        if let Some(record) = names.get_or_insert(name.into(), nothing) {
+            record.times += times;
+            record.last = now;
         }
     }
 
-    /// Notes that `v4` was synthesised for a host that asked for `name`.
+    /// Records that `v4` was synthesised for a host that queried `name`.
     pub(super) fn link(&mut self, host: HostKey, v4: Ipv4Addr, name: &[u8]) {
         for host_of_zone in [Some(host), None] {
-            if let Some(linked) = self.links.touch((host.zone, host_of_zone, v4), Box::default)
+            if let Some(linked) = self.links.get_or_insert((host.zone, host_of_zone, v4), Box::default)
                 && **linked != *name
             {
                 *linked = name.into();
@@ -141,31 +141,31 @@ impl Ledger {
         }
     }
 
-    /// The name that `v4` was last synthesised for: for this host, else for any of its zone.
+    /// The name that `v4` was last synthesised for: for this host, otherwise for any host of its zone.
     pub(super) fn name_of(&self, host: HostKey, v4: Ipv4Addr) -> Option<String> {
         let find = |of| self.links.find(&(host.zone, of, v4));
         find(Some(host)).or_else(|| find(None)).map(|name| wire::text_of(name))
     }
 
     /// The names of a zone.
-    pub(super) fn names(&self, zone: ZoneId) -> impl Iterator<Item = (String, Asked)> {
-        self.zones.get(&zone).into_iter().flat_map(Lru::iter).map(|(name, note)| {
-            let asked = Asked {
-                reach: note.reach,
-                alias: note.alias.as_deref().map(wire::text_of),
-                times: note.times,
-                first: note.first,
-                last: note.last,
+    pub(super) fn names(&self, zone: ZoneId) -> impl Iterator<Item = (String, NameUsage)> {
+        self.zones.get(&zone).into_iter().flat_map(LruMap::iter).map(|(name, record)| {
+            let usage = NameUsage {
+                reach: record.reach,
+                alias: record.alias.as_deref().map(wire::text_of),
+                times: record.times,
+                first: record.first,
+                last: record.last,
             };
-            (wire::text_of(name), asked)
+            (wire::text_of(name), usage)
         })
     }
 
-    /// How many names of a zone there are, by how they can be reached.
+    /// Number of names of a zone by reachability.
     pub(super) fn count(&self, zone: ZoneId) -> BTreeMap<Reach, u64> {
         let mut counts = BTreeMap::new();
-        for (_, note) in self.zones.get(&zone).into_iter().flat_map(Lru::iter) {
-            *counts.entry(note.reach).or_default() += 1;
+        for (_, record) in self.zones.get(&zone).into_iter().flat_map(LruMap::iter) {
+            *counts.entry(record.reach).or_default() += 1;
         }
         counts
     }

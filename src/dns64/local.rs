@@ -1,4 +1,4 @@
-//! Names and addresses that the operator tells: records in the file, and hosts files.
+//! Local records: from the configuration file and hosts files.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
@@ -12,15 +12,15 @@ use crate::message;
 /// TTL of local records, in seconds.
 const TTL: u32 = 300;
 
-/// Names that no upstream is asked about. An address has the name that was told first.
+/// Names answered locally. The reverse name of an address is the first one configured.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Local {
+pub struct LocalRecords {
     names: BTreeMap<Box<[u8]>, Vec<IpAddr>>,
     addresses: BTreeMap<IpAddr, Box<[u8]>>,
 }
 
-impl Local {
-    /// Adds an address of a name such as `printer.example`. `false` if it is no name.
+impl LocalRecords {
+    /// Adds an address of a name such as `printer.example`. `false` if `name` is not a name.
     pub fn add(&mut self, name: &str, addr: IpAddr) -> bool {
         let Some(name) = wire::name_of(name) else { return false };
         let known = self.names.entry(name.clone().into()).or_default();
@@ -31,8 +31,8 @@ impl Local {
         true
     }
 
-    /// Adds the lines of a hosts file: an address, then names. Addresses with a scope are left out,
-    /// as they mean nothing to others. Returns the numbers of lines that can't be read.
+    /// Adds the lines of a hosts file: an address, then names. Skips addresses with a scope, which are
+    /// valid on one host only. Returns the numbers of malformed lines.
     pub fn add_hosts(&mut self, text: &str) -> Vec<usize> {
         let mut bad = Vec::new();
         for (number, line) in text.lines().enumerate() {
@@ -49,22 +49,22 @@ impl Local {
         bad
     }
 
-    /// How many names there are.
+    /// Number of names.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there is no name.
+    /// Whether there are no names.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// Whether a name (uncompressed, in small letters) is in it.
-    pub(super) fn knows(&self, name: &[u8]) -> bool {
+    /// Whether `name` (uncompressed, lowercase) is local.
+    pub(super) fn contains(&self, name: &[u8]) -> bool {
         self.names.contains_key(name)
     }
 
-    /// The local answer, if the name or the address asked for is local.
+    /// The local answer, if the queried name or address is local.
     pub(super) fn answer(&self, zone: &Zone, query: &Query) -> Option<(Draft, Outcome)> {
         if self.names.is_empty() {
             return None;
@@ -102,8 +102,8 @@ impl Local {
         }
     }
 
-    /// The name of an address; under a pref64 that of the IPv4 address behind it
-    /// (RFC 6147 §5.3.1, first option).
+    /// The name of an address; under a pref64, that of the embedded IPv4 address (RFC 6147 §5.3.1, first
+    /// option).
     fn name(&self, zone: &Zone, query: &Query) -> Option<Vec<u8>> {
         if query.kind() != rr::PTR {
             return None;
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn hosts_files_are_read() {
-        let mut local = Local::default();
+        let mut local = LocalRecords::default();
         let text = "127.0.0.1 localhost\n# nothing\n\n10.0.0.5\tprinter Printer.example # here\n\
                     fe80::1%eth0 router\nnonsense x\n2001:db8::5 printer..example ok.example\n";
         assert_eq!(local.add_hosts(text), [6, 7]);

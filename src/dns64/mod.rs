@@ -1,11 +1,11 @@
 //! DNS64 (RFC 6147, RFC 7050, RFC 8880): AAAA records for names that have only A records.
 //!
-//! An [`Engine`] takes queries, says what to ask upstream, is told what came back, and gives answers.
-//! Nothing here opens a socket, reads a clock or takes a lock, so that a test or a demonstration can
-//! play any conversation; `resolver` drives it on the network.
+//! An [`Engine`] receives client queries and upstream replies, and returns upstream queries and answers.
+//! This module opens no socket, reads no clock and takes no lock, so that a test can run any exchange;
+//! `resolver` connects it to the network.
 //!
-//! Messages stay bytes as long as they are only passed on (`wire`); where records are read or made,
-//! `crate::message` does it.
+//! Messages stay bytes while they are only forwarded (`wire`). `crate::message` decodes and encodes
+//! records.
 
 mod answer;
 mod cache;
@@ -35,16 +35,16 @@ mod upstream_query;
 pub(crate) mod wire;
 
 pub use crate::message::AddressKind;
-pub use cache::Keeping;
+pub use cache::CacheLimits;
 pub use domains::Domains;
 pub use engine::Engine;
-pub use exchange::{Answer, Ask, AskId, Taken, Transport, refuse};
-pub use key::share_of;
-pub use ledger::{Asked, LedgerLimits, Reach};
-pub use local::Local;
+pub use exchange::{Answer, QueryAction, Transmit, TransmitId, Transport, refuse};
+pub use key::name_hash;
+pub use ledger::{LedgerLimits, NameUsage, Reach};
+pub use local::LocalRecords;
 pub use network::{Network, Tls, Via};
 pub use outcome::Outcome;
-pub use play::{Played, address_query, address_reply, addresses, asked_for, play};
+pub use play::{Played, address_query, address_question, address_reply, addresses, play};
 pub use settings::{
     Forward, Limits, MAPPED, Mapping, Rules, Settings, Synthesize, Timeouts, WhenDown, WithDo, Zone,
 };

@@ -1,55 +1,56 @@
-//! What only the sockets around the DNS64 are told.
+//! Settings that only the sockets use.
 
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// How an upstream is spoken to.
+/// Transport to an upstream.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Via {
-    /// UDP, and TCP for answers that are cut short.
+    /// UDP, and TCP after truncated replies.
     #[default]
     Udp,
     /// TCP only.
     Tcp,
-    /// TLS (RFC 7858); the name or address that the certificate must be for.
+    /// TLS (RFC 7858); the name or address that the certificate must match.
     Tls(String),
 }
 
 /// TLS for clients (RFC 7858).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tls {
-    /// Where to listen.
+    /// Addresses to listen on.
     pub listen: Vec<SocketAddr>,
-    /// The chain of certificates, PEM, read again at each reload.
+    /// Certificate chain (PEM). A reload reads it again.
     pub certificate: PathBuf,
-    /// Its key, PEM.
+    /// Private key (PEM).
     pub key: PathBuf,
 }
 
-/// What only the sockets around the DNS64 are told.
+/// Settings that only the sockets use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Network {
-    /// Threads, each with sockets of its own; at least 1. Fixed at the start.
+    /// Number of threads, at least 1; each has its own sockets. Fixed at start.
     pub threads: usize,
-    /// TLS for clients, if there is any.
+    /// TLS for clients.
     pub tls: Option<Tls>,
-    /// Upstreams that are spoken to otherwise than by UDP.
+    /// Upstreams that do not use UDP.
     pub via: BTreeMap<SocketAddr, Via>,
-    /// Certificates of the authorities that vouch for upstreams spoken to by TLS, PEM.
+    /// CA certificates for upstreams over TLS (PEM).
     pub authorities: PathBuf,
-    /// TCP and TLS connections at once, of all clients.
+    /// Maximum TCP and TLS connections of all clients.
     pub connections: usize,
-    /// The same of one client address.
+    /// Maximum connections of one client address.
     pub connections_per_client: usize,
-    /// How long a connection may last in all.
+    /// Maximum lifetime of a connection.
     pub connection_total: Duration,
-    /// Queries a second of one client address; 0 is no limit. As many again may come at once.
+    /// Queries per second of one client address; 0 is no limit. The burst is one second's worth.
     pub queries_per_second: u32,
-    /// Equal answers a second to the clients of one /56 that have shown no cookie; 0 is no limit.
+    /// Equal answers per second to the clients of one /56 (or IPv4 /24) without a valid cookie; 0 is no
+    /// limit.
     pub responses_per_second: u32,
-    /// Bytes of ready answers that each thread keeps.
+    /// Size of each thread's answer cache, in bytes.
     pub ready_bytes: usize,
 }
 

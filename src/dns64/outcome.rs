@@ -1,10 +1,10 @@
-//! What became of a query. The same word names the metric and what a test expects.
+//! Outcomes of client queries. Metrics and tests use the same names.
 
 use core::fmt;
 
 macro_rules! outcomes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
-        /// What became of a query.
+        /// Outcome of a client query.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
         #[repr(u8)]
         pub enum Outcome {
@@ -12,7 +12,7 @@ macro_rules! outcomes {
         }
 
         impl Outcome {
-            /// Every outcome, in the order of its number.
+            /// Every outcome, in numeric order.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The name in metrics, logs and tests.
@@ -22,7 +22,7 @@ macro_rules! outcomes {
                 }
             }
 
-            /// What the name means, in one line.
+            /// The meaning of the name, in one line.
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $(Self::$variant => concat!($($doc),+),)+
@@ -33,19 +33,19 @@ macro_rules! outcomes {
 }
 
 outcomes! {
-    /// AAAA records of the name itself.
+    /// AAAA records of the name.
     Native = "native",
-    /// AAAA records of the name itself, without those under an excluded prefix.
+    /// AAAA records of the name, except those in an excluded prefix.
     NativeFiltered = "native_filtered",
-    /// Synthesised, the name having no AAAA records.
+    /// Synthesised: the name has no AAAA records.
     SynthesisedNodata = "synthesised_nodata",
-    /// Synthesised, the query for AAAA having ended in an error.
+    /// Synthesised: the AAAA query returned an error.
     SynthesisedRcode = "synthesised_rcode",
-    /// Synthesised, the query for AAAA not having been answered in time.
+    /// Synthesised: the AAAA query timed out.
     SynthesisedTimeout = "synthesised_timeout",
-    /// Synthesised, all AAAA records lying under an excluded prefix.
+    /// Synthesised: all AAAA records are in an excluded prefix.
     SynthesisedExcluded = "synthesised_excluded",
-    /// Synthesised by a rule, AAAA records of the name's own being ignored.
+    /// Synthesised: a rule ignores AAAA records of the name.
     SynthesisedIgnored = "synthesised_ignored",
     /// The name does not exist.
     Nxdomain = "nxdomain",
@@ -53,60 +53,60 @@ outcomes! {
     NoAddress = "no_address",
     /// The name has A records, none of which may be translated.
     Untranslatable = "untranslatable",
-    /// Passed on because the zone has no DNS64.
+    /// Forwarded: DNS64 is off in the zone.
     PassedOff = "passed_off",
-    /// Passed on because a rule says that nothing is synthesised.
+    /// Forwarded: a rule disables synthesis.
     PassedPolicy = "passed_policy",
-    /// Passed on because the client checks itself (CD).
+    /// Forwarded: the client validates (CD).
     PassedCd = "passed_cd",
-    /// Passed on because the client can validate (DO) and the answer is signed.
+    /// Forwarded: the client may validate (DO) and the answer is signed.
     PassedDo = "passed_do",
-    /// Passed on, the type being another than AAAA.
+    /// Forwarded: the type is not AAAA.
     PassedType = "passed_type",
-    /// Passed on, the class being another than IN.
+    /// Forwarded: the class is not IN.
     PassedClass = "passed_class",
-    /// The name of an IPv4 address, asked for under a pref64.
+    /// The name of an IPv4 address, queried under a pref64.
     Ptr = "ptr",
-    /// An IPv4 address without a name, asked for under a pref64.
+    /// An IPv4 address without a name, queried under a pref64.
     PtrMissing = "ptr_missing",
-    /// Answered locally: ipv4only.arpa and the reverse of its addresses.
+    /// Answered locally: ipv4only.arpa and the reverse names of its addresses.
     Ipv4only = "ipv4only",
-    /// Answered locally: a name or an address that the operator told.
+    /// Answered locally: a configured name or address.
     Local = "local",
-    /// Not synthesised because nothing translates for this zone at present.
+    /// Not synthesised: the translator of the zone is down.
     TranslatorDown = "translator_down",
-    /// Not synthesised because the denial of AAAA is bogus.
+    /// Not synthesised: the negative AAAA answer is bogus.
     Bogus = "bogus",
-    /// The upstream answered with an error.
+    /// The upstream returned an error.
     UpstreamError = "upstream_error",
     /// No upstream answered in time.
     UpstreamTimeout = "upstream_timeout",
-    /// Aliases that lead in a circle or too far.
+    /// The aliases form a loop or a chain that is too long.
     AliasLoop = "alias_loop",
-    /// The query could not be read, or had not exactly one question.
+    /// The query is malformed or does not have exactly one question.
     Formerr = "formerr",
-    /// An EDNS version other than 0.
+    /// The EDNS version is not 0.
     Badvers = "badvers",
-    /// An operation other than a query.
+    /// The opcode is not QUERY.
     Notimp = "notimp",
     /// A zone transfer, which is not forwarded.
     Transfer = "transfer",
-    /// Not even a query; not answered.
+    /// Not a query; dropped.
     Ignored = "ignored",
-    /// The client is in no zone; not answered over UDP, refused over TCP.
+    /// The client is in no zone; dropped over UDP, refused over TCP.
     NoZone = "no_zone",
-    /// Too many exchanges at once; not answered over UDP, refused over TCP.
+    /// Too many pending queries; dropped over UDP, refused over TCP.
     Busy = "busy",
-    /// Too many exchanges of this client at once; not answered over UDP, refused over TCP.
+    /// Too many pending queries of this client; dropped over UDP, refused over TCP.
     BusyClient = "busy_client",
-    /// More queries a second than a client may ask; not answered over UDP, refused over TCP.
+    /// The client exceeds its query rate; dropped over UDP, refused over TCP.
     RateLimited = "rate_limited",
-    /// The same answer too often to one network; not sent, or sent empty with TC.
+    /// The same answer too often to one network; dropped, or sent without records and with TC.
     ResponseLimited = "response_limited",
 }
 
 impl Outcome {
-    /// Whether AAAA records were made.
+    /// Whether AAAA records were synthesised.
     pub const fn is_synthesised(self) -> bool {
         matches!(
             self,
@@ -118,7 +118,7 @@ impl Outcome {
         )
     }
 
-    /// The number of outcomes; each as a number is below this.
+    /// The number of outcomes.
     pub const COUNT: usize = Self::ALL.len();
 }
 

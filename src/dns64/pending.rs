@@ -1,4 +1,4 @@
-//! Pending client queries: those that need answers of upstream resolvers.
+//! Pending client queries: those that need upstream replies.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -8,50 +8,50 @@ use super::answer::Draft;
 use super::key::Key;
 use super::ledger::Ledger;
 use super::query::Query;
-use super::upstream_query::{self, Fate, Heard};
+use super::upstream_query::{self, UpstreamReply, UpstreamResult};
 use super::wire::{self, rr};
 use super::{Answer, Outcome, Reach, Settings, Zone, reverse};
 use crate::addr::HostKey;
 use crate::time::Instant;
 
-/// What is done with a query.
+/// How a query is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Plan {
-    /// The upstream's answer is passed on; the outcome if it is no error.
+    /// Forward the upstream reply. The outcome applies unless the reply is an error.
     Pass(Outcome),
-    /// AAAA, else A made AAAA.
+    /// AAAA records, otherwise AAAA records synthesised from A records.
     Synthesis,
-    /// The name of an IPv4 address.
+    /// The name of an embedded IPv4 address.
     Reverse,
 }
 
-/// A question whose answer is needed.
+/// Records that a pending query needs.
 #[derive(Debug)]
-pub(super) struct Need {
+pub(super) struct Lookup {
     pub(super) key: Key,
-    /// The message for upstreams.
+    /// The upstream query.
     pub(super) query: Vec<u8>,
-    pub(super) fate: Option<Fate>,
-    /// What was known once, in case nothing better is to be had (RFC 8767).
-    pub(super) spare: Option<Heard>,
+    pub(super) result: Option<UpstreamResult>,
+    /// Expired data, used if upstreams fail (RFC 8767).
+    pub(super) stale: Option<UpstreamReply>,
 }
 
-/// A query that waits for upstreams.
+/// A client query that waits for upstream replies.
 #[derive(Debug)]
 pub(super) struct PendingQuery {
     pub(super) settings: Arc<Settings>,
-    /// Index into the settings' zones.
+    /// Index into the zones of `settings`.
     zone: usize,
     pub(super) query: Query,
     pub(super) plan: Plan,
-    /// One question, or AAAA and A, in this order.
-    pub(super) needs: Vec<Need>,
+    /// One lookup, or AAAA and A in this order.
+    pub(super) lookups: Vec<Lookup>,
     pub(super) begun: Instant,
     client: Ipv6Addr,
-    /// Whether nothing translates for the zone.
-    pub(super) is_down: bool,
-    /// When the wait for AAAA ends.
-    pub(super) patience: Instant,
+    /// Whether the translator of the zone is down.
+    pub(super) translator_down: bool,
+    /// When to stop waiting for AAAA.
+    pub(super) aaaa_deadline: Instant,
 }
 
 impl PendingQuery {
@@ -63,126 +63,128 @@ impl PendingQuery {
         query: Query,
     ) -> Self {
         let rules = &settings.zones[zone];
-        let need = |name: &[u8], kind| Need {
+        let lookup = |name: &[u8], kind| Lookup {
             key: Key::new(&query, name, kind),
             query: query.upstream(name, kind),
-            fate: None,
-            spare: None,
+            result: None,
+            stale: None,
         };
-        let (plan, needs) = match (plan(rules, &query), mapped_by(rules, &query)) {
-            (Plan::Reverse, Some(v4)) => (Plan::Reverse, vec![need(&reverse::in_addr_arpa(v4), rr::PTR)]),
+        let (plan, lookups) = match (plan(rules, &query), mapped_by(rules, &query)) {
+            (Plan::Reverse, Some(v4)) => (Plan::Reverse, vec![lookup(&reverse::in_addr_arpa(v4), rr::PTR)]),
             (Plan::Reverse, None) => {
-                (Plan::Pass(Outcome::PassedType), vec![need(query.name(), query.kind())])
+                (Plan::Pass(Outcome::PassedType), vec![lookup(query.name(), query.kind())])
             }
             (Plan::Synthesis, _) => {
-                (Plan::Synthesis, vec![need(query.name(), rr::AAAA), need(query.name(), rr::A)])
+                (Plan::Synthesis, vec![lookup(query.name(), rr::AAAA), lookup(query.name(), rr::A)])
             }
-            (Plan::Pass(outcome), _) => (Plan::Pass(outcome), vec![need(query.name(), query.kind())]),
+            (Plan::Pass(outcome), _) => (Plan::Pass(outcome), vec![lookup(query.name(), query.kind())]),
         };
-        let patience = now + settings.timeouts.aaaa_wait;
+        let aaaa_deadline = now + settings.timeouts.aaaa_wait;
         Self {
             settings: Arc::clone(settings),
             zone,
             query,
             plan,
-            needs,
+            lookups,
             begun: now,
             client,
-            is_down: false,
-            patience,
+            translator_down: false,
+            aaaa_deadline,
         }
     }
 
     pub(super) fn zone(&self) -> &Zone {
-        // The index was found in these very settings.
+        // `settings` are those that the index was found in.
         &self.settings.zones[self.zone]
     }
 
-    /// When stale data are better than to wait on (RFC 8767 §5).
+    /// When to answer with stale data (RFC 8767 §5).
     pub(super) fn stale_at(&self) -> Instant {
         self.begun + self.settings.timeouts.stale_wait
     }
 
-    /// When [`PendingQuery::timeout`] has something to do, besides what flights do.
+    /// When to call [`PendingQuery::timeout`]. Upstream queries have their own timers.
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
-        let patience = (self.plan == Plan::Synthesis).then_some(self.patience);
-        let stale = self.needs.iter().any(|need| need.spare.is_some()).then(|| self.stale_at());
-        patience.into_iter().chain(stale)
+        let aaaa_deadline = (self.plan == Plan::Synthesis).then_some(self.aaaa_deadline);
+        let stale = self.lookups.iter().any(|lookup| lookup.stale.is_some()).then(|| self.stale_at());
+        aaaa_deadline.into_iter().chain(stale)
     }
 
-    /// Falls back on what is there, if it is time.
+    /// Uses stale data once [`PendingQuery::stale_at`] has passed.
     pub(super) fn timeout(&mut self, now: Instant) {
         if now >= self.stale_at() {
-            for need in self.needs.iter_mut().filter(|need| need.fate.is_none()) {
-                need.fate = need.spare.take().map(Fate::Reply);
+            for lookup in self.lookups.iter_mut().filter(|lookup| lookup.result.is_none()) {
+                lookup.result = lookup.stale.take().map(UpstreamResult::Reply);
             }
         }
     }
 
-    /// The answer, if there is one by now.
-    pub(super) fn settle(&self, now: Instant) -> Option<Answer> {
+    /// The answer, if the results suffice.
+    pub(super) fn try_answer(&self, now: Instant) -> Option<Answer> {
         let (draft, outcome) = match self.plan {
-            Plan::Pass(outcome) => self.fate(0).map(|fate| self.pass(fate, outcome)),
-            Plan::Reverse => self.fate(0).map(|fate| self.reverse(fate)),
+            Plan::Pass(outcome) => self.result(0).map(|result| self.pass(result, outcome)),
+            Plan::Reverse => self.result(0).map(|result| self.reverse(result)),
             Plan::Synthesis => self.synthesis(now),
         }?;
-        let (message, truncated) = self.marked(draft, outcome).finish(&self.query);
+        let (message, truncated) = self.mark_stale(draft, outcome).finish(&self.query);
         let (took, keep) = (now.since(self.begun), self.keep(outcome, &message));
         Some(Answer { message, zone: Some(self.zone().id), outcome, truncated, took, keep })
     }
 
-    /// How long an answer may be repeated.
+    /// How long the answer may be reused.
     fn keep(&self, outcome: Outcome, message: &[u8]) -> Duration {
-        let holds = |fate: Option<&Fate>| match fate {
-            Some(Fate::Reply(heard)) if !upstream_query::is_failure(heard) => heard.left.unwrap_or(u32::MAX),
-            Some(Fate::Reply(_) | Fate::Silent) | None => 0,
+        let holds = |result: Option<&UpstreamResult>| match result {
+            Some(UpstreamResult::Reply(reply)) if !upstream_query::is_failure(reply) => {
+                reply.left.unwrap_or(u32::MAX)
+            }
+            Some(UpstreamResult::Reply(_) | UpstreamResult::NoReply) | None => 0,
         };
-        // What is ignored is not waited for, and decides nothing.
+        // Ignored AAAA records do not affect the answer.
         let ignored = usize::from(outcome == Outcome::SynthesisedIgnored);
-        let used = self.needs.iter().take(self.used(outcome)).skip(ignored);
-        let least = used.map(|need| holds(need.fate.as_ref())).min().unwrap_or(0);
+        let used = self.lookups.iter().take(self.used(outcome)).skip(ignored);
+        let least = used.map(|lookup| holds(lookup.result.as_ref())).min().unwrap_or(0);
         let least = least_ttl(message).map_or(least, |ttl| ttl.min(least));
-        if least == u32::MAX { Duration::ZERO } else { repeatable(least) }
+        if least == u32::MAX { Duration::ZERO } else { reuse_time(least) }
     }
 
-    /// How many of the needs an answer is made of.
+    /// How many of the lookups the answer depends on.
     fn used(&self, outcome: Outcome) -> usize {
         let alone = matches!(outcome, Outcome::Native | Outcome::NativeFiltered | Outcome::Nxdomain);
-        if alone && self.fate(0).is_some() { 1 } else { self.needs.len() }
+        if alone && self.result(0).is_some() { 1 } else { self.lookups.len() }
     }
 
-    pub(super) fn fate(&self, need: usize) -> Option<&Fate> {
-        self.needs.get(need)?.fate.as_ref()
+    pub(super) fn result(&self, lookup: usize) -> Option<&UpstreamResult> {
+        self.lookups.get(lookup)?.result.as_ref()
     }
 
-    /// Where the A records lie, if A is known and AAAA is not: the end of the chain.
-    pub(super) fn waits_for_aaaa_of(&self) -> Option<Vec<u8>> {
-        if self.plan != Plan::Synthesis || self.fate(0).is_some() {
+    /// The owner of the A records, if A has a result and AAAA has none.
+    pub(super) fn unanswered_aaaa_owner(&self) -> Option<Vec<u8>> {
+        if self.plan != Plan::Synthesis || self.result(0).is_some() {
             return None;
         }
-        match self.fate(1)? {
-            Fate::Reply(heard) => owner_of(heard, rr::A),
-            Fate::Silent => None,
+        match self.result(1)? {
+            UpstreamResult::Reply(reply) => owner_of(reply, rr::A),
+            UpstreamResult::NoReply => None,
         }
     }
 
     /// Whether AAAA records of the name are ignored.
     pub(super) fn ignores_aaaa(&self) -> bool {
-        // While nothing translates they are better than nothing.
-        !self.is_down && self.zone().rules.ignores_aaaa(&self.needs[0].key.name)
+        // While the translator is down, AAAA records are the only usable ones.
+        !self.translator_down && self.zone().rules.ignores_aaaa(&self.lookups[0].key.name)
     }
 
-    /// Notes what an answer tells about the name, and for whom.
-    pub(super) fn note(&self, now: Instant, outcome: Outcome, ledger: &mut Ledger) {
+    /// Records the name's reachability, and its addresses for the client's host.
+    pub(super) fn record(&self, now: Instant, outcome: Outcome, ledger: &mut Ledger) {
         let (Some(reach), zone) = (self.reach(outcome), self.zone()) else { return };
-        let name = &self.needs[0].key.name;
+        let name = &self.lookups[0].key.name;
         let kind = if reach == Reach::Native { 0 } else { 1 };
-        let reply = match self.fate(kind) {
-            Some(Fate::Reply(heard)) => &heard[..],
-            Some(Fate::Silent) | None => &[],
+        let reply = match self.result(kind) {
+            Some(UpstreamResult::Reply(reply)) => &reply[..],
+            Some(UpstreamResult::NoReply) | None => &[],
         };
-        let alias = owner_of(reply, self.needs[kind].key.kind).filter(|owner| **owner != **name);
-        ledger.note(now, zone.id, name, reach, alias);
+        let alias = owner_of(reply, self.lookups[kind].key.kind).filter(|owner| **owner != **name);
+        ledger.record(now, zone.id, name, reach, alias);
         if outcome.is_synthesised() {
             let host = HostKey::new(zone.id, self.client, zone.rules.host_len);
             for record in wire::answers(reply).filter(|record| record.kind == rr::A) {
@@ -193,20 +195,19 @@ impl PendingQuery {
         }
     }
 
-    /// How the name can be reached, if it has addresses and an answer tells.
+    /// The name's reachability, if it has addresses and the answer shows which.
     fn reach(&self, outcome: Outcome) -> Option<Reach> {
         if self.plan != Plan::Synthesis {
             return None;
         }
-        let aaaa = self.fate(0);
+        let aaaa = self.result(0);
         let is_silent = match aaaa {
-            Some(Fate::Reply(heard)) => upstream_query::is_failure(heard),
-            Some(Fate::Silent) => true,
-            // Nobody waited for it, or too long.
+            Some(UpstreamResult::Reply(reply)) => upstream_query::is_failure(reply),
+            Some(UpstreamResult::NoReply) => true,
+            // Not waited for, or timed out.
             None => outcome == Outcome::SynthesisedTimeout,
         };
-        let has_aaaa =
-            matches!(aaaa, Some(Fate::Reply(heard)) if wire::answers(heard).any(|r| r.kind == rr::AAAA));
+        let has_aaaa = matches!(aaaa, Some(UpstreamResult::Reply(reply)) if wire::answers(reply).any(|r| r.kind == rr::AAAA));
         if matches!(outcome, Outcome::Native | Outcome::NativeFiltered)
             || outcome == Outcome::SynthesisedIgnored && has_aaaa
         {
@@ -220,33 +221,34 @@ impl PendingQuery {
         }
     }
 
-    /// Says that an answer is stale, if it is.
-    fn marked(&self, draft: Draft, outcome: Outcome) -> Draft {
+    /// Marks the answer as stale if a used reply is.
+    fn mark_stale(&self, draft: Draft, outcome: Outcome) -> Draft {
         let used = self.used(outcome);
-        let is_stale = |need: &Need| matches!(&need.fate, Some(Fate::Reply(heard)) if heard.stale);
-        if self.needs.iter().take(used).any(is_stale) { draft.stale() } else { draft }
+        let is_stale =
+            |lookup: &Lookup| matches!(&lookup.result, Some(UpstreamResult::Reply(reply)) if reply.stale);
+        if self.lookups.iter().take(used).any(is_stale) { draft.stale() } else { draft }
     }
 }
 
-/// How long an answer that holds for `ttl` seconds may be repeated: nine tenths of that, so that what
-/// is asked for often is asked for again before its time is over.
-pub(super) fn repeatable(ttl: u32) -> Duration {
+/// How long an answer with `ttl` seconds left may be reused: nine tenths. The rest lets the engine see
+/// queries for popular names in time to prefetch them.
+pub(super) fn reuse_time(ttl: u32) -> Duration {
     Duration::from_secs(u64::from(ttl) * 9 / 10)
 }
 
-/// The least TTL of an answer's records, OPT left out.
+/// The smallest TTL of an answer's records, except OPT.
 pub(super) fn least_ttl(message: &[u8]) -> Option<u32> {
     let start = wire::question(message)?.end;
     wire::records(message, start).filter(|record| record.kind != rr::OPT).map(|record| record.ttl).min()
 }
 
-/// The owner of the last record of a type in an answer.
+/// The owner of an answer's last record of a type.
 pub(super) fn owner_of(reply: &[u8], kind: u16) -> Option<Vec<u8>> {
     let last = wire::answers(reply).filter(|record| record.kind == kind).last()?;
     wire::name_at(reply, last.at)
 }
 
-/// The IPv4 address whose name is asked for under a pref64 of the zone (RFC 6147 §5.3.1).
+/// The IPv4 address of a reverse query under a pref64 of the zone (RFC 6147 §5.3.1).
 pub(super) fn mapped_by(zone: &Zone, query: &Query) -> Option<Ipv4Addr> {
     if query.kind() != rr::PTR {
         return None;

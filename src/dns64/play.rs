@@ -1,45 +1,45 @@
-//! A whole conversation in memory, for demonstrations and tests: time is made up, nothing is sent.
+//! Runs a whole exchange in memory, with simulated time.
 
 use core::net::IpAddr;
 use std::sync::Arc;
 
-use super::{AddressKind, Answer, Ask, Engine, Settings, Taken, Transport};
+use super::{AddressKind, Answer, Engine, QueryAction, Settings, Transmit, Transport};
 use crate::message;
 use crate::time::Instant;
 
-/// A conversation that has been played.
+/// A finished exchange.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Played {
-    /// What the client got.
+    /// The answer to the client.
     pub answer: Answer,
-    /// What the upstreams were asked, in order.
-    pub asked: Vec<Ask>,
+    /// The upstream queries, in order.
+    pub asked: Vec<Transmit>,
 }
 
-/// Plays a query of `client`. `upstream` answers each question at once, or never (`None`).
+/// Runs a query of `client`. `upstream` replies to each upstream query immediately, or not at all (`None`).
 ///
-/// `None` if the query is not answered: the client is in no zone, or it was no query.
+/// `None` if the query gets no answer: the client is in no zone, or the message is not a query.
 pub fn play(
     settings: &Arc<Settings>,
     client: IpAddr,
     query: &[u8],
-    mut upstream: impl FnMut(&Ask) -> Option<Vec<u8>>,
+    mut upstream: impl FnMut(&Transmit) -> Option<Vec<u8>>,
 ) -> Option<Played> {
     let mut asked = Vec::new();
     let mut now = Instant::ZERO;
     let mut engine = Engine::new(Arc::clone(settings), 0);
     match engine.query(now, client, Transport::Udp, query, || Ok(())) {
-        Taken::Answer(answer) => return Some(Played { answer, asked }),
-        Taken::Drop(..) => return None,
-        Taken::Waits => {}
+        QueryAction::Answer(answer) => return Some(Played { answer, asked }),
+        QueryAction::Drop(..) => return None,
+        QueryAction::Pending => {}
     }
     loop {
-        // All that is due is asked before anything is answered: A and AAAA leave together.
+        // Sends all pending queries before any reply: A and AAAA leave together.
         let first = asked.len();
-        asked.extend(core::iter::from_fn(|| engine.poll_ask()));
-        for ask in &asked[first..] {
-            if let Some(reply) = upstream(ask) {
-                engine.reply(now, ask.id, &reply);
+        asked.extend(core::iter::from_fn(|| engine.poll_transmit()));
+        for transmit in &asked[first..] {
+            if let Some(reply) = upstream(transmit) {
+                engine.reply(now, transmit.id, &reply);
             }
         }
         if let Some(((), answer)) = engine.poll_answer() {
@@ -52,18 +52,18 @@ pub fn play(
     }
 }
 
-/// A query for the addresses of `name`, such as `www.example.`; `None` if that is no name.
+/// A query for the addresses of `name`, such as `www.example.`. `None` if `name` is not a name.
 pub fn address_query(id: u16, name: &str, kind: AddressKind) -> Option<Vec<u8>> {
     message::address_query(id, name, kind)
 }
 
-/// What is asked for, if it is addresses.
-pub fn asked_for(query: &[u8]) -> Option<(String, AddressKind)> {
-    message::asked_for(query)
+/// Name and type of an address query.
+pub fn address_question(query: &[u8]) -> Option<(String, AddressKind)> {
+    message::address_question(query)
 }
 
-/// The reply to `query` of a server that knows `addresses`, of which it gives those of the family
-/// asked for, with a TTL of `ttl` seconds. `None` if `query` is no query for addresses.
+/// A server's reply to `query`, with those of `addresses` that have the queried type and a TTL of `ttl`
+/// seconds. `None` if `query` is not an address query.
 pub fn address_reply(query: &[u8], addresses: &[IpAddr], ttl: u32) -> Option<Vec<u8>> {
     message::address_reply(query, addresses, ttl)
 }
@@ -96,16 +96,17 @@ mod tests {
         });
         let client = "2001:db8:1::5".parse().expect("literal");
         let query = address_query(1, "www.v4only.example.", AddressKind::Aaaa).expect("a name");
-        let server = |ask: &Ask| address_reply(&ask.query, &["8.8.8.8".parse().expect("literal")], 300);
+        let server =
+            |transmit: &Transmit| address_reply(&transmit.query, &["8.8.8.8".parse().expect("literal")], 300);
         let played = play(&settings, client, &query, server).expect("answered");
         assert_eq!(played.asked.len(), 2);
         assert_eq!(played.answer.outcome, Outcome::SynthesisedNodata);
         let want = ("64:ff9b::808:808".parse().expect("literal"), 300);
         assert_eq!(addresses(&played.answer.message), [want]);
 
-        let silent = |ask: &Ask| match asked_for(&ask.query)? {
+        let silent = |transmit: &Transmit| match address_question(&transmit.query)? {
             (_, AddressKind::Aaaa) => None,
-            (_, AddressKind::A) => server(ask),
+            (_, AddressKind::A) => server(transmit),
         };
         let played = play(&settings, client, &query, silent).expect("answered");
         assert_eq!(played.answer.took, Duration::from_millis(800));

@@ -1,4 +1,4 @@
-//! A client's query, as far as it decides what is done.
+//! A client query, decoded as far as DNS64 needs it.
 
 use super::wire::{self, Opt, flag, rcode, rr};
 use super::{Outcome, Transport};
@@ -7,17 +7,17 @@ use super::{Outcome, Transport};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Query {
     pub(super) id: u16,
-    /// Opcode, RD, AD and CD as they came.
+    /// Opcode, RD, AD and CD as received.
     pub(super) flags: u16,
-    /// Name, type and class as they came: the answer repeats them, case included.
+    /// Name, type and class as received; the answer repeats them, including case.
     pub(super) question: Vec<u8>,
-    /// Only if an OPT record came may the answer have one (RFC 6891 §6.1.1).
+    /// Present if the query has an OPT record; only then may the answer have one (RFC 6891 §6.1.1).
     pub(super) edns: Option<Edns>,
-    /// Largest answer the client takes.
+    /// Largest answer that the client accepts, in bytes.
     pub(super) limit: u16,
 }
 
-/// What the client's OPT record says.
+/// The client's OPT record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Edns {
     pub(super) dnssec_ok: bool,
@@ -25,10 +25,9 @@ pub(super) struct Edns {
 }
 
 impl Query {
-    /// Reads a query. `None` if it is none: answering would only make noise.
+    /// Reads a query. `None` if the message is not a query.
     ///
-    /// One that can't be read further than its header has an empty question, and a
-    /// [`refusal`](Self::refusal).
+    /// A query that is malformed after its header gets an empty question and a [`refusal`](Self::refusal).
     pub(super) fn read(bytes: &[u8], transport: Transport) -> Option<Self> {
         let flags = wire::u16_at(bytes, 2)?;
         if bytes.len() < wire::HEADER || flags & flag::QR != 0 {
@@ -56,8 +55,7 @@ impl Query {
         Some(query)
     }
 
-    /// Whether the query is answered with a response code alone, and which (RFC 1035 §4.1.1,
-    /// RFC 6891 §6.1.3).
+    /// The response code and outcome if the query is rejected (RFC 1035 §4.1.1, RFC 6891 §6.1.3).
     pub(super) fn refusal(&self) -> Option<(u16, Outcome)> {
         if self.flags & flag::OPCODE != 0 {
             Some((rcode::NOTIMP, Outcome::Notimp))
@@ -72,42 +70,42 @@ impl Query {
         }
     }
 
-    /// The name asked for, uncompressed.
+    /// The queried name, uncompressed.
     pub(super) fn name(&self) -> &[u8] {
         &self.question[..self.question.len().saturating_sub(4)]
     }
 
-    /// The type asked for.
+    /// The queried type.
     pub(super) fn kind(&self) -> u16 {
         wire::u16_at(&self.question, self.name().len()).unwrap_or(0)
     }
 
-    /// The class asked for.
+    /// The queried class.
     pub(super) fn class(&self) -> u16 {
         wire::u16_at(&self.question, self.name().len() + 2).unwrap_or(0)
     }
 
-    /// Whether the client wants DNSSEC records.
+    /// Whether the client requests DNSSEC records.
     pub(super) fn dnssec_ok(&self) -> bool {
         self.edns.is_some_and(|edns| edns.dnssec_ok)
     }
 
-    /// Whether the client wants to check signatures itself.
+    /// Whether the client validates.
     pub(super) const fn checking_disabled(&self) -> bool {
         self.flags & flag::CD != 0
     }
 
-    /// Whether the upstream may look further than its own memory.
+    /// Whether the upstream may recurse.
     pub(super) const fn recursion_desired(&self) -> bool {
         self.flags & flag::RD != 0
     }
 
-    /// Whether the client may be told that data are authentic (RFC 6840 §5.8).
+    /// Whether the answer to this client may have AD (RFC 6840 §5.8).
     pub(super) fn wants_ad(&self) -> bool {
         self.dnssec_ok() || self.flags & flag::AD != 0
     }
 
-    /// The query to send upstream: this one's flags and DO, but another name and type.
+    /// The upstream query with this query's flags and DO, for another name and type.
     pub(super) fn upstream(&self, name: &[u8], kind: u16) -> Vec<u8> {
         wire::upstream_query(name, kind, self.class(), self.flags & (flag::RD | flag::CD), self.dnssec_ok())
     }

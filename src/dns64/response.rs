@@ -1,10 +1,10 @@
-//! What upstreams' answers mean for the client: the rules of RFC 6147 §5.1 and §5.5.
+//! Answers from upstream replies: the rules of RFC 6147 §5.1 and §5.5.
 
 use core::net::Ipv6Addr;
 
 use super::answer::Draft;
 use super::pending::PendingQuery;
-use super::upstream_query::{self, Fate, Heard};
+use super::upstream_query::{self, UpstreamReply, UpstreamResult};
 use super::wire::{self, ede, flag, rcode};
 use super::{Outcome, WhenDown, WithDo, synthesis};
 use crate::message::{AliasLoop, Reply};
@@ -13,50 +13,50 @@ use crate::time::Instant;
 const AAAA: usize = 0;
 const A: usize = 1;
 
-/// Why there is no AAAA record to give.
+/// Why the AAAA reply is not the answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Missing {
+enum AaaaAbsence {
     Nodata,
     Excluded,
     Rcode,
     Timeout,
-    /// There may be one, but a rule says to ignore it.
+    /// A rule ignores AAAA records of the name.
     Ignored,
 }
 
-/// Longest life of a synthesised record if no SOA record says how long AAAA is absent, in seconds
-/// (RFC 6147 §5.1.7).
+/// Maximum TTL of a synthesised record without an SOA record in the AAAA reply, in seconds (RFC 6147
+/// §5.1.7).
 const NO_SOA_TTL: u32 = 600;
 
-/// There is no AAAA answer to fall back on.
+/// There is no AAAA reply to fall back on.
 #[derive(Debug)]
-struct NoAnswer;
+struct NoFallback;
 
 impl PendingQuery {
-    /// The upstream's answer, its AD bit believed or not (RFC 6840 §5.8).
-    fn passed(&self, reply: &[u8]) -> Draft {
-        Draft::passed(reply).authentic(self.query.wants_ad() && self.is_authentic(reply))
+    /// The upstream's reply, with AD only if the upstream is trusted (RFC 6840 §5.8).
+    fn forwarded(&self, reply: &[u8]) -> Draft {
+        Draft::forwarded(reply).authentic(self.query.wants_ad() && self.is_authentic(reply))
     }
 
     fn is_authentic(&self, reply: &[u8]) -> bool {
         self.settings.trust_ad && wire::u16_at(reply, 2).is_some_and(|flags| flags & flag::AD != 0)
     }
 
-    pub(super) fn pass(&self, fate: &Fate, outcome: Outcome) -> (Draft, Outcome) {
-        match fate {
-            Fate::Silent => silence(),
-            Fate::Reply(reply) if upstream_query::is_failure(reply) => {
-                (self.passed(reply), Outcome::UpstreamError)
+    pub(super) fn pass(&self, result: &UpstreamResult, outcome: Outcome) -> (Draft, Outcome) {
+        match result {
+            UpstreamResult::NoReply => timeout_answer(),
+            UpstreamResult::Reply(reply) if upstream_query::is_failure(reply) => {
+                (self.forwarded(reply), Outcome::UpstreamError)
             }
-            Fate::Reply(reply) => (self.passed(reply), outcome),
+            UpstreamResult::Reply(reply) => (self.forwarded(reply), outcome),
         }
     }
 
-    /// RFC 6147 §5.3.1, second option: an alias to the IPv4 name, if that has PTR records.
-    pub(super) fn reverse(&self, fate: &Fate) -> (Draft, Outcome) {
-        let reply = match fate {
-            Fate::Silent => return silence(),
-            Fate::Reply(reply) => reply,
+    /// RFC 6147 §5.3.1, second option: an alias to the IPv4 reverse name, if it has PTR records.
+    pub(super) fn reverse(&self, result: &UpstreamResult) -> (Draft, Outcome) {
+        let reply = match result {
+            UpstreamResult::NoReply => return timeout_answer(),
+            UpstreamResult::Reply(reply) => reply,
         };
         match wire::rcode_of(reply) {
             rcode::NXDOMAIN => (Draft::empty(rcode::NXDOMAIN), Outcome::PtrMissing),
@@ -74,85 +74,85 @@ impl PendingQuery {
 
     pub(super) fn synthesis(&self, now: Instant) -> Option<(Draft, Outcome)> {
         if self.ignores_aaaa() {
-            match self.fate(A)? {
-                Fate::Reply(reply) => {
+            match self.result(A)? {
+                UpstreamResult::Reply(reply) => {
                     if let Some(done) = self.ignoring_aaaa(reply) {
                         return Some(done);
                     }
                 }
-                Fate::Silent => {}
+                UpstreamResult::NoReply => {}
             }
         }
-        let aaaa = self.fate(AAAA);
-        let (missing, denial) = match aaaa {
-            None if now < self.patience => return None,
-            None => (Missing::Timeout, None),
-            Some(Fate::Silent) => (Missing::Timeout, None),
-            Some(Fate::Reply(reply)) => match self.judge_aaaa(reply) {
+        let aaaa = self.result(AAAA);
+        let (absence, denial) = match aaaa {
+            None if now < self.aaaa_deadline => return None,
+            None => (AaaaAbsence::Timeout, None),
+            Some(UpstreamResult::NoReply) => (AaaaAbsence::Timeout, None),
+            Some(UpstreamResult::Reply(reply)) => match self.evaluate_aaaa(reply) {
                 Ok(done) => return Some(done),
-                Err(missing) => (missing, Some(reply)),
+                Err(absence) => (absence, Some(reply)),
             },
         };
-        match self.fate(A)? {
-            // Without A records the late AAAA answer is still worth waiting for.
-            Fate::Reply(reply) => match self.judge_a(missing, denial, reply) {
-                Err(NoAnswer) if aaaa.is_none() => None,
-                Err(NoAnswer) => Some(silence()),
+        match self.result(A)? {
+            // Without A records, a late AAAA reply is still useful.
+            UpstreamResult::Reply(reply) => match self.evaluate_a(absence, denial, reply) {
+                Err(NoFallback) if aaaa.is_none() => None,
+                Err(NoFallback) => Some(timeout_answer()),
                 Ok(done) => Some(done),
             },
-            Fate::Silent if aaaa.is_none() => None,
-            Fate::Silent => Some(silence()),
+            UpstreamResult::NoReply if aaaa.is_none() => None,
+            UpstreamResult::NoReply => Some(timeout_answer()),
         }
     }
 
-    /// The answer, if AAAA decides it; else why it doesn't.
-    fn judge_aaaa(&self, reply: &[u8]) -> Result<(Draft, Outcome), Missing> {
+    /// The answer if AAAA decides it, otherwise why it does not.
+    fn evaluate_aaaa(&self, reply: &[u8]) -> Result<(Draft, Outcome), AaaaAbsence> {
         match wire::rcode_of(reply) {
-            rcode::NXDOMAIN => return Ok((self.passed(reply), Outcome::Nxdomain)),
+            rcode::NXDOMAIN => return Ok((self.forwarded(reply), Outcome::Nxdomain)),
             rcode::NOERROR => {}
-            _ if upstream_query::is_bogus(reply) => return Ok((self.passed(reply), Outcome::Bogus)),
-            _ => return Err(Missing::Rcode),
+            _ if upstream_query::is_bogus(reply) => return Ok((self.forwarded(reply), Outcome::Bogus)),
+            _ => return Err(AaaaAbsence::Rcode),
         }
         let decoded = match Reply::decode(reply) {
             Some(Ok(decoded)) => decoded,
             Some(Err(AliasLoop)) => return Ok(alias_loop()),
-            None => return Err(Missing::Rcode),
+            None => return Err(AaaaAbsence::Rcode),
         };
-        let (mut kept, mut excluded) = (false, false);
+        let (mut included, mut excluded) = (false, false);
         for addr in decoded.aaaa() {
             if self.excludes(addr) {
                 excluded = true;
             } else {
-                kept = true;
+                included = true;
             }
         }
-        match (kept, excluded) {
-            (true, false) => Ok((self.passed(reply), Outcome::Native)),
+        match (included, excluded) {
+            (true, false) => Ok((self.forwarded(reply), Outcome::Native)),
             (true, true) => match decoded.without_excluded(|addr| self.excludes(addr)) {
                 Some(records) => Ok((Draft::records(records, rcode::NOERROR), Outcome::NativeFiltered)),
-                None => Err(Missing::Excluded),
+                None => Err(AaaaAbsence::Excluded),
             },
-            (false, true) => Err(Missing::Excluded),
-            (false, false) => Err(Missing::Nodata),
+            (false, true) => Err(AaaaAbsence::Excluded),
+            (false, false) => Err(AaaaAbsence::Nodata),
         }
     }
 
-    /// The answer made of the A answer, or of `denial`, the AAAA answer, if that is no use.
-    fn judge_a(
+    /// The answer from the A reply, or from `denial`, the AAAA reply, if A is unusable.
+    fn evaluate_a(
         &self,
-        missing: Missing,
-        denial: Option<&Heard>,
+        absence: AaaaAbsence,
+        denial: Option<&UpstreamReply>,
         reply: &[u8],
-    ) -> Result<(Draft, Outcome), NoAnswer> {
+    ) -> Result<(Draft, Outcome), NoFallback> {
         match wire::rcode_of(reply) {
             rcode::NOERROR => {}
-            // The name exists, as the AAAA answer says: an upstream that is of two minds must not
-            // make it vanish.
-            rcode::NXDOMAIN if matches!(missing, Missing::Nodata | Missing::Excluded) => {
-                return self.without_records(missing, denial, Outcome::NoAddress);
+            // The AAAA reply shows that the name exists. An inconsistent upstream must not turn it into
+            // NXDOMAIN.
+            rcode::NXDOMAIN if matches!(absence, AaaaAbsence::Nodata | AaaaAbsence::Excluded) => {
+                return self.without_records(absence, denial, Outcome::NoAddress);
             }
-            rcode::NXDOMAIN => return Ok((self.passed(reply), Outcome::Nxdomain)),
-            _ => return Ok((self.passed(reply), Outcome::UpstreamError)),
+            rcode::NXDOMAIN => return Ok((self.forwarded(reply), Outcome::Nxdomain)),
+            _ => return Ok((self.forwarded(reply), Outcome::UpstreamError)),
         }
         let decoded = match Reply::decode(reply) {
             Some(Ok(decoded)) => decoded,
@@ -165,63 +165,67 @@ impl PendingQuery {
             usable |= synthesis::addresses(self.zone(), v4).next().is_some();
         }
         if !any {
-            return self.without_records(missing, denial, Outcome::NoAddress);
+            return self.without_records(absence, denial, Outcome::NoAddress);
         }
         if !usable {
-            return Ok(self.untranslatable(missing, denial, decoded));
+            return Ok(self.untranslatable(absence, denial, decoded));
         }
         if self.query.dnssec_ok() && !self.synthesises_with_do(&decoded) {
-            return self.without_records(missing, denial, Outcome::PassedDo);
+            return self.without_records(absence, denial, Outcome::PassedDo);
         }
-        if missing == Missing::Rcode && denial.is_some_and(|d| wire::rcode_of(d) == rcode::SERVFAIL) {
-            // No word of why AAAA failed, but A is proven genuine: then the zone is signed, and a
-            // forged denial would look just like this.
+        if absence == AaaaAbsence::Rcode && denial.is_some_and(|d| wire::rcode_of(d) == rcode::SERVFAIL) {
+            // AAAA failed without a reason, but A is authenticated, so the zone is signed. A forged
+            // negative answer would look the same.
             if self.is_authentic(reply) {
-                return self.without_records(missing, denial, Outcome::Bogus);
+                return self.without_records(absence, denial, Outcome::Bogus);
             }
         }
-        Ok(self.synthesise(missing, denial, reply, decoded))
+        Ok(self.synthesise(absence, denial, reply, decoded))
     }
 
-    /// The answer made of the A answer, whatever AAAA says; `None` if nothing can be made of it.
-    fn ignoring_aaaa(&self, reply: &Heard) -> Option<(Draft, Outcome)> {
+    /// The answer from the A reply alone. `None` if it is unusable.
+    fn ignoring_aaaa(&self, reply: &UpstreamReply) -> Option<(Draft, Outcome)> {
         let decoded = Reply::decode(reply)?.ok().filter(|_| wire::rcode_of(reply) == rcode::NOERROR)?;
         let usable = decoded.a().any(|v4| synthesis::addresses(self.zone(), v4).next().is_some());
         let may = !self.query.dnssec_ok() || self.synthesises_with_do(&decoded);
-        (usable && may).then(|| self.synthesise(Missing::Ignored, None, reply, decoded))
+        (usable && may).then(|| self.synthesise(AaaaAbsence::Ignored, None, reply, decoded))
     }
 
-    /// Nothing translates: no address is made that leads nowhere.
-    fn down(&self, missing: Missing, denial: Option<&Heard>) -> (Draft, Outcome) {
+    /// The answer while the translator is down: no synthesised addresses, since they would be unreachable.
+    fn answer_translator_down(
+        &self,
+        absence: AaaaAbsence,
+        denial: Option<&UpstreamReply>,
+    ) -> (Draft, Outcome) {
         let outcome = Outcome::TranslatorDown;
         match self.zone().rules.when_down {
             WhenDown::Servfail => (Draft::empty(rcode::SERVFAIL).error(ede::NOT_READY), outcome),
-            WhenDown::Native => match self.without_records(missing, denial, outcome) {
+            WhenDown::Native => match self.without_records(absence, denial, outcome) {
                 Ok((draft, _)) => (draft, outcome),
-                Err(NoAnswer) => (Draft::empty(rcode::SERVFAIL).error(ede::NOT_READY), outcome),
+                Err(NoFallback) => (Draft::empty(rcode::SERVFAIL).error(ede::NOT_READY), outcome),
             },
         }
     }
 
     fn synthesise(
         &self,
-        missing: Missing,
-        denial: Option<&Heard>,
+        absence: AaaaAbsence,
+        denial: Option<&UpstreamReply>,
         reply: &[u8],
         decoded: Reply,
     ) -> (Draft, Outcome) {
-        if self.is_down {
-            return self.down(missing, denial);
+        if self.translator_down {
+            return self.answer_translator_down(absence, denial);
         }
-        let outcome = match missing {
-            Missing::Nodata => Outcome::SynthesisedNodata,
-            Missing::Excluded => Outcome::SynthesisedExcluded,
-            Missing::Rcode => Outcome::SynthesisedRcode,
-            Missing::Timeout => Outcome::SynthesisedTimeout,
-            Missing::Ignored => Outcome::SynthesisedIgnored,
+        let outcome = match absence {
+            AaaaAbsence::Nodata => Outcome::SynthesisedNodata,
+            AaaaAbsence::Excluded => Outcome::SynthesisedExcluded,
+            AaaaAbsence::Rcode => Outcome::SynthesisedRcode,
+            AaaaAbsence::Timeout => Outcome::SynthesisedTimeout,
+            AaaaAbsence::Ignored => Outcome::SynthesisedIgnored,
         };
         let soa_ttl = denial.and_then(|d| Reply::decode(d)?.ok()?.negative_ttl());
-        let authentic = missing == Missing::Nodata
+        let authentic = absence == AaaaAbsence::Nodata
             && self.query.dnssec_ok()
             && self.is_authentic(reply)
             && denial.is_some_and(|d| self.is_authentic(d));
@@ -239,50 +243,55 @@ impl PendingQuery {
     }
 
     fn synthesises_with_do(&self, decoded: &Reply) -> bool {
-        let pin = if self.settings.trust_ad { WithDo::Validated } else { WithDo::UnsignedOnly };
-        match self.zone().rules.with_do.unwrap_or(pin) {
+        let default = if self.settings.trust_ad { WithDo::Validated } else { WithDo::UnsignedOnly };
+        match self.zone().rules.with_do.unwrap_or(default) {
             WithDo::Never => false,
             WithDo::UnsignedOnly => !decoded.is_signed(),
             WithDo::Validated => true,
         }
     }
 
-    /// The AAAA answer after all (RFC 6147 §5.1.6, §5.4), stripped of excluded records.
+    /// The AAAA reply (RFC 6147 §5.1.6, §5.4) without excluded records.
     fn without_records(
         &self,
-        missing: Missing,
-        denial: Option<&Heard>,
+        absence: AaaaAbsence,
+        denial: Option<&UpstreamReply>,
         outcome: Outcome,
-    ) -> Result<(Draft, Outcome), NoAnswer> {
-        let reply = denial.ok_or(NoAnswer)?;
-        Ok(match missing {
-            Missing::Nodata => (self.passed(reply), outcome),
-            Missing::Excluded => {
+    ) -> Result<(Draft, Outcome), NoFallback> {
+        let reply = denial.ok_or(NoFallback)?;
+        Ok(match absence {
+            AaaaAbsence::Nodata => (self.forwarded(reply), outcome),
+            AaaaAbsence::Excluded => {
                 let stripped = Reply::decode(reply)
                     .and_then(Result::ok)
                     .and_then(|decoded| decoded.without_excluded(|addr| self.excludes(addr)));
                 (stripped.map_or_else(|| Draft::empty(rcode::NOERROR), ok), outcome)
             }
-            Missing::Rcode if outcome == Outcome::Bogus => (self.passed(reply), outcome),
-            Missing::Rcode | Missing::Timeout | Missing::Ignored => {
-                (self.passed_error(reply), Outcome::UpstreamError)
+            AaaaAbsence::Rcode if outcome == Outcome::Bogus => (self.forwarded(reply), outcome),
+            AaaaAbsence::Rcode | AaaaAbsence::Timeout | AaaaAbsence::Ignored => {
+                (self.forwarded_error(reply), Outcome::UpstreamError)
             }
         })
     }
 
-    /// The AAAA answer if it is an error, else, if it could not be decoded, SERVFAIL.
-    fn passed_error(&self, reply: &[u8]) -> Draft {
-        if upstream_query::is_failure(reply) { self.passed(reply) } else { Draft::empty(rcode::SERVFAIL) }
+    /// The AAAA reply if it is an error, otherwise (it was malformed) SERVFAIL.
+    fn forwarded_error(&self, reply: &[u8]) -> Draft {
+        if upstream_query::is_failure(reply) { self.forwarded(reply) } else { Draft::empty(rcode::SERVFAIL) }
     }
 
-    /// The name has only A records that stay untranslated: no data for a host without IPv4.
-    fn untranslatable(&self, missing: Missing, denial: Option<&Heard>, a: Reply) -> (Draft, Outcome) {
+    /// The name has only A records that are not translated: an IPv6-only host gets no data.
+    fn untranslatable(
+        &self,
+        absence: AaaaAbsence,
+        denial: Option<&UpstreamReply>,
+        a: Reply,
+    ) -> (Draft, Outcome) {
         let outcome = Outcome::Untranslatable;
-        match missing {
-            Missing::Nodata | Missing::Excluded => {
-                self.without_records(missing, denial, outcome).unwrap_or_else(|NoAnswer| silence())
+        match absence {
+            AaaaAbsence::Nodata | AaaaAbsence::Excluded => {
+                self.without_records(absence, denial, outcome).unwrap_or_else(|NoFallback| timeout_answer())
             }
-            Missing::Rcode | Missing::Timeout | Missing::Ignored => {
+            AaaaAbsence::Rcode | AaaaAbsence::Timeout | AaaaAbsence::Ignored => {
                 (a.without_a().map_or_else(|| Draft::empty(rcode::NOERROR), ok), outcome)
             }
         }
@@ -293,7 +302,7 @@ fn ok(records: Vec<u8>) -> Draft {
     Draft::records(records, rcode::NOERROR)
 }
 
-fn silence() -> (Draft, Outcome) {
+fn timeout_answer() -> (Draft, Outcome) {
     (Draft::empty(rcode::SERVFAIL).error(ede::NO_REACHABLE_AUTHORITY), Outcome::UpstreamTimeout)
 }
 

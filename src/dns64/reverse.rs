@@ -1,11 +1,11 @@
-//! Names of addresses: ip6.arpa in, in-addr.arpa out (RFC 6147 §5.3.1).
+//! Reverse names: ip6.arpa and in-addr.arpa (RFC 6147 §5.3.1).
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::wire;
 
-/// The address that an uncompressed name under ip6.arpa stands for; `None` for any other name, and
-/// for one with fewer or more than 32 nibbles.
+/// The address of an uncompressed name in ip6.arpa. `None` for other names, and unless there are 32
+/// nibbles.
 pub(super) fn ip6_arpa(name: &[u8]) -> Option<Ipv6Addr> {
     let mut labels = wire::labels(name);
     let mut bits = 0u128;
@@ -18,7 +18,7 @@ pub(super) fn ip6_arpa(name: &[u8]) -> Option<Ipv6Addr> {
     (arpa && labels.next().is_none()).then(|| Ipv6Addr::from_bits(bits))
 }
 
-/// The address that an uncompressed name under in-addr.arpa stands for; `None` for any other name.
+/// The address of an uncompressed name in in-addr.arpa. `None` for other names.
 pub(super) fn of_in_addr_arpa(name: &[u8]) -> Option<Ipv4Addr> {
     let mut labels = wire::labels(name);
     let mut octets = [0; 4];
@@ -26,11 +26,11 @@ pub(super) fn of_in_addr_arpa(name: &[u8]) -> Option<Ipv4Addr> {
         *octet = core::str::from_utf8(labels.next()?).ok()?.parse().ok()?;
     }
     let addr = Ipv4Addr::from(octets);
-    // Written in the one way there is, without leading zeros.
+    // Rejects other spellings, such as leading zeros.
     name.eq_ignore_ascii_case(&in_addr_arpa(addr)).then_some(addr)
 }
 
-/// The name of an IPv4 address, uncompressed.
+/// The reverse name of an IPv4 address, uncompressed.
 pub(super) fn in_addr_arpa(addr: Ipv4Addr) -> Vec<u8> {
     let mut name = Vec::with_capacity(30);
     for octet in addr.octets().into_iter().rev() {

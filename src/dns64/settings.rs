@@ -1,74 +1,71 @@
-//! What the DNS64 and its resolver are told. Typed and resolved; whoever builds it has checked it.
+//! Settings of the DNS64 and its resolver. `config` parses and validates them.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
-use super::{Domains, Keeping, LedgerLimits, Local, Network};
+use super::{CacheLimits, Domains, LedgerLimits, LocalRecords, Network};
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
 
-/// IPv4-mapped addresses, which no AAAA record should hold (RFC 6147 §5.1.4).
+/// IPv4-mapped addresses, which AAAA records should not contain (RFC 6147 §5.1.4).
 pub const MAPPED: Ipv6Prefix = Ipv6Prefix::holding(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
 
-/// When AAAA records are synthesised for a client that set DO and can therefore validate
-/// (RFC 6147 §5.5, RFC 8683 §4.1.2).
+/// When to synthesise for a client that set DO and may validate (RFC 6147 §5.5, RFC 8683 §4.1.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WithDo {
-    /// Never: the client has to use IPv4 through its own CLAT.
+    /// Never: the client must use IPv4 through its own CLAT.
     Never,
-    /// If the A answer bears no signature.
+    /// If the A reply has no signature.
     UnsignedOnly,
-    /// Always: the upstream has validated the denial of AAAA and the A records.
+    /// Always: the upstream has validated the negative AAAA answer and the A records.
     Validated,
 }
 
-/// For which names addresses are synthesised.
+/// Which names to synthesise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Synthesize {
-    /// For those without AAAA records.
+    /// Names without AAAA records.
     #[default]
     Missing,
-    /// For all that have A records: their AAAA records are ignored.
+    /// All names with A records; AAAA records are ignored.
     Always,
-    /// For none; ipv4only.arpa is answered all the same, so that hosts find the pref64
-    /// (RFC 8683 §4.1.1).
+    /// None, except ipv4only.arpa, so that hosts discover the pref64 (RFC 8683 §4.1.1).
     Never,
 }
 
-/// What happens to names that would be synthesised while nothing translates.
+/// The answer for a name to synthesise while the translator is down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum WhenDown {
-    /// SERVFAIL, so that hosts ask another resolver, or again.
+    /// SERVFAIL, so that hosts try another resolver, or retry.
     #[default]
     Servfail,
-    /// The denial of AAAA, as if there were no DNS64.
+    /// The negative AAAA answer, as without DNS64.
     Native,
 }
 
-/// The rules of synthesis in one zone.
+/// DNS64 rules of a zone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rules {
-    /// Whether there is DNS64 at all; if not, its clients get a plain forwarder
-    /// (RFC 8880 §7.1: which then knows nothing of ipv4only.arpa).
+    /// Whether DNS64 is on. If off, the zone's clients get a plain forwarder, which does not answer for
+    /// ipv4only.arpa (RFC 8880 §7.1).
     pub enabled: bool,
-    /// For which names addresses are synthesised.
+    /// Which names to synthesise.
     pub synthesize: Synthesize,
-    /// Names whose own AAAA records are ignored if they have A records that can be translated.
+    /// Names whose AAAA records are ignored if they have A records that can be translated.
     pub ignore_aaaa_for: Domains,
-    /// Names for which nothing is synthesised.
+    /// Names that are never synthesised.
     pub never_for: Domains,
-    /// What happens while nothing translates.
+    /// The answer while the translator is down.
     pub when_down: WhenDown,
-    /// Length of the prefix that is one host, as the translator has it: who asked for a name is
-    /// remembered by host.
+    /// Prefix length of one host, as in the translator; names are recorded by host.
     pub host_len: u8,
-    /// AAAA records under these prefixes count as absent (RFC 6147 §5.1.4).
+    /// AAAA records in these prefixes count as absent (RFC 6147 §5.1.4).
     pub exclude_aaaa: Vec<Ipv6Prefix>,
     /// A records in these prefixes are never translated.
     pub never_translate_ipv4: Vec<Ipv4Prefix>,
-    /// Whether 10/8, 172.16/12, 192.168/16 and 100.64/10 are put under the Well-Known Prefix all
-    /// the same. Must equal the translator's setting of that name.
+    /// Whether 10/8, 172.16/12, 192.168/16 and 100.64/10 are embedded in the Well-Known Prefix. Must equal
+    /// the translator's setting of the same name.
     pub private_under_well_known: bool,
-    /// What DO does; `None` is [`WithDo::Validated`] with [`Settings::trust_ad`], else
+    /// Synthesis with DO; `None` is [`WithDo::Validated`] with [`Settings::trust_ad`], otherwise
     /// [`WithDo::UnsignedOnly`].
     pub with_do: Option<WithDo>,
 }
@@ -91,24 +88,23 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Whether anything is synthesised for `name` (uncompressed, in small letters).
+    /// Whether `name` (uncompressed, lowercase) may be synthesised.
     pub(super) fn may_synthesise(&self, name: &[u8]) -> bool {
-        self.enabled && self.synthesize != Synthesize::Never && !self.never_for.hold(name)
+        self.enabled && self.synthesize != Synthesize::Never && !self.never_for.contains(name)
     }
 
-    /// Whether AAAA records of `name` are ignored, given that something may be synthesised.
+    /// Whether AAAA records of `name` are ignored, if it may be synthesised.
     pub(super) fn ignores_aaaa(&self, name: &[u8]) -> bool {
-        self.synthesize == Synthesize::Always || self.ignore_aaaa_for.hold(name)
+        self.synthesize == Synthesize::Always || self.ignore_aaaa_for.contains(name)
     }
 }
 
-/// A prefix for A records, perhaps of a part of the IPv4 space only.
+/// A pref64, optionally for a part of the IPv4 space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mapping {
-    /// Where the IPv6 addresses lie.
+    /// Prefix of the IPv6 addresses.
     pub pref64: Pref64,
-    /// Which IPv4 addresses: `None` is all that no other mapping of the zone names
-    /// (RFC 6147 §5.1.7).
+    /// Its IPv4 addresses. `None` is all that no other mapping of the zone covers (RFC 6147 §5.1.7).
     pub only: Option<Ipv4Prefix>,
 }
 
@@ -118,41 +114,41 @@ impl From<Pref64> for Mapping {
     }
 }
 
-/// A group of clients with one policy.
+/// A group of clients with the same rules.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Zone {
-    /// Its number, the translator's.
+    /// Its number, as in the translator.
     pub id: ZoneId,
-    /// Its name, for metrics and logs.
+    /// Its name in metrics and logs.
     pub name: String,
-    /// Its clients. No prefix appears in two zones; the longest match decides.
+    /// Its clients. A prefix is in one zone only; the longest match decides.
     pub clients: Vec<Ipv6Prefix>,
-    /// Its pref64s, in the order in which they are put into answers.
+    /// Its pref64s, in the order of the synthesised records.
     pub pref64: Vec<Mapping>,
     /// Its rules.
     pub rules: Rules,
 }
 
-/// Names that resolvers of their own are asked about.
+/// Names that have their own upstreams.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Forward {
-    /// The names, with all below them. If several lists hold a name, the longest match decides.
+    /// The names, including subdomains. The longest match over all lists decides.
     pub domains: Domains,
-    /// The resolvers, the preferred one first.
+    /// The upstreams, in order of preference.
     pub upstreams: Vec<SocketAddr>,
 }
 
-/// How long things may take.
+/// Timeouts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
-    /// How long a AAAA answer is waited for once A records are there (800 ms).
+    /// How long to wait for the AAAA reply once the A reply has arrived (800 ms).
     pub aaaa_wait: Duration,
-    /// How long one upstream is waited for before the next one is asked too (1 s).
+    /// How long to wait for one upstream before trying the next (1 s).
     pub attempt: Duration,
-    /// How long an exchange may take in all; then the client gets SERVFAIL (4 s, below the 5 s
-    /// after which stub resolvers ask again).
+    /// How long a client query may take before it gets SERVFAIL (4 s, below the 5 s after which stub
+    /// resolvers retry).
     pub total: Duration,
-    /// How long fresh data are waited for where old ones are at hand (1.8 s, RFC 8767 §5).
+    /// How long to wait for fresh data if stale data is available (1.8 s, RFC 8767 §5).
     pub stale_wait: Duration,
     /// How long a TCP connection may be idle (5 s).
     pub tcp_idle: Duration,
@@ -170,14 +166,14 @@ impl Default for Timeouts {
     }
 }
 
-/// Bounds of what is in flight.
+/// Limits of pending queries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Exchanges at once, of all clients.
+    /// Pending queries of all clients.
     pub in_flight: usize,
-    /// Exchanges at once of one client address.
+    /// Pending queries of one client address.
     pub in_flight_per_client: usize,
-    /// Times one question is sent upstream, at least 1.
+    /// Attempts per upstream query, at least 1.
     pub attempts: u8,
 }
 
@@ -187,49 +183,49 @@ impl Default for Limits {
     }
 }
 
-/// Everything the DNS64 and its resolver are told.
+/// Settings of the DNS64 and its resolver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// The zones. Who is in none gets no answer.
+    /// The zones. Clients in no zone get no answer.
     pub zones: Vec<Zone>,
-    /// Where to listen, UDP and TCP. An unspecified address stands for all of its family; answers
-    /// leave from the one that was asked.
+    /// Listen addresses, UDP and TCP. An unspecified address covers all of its family; answers leave from
+    /// the address that was queried.
     pub listen: Vec<SocketAddr>,
-    /// Recursive resolvers, the first one preferred.
+    /// Recursive resolvers, in order of preference.
     pub upstreams: Vec<SocketAddr>,
-    /// Names that other resolvers are asked about.
+    /// Names that have their own upstreams.
     pub forwards: Vec<Forward>,
-    /// Names and addresses that the operator tells.
-    pub local: Local,
-    /// Whether the upstreams validate, and the way to them is safe enough to believe their AD bit.
+    /// Local records.
+    pub local: LocalRecords,
+    /// Whether the upstreams validate and the path to them is secure, so that their AD bit can be trusted.
     pub trust_ad: bool,
-    /// TTL of answers about ipv4only.arpa, in seconds, at least 60: how long a client keeps a
-    /// pref64 that it found (RFC 7050 §5).
+    /// TTL of answers about ipv4only.arpa, in seconds, at least 60: how long a client uses a discovered
+    /// pref64 (RFC 7050 §5).
     pub discovery_ttl: u32,
-    /// How long answers are kept, and in how much room.
-    pub keeping: Keeping,
-    /// Bounds of the ledger.
+    /// Cache limits.
+    pub cache_limits: CacheLimits,
+    /// Ledger limits.
     pub ledger: LedgerLimits,
     /// Timeouts.
     pub timeouts: Timeouts,
-    /// Bounds.
+    /// Limits of pending queries.
     pub limits: Limits,
-    /// What only the sockets are told.
+    /// Settings of the sockets.
     pub network: Network,
 }
 
 impl Default for Settings {
-    /// No zone, no listener, no upstream; all else as documented.
+    /// No zone, no listener, no upstream; otherwise the documented defaults.
     fn default() -> Self {
         Self {
             zones: Vec::new(),
             listen: Vec::new(),
             upstreams: Vec::new(),
             forwards: Vec::new(),
-            local: Local::default(),
+            local: LocalRecords::default(),
             trust_ad: false,
             discovery_ttl: 600,
-            keeping: Keeping::default(),
+            cache_limits: CacheLimits::default(),
             ledger: LedgerLimits::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -239,8 +235,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The zone a client is in, by its place in the list: the one with the longest prefix that holds
-    /// `client`. Clients with an IPv4 address are in none.
+    /// Index of the client's zone: the one with the longest matching prefix. IPv4 clients are in no zone.
     pub fn zone_of(&self, client: IpAddr) -> Option<usize> {
         let IpAddr::V6(client) = client else { return None };
         let zones = self.zones.iter().enumerate();
@@ -250,8 +245,7 @@ impl Settings {
             .map(|(_, place)| place)
     }
 
-    /// The resolvers of a group, the preferred one first. Group 0 are those for all names that no
-    /// other group is for.
+    /// The upstreams of a group, in order of preference. Group 0 is for names without a forward zone.
     pub fn servers(&self, group: usize) -> &[SocketAddr] {
         match group.checked_sub(1) {
             None => &self.upstreams,
@@ -259,13 +253,13 @@ impl Settings {
         }
     }
 
-    /// The cache's bounds for one of the engines that share the work, one for each thread.
-    pub(super) fn keeping_of_one(&self) -> Keeping {
-        Keeping { bytes: self.keeping.bytes / self.network.threads.max(1), ..self.keeping }
+    /// The cache limits of one engine; each thread has one engine.
+    pub(super) fn cache_limits_per_engine(&self) -> CacheLimits {
+        CacheLimits { bytes: self.cache_limits.bytes / self.network.threads.max(1), ..self.cache_limits }
     }
 
-    /// The ledger's bounds for one of them.
-    pub(super) fn ledger_of_one(&self) -> LedgerLimits {
+    /// The ledger limits of one engine.
+    pub(super) fn ledger_limits_per_engine(&self) -> LedgerLimits {
         let engines = self.network.threads.max(1);
         LedgerLimits {
             names: self.ledger.names.div_ceil(engines),
@@ -273,7 +267,7 @@ impl Settings {
         }
     }
 
-    /// The group of resolvers to ask about `name`, which is uncompressed and in small letters.
+    /// The upstream group for `name` (uncompressed, lowercase).
     pub(super) fn group_of(&self, name: &[u8]) -> usize {
         let forwards = self.forwards.iter().enumerate();
         let fits = forwards.filter_map(|(n, forward)| Some((forward.domains.longest(name)?, n + 1)));
@@ -286,7 +280,7 @@ impl Zone {
         self.clients.iter().filter(|p| p.contains(client)).map(|p| p.len()).max()
     }
 
-    /// Whether an A record with `addr` may be translated under `pref64` (RFC 6052 §3.1).
+    /// Whether an A record with `addr` may be translated to `pref64` (RFC 6052 §3.1).
     pub fn translates(&self, addr: Ipv4Addr, pref64: Pref64) -> bool {
         if self.rules.never_translate_ipv4.iter().any(|p| p.contains(addr)) || !special::is_host_v4(addr) {
             return false;
@@ -336,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_translated_under_which_prefix() {
+    fn translatable_addresses_by_prefix() {
         // ids 6147-5.1.7-wkp-nonglobal, 6147-5.1.7-exclv4, W-dns64, W-nsp
         let mut zone = zone(1, &[], "64:ff9b::/96");
         let own: Pref64 = "2001:db8:64::/96".parse().expect("literal");

@@ -1,57 +1,57 @@
-//! Things found by a number, which nobody else gets soon after.
+//! A slab with generations: an id never refers to a value inserted later.
 
-/// The number of a thing in a [`Slab`]. A place that is filled again has another number.
+/// Identifies a value in a [`Slab`]. A slot that is reused gets another generation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Id {
-    place: u32,
-    turn: u32,
+    index: u32,
+    generation: u32,
 }
 
-/// Things by number.
+/// Values by id.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    cells: Vec<(u32, Option<T>)>,
+    slots: Vec<(u32, Option<T>)>,
     free: Vec<u32>,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { cells: Vec::new(), free: Vec::new() }
+        Self { slots: Vec::new(), free: Vec::new() }
     }
 }
 
 impl<T> Slab<T> {
-    /// Puts a thing in. Bounded by whoever calls it: four billion at once would be too many.
-    pub(crate) fn insert(&mut self, thing: T) -> Id {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.cells.push((0, None));
-            (self.cells.len() - 1) as u32
+    /// Inserts a value. The caller bounds their number, far below four billion.
+    pub(crate) fn insert(&mut self, value: T) -> Id {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            (self.slots.len() - 1) as u32
         });
-        let (turn, cell) = &mut self.cells[place as usize];
-        *cell = Some(thing);
-        Id { place, turn: *turn }
+        let (generation, slot) = &mut self.slots[index as usize];
+        *slot = Some(value);
+        Id { index, generation: *generation }
     }
 
     pub(crate) fn find(&self, id: Id) -> Option<&T> {
-        let (turn, cell) = self.cells.get(id.place as usize)?;
-        cell.as_ref().filter(|_| *turn == id.turn)
+        let (generation, slot) = self.slots.get(id.index as usize)?;
+        slot.as_ref().filter(|_| *generation == id.generation)
     }
 
     pub(crate) fn find_mut(&mut self, id: Id) -> Option<&mut T> {
-        let (turn, cell) = self.cells.get_mut(id.place as usize)?;
-        cell.as_mut().filter(|_| *turn == id.turn)
+        let (generation, slot) = self.slots.get_mut(id.index as usize)?;
+        slot.as_mut().filter(|_| *generation == id.generation)
     }
 
     pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
-        let (turn, cell) = self.cells.get_mut(id.place as usize)?;
-        let thing = cell.take_if(|_| *turn == id.turn)?;
-        *turn = turn.wrapping_add(1);
-        self.free.push(id.place);
-        Some(thing)
+        let (generation, slot) = self.slots.get_mut(id.index as usize)?;
+        let value = slot.take_if(|_| *generation == id.generation)?;
+        *generation = generation.wrapping_add(1);
+        self.free.push(id.index);
+        Some(value)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.cells.len() - self.free.len()
+        self.slots.len() - self.free.len()
     }
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_good_for_one_thing_only() {
+    fn ids_of_removed_values_find_nothing() {
         let mut slab = Slab::default();
         let first = slab.insert('a');
         let second = slab.insert('b');

@@ -1,16 +1,16 @@
-//! Which addresses stand for which (RFC 6147 §5.1.4, §5.1.7, §5.2).
+//! Address synthesis (RFC 6147 §5.1.4, §5.1.7, §5.2).
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Zone;
 
-/// Whether a AAAA record with `addr` counts as absent.
+/// Whether an AAAA record with `addr` counts as absent.
 pub(super) fn is_excluded(zone: &Zone, addr: Ipv6Addr) -> bool {
     zone.rules.exclude_aaaa.iter().any(|prefix| prefix.contains(addr))
 }
 
-/// The IPv6 addresses that stand for `v4` in `zone`, one for each pref64 that may carry it. Prefixes
-/// for a part of the IPv4 space come before, and instead of, those for all the rest.
+/// The IPv6 addresses for `v4` in `zone`, one for each pref64 that may carry it. A pref64 for a part of the
+/// IPv4 space replaces those for the rest.
 pub(super) fn addresses(zone: &Zone, v4: Ipv4Addr) -> impl Iterator<Item = Ipv6Addr> {
     let named = zone.pref64.iter().any(|m| m.only.is_some_and(|only| only.contains(v4)));
     zone.pref64
@@ -52,16 +52,16 @@ mod tests {
     }
 
     #[test]
-    fn the_worked_example_and_why_it_is_not_given() {
-        // id 6147-7.1: the example's address is not global, so that the Well-Known Prefix may stand for it
-        // in books only.
+    fn the_worked_example_is_not_global() {
+        // id 6147-7.1: the address of the example is not global, so the Well-Known Prefix does not carry
+        // it.
         let v4 = "192.0.2.1".parse().expect("literal");
         assert_eq!(Pref64::WELL_KNOWN.embed(v4).to_string(), "64:ff9b::c000:201");
         assert!(all(&zone(&[("64:ff9b::/96", None)]), "192.0.2.1").is_empty());
     }
 
     #[test]
-    fn ranges_have_their_own_prefix() {
+    fn ranges_have_separate_prefixes() {
         // id 6147-5.1.7-range
         let zone = zone(&[("2001:db8:64::/96", None), ("2001:db8:a::/96", Some("10.0.0.0/8"))]);
         assert_eq!(all(&zone, "10.0.0.1"), ["2001:db8:a::a00:1"]);

@@ -1,4 +1,4 @@
-//! Bytes that no scenario can write: what is passed on untouched, and what is broken.
+//! Messages that no scenario can express: forwarded unchanged, or malformed.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ fn settings() -> Arc<Settings> {
     })
 }
 
-fn ask(query: &[u8], upstream: impl FnMut(&Ask) -> Option<Vec<u8>>) -> Option<Answer> {
+fn answer_to(query: &[u8], upstream: impl FnMut(&Transmit) -> Option<Vec<u8>>) -> Option<Answer> {
     let client = "2001:db8:1::5".parse().expect("literal");
     play(&settings(), client, query, upstream).map(|played| played.answer)
 }
@@ -41,11 +41,11 @@ fn query(kind: u16, edns: bool) -> Vec<u8> {
     message
 }
 
-/// A reply to `ask` with one record for its name in each of the sections given, OPT at `opt`.
-fn reply(ask: &Ask, kind: u16, rdata: &[u8], additional: &[&[u8]], opt: usize) -> Vec<u8> {
-    let question = wire::question(&ask.query).expect("our own query");
+/// A reply to `transmit` with one record for its name in each of the sections given, OPT at `opt`.
+fn reply(transmit: &Transmit, kind: u16, rdata: &[u8], additional: &[&[u8]], opt: usize) -> Vec<u8> {
+    let question = wire::question(&transmit.query).expect("our own query");
     let mut message = vec![0, 0, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
-    message.extend_from_slice(&ask.query[question]);
+    message.extend_from_slice(&transmit.query[question]);
     let push = |message: &mut Vec<u8>, rdata: &[u8]| {
         message.extend_from_slice(&[0xc0, 12]);
         message.extend_from_slice(&kind.to_be_bytes());
@@ -68,10 +68,11 @@ fn reply(ask: &Ask, kind: u16, rdata: &[u8], additional: &[&[u8]], opt: usize) -
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_passed_on_byte_for_byte() {
+fn malformed_records_are_forwarded_unchanged() {
     // id 6147-5.3.3-rr: HTTPS with parameters out of order, which a decoder refuses.
     let broken = b"\x00\x01\x00\x00\x04\x00\x04\xc6\x33\x64\x07\x00\x01\x00\x03\x02h2";
-    let answer = ask(&query(65, true), |ask| Some(reply(ask, 65, broken, &[], 0))).expect("answered");
+    let answer =
+        answer_to(&query(65, true), |transmit| Some(reply(transmit, 65, broken, &[], 0))).expect("answered");
     assert_eq!(answer.outcome, Outcome::PassedType);
     assert_eq!(wire::u16_at(&answer.message, 0), Some(0xabcd));
     let layout = wire::layout(&answer.message).expect("well formed");
@@ -80,27 +81,27 @@ fn a_record_that_cannot_be_read_is_passed_on_byte_for_byte() {
 }
 
 #[test]
-fn a_client_without_edns_gets_no_opt_wherever_the_upstream_put_it() {
+fn clients_without_edns_get_no_opt_record() {
     for opt in 0..=2 {
         let extra: [&[u8]; 2] = [b"first", b"second"];
-        let answer =
-            ask(&query(10, false), |ask| Some(reply(ask, 10, b"data", &extra, opt))).expect("answered");
+        let answer = answer_to(&query(10, false), |transmit| Some(reply(transmit, 10, b"data", &extra, opt)))
+            .expect("answered");
         let layout = wire::layout(&answer.message).expect("well formed");
         assert_eq!(layout.opt, None);
         assert_eq!(layout.end, answer.message.len());
-        // What stood behind OPT is left out.
+        // Records after OPT are left out.
         assert_eq!(wire::u16_at(&answer.message, 10).map(usize::from), Some(opt));
     }
 }
 
 #[test]
-fn an_a_answer_that_cannot_be_read_is_servfail() {
-    let answer = ask(&query(28, false), |ask| {
-        let asked = asked_for(&ask.query)?.1;
+fn a_malformed_a_reply_is_servfail() {
+    let answer = answer_to(&query(28, false), |transmit| {
+        let asked = address_question(&transmit.query)?.1;
         if asked == AddressKind::Aaaa {
-            address_reply(&ask.query, &[], 0)
+            address_reply(&transmit.query, &[], 0)
         } else {
-            Some(reply(ask, 1, b"abc", &[], 9))
+            Some(reply(transmit, 1, b"abc", &[], 9))
         }
     });
     let answer = answer.expect("answered");
@@ -109,10 +110,10 @@ fn an_a_answer_that_cannot_be_read_is_servfail() {
 }
 
 #[test]
-fn synthesised_records_have_the_right_shape_on_the_wire() {
+fn synthesised_records_on_the_wire() {
     // id 6147-5.1.7-name
-    let answer = ask(&query(28, false), |ask| {
-        address_reply(&ask.query, &["198.51.100.7".parse().expect("literal")], 300)
+    let answer = answer_to(&query(28, false), |transmit| {
+        address_reply(&transmit.query, &["198.51.100.7".parse().expect("literal")], 300)
     });
     let message = answer.expect("answered").message;
     let end = wire::question(&message).expect("one question").end;
@@ -121,7 +122,7 @@ fn synthesised_records_have_the_right_shape_on_the_wire() {
 }
 
 #[test]
-fn forty_records_fit_only_where_they_fit() {
+fn answers_above_the_size_limit_are_truncated() {
     // id 6147-5.4-trunc
     let forty: Vec<_> = (1..=40).map(|n| std::net::IpAddr::from([198, 51, 100, n])).collect();
     let settings = settings();
@@ -134,10 +135,10 @@ fn forty_records_fit_only_where_they_fit() {
     ] {
         let mut engine = Engine::new(Arc::clone(&settings), 0);
         let taken = engine.query(Instant::ZERO, client, transport, &query(28, edns), || Ok(()));
-        assert!(matches!(taken, Taken::Waits), "{taken:?}");
-        while let Some(ask) = engine.poll_ask() {
-            let reply = address_reply(&ask.query, &forty, 300).expect("an address query");
-            engine.reply(Instant::ZERO, ask.id, &reply);
+        assert!(matches!(taken, QueryAction::Pending), "{taken:?}");
+        while let Some(transmit) = engine.poll_transmit() {
+            let reply = address_reply(&transmit.query, &forty, 300).expect("an address query");
+            engine.reply(Instant::ZERO, transmit.id, &reply);
         }
         let ((), answer) = engine.poll_answer().expect("all is answered");
         assert!(answer.message.len() <= limit);
@@ -149,7 +150,7 @@ fn forty_records_fit_only_where_they_fit() {
     }
 }
 
-/// A small deterministic generator: tests must fail alike everywhere.
+/// A small deterministic generator, so that tests are reproducible.
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *state >> 33
@@ -166,16 +167,16 @@ fn damage(message: &mut Vec<u8>, state: &mut u64) {
 }
 
 #[test]
-fn damaged_queries_and_replies_end_in_an_answer_or_in_silence() {
+fn damaged_messages_never_panic() {
     let mut state = 64;
     for round in 0..6_000 {
         let mut query = query([1, 12, 16, 28, 28, 28][round % 6], round % 2 == 0);
         if round % 3 == 0 {
             damage(&mut query, &mut state);
         }
-        let answer = ask(&query, |ask| {
-            let mut reply = address_reply(&ask.query, &["198.51.100.7".parse().expect("literal")], 300)
-                .unwrap_or_else(|| reply(ask, 16, b"\x04text", &[], 0));
+        let answer = answer_to(&query, |transmit| {
+            let mut reply = address_reply(&transmit.query, &["198.51.100.7".parse().expect("literal")], 300)
+                .unwrap_or_else(|| reply(transmit, 16, b"\x04text", &[], 0));
             damage(&mut reply, &mut state);
             Some(reply)
         });

@@ -1,5 +1,4 @@
-//! One question on its way through the upstreams: which is asked when, who waits for it, and what
-//! came of it. However many wait, it is asked once.
+//! An upstream query: its attempts, its result and the lookups that wait for it. Equal questions share one.
 
 use core::net::SocketAddr;
 use std::sync::Arc;
@@ -7,29 +6,29 @@ use std::sync::Arc;
 use super::key::Key;
 use super::slab::Id;
 use super::wire::{self, Opt, flag, rcode};
-use super::{Ask, AskId, Settings};
+use super::{Settings, Transmit, TransmitId};
 use crate::time::Instant;
 
-/// What came of a question.
+/// Result of an upstream query.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Fate {
-    /// This answer, perhaps an error.
-    Reply(Heard),
-    /// None in time.
-    Silent,
+pub(super) enum UpstreamResult {
+    /// A reply, which may be an error.
+    Reply(UpstreamReply),
+    /// No reply in time.
+    NoReply,
 }
 
-/// An upstream's answer, fresh or kept.
+/// An upstream's reply, fresh or cached.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Heard {
+pub(super) struct UpstreamReply {
     pub(super) message: Arc<[u8]>,
-    /// Whether its time is over and nothing better was to be had (RFC 8767).
+    /// Whether the data has expired (RFC 8767).
     pub(super) stale: bool,
-    /// How long it holds, in seconds; `None` if it does not say (RFC 2308 §5).
+    /// TTL in seconds; `None` if the reply has none (RFC 2308 §5).
     pub(super) left: Option<u32>,
 }
 
-impl core::ops::Deref for Heard {
+impl core::ops::Deref for UpstreamReply {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -37,45 +36,45 @@ impl core::ops::Deref for Heard {
     }
 }
 
-/// Why a question is asked.
+/// Purpose of an upstream query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
-    /// For clients that wait, and for those to come.
+    /// For clients, pending and future.
     Answer,
-    /// To learn the zone of a name whose AAAA queries are not answered.
+    /// To find the zone of a name whose AAAA queries time out.
     ZoneCut,
 }
 
-/// A question to the upstreams.
+/// A query to the upstreams.
 #[derive(Debug)]
 pub(super) struct UpstreamQuery {
     pub(super) key: Key,
     pub(super) purpose: Purpose,
-    /// Which of the settings' groups of upstreams is asked.
+    /// Upstream group in the settings.
     group: usize,
     query: Vec<u8>,
     pub(super) begun: Instant,
-    /// The client that was first, for the cache's fairness.
+    /// Group of the first client, for cache eviction.
     pub(super) owner: u8,
-    /// Who waits, and for which of its needs.
-    pub(super) waiting: Vec<(Id, usize)>,
-    /// Times sent.
+    /// Pending queries that wait for it, with the index of the lookup.
+    pub(super) waiters: Vec<(Id, usize)>,
+    /// Attempts sent.
     attempts: u8,
-    /// Whom it was sent to.
+    /// Server of each attempt.
     tried: Vec<SocketAddr>,
-    /// Sent, and neither answered nor failed.
+    /// Attempts that have neither a reply nor a failure.
     open: u8,
-    /// When the next attempt is due, [`Instant::NEVER`] if there will be none.
+    /// When to send the next attempt; [`Instant::NEVER`] if none will follow.
     next: Instant,
     end: Instant,
-    /// An error, kept in case no other upstream knows better.
+    /// An error, used if no other upstream returns a better reply.
     fallback: Option<Arc<[u8]>>,
-    pub(super) fate: Option<Fate>,
+    pub(super) result: Option<UpstreamResult>,
     due: bool,
 }
 
 impl UpstreamQuery {
-    /// A question not yet asked; it is due at once.
+    /// A query whose first attempt is to be sent immediately.
     pub(super) fn new(
         now: Instant,
         settings: &Settings,
@@ -92,58 +91,58 @@ impl UpstreamQuery {
             query,
             begun: now,
             owner,
-            waiting: Vec::new(),
+            waiters: Vec::new(),
             attempts: 0,
             tried: Vec::new(),
             open: 0,
             next: Instant::NEVER,
             end: now + settings.timeouts.total,
             fallback: None,
-            fate: None,
+            result: None,
             due: true,
         }
     }
 
-    /// When [`UpstreamQuery::timeout`] has something to do.
+    /// When to call [`UpstreamQuery::timeout`].
     pub(super) fn deadline(&self) -> Instant {
         self.next.min(self.end)
     }
 
-    /// What to send now, if anything.
-    pub(super) fn poll_ask(&mut self, now: Instant, id: Id, settings: &Settings) -> Option<Ask> {
-        if !core::mem::take(&mut self.due) || self.fate.is_some() {
+    /// The attempt to send now.
+    pub(super) fn poll_transmit(&mut self, now: Instant, id: Id, settings: &Settings) -> Option<Transmit> {
+        if !core::mem::take(&mut self.due) || self.result.is_some() {
             return None;
         }
         let servers = settings.servers(self.group);
         let Some(upstream) = usize::from(self.attempts).checked_rem(servers.len()).map(|n| servers[n]) else {
-            self.fate = Some(Fate::Silent);
+            self.result = Some(UpstreamResult::NoReply);
             return None;
         };
-        let id = AskId { flight: id, attempt: self.attempts };
+        let id = TransmitId { query: id, attempt: self.attempts };
         let attempt = self.attempts;
         self.attempts += 1;
         self.open += 1;
         self.next = now + settings.timeouts.attempt;
         let tried = self.tried.clone();
         self.tried.push(upstream);
-        Some(Ask { id, upstream, group: self.group, attempt, tried, query: self.query.clone() })
+        Some(Transmit { id, upstream, group: self.group, attempt, tried, query: self.query.clone() })
     }
 
-    /// An attempt was sent to another server than was proposed.
-    pub(super) fn asked(&mut self, attempt: u8, upstream: SocketAddr) {
+    /// Records that an attempt went to another server than suggested.
+    pub(super) fn sent_to(&mut self, attempt: u8, upstream: SocketAddr) {
         if let Some(tried) = self.tried.get_mut(usize::from(attempt)) {
             *tried = upstream;
         }
     }
 
-    /// Takes an answer to an attempt. `false` if it is no answer to this question: the true one may
-    /// still come (RFC 5452 §9.1).
+    /// Processes a reply. `false` if it does not answer this query: the genuine reply may still arrive (RFC
+    /// 5452 §9.1).
     pub(super) fn reply(&mut self, bytes: &[u8], settings: &Settings) -> bool {
         if !is_reply(&self.query, bytes) {
             return false;
         }
         if wire::u16_at(bytes, 2).is_some_and(|flags| flags & flag::TC != 0) {
-            // Half an answer is none: whoever sends our questions repeats them over TCP.
+            // A truncated reply is a failure: the sender has already retried over TCP.
             self.failed(settings);
             return true;
         }
@@ -152,47 +151,47 @@ impl UpstreamQuery {
             self.fallback = Some(bytes.into());
             self.due = true;
         } else {
-            self.fate = Some(heard(bytes.into()));
+            self.result = Some(uncached(bytes.into()));
         }
         true
     }
 
-    /// An attempt ended without an answer: nobody listens there, or the connection broke.
+    /// An attempt failed: the port is closed, or the connection broke.
     pub(super) fn failed(&mut self, settings: &Settings) {
         self.open = self.open.saturating_sub(1);
         if self.has_untried(settings) {
             self.due = true;
         } else if self.open == 0 && !self.may_ask(settings) {
-            self.conclude();
+            self.finish();
         }
     }
 
-    /// Asks again, the next upstream, if that is due.
+    /// Sends the next attempt to the next upstream, if it is time.
     pub(super) fn timeout(&mut self, now: Instant, settings: &Settings) {
         if now >= self.end {
-            self.conclude();
+            self.finish();
         }
-        if now < self.next || self.fate.is_some() {
+        if now < self.next || self.result.is_some() {
             return;
         }
         self.next = Instant::NEVER;
         if self.may_ask(settings) {
             self.due = true;
         } else if self.open == 0 {
-            self.conclude();
+            self.finish();
         }
     }
 
-    /// Settles for what there is: nobody waits any longer.
-    fn conclude(&mut self) {
-        if self.fate.is_none() {
-            self.fate = Some(self.fallback.take().map_or(Fate::Silent, heard));
+    /// Ends the query with the error received, or a timeout.
+    fn finish(&mut self) {
+        if self.result.is_none() {
+            self.result = Some(self.fallback.take().map_or(UpstreamResult::NoReply, uncached));
         }
     }
 
-    /// An error that came, if that is all so far.
-    pub(super) fn error(&self) -> Option<Fate> {
-        self.fallback.clone().map(heard)
+    /// The error received so far.
+    pub(super) fn error(&self) -> Option<UpstreamResult> {
+        self.fallback.clone().map(uncached)
     }
 
     fn has_untried(&self, settings: &Settings) -> bool {
@@ -200,18 +199,18 @@ impl UpstreamQuery {
     }
 
     fn may_ask(&self, settings: &Settings) -> bool {
-        let wanted = !self.waiting.is_empty() || self.key.kind == wire::rr::AAAA;
-        // A question nobody waits for is not repeated, except where its silence is to be learnt.
+        let wanted = !self.waiters.is_empty() || self.key.kind == wire::rr::AAAA;
+        // A query without waiters is not retried, except for AAAA, whose timeouts are recorded.
         wanted && self.attempts < settings.limits.attempts.max(1)
     }
 }
 
-const fn heard(message: Arc<[u8]>) -> Fate {
-    Fate::Reply(Heard { message, stale: false, left: Some(0) })
+const fn uncached(message: Arc<[u8]>) -> UpstreamResult {
+    UpstreamResult::Reply(UpstreamReply { message, stale: false, left: Some(0) })
 }
 
-/// Whether `reply` answers `query`: the question is the same but for case (0x20). An error may come
-/// without a question (RFC 1035 §4.1.1: FORMERR).
+/// Whether `reply` answers `query`: the questions are equal except for case (0x20). An error may have no
+/// question (RFC 1035 §4.1.1: FORMERR).
 pub(super) fn is_reply(query: &[u8], reply: &[u8]) -> bool {
     let Some(flags) = wire::u16_at(reply, 2).filter(|_| reply.len() >= wire::HEADER) else { return false };
     if flags & flag::QR == 0 || flags & flag::OPCODE != 0 {
@@ -230,17 +229,17 @@ pub(super) fn is_reply(query: &[u8], reply: &[u8]) -> bool {
     }
 }
 
-/// Whether a reply tells nothing about the name.
+/// Whether a reply is an error that says nothing about the name.
 pub(super) fn is_failure(reply: &[u8]) -> bool {
     !matches!(wire::rcode_of(reply), rcode::NOERROR | rcode::NXDOMAIN)
 }
 
-/// Whether another upstream may know better: this one fails, but not because the data are bogus.
+/// Whether another upstream may have a better reply: this one failed for a reason other than bogus data.
 fn may_be_local_trouble(reply: &[u8]) -> bool {
     is_failure(reply) && !is_bogus(reply)
 }
 
-/// Whether the upstream says that validation failed (RFC 8914).
+/// Whether the upstream reports a validation failure (RFC 8914).
 pub(super) fn is_bogus(reply: &[u8]) -> bool {
     let opt = wire::layout(reply).and_then(|layout| layout.opt);
     opt.and_then(|opt| Opt::read(reply, &opt.at))

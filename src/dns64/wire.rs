@@ -1,18 +1,18 @@
-//! The frame of a DNS message (RFC 1035 §4, RFC 6891): header, question and OPT, by offset.
+//! Layout of a DNS message (RFC 1035 §4, RFC 6891): header, question and OPT, by offset.
 //!
-//! What is only passed on never becomes records: a record type nobody here knows, or one that is
-//! malformed, is the client's business.
+//! Forwarded messages are not decoded into records, so unknown and malformed records reach the client
+//! unchanged.
 
 use core::ops::Range;
 
-/// Length of the header.
+/// Length of the header, in bytes.
 pub(crate) const HEADER: usize = 12;
-/// Largest UDP answer we send and ask for: fits every path without fragments.
+/// Largest UDP message that gate64 sends and announces, in bytes: passes every path without fragments.
 pub(crate) const UDP_SIZE: u16 = 1232;
-/// Largest UDP answer to a client without EDNS (RFC 1035 §2.3.4).
+/// Largest UDP answer to a client without EDNS, in bytes (RFC 1035 §2.3.4).
 pub(crate) const PLAIN_UDP_SIZE: u16 = 512;
 
-/// Header bits, as in the two bytes behind the id.
+/// Header flags: the two bytes after the id.
 pub(crate) mod flag {
     pub(crate) const QR: u16 = 0x8000;
     pub(crate) const OPCODE: u16 = 0x7800;
@@ -36,7 +36,7 @@ pub(crate) mod rcode {
     pub(crate) const BADVERS: u16 = 16;
 }
 
-/// Types and classes that decide what is done.
+/// Types and classes with special handling.
 pub(crate) mod rr {
     pub(crate) const A: u16 = 1;
     pub(crate) const SOA: u16 = 6;
@@ -54,7 +54,7 @@ pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2).map(|b| u16::from_be_bytes([b[0], b[1]]))
 }
 
-/// Writes a number into bytes that are known to be there: every frame has a whole header.
+/// Writes a number. The caller checks that the message is long enough.
 pub(crate) fn set_u16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
@@ -68,7 +68,7 @@ pub(crate) fn set_u32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
 }
 
-/// Where the name at `at` ends.
+/// Offset of the end of the name at `at`.
 pub(crate) fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *bytes.get(at)? {
@@ -80,26 +80,26 @@ pub(crate) fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Where the records of a message lie.
+/// Offsets of the parts of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Layout {
-    /// The first question, if there is one: an uncompressed name, type and class.
+    /// The first question: an uncompressed name, type and class.
     pub(crate) question: Range<usize>,
     /// The OPT record.
     pub(crate) opt: Option<OptAt>,
-    /// Where the last record ends.
+    /// End of the last record.
     pub(crate) end: usize,
 }
 
-/// Where the OPT record lies.
+/// Position of the OPT record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct OptAt {
     pub(crate) at: Range<usize>,
-    /// How many additional records stand in front of it.
+    /// Number of additional records before it.
     pub(crate) number: u16,
 }
 
-/// The question of a message with exactly one.
+/// The question of a message that has exactly one.
 pub(crate) fn question(bytes: &[u8]) -> Option<Range<usize>> {
     if u16_at(bytes, 4)? != 1 {
         return None;
@@ -116,8 +116,7 @@ pub(crate) fn question(bytes: &[u8]) -> Option<Range<usize>> {
     (end <= bytes.len() && at - HEADER < 255).then_some(HEADER..end)
 }
 
-/// Walks over all records of a message with one question. `None` if it is cut off or has two OPT
-/// records.
+/// Reads the layout of a message with one question. `None` if it is truncated or has two OPT records.
 pub(crate) fn layout(bytes: &[u8]) -> Option<Layout> {
     let question = question(bytes)?;
     let mut at = question.end;
@@ -144,7 +143,7 @@ pub(crate) fn layout(bytes: &[u8]) -> Option<Layout> {
 /// A record, by offset.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Record {
-    /// Where its owner's name begins.
+    /// Start of its owner name.
     pub(crate) at: usize,
     pub(crate) kind: u16,
     pub(crate) ttl_at: usize,
@@ -152,7 +151,7 @@ pub(crate) struct Record {
     pub(crate) data: Range<usize>,
 }
 
-/// The records from offset `at` to the end of the message, as far as they are whole.
+/// The complete records from offset `at` on.
 pub(crate) fn records(bytes: &[u8], mut at: usize) -> impl Iterator<Item = Record> {
     core::iter::from_fn(move || {
         let fixed = skip_name(bytes, at)?;
@@ -165,17 +164,17 @@ pub(crate) fn records(bytes: &[u8], mut at: usize) -> impl Iterator<Item = Recor
     })
 }
 
-/// The records of a reply's answer section, in order.
+/// The records of a reply's answer section.
 pub(crate) fn answers(reply: &[u8]) -> impl Iterator<Item = Record> {
     let count = usize::from(u16_at(reply, 6).unwrap_or(0));
     let start = question(reply).map_or(reply.len(), |question| question.end);
     records(reply, start).take(count)
 }
 
-/// The name at `at`, pointers followed, in small letters; `None` if it is malformed.
+/// The name at `at`, uncompressed, lowercase. `None` if it is malformed.
 pub(crate) fn name_at(bytes: &[u8], mut at: usize) -> Option<Vec<u8>> {
     let mut name = Vec::new();
-    // A pointer leads back (RFC 1035 §4.1.4); so it all ends.
+    // Pointers must point backwards (RFC 1035 §4.1.4), so the loop ends.
     let mut before = at;
     loop {
         match *bytes.get(at)? {
@@ -199,16 +198,16 @@ pub(crate) fn name_at(bytes: &[u8], mut at: usize) -> Option<Vec<u8>> {
     (name.len() <= 255).then_some(name)
 }
 
-/// What an OPT record says (RFC 6891 §6.1.3).
+/// Content of an OPT record (RFC 6891 §6.1.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Opt<'a> {
-    /// The largest UDP message its sender takes, at least 512.
+    /// Largest UDP message that its sender accepts, at least 512 bytes.
     pub(crate) size: u16,
-    /// The upper eight bits of the response code.
+    /// Upper eight bits of the response code.
     pub(crate) rcode_high: u8,
     /// The EDNS version.
     pub(crate) version: u8,
-    /// Whether DNSSEC records are wanted.
+    /// Whether DNSSEC records are requested (DO).
     pub(crate) dnssec_ok: bool,
     options: &'a [u8],
 }
@@ -225,7 +224,7 @@ impl<'a> Opt<'a> {
         Some(Self { size, rcode_high: *rcode_high, version: *version, dnssec_ok: flags & 0x80 != 0, options })
     }
 
-    /// The extended errors in it (RFC 8914): code, and the whole option as it came.
+    /// Its extended errors (RFC 8914): the code, and the whole option as received.
     pub(crate) fn errors(self) -> impl Iterator<Item = (u16, &'a [u8])> {
         let mut rest = self.options;
         core::iter::from_fn(move || {
@@ -243,27 +242,27 @@ impl<'a> Opt<'a> {
 
 /// Extended DNS errors (RFC 8914).
 pub(crate) mod ede {
-    /// The number of the option.
+    /// The option code.
     pub(crate) const OPTION: u16 = 15;
     /// The answer was synthesised.
     pub(crate) const SYNTHESISED: u16 = 29;
     /// No upstream could be reached.
     pub(crate) const NO_REACHABLE_AUTHORITY: u16 = 22;
-    /// The answer's time was over, and nothing better was to be had.
+    /// Stale answer.
     pub(crate) const STALE: u16 = 3;
-    /// The same of a name that does not exist.
+    /// Stale NXDOMAIN answer.
     pub(crate) const STALE_NXDOMAIN: u16 = 19;
-    /// The server can't do its work at present.
+    /// The server is not ready.
     pub(crate) const NOT_READY: u16 = 14;
     /// The client is not served.
     pub(crate) const PROHIBITED: u16 = 18;
 
-    /// Whether the code says that validation failed.
+    /// Whether the code reports a validation failure.
     pub(crate) const fn is_bogus(code: u16) -> bool {
         matches!(code, 1 | 2 | 5..=12 | 27)
     }
 
-    /// What a code means (RFC 8914 §5.2 and the registry it made).
+    /// Meaning of a code (RFC 8914 §5.2 and its IANA registry).
     pub(crate) const fn meaning(code: u16) -> &'static str {
         match code {
             0 => "other",
@@ -307,7 +306,7 @@ pub(crate) mod ede {
     }
 }
 
-/// Appends an OPT record and counts it. `message` must have a header and no OPT record.
+/// Appends an OPT record and increments the count. `message` has a header and no OPT record.
 pub(crate) fn push_opt(message: &mut Vec<u8>, rcode_high: u8, dnssec_ok: bool, options: &[u8]) {
     let flags = u8::from(dnssec_ok) << 7;
     message.extend_from_slice(&[0, 0, rr::OPT as u8]);
@@ -319,9 +318,9 @@ pub(crate) fn push_opt(message: &mut Vec<u8>, rcode_high: u8, dnssec_ok: bool, o
     set_u16(message, 10, count.wrapping_add(1));
 }
 
-/// A query for upstreams. Its id is 0, for the sender to choose. `flags` are RD and CD.
+/// An upstream query with id 0; the sender sets the id. `flags` are RD and CD.
 ///
-/// AD asks for the AD bit of the answer even without DO (RFC 6840 §5.7).
+/// AD requests the AD bit in the reply even without DO (RFC 6840 §5.7).
 pub(crate) fn upstream_query(name: &[u8], kind: u16, class: u16, flags: u16, dnssec_ok: bool) -> Vec<u8> {
     let mut message = vec![0; HEADER];
     set_u16(&mut message, 2, flags | flag::AD);
@@ -333,7 +332,7 @@ pub(crate) fn upstream_query(name: &[u8], kind: u16, class: u16, flags: u16, dns
     message
 }
 
-/// The response code of a reply, with the bits its OPT record adds.
+/// The response code of a reply, including the bits in its OPT record.
 pub(crate) fn rcode_of(reply: &[u8]) -> u16 {
     let low = u16_at(reply, 2).unwrap_or(0) & flag::RCODE;
     let opt = layout(reply).and_then(|layout| layout.opt);
@@ -341,19 +340,19 @@ pub(crate) fn rcode_of(reply: &[u8]) -> u16 {
     u16::from(high) << 4 | low
 }
 
-/// The labels of an uncompressed name, the root left out.
+/// The labels of an uncompressed name, without the root.
 pub(crate) fn labels(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = name;
     core::iter::from_fn(move || {
-        let (len, behind) = rest.split_first()?;
-        let label = behind.get(..usize::from(*len)).filter(|label| !label.is_empty())?;
-        rest = &behind[label.len()..];
+        let (len, after) = rest.split_first()?;
+        let label = after.get(..usize::from(*len)).filter(|label| !label.is_empty())?;
+        rest = &after[label.len()..];
         Some(label)
     })
 }
 
-/// The name that a text such as `www.example.com` means, uncompressed, in small letters; `None` if it
-/// is no name. Escapes are not understood: who writes names into files needs none.
+/// Converts a text such as `www.example.com` to an uncompressed, lowercase name. `None` if it is not a
+/// name. Escapes are not supported.
 pub(crate) fn name_of(text: &str) -> Option<Vec<u8>> {
     if text == "." {
         return Some(vec![0]);
@@ -369,7 +368,7 @@ pub(crate) fn name_of(text: &str) -> Option<Vec<u8>> {
     (name.len() <= 255).then_some(name)
 }
 
-/// A name as text, for people.
+/// A name as text.
 pub(crate) fn text_of(name: &[u8]) -> String {
     let mut text = String::new();
     for label in labels(name) {
@@ -407,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_are_refused() {
+    fn malformed_messages() {
         // id 6147-dns-basics
         let cases: [(&str, [u16; 4], Vec<u8>); 8] = [
             ("no question", [0, 0, 0, 0], vec![]),
@@ -415,7 +414,7 @@ mod tests {
             ("a pointer in the question", [1, 0, 0, 0], b"\xc0\x0c\x00\x1c\x00\x01".to_vec()),
             ("an unknown label type", [1, 0, 0, 0], b"\x41\x00\x00\x1c\x00\x01".to_vec()),
             ("a question cut off", [1, 0, 0, 0], QUESTION[..QUESTION.len() - 1].to_vec()),
-            ("a record that is not there", [1, 0, 0, 1], QUESTION.to_vec()),
+            ("a missing record", [1, 0, 0, 1], QUESTION.to_vec()),
             ("two OPT records", [1, 0, 0, 2], [QUESTION, OPT, OPT].concat()),
             ("OPT among the answers", [1, 1, 0, 0], [QUESTION, OPT].concat()),
         ];
@@ -427,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_and_every_byte_is_survived() {
+    fn truncated_and_damaged_messages() {
         let bytes = message([1, 0, 0, 1], &[QUESTION, OPT].concat());
         for end in 0..bytes.len() {
             assert_eq!(layout(&bytes[..end]), None, "cut at {end}");
@@ -444,12 +443,12 @@ mod tests {
     }
 
     #[test]
-    fn names_end_whatever_pointers_say() {
+    fn compression_loops_end() {
         let bytes = b"\x03WwW\xc0\x06\x07example\x00\xc0\x0f\xc0\x11\x01a\xc0\x13";
         assert_eq!(name_at(bytes, 0).as_deref(), None, "forward");
         assert_eq!(name_at(bytes, 6).as_deref(), Some(&b"\x07example\0"[..]));
         for at in 14..bytes.len() {
-            // Circles and pointers into the middle of things: an end is all that is asked for.
+            // Loops and pointers into the middle of names: only termination matters.
             let _ = name_at(bytes, at);
         }
         let good = b"\x07eXample\x00\x03www\xc0\x00";

@@ -1,4 +1,4 @@
-//! Records: decoded, followed from alias to alias, left out, put in, encoded again.
+//! Decodes messages into records, follows aliases, removes and adds records, and encodes the result.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,7 +7,7 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
-/// Aliases that are followed in one answer.
+/// Maximum length of an alias chain.
 const MAX_ALIASES: usize = 16;
 
 /// The type of an address record.
@@ -19,26 +19,25 @@ pub enum AddressKind {
     Aaaa,
 }
 
-/// Aliases that lead in a circle or too far.
+/// The aliases form a loop, or a chain that is too long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct AliasLoop;
 
-/// An upstream's answer as records.
+/// A decoded upstream reply.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     message: Message,
-    /// The name at the end of the chain of aliases that begins at the question.
+    /// The name at the end of the alias chain that starts at the question.
     end: Name,
 }
 
-/// A name as it stands in a question: uncompressed.
+/// A name as in a question: uncompressed.
 fn name(wire: &[u8]) -> Option<Name> {
     Name::read(&mut BinDecoder::new(wire)).ok()
 }
 
 impl Reply {
-    /// Decodes `bytes` and follows the aliases from its question on. `None` if a record in it is
-    /// malformed.
+    /// Decodes `bytes` and follows the aliases from its question. `None` if a record is malformed.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Result<Self, AliasLoop>> {
         let message = Message::from_vec(bytes).ok()?;
         let mut end = message.queries.first()?.name.clone();
@@ -57,7 +56,7 @@ impl Reply {
         self.message.answers.iter().filter(|record| record.name == self.end)
     }
 
-    /// The AAAA records of the name.
+    /// The AAAA records at the end of the alias chain.
     pub(crate) fn aaaa(&self) -> impl Iterator<Item = Ipv6Addr> {
         self.at_end().filter_map(|record| match record.data {
             RData::AAAA(AAAA(addr)) => Some(addr),
@@ -65,7 +64,7 @@ impl Reply {
         })
     }
 
-    /// The A records of the name.
+    /// The A records at the end of the alias chain.
     pub(crate) fn a(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.at_end().filter_map(|record| match record.data {
             RData::A(A(addr)) => Some(addr),
@@ -73,13 +72,13 @@ impl Reply {
         })
     }
 
-    /// Whether the A records of the name are signed.
+    /// Whether the A records are signed.
     pub(crate) fn is_signed(&self) -> bool {
         self.at_end().any(|record| covers(record, RecordType::A))
     }
 
-    /// For how many seconds the denial holds (RFC 2308 §5): the lesser of the SOA record's own TTL
-    /// and its MINIMUM field.
+    /// TTL of the negative answer in seconds (RFC 2308 §5): the smaller of the SOA record's TTL and its
+    /// MINIMUM field.
     pub(crate) fn negative_ttl(&self) -> Option<u32> {
         self.message.authorities.iter().find_map(|record| match &record.data {
             RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
@@ -87,9 +86,9 @@ impl Reply {
         })
     }
 
-    /// The answer with the AAAA records that `under` makes of each A record, none living longer than
-    /// `ttl_cap` seconds. Aliases stay, with their signatures; signatures over A records would be
-    /// wrong and go. Authority and additional records stay (RFC 6147 §5.1.7, §5.3.2, §5.4).
+    /// The answer with each A record replaced by the AAAA records that `under` returns, with a TTL of at
+    /// most `ttl_cap` seconds. Aliases keep their signatures; signatures over A records are removed.
+    /// Authority and additional records stay (RFC 6147 §5.1.7, §5.3.2, §5.4).
     pub(crate) fn synthesise<I: Iterator<Item = Ipv6Addr>>(
         mut self,
         under: impl Fn(Ipv4Addr) -> I,
@@ -114,14 +113,13 @@ impl Reply {
         self.encode(RecordType::AAAA)
     }
 
-    /// The answer without A records, for a name whose A records can't be used.
+    /// The answer without A records, for a name whose A records are not translated.
     pub(crate) fn without_a(mut self) -> Option<Vec<u8>> {
         self.message.answers.retain(|r| !matches!(r.data, RData::A(_)) && !covers(r, RecordType::A));
         self.encode(RecordType::AAAA)
     }
 
-    /// The answer without the AAAA records that count as absent (RFC 6147 §5.1.4), and without the
-    /// signatures they break.
+    /// The answer without excluded AAAA records (RFC 6147 §5.1.4) and without the signatures over AAAA.
     pub(crate) fn without_excluded(mut self, is_excluded: impl Fn(Ipv6Addr) -> bool) -> Option<Vec<u8>> {
         self.message.answers.retain(|record| match record.data {
             RData::AAAA(AAAA(addr)) => !is_excluded(addr),
@@ -130,9 +128,9 @@ impl Reply {
         self.encode(RecordType::AAAA)
     }
 
-    /// The answer about the reverse name of an IPv4 address as one about `asked`, the name of an
-    /// IPv6 address: an alias to where the PTR records are (RFC 6147 §5.3.1), with no alias in
-    /// between. `None` if there is no PTR record.
+    /// Converts the answer for an IPv4 reverse name to one for `asked`, an IPv6 reverse name: an alias to
+    /// the owner of the PTR records (RFC 6147 §5.3.1), without intermediate aliases. `None` if there is no
+    /// PTR record.
     pub(crate) fn reverse(mut self, asked: &[u8]) -> Option<Vec<u8>> {
         let end = core::mem::take(&mut self.end);
         self.message.answers.retain(|r| matches!(r.data, RData::PTR(_)) && r.name == end);
@@ -161,17 +159,17 @@ fn covers(record: &Record, kind: RecordType) -> bool {
     }
 }
 
-/// A local answer to a question: address records, or none.
+/// A local answer with AAAA records, which may be none.
 pub(crate) fn local_addresses(asked: &[u8], kind: u16, ttl: u32, addresses: &[Ipv6Addr]) -> Option<Vec<u8>> {
     local(asked, kind, ttl, addresses.iter().map(|addr| RData::AAAA(AAAA(*addr))))
 }
 
-/// The A records of ipv4only.arpa.
+/// A local answer with A records, which may be none.
 pub(crate) fn local_v4(asked: &[u8], kind: u16, ttl: u32, addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
     local(asked, kind, ttl, addresses.iter().map(|addr| RData::A(A(*addr))))
 }
 
-/// A PTR record to a name given uncompressed.
+/// A local answer with a PTR record to `target`, an uncompressed name.
 pub(crate) fn local_ptr(asked: &[u8], ttl: u32, target: &[u8]) -> Option<Vec<u8>> {
     let target = RData::PTR(PTR(name(target)?));
     local(asked, u16::from(RecordType::PTR), ttl, [target].into_iter())
@@ -185,7 +183,7 @@ fn local(asked: &[u8], kind: u16, ttl: u32, data: impl Iterator<Item = RData>) -
     message.to_vec().ok()
 }
 
-/// A response code as people write it.
+/// The usual text of a response code.
 pub(crate) fn rcode_text(code: u16) -> String {
     match ResponseCode::from((code >> 4) as u8, (code & 15) as u8) {
         ResponseCode::NoError => "NOERROR".to_owned(),
@@ -194,8 +192,8 @@ pub(crate) fn rcode_text(code: u16) -> String {
     }
 }
 
-/// The records of a message in lines; those that are not answers with their section. `None` if they
-/// can't be read.
+/// The records of a message, one per line; those outside the answer section are prefixed with their
+/// section. `None` if the message is malformed.
 pub(crate) fn records_text(bytes: &[u8]) -> Option<Vec<String>> {
     let message = Message::from_vec(bytes).ok()?;
     let sections =
@@ -205,7 +203,7 @@ pub(crate) fn records_text(bytes: &[u8]) -> Option<Vec<String>> {
     Some(sections.iter().flat_map(|(section, records)| records.iter().map(|r| line(section, r))).collect())
 }
 
-/// For `dns64::play`: see there.
+/// See `dns64::address_query`.
 pub(crate) fn address_query(id: u16, name: &str, kind: AddressKind) -> Option<Vec<u8>> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
@@ -217,8 +215,8 @@ pub(crate) fn address_query(id: u16, name: &str, kind: AddressKind) -> Option<Ve
     message.to_vec().ok()
 }
 
-/// For `dns64::play`: see there.
-pub(crate) fn asked_for(query: &[u8]) -> Option<(String, AddressKind)> {
+/// See `dns64::address_question`.
+pub(crate) fn address_question(query: &[u8]) -> Option<(String, AddressKind)> {
     let message = Message::from_vec(query).ok()?;
     let question = message.queries.first()?;
     let kind = match question.query_type {
@@ -229,9 +227,9 @@ pub(crate) fn asked_for(query: &[u8]) -> Option<(String, AddressKind)> {
     Some((question.name.to_ascii(), kind))
 }
 
-/// For `dns64::play`: see there.
+/// See `dns64::address_reply`.
 pub(crate) fn address_reply(query: &[u8], addresses: &[IpAddr], ttl: u32) -> Option<Vec<u8>> {
-    let (_, kind) = asked_for(query)?;
+    let (_, kind) = address_question(query)?;
     let query = Message::from_vec(query).ok()?;
     let mut reply = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
     reply.metadata.recursion_desired = query.metadata.recursion_desired;
@@ -249,7 +247,7 @@ pub(crate) fn address_reply(query: &[u8], addresses: &[IpAddr], ttl: u32) -> Opt
     reply.to_vec().ok()
 }
 
-/// For `dns64::play`: see there.
+/// See `dns64::addresses`.
 pub(crate) fn addresses(answer: &[u8]) -> Vec<(IpAddr, u32)> {
     let answers = Message::from_vec(answer).map(|message| message.answers).unwrap_or_default();
     answers.iter().filter_map(|record| Some((record.data.ip_addr()?, record.ttl))).collect()

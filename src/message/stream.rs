@@ -1,4 +1,4 @@
-//! Messages on a stream, each behind its length (RFC 1035 §4.2.2).
+//! Messages on a stream, each preceded by its length (RFC 1035 §4.2.2).
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,15 +10,15 @@ use hickory_net::xfer::{BufDnsStreamHandle, DnsStreamHandle as _};
 use hickory_proto::op::SerialMessage;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Messages that wait to be written.
+/// Maximum number of messages queued for writing.
 const WAITING: usize = 128;
 
-/// What messages can be framed on.
+/// A byte stream that can carry messages.
 pub(crate) trait Bytes: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static> Bytes for T {}
 
-/// The messages of a stream, both ways. While one waits to be written, none is read.
+/// A stream of messages in both directions. Reads nothing while a message waits to be written.
 pub(crate) struct Frames<S: Bytes> {
     stream: TcpStream<AsyncIoTokioAsStd<S>>,
     out: BufDnsStreamHandle,
@@ -31,8 +31,7 @@ impl<S: Bytes> Frames<S> {
         Self { stream, out, peer }
     }
 
-    /// The next message; `None` at the end. Also writes what was given to [`send`](Self::send), and
-    /// can be dropped and called again without losing anything.
+    /// The next message; `None` at the end. Also writes queued messages. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<io::Result<Vec<u8>>> {
         let next = self.stream.next().await?;
         Some(next.map(|message| message.into_parts().0))
@@ -41,7 +40,7 @@ impl<S: Bytes> Frames<S> {
     /// Queues a message.
     ///
     /// # Errors
-    /// Too many wait: the peer does not read.
+    /// The queue is full because the peer does not read.
     pub(crate) fn send(&mut self, message: Vec<u8>) -> io::Result<()> {
         self.out
             .send(SerialMessage::new(message, self.peer))

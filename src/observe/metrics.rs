@@ -241,7 +241,7 @@ fn dns64(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) ->
     }
     let columns: [Column<'_, resolver::ZoneCounters>; 2] = [
         ("dns64_truncated", "Answers sent empty, with TC", resolver::ZoneCounters::truncated),
-        ("dns64_ready", "Queries for which a whole answer was ready", resolver::ZoneCounters::ready),
+        ("dns64_ready", "Queries for which a whole answer was ready", resolver::ZoneCounters::cached_answers),
     ];
     for (name, help, number) in columns {
         let mut metric = counter(encoder, name, help)?;
@@ -278,7 +278,7 @@ fn dns64_waits(
     let mut waits = encoder.encode_descriptor("dns64_wait", help, unit, MetricType::Histogram)?;
     for (zone, name) in zones {
         let row = counters.zone(*zone);
-        let ends = resolver::WAITS.iter().map(|millis| *millis as f64 / 1e3).chain([f64::MAX]);
+        let ends = resolver::WAIT_BUCKETS.iter().map(|millis| *millis as f64 / 1e3).chain([f64::MAX]);
         let buckets: Vec<_> = ends.zip(row.waits()).collect();
         let count = row.waits().iter().sum();
         waits.encode_family(&[("zone", *name)])?.encode_histogram::<NoLabelSet>(
@@ -304,7 +304,7 @@ fn dns64_upstreams(encoder: &mut DescriptorEncoder<'_>, counters: &resolver::Cou
     }
     let mut resting = gauge(encoder, "dns64_upstream_resting", "1 if it is asked last, having been silent")?;
     for (addr, row) in &upstreams {
-        resting.gauge(&[("upstream", addr.as_str())], row.is_resting().into())?;
+        resting.gauge(&[("upstream", addr.as_str())], row.is_demoted().into())?;
     }
     let mut time = gauge(encoder, "dns64_upstream_microseconds", "Smoothed time to an answer")?;
     for (addr, row) in &upstreams {

@@ -1,4 +1,4 @@
-//! How many of something there may be at once: of all clients, and of each.
+//! Limits on concurrent queries or connections: in total and per client.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,19 +11,19 @@ use crate::dns64::Outcome;
 #[derive(Debug, Default)]
 struct State {
     total: usize,
-    /// Has at most `total` entries, none of them zero.
+    /// At most `total` entries, none of them zero.
     clients: HashMap<IpAddr, usize>,
     closed: bool,
 }
 
-/// Counts what there is and refuses what would be too much.
+/// Counts what is in progress and refuses what exceeds a limit.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     state: Mutex<State>,
     idle: Notify,
 }
 
-/// The right to one, given back when dropped.
+/// Permission for one query or connection, returned on drop.
 #[derive(Debug)]
 pub(super) struct Permit {
     admission: Arc<Admission>,
@@ -35,9 +35,9 @@ impl Admission {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Admits one of `client`: at most `total` in all, `per_client` for a client, and never more for
-    /// one than are still free. So a flood can fill half of what there is, two floods two
-    /// thirds, and who comes later still gets in.
+    /// Admits one of `client`: at most `total` in all, and per client at most `per_client` and at most as
+    /// many as are free. One flooding client thus gets half of the total, two get two thirds, and later
+    /// clients are still admitted.
     ///
     /// # Errors
     /// [`Outcome::Busy`] or [`Outcome::BusyClient`] at a limit.
@@ -61,13 +61,13 @@ impl Admission {
         Ok(Permit { admission: Arc::clone(self), client })
     }
 
-    /// How many there are.
+    /// The number in progress.
     #[cfg(test)]
     pub(super) fn in_flight(&self) -> usize {
         self.state().total
     }
 
-    /// Admits nobody any more, and waits until the last has gone.
+    /// Admits nothing more, and waits until the last permit is returned.
     pub(super) async fn close(&self) {
         loop {
             let idle = self.idle.notified();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_hold_and_permits_come_back() {
+    fn limits_hold_and_permits_are_returned() {
         let admission = Arc::new(Admission::default());
         let first = admission.enter(5, 2, client(1)).expect("free");
         let _second = admission.enter(5, 2, client(1)).expect("free");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn floods_leave_room_for_who_comes_later() {
+    fn floods_leave_capacity_for_later_clients() {
         let admission = Arc::new(Admission::default());
         let mut permits = Vec::new();
         for flooder in 1..=8 {

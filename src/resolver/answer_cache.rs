@@ -1,29 +1,27 @@
-//! Ready answers: whole messages, kept by what they depend on, that only need the client's id, the
-//! case of its name, and TTLs that have grown older.
+//! Cache of whole answers. Only the id, the case of the name and the TTLs change from client to client.
 //!
-//! An answer is kept when its question is asked the second time, and goes when room is needed and it has not been asked
-//! since the last round: names that are asked once, however many, push out nothing. The engine's
-//! own cache stands behind; what is kept here ends a little before its TTL does, so that the
-//! engine sees who is asked often and can ask again in time.
+//! An answer is stored when its question is asked for the second time; names queried once evict nothing.
+//! Eviction is by second chance (clock). Answers expire slightly before their TTL, so that the engine,
+//! which has its own cache, sees popular names in time to prefetch them.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 use std::time::Duration;
 
 use super::frame;
-use super::query_key::{Asked, Key};
+use super::query_key::{Key, SimpleQuery};
 use crate::dns64::Outcome;
 use crate::dns64::wire;
 use crate::time::Instant;
 
-/// Sets of four questions of which is remembered that they were asked once.
-const ONCE: usize = 1 << 14;
-/// What an entry takes besides its bytes, in bytes.
+/// Sets of four questions that were asked once.
+const SEEN_SETS: usize = 1 << 14;
+/// Memory of an entry besides its content, in bytes.
 const OVERHEAD: usize = 128;
-/// Longest life of a ready answer, in seconds.
+/// Longest lifetime of a cached answer, in seconds.
 const MAX_TTL: u32 = 3_600;
 
-/// The keys are hashes already.
+/// Passes keys through that are hashes already.
 #[derive(Default)]
 struct Hashed(u64);
 
@@ -48,16 +46,16 @@ struct Entry {
     hash: u64,
     key: Box<[u8]>,
     message: Box<[u8]>,
-    /// Where the TTLs lie.
+    /// Offsets of the TTLs.
     ttls: Box<[u16]>,
-    /// Where the OPT record lies, the last one; 0 if there is none.
+    /// Offset of the OPT record, which is the last one; 0 if there is none.
     opt: u16,
     outcome: Outcome,
-    born: Instant,
-    ends: Instant,
-    asked: bool,
-    /// How often it was given.
-    given: u64,
+    stored_at: Instant,
+    expires_at: Instant,
+    referenced: bool,
+    /// Answers sent from this entry that are not yet reported.
+    hits: u64,
 }
 
 impl Entry {
@@ -66,35 +64,35 @@ impl Entry {
     }
 }
 
-/// Where a question belongs, and whether its answer is worth keeping.
+/// Where an answer would be stored, and whether to store it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct CacheSlot {
     pub(super) hash: u64,
-    /// It has been asked before.
-    pub(super) again: bool,
+    /// The question has been asked before.
+    pub(super) seen_before: bool,
 }
 
-/// A ready answer that fits.
-pub(super) struct Found<'a>(&'a Entry);
+/// A cached answer that fits.
+pub(super) struct CachedAnswer<'a>(&'a Entry);
 
-impl Found<'_> {
+impl CachedAnswer<'_> {
     pub(super) const fn outcome(&self) -> Outcome {
         self.0.outcome
     }
 
-    /// Where the OPT record lies behind the start of the message, if there is one.
+    /// Offset of the OPT record in the message.
     pub(super) fn opt(&self) -> Option<usize> {
         (self.0.opt != 0).then_some(usize::from(self.0.opt))
     }
 
-    /// Appends the answer to `asked`.
-    pub(super) fn write(&self, now: Instant, asked: &Asked<'_>, out: &mut Vec<u8>) {
+    /// Appends the answer to the query `simple`.
+    pub(super) fn write(&self, now: Instant, simple: &SimpleQuery<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.0.message);
         let message = &mut out[start..];
-        message[..2].copy_from_slice(&asked.id);
-        message[wire::HEADER..][..asked.question.len()].copy_from_slice(asked.question);
-        let age = u32::try_from(now.since(self.0.born).as_secs()).unwrap_or(u32::MAX);
+        message[..2].copy_from_slice(&simple.id);
+        message[wire::HEADER..][..simple.question.len()].copy_from_slice(simple.question);
+        let age = u32::try_from(now.since(self.0.stored_at).as_secs()).unwrap_or(u32::MAX);
         if age > 0 {
             for at in &self.0.ttls {
                 frame::age(message, usize::from(*at), age);
@@ -103,37 +101,37 @@ impl Found<'_> {
     }
 }
 
-/// Ready answers of one thread.
-pub(super) struct Ready {
+/// The answer cache of one thread.
+pub(super) struct AnswerCache {
     seed: RandomState,
     places: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
-    once: Vec<[u32; 4]>,
+    seen: Vec<[u32; 4]>,
     bytes: usize,
     limit: usize,
     hand: usize,
-    /// Emptied after each batch of datagrams.
-    repeats: Vec<(Box<[u8]>, u64)>,
+    /// Reported after each batch of datagrams.
+    hits: Vec<(Box<[u8]>, u64)>,
 }
 
-impl Ready {
-    /// Keeps at most `limit` bytes.
+impl AnswerCache {
+    /// An empty cache of at most `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             seed: RandomState::new(),
             places: HashMap::default(),
             entries: Vec::new(),
             free: Vec::new(),
-            once: vec![[0; 4]; ONCE],
+            seen: vec![[0; 4]; SEEN_SETS],
             bytes: 0,
             limit,
             hand: 0,
-            repeats: Vec::new(),
+            hits: Vec::new(),
         }
     }
 
-    /// Forgets everything.
+    /// Removes all entries and changes the limit.
     pub(super) fn clear(&mut self, limit: usize) {
         (0..self.entries.len()).for_each(|place| self.remove(place));
         self.entries.clear();
@@ -143,53 +141,59 @@ impl Ready {
         self.limit = limit;
     }
 
-    /// Looks where the answer to a question would be.
+    /// Hashes a key.
     pub(super) fn hash(&self, key: &Key) -> u64 {
         self.seed.hash_one(key.bytes())
     }
 
-    /// The answer to what `key` stands for, unless it is longer than `room` bytes.
-    pub(super) fn find(&mut self, now: Instant, hash: u64, key: &Key, room: usize) -> Option<Found<'_>> {
+    /// The answer for `key`, unless it is longer than `room` bytes.
+    pub(super) fn find(
+        &mut self,
+        now: Instant,
+        hash: u64,
+        key: &Key,
+        room: usize,
+    ) -> Option<CachedAnswer<'_>> {
         let place = *self.places.get(&hash)?;
         let entry = self.entries[place].as_ref()?;
         if *entry.key != *key.bytes() || entry.message.len() > room {
             return None;
         }
-        if now >= entry.ends {
+        if now >= entry.expires_at {
             self.remove(place);
             return None;
         }
         let entry = self.entries[place].as_mut()?;
-        entry.asked = true;
-        entry.given += 1;
-        Some(Found(entry))
+        entry.referenced = true;
+        entry.hits += 1;
+        Some(CachedAnswer(entry))
     }
 
-    /// Notes that a question was asked for which nothing is ready.
-    pub(super) fn missed(&mut self, hash: u64) -> Place {
-        let (set, tag) = (&mut self.once[(hash as usize) % ONCE], (hash >> 32) as u32 | 1);
-        let again = set.contains(&tag);
-        if !again {
-            // The one that came first goes.
+    /// Records a question without a cached answer.
+    pub(super) fn record_miss(&mut self, hash: u64) -> CacheSlot {
+        let (set, tag) = (&mut self.seen[(hash as usize) % SEEN_SETS], (hash >> 32) as u32 | 1);
+        let seen_before = set.contains(&tag);
+        if !seen_before {
+            // Replaces the oldest.
             set.rotate_right(1);
             set[0] = tag;
         }
-        Place { hash, again }
+        CacheSlot { hash, seen_before }
     }
 
-    /// Keeps the answer to a question that was asked before, if it may be kept at all.
-    pub(super) fn keep(
+    /// Stores the answer to a question that was asked before, if it may be cached.
+    pub(super) fn store(
         &mut self,
         now: Instant,
-        place: Place,
+        place: CacheSlot,
         key: &Key,
         message: &[u8],
         (outcome, life): (Outcome, Duration),
     ) {
-        if !place.again {
+        if !place.seen_before {
             return;
         }
-        let Some((ttls, opt, least)) = frame::lives(message) else { return };
+        let Some((ttls, opt, least)) = frame::ttl_offsets(message) else { return };
         let Ok(opt) = u16::try_from(opt.unwrap_or(0)) else { return };
         let life = life.min(Duration::from_secs(least.min(MAX_TTL).into()));
         if life.is_zero() {
@@ -202,10 +206,10 @@ impl Ready {
             ttls: ttls.into(),
             opt,
             outcome,
-            born: now,
-            ends: now + life,
-            asked: false,
-            given: 0,
+            stored_at: now,
+            expires_at: now + life,
+            referenced: false,
+            hits: 0,
         };
         if let Some(old) = self.places.get(&place.hash).copied() {
             self.remove(old);
@@ -236,26 +240,26 @@ impl Ready {
             self.bytes -= entry.size();
             self.places.remove(&entry.hash);
             self.free.push(place);
-            if entry.given > 0 {
-                self.repeats.push((entry.key, entry.given));
+            if entry.hits > 0 {
+                self.hits.push((entry.key, entry.hits));
             }
         }
     }
 
-    /// What was given and how often, of answers that have gone since this was last asked.
-    pub(super) fn repeats(&mut self) -> impl Iterator<Item = (Box<[u8]>, u64)> {
-        self.repeats.drain(..)
+    /// Keys and hit counts of entries removed since the last call.
+    pub(super) fn take_hits(&mut self) -> impl Iterator<Item = (Box<[u8]>, u64)> {
+        self.hits.drain(..)
     }
 
-    /// Counts among what is repeated also what is still kept.
-    pub(super) fn count_kept(&mut self) {
-        for entry in self.entries.iter_mut().flatten().filter(|entry| entry.given > 0) {
-            self.repeats.push((entry.key.clone(), core::mem::take(&mut entry.given)));
+    /// Adds the hit counts of the entries still stored.
+    pub(super) fn collect_hits(&mut self) {
+        for entry in self.entries.iter_mut().flatten().filter(|entry| entry.hits > 0) {
+            self.hits.push((entry.key.clone(), core::mem::take(&mut entry.hits)));
         }
     }
 
-    /// Second chance: the hand goes round, spares once what was asked since it came by, and takes the
-    /// rest. Two rounds are always enough.
+    /// Second-chance eviction: skips entries once that were used since the last round, and removes the
+    /// others. Two rounds suffice.
     fn make_room(&mut self, size: usize) -> bool {
         for _ in 0..2 * self.entries.len() + 1 {
             if self.bytes + size <= self.limit {
@@ -263,7 +267,7 @@ impl Ready {
             }
             self.hand = (self.hand + 1) % self.entries.len().max(1);
             match self.entries.get_mut(self.hand) {
-                Some(Some(entry)) if entry.asked => entry.asked = false,
+                Some(Some(entry)) if entry.referenced => entry.referenced = false,
                 Some(Some(_)) => self.remove(self.hand),
                 Some(None) | None => {}
             }
@@ -294,65 +298,65 @@ mod tests {
         bytes
     }
 
-    struct Bench(Ready, Instant);
+    struct Bench(AnswerCache, Instant);
 
     impl Bench {
-        fn ask(&mut self, query: &[u8]) -> Result<Vec<u8>, Box<(Place, Key)>> {
-            let asked = Asked::read(query, Transport::Udp).expect("usual");
-            let key = asked.key(1);
+        fn ask(&mut self, query: &[u8]) -> Result<Vec<u8>, Box<(CacheSlot, Key)>> {
+            let simple = SimpleQuery::read(query, Transport::Udp).expect("usual");
+            let key = simple.key(1);
             let hash = self.0.hash(&key);
             let mut out = vec![9];
             if let Some(found) = self.0.find(self.1, hash, &key, 512) {
                 assert_eq!(found.outcome(), Outcome::Native);
-                found.write(self.1, &asked, &mut out);
+                found.write(self.1, &simple, &mut out);
                 return Ok(out.split_off(1));
             }
-            Err(Box::new((self.0.missed(hash), key)))
+            Err(Box::new((self.0.record_miss(hash), key)))
         }
 
-        fn ask_and_keep(&mut self, query: &[u8], ttl: u8) {
-            if let Err(missed) = self.ask(query) {
-                let (place, key) = *missed;
+        fn ask_and_store(&mut self, query: &[u8], ttl: u8) {
+            if let Err(record_miss) = self.ask(query) {
+                let (place, key) = *record_miss;
                 let life = Duration::from_secs(ttl.into());
-                self.0.keep(self.1, place, &key, &reply(query, ttl), (Outcome::Native, life));
+                self.0.store(self.1, place, &key, &reply(query, ttl), (Outcome::Native, life));
             }
         }
     }
 
     #[test]
-    fn the_third_asking_is_answered_with_id_case_and_ttl_of_its_own() {
-        let mut bench = Bench(Ready::new(10_000), Instant::from_secs(1));
-        bench.ask_and_keep(&query(1, 1), 60);
-        assert!(bench.ask(&query(1, 2)).is_err(), "asked once: not kept");
-        bench.ask_and_keep(&query(1, 3), 60);
+    fn the_third_query_is_answered_with_its_id_case_and_ttl() {
+        let mut bench = Bench(AnswerCache::new(10_000), Instant::from_secs(1));
+        bench.ask_and_store(&query(1, 1), 60);
+        assert!(bench.ask(&query(1, 2)).is_err(), "queried once: not stored");
+        bench.ask_and_store(&query(1, 3), 60);
         bench.1 = Instant::from_secs(11);
         let answer = bench.ask(&query(1, 4)).expect("ready");
         assert_eq!(answer[..2], [0, 4]);
         assert_eq!(&answer[19..26], b"Example", "the case of the question");
         assert_eq!(answer[answer.len() - 22..answer.len() - 18], [0, 0, 0, 50]);
         bench.1 = Instant::from_secs(61);
-        assert!(bench.ask(&query(1, 5)).is_err(), "its time is over");
+        assert!(bench.ask(&query(1, 5)).is_err(), "expired");
     }
 
     #[test]
-    fn names_asked_once_push_out_nothing() {
-        let mut bench = Bench(Ready::new(10_000), Instant::from_secs(1));
+    fn names_queried_once_evict_nothing() {
+        let mut bench = Bench(AnswerCache::new(10_000), Instant::from_secs(1));
         for _ in 0..3 {
-            bench.ask_and_keep(&query(1, 1), 60);
+            bench.ask_and_store(&query(1, 1), 60);
         }
         for name in 100..5_000 {
-            bench.ask_and_keep(&query(name, 1), 60);
+            bench.ask_and_store(&query(name, 1), 60);
         }
         assert!(bench.ask(&query(1, 2)).is_ok());
     }
 
     #[test]
-    fn bytes_are_bounded_and_what_is_asked_for_stays() {
-        let mut bench = Bench(Ready::new(10_000), Instant::from_secs(1));
+    fn bytes_are_bounded_and_popular_names_stay() {
+        let mut bench = Bench(AnswerCache::new(10_000), Instant::from_secs(1));
         for name in 0..500 {
             for _ in 0..3 {
-                bench.ask_and_keep(&query(name, 1), 60);
-                bench.ask_and_keep(&query(7, 1), 60);
+                bench.ask_and_store(&query(name, 1), 60);
+                bench.ask_and_store(&query(7, 1), 60);
             }
             assert!(bench.0.bytes <= 10_000);
         }
@@ -362,16 +366,16 @@ mod tests {
         assert_eq!(held, bench.0.bytes);
         bench.0.clear(0);
         for _ in 0..3 {
-            bench.ask_and_keep(&query(1, 1), 60);
+            bench.ask_and_store(&query(1, 1), 60);
         }
-        assert!(bench.ask(&query(1, 1)).is_err(), "no room at all");
+        assert!(bench.ask(&query(1, 1)).is_err(), "a limit of 0");
     }
 
     #[test]
-    fn what_must_not_be_kept_is_not() {
-        let mut bench = Bench(Ready::new(10_000), Instant::from_secs(1));
+    fn answers_with_ttl_zero_are_not_stored() {
+        let mut bench = Bench(AnswerCache::new(10_000), Instant::from_secs(1));
         for _ in 0..3 {
-            bench.ask_and_keep(&query(1, 1), 0);
+            bench.ask_and_store(&query(1, 1), 0);
         }
         assert!(bench.ask(&query(1, 1)).is_err(), "a TTL of 0");
     }

@@ -1,51 +1,52 @@
-//! The client of a query, and the return path of its answer.
+//! The sender of a query (RFC 6891: requestor) and the return path of its answer.
 
 use std::net::IpAddr;
 
 use tokio::sync::mpsc;
 
 use super::admission::Permit;
-use super::answer_cache::Place;
-use super::cookie::Shown;
+use super::answer_cache::CacheSlot;
+use super::cookie::CookieStatus;
 use super::mmsg::Path;
 use super::query_key::Key;
 use crate::dns64::Transport;
 
-/// The way back to a client.
+/// Return path of an answer.
 #[derive(Debug)]
-pub(super) enum Back {
-    /// A datagram from the listener of this number.
+pub(super) enum ReplyPath {
+    /// To a peer of the UDP listener with this number.
     Datagram(usize, Path),
-    /// The stream that reads from this channel.
+    /// To the stream that reads from this channel.
     Stream(mpsc::Sender<Vec<u8>>),
 }
 
-/// Who asked, and how the answer gets there.
-pub(super) struct Caller {
-    pub(super) back: Back,
-    pub(super) client: IpAddr,
-    /// What the client's cookie says, if it sent one.
-    pub(super) cookie: Option<Shown>,
-    /// Longest answer it takes.
+/// The sender of a query, and where its answer goes.
+pub(super) struct Requestor {
+    pub(super) reply_path: ReplyPath,
+    pub(super) addr: IpAddr,
+    /// Status of the client's cookie, if it sent one.
+    pub(super) cookie: Option<CookieStatus>,
+    /// Largest answer that the client accepts, in bytes.
     pub(super) limit: usize,
-    /// What is asked, hashed; of unusual queries 0.
+    /// Hash of the question; 0 if the query is not simple.
     pub(super) hash: u64,
-    /// Where the answer is to be kept.
-    pub(super) keep: Option<(Place, Box<Key>)>,
-    /// While it waits.
+    /// Where to store the answer.
+    pub(super) cache_slot: Option<(CacheSlot, Box<Key>)>,
+    /// Held while the query is pending.
     pub(super) permit: Option<Permit>,
 }
 
-impl Caller {
+impl Requestor {
     pub(super) const fn transport(&self) -> Transport {
-        match self.back {
-            Back::Datagram(..) => Transport::Udp,
-            Back::Stream(_) => Transport::Tcp,
+        match self.reply_path {
+            ReplyPath::Datagram(..) => Transport::Udp,
+            ReplyPath::Stream(_) => Transport::Tcp,
         }
     }
 
-    /// Whether its address may be somebody else's: nothing has shown that it receives what we send.
+    /// Whether the source address may be forged: neither a stream nor a cookie has confirmed it.
     pub(super) const fn may_be_forged(&self) -> bool {
-        matches!(self.back, Back::Datagram(..)) && !matches!(self.cookie, Some(Shown::Known(_)))
+        matches!(self.reply_path, ReplyPath::Datagram(..))
+            && !matches!(self.cookie, Some(CookieStatus::Verified(_)))
     }
 }

@@ -1,17 +1,17 @@
-//! DNS cookies (RFC 7873, RFC 9018): what shows that a client's address is its own.
+//! DNS cookies (RFC 7873, RFC 9018): they confirm a client's source address.
 
 use std::net::{IpAddr, SocketAddr};
 
 /// A client cookie.
 pub(super) type ClientCookie = [u8; 8];
-/// Length of a whole cookie of ours: the client's and the server's part.
-pub(super) const WHOLE: usize = 24;
-/// What an answer grows by with a cookie.
-pub(super) const OPTION: usize = 4 + WHOLE;
+/// Length of a whole cookie: client part and server part.
+pub(super) const COOKIE_LEN: usize = 24;
+/// Bytes that a cookie adds to an answer.
+pub(super) const OPTION_LEN: usize = 4 + COOKIE_LEN;
 
-/// How old a server cookie may be, and how far ahead, in seconds (RFC 9018 §4.3).
-const OLD: u32 = 3_600;
-const AHEAD: u32 = 300;
+/// Maximum age of a server cookie, and maximum clock skew, in seconds (RFC 9018 §4.3).
+const MAX_AGE: u32 = 3_600;
+const MAX_SKEW: u32 = 300;
 
 /// SipHash-2-4 (RFC 9018 §4.4 names it); std has only 1-3.
 fn siphash24(key: [u64; 2], bytes: &[u8]) -> u64 {
@@ -49,27 +49,27 @@ fn siphash24(key: [u64; 2], bytes: &[u8]) -> u64 {
     v[0] ^ v[1] ^ v[2] ^ v[3]
 }
 
-/// What server cookies are made with; lives as long as the program.
+/// Key of the server cookies, fixed while the process runs.
 #[derive(Clone, Copy)]
 pub(super) struct Secret([u64; 2]);
 
-/// What a client's cookie says.
+/// Status of a client's cookie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Shown {
-    /// It is malformed: its length is none a cookie has (RFC 7873 §5.2.2).
+pub(super) enum CookieStatus {
+    /// Malformed: its length is invalid (RFC 7873 §5.2.2).
     Malformed,
-    /// It is new here, or its server part is not ours or too old.
-    New(ClientCookie),
-    /// The client has received an answer of ours at its address.
-    Known(ClientCookie),
+    /// Without a server part, or with one that is foreign or expired.
+    Unverified(ClientCookie),
+    /// Valid: the client has received an answer at its address.
+    Verified(ClientCookie),
 }
 
-impl Shown {
+impl CookieStatus {
     /// The client's part.
     pub(super) const fn client(self) -> Option<ClientCookie> {
         match self {
             Self::Malformed => None,
-            Self::New(client) | Self::Known(client) => Some(client),
+            Self::Unverified(client) | Self::Verified(client) => Some(client),
         }
     }
 }
@@ -96,35 +96,39 @@ impl Secret {
         siphash24(self.0, &bytes[..len]).to_le_bytes()
     }
 
-    /// Judges the content of a client's cookie option; `now` is in seconds of any clock of ours.
-    pub(super) fn judge(self, content: &[u8], addr: IpAddr, now: u32) -> Shown {
-        let Some((client, server)) = content.split_first_chunk::<8>() else { return Shown::Malformed };
+    /// Verifies the content of a client's cookie option; `now` is in seconds of any monotonic clock.
+    pub(super) fn verify(self, content: &[u8], addr: IpAddr, now: u32) -> CookieStatus {
+        let Some((client, server)) = content.split_first_chunk::<8>() else { return CookieStatus::Malformed };
         let Some((head, hash)) = server.split_first_chunk::<8>() else {
-            return if server.is_empty() { Shown::New(*client) } else { Shown::Malformed };
+            return if server.is_empty() {
+                CookieStatus::Unverified(*client)
+            } else {
+                CookieStatus::Malformed
+            };
         };
         if server.len() > 32 {
-            return Shown::Malformed;
+            return CookieStatus::Malformed;
         }
         let made = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
         let age = now.wrapping_sub(made).cast_signed();
-        let fresh = age <= OLD.cast_signed() && age >= -AHEAD.cast_signed();
-        // The reserved bytes count as they came (RFC 9018 §4.2).
+        let fresh = age <= MAX_AGE.cast_signed() && age >= -MAX_SKEW.cast_signed();
+        // The reserved bytes are hashed as received (RFC 9018 §4.2).
         let ours = head[0] == 1 && *hash == self.hash(*client, *head, addr);
-        if ours && fresh { Shown::Known(*client) } else { Shown::New(*client) }
+        if ours && fresh { CookieStatus::Verified(*client) } else { CookieStatus::Unverified(*client) }
     }
 
     /// The whole cookie for a client.
-    pub(super) fn bake(self, client: ClientCookie, addr: IpAddr, now: u32) -> [u8; WHOLE] {
+    pub(super) fn issue(self, client: ClientCookie, addr: IpAddr, now: u32) -> [u8; COOKIE_LEN] {
         let mut head = [1, 0, 0, 0, 0, 0, 0, 0];
         head[4..].copy_from_slice(&now.to_be_bytes());
-        let mut whole = [0; WHOLE];
-        whole[..8].copy_from_slice(&client);
-        whole[8..16].copy_from_slice(&head);
-        whole[16..].copy_from_slice(&self.hash(client, head, addr));
-        whole
+        let mut cookie = [0; COOKIE_LEN];
+        cookie[..8].copy_from_slice(&client);
+        cookie[8..16].copy_from_slice(&head);
+        cookie[16..].copy_from_slice(&self.hash(client, head, addr));
+        cookie
     }
 
-    /// The cookie that we as a client show to `upstream`, another to each (RFC 9018 §3).
+    /// The client cookie for `upstream`, a different one for each (RFC 9018 §3).
     pub(super) fn client(self, upstream: SocketAddr) -> ClientCookie {
         self.hash(*b"upstream", u64::from(upstream.port()).to_be_bytes(), upstream.ip())
     }
@@ -151,28 +155,28 @@ mod tests {
         let client = *hex("2464c4abcf10c957").first_chunk::<8>().unwrap();
         let addr = "198.51.100.100".parse().unwrap();
         let want = hex("2464c4abcf10c957010000005cf79f111f8130c3eee29480");
-        assert_eq!(secret().bake(client, addr, 1_559_731_985).to_vec(), want);
-        assert_eq!(secret().judge(&want, addr, 1_559_732_300), Shown::Known(client));
+        assert_eq!(secret().issue(client, addr, 1_559_731_985).to_vec(), want);
+        assert_eq!(secret().verify(&want, addr, 1_559_732_300), CookieStatus::Verified(client));
     }
 
     #[test]
-    fn what_is_old_forged_or_malformed() {
+    fn expired_forged_and_malformed_cookies() {
         let client = [7; 8];
         let addr = "2001:db8::1".parse().unwrap();
-        let whole = secret().bake(client, addr, 10_000);
-        let judge = |content: &[u8], addr, now| secret().judge(content, addr, now);
-        assert_eq!(judge(&whole, addr, 10_000), Shown::Known(client));
-        assert_eq!(judge(&whole, addr, 13_600), Shown::Known(client));
-        assert_eq!(judge(&whole, addr, 13_601), Shown::New(client), "old");
-        assert_eq!(judge(&whole, addr, 9_699), Shown::New(client), "from the future");
-        assert_eq!(judge(&whole, "2001:db8::2".parse().unwrap(), 10_000), Shown::New(client));
-        let mut forged = whole;
+        let cookie = secret().issue(client, addr, 10_000);
+        let verify = |content: &[u8], addr, now| secret().verify(content, addr, now);
+        assert_eq!(verify(&cookie, addr, 10_000), CookieStatus::Verified(client));
+        assert_eq!(verify(&cookie, addr, 13_600), CookieStatus::Verified(client));
+        assert_eq!(verify(&cookie, addr, 13_601), CookieStatus::Unverified(client), "old");
+        assert_eq!(verify(&cookie, addr, 9_699), CookieStatus::Unverified(client), "from the future");
+        assert_eq!(verify(&cookie, "2001:db8::2".parse().unwrap(), 10_000), CookieStatus::Unverified(client));
+        let mut forged = cookie;
         forged[23] ^= 1;
-        assert_eq!(judge(&forged, addr, 10_000), Shown::New(client));
-        assert_eq!(judge(&whole[..8], addr, 10_000), Shown::New(client));
+        assert_eq!(verify(&forged, addr, 10_000), CookieStatus::Unverified(client));
+        assert_eq!(verify(&cookie[..8], addr, 10_000), CookieStatus::Unverified(client));
         for len in [0, 7, 9, 15] {
-            assert_eq!(judge(&whole[..len], addr, 10_000), Shown::Malformed, "{len}");
+            assert_eq!(verify(&cookie[..len], addr, 10_000), CookieStatus::Malformed, "{len}");
         }
-        assert_eq!(judge(&[0; 41], addr, 10_000), Shown::Malformed);
+        assert_eq!(verify(&[0; 41], addr, 10_000), CookieStatus::Malformed);
     }
 }

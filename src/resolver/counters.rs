@@ -1,4 +1,4 @@
-//! What the resolver counts, by zone and outcome and by upstream. Written by any thread, read by any.
+//! Counters by zone and outcome, and by upstream. All threads read and write them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,16 +9,16 @@ use std::time::Duration;
 use crate::addr::ZoneId;
 use crate::dns64::Outcome;
 
-/// Upper ends of the classes of waiting time, in milliseconds; what is longer is counted last.
-pub const WAITS: [u64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 900, 2_000, 5_000];
+/// Upper bounds of the wait histogram, in milliseconds. One more bucket counts longer waits.
+pub const WAIT_BUCKETS: [u64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 900, 2_000, 5_000];
 
-/// What is counted for one zone, or for clients that belong to none.
+/// Counters of one zone, or of clients in no zone.
 #[derive(Debug)]
 pub struct ZoneCounters {
     outcomes: [AtomicU64; Outcome::COUNT],
     truncated: AtomicU64,
-    ready: AtomicU64,
-    waits: [AtomicU64; WAITS.len() + 1],
+    cached_answers: AtomicU64,
+    waits: [AtomicU64; WAIT_BUCKETS.len() + 1],
     waited: AtomicU64,
 }
 
@@ -27,7 +27,7 @@ impl Default for ZoneCounters {
         Self {
             outcomes: core::array::from_fn(|_| AtomicU64::new(0)),
             truncated: AtomicU64::new(0),
-            ready: AtomicU64::new(0),
+            cached_answers: AtomicU64::new(0),
             waits: core::array::from_fn(|_| AtomicU64::new(0)),
             waited: AtomicU64::new(0),
         }
@@ -40,23 +40,23 @@ impl ZoneCounters {
         self.outcomes[outcome as usize].load(Ordering::Relaxed)
     }
 
-    /// Answers that were too big and sent empty, with TC.
+    /// Answers sent without records and with TC, because they were too long.
     pub fn truncated(&self) -> u64 {
         self.truncated.load(Ordering::Relaxed)
     }
 
-    /// Queries for which a whole answer was ready.
-    pub fn ready(&self) -> u64 {
-        self.ready.load(Ordering::Relaxed)
+    /// Queries answered from the answer cache.
+    pub fn cached_answers(&self) -> u64 {
+        self.cached_answers.load(Ordering::Relaxed)
     }
 
-    /// Queries that waited for an upstream, by how long: one number for each of [`WAITS`], and one for
-    /// those that took longer.
-    pub fn waits(&self) -> [u64; WAITS.len() + 1] {
+    /// Histogram of the time that queries waited for an upstream: one number for each of [`WAIT_BUCKETS`],
+    /// and one for longer waits.
+    pub fn waits(&self) -> [u64; WAIT_BUCKETS.len() + 1] {
         core::array::from_fn(|class| self.waits[class].load(Ordering::Relaxed))
     }
 
-    /// How long all of them have waited.
+    /// Sum of the waits.
     pub fn waited(&self) -> Duration {
         Duration::from_nanos(self.waited.load(Ordering::Relaxed))
     }
@@ -66,60 +66,60 @@ impl ZoneCounters {
         self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts an answer that was sent empty, with TC.
+    /// Counts an answer sent without records and with TC.
     pub fn count_truncated(&self) {
         self.truncated.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_ready(&self) {
-        self.ready.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_cached_answer(&self) {
+        self.cached_answers.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_wait(&self, took: Duration) {
         let millis = u64::try_from(took.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
-        let class = WAITS.iter().position(|end| millis <= *end).unwrap_or(WAITS.len());
+        let class = WAIT_BUCKETS.iter().position(|end| millis <= *end).unwrap_or(WAIT_BUCKETS.len());
         self.waits[class].fetch_add(1, Ordering::Relaxed);
         self.waited.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
-/// What is counted of one upstream.
+/// Counters of one upstream.
 #[derive(Debug, Default)]
 pub struct UpstreamCounters {
     asked: AtomicU64,
     answered: AtomicU64,
     unanswered: AtomicU64,
     strays: AtomicU64,
-    again_by_tcp: AtomicU64,
+    tcp_retries: AtomicU64,
     srtt_micros: AtomicU64,
-    resting: AtomicBool,
+    demoted: AtomicBool,
 }
 
 impl UpstreamCounters {
-    /// Name, help and number of all that only grows.
+    /// Name, help text and value of each monotonic counter.
     pub fn all(&self) -> [(&'static str, &'static str, u64); 5] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
-            ("asked", "Questions sent", read(&self.asked)),
-            ("answered", "Answers that came", read(&self.answered)),
-            ("unanswered", "Questions without an answer in time", read(&self.unanswered)),
-            ("strays", "Messages that answered nothing", read(&self.strays)),
+            ("asked", "Queries sent", read(&self.asked)),
+            ("answered", "Replies received", read(&self.answered)),
+            ("unanswered", "Queries that timed out", read(&self.unanswered)),
+            ("strays", "Messages that match no query", read(&self.strays)),
             (
                 "again_by_tcp",
-                "Questions asked again over TCP: cut short, or in doubt",
-                read(&self.again_by_tcp),
+                "Queries repeated over TCP after a truncated or suspicious reply",
+                read(&self.tcp_retries),
             ),
         ]
     }
 
-    /// The smoothed time to an answer; zero before the first.
+    /// Smoothed response time; zero before the first reply.
     pub fn srtt(&self) -> Duration {
         Duration::from_micros(self.srtt_micros.load(Ordering::Relaxed))
     }
 
-    /// Whether it is asked last, having been silent too often.
-    pub fn is_resting(&self) -> bool {
-        self.resting.load(Ordering::Relaxed)
+    /// Whether the upstream is used last, after too many timeouts.
+    pub fn is_demoted(&self) -> bool {
+        self.demoted.load(Ordering::Relaxed)
     }
 
     pub(super) fn asked(&self) {
@@ -129,7 +129,7 @@ impl UpstreamCounters {
     pub(super) fn answered(&self, srtt: Duration) {
         self.answered.fetch_add(1, Ordering::Relaxed);
         self.srtt_micros.store(u64::try_from(srtt.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.resting.store(false, Ordering::Relaxed);
+        self.demoted.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn unanswered(&self) {
@@ -140,16 +140,17 @@ impl UpstreamCounters {
         self.strays.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn again_by_tcp(&self) {
-        self.again_by_tcp.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn tcp_retries(&self) {
+        self.tcp_retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn set_resting(&self, resting: bool) {
-        self.resting.store(resting, Ordering::Relaxed);
+    pub(super) fn set_demoted(&self, demoted: bool) {
+        self.demoted.store(demoted, Ordering::Relaxed);
     }
 }
 
-/// All that the resolver counts. Rows stay when their zone goes, so that no counter goes back.
+/// All counters of the resolver. A zone's counters remain when the zone is removed, so that no counter
+/// decreases.
 #[derive(Debug, Default)]
 pub struct Counters {
     rows: RwLock<BTreeMap<Option<ZoneId>, Arc<ZoneCounters>>>,
@@ -158,7 +159,7 @@ pub struct Counters {
     refused_connections: AtomicU64,
 }
 
-/// The row of `key`, made if there is none.
+/// The row of `key`, created if absent.
 fn row<K: Ord + Copy, V: Default>(rows: &RwLock<BTreeMap<K, Arc<V>>>, key: K) -> Arc<V> {
     if let Some(row) = rows.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
         return Arc::clone(row);
@@ -172,12 +173,12 @@ fn all<K: Ord + Copy, V>(rows: &RwLock<BTreeMap<K, Arc<V>>>) -> Vec<(K, Arc<V>)>
 }
 
 impl Counters {
-    /// The row of a zone, made if there is none; `None` is for clients without a zone.
+    /// The counters of a zone, created if absent; `None` is for clients in no zone.
     pub fn zone(&self, zone: Option<ZoneId>) -> Arc<ZoneCounters> {
         row(&self.rows, zone)
     }
 
-    /// All rows, by zone.
+    /// The counters of all zones.
     pub fn rows(&self) -> Vec<(Option<ZoneId>, Arc<ZoneCounters>)> {
         all(&self.rows)
     }
@@ -187,22 +188,22 @@ impl Counters {
         self.rows().iter().map(|(_, row)| row.outcome(outcome)).sum()
     }
 
-    /// The row of an upstream, made if there is none.
+    /// The counters of an upstream, created if absent.
     pub fn upstream(&self, addr: SocketAddr) -> Arc<UpstreamCounters> {
         row(&self.upstreams, addr)
     }
 
-    /// All upstreams that were ever asked.
+    /// The counters of all upstreams used so far.
     pub fn upstreams(&self) -> Vec<(SocketAddr, Arc<UpstreamCounters>)> {
         all(&self.upstreams)
     }
 
-    /// Answers that the kernel did not take.
+    /// Answers that the kernel did not accept.
     pub fn lost_answers(&self) -> u64 {
         self.lost_answers.load(Ordering::Relaxed)
     }
 
-    /// Connections closed at once because there were too many.
+    /// Connections closed immediately because a limit was reached.
     pub fn refused_connections(&self) -> u64 {
         self.refused_connections.load(Ordering::Relaxed)
     }
@@ -221,12 +222,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_fall_into_classes() {
+    fn waits_are_counted_by_bucket() {
         let row = ZoneCounters::default();
         for micros in [10, 1_000, 1_001, 899_999, 900_000, 900_001, 60_000_000] {
             row.count_wait(Duration::from_micros(micros));
         }
-        let mut want = [0; WAITS.len() + 1];
+        let mut want = [0; WAIT_BUCKETS.len() + 1];
         (want[0], want[1], want[9], want[10], want[12]) = (2, 1, 2, 1, 1);
         assert_eq!(row.waits(), want);
     }

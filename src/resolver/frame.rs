@@ -1,10 +1,10 @@
-//! Small changes to whole messages: TTLs, cookies, cutting, the case of names.
+//! Edits of encoded messages: TTLs, options, truncation and case of names.
 
 use crate::dns64::wire::{self, flag, rr};
 
-/// TTLs, by where they lie, the place of the OPT record, and the least TTL, of an answer that may be used
-/// again: not cut short, no error, with at least one record whose TTL says for how long.
-pub(super) fn lives(message: &[u8]) -> Option<(Vec<u16>, Option<usize>, u32)> {
+/// Offsets of the TTLs, offset of the OPT record, and smallest TTL of an answer. `None` unless it may be
+/// reused: not truncated, not an error, with at least one record.
+pub(super) fn ttl_offsets(message: &[u8]) -> Option<(Vec<u16>, Option<usize>, u32)> {
     let flags = wire::u16_at(message, 2)?;
     if flags & flag::TC != 0 || !matches!(flags & flag::RCODE, wire::rcode::NOERROR | wire::rcode::NXDOMAIN) {
         return None;
@@ -24,7 +24,7 @@ pub(super) fn lives(message: &[u8]) -> Option<(Vec<u16>, Option<usize>, u32)> {
     (!ttls.is_empty()).then_some((ttls, opt, least))
 }
 
-/// Makes the TTL at `at` so many seconds older.
+/// Reduces the TTL at `at` by `seconds`.
 pub(super) fn age(message: &mut [u8], at: usize, seconds: u32) {
     if let Some(bytes) = message.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *bytes = u32::from_be_bytes(*bytes).saturating_sub(seconds).to_be_bytes();
@@ -47,15 +47,15 @@ pub(super) fn clear_options(message: &mut Vec<u8>, opt: usize) {
     message.truncate(opt + 11);
 }
 
-/// Where the OPT record lies, if it is the last record.
+/// Offset of the OPT record, if it is the last record.
 pub(super) fn last_opt(message: &[u8]) -> Option<usize> {
     let layout = wire::layout(message)?;
     let opt = layout.opt?.at;
     (opt.end == message.len()).then_some(opt.start)
 }
 
-/// Leaves header, question and the OPT record at `opt`, and says that more was there (TC).
-pub(super) fn cut(message: &mut Vec<u8>, opt: Option<usize>) {
+/// Removes all records except OPT at `opt`, and sets TC.
+pub(super) fn truncate(message: &mut Vec<u8>, opt: Option<usize>) {
     let Some(question) = wire::question(message) else { return };
     let kept = opt.map(|at| message.split_off(at)).unwrap_or_default();
     message.truncate(question.end);
@@ -65,7 +65,7 @@ pub(super) fn cut(message: &mut Vec<u8>, opt: Option<usize>) {
     message.extend_from_slice(&kept);
 }
 
-/// The content of the first option with this number in the OPT record of `message`.
+/// Content of the first option `number` in the OPT record of `message`.
 pub(super) fn option(message: &[u8], number: u16) -> Option<&[u8]> {
     let opt = wire::layout(message)?.opt?;
     let mut rest = message.get(opt.at)?.get(11..)?;
@@ -79,7 +79,7 @@ pub(super) fn option(message: &[u8], number: u16) -> Option<&[u8]> {
     }
 }
 
-/// A query that can't be read further than its header, answered by a code alone.
+/// An answer with a response code only, to a query that is malformed after its question.
 pub(super) fn refusal(query: &[u8], code: u16) -> Option<Vec<u8>> {
     let flags = wire::u16_at(query, 2)?;
     let end = wire::question(query)?.end;
@@ -90,20 +90,20 @@ pub(super) fn refusal(query: &[u8], code: u16) -> Option<Vec<u8>> {
     Some(answer)
 }
 
-/// Gives the letters of the question's name a case by chance (0x20): what a liar would have to guess
-/// besides id and port. Each letter takes one bit of `chance`.
-pub(super) fn shuffle_case(message: &mut [u8], chance: [u8; 32]) {
+/// Randomizes the case of the question's name (0x20), which a forger must guess in addition to id and port.
+/// Each letter uses one bit of `random`.
+pub(super) fn shuffle_case(message: &mut [u8], random: [u8; 32]) {
     let Some(question) = wire::question(message) else { return };
     let name = question.start..question.end - 4;
     for (n, byte) in message[name].iter_mut().enumerate() {
-        if byte.is_ascii_alphabetic() && chance[n / 8 % 32] >> (n % 8) & 1 == 1 {
+        if byte.is_ascii_alphabetic() && random[n / 8 % 32] >> (n % 8) & 1 == 1 {
             *byte ^= 0x20;
         }
     }
 }
 
-/// Whether a message is an address or name query over UDP at all: an OPT record at its end takes options.
-pub(super) fn takes_options(query: &[u8]) -> Option<usize> {
+/// Offset of the OPT record, if it is at the end of `query` and has no options.
+pub(super) fn trailing_empty_opt(query: &[u8]) -> Option<usize> {
     let at = query.len().checked_sub(11)?;
     (query[at..at + 3] == [0, 0, rr::OPT as u8] && query[at + 9..] == [0, 0]).then_some(at)
 }
@@ -124,22 +124,22 @@ mod tests {
     }
 
     #[test]
-    fn the_least_ttl_of_all_records_counts_and_opt_is_none() {
+    fn the_smallest_ttl_excludes_opt() {
         let record = |ttl: u8| [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, ttl, 0, 1, 9];
         let mut bytes = message(0x8180, [1, 1, 1], &[&record(60), &record(20), OPT]);
-        let (ttls, opt, least) = lives(&bytes).expect("has records");
+        let (ttls, opt, least) = ttl_offsets(&bytes).expect("has records");
         assert_eq!(least, 20);
         assert_eq!(opt, Some(bytes.len() - OPT.len()));
         assert_eq!(ttls, [33, 46]);
         age(&mut bytes, 46, 25);
-        assert_eq!(lives(&bytes).expect("still").2, 0);
-        assert_eq!(lives(&message(0x8182, [1, 0, 0], &[&record(60)])), None, "SERVFAIL");
-        assert_eq!(lives(&message(0x8380, [1, 0, 0], &[&record(60)])), None, "TC");
-        assert_eq!(lives(&message(0x8180, [0, 0, 1], &[OPT])), None, "nothing says how long");
+        assert_eq!(ttl_offsets(&bytes).expect("still").2, 0);
+        assert_eq!(ttl_offsets(&message(0x8182, [1, 0, 0], &[&record(60)])), None, "SERVFAIL");
+        assert_eq!(ttl_offsets(&message(0x8380, [1, 0, 0], &[&record(60)])), None, "TC");
+        assert_eq!(ttl_offsets(&message(0x8180, [0, 0, 1], &[OPT])), None, "nothing says how long");
     }
 
     #[test]
-    fn options_go_in_and_are_found() {
+    fn options_are_added_and_found() {
         let mut bytes = message(0x8180, [0, 0, 1], &[OPT]);
         let opt = last_opt(&bytes).expect("the last record");
         push_option(&mut bytes, opt, 15, &[0, 22]);
@@ -151,16 +151,16 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_answer_keeps_its_opt_record() {
+    fn a_truncated_answer_keeps_its_opt_record() {
         let record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 1, 9];
         let mut bytes = message(0x8180, [1, 0, 1], &[&record, OPT]);
         let opt = last_opt(&bytes);
-        cut(&mut bytes, opt);
+        truncate(&mut bytes, opt);
         assert_eq!(bytes, message(0x8380, [0, 0, 1], &[OPT]));
     }
 
     #[test]
-    fn case_changes_nothing_but_letters() {
+    fn only_the_case_changes() {
         let mut bytes = message(0x0100, [0, 0, 0], &[]);
         let before = bytes.clone();
         shuffle_case(&mut bytes, [0xff; 32]);

@@ -1,6 +1,6 @@
 //! Datagrams in batches: one system call receives or sends up to [`BATCH`] of them.
 //!
-//! With [`ask_for_destination`] set on a socket the kernel says which of our addresses a datagram
+//! With [`request_destination`] set on a socket the kernel says which of our addresses a datagram
 //! was sent to, and [`Outgoing`] has the answer leave from there: a socket bound to `[::]` answers like
 //! one bound to each address.
 
@@ -22,13 +22,13 @@ const CONTROL: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Path {
     pub(super) peer: SocketAddr,
-    /// Only on sockets that [ask for it](ask_for_destination).
-    pub(super) local: Option<Local>,
+    /// Only on sockets that [ask for it](request_destination).
+    pub(super) local: Option<LocalAddress>,
 }
 
 /// One of our addresses, and the interface a datagram came in by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Local {
+pub(super) struct LocalAddress {
     addr: IpAddr,
     interface: u32,
 }
@@ -50,12 +50,12 @@ pub(super) struct Incoming {
 }
 
 /// Has the kernel say of each datagram which address it was sent to.
-pub(super) fn ask_for_destination(socket: &socket2::Socket, v6: bool) -> io::Result<()> {
+pub(super) fn request_destination(socket: &socket2::Socket, v6: bool) -> io::Result<()> {
     let (level, name) =
         if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::IPPROTO_IP, libc::IP_PKTINFO) };
     let on: libc::c_int = 1;
     #[expect(unsafe_code, reason = "socket2 has no call for this option")]
-    // SAFETY: the kernel reads one int, which lives through the call.
+    // SAFETY: the kernel reads one int, which ttl_offsets through the call.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -178,11 +178,11 @@ fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-/// Length of the header of a control message, which its data follow.
+/// Length of the header of a control message, which its data apply_settings.
 const CMSG_HEADER: usize = size_of::<libc::cmsghdr>();
 
 /// The packet information among the control messages; there is only ever one message.
-fn read_control(bytes: &[u8]) -> Option<Local> {
+fn read_control(bytes: &[u8]) -> Option<LocalAddress> {
     let number = |at: usize| Some(libc::c_int::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
     let level = number(CMSG_HEADER - 8)?;
     let kind = number(CMSG_HEADER - 4)?;
@@ -190,17 +190,17 @@ fn read_control(bytes: &[u8]) -> Option<Local> {
     if level == libc::IPPROTO_IPV6 && kind == libc::IPV6_PKTINFO {
         let addr = Ipv6Addr::from(*data.first_chunk::<16>()?);
         let interface = u32::from_ne_bytes(*data.get(16..)?.first_chunk()?);
-        return Some(Local { addr: addr.into(), interface });
+        return Some(LocalAddress { addr: addr.into(), interface });
     }
     (level == libc::IPPROTO_IP && kind == libc::IP_PKTINFO).then_some(())?;
     // ipi_ifindex, ipi_spec_dst, ipi_addr: the middle one is ours even if the packet was broadcast.
     let interface = u32::from_ne_bytes(*data.first_chunk()?);
     let addr = Ipv4Addr::from(*data.get(4..)?.first_chunk::<4>()?);
-    Some(Local { addr: addr.into(), interface })
+    Some(LocalAddress { addr: addr.into(), interface })
 }
 
 /// Writes the control message that chooses the source; its length.
-fn write_control(local: Local, into: &mut Control) -> usize {
+fn write_control(local: LocalAddress, into: &mut Control) -> usize {
     let (level, kind, len) = match local.addr {
         IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, 20),
         IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, 12),
@@ -343,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_goes_and_comes() {
+    fn sends_and_receives_batches() {
         let (a, b) = (UdpSocket::bind("[::1]:0").unwrap(), UdpSocket::bind("[::1]:0").unwrap());
         let path = Path { peer: b.local_addr().unwrap(), local: None };
         let mut out = Outgoing::default();
@@ -365,11 +365,11 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_leaves_from_the_address_that_was_asked() {
+    fn the_source_is_the_queried_address() {
         let cases = [("[::]:0", "::1", "[::1]:0"), ("0.0.0.0:0", "127.0.0.2", "127.0.0.1:0")];
         for (any, asked, from) in cases {
             let server = socket2::Socket::from(UdpSocket::bind(any).unwrap());
-            ask_for_destination(&server, any.starts_with('[')).unwrap();
+            request_destination(&server, any.starts_with('[')).unwrap();
             let server = UdpSocket::from(server);
             let port = server.local_addr().unwrap().port();
             let asked = SocketAddr::new(asked.parse().unwrap(), port);
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_sent_does_not_hold_up_the_rest() {
+    fn a_failed_datagram_does_not_stop_the_batch() {
         let (a, b) = (UdpSocket::bind("[::1]:0").unwrap(), UdpSocket::bind("[::1]:0").unwrap());
         let good = Path { peer: b.local_addr().unwrap(), local: None };
         let bad = Path { peer: "192.0.2.1:9".parse().unwrap(), local: None };

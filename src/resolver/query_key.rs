@@ -1,32 +1,32 @@
-//! A query as far as it decides whether a ready answer fits: read without allocating anything.
+//! Keys of the answer cache, computed from a query without allocation.
 
 use crate::dns64::Transport;
 use crate::dns64::wire::{self, Opt, flag, rr};
 
-/// Number of the cookie option (RFC 7873 §4).
+/// Code of the cookie option (RFC 7873 §4).
 pub(super) const COOKIE: u16 = 10;
-/// Longest key: a name, and what stands before it.
+/// Longest key: a name and seven bytes before it.
 const KEY: usize = 255 + 7;
 
-/// A well-formed query for one name, without anything unusual.
+/// A well-formed query that the answer cache can serve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct SimpleQuery<'a> {
     pub(super) id: [u8; 2],
-    /// Name, type and class, as they came.
+    /// Name, type and class as received.
     pub(super) question: &'a [u8],
-    /// RD, AD and CD as they came.
+    /// RD, AD and CD as received.
     flags: u16,
     edns: bool,
     dnssec_ok: bool,
-    /// The cookie option's content.
+    /// Content of the cookie option.
     pub(super) cookie: Option<&'a [u8]>,
-    /// Longest answer the client takes.
+    /// Largest answer that the client accepts, in bytes.
     pub(super) limit: usize,
 }
 
-impl<'a> Asked<'a> {
-    /// Reads a query. `None` if it is anything but one question, perhaps with an OPT record whose
-    /// only option is a cookie: such queries take the long way.
+impl<'a> SimpleQuery<'a> {
+    /// Reads a query. `None` unless it is one question, optionally with an OPT record whose only option is
+    /// a cookie. Other queries take the slow path.
     pub(super) fn read(bytes: &'a [u8], transport: Transport) -> Option<Self> {
         let head: &[u8; wire::HEADER] = bytes.first_chunk()?;
         let flags = u16::from_be_bytes([head[2], head[3]]);
@@ -37,7 +37,7 @@ impl<'a> Asked<'a> {
         }
         let question = wire::question(bytes)?;
         let end = question.end;
-        let mut asked = Self {
+        let mut simple = Self {
             id: [head[0], head[1]],
             question: &bytes[question],
             flags,
@@ -46,16 +46,16 @@ impl<'a> Asked<'a> {
             cookie: None,
             limit: usize::from(wire::PLAIN_UDP_SIZE),
         };
-        if asked.edns {
-            asked.read_opt(bytes.get(end..)?)?;
+        if simple.edns {
+            simple.read_opt(bytes.get(end..)?)?;
         } else if bytes.len() != end {
             return None;
         }
         if transport == Transport::Tcp {
-            asked.limit = usize::from(u16::MAX);
+            simple.limit = usize::from(u16::MAX);
         }
-        let kind = asked.kind();
-        (asked.class() == rr::IN && !matches!(kind, rr::AXFR | rr::IXFR | rr::OPT)).then_some(asked)
+        let kind = simple.kind();
+        (simple.class() == rr::IN && !matches!(kind, rr::AXFR | rr::IXFR | rr::OPT)).then_some(simple)
     }
 
     fn read_opt(&mut self, record: &'a [u8]) -> Option<()> {
@@ -87,7 +87,7 @@ impl<'a> Asked<'a> {
         wire::u16_at(self.question, self.question.len() - 2).unwrap_or(0)
     }
 
-    /// What an answer depends on: the client's zone, the flags, the question in lower case.
+    /// The key: zone, flags and the question in lowercase.
     pub(super) fn key(&self, zone: u16) -> Key {
         let mut key = Key { bytes: [0; KEY], len: 0 };
         let [high, low] = self.flags.to_be_bytes();
@@ -104,7 +104,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The zone's number in a key, and a query for what the key stands for, as far as its name goes.
+/// The zone index in a key, and a query for the key's question.
 pub(super) fn query_of(key: &[u8]) -> Option<(u16, Vec<u8>)> {
     let (head, name) = key.split_first_chunk::<7>()?;
     let mut query = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -113,7 +113,7 @@ pub(super) fn query_of(key: &[u8]) -> Option<(u16, Vec<u8>)> {
     Some((u16::from_be_bytes([head[0], head[1]]), query))
 }
 
-/// What an answer depends on.
+/// Everything that an answer depends on.
 #[derive(Debug)]
 pub(super) struct Key {
     bytes: [u8; KEY],
@@ -141,11 +141,11 @@ mod tests {
     const QUESTION: &[u8] = b"\x01A\x07exAmple\x00\x00\x1c\x00\x01";
 
     #[test]
-    fn what_the_answer_depends_on_is_in_the_key() {
+    fn the_key_has_everything_the_answer_depends_on() {
         let opt = |flags: u8| [0, 0, 41, 4, 208, 0, 0, flags, 0, 0, 0];
         let lower = b"\x01a\x07example\x00\x00\x1c\x00\x01";
         let key = |bytes: &[u8], zone| {
-            Asked::read(bytes, Transport::Udp).expect("usual").key(zone).bytes().to_vec()
+            SimpleQuery::read(bytes, Transport::Udp).expect("usual").key(zone).bytes().to_vec()
         };
         let plain = key(&query(0x0100, QUESTION, &[], 0), 1);
         assert_eq!(plain, key(&query(0x0100, lower, &[], 0), 1), "the case of letters");
@@ -169,14 +169,14 @@ mod tests {
     fn sizes_and_cookies_are_read() {
         let cookie = b"\x00\x00\x29\x20\x00\x00\x00\x00\x00\x00\x0c\x00\x0a\x00\x08cookies!";
         let bytes = query(0x0100, QUESTION, cookie, 1);
-        let asked = Asked::read(&bytes, Transport::Udp).expect("usual");
-        assert_eq!(asked.cookie, Some(&b"cookies!"[..]));
-        assert_eq!(asked.limit, 1_232);
-        assert_eq!(Asked::read(&bytes, Transport::Tcp).map(|a| a.limit), Some(65_535));
+        let simple = SimpleQuery::read(&bytes, Transport::Udp).expect("usual");
+        assert_eq!(simple.cookie, Some(&b"cookies!"[..]));
+        assert_eq!(simple.limit, 1_232);
+        assert_eq!(SimpleQuery::read(&bytes, Transport::Tcp).map(|a| a.limit), Some(65_535));
     }
 
     #[test]
-    fn what_is_unusual_takes_the_long_way() {
+    fn unusual_queries_take_the_slow_path() {
         let ecs = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x0b\x00\x08\x00\x07\x00\x01\x18\x00\xc0\x00\x02";
         let version = b"\x00\x00\x29\x04\xd0\x00\x01\x00\x00\x00\x00";
         let cases = [
@@ -189,11 +189,11 @@ mod tests {
             query(0x0100, b"\x01a\x00\x00\x01\x00\x03", &[], 0),
         ];
         for bytes in cases {
-            assert_eq!(Asked::read(&bytes, Transport::Udp), None, "{bytes:02x?}");
+            assert_eq!(SimpleQuery::read(&bytes, Transport::Udp), None, "{bytes:02x?}");
         }
         let whole = query(0x0100, QUESTION, ecs, 1);
         for end in 0..whole.len() {
-            assert_eq!(Asked::read(&whole[..end], Transport::Udp), None);
+            assert_eq!(SimpleQuery::read(&whole[..end], Transport::Udp), None);
         }
     }
 }

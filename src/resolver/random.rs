@@ -2,10 +2,10 @@
 
 use std::io;
 
-/// Bytes drawn from the kernel at once.
+/// Bytes read from the kernel at once.
 const DRAWN: usize = 1_024;
 
-/// Random bytes of the kernel, read in batches: an id or a letter case costs no system call.
+/// Random bytes from the kernel, read in batches: an id or a letter case needs no system call.
 pub(super) struct Random {
     bytes: [u8; DRAWN],
     used: usize,
@@ -24,7 +24,7 @@ impl Random {
         let mut taken = [0; N];
         let from = &mut self.bytes[self.used..][..N];
         taken.copy_from_slice(from);
-        // What has been used must not lie about to be found.
+        // Used bytes must not remain in memory.
         from.fill(0);
         self.used += N;
         Ok(taken)
@@ -42,7 +42,7 @@ impl Random {
         self.take()
     }
 
-    /// A number below `end`, which must not be 0. Ports and upstreams are few, so the bias is below 2^-40.
+    /// A number below `end`, which must not be 0. `end` is small, so the bias is below 2^-40.
     pub(super) fn below(&mut self, end: usize) -> io::Result<usize> {
         let drawn = self.u64()? % (end as u64).max(1);
         Ok(usize::try_from(drawn).unwrap_or(0))
@@ -54,10 +54,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_differ_and_keep_to_their_range() {
-        let mut chance = Random::new();
-        let drawn: std::collections::HashSet<_> = (0..1_000).map(|_| chance.u64().unwrap()).collect();
+    fn numbers_differ_and_stay_in_range() {
+        let mut random = Random::new();
+        let drawn: std::collections::HashSet<_> = (0..1_000).map(|_| random.u64().unwrap()).collect();
         assert_eq!(drawn.len(), 1_000);
-        assert!((0..100).all(|_| chance.below(3).unwrap() < 3));
+        assert!((0..100).all(|_| random.below(3).unwrap() < 3));
     }
 }

@@ -1,4 +1,4 @@
-//! Rates: how often a client may ask, how often a network is told the same.
+//! Rate limits: queries per client, and equal answers per network.
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-/// Whose rates are remembered at once: sets of four.
+/// Sets of four buckets.
 const SETS: usize = 4_096;
 
 #[derive(Clone, Copy, Default)]
 struct Bucket {
-    /// What it belongs to, hashed; 0 is nobody.
+    /// Hash of the key; 0 is unused.
     tag: u64,
-    /// When it will be empty again, at the allowed rate.
+    /// Time in ns at which the bucket is empty, at the configured rate.
     empty: u64,
 }
 
-/// Buckets that leak at one rate. Their number is fixed: when all four of a set are taken, the one that
-/// has been idle longest is given away, which can only forgive.
+/// Leaky buckets of one rate. Their number is fixed: a new key replaces the bucket of its set that has been
+/// idle longest. A replaced key may send more, never less.
 pub(super) struct Rate {
     seed: RandomState,
     sets: Vec<[Bucket; 4]>,
-    /// Nanoseconds that one event takes to leak; 0 is no limit.
+    /// Nanoseconds per event; 0 is no limit.
     each: u64,
 }
 
@@ -33,7 +33,7 @@ impl Rate {
         rate
     }
 
-    /// Changes the rate; what is in the buckets stays.
+    /// Changes the rate; the buckets keep their content.
     pub(super) fn set(&mut self, per_second: u32) {
         self.each = 1_000_000_000u64.checked_div(per_second.into()).unwrap_or(0);
         if self.each != 0 && self.sets.is_empty() {
@@ -45,7 +45,7 @@ impl Rate {
         self.each == 0
     }
 
-    /// Whether one more event of `whose` is within the rate; a second's worth may come at once.
+    /// Whether one more event of `whose` is within the rate. The burst is one second's worth.
     pub(super) fn allows(&mut self, now: Instant, whose: &impl Hash) -> bool {
         if self.is_off() {
             return true;
@@ -68,7 +68,7 @@ impl Rate {
     }
 }
 
-/// The network of a client as far as answers to it are limited: a /56, or a /24 of IPv4.
+/// A client's network for response rate limiting: its /56, or /24 for IPv4.
 pub(super) fn network(client: IpAddr) -> u64 {
     match client {
         IpAddr::V6(v6) => (v6.to_bits() >> 72) as u64,
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_is_worth_the_rate_for_each_of_its_own() {
+    fn each_key_has_its_own_burst() {
         let mut rate = Rate::new(10);
         let now = Instant::from_secs(5);
         let allowed = (0..100).filter(|_| rate.allows(now, &1)).count();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn many_others_do_not_make_it_grow() {
+    fn the_number_of_buckets_is_fixed() {
         let mut rate = Rate::new(1);
         for client in 0..100_000 {
             rate.allows(Instant::from_secs(1), &client);

@@ -1,4 +1,4 @@
-//! What the engines know, gathered from all threads: their caches, and the ledger of names.
+//! State of the engines, collected from all threads: caches and ledgers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use crate::addr::ZoneId;
 use crate::dns64::{Engine, Reach, Settings};
 use crate::time::Instant;
 
-/// What the engines know.
+/// State of the engines.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Report {
-    /// Names in the caches.
+    /// Number of names in the caches.
     pub cached_names: usize,
-    /// Bytes that they take.
+    /// Bytes used by the caches.
     pub cached_bytes: usize,
     /// The ledger, by zone.
     pub zones: BTreeMap<ZoneId, ZoneReport>,
@@ -24,9 +24,9 @@ pub struct Report {
 /// The ledger of a zone.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ZoneReport {
-    /// How many names there are, by how they can be reached.
+    /// Number of names by reachability.
     pub reach: BTreeMap<Reach, u64>,
-    /// The names, the most asked for first; perhaps not all.
+    /// The most queried names, in descending order.
     pub names: Vec<Name>,
 }
 
@@ -35,25 +35,24 @@ pub struct ZoneReport {
 pub struct Name {
     /// The name.
     pub name: String,
-    /// How it can be reached.
+    /// Its reachability.
     pub reach: Reach,
-    /// Where its addresses are, if it is an alias.
+    /// Owner of its addresses, if it is an alias.
     pub alias: Option<String>,
-    /// How many times it was asked for.
+    /// Number of queries.
     pub times: u64,
-    /// How long ago it was asked for first.
+    /// Time since the first query.
     pub first: Duration,
-    /// How long ago it was asked for last.
+    /// Time since the last query.
     pub last: Duration,
 }
 
-/// Asks the threads of a resolver. Good for as long as it runs.
+/// Queries the threads of a running resolver.
 #[derive(Clone, Debug)]
 pub struct Reporter(pub(super) Vec<mpsc::UnboundedSender<Command>>);
 
 impl Reporter {
-    /// What the engines know at present, with at most `most` names of each zone. A thread that has
-    /// ended says nothing.
+    /// The state of the engines, with at most `most` names per zone. Skips threads that have ended.
     pub async fn report(&self, most: usize) -> Report {
         let mut whole = Report::default();
         for thread in &self.0 {
@@ -72,7 +71,7 @@ impl Reporter {
 }
 
 impl Report {
-    /// What one engine knows.
+    /// The state of one engine.
     pub(super) fn of<T>(engine: &Engine<T>, settings: &Settings, now: Instant, most: usize) -> Self {
         let (cached_names, cached_bytes) = engine.cached();
         let zone = |id| {
@@ -98,7 +97,7 @@ impl Report {
         for (id, part) in other.zones {
             let whole = self.zones.entry(id).or_default();
             part.reach.into_iter().for_each(|(reach, count)| *whole.reach.entry(reach).or_default() += count);
-            // A name belongs to one thread.
+            // A name belongs to one thread, so no name occurs twice.
             whole.names.extend(part.names);
         }
     }

@@ -11,37 +11,37 @@ use super::cookie::Secret;
 use crate::dns64::Settings;
 use crate::time::Instant;
 
-/// Settings, and what was read from the files they name.
+/// The settings in effect, and the content of the files that they name.
 #[derive(Debug)]
-pub(super) struct Told {
-    /// Grows with each change.
+pub(super) struct ActiveSettings {
+    /// Incremented by each change.
     pub(super) generation: u64,
     pub(super) settings: Arc<Settings>,
     /// Certificate and key for clients.
     pub(super) server: Option<Arc<ServerConfig>>,
-    /// Who vouches for upstreams.
+    /// CA certificates for upstreams.
     pub(super) authorities: Option<Arc<ClientConfig>>,
 }
 
 /// What all threads of the resolver share.
 pub(super) struct Shared {
-    told: RwLock<Arc<Told>>,
-    /// That of `told`, for a look without a lock.
+    active: RwLock<Arc<ActiveSettings>>,
+    /// Copy of `active.generation`, read without the lock.
     generation: AtomicU64,
     pub(super) counters: Arc<Counters>,
     pub(super) queries: Arc<Admission>,
     pub(super) connections: Arc<Admission>,
     pub(super) secret: Secret,
-    /// Shares out names among threads.
+    /// Assigns names to threads.
     pub(super) seed: u64,
     origin: tokio::time::Instant,
 }
 
 impl Shared {
-    pub(super) fn new(told: Told, secret: Secret, seed: u64) -> Self {
+    pub(super) fn new(active: ActiveSettings, secret: Secret, seed: u64) -> Self {
         Self {
-            generation: AtomicU64::new(told.generation),
-            told: RwLock::new(Arc::new(told)),
+            generation: AtomicU64::new(active.generation),
+            active: RwLock::new(Arc::new(active)),
             counters: Arc::default(),
             queries: Arc::default(),
             connections: Arc::default(),
@@ -51,18 +51,18 @@ impl Shared {
         }
     }
 
-    pub(super) fn told(&self) -> Arc<Told> {
-        Arc::clone(&self.told.read().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn active(&self) -> Arc<ActiveSettings> {
+        Arc::clone(&self.active.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    pub(super) fn tell(&self, told: Told) {
-        let mut place = self.told.write().unwrap_or_else(PoisonError::into_inner);
-        self.generation.store(told.generation, Ordering::Release);
-        *place = Arc::new(told);
+    pub(super) fn activate(&self, active: ActiveSettings) {
+        let mut place = self.active.write().unwrap_or_else(PoisonError::into_inner);
+        self.generation.store(active.generation, Ordering::Release);
+        *place = Arc::new(active);
     }
 
     pub(super) fn now(&self) -> Instant {

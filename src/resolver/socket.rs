@@ -1,4 +1,4 @@
-//! Sockets to listen on.
+//! Listening sockets.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -6,35 +6,35 @@ use std::net::{SocketAddr, UdpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::mmsg;
-use super::stream::Speech;
+use super::stream::ListenerKind;
 use super::thread::Sockets;
 
-/// Connections the kernel keeps ready before they are accepted.
+/// Maximum number of connections waiting for `accept`.
 const BACKLOG: i32 = 256;
-/// Room for queries that wait to be read, in bytes. The kernel gives less if it must.
+/// Receive buffer in bytes. The kernel may grant less.
 const QUEUE: usize = 4 << 20;
 
-/// Attempts to find a port that is free for UDP and TCP alike, where port 0 is asked for.
+/// Attempts to find a port that is free for both UDP and TCP, if the configured port is 0.
 const PORT_ATTEMPTS: u32 = 16;
 
-/// Opens `addr`, once for each thread, which no interface need have yet (`IPV6_FREEBIND`): the
-/// gateway may start before its address is there. The kernel shares out what comes.
+/// Opens `addr` once for each thread. No interface needs to have the address yet (`IPV6_FREEBIND`), so that
+/// the gateway may start first. The kernel distributes datagrams and connections among the threads.
 ///
 /// Port 0 means any port, the same for UDP and TCP and for all threads.
 ///
 /// # Errors
-/// Whatever `bind` says; the text names the address.
+/// The error of `bind`, with the address in its text.
 pub(super) fn listen(
     addr: SocketAddr,
-    speech: Speech,
+    listener_kind: ListenerKind,
     threads: usize,
 ) -> io::Result<(SocketAddr, Vec<Sockets>)> {
-    retry_any_port(addr, || open(addr, speech, threads))
+    retry_any_port(addr, || open(addr, listener_kind, threads))
         .map_err(|e| io::Error::new(e.kind(), format!("{addr}: {e}")))
 }
 
-/// Opens again, with another port, where any port will do and the one chosen is in use: the kernel chooses
-/// a port that is free for one protocol, and another program may have it for the other.
+/// With port 0, retries if the chosen port is in use: the kernel chooses a port that is free for UDP, and
+/// another program may use it for TCP.
 fn retry_any_port<T>(addr: SocketAddr, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut left = if addr.port() == 0 { PORT_ATTEMPTS } else { 1 };
     loop {
@@ -46,17 +46,23 @@ fn retry_any_port<T>(addr: SocketAddr, mut open: impl FnMut() -> io::Result<T>) 
     }
 }
 
-fn open(addr: SocketAddr, speech: Speech, threads: usize) -> io::Result<(SocketAddr, Vec<Sockets>)> {
-    // With SO_REUSEPORT a second gateway would not notice the first: without it, it does.
+fn open(
+    addr: SocketAddr,
+    listener_kind: ListenerKind,
+    threads: usize,
+) -> io::Result<(SocketAddr, Vec<Sockets>)> {
+    // With SO_REUSEPORT a second gateway could bind too; a probe without it detects the first one.
     let probe = bound(addr, Type::DGRAM, false)?;
     let chosen = probe.local_addr()?.as_socket().unwrap_or(addr);
     drop(bound(chosen, Type::STREAM, false)?);
     drop(probe);
     let each = (0..threads).map(|_| {
-        let udp = (speech == Speech::Plain).then(|| bound(chosen, Type::DGRAM, threads > 1)).transpose()?;
+        let udp = (listener_kind == ListenerKind::Plain)
+            .then(|| bound(chosen, Type::DGRAM, threads > 1))
+            .transpose()?;
         let tcp = bound(chosen, Type::STREAM, threads > 1)?;
         tcp.listen(BACKLOG)?;
-        Ok(Sockets { udp: udp.map(UdpSocket::from), tcp: tcp.into(), speech })
+        Ok(Sockets { udp: udp.map(UdpSocket::from), tcp: tcp.into(), listener_kind })
     });
     Ok((chosen, each.collect::<io::Result<_>>()?))
 }
@@ -76,7 +82,7 @@ fn bound(addr: SocketAddr, kind: Type, shared: bool) -> io::Result<Socket> {
     } else {
         socket.set_recv_buffer_size(QUEUE)?;
         if addr.ip().is_unspecified() {
-            mmsg::ask_for_destination(&socket, addr.is_ipv6())?;
+            mmsg::request_destination(&socket, addr.is_ipv6())?;
         }
     }
     socket.set_reuse_port(shared)?;
@@ -85,7 +91,7 @@ fn bound(addr: SocketAddr, kind: Type, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Whether no interface has `addr` at present.
+/// Whether no interface has `addr`.
 pub(super) fn is_absent(addr: SocketAddr) -> bool {
     let plain = UdpSocket::bind(SocketAddr::new(addr.ip(), 0));
     plain.is_err_and(|e| e.kind() == io::ErrorKind::AddrNotAvailable)
@@ -129,13 +135,13 @@ mod tests {
     #[test]
     fn any_port_is_the_same_for_all_threads_and_both_protocols() {
         let addr = "[::1]:0".parse().expect("literal");
-        for speech in [Speech::Plain, Speech::Tls] {
-            let (chosen, sockets) = listen(addr, speech, 2).expect("some port is free");
+        for listener_kind in [ListenerKind::Plain, ListenerKind::Tls] {
+            let (chosen, sockets) = listen(addr, listener_kind, 2).expect("some port is free");
             assert_ne!(chosen.port(), 0);
             assert_eq!(sockets.len(), 2);
             for each in sockets {
                 let udp = each.udp.map(|udp| udp.local_addr().expect("bound"));
-                assert_eq!(udp, (speech == Speech::Plain).then_some(chosen));
+                assert_eq!(udp, (listener_kind == ListenerKind::Plain).then_some(chosen));
                 assert_eq!(each.tcp.local_addr().expect("bound"), chosen);
             }
         }

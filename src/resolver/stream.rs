@@ -1,5 +1,5 @@
-//! Clients over TCP and TLS (RFC 7766, RFC 7858): several queries of a connection at once, answered in
-//! the order in which answers come. The number and the life of connections are bounded.
+//! Clients over TCP and TLS (RFC 7766, RFC 7858). A connection may have several pending queries; answers
+//! leave as they become ready. Number and lifetime of connections are limited.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,47 +14,46 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::admission::Permit;
-use super::client::Back;
+use super::client::ReplyPath;
 use super::worker::Worker;
 use crate::message::{Bytes, Frames};
 
-/// Queries of one connection that may be under way at once.
-const AT_ONCE: usize = 32;
-/// How long to wait after `accept` failed: there are no descriptors, or no memory.
+/// Maximum number of pending queries per connection.
+const MAX_CONCURRENT: usize = 32;
+/// Delay after a failed `accept` (no descriptors or memory).
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What is spoken on a listener.
+/// Protocol of a listener.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Speech {
+pub(super) enum ListenerKind {
     Plain,
     Tls,
 }
 
-/// Takes connections until it is dropped.
-pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, speech: Speech) {
+/// Accepts connections until dropped.
+pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, listener_kind: ListenerKind) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => admit(&worker, stream, peer, speech),
+            Ok((stream, peer)) => admit(&worker, stream, peer, listener_kind),
             Err(error) => {
-                tracing::debug!(%error, "taking a connection");
+                tracing::debug!(%error, "accepting a DNS connection");
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
 }
 
-/// Serves a connection if there is room for it and its client is in a zone: others are not even
-/// given a handshake.
-fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, speech: Speech) {
-    let told = worker.shared.told();
-    let network = &told.settings.network;
-    let known = told.settings.zone_of(peer.ip()).is_some();
+/// Serves a connection if the limits allow it. A client in no zone gets no TLS handshake.
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, listener_kind: ListenerKind) {
+    let active = worker.shared.active();
+    let network = &active.settings.network;
+    let known = active.settings.zone_of(peer.ip()).is_some();
     let connections = &worker.shared.connections;
     let entered = connections.enter(network.connections, network.connections_per_client, peer.ip());
-    let server = match (speech, &told.server) {
-        (Speech::Plain, _) => None,
-        (Speech::Tls, Some(server)) if known => Some(Arc::clone(server)),
-        (Speech::Tls, _) => return,
+    let server = match (listener_kind, &active.server) {
+        (ListenerKind::Plain, _) => None,
+        (ListenerKind::Tls, Some(server)) if known => Some(Arc::clone(server)),
+        (ListenerKind::Tls, _) => return,
     };
     match entered {
         Ok(permit) => drop(tokio::task::spawn_local(serve(Rc::clone(worker), stream, peer, server, permit))),
@@ -69,56 +68,56 @@ async fn serve(
     server: Option<Arc<ServerConfig>>,
     permit: Permit,
 ) {
-    let told = worker.shared.told();
-    let (idle, total) = (told.settings.timeouts.tcp_idle, told.settings.network.connection_total);
+    let active = worker.shared.active();
+    let (idle, total) = (active.settings.timeouts.tcp_idle, active.settings.network.connection_total);
     let served = async {
         stream.set_nodelay(true)?;
         match server {
-            None => converse(&worker, stream, peer, idle).await,
+            None => run_connection(&worker, stream, peer, idle).await,
             Some(server) => {
-                let shaken = TlsAcceptor::from(server).accept(stream);
+                let handshake = TlsAcceptor::from(server).accept(stream);
                 let stream =
-                    tokio::time::timeout(idle, shaken).await.map_err(|_| io::ErrorKind::TimedOut)??;
-                converse(&worker, stream, peer, idle).await
+                    tokio::time::timeout(idle, handshake).await.map_err(|_| io::ErrorKind::TimedOut)??;
+                run_connection(&worker, stream, peer, idle).await
             }
         }
     };
     if let Ok(Err(error)) = tokio::time::timeout(total, served).await {
-        tracing::debug!(%error, "the connection of {peer}");
+        tracing::debug!(%error, "DNS client connection from {peer}");
     }
     drop(permit);
 }
 
-async fn converse(
+async fn run_connection(
     worker: &Rc<Worker>,
     stream: impl Bytes,
     peer: SocketAddr,
     idle: Duration,
 ) -> io::Result<()> {
     let mut frames = Frames::new(stream, peer);
-    let (answers, mut answered) = mpsc::channel(AT_ONCE);
+    let (answers, mut answered) = mpsc::channel(MAX_CONCURRENT);
     let mut closing = worker.closing.subscribe();
-    let mut under_way = 0;
-    let mut heard = Instant::now();
+    let mut in_flight = 0;
+    let mut last_activity = Instant::now();
     loop {
         tokio::select! {
-            message = frames.next(), if under_way < AT_ONCE => {
+            message = frames.next(), if in_flight < MAX_CONCURRENT => {
                 let Some(query) = message else { return Ok(()) };
-                let (query, back) = (query?, Back::Stream(answers.clone()));
-                heard = Instant::now();
-                let taken = worker.act(|state, now| state.query(now, peer.ip(), back, &query));
+                let (query, reply_path) = (query?, ReplyPath::Stream(answers.clone()));
+                last_activity = Instant::now();
+                let taken = worker.with_state(|state, now| state.query(now, peer.ip(), reply_path, &query));
                 if !taken {
                     return Ok(());
                 }
-                under_way += 1;
+                in_flight += 1;
             }
             Some(answer) = answered.recv() => {
-                under_way -= 1;
-                heard = Instant::now();
+                in_flight -= 1;
+                last_activity = Instant::now();
                 frames.send(answer)?;
             }
-            () = tokio::time::sleep_until(heard + idle), if under_way == 0 => return Ok(()),
-            _ = closing.wait_for(|closing| *closing), if under_way == 0 => return Ok(()),
+            () = tokio::time::sleep_until(last_activity + idle), if in_flight == 0 => return Ok(()),
+            _ = closing.wait_for(|closing| *closing), if in_flight == 0 => return Ok(()),
         }
     }
 }

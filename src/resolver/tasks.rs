@@ -1,4 +1,4 @@
-//! What a thread of the resolver waits for: datagrams, messages of upstreams, the clock, other threads.
+//! The tasks of a resolver thread: datagrams, upstream replies, timers, and messages of other threads.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -9,41 +9,43 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use super::client::Back;
+use super::client::ReplyPath;
 use super::mmsg::{BATCH, Incoming};
-use super::upstream::{Opened, stream};
-use super::worker::{Handed, State, Worker};
+use super::upstream::{NewChannel, stream};
+use super::worker::{State, ThreadMessage, Worker};
 use crate::dns64::slab::Id;
 use crate::time::Instant;
 
-/// How long to leave a socket alone that gave an error.
+/// Delay after a socket error.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Takes the queries of one listener.
+/// Reads the queries of one UDP listener.
 pub(super) async fn listen(worker: Rc<Worker>, number: usize, socket: Rc<UdpSocket>) {
     read(&worker, &socket, |state, now, incoming, n| {
         if let Some(path) = incoming.path(n) {
-            state.query(now, path.peer.ip(), Back::Datagram(number, path), incoming.datagram(n));
+            state.query(now, path.peer.ip(), ReplyPath::Datagram(number, path), incoming.datagram(n));
         }
     })
     .await;
 }
 
-/// Starts a reader for a way to an upstream.
-pub(super) fn read_from(worker: &Rc<Worker>, way: Opened) {
+/// Starts the reader of an upstream channel.
+pub(super) fn read_from(worker: &Rc<Worker>, channel: NewChannel) {
     let of = Rc::clone(worker);
-    let (id, reader) = match way {
-        Opened::Udp(id, socket) => (id, tokio::task::spawn_local(read_socket(of, id, socket))),
-        Opened::Stream(id, addr, via, queue) => {
+    let (id, reader) = match channel {
+        NewChannel::Udp(id, socket) => (id, tokio::task::spawn_local(read_socket(of, id, socket))),
+        NewChannel::Stream(id, addr, via, queue) => {
             let reader = async move {
-                let authorities = of.shared.told().authorities.clone();
-                let came = |message: &mut [u8]| of.act(|state, now| state.came(now, id, message));
-                if let Err(error) = stream::converse(addr, &via, authorities, queue, came).await {
-                    tracing::debug!(%error, "the connection to {addr}");
+                let authorities = of.shared.active().authorities.clone();
+                let came = |message: &mut [u8]| of.with_state(|state, now| state.receive(now, id, message));
+                if let Err(error) = stream::run_connection(addr, &via, authorities, queue, came).await {
+                    tracing::debug!(%error, "upstream connection to {addr}");
                 }
-                // Off this task, which ends with its way.
+                // In its own task: closing the channel aborts this one.
                 let of = Rc::clone(&of);
-                tokio::task::spawn_local(async move { of.act(|state, now| state.broken(now, id)) });
+                tokio::task::spawn_local(
+                    async move { of.with_state(|state, now| state.channel_closed(now, id)) },
+                );
             };
             (id, tokio::task::spawn_local(reader))
         }
@@ -52,13 +54,13 @@ pub(super) fn read_from(worker: &Rc<Worker>, way: Opened) {
 }
 
 async fn read_socket(worker: Rc<Worker>, id: Id, socket: Rc<UdpSocket>) {
-    read(&worker, &socket, |state, now, incoming, n| state.came(now, id, incoming.datagram_mut(n))).await;
-    // Only an upstream's socket ever gives up: nobody listens there.
-    tokio::task::spawn_local(async move { worker.act(|state, now| state.broken(now, id)) });
+    read(&worker, &socket, |state, now, incoming, n| state.receive(now, id, incoming.datagram_mut(n))).await;
+    // Only an upstream's socket ends the loop: the port is closed.
+    tokio::task::spawn_local(async move { worker.with_state(|state, now| state.channel_closed(now, id)) });
 }
 
-/// Reads datagrams in batches, and shows each to `take`. Ends when a connected socket says that
-/// nobody listens at its other end.
+/// Reads datagrams in batches and passes each to `take`. Returns when a connected socket reports that the
+/// remote port is closed.
 async fn read(
     worker: &Rc<Worker>,
     socket: &UdpSocket,
@@ -68,7 +70,7 @@ async fn read(
         if socket.readable().await.is_err() {
             return;
         }
-        let received = worker.act(|state, now| {
+        let received = worker.with_state(|state, now| {
             let mut incoming = state.incoming.take().unwrap_or_else(|| Box::new(Incoming::new()));
             let received = receive(socket, &mut incoming);
             for n in 0..*received.as_ref().unwrap_or(&0) {
@@ -78,14 +80,14 @@ async fn read(
             received
         });
         match received {
-            // There may be more; the other tasks have their turn first.
+            // There may be more; other tasks run first.
             Ok(BATCH) => tokio::task::yield_now().await,
             Ok(_) => {}
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
                 io::ErrorKind::ConnectionRefused => return,
                 _ => {
-                    tracing::debug!(%error, "receiving");
+                    tracing::debug!(%error, "receiving DNS datagrams");
                     tokio::time::sleep(PAUSE).await;
                 }
             },
@@ -93,8 +95,8 @@ async fn read(
     }
 }
 
-/// Receives a batch. One that is not full has emptied the socket, which is then waited for without
-/// asking it once more: what comes meanwhile is a new event.
+/// Receives a batch. A batch that is not full has emptied the socket, so the next read waits for readiness
+/// without another system call.
 fn receive(socket: &UdpSocket, incoming: &mut Incoming) -> io::Result<usize> {
     let mut taken = 0;
     let received = socket.try_io(Interest::READABLE, || {
@@ -104,7 +106,7 @@ fn receive(socket: &UdpSocket, incoming: &mut Incoming) -> io::Result<usize> {
     if taken > 0 { Ok(taken) } else { received.map(|()| 0) }
 }
 
-/// Lets time pass for the engine.
+/// Runs the engine's timers.
 pub(super) async fn keep_time(worker: Rc<Worker>) {
     loop {
         let at = worker.arm();
@@ -114,16 +116,16 @@ pub(super) async fn keep_time(worker: Rc<Worker>) {
             continue;
         }
         tokio::select! {
-            () = tokio::time::sleep_until(worker.shared.moment(at)) => worker.act(State::timeout),
+            () = tokio::time::sleep_until(worker.shared.moment(at)) => worker.with_state(State::timeout),
             () = alarm => {}
         }
     }
 }
 
-/// Takes what other threads hand over.
-pub(super) async fn take_handed(worker: Rc<Worker>, mut handed: mpsc::Receiver<Handed>) {
+/// Handles messages of other threads.
+pub(super) async fn receive_thread_messages(worker: Rc<Worker>, mut messages: mpsc::Receiver<ThreadMessage>) {
     let mut batch = Vec::new();
-    while handed.recv_many(&mut batch, BATCH).await > 0 {
-        worker.act(|state, now| batch.drain(..).for_each(|one| state.take(now, one)));
+    while messages.recv_many(&mut batch, BATCH).await > 0 {
+        worker.with_state(|state, now| batch.drain(..).for_each(|one| state.handle_message(now, one)));
     }
 }

@@ -1,4 +1,4 @@
-//! The resolver on loopback, in front of an upstream that does as it is told.
+//! The resolver on loopback with a scripted upstream.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,21 +19,20 @@ use super::{Resolver, frame, query_key, start};
 use crate::addr::{Pref64, ZoneId};
 use crate::dns64::{Limits, Outcome, Rules, Settings, Timeouts, Zone};
 
-/// Nothing here takes longer, unless it is broken.
+/// Timeout of each step.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the upstream does with a question.
+/// Reaction of the upstream to a question.
 #[derive(Clone)]
 enum Does {
     Answer(Vec<RData>),
     Drop,
     Fail(ResponseCode),
-    /// Cuts the answer over UDP, gives it over TCP.
+    /// Truncates the reply over UDP, and sends it over TCP.
     Truncate(Vec<RData>),
-    /// Answers with the question in small letters over UDP, rightly over TCP.
+    /// Replies with the question in lowercase over UDP, and correctly over TCP.
     Careless(Vec<RData>),
-    /// First an answer with a wrong id, one to another question, and one from another port; then
-    /// this.
+    /// First sends a reply with a wrong id, one to another question and one from another port; then this.
     LieFirst(Vec<RData>),
     /// Sends these datagrams over UDP, made of the query as it came.
     Datagrams(fn(&[u8]) -> Vec<Vec<u8>>),
@@ -232,7 +231,7 @@ async fn synthesis_over_udp_and_tcp() {
 }
 
 #[tokio::test]
-async fn a_dropped_aaaa_and_a_dead_upstream_end() {
+async fn timeouts_of_aaaa_and_of_the_upstream() {
     // id 6147-5.1.3-timeout
     let upstream = Upstream::start().await;
     upstream
@@ -257,14 +256,14 @@ async fn a_dropped_aaaa_and_a_dead_upstream_end() {
 }
 
 #[tokio::test]
-async fn another_upstream_helps_out() {
+async fn failover_to_another_upstream() {
     let lame = Upstream::start().await;
     let closed = UdpSocket::bind("127.0.0.1:0").await.expect("loopback").local_addr().expect("bound");
     let good = Upstream::start().await;
     lame.on("x.example.", RecordType::AAAA, Does::Fail(ResponseCode::Refused));
     good.on("x.example.", RecordType::AAAA, Does::Answer(vec![aaaa("2001:db8:9::1")]));
     let mut settings = settings(&[closed, lame.addr, good.addr]);
-    // However slow this machine is, it is the upstreams that count.
+    // The machine may be slow; only the upstreams matter here.
     settings.timeouts = Timeouts { aaaa_wait: PATIENCE, total: PATIENCE, ..Timeouts::default() };
     let resolver = start(settings).expect("starts");
     let answer = over_udp(&resolver, &query("x.example.", RecordType::AAAA)).await;
@@ -273,7 +272,7 @@ async fn another_upstream_helps_out() {
 }
 
 #[tokio::test]
-async fn lies_are_not_believed() {
+async fn forged_replies_are_ignored() {
     let upstream = Upstream::start().await;
     upstream.on("v4.example.", RecordType::A, Does::LieFirst(vec![a("198.51.100.7")]));
     let resolver = start(settings(&[upstream.addr])).expect("starts");
@@ -282,7 +281,7 @@ async fn lies_are_not_believed() {
 }
 
 #[tokio::test]
-async fn what_is_cut_short_is_asked_over_tcp_and_cut_again_for_a_small_client() {
+async fn truncated_replies_are_retried_over_tcp() {
     // id 6147-5.4-trunc
     let upstream = Upstream::start().await;
     let many: Vec<_> = (1..=40).map(|n| a(&format!("198.51.100.{n}"))).collect();
@@ -299,7 +298,7 @@ async fn what_is_cut_short_is_asked_over_tcp_and_cut_again_for_a_small_client() 
 }
 
 #[tokio::test]
-async fn other_types_are_passed_on() {
+async fn other_types_are_forwarded() {
     // id 6147-5.3.3-rr
     let upstream = Upstream::start().await;
     let text = RData::TXT(TXT::new(vec!["hello".to_owned()]));
@@ -312,7 +311,7 @@ async fn other_types_are_passed_on() {
 }
 
 #[tokio::test]
-async fn strangers_are_refused_over_tcp_and_ignored_over_udp() {
+async fn sources_outside_every_zone_are_refused() {
     let mut settings = settings(&[]);
     settings.zones[0].clients = vec!["2001:db8::/64".parse().expect("literal")];
     let resolver = start(settings).expect("starts");
@@ -331,11 +330,11 @@ async fn strangers_are_refused_over_tcp_and_ignored_over_udp() {
     tokio::time::timeout(PATIENCE, counted).await.expect("both are counted");
     resolver.stop(PATIENCE).await;
     let nothing = socket.try_recv(&mut [0; 512]);
-    assert!(nothing.is_err(), "an answer to a stranger: {nothing:?}");
+    assert!(nothing.is_err(), "an answer to a source outside every zone: {nothing:?}");
 }
 
 #[tokio::test]
-async fn a_client_may_not_have_too_much_in_flight() {
+async fn pending_queries_per_client_are_limited() {
     let upstream = Upstream::start().await;
     upstream.on("slow.example.", RecordType::TXT, Does::Drop);
     let mut settings = settings(&[upstream.addr]);
@@ -344,7 +343,7 @@ async fn a_client_may_not_have_too_much_in_flight() {
     let slow = query("slow.example.", RecordType::TXT).to_vec().expect("encodes");
     let mut first = TcpStream::connect(resolver.addresses()[0]).await.expect("loopback");
     write_framed(&mut first, &slow).await;
-    // Whichever of the two comes second is refused at once; the other one waits.
+    // Either query may arrive first; the second is refused immediately.
     let mut second = TcpStream::connect(resolver.addresses()[0]).await.expect("loopback");
     write_framed(&mut second, &slow).await;
     let refused = async {
@@ -387,7 +386,7 @@ async fn a_reload_keeps_sockets_and_changes_rules() {
 }
 
 #[tokio::test]
-async fn an_address_nobody_has_is_no_error() {
+async fn an_absent_listen_address_is_accepted() {
     let mut settings = settings(&[]);
     settings.listen = vec!["[2001:db8:dead::53]:0".parse().expect("literal")];
     let resolver = start(settings).expect("starts all the same");
@@ -396,7 +395,7 @@ async fn an_address_nobody_has_is_no_error() {
 }
 
 #[tokio::test]
-async fn what_is_in_flight_when_it_stops_is_still_answered() {
+async fn pending_queries_are_answered_at_shutdown() {
     let upstream = Upstream::start().await;
     upstream.on("slow.example.", RecordType::TXT, Does::Drop);
     let mut settings = settings(&[upstream.addr]);
@@ -420,7 +419,7 @@ async fn what_is_in_flight_when_it_stops_is_still_answered() {
 }
 
 #[tokio::test]
-async fn the_ledger_counts_what_was_ready_and_a_translator_that_is_down_stops_synthesis() {
+async fn cache_hits_are_counted_and_no_synthesis_while_the_translator_is_down() {
     let upstream = Upstream::start().await;
     upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
     let mut settings = settings(&[upstream.addr]);
@@ -431,7 +430,7 @@ async fn the_ledger_counts_what_was_ready_and_a_translator_that_is_down_stops_sy
         assert_eq!(data(&over_udp(&resolver, &query).await).len(), 1);
     }
     let reporter = resolver.reporter();
-    // What one thread counts for another comes a moment later.
+    // The count of another thread arrives later.
     let counted = async {
         loop {
             let report = reporter.report(10).await;
@@ -446,7 +445,7 @@ async fn the_ledger_counts_what_was_ready_and_a_translator_that_is_down_stops_sy
     assert_eq!(zone.reach.values().sum::<u64>(), 1);
 
     resolver.set_translating(ZoneId(3), false);
-    // A report is given after what was told before.
+    // A report follows all earlier commands.
     reporter.report(0).await;
     let answer = over_udp(&resolver, &query).await;
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);

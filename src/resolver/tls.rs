@@ -1,4 +1,4 @@
-//! Certificates and keys, read from files, and the handshake with upstreams.
+//! Certificates and keys, and the handshake with upstreams.
 
 use std::io;
 use std::path::Path;
@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::dns64::{Settings, Tls, Via};
 
-/// The protocol's name in the handshake (RFC 7858 errata, IANA).
+/// ALPN protocol id (RFC 7858 errata, IANA).
 const ALPN: &[u8] = b"dot";
 
 fn of(path: &Path) -> impl Fn(String) -> io::Error {
@@ -26,13 +26,13 @@ fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let failed = of(path);
     let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let read = read.map_err(|why| failed(why.to_string()))?;
-    if read.is_empty() { Err(failed("no certificate in it".to_owned())) } else { Ok(read) }
+    if read.is_empty() { Err(failed("contains no certificate".to_owned())) } else { Ok(read) }
 }
 
-/// TLS as `tls` wants it.
+/// TLS for clients.
 ///
 /// # Errors
-/// A file that can't be read or does not hold what it should; the text names it.
+/// A file that cannot be read or has the wrong content. The text names it.
 pub(super) fn server(tls: &Tls) -> io::Result<Arc<ServerConfig>> {
     let chain = certificates(&tls.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|why| of(&tls.key)(why.to_string()))?;
@@ -46,7 +46,7 @@ pub(super) fn server(tls: &Tls) -> io::Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-/// TLS towards upstreams; `None` if none is spoken to by TLS.
+/// TLS for upstreams; `None` if no upstream uses TLS.
 ///
 /// # Errors
 /// As [`server`].
@@ -58,7 +58,7 @@ pub(crate) fn authorities(settings: &Settings) -> io::Result<Option<Arc<ClientCo
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(certificates(&network.authorities)?);
     if added == 0 {
-        return Err(of(&network.authorities)("no certificate that can be used".to_owned()));
+        return Err(of(&network.authorities)("contains no usable certificate".to_owned()));
     }
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -69,16 +69,16 @@ pub(crate) fn authorities(settings: &Settings) -> io::Result<Option<Arc<ClientCo
     Ok(Some(Arc::new(config)))
 }
 
-/// TLS on a connection to an upstream whose certificate is to be for `name`.
+/// Starts TLS with an upstream whose certificate must match `name`.
 ///
 /// # Errors
-/// The handshake failed, there are no `authorities`, or `name` is neither a name nor an address.
+/// The handshake failed, there are no CA certificates, or `name` is neither a name nor an address.
 pub(crate) async fn connect(
     authorities: Option<Arc<ClientConfig>>,
     name: &str,
     stream: TcpStream,
 ) -> io::Result<TlsStream<TcpStream>> {
-    let config = authorities.ok_or_else(|| io::Error::other("no certificates of authorities"))?;
+    let config = authorities.ok_or_else(|| io::Error::other("no CA certificates"))?;
     let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
     TlsConnector::from(config).connect(name, stream).await
 }

@@ -1,8 +1,8 @@
-//! One thread of the resolver: its sockets, its part of the engine, its ready answers.
+//! One thread of the resolver: its sockets, engine and answer cache.
 //!
-//! Everything here runs on one thread and is never locked. Names belong to threads: a query that
-//! comes to another thread than its name's, and for which that one has no answer ready, is handed over and
-//! its answer handed back. So each name is asked and kept once, however many threads there are.
+//! This state belongs to one thread and needs no lock. Each name belongs to one thread. Another thread
+//! answers queries for it from its own answer cache, or passes them to the owner and receives the answers.
+//! Each name is thus queried and cached once, however many threads there are.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -12,75 +12,75 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::admission::Admission;
-use super::answer_cache::Ready;
-use super::client::{Back, Caller};
-use super::cookie::{self, Secret, Shown};
+use super::answer_cache::AnswerCache;
+use super::client::{ReplyPath, Requestor};
+use super::cookie::{self, CookieStatus, Secret};
 use super::counters::{Counters, ZoneCounters};
-use super::egress::Outlets;
+use super::egress::ReplySockets;
 use super::mmsg::Incoming;
-use super::query_key::{self, Asked, COOKIE};
+use super::query_key::{self, COOKIE, SimpleQuery};
 use super::random::Random;
 use super::rate::{self, Rate};
 use super::report::Report;
-use super::shared::{Shared, Told};
-use super::upstream::{Came, Opened, Pool};
+use super::shared::{ActiveSettings, Shared};
+use super::upstream::{NewChannel, Pool, Received};
 use super::{frame, tasks};
 use crate::addr::ZoneId;
 use crate::dns64::slab::Id;
-use crate::dns64::{self, Answer, Engine, Outcome, Taken, wire};
+use crate::dns64::{self, Answer, Engine, Outcome, QueryAction, wire};
 use crate::time::Instant;
 
-/// Queries and answers that may wait for another thread.
-pub(super) const HANDED: usize = 4_096;
+/// Maximum number of messages queued for a thread.
+pub(super) const THREAD_QUEUE: usize = 4_096;
 
-/// What one thread hands another.
-pub(super) enum Handed {
-    /// A query for a name of yours.
-    Query { from: usize, query: Vec<u8>, caller: Box<Caller> },
-    /// The answer to one of mine.
-    Answer { caller: Box<Caller>, answer: Answer },
-    /// The answer to a query for a name of yours was given so many times more.
-    Repeated { zone: ZoneId, query: Vec<u8>, times: u64 },
+/// A message between threads.
+pub(super) enum ThreadMessage {
+    /// A query for a name that belongs to the receiver.
+    Query { from: usize, query: Vec<u8>, requestor: Box<Requestor> },
+    /// The answer to a query that the receiver passed on.
+    Answer { requestor: Box<Requestor>, answer: Answer },
+    /// The sender answered `query` from its answer cache `times` times.
+    CacheHits { zone: ZoneId, query: Vec<u8>, times: u64 },
 }
 
-/// Who waits in the engine.
-struct Waiting {
-    /// The thread that has the query, if it is another.
+/// Context of a pending query in the engine.
+struct PendingClient {
+    /// The thread that received the query, if another one.
     from: Option<usize>,
-    caller: Box<Caller>,
+    requestor: Box<Requestor>,
 }
 
 /// One thread of the resolver.
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) state: RefCell<State>,
-    /// Rung when something is due earlier than was said.
+    /// Notified when a timer is due earlier than `timer_at`.
     pub(super) alarm: Notify,
-    /// Whether connections are to end as soon as they have nothing under way.
+    /// Whether connections close once they have no pending query.
     pub(super) closing: watch::Sender<bool>,
 }
 
-/// What a thread knows.
+/// State of a thread.
 pub(super) struct State {
     number: usize,
-    /// Shares out names among threads; the same for all.
+    /// Assigns names to threads; the same for all threads.
     seed: u64,
-    pub(super) told: Arc<Told>,
-    /// The counters of each zone, in the order of the settings.
-    rows: Vec<Arc<ZoneCounters>>,
-    engine: Engine<Waiting>,
-    ready: Ready,
+    pub(super) active: Arc<ActiveSettings>,
+    /// Counters of each zone, in the order of the settings.
+    zone_counters: Vec<Arc<ZoneCounters>>,
+    engine: Engine<PendingClient>,
+    answer_cache: AnswerCache,
     clients: Rate,
     responses: Rate,
-    /// Counts answers withheld, so that every other one is sent empty.
+    /// Number of limited answers; every other one is sent with TC.
     withheld: u32,
     pub(super) pool: Pool,
-    pub(super) outlets: Outlets,
+    pub(super) reply_sockets: ReplySockets,
     pub(super) incoming: Option<Box<Incoming>>,
-    pub(super) chance: Random,
-    peers: Vec<mpsc::Sender<Handed>>,
-    /// When the alarm goes off.
-    pub(super) armed: Instant,
+    pub(super) random: Random,
+    peers: Vec<mpsc::Sender<ThreadMessage>>,
+    /// When the timer task wakes up.
+    pub(super) timer_at: Instant,
     counters: Arc<Counters>,
     queries: Arc<Admission>,
     secret: Secret,
@@ -90,31 +90,31 @@ impl Worker {
     pub(super) fn new(
         number: usize,
         shared: Arc<Shared>,
-        peers: Vec<mpsc::Sender<Handed>>,
+        peers: Vec<mpsc::Sender<ThreadMessage>>,
     ) -> std::io::Result<Rc<Self>> {
-        let told = shared.told();
-        let mut chance = Random::new();
+        let active = shared.active();
+        let mut random = Random::new();
         let mut state = State {
             number,
             seed: shared.seed,
-            rows: Vec::new(),
-            engine: Engine::new(Arc::clone(&told.settings), chance.u64()?),
-            ready: Ready::new(0),
+            zone_counters: Vec::new(),
+            engine: Engine::new(Arc::clone(&active.settings), random.u64()?),
+            answer_cache: AnswerCache::new(0),
             clients: Rate::new(0),
             responses: Rate::new(0),
             withheld: 0,
             pool: Pool::new(shared.secret),
-            outlets: Outlets::default(),
+            reply_sockets: ReplySockets::default(),
             incoming: Some(Box::new(Incoming::new())),
-            chance,
+            random,
             peers,
-            armed: Instant::NEVER,
+            timer_at: Instant::NEVER,
             counters: Arc::clone(&shared.counters),
             queries: Arc::clone(&shared.queries),
             secret: shared.secret,
-            told,
+            active,
         };
-        state.follow(shared.told());
+        state.apply_settings(shared.active());
         Ok(Rc::new(Self {
             shared,
             state: RefCell::new(state),
@@ -123,136 +123,156 @@ impl Worker {
         }))
     }
 
-    /// Does something with the state, then sends what has come of it.
-    pub(super) fn act<R>(self: &Rc<Self>, what: impl FnOnce(&mut State, Instant) -> R) -> R {
+    /// Runs `what` on the state, then sends what it queued.
+    pub(super) fn with_state<R>(self: &Rc<Self>, what: impl FnOnce(&mut State, Instant) -> R) -> R {
         let now = self.shared.now();
         let mut state = self.state.borrow_mut();
-        if self.shared.generation() != state.told.generation {
-            state.follow(self.shared.told());
+        if self.shared.generation() != state.active.generation {
+            state.apply_settings(self.shared.active());
         }
         let result = what(&mut state, now);
         let opened = state.flush(now);
         let deadline = state.engine.deadline();
-        if deadline < state.armed {
+        if deadline < state.timer_at {
             self.alarm.notify_one();
         }
         drop(state);
-        opened.into_iter().for_each(|way| tasks::read_from(self, way));
+        opened.into_iter().for_each(|channel| tasks::read_from(self, channel));
         result
     }
 
-    /// When something is due.
+    /// The time of the next timer.
     pub(super) fn arm(&self) -> Instant {
         let mut state = self.state.borrow_mut();
-        state.armed = state.engine.deadline();
-        state.armed
+        state.timer_at = state.engine.deadline();
+        state.timer_at
     }
 }
 
 impl State {
-    /// Takes over new settings. Ready answers may be wrong under them.
-    fn follow(&mut self, told: Arc<Told>) {
-        let settings = &told.settings;
-        self.rows = settings.zones.iter().map(|zone| self.counters.zone(Some(zone.id))).collect();
+    /// Applies new settings, and clears the answer cache: its answers may differ under them.
+    fn apply_settings(&mut self, active: Arc<ActiveSettings>) {
+        let settings = &active.settings;
+        self.zone_counters = settings.zones.iter().map(|zone| self.counters.zone(Some(zone.id))).collect();
         self.engine.reconfigure(Arc::clone(settings));
-        self.ready.clear(settings.network.ready_bytes);
-        // Their zones are numbered by the old settings.
-        self.ready.repeats().for_each(drop);
+        self.answer_cache.clear(settings.network.ready_bytes);
+        // Hits are counted by the old settings' zone indices.
+        self.answer_cache.take_hits().for_each(drop);
         self.clients.set(settings.network.queries_per_second);
         self.responses.set(settings.network.responses_per_second);
         self.pool.set(&settings.network.via);
-        self.told = told;
+        self.active = active;
     }
 
-    /// Ready answers may be wrong once nothing translates, or once something does again.
+    /// Clears the answer cache, as answers depend on whether the translator is up.
     pub(super) fn set_translating(&mut self, zone: ZoneId, translating: bool) {
         self.engine.set_translating(zone, translating);
-        self.ready.clear(self.told.settings.network.ready_bytes);
+        self.answer_cache.clear(self.active.settings.network.ready_bytes);
     }
 
-    /// What the engine knows.
+    /// Reports the engine's state.
     pub(super) fn report(&mut self, now: Instant, most: usize) -> Report {
-        self.ready.count_kept();
-        self.tell_repeats(now);
-        Report::of(&self.engine, &self.told.settings, now, most)
+        self.answer_cache.collect_hits();
+        self.report_cache_hits(now);
+        Report::of(&self.engine, &self.active.settings, now, most)
     }
 
-    /// Takes a query. `false` if there will be no answer.
-    pub(super) fn query(&mut self, now: Instant, client: IpAddr, back: Back, query: &[u8]) -> bool {
-        let mut caller = Caller { back, client, cookie: None, limit: 0, hash: 0, keep: None, permit: None };
-        let transport = caller.transport();
-        let Some(zone) = self.told.settings.zone_of(client) else {
-            return self.refuse(now, caller, query, None, Outcome::NoZone);
+    /// Handles a query. `false` if there will be no answer.
+    pub(super) fn query(
+        &mut self,
+        now: Instant,
+        client: IpAddr,
+        reply_path: ReplyPath,
+        query: &[u8],
+    ) -> bool {
+        let mut requestor = Requestor {
+            reply_path,
+            addr: client,
+            cookie: None,
+            limit: 0,
+            hash: 0,
+            cache_slot: None,
+            permit: None,
+        };
+        let transport = requestor.transport();
+        let Some(zone) = self.active.settings.zone_of(client) else {
+            return self.refuse(now, requestor, query, None, Outcome::NoZone);
         };
         if !self.clients.allows(now, &client) {
-            let id = self.told.settings.zones[zone].id;
-            return self.refuse(now, caller, query, Some(id), Outcome::RateLimited);
+            let id = self.active.settings.zones[zone].id;
+            return self.refuse(now, requestor, query, Some(id), Outcome::RateLimited);
         }
-        caller.limit = wire::UDP_SIZE.into();
-        if let Some(asked) = Asked::read(query, transport) {
-            caller.limit = asked.limit;
-            caller.cookie = asked.cookie.map(|content| self.secret.judge(content, client, seconds(now)));
-            if caller.cookie == Some(Shown::Malformed) {
-                self.rows[zone].count(Outcome::Formerr);
+        requestor.limit = wire::UDP_SIZE.into();
+        if let Some(simple) = SimpleQuery::read(query, transport) {
+            requestor.limit = simple.limit;
+            requestor.cookie = simple.cookie.map(|content| self.secret.verify(content, client, seconds(now)));
+            if requestor.cookie == Some(CookieStatus::Malformed) {
+                self.zone_counters[zone].count(Outcome::Formerr);
                 return frame::refusal(query, wire::rcode::FORMERR)
-                    .is_some_and(|answer| self.outlets.give(&caller.back, &answer));
+                    .is_some_and(|answer| self.reply_sockets.queue(&requestor.reply_path, &answer));
             }
-            if self.serve(now, zone, &mut caller, &asked) {
+            if self.answer_from_cache(now, zone, &mut requestor, &simple) {
                 return true;
             }
         }
-        self.ask(now, Box::new(caller), query)
+        self.forward(now, Box::new(requestor), query)
     }
 
-    /// Gives the ready answer, if there is one; notes what was asked if there is none.
-    fn serve(&mut self, now: Instant, zone: usize, caller: &mut Caller, asked: &Asked<'_>) -> bool {
-        let key = asked.key(u16::try_from(zone).unwrap_or(u16::MAX));
-        let Self { ready, outlets, rows, responses, withheld, secret, .. } = self;
-        caller.hash = ready.hash(&key);
-        let room = caller.limit.saturating_sub(caller.cookie.map_or(0, |_| cookie::OPTION));
-        let Some(found) = ready.find(now, caller.hash, &key, room) else {
-            let place = ready.missed(caller.hash);
-            caller.keep = place.again.then(|| (place, Box::new(key)));
+    /// Answers from the answer cache, or records the miss.
+    fn answer_from_cache(
+        &mut self,
+        now: Instant,
+        zone: usize,
+        requestor: &mut Requestor,
+        simple: &SimpleQuery<'_>,
+    ) -> bool {
+        let key = simple.key(u16::try_from(zone).unwrap_or(u16::MAX));
+        let Self { answer_cache, reply_sockets, zone_counters, responses, withheld, secret, .. } = self;
+        requestor.hash = answer_cache.hash(&key);
+        let room = requestor.limit.saturating_sub(requestor.cookie.map_or(0, |_| cookie::OPTION_LEN));
+        let Some(found) = answer_cache.find(now, requestor.hash, &key, room) else {
+            let place = answer_cache.record_miss(requestor.hash);
+            requestor.cache_slot = place.seen_before.then(|| (place, Box::new(key)));
             return false;
         };
-        rows[zone].count(found.outcome());
-        rows[zone].count_ready();
-        let verdict = limit(now, responses, withheld, caller);
-        if verdict != Verdict::Whole {
-            rows[zone].count(Outcome::ResponseLimited);
+        zone_counters[zone].count(found.outcome());
+        zone_counters[zone].count_cached_answer();
+        let verdict = rate_limit(now, responses, withheld, requestor);
+        if verdict != RateLimit::Send {
+            zone_counters[zone].count(Outcome::ResponseLimited);
         }
-        let whole = caller.cookie.and_then(Shown::client);
-        let whole = whole.map(|client| secret.bake(client, caller.client, seconds(now)));
+        let whole = requestor.cookie.and_then(CookieStatus::client);
+        let whole = whole.map(|client| secret.issue(client, requestor.addr, seconds(now)));
         match verdict {
-            Verdict::Nothing => true,
-            Verdict::Whole => outlets.write(&caller.back, |bytes| {
+            RateLimit::Drop => true,
+            RateLimit::Send => reply_sockets.queue_with(&requestor.reply_path, |bytes| {
                 let start = bytes.len();
-                found.write(now, asked, bytes);
+                found.write(now, simple, bytes);
                 if let (Some(opt), Some(whole)) = (found.opt(), &whole) {
                     frame::push_option(bytes, start + opt, COOKIE, whole);
                 }
             }),
-            Verdict::Cut => {
+            RateLimit::Truncate => {
                 let mut short = Vec::new();
-                found.write(now, asked, &mut short);
-                frame::cut(&mut short, found.opt());
-                outlets.give(&caller.back, &short)
+                found.write(now, simple, &mut short);
+                frame::truncate(&mut short, found.opt());
+                reply_sockets.queue(&requestor.reply_path, &short)
             }
         }
     }
 
-    /// Hands the query to the engine that its name belongs to.
-    fn ask(&mut self, now: Instant, caller: Box<Caller>, query: &[u8]) -> bool {
+    /// Passes the query to the engine that its name belongs to.
+    fn forward(&mut self, now: Instant, requestor: Box<Requestor>, query: &[u8]) -> bool {
         let owner = self.owner(query);
         let Some(peer) = self.peers.get(owner).filter(|_| owner != self.number) else {
-            return self.engage(now, None, caller, query);
+            return self.query_engine(now, None, requestor, query);
         };
         let Ok(room) = peer.try_reserve() else {
-            let zone = self.told.settings.zone_of(caller.client);
-            let id = zone.map(|place| self.told.settings.zones[place].id);
-            return self.refuse(now, *caller, query, id, Outcome::Busy);
+            let zone = self.active.settings.zone_of(requestor.addr);
+            let id = zone.map(|place| self.active.settings.zones[place].id);
+            return self.refuse(now, *requestor, query, id, Outcome::Busy);
         };
-        room.send(Handed::Query { from: self.number, query: query.to_vec(), caller });
+        room.send(ThreadMessage::Query { from: self.number, query: query.to_vec(), requestor });
         true
     }
 
@@ -260,85 +280,103 @@ impl State {
     fn owner(&self, query: &[u8]) -> usize {
         match self.peers.len() as u64 {
             0 | 1 => self.number,
-            count => usize::try_from(dns64::share_of(self.seed, query) % count).unwrap_or(0),
+            count => usize::try_from(dns64::name_hash(self.seed, query) % count).unwrap_or(0),
         }
     }
 
-    /// Tells the engines how often their answers were given without asking them.
-    fn tell_repeats(&mut self, now: Instant) {
-        let gone: Vec<_> = self.ready.repeats().collect();
+    /// Reports answer cache hits to the engines.
+    fn report_cache_hits(&mut self, now: Instant) {
+        let gone: Vec<_> = self.answer_cache.take_hits().collect();
         for (key, times) in gone {
             let Some((place, query)) = query_key::query_of(&key) else { continue };
-            let Some(zone) = self.told.settings.zones.get(usize::from(place)).map(|zone| zone.id) else {
+            let Some(zone) = self.active.settings.zones.get(usize::from(place)).map(|zone| zone.id) else {
                 continue;
             };
             let owner = self.owner(&query);
             match self.peers.get(owner).filter(|_| owner != self.number) {
-                // What finds no room is not counted; answers matter more.
-                Some(peer) => _ = peer.try_send(Handed::Repeated { zone, query, times }),
-                None => self.engine.repeated(now, zone, &query, times),
+                // If the queue is full, the hits are lost; answers matter more.
+                Some(peer) => _ = peer.try_send(ThreadMessage::CacheHits { zone, query, times }),
+                None => self.engine.record_repeats(now, zone, &query, times),
             }
         }
     }
 
-    /// Takes what another thread has handed over.
-    pub(super) fn take(&mut self, now: Instant, handed: Handed) {
-        match handed {
-            Handed::Query { from, query, caller } => _ = self.engage(now, Some(from), caller, &query),
-            Handed::Answer { caller, answer } => _ = self.deliver(now, *caller, answer),
-            Handed::Repeated { zone, query, times } => self.engine.repeated(now, zone, &query, times),
+    /// Handles a message of another thread.
+    pub(super) fn handle_message(&mut self, now: Instant, message: ThreadMessage) {
+        match message {
+            ThreadMessage::Query { from, query, requestor } => {
+                _ = self.query_engine(now, Some(from), requestor, &query);
+            }
+            ThreadMessage::Answer { requestor, answer } => _ = self.deliver(now, *requestor, answer),
+            ThreadMessage::CacheHits { zone, query, times } => {
+                self.engine.record_repeats(now, zone, &query, times);
+            }
         }
     }
 
-    fn engage(&mut self, now: Instant, from: Option<usize>, caller: Box<Caller>, query: &[u8]) -> bool {
-        let (client, transport) = (caller.client, caller.transport());
-        let limits = self.told.settings.limits;
+    fn query_engine(
+        &mut self,
+        now: Instant,
+        from: Option<usize>,
+        requestor: Box<Requestor>,
+        query: &[u8],
+    ) -> bool {
+        let (client, transport) = (requestor.addr, requestor.transport());
+        let limits = self.active.settings.limits;
         let queries = &self.queries;
-        let mut caller = Some(caller);
+        let mut requestor = Some(requestor);
         let admit = || {
             let permit = queries.enter(limits.in_flight, limits.in_flight_per_client, client)?;
-            let mut caller = caller.take().ok_or(Outcome::Busy)?;
-            caller.permit = Some(permit);
-            Ok(Waiting { from, caller })
+            let mut requestor = requestor.take().ok_or(Outcome::Busy)?;
+            requestor.permit = Some(permit);
+            Ok(PendingClient { from, requestor })
         };
         let taken = self.engine.query(now, client, transport, query, admit);
-        match (taken, caller) {
-            (Taken::Answer(answer), Some(caller)) => self.hand_back(now, from, caller, answer),
-            (Taken::Drop(zone, outcome), _) => {
+        match (taken, requestor) {
+            (QueryAction::Answer(answer), Some(requestor)) => {
+                self.return_answer(now, from, requestor, answer)
+            }
+            (QueryAction::Drop(zone, outcome), _) => {
                 self.count(zone, outcome);
                 false
             }
-            (Taken::Answer(_) | Taken::Waits, _) => true,
+            (QueryAction::Answer(_) | QueryAction::Pending, _) => true,
         }
     }
 
-    fn hand_back(&mut self, now: Instant, from: Option<usize>, caller: Box<Caller>, answer: Answer) -> bool {
+    fn return_answer(
+        &mut self,
+        now: Instant,
+        from: Option<usize>,
+        requestor: Box<Requestor>,
+        answer: Answer,
+    ) -> bool {
         match from.filter(|from| *from != self.number).and_then(|from| self.peers.get(from)) {
-            None => self.deliver(now, *caller, answer),
+            None => self.deliver(now, *requestor, answer),
             Some(peer) => {
-                let given = peer.try_send(Handed::Answer { caller, answer }).is_ok();
+                let given = peer.try_send(ThreadMessage::Answer { requestor, answer }).is_ok();
                 self.counters.count_lost(usize::from(!given));
                 given
             }
         }
     }
 
-    /// Turns a query away: over UDP silently, over TCP with REFUSED.
+    /// Refuses a query: without an answer over UDP, with REFUSED over TCP.
     fn refuse(
         &mut self,
         now: Instant,
-        caller: Caller,
+        requestor: Requestor,
         query: &[u8],
         zone: Option<ZoneId>,
         outcome: Outcome,
     ) -> bool {
-        match dns64::refuse(zone, caller.transport(), query, outcome) {
-            Taken::Answer(answer) => self.deliver(now, caller, answer),
-            Taken::Drop(zone, outcome) => {
+        match dns64::refuse(zone, requestor.transport(), query, outcome) {
+            QueryAction::Answer(answer) => self.deliver(now, requestor, answer),
+            QueryAction::Drop(zone, outcome) => {
                 self.count(zone, outcome);
                 false
             }
-            Taken::Waits => false,
+            QueryAction::Pending => false,
         }
     }
 
@@ -346,113 +384,113 @@ impl State {
         self.counters.zone(zone).count(outcome);
     }
 
-    /// Gives an answer of the engine's to who asked, and keeps it if that is wanted.
-    fn deliver(&mut self, now: Instant, caller: Caller, answer: Answer) -> bool {
+    /// Sends an answer of the engine, and stores it in the answer cache if requested.
+    fn deliver(&mut self, now: Instant, requestor: Requestor, answer: Answer) -> bool {
         let row = self.counters.zone(answer.zone);
         row.count(answer.outcome);
         if answer.truncated {
             row.count_truncated();
         }
-        if caller.permit.is_some() {
+        if requestor.permit.is_some() {
             row.count_wait(answer.took);
         }
-        if let Some((place, key)) = &caller.keep {
-            self.ready.keep(now, *place, key, &answer.message, (answer.outcome, answer.keep));
+        if let Some((place, key)) = &requestor.cache_slot {
+            self.answer_cache.store(now, *place, key, &answer.message, (answer.outcome, answer.keep));
         }
         let mut message = answer.message;
-        match limit(now, &mut self.responses, &mut self.withheld, &caller) {
-            Verdict::Whole => {}
-            Verdict::Cut => {
+        match rate_limit(now, &mut self.responses, &mut self.withheld, &requestor) {
+            RateLimit::Send => {}
+            RateLimit::Truncate => {
                 row.count(Outcome::ResponseLimited);
                 let opt = frame::last_opt(&message);
-                frame::cut(&mut message, opt);
+                frame::truncate(&mut message, opt);
             }
-            Verdict::Nothing => {
+            RateLimit::Drop => {
                 row.count(Outcome::ResponseLimited);
                 return true;
             }
         }
-        if let Some(client) = caller.cookie.and_then(Shown::client) {
-            let whole = self.secret.bake(client, caller.client, seconds(now));
-            with_cookie(&mut message, caller.limit, &whole);
+        if let Some(client) = requestor.cookie.and_then(CookieStatus::client) {
+            let whole = self.secret.issue(client, requestor.addr, seconds(now));
+            with_cookie(&mut message, requestor.limit, &whole);
         }
-        self.outlets.give(&caller.back, &message)
+        self.reply_sockets.queue(&requestor.reply_path, &message)
     }
 
-    /// Takes what an upstream has sent.
-    pub(super) fn came(&mut self, now: Instant, way: Id, message: &mut [u8]) {
-        if let Came::Answer(ask) = self.pool.came(now, way, message) {
-            self.engine.reply(now, ask, message);
-        }
-    }
-
-    /// A way to an upstream is broken.
-    pub(super) fn broken(&mut self, now: Instant, way: Id) {
-        for errand in self.pool.broken(now, way) {
-            self.engine.failed(now, errand.ask.id);
+    /// Processes a message from an upstream.
+    pub(super) fn receive(&mut self, now: Instant, channel: Id, message: &mut [u8]) {
+        if let Received::Answer(transmit) = self.pool.receive(now, channel, message) {
+            self.engine.reply(now, transmit, message);
         }
     }
 
-    /// Does what is due.
+    /// Closes a broken channel.
+    pub(super) fn channel_closed(&mut self, now: Instant, channel: Id) {
+        for exchange in self.pool.channel_closed(now, channel) {
+            self.engine.failed(now, exchange.transmit.id);
+        }
+    }
+
+    /// Runs the timers that have expired.
     pub(super) fn timeout(&mut self, now: Instant) {
         self.engine.timeout(now);
     }
 
-    /// Sends what has come up: questions, answers. Ways that were opened need a reader.
-    fn flush(&mut self, now: Instant) -> Vec<Opened> {
-        self.tell_repeats(now);
+    /// Sends queued upstream queries and answers. New channels need a reader.
+    fn flush(&mut self, now: Instant) -> Vec<NewChannel> {
+        self.report_cache_hits(now);
         let mut opened = Vec::new();
         loop {
-            while let Some(ask) = self.engine.poll_ask() {
-                let told = (&*self.told.settings, &*self.counters);
-                let id = ask.id;
-                let upstream = self.pool.ask(now, ask, told, &mut self.chance);
-                self.engine.asked(id, upstream);
+            while let Some(transmit) = self.engine.poll_transmit() {
+                let active = (&*self.active.settings, &*self.counters);
+                let id = transmit.id;
+                let upstream = self.pool.submit(now, transmit, active, &mut self.random);
+                self.engine.sent_to(id, upstream);
             }
             while let Some((waiting, answer)) = self.engine.poll_answer() {
-                self.hand_back(now, waiting.from, waiting.caller, answer);
+                self.return_answer(now, waiting.from, waiting.requestor, answer);
             }
-            let patience = self.told.settings.timeouts.attempt;
-            let failed = self.pool.send(now, patience, &mut self.chance, &mut opened);
+            let timeout = self.active.settings.timeouts.attempt;
+            let failed = self.pool.send(now, timeout, &mut self.random, &mut opened);
             if failed.is_empty() {
                 break;
             }
-            for errand in failed {
-                self.engine.failed(now, errand.ask.id);
+            for exchange in failed {
+                self.engine.failed(now, exchange.transmit.id);
             }
         }
-        self.counters.count_lost(self.outlets.send());
+        self.counters.count_lost(self.reply_sockets.flush());
         opened
     }
 }
 
-/// What a client gets of an answer.
+/// Decision of the response rate limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Verdict {
-    Whole,
-    /// Nothing but TC: who is there comes again over TCP, who was named by a liar is spared.
-    Cut,
-    Nothing,
+enum RateLimit {
+    Send,
+    /// Without records and with TC: a genuine client retries over TCP, a forged one receives little.
+    Truncate,
+    Drop,
 }
 
-/// Response rate limiting: of the answers beyond the rate every other one is sent empty, with TC.
-fn limit(now: Instant, responses: &mut Rate, withheld: &mut u32, caller: &Caller) -> Verdict {
-    let forgeable = caller.may_be_forged() && caller.hash != 0;
-    if !forgeable || responses.allows(now, &(rate::network(caller.client), caller.hash)) {
-        return Verdict::Whole;
+/// Response rate limiting: above the rate, every other answer is sent without records and with TC.
+fn rate_limit(now: Instant, responses: &mut Rate, withheld: &mut u32, requestor: &Requestor) -> RateLimit {
+    let forgeable = requestor.may_be_forged() && requestor.hash != 0;
+    if !forgeable || responses.allows(now, &(rate::network(requestor.addr), requestor.hash)) {
+        return RateLimit::Send;
     }
     *withheld = withheld.wrapping_add(1);
-    if withheld.is_multiple_of(2) { Verdict::Nothing } else { Verdict::Cut }
+    if withheld.is_multiple_of(2) { RateLimit::Drop } else { RateLimit::Truncate }
 }
 
-/// Adds a cookie to an answer, which is emptied if it grows too long by it.
+/// Adds a cookie to an answer. Truncates the answer if it gets too long.
 fn with_cookie(message: &mut Vec<u8>, limit: usize, whole: &[u8]) {
     let Some(opt) = frame::last_opt(message) else { return };
-    if message.len() + cookie::OPTION > limit {
-        frame::cut(message, Some(opt));
+    if message.len() + cookie::OPTION_LEN > limit {
+        frame::truncate(message, Some(opt));
     }
     if let Some(opt) = frame::last_opt(message) {
-        if message.len() + cookie::OPTION > limit {
+        if message.len() + cookie::OPTION_LEN > limit {
             // An extended error may carry a text of any length (RFC 8914 §2).
             frame::clear_options(message, opt);
         }
@@ -460,7 +498,7 @@ fn with_cookie(message: &mut Vec<u8>, limit: usize, whole: &[u8]) {
     }
 }
 
-/// The clock that cookies are stamped by.
+/// The clock of cookie timestamps.
 fn seconds(now: Instant) -> u32 {
     (now.as_secs() & u64::from(u32::MAX)) as u32
 }

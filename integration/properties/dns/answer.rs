@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gate64::dns64::{Ask, Transport};
+use gate64::dns64::{Transmit, Transport};
 
 use super::client::{Client, Upstream};
 use super::message::Shape;
@@ -60,7 +60,7 @@ fn query(choice: u8, (name, kind): (&[u8], u16)) -> Vec<u8> {
 }
 
 /// The upstream behaviour that the next bytes select.
-fn next(replies: &mut &[u8], ask: &Ask) -> Upstream {
+fn next(replies: &mut &[u8], ask: &Transmit) -> Upstream {
     let [how, high, low, rest @ ..] = replies else { return Upstream::IsSilent };
     let len = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
     let (said, behind) = rest.split_at(len);
@@ -74,7 +74,7 @@ fn next(replies: &mut &[u8], ask: &Ask) -> Upstream {
 }
 
 /// A reply to the question: flags and counts first, then records.
-fn about(ask: &Ask, said: &[u8]) -> Vec<u8> {
+fn about(ask: &Transmit, said: &[u8]) -> Vec<u8> {
     let mut head = [0; 8];
     let len = said.len().min(head.len());
     head[..len].copy_from_slice(&said[..len]);

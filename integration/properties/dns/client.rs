@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gate64::addr::{Ipv6Prefix, Pref64, ZoneId};
-use gate64::dns64::{Answer, Ask, Engine, MAPPED, Mapping, Outcome, Rules, Settings, Taken, Transport, Zone};
+use gate64::dns64::{
+    Answer, Engine, MAPPED, Mapping, Outcome, QueryAction, Rules, Settings, Transmit, Transport, Zone,
+};
 use gate64::time::Instant;
 
 use super::message::{OPT, Shape, TC};
@@ -75,20 +77,20 @@ impl Client {
         &mut self,
         transport: Transport,
         query: &[u8],
-        mut upstream: impl FnMut(&Ask) -> Upstream,
+        mut upstream: impl FnMut(&Transmit) -> Upstream,
     ) -> Option<Answer> {
         let begun = self.now;
         let client = CLIENT.parse().expect("literal");
         let mut asked = 0;
         let answer = match self.engine.query(begun, client, transport, query, || Ok(())) {
-            Taken::Answer(answer) => answer,
-            Taken::Drop(_, outcome) => {
+            QueryAction::Answer(answer) => answer,
+            QueryAction::Drop(_, outcome) => {
                 assert_eq!(outcome, Outcome::Ignored);
                 assert!(query.len() < 12 || query[2] & 0x80 != 0, "a query was ignored: {query:02x?}");
                 return None;
             }
-            Taken::Waits => loop {
-                while let Some(ask) = self.engine.poll_ask() {
+            QueryAction::Pending => loop {
+                while let Some(ask) = self.engine.poll_transmit() {
                     asked += 1;
                     self.hears(&ask, upstream(&ask));
                 }
@@ -101,17 +103,17 @@ impl Client {
             },
         };
         // Pending prefetch and zone queries end, too.
-        while let Some(ask) = self.engine.poll_ask() {
+        while let Some(ask) = self.engine.poll_transmit() {
             asked += 1;
             self.hears(&ask, upstream(&ask));
         }
         assert!(asked <= MOST_ASKED, "{asked} questions for one: {query:02x?}");
-        assert_eq!((self.engine.waiting(), self.engine.poll_answer()), (0, None), "answered twice");
+        assert_eq!((self.engine.pending(), self.engine.poll_answer()), (0, None), "answered twice");
         check(transport, query, &answer);
         Some(answer)
     }
 
-    fn hears(&mut self, ask: &Ask, said: Upstream) {
+    fn hears(&mut self, ask: &Transmit, said: Upstream) {
         let asked = Shape::read(&ask.query).expect("our own question");
         assert_eq!((asked.id, asked.opts().count()), (0, 1));
         match said {
@@ -130,7 +132,7 @@ impl Client {
         while self.engine.deadline() <= until {
             let due = self.engine.deadline();
             self.engine.timeout(due);
-            while let Some(ask) = self.engine.poll_ask() {
+            while let Some(ask) = self.engine.poll_transmit() {
                 self.engine.failed(due, ask.id);
             }
         }
@@ -208,7 +210,7 @@ fn native(shape: &Shape) {
 }
 
 /// An ordinary reply to `ask`: an A record, a denial of everything else.
-pub(super) fn plain_reply(ask: &Ask) -> Upstream {
+pub(super) fn plain_reply(ask: &Transmit) -> Upstream {
     let v4: IpAddr = Ipv4Addr::new(198, 51, 100, 7).into();
     match gate64::dns64::address_reply(&ask.query, &[v4], 300) {
         Some(reply) => Upstream::Says(reply),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::dns64::{Ask, Via};
+use crate::dns64::{Transmit, Via};
 use crate::message::{Bytes, Frames};
 use crate::resolver::tls;
 
@@ -18,7 +18,11 @@ const DATAGRAM: usize = 4_096;
 ///
 /// # Errors
 /// The upstream refuses the connection, is unreachable, or its certificate is invalid.
-pub(super) async fn ask(ask: &Ask, via: &Via, authorities: Option<Arc<ClientConfig>>) -> io::Result<Vec<u8>> {
+pub(super) async fn ask(
+    ask: &Transmit,
+    via: &Via,
+    authorities: Option<Arc<ClientConfig>>,
+) -> io::Result<Vec<u8>> {
     match via {
         Via::Udp => over_udp(ask).await,
         Via::Tcp => over_stream(ask, TcpStream::connect(ask.upstream).await?).await,
@@ -29,7 +33,7 @@ pub(super) async fn ask(ask: &Ask, via: &Via, authorities: Option<Arc<ClientConf
     }
 }
 
-async fn over_udp(ask: &Ask) -> io::Result<Vec<u8>> {
+async fn over_udp(ask: &Transmit) -> io::Result<Vec<u8>> {
     let any = match ask.upstream {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -52,7 +56,7 @@ async fn over_udp(ask: &Ask) -> io::Result<Vec<u8>> {
     }
 }
 
-async fn over_stream(ask: &Ask, stream: impl Bytes) -> io::Result<Vec<u8>> {
+async fn over_stream(ask: &Transmit, stream: impl Bytes) -> io::Result<Vec<u8>> {
     let query = with_random_id(&ask.query)?;
     let mut frames = Frames::new(stream, ask.upstream);
     frames.send(query.clone())?;
@@ -67,6 +71,6 @@ fn with_random_id(query: &[u8]) -> io::Result<Vec<u8>> {
     Ok(query)
 }
 
-fn is_answer(ask: &Ask, query: &[u8], answer: &[u8]) -> bool {
+fn is_answer(ask: &Transmit, query: &[u8], answer: &[u8]) -> bool {
     answer.get(..2) == query.get(..2) && ask.is_answered_by(answer)
 }

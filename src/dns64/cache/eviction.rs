@@ -1,105 +1,105 @@
-//! Cache eviction.
+//! Cache eviction: least recently used, fair between clients.
 //!
-//! A name belongs to the client that asked for it first, until another one asks too; then it is
-//! common. The client that has filled the most goes first, with what it asked for only once: a flood
-//! of random names from one client pushes out that client's own names and nobody else's.
+//! A name belongs to the client group that queried it first. Once a second group queries it, the name is
+//! shared. Eviction starts with the group that uses the most bytes, and there with names queried only once.
+//! A flood of random names from one client thus evicts that client's own names only.
 
-/// Groups of clients that are told apart. Two clients share one by chance.
+/// Client groups. Clients are assigned by hash, so two clients may share a group.
 pub(super) const OWNERS: u8 = 64;
-/// The owner of what more than one client wants.
+/// Group of names that more than one client group has queried.
 const COMMON: u8 = OWNERS;
-/// No place.
+/// End of a list.
 const NONE: u32 = u32::MAX;
 
-/// A place in one of the lists.
+/// An entry's position in its list.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Link {
-    before: u32,
-    after: u32,
+pub(super) struct Links {
+    prev: u32,
+    next: u32,
     list: u8,
     bytes: u32,
 }
 
-/// A list, the latest used first.
+/// Ends and size of a list, the most recently used entry first.
 #[derive(Clone, Copy, Debug)]
-struct List {
+struct ListHead {
     first: u32,
     last: u32,
     bytes: usize,
 }
 
-/// The lists: for each owner what was asked for once, and what was asked for again.
+/// Two lists for each group: names queried once, and names queried again.
 #[derive(Debug)]
-pub(super) struct Room {
-    lists: Vec<List>,
-    links: Vec<Link>,
+pub(super) struct EvictionLists {
+    lists: Vec<ListHead>,
+    links: Vec<Links>,
     bytes: usize,
 }
 
-impl Room {
+impl EvictionLists {
     pub(super) fn new() -> Self {
-        let empty = List { first: NONE, last: NONE, bytes: 0 };
+        let empty = ListHead { first: NONE, last: NONE, bytes: 0 };
         Self { lists: vec![empty; 2 * (usize::from(COMMON) + 1)], links: Vec::new(), bytes: 0 }
     }
 
-    /// Bytes of all that is listed.
+    /// Bytes of all entries.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    fn push(&mut self, place: u32, list: u8, bytes: u32) {
-        let link = Link { before: NONE, after: self.lists[usize::from(list)].first, list, bytes };
-        match self.links.get_mut(place as usize) {
+    fn push(&mut self, index: u32, list: u8, bytes: u32) {
+        let link = Links { prev: NONE, next: self.lists[usize::from(list)].first, list, bytes };
+        match self.links.get_mut(index as usize) {
             Some(old) => *old = link,
             None => self.links.push(link),
         }
-        let head = &mut self.lists[usize::from(list)];
-        head.first = place;
-        head.bytes += bytes as usize;
+        let header = &mut self.lists[usize::from(list)];
+        header.first = index;
+        header.bytes += bytes as usize;
         self.bytes += bytes as usize;
-        match link.after {
-            NONE => head.last = place,
-            after => self.links[after as usize].before = place,
+        match link.next {
+            NONE => header.last = index,
+            next => self.links[next as usize].prev = index,
         }
     }
 
-    /// Takes a place out.
-    pub(super) fn remove(&mut self, place: u32) {
-        let Link { before, after, list, bytes } = self.links[place as usize];
-        let head = &mut self.lists[usize::from(list)];
-        head.bytes -= bytes as usize;
+    /// Removes an entry.
+    pub(super) fn remove(&mut self, index: u32) {
+        let Links { prev, next, list, bytes } = self.links[index as usize];
+        let header = &mut self.lists[usize::from(list)];
+        header.bytes -= bytes as usize;
         self.bytes -= bytes as usize;
-        match before {
-            NONE => head.first = after,
-            before => self.links[before as usize].after = after,
+        match prev {
+            NONE => header.first = next,
+            prev => self.links[prev as usize].next = next,
         }
-        match after {
-            NONE => self.lists[usize::from(list)].last = before,
-            after => self.links[after as usize].before = before,
+        match next {
+            NONE => self.lists[usize::from(list)].last = prev,
+            next => self.links[next as usize].prev = prev,
         }
     }
 
-    /// Lists a new place; places are given out in order, those given back first.
-    pub(super) fn add(&mut self, place: u32, owner: u8, bytes: usize) {
-        self.push(place, 2 * owner.min(COMMON), u32::try_from(bytes).unwrap_or(u32::MAX));
+    /// Adds an entry. Indices are assigned in order, and freed ones first.
+    pub(super) fn add(&mut self, index: u32, owner: u8, bytes: usize) {
+        self.push(index, 2 * owner.min(COMMON), u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    /// A place has another size now.
-    pub(super) fn resize(&mut self, place: u32, bytes: usize) {
-        let Link { list, .. } = self.links[place as usize];
-        self.remove(place);
-        self.push(place, list, u32::try_from(bytes).unwrap_or(u32::MAX));
+    /// Updates the size of an entry.
+    pub(super) fn resize(&mut self, index: u32, bytes: usize) {
+        let Links { list, .. } = self.links[index as usize];
+        self.remove(index);
+        self.push(index, list, u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    /// A place was asked for again, by `owner`.
-    pub(super) fn touch(&mut self, place: u32, owner: u8) {
-        let Link { list, bytes, .. } = self.links[place as usize];
-        self.remove(place);
+    /// Records another query by `owner`.
+    pub(super) fn promote(&mut self, index: u32, owner: u8) {
+        let Links { list, bytes, .. } = self.links[index as usize];
+        self.remove(index);
         let list = if list / 2 == owner || list / 2 == COMMON { list | 1 } else { 2 * COMMON };
-        self.push(place, list, bytes);
+        self.push(index, list, bytes);
     }
 
-    /// Whose turn it is to go, if `limit` bytes are all there is room for.
+    /// The entry to evict next if the cache may use `limit` bytes.
     pub(super) fn victim(&self, limit: usize) -> Option<u32> {
         let held = |owner: u8| {
             let [once, again] = [2 * owner, 2 * owner + 1].map(|list| self.lists[usize::from(list)]);
@@ -120,44 +120,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_fills_the_most_goes_first() {
-        let mut room = Room::new();
-        for place in 0..10 {
-            room.add(place, 3, 100);
+    fn the_largest_group_is_evicted_first() {
+        let mut lists = EvictionLists::new();
+        for index in 0..10 {
+            lists.add(index, 3, 100);
         }
-        room.add(10, 5, 100);
-        room.touch(0, 3);
-        room.touch(1, 7);
-        // 1 is common now, 0 was asked for again; 2 is the oldest of the rest.
+        lists.add(10, 5, 100);
+        lists.promote(0, 3);
+        lists.promote(1, 7);
+        // 1 is shared now, 0 was queried again; 2 is the oldest of the rest.
         for want in [2, 3, 4, 5, 6, 7, 8, 9] {
-            let victim = room.victim(1_000).expect("not empty");
+            let victim = lists.victim(1_000).expect("not empty");
             if victim != want {
-                // Two owners that hold the same are equal before the law.
+                // Between two groups of equal size either may be evicted.
                 assert_eq!((victim, want), (10, 9));
                 break;
             }
-            room.remove(victim);
+            lists.remove(victim);
         }
-        assert!(room.bytes() <= 400);
+        assert!(lists.bytes() <= 400);
     }
 
     #[test]
-    fn lists_survive_every_order_of_removal() {
+    fn removal_in_any_order() {
         for gone in 0..5 {
-            let mut room = Room::new();
-            for place in 0..5 {
-                room.add(place, 0, 10);
+            let mut lists = EvictionLists::new();
+            for index in 0..5 {
+                lists.add(index, 0, 10);
             }
-            room.remove(gone);
-            room.add(gone, 1, 20);
-            room.resize(gone, 30);
+            lists.remove(gone);
+            lists.add(gone, 1, 20);
+            lists.resize(gone, 30);
             let mut seen = Vec::new();
-            while let Some(place) = room.victim(1) {
-                room.remove(place);
-                seen.push(place);
+            while let Some(index) = lists.victim(1) {
+                lists.remove(index);
+                seen.push(index);
             }
             seen.sort_unstable();
-            assert_eq!((seen, room.bytes()), ((0..5).collect(), 0));
+            assert_eq!((seen, lists.bytes()), ((0..5).collect(), 0));
         }
     }
 }

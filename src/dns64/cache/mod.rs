@@ -1,8 +1,8 @@
-//! What upstreams have said, for as long as it holds and a while longer: positive answers, denials
-//! (RFC 2308), failures (RFC 9520), and stale data for bad times (RFC 8767).
+//! The DNS cache: positive answers, negative answers (RFC 2308), failures (RFC 9520) and stale data (RFC
+//! 8767).
 //!
-//! One record holds all that is known of a name, so that A and AAAA share it. Its bytes are those that
-//! came; they are read again when they are wanted. The bound is in bytes.
+//! One entry holds all answers of a name, so that A and AAAA share it. Records are stored as received and
+//! decoded on use. The limit is in bytes.
 
 mod entry;
 mod eviction;
@@ -13,74 +13,75 @@ mod tests;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hash as _, Hasher};
 
-use self::entry::{AUTHENTIC, DATA, Head, Kept, SILENT};
-use self::eviction::Room;
+use self::entry::{AUTHENTIC, DATA, NO_REPLY, NameEntry, RecordSetHeader};
+use self::eviction::EvictionLists;
 use self::record_set::{Reading, message};
 use super::key::{Key, Seed};
-use super::upstream_query::{Fate, Heard};
+use super::upstream_query::{UpstreamReply, UpstreamResult};
 use super::wire::{self, flag, rcode};
 use crate::time::Instant;
 
 use self::eviction::OWNERS;
 
-/// What a record costs besides its own bytes: its places in the tables, and what an allocation wastes.
-const OVERHEAD: usize = size_of::<(u64, Kept)>() + size_of::<eviction::Link>() + size_of::<(u64, u32)>() + 24;
+/// Bytes of an entry besides its content: its slots in the tables, and allocator overhead.
+const OVERHEAD: usize =
+    size_of::<(u64, NameEntry)>() + size_of::<eviction::Links>() + size_of::<(u64, u32)>() + 24;
 
-/// How long things are kept.
+/// Limits of the cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Keeping {
-    /// Bytes in all, over all names.
+pub struct CacheLimits {
+    /// Bytes of all entries.
     pub bytes: usize,
-    /// Longest life of positive answers, in seconds (1 day).
-    pub most: u32,
-    /// Longest life of denials, in seconds (1 h; RFC 2308 §5 wants 1 h to 3 h).
-    pub most_negative: u32,
-    /// How long a failure is remembered, in seconds (5 s); doubled with each failure in a row up to
-    /// 300 s, the most that RFC 9520 §3.2 allows.
+    /// Maximum TTL of positive answers, in seconds (1 day).
+    pub max_ttl: u32,
+    /// Maximum TTL of negative answers, in seconds (1 h; RFC 2308 §5 suggests 1 h to 3 h).
+    pub max_negative_ttl: u32,
+    /// How long a failure is cached, in seconds (5 s). Each consecutive failure doubles it, up to 300 s
+    /// (RFC 9520 §3.2).
     pub failure: u32,
-    /// How long data are kept behind their time, in seconds (1 day); 0 is never (RFC 8767 §5).
+    /// How long expired data is kept, in seconds (1 day); 0 disables stale data (RFC 8767 §5).
     pub stale: u32,
 }
 
-impl Default for Keeping {
+impl Default for CacheLimits {
     fn default() -> Self {
-        Self { bytes: 64 << 20, most: 86_400, most_negative: 3_600, failure: 5, stale: 86_400 }
+        Self { bytes: 64 << 20, max_ttl: 86_400, max_negative_ttl: 3_600, failure: 5, stale: 86_400 }
     }
 }
 
-/// Seconds for which a failure is remembered at most (RFC 9520 §3.2).
+/// Longest time a failure is cached, in seconds (RFC 9520 §3.2).
 const MOST_FAILURE: u32 = 300;
 
-/// What the cache knows about a question.
+/// Cached data for a question.
 #[derive(Debug, Default)]
-pub(super) struct Look {
-    /// An answer that holds.
-    pub(super) fresh: Option<Heard>,
-    /// Whether it soon will not, and should be asked for again (prefetch).
+pub(super) struct Cached {
+    /// An answer that has not expired.
+    pub(super) fresh: Option<UpstreamReply>,
+    /// Whether the answer expires soon and should be prefetched.
     pub(super) refresh: bool,
-    /// An answer whose time is over.
-    pub(super) stale: Option<Heard>,
-    /// Upstreams have failed lately and are not asked.
-    pub(super) failing: Option<Fate>,
+    /// An expired answer.
+    pub(super) stale: Option<UpstreamReply>,
+    /// Set while upstreams are not queried after a failure.
+    pub(super) failing: Option<UpstreamResult>,
 }
 
-/// The memory of an engine.
+/// The cache of an engine.
 #[derive(Debug)]
 pub(super) struct Cache {
     seed: Seed,
-    keeping: Keeping,
-    places: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
-    /// Hash and record by place. Names whose hashes are equal push each other out.
-    records: Vec<(u64, Kept)>,
+    cache_limits: CacheLimits,
+    by_hash: HashMap<u64, u32, BuildHasherDefault<IdentityHasher>>,
+    /// Hash and entry by index. Names with equal hashes replace each other.
+    entries: Vec<(u64, NameEntry)>,
     free: Vec<u32>,
-    room: Room,
+    eviction: EvictionLists,
 }
 
-/// Keys that are hashes already.
+/// Passes keys through that are hashes already.
 #[derive(Debug, Default)]
-struct Hashed(u64);
+struct IdentityHasher(u64);
 
-impl Hasher for Hashed {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -97,24 +98,24 @@ fn seconds(now: Instant) -> u32 {
 }
 
 impl Cache {
-    pub(super) fn new(keeping: Keeping, seed: Seed) -> Self {
+    pub(super) fn new(cache_limits: CacheLimits, seed: Seed) -> Self {
         Self {
             seed,
-            keeping,
-            places: HashMap::default(),
-            records: Vec::new(),
+            cache_limits,
+            by_hash: HashMap::default(),
+            entries: Vec::new(),
             free: Vec::new(),
-            room: Room::new(),
+            eviction: EvictionLists::new(),
         }
     }
 
-    /// Changes bounds; what is too much goes at once.
-    pub(super) fn set(&mut self, keeping: Keeping) {
-        self.keeping = keeping;
+    /// Changes the limits and evicts what exceeds them.
+    pub(super) fn set(&mut self, cache_limits: CacheLimits) {
+        self.cache_limits = cache_limits;
         self.shrink();
     }
 
-    /// Which of the [`OWNERS`] a client is: its subnet's, so that many addresses are no more than one.
+    /// The group of a client, below [`OWNERS`]: one per /64, so that many addresses do not gain more space.
     pub(super) fn owner(&self, client: core::net::IpAddr) -> u8 {
         let mut hasher = self.seed.build_hasher();
         match client {
@@ -125,14 +126,14 @@ impl Cache {
         (hasher.finish() % u64::from(OWNERS)) as u8
     }
 
-    /// Names known.
+    /// Number of names.
     pub(super) fn names(&self) -> usize {
-        self.places.len()
+        self.by_hash.len()
     }
 
     /// Bytes in use.
     pub(super) const fn bytes(&self) -> usize {
-        self.room.bytes()
+        self.eviction.bytes()
     }
 
     fn hash(&self, name: &[u8]) -> u64 {
@@ -141,69 +142,73 @@ impl Cache {
         hasher.finish()
     }
 
-    fn place(&self, name: &[u8]) -> Option<u32> {
-        let place = *self.places.get(&self.hash(name))?;
-        (self.records[place as usize].1.name() == name).then_some(place)
+    fn index(&self, name: &[u8]) -> Option<u32> {
+        let index = *self.by_hash.get(&self.hash(name))?;
+        (self.entries[index as usize].1.name() == name).then_some(index)
     }
 
-    /// What is known about `key`, which `owner` asks for.
-    pub(super) fn look(&mut self, now: Instant, key: &Key, owner: u8) -> Look {
+    /// Looks up `key` on behalf of the client group `owner`.
+    pub(super) fn get(&mut self, now: Instant, key: &Key, owner: u8) -> Cached {
         let now = seconds(now);
-        let mut look = Look::default();
-        let Some(place) = self.place(&key.name).filter(|_| key.is_cacheable()) else { return look };
-        self.room.touch(place, owner);
-        let kept = &self.records[place as usize].1;
-        let own = kept.find(key);
-        // A name that does not exist has no records of any type (RFC 2308 §5), but an alias that
-        // leads nowhere does exist.
+        let mut cached = Cached::default();
+        let Some(index) = self.index(&key.name).filter(|_| key.is_cacheable()) else { return cached };
+        self.eviction.promote(index, owner);
+        let entry = &self.entries[index as usize].1;
+        let own = entry.find(key);
+        // A name that does not exist has no records of any type (RFC 2308 §5). An alias to such a name
+        // does exist.
         let gone = || {
-            kept.answers().find(|(head, _)| {
-                head.rcode == rcode::NXDOMAIN
-                    && head.counts[0] == 0
-                    && head.flavour == key.flavour.number()
-                    && head.is_fresh(now)
+            entry.answers().find(|(header, _)| {
+                header.rcode == rcode::NXDOMAIN
+                    && header.counts[0] == 0
+                    && header.flags == key.flags.number()
+                    && header.is_fresh(now)
             })
         };
-        let Some((head, records)) = own.filter(|(head, _)| head.is_fresh(now)).or_else(gone).or(own) else {
-            return look;
+        let Some((header, records)) = own.filter(|(header, _)| header.is_fresh(now)).or_else(gone).or(own)
+        else {
+            return cached;
         };
-        let age = now.saturating_sub(head.stored);
-        if head.is_fresh(now) {
-            let left = head.ttl - age;
-            look.fresh = Some(Heard {
-                message: message(key, &head, records, Some(age)),
+        let age = now.saturating_sub(header.stored);
+        if header.is_fresh(now) {
+            let left = header.ttl - age;
+            cached.fresh = Some(UpstreamReply {
+                message: message(key, &header, records, Some(age)),
                 stale: false,
                 left: Some(left),
             });
-            look.refresh = head.ttl >= 10 && left <= head.ttl / 10 && now >= head.retry;
-        } else if head.bits & DATA != 0 && age < head.ttl.saturating_add(self.keeping.stale) {
-            look.stale =
-                Some(Heard { message: message(key, &head, records, None), stale: true, left: Some(0) });
+            cached.refresh = header.ttl >= 10 && left <= header.ttl / 10 && now >= header.retry;
+        } else if header.bits & DATA != 0 && age < header.ttl.saturating_add(self.cache_limits.stale) {
+            cached.stale = Some(UpstreamReply {
+                message: message(key, &header, records, None),
+                stale: true,
+                left: Some(0),
+            });
         }
-        if now < head.retry {
-            look.failing = Some(failure(key, &head));
+        if now < header.retry {
+            cached.failing = Some(failure(key, &header));
         }
-        look
+        cached
     }
 
-    /// Keeps an answer: data, that is, not an error. How long it holds, in seconds: `None` if it does
-    /// not say (a denial without SOA, RFC 2308 §5).
+    /// Stores an answer that is not an error. Returns its TTL in seconds, or `None` if the answer has none
+    /// (a negative answer without SOA, RFC 2308 §5).
     pub(super) fn store(&mut self, now: Instant, key: &Key, owner: u8, reply: &[u8]) -> Option<u32> {
-        let reading = Reading::of(key, reply, &self.keeping)?;
+        let reading = Reading::of(key, reply, &self.cache_limits)?;
         if !key.is_cacheable() {
             return reading.ttl;
         }
         let Some(ttl) = reading.ttl.filter(|ttl| *ttl > 0) else {
-            if let Some(place) = self.place(&key.name) {
-                self.records[place as usize].1.drop_answer(key);
-                self.room.resize(place, cost(&self.records[place as usize].1));
+            if let Some(index) = self.index(&key.name) {
+                self.entries[index as usize].1.remove(key);
+                self.eviction.resize(index, cost(&self.entries[index as usize].1));
             }
             return reading.ttl;
         };
         let authentic = wire::u16_at(reply, 2).is_some_and(|flags| flags & flag::AD != 0);
-        let head = Head {
+        let header = RecordSetHeader {
             kind: key.kind,
-            flavour: key.flavour.number(),
+            flags: key.flags.number(),
             bits: DATA | if authentic { AUTHENTIC } else { 0 },
             rcode: wire::rcode_of(reply),
             error: reading.error,
@@ -211,96 +216,104 @@ impl Cache {
             ttl,
             counts: reading.counts,
             len: u16::try_from(reading.records.len()).ok()?,
-            ..Head::default()
+            ..RecordSetHeader::default()
         };
-        self.put(key, owner, &head, &reading.records);
+        self.put(key, owner, &header, &reading.records);
         Some(ttl)
     }
 
-    /// Remembers that upstreams failed, with `reply` or without a word.
-    pub(super) fn fail(&mut self, now: Instant, key: &Key, owner: u8, reply: Option<&[u8]>) {
-        if !key.is_cacheable() || self.keeping.failure == 0 {
+    /// Stores a failure: the error `reply`, or a timeout.
+    pub(super) fn store_failure(&mut self, now: Instant, key: &Key, owner: u8, reply: Option<&[u8]>) {
+        if !key.is_cacheable() || self.cache_limits.failure == 0 {
             return;
         }
         let now = seconds(now);
-        let known = self.place(&key.name).and_then(|place| {
-            let (head, records) = self.records[place as usize].1.find(key)?;
-            Some((head, records.to_vec()))
+        let known = self.index(&key.name).and_then(|index| {
+            let (header, records) = self.entries[index as usize].1.find(key)?;
+            Some((header, records.to_vec()))
         });
-        let (mut head, records) = known.unwrap_or_default();
-        head.kind = key.kind;
-        head.flavour = key.flavour.number();
-        // A failure long ago is not one in a row.
-        let in_a_row = now < head.retry.saturating_add(MOST_FAILURE);
-        head.fails = if in_a_row { head.fails.saturating_add(1) } else { 1 };
-        let factor = 1_u32.checked_shl(u32::from(head.fails - 1)).unwrap_or(u32::MAX);
-        let doubled = self.keeping.failure.saturating_mul(factor);
-        head.retry = now.saturating_add(doubled.clamp(1, MOST_FAILURE));
+        let (mut header, records) = known.unwrap_or_default();
+        header.kind = key.kind;
+        header.flags = key.flags.number();
+        // Failures are consecutive only within this time.
+        let in_a_row = now < header.retry.saturating_add(MOST_FAILURE);
+        header.failures = if in_a_row { header.failures.saturating_add(1) } else { 1 };
+        let factor = 1_u32.checked_shl(u32::from(header.failures - 1)).unwrap_or(u32::MAX);
+        let doubled = self.cache_limits.failure.saturating_mul(factor);
+        header.retry = now.saturating_add(doubled.clamp(1, MOST_FAILURE));
         match reply {
-            None => head.bits |= SILENT,
+            None => header.bits |= NO_REPLY,
             Some(reply) => {
-                head.bits &= !SILENT;
-                head.failed_rcode = wire::rcode_of(reply).to_le_bytes()[0];
-                head.failed_error = record_set::error_of(reply);
+                header.bits &= !NO_REPLY;
+                header.failed_rcode = wire::rcode_of(reply).to_le_bytes()[0];
+                header.failed_error = record_set::error_of(reply);
             }
         }
-        self.put(key, owner, &head, &records);
+        self.put(key, owner, &header, &records);
     }
 
-    fn put(&mut self, key: &Key, owner: u8, head: &Head, records: &[u8]) {
-        if let Some(place) = self.place(&key.name) {
-            let kept = &mut self.records[place as usize].1;
-            kept.put(head, records);
-            self.room.resize(place, cost(kept));
+    fn put(&mut self, key: &Key, owner: u8, header: &RecordSetHeader, records: &[u8]) {
+        if let Some(index) = self.index(&key.name) {
+            let entry = &mut self.entries[index as usize].1;
+            entry.put(header, records);
+            self.eviction.resize(index, cost(entry));
         } else {
             let hash = self.hash(&key.name);
-            if let Some(place) = self.places.get(&hash).copied() {
-                self.forget(place);
+            if let Some(index) = self.by_hash.get(&hash).copied() {
+                self.forget(index);
             }
-            let mut kept = Kept::new(&key.name);
-            kept.put(head, records);
-            let bytes = cost(&kept);
-            let place = match self.free.pop() {
-                Some(place) => {
-                    self.records[place as usize] = (hash, kept);
-                    place
+            let mut entry = NameEntry::new(&key.name);
+            entry.put(header, records);
+            let bytes = cost(&entry);
+            let index = match self.free.pop() {
+                Some(index) => {
+                    self.entries[index as usize] = (hash, entry);
+                    index
                 }
                 None => {
-                    self.records.push((hash, kept));
-                    // Each costs some hundred bytes, so that four billion never fit.
-                    (self.records.len() - 1) as u32
+                    self.entries.push((hash, entry));
+                    // Each entry takes over 100 bytes, so the index fits into 32 bits.
+                    (self.entries.len() - 1) as u32
                 }
             };
-            self.places.insert(hash, place);
-            self.room.add(place, owner, bytes);
+            self.by_hash.insert(hash, index);
+            self.eviction.add(index, owner, bytes);
         }
         self.shrink();
     }
 
     fn shrink(&mut self) {
-        while self.room.bytes() > self.keeping.bytes {
-            let Some(place) = self.room.victim(self.keeping.bytes) else { return };
-            self.forget(place);
+        while self.eviction.bytes() > self.cache_limits.bytes {
+            let Some(index) = self.eviction.victim(self.cache_limits.bytes) else { return };
+            self.forget(index);
         }
     }
 
-    fn forget(&mut self, place: u32) {
-        let (hash, _) = core::mem::take(&mut self.records[place as usize]);
-        self.places.remove(&hash);
-        self.room.remove(place);
-        self.free.push(place);
+    fn forget(&mut self, index: u32) {
+        let (hash, _) = core::mem::take(&mut self.entries[index as usize]);
+        self.by_hash.remove(&hash);
+        self.eviction.remove(index);
+        self.free.push(index);
     }
 }
 
-fn cost(kept: &Kept) -> usize {
-    kept.bytes() + OVERHEAD
+fn cost(entry: &NameEntry) -> usize {
+    entry.bytes() + OVERHEAD
 }
 
-/// A failure as it was.
-fn failure(key: &Key, head: &Head) -> Fate {
-    if head.bits & SILENT != 0 {
-        return Fate::Silent;
+/// The cached failure as a result.
+fn failure(key: &Key, header: &RecordSetHeader) -> UpstreamResult {
+    if header.bits & NO_REPLY != 0 {
+        return UpstreamResult::NoReply;
     }
-    let failed = Head { rcode: u16::from(head.failed_rcode), error: head.failed_error, ..Head::default() };
-    Fate::Reply(Heard { message: message(key, &failed, &[], Some(0)), stale: false, left: Some(0) })
+    let failed = RecordSetHeader {
+        rcode: u16::from(header.failed_rcode),
+        error: header.failed_error,
+        ..RecordSetHeader::default()
+    };
+    UpstreamResult::Reply(UpstreamReply {
+        message: message(key, &failed, &[], Some(0)),
+        stale: false,
+        left: Some(0),
+    })
 }

@@ -1,18 +1,18 @@
-//! From a reply to what is kept of it, and back.
+//! Conversion between a reply and its cached form.
 
 use std::sync::Arc;
 
 use super::super::key::Key;
 use super::super::wire::{self, Opt, flag, rcode, rr};
-use super::Keeping;
-use super::entry::{AUTHENTIC, Head};
+use super::CacheLimits;
+use super::entry::{AUTHENTIC, RecordSetHeader};
 
 /// TTL of stale records, in seconds (RFC 8767 §4).
 const STALE_TTL: u32 = 30;
 
-/// What is kept of a reply.
+/// The parts of a reply that the cache stores.
 pub(super) struct Reading {
-    /// How long it holds, in seconds; `None` if it does not say.
+    /// TTL in seconds; `None` if the reply has none.
     pub(super) ttl: Option<u32>,
     pub(super) error: u16,
     pub(super) counts: [u16; 3],
@@ -20,13 +20,13 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads a reply that is no error. `None` if it is malformed.
-    pub(super) fn of(key: &Key, reply: &[u8], keeping: &Keeping) -> Option<Self> {
+    /// Reads a reply that is not an error. `None` if it is malformed.
+    pub(super) fn of(key: &Key, reply: &[u8], cache_limits: &CacheLimits) -> Option<Self> {
         let layout = wire::layout(reply)?;
         let mut counts = [6, 8, 10].map(|at| wire::u16_at(reply, at).unwrap_or(0));
         let mut end = layout.end;
         if let Some(opt) = &layout.opt {
-            // Additional records behind OPT may be left out.
+            // Additional records after OPT are optional.
             counts[2] = opt.number;
             end = opt.at.start;
         }
@@ -35,7 +35,7 @@ impl Reading {
         let total = denial + u32::from(counts[2]);
         let (mut ttl, mut has_kind, mut negative) = (u32::MAX, false, None);
         for (number, record) in (0..total).zip(wire::records(reply, layout.question.end)) {
-            // RFC 2181 §8.
+            // A TTL above 2^31 - 1 counts as 0 (RFC 2181 §8).
             let own = if record.ttl > i32::MAX as u32 { 0 } else { record.ttl };
             ttl = ttl.min(own);
             has_kind |= number < answers && (record.kind == key.kind || key.kind == rr::ANY);
@@ -49,27 +49,27 @@ impl Reading {
         let is_denial = wire::rcode_of(reply) == rcode::NXDOMAIN || !has_kind;
         let ttl = match (is_denial, negative) {
             (true, None) => None,
-            (true, Some(holds)) => Some(ttl.min(holds).min(keeping.most_negative)),
-            (false, _) => Some(ttl.min(keeping.most)),
+            (true, Some(holds)) => Some(ttl.min(holds).min(cache_limits.max_negative_ttl)),
+            (false, _) => Some(ttl.min(cache_limits.max_ttl)),
         };
         let records = message.split_off(layout.question.end);
         Some(Self { ttl, error: error_of(reply), counts, records })
     }
 }
 
-/// The first extended error of a reply, plus one.
+/// Code of a reply's first extended error plus one; 0 if there is none.
 pub(super) fn error_of(reply: &[u8]) -> u16 {
     let opt = wire::layout(reply).and_then(|layout| layout.opt);
     let opt = opt.and_then(|opt| Opt::read(reply, &opt.at));
     opt.and_then(|opt| opt.errors().next()).map_or(0, |(code, _)| code.saturating_add(1))
 }
 
-/// A reply made of what is kept, its records `age` seconds old, or stale.
-pub(super) fn message(key: &Key, head: &Head, records: &[u8], age: Option<u32>) -> Arc<[u8]> {
+/// A reply built from cached records, which are `age` seconds old; `None` marks stale data.
+pub(super) fn message(key: &Key, header: &RecordSetHeader, records: &[u8], age: Option<u32>) -> Arc<[u8]> {
     let mut message = Vec::with_capacity(wire::HEADER + key.name.len() + 4 + records.len() + 17);
-    let authentic = if head.bits & AUTHENTIC != 0 { flag::AD } else { 0 };
-    let flags = flag::QR | flag::RD | flag::RA | authentic | head.rcode & flag::RCODE;
-    let [an, ns, ar] = head.counts;
+    let authentic = if header.bits & AUTHENTIC != 0 { flag::AD } else { 0 };
+    let flags = flag::QR | flag::RD | flag::RA | authentic | header.rcode & flag::RCODE;
+    let [an, ns, ar] = header.counts;
     for number in [0, flags, 1, an, ns, ar] {
         message.extend_from_slice(&number.to_be_bytes());
     }
@@ -83,10 +83,10 @@ pub(super) fn message(key: &Key, head: &Head, records: &[u8], age: Option<u32>) 
     for (at, ttl) in ttls {
         wire::set_u32(&mut message, at, age.map_or(STALE_TTL, |age| ttl.saturating_sub(age)));
     }
-    if head.error != 0 || head.rcode > flag::RCODE {
-        let option = wire::ede::option(head.error.saturating_sub(1));
-        let options = if head.error == 0 { &[][..] } else { &option };
-        wire::push_opt(&mut message, (head.rcode >> 4).to_le_bytes()[0], false, options);
+    if header.error != 0 || header.rcode > flag::RCODE {
+        let option = wire::ede::option(header.error.saturating_sub(1));
+        let options = if header.error == 0 { &[][..] } else { &option };
+        wire::push_opt(&mut message, (header.rcode >> 4).to_le_bytes()[0], false, options);
     }
     message.into()
 }

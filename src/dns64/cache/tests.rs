@@ -1,4 +1,4 @@
-//! The cache alone: bytes, and who goes when there is no room.
+//! The cache by itself: limits and eviction.
 
 use core::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::dns64::wire::rr;
 const NOW: Instant = Instant::from_secs(100);
 
 fn cache(bytes: usize) -> Cache {
-    Cache::new(Keeping { bytes, ..Keeping::default() }, Seed(64))
+    Cache::new(CacheLimits { bytes, ..CacheLimits::default() }, Seed(64))
 }
 
 fn key(name: &str, kind: u16) -> Key {
@@ -43,13 +43,13 @@ fn owner(cache: &Cache, client: u32) -> u8 {
 }
 
 fn knows(cache: &mut Cache, name: &str) -> bool {
-    // Asked by nobody in particular: the look must not change who owns what.
+    // Reads without a query, which would change the group.
     let key = key(name, rr::A);
-    cache.place(&key.name).is_some_and(|place| cache.records[place as usize].1.find(&key).is_some())
+    cache.index(&key.name).is_some_and(|index| cache.entries[index as usize].1.find(&key).is_some())
 }
 
 #[test]
-fn a_name_takes_few_bytes() {
+fn bytes_per_name() {
     let mut cache = cache(1 << 30);
     for number in 0..2_000 {
         for kind in [rr::A, rr::AAAA] {
@@ -59,30 +59,30 @@ fn a_name_takes_few_bytes() {
     }
     assert_eq!(cache.names(), 2_000);
     let each = cache.bytes() / 2_000;
-    assert!(each < 320, "{each} bytes a name with A, and AAAA denied");
+    assert!(each < 320, "{each} bytes per name with A and a negative AAAA answer");
 }
 
 #[test]
-fn the_bound_holds_whatever_comes() {
+fn the_byte_limit_holds() {
     let mut cache = cache(20_000);
     for number in 0..3_000_u32 {
         let key = key(&format!("n{number}.example"), if number % 3 == 0 { rr::AAAA } else { rr::A });
         let owner = owner(&cache, number % 100);
         match number % 5 {
-            0 => cache.fail(NOW, &key, owner, None),
+            0 => cache.store_failure(NOW, &key, owner, None),
             _ => _ = cache.store(NOW, &key, owner, &reply(&key)),
         }
-        cache.look(NOW, &key, owner);
+        cache.get(NOW, &key, owner);
         assert!(cache.bytes() <= 20_000);
-        assert_eq!(cache.names() + cache.free.len(), cache.records.len());
+        assert_eq!(cache.names() + cache.free.len(), cache.entries.len());
     }
     assert!(cache.names() > 20);
-    cache.set(Keeping { bytes: 0, ..Keeping::default() });
+    cache.set(CacheLimits { bytes: 0, ..CacheLimits::default() });
     assert_eq!((cache.names(), cache.bytes()), (0, 0));
 }
 
 #[test]
-fn a_flood_of_random_names_pushes_out_only_the_flooders_own() {
+fn a_flood_of_random_names_evicts_only_its_own() {
     let mut cache = cache(400_000);
     let (victim, flooder) = (owner(&cache, 1), owner(&cache, 7));
     assert_ne!(victim, flooder, "these two do not share a group");
@@ -93,20 +93,20 @@ fn a_flood_of_random_names_pushes_out_only_the_flooders_own() {
     for number in 0..50_000 {
         let key = key(&format!("r{number}.flood.example"), rr::A);
         cache.store(NOW, &key, flooder, &reply(&key));
-        // Asking twice is no help to the flooder.
-        cache.look(NOW, &key, flooder);
+        // Querying twice does not help the flooder.
+        cache.get(NOW, &key, flooder);
     }
     assert!((0..200).all(|n| knows(&mut cache, &format!("wanted{n}.example"))));
-    assert!(cache.bytes() > 390_000, "and it may have what nobody else needs");
+    assert!(cache.bytes() > 390_000, "and it may use space that nobody else needs");
 }
 
 #[test]
-fn what_many_want_outlives_what_one_asked_for_once() {
+fn shared_names_outlive_names_queried_once() {
     let mut cache = cache(100_000);
     let owners: Vec<u8> = (0..4).map(|n| owner(&cache, n)).collect();
     let common = key("portal.gov.example", rr::A);
     cache.store(NOW, &common, owners[0], &reply(&common));
-    cache.look(NOW, &common, *owners.iter().find(|o| **o != owners[0]).expect("several groups"));
+    cache.get(NOW, &common, *owners.iter().find(|o| **o != owners[0]).expect("several groups"));
     for number in 0..20_000 {
         let key = key(&format!("x{number}.example"), rr::A);
         cache.store(NOW, &key, owners[number % 4], &reply(&key));
@@ -115,7 +115,7 @@ fn what_many_want_outlives_what_one_asked_for_once() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_kept() {
+fn malformed_replies_are_not_cached() {
     let mut cache = cache(100_000);
     let key = key("x.example", rr::A);
     let whole = reply(&key);
@@ -128,7 +128,7 @@ fn what_cannot_be_read_is_not_kept() {
     assert_eq!(cache.store(NOW, &key, 0, &odd), Some(0));
     assert_eq!(cache.store(NOW, &key, 0, &whole), Some(300));
     assert_eq!(cache.store(NOW, &key, 0, &odd), Some(0));
-    assert!(cache.look(NOW, &key, 0).fresh.is_none(), "a new answer that may not be kept ends the old one");
+    assert!(cache.get(NOW, &key, 0).fresh.is_none(), "an answer that must not be cached removes the old one");
 }
 
 #[test]

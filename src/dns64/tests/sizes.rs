@@ -22,13 +22,13 @@ fn answer(transport: Transport, query: &[u8], data: usize, options: &[u8]) -> An
     let client = "2001:db8:1::5".parse().expect("literal");
     let mut engine = Engine::new(settings(), 0);
     let taken = engine.query(Instant::ZERO, client, transport, query, || Ok(()));
-    assert!(matches!(taken, Taken::Waits), "{taken:?}");
-    let ask = engine.poll_ask().expect("one question");
-    let mut reply = reply(&ask, 10, &vec![7; data], &[], 9);
+    assert!(matches!(taken, QueryAction::Pending), "{taken:?}");
+    let transmit = engine.poll_transmit().expect("one question");
+    let mut reply = reply(&transmit, 10, &vec![7; data], &[], 9);
     if !options.is_empty() {
         wire::push_opt(&mut reply, 0, false, options);
     }
-    assert!(engine.reply(Instant::ZERO, ask.id, &reply));
+    assert!(engine.reply(Instant::ZERO, transmit.id, &reply));
     engine.poll_answer().expect("answered").1
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::world::{CLIENT, SERVER, clients, pref64};
 use crate::addr::ZoneId;
 use crate::dns64::{
-    AddressKind, Engine, Outcome, Rules, Settings, Taken, Transport, Zone, address_query, address_reply,
-    addresses, asked_for,
+    AddressKind, Engine, Outcome, QueryAction, Rules, Settings, Transport, Zone, address_query,
+    address_question, address_reply, addresses,
 };
 use crate::lab::LabError;
 use crate::time::Instant;
@@ -60,13 +60,13 @@ impl Names {
         let mut upstream = Vec::new();
         let mut engine = Engine::new(Arc::clone(&self.settings), 0);
         let answer = match engine.query(now, CLIENT.into(), Transport::Udp, query, || Ok(())) {
-            Taken::Answer(answer) => answer,
-            Taken::Drop(_, outcome) => return Err(failed(outcome)),
-            Taken::Waits => {
-                while let Some(ask) = engine.poll_ask() {
-                    let (reply, line) = self.upstream(&ask.query)?;
+            QueryAction::Answer(answer) => answer,
+            QueryAction::Drop(_, outcome) => return Err(failed(outcome)),
+            QueryAction::Pending => {
+                while let Some(transmit) = engine.poll_transmit() {
+                    let (reply, line) = self.upstream(&transmit.query)?;
                     upstream.push(line);
-                    engine.reply(now, ask.id, &reply);
+                    engine.reply(now, transmit.id, &reply);
                 }
                 let answer = engine.poll_answer().ok_or_else(|| failed("the engine has no answer"))?;
                 answer.1
@@ -77,7 +77,7 @@ impl Names {
 
     /// The upstream's response to `query`, and a line that shows both.
     fn upstream(&self, query: &[u8]) -> Result<(Vec<u8>, String), LabError> {
-        let (name, kind) = asked_for(query).ok_or_else(|| failed("no question"))?;
+        let (name, kind) = address_question(query).ok_or_else(|| failed("no question"))?;
         let exists = name == self.name && kind == AddressKind::A;
         let records: &[IpAddr] = if exists { &[IpAddr::V4(SERVER)] } else { &[] };
         let reply = address_reply(query, records, TTL).ok_or_else(|| failed("no reply"))?;

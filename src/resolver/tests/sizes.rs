@@ -1,4 +1,4 @@
-//! Size limits of answers on the wire: cookies, ready answers, UDP beside TCP.
+//! Size limits of answers on the wire: cookies, the answer cache, UDP and TCP.
 
 use super::*;
 use crate::resolver::cookie;
@@ -8,7 +8,7 @@ const AROUND: usize = 12 + 11 + 4 + 12 + 1;
 /// An OPT record without options.
 const OPT: usize = 11;
 /// What the server's cookie adds to an answer.
-const COOKIE: usize = cookie::OPTION;
+const COOKIE: usize = cookie::OPTION_LEN;
 
 /// A TXT record that makes an answer of `len` bytes, OPT record and cookie included if `overhead` says so.
 fn text(len: usize, overhead: usize) -> RData {
@@ -78,7 +78,7 @@ fn assert_truncated(answer: &[u8], limit: usize) {
 }
 
 #[tokio::test]
-async fn an_answer_ready_from_tcp_is_truncated_over_udp() {
+async fn a_cached_tcp_answer_is_truncated_over_udp() {
     // id 6147-5.4-trunc
     for (len, edns, limit) in [(513, None, 512), (901, Some(900), 900), (1_233, Some(4_096), 1_232)] {
         let overhead = if edns.is_some() { OPT } else { 0 };
@@ -87,7 +87,7 @@ async fn an_answer_ready_from_tcp_is_truncated_over_udp() {
         for _ in 0..3 {
             assert_whole(&over_tcp(&resolver, &query).await, len);
         }
-        let ready = resolver.counters().zone(Some(ZoneId(3))).ready();
+        let ready = resolver.counters().zone(Some(ZoneId(3))).cached_answers();
         assert_eq!(ready, 1, "the third answer");
         assert_truncated(&over_udp(&resolver, &query).await, limit);
         // And what was truncated over UDP is whole over TCP.
@@ -100,7 +100,7 @@ async fn an_answer_ready_from_tcp_is_truncated_over_udp() {
 }
 
 #[tokio::test]
-async fn an_answer_of_the_limit_is_ready_for_udp_and_tcp_alike() {
+async fn a_cached_answer_of_the_limit_serves_udp_and_tcp() {
     for (len, edns) in [(512, None), (900, Some(900)), (1_232, Some(4_096))] {
         let overhead = if edns.is_some() { OPT } else { 0 };
         let (_upstream, resolver) = resolver_with(text(len, overhead)).await;
@@ -109,7 +109,7 @@ async fn an_answer_of_the_limit_is_ready_for_udp_and_tcp_alike() {
             assert_whole(&over_udp(&resolver, &query).await, len);
         }
         assert_whole(&over_tcp(&resolver, &query).await, len);
-        assert_eq!(resolver.counters().zone(Some(ZoneId(3))).ready(), 2);
+        assert_eq!(resolver.counters().zone(Some(ZoneId(3))).cached_answers(), 2);
         resolver.stop(PATIENCE).await;
     }
 }
@@ -121,7 +121,7 @@ async fn a_cookie_counts_towards_the_limit() {
         let (_upstream, resolver) = resolver_with(text(limit + 1, OPT + COOKIE)).await;
         let (plain, with_cookie) = (asking(edns, false), asking(edns, true));
         for _ in 0..3 {
-            // From the engine, then from what is ready.
+            // From the engine, then from the answer cache.
             let answer = over_udp(&resolver, &with_cookie).await;
             assert_truncated(&answer, limit);
             assert!(frame::option(&answer, query_key::COOKIE).is_some(), "a cookie all the same");
@@ -143,7 +143,7 @@ async fn an_answer_of_the_limit_with_its_cookie_is_whole() {
         for _ in 0..4 {
             assert_whole(&over_udp(&resolver, &query).await, limit);
         }
-        assert_eq!(resolver.counters().zone(Some(ZoneId(3))).ready(), 2);
+        assert_eq!(resolver.counters().zone(Some(ZoneId(3))).cached_answers(), 2);
         resolver.stop(PATIENCE).await;
     }
 }

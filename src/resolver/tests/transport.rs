@@ -1,4 +1,4 @@
-//! Ways in and out: TLS, cookies, rates, ready answers, threads, addresses.
+//! Transports and limits: TLS, cookies, rates, the answer cache, threads, addresses.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/resolver/tests").join(name)
 }
 
-/// A resolver that also listens for TLS.
+/// Settings with a TLS listener.
 fn with_tls(mut settings: Settings) -> Settings {
     settings.network.tls = Some(Tls {
         listen: vec!["[::1]:0".parse().expect("literal")],
@@ -30,7 +30,7 @@ fn with_network(upstream: SocketAddr, change: impl FnOnce(&mut Network)) -> Sett
     settings
 }
 
-/// Sends a query from a socket that stays, and takes the answer's bytes if one comes.
+/// Sends a query from a connected socket and returns the answer's bytes.
 async fn exchange(socket: &UdpSocket, query: &[u8]) -> Vec<u8> {
     socket.send(query).await.expect("loopback");
     let mut buffer = vec![0; 4096];
@@ -49,10 +49,10 @@ async fn client(resolver: &Resolver) -> UdpSocket {
 async fn tls_on_both_sides() {
     let upstream = Upstream::start().await;
     upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
-    let behind = start(with_tls(settings(&[upstream.addr]))).expect("starts");
-    let over_tls = behind.addresses()[1];
+    let dns64 = start(with_tls(settings(&[upstream.addr]))).expect("starts");
+    let over_tls = dns64.addresses()[1];
 
-    // The second resolver asks the first one over TLS, and so do we.
+    // The second resolver queries the first one over TLS, and so does the test.
     let mut settings = with_network(over_tls, |network| {
         network.via = BTreeMap::from([(over_tls, Via::Tls("dns.example".to_owned()))]);
         network.authorities = file("dns.crt.pem");
@@ -77,14 +77,14 @@ async fn tls_on_both_sides() {
         assert_eq!(data(&answer), [aaaa("2001:db8:64::c633:6407")]);
     }
     front.stop(PATIENCE).await;
-    behind.stop(PATIENCE).await;
+    dns64.stop(PATIENCE).await;
 }
 
 #[tokio::test]
-async fn a_certificate_for_somebody_else_is_not_believed() {
+async fn a_certificate_for_another_name_is_rejected() {
     let upstream = Upstream::start().await;
-    let behind = start(with_tls(settings(&[upstream.addr]))).expect("starts");
-    let over_tls = behind.addresses()[1];
+    let dns64 = start(with_tls(settings(&[upstream.addr]))).expect("starts");
+    let over_tls = dns64.addresses()[1];
     let mut settings = with_network(over_tls, |network| {
         network.via = BTreeMap::from([(over_tls, Via::Tls("other.example".to_owned()))]);
         network.authorities = file("dns.crt.pem");
@@ -96,7 +96,7 @@ async fn a_certificate_for_somebody_else_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_missing_key_keeps_it_from_starting_and_changes_nothing_later() {
+async fn a_missing_key_fails_start_and_reload() {
     let upstream = Upstream::start().await;
     upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
     let mut broken = with_tls(settings(&[upstream.addr]));
@@ -113,7 +113,7 @@ async fn a_missing_key_keeps_it_from_starting_and_changes_nothing_later() {
 }
 
 #[tokio::test]
-async fn cookies_are_given_and_recognised() {
+async fn cookies_are_issued_and_verified() {
     let upstream = Upstream::start().await;
     upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
     let resolver =
@@ -128,7 +128,7 @@ async fn cookies_are_given_and_recognised() {
     assert_eq!(whole.len(), 24);
     assert_eq!(whole[..8], *b"cookies!");
 
-    // Whoever shows it is told the same as often as it likes.
+    // A client with a valid cookie is not limited.
     let opt = plain.len();
     let mut known = plain.clone();
     known[11] = 1;
@@ -136,10 +136,10 @@ async fn cookies_are_given_and_recognised() {
     frame::push_option(&mut known, opt, query_key::COOKIE, &whole);
     for _ in 0..20 {
         let answer = exchange(&socket, &known).await;
-        assert_eq!(answer[2] & 0x02, 0, "not cut");
+        assert_eq!(answer[2] & 0x02, 0, "not truncated");
         assert!(frame::option(&answer, query_key::COOKIE).is_some());
     }
-    // Another does not: after two whole answers, one with TC.
+    // A client without one is: after two whole answers, one with TC.
     let cut = async {
         loop {
             let answer = exchange(&socket, &plain).await;
@@ -149,9 +149,9 @@ async fn cookies_are_given_and_recognised() {
         }
     };
     let cut = tokio::time::timeout(PATIENCE, cut).await.expect("limited");
-    assert_eq!(cut[6..8], [0, 0], "nothing in it");
+    assert_eq!(cut[6..8], [0, 0], "no records");
     assert!(resolver.counters().outcome(Outcome::ResponseLimited) > 0);
-    // A malformed one is told so.
+    // A malformed cookie gets FORMERR.
     let mut malformed = plain.clone();
     malformed[11] = 1;
     malformed.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x07\x00\x0a\x00\x03bad");
@@ -159,7 +159,7 @@ async fn cookies_are_given_and_recognised() {
 }
 
 #[tokio::test]
-async fn a_client_may_not_ask_too_fast() {
+async fn queries_per_client_are_rate_limited() {
     let upstream = Upstream::start().await;
     let resolver =
         start(with_network(upstream.addr, |network| network.queries_per_second = 5)).expect("starts");
@@ -184,13 +184,13 @@ async fn a_client_may_not_ask_too_fast() {
 }
 
 #[tokio::test]
-async fn ready_answers_bear_what_each_query_bears() {
+async fn cached_answers_have_the_id_and_case_of_the_query() {
     let upstream = Upstream::start().await;
     let text = RData::TXT(TXT::new(vec!["hello".to_owned()]));
     upstream.on("x.example.", RecordType::TXT, Does::Answer(vec![text.clone()]));
-    let mut told = settings(&[upstream.addr]);
-    let mut resolver = start(told.clone()).expect("starts");
-    told.listen = vec![resolver.listeners[0].wanted.0];
+    let mut changed = settings(&[upstream.addr]);
+    let mut resolver = start(changed.clone()).expect("starts");
+    changed.listen = vec![resolver.listeners[0].configured.0];
     let row = resolver.counters().zone(Some(ZoneId(3)));
     let socket = client(&resolver).await;
     for (id, name) in ["x.example.", "X.Example.", "x.EXAMPLE.", "X.EXAMPLE."].into_iter().enumerate() {
@@ -202,14 +202,14 @@ async fn ready_answers_bear_what_each_query_bears() {
         assert_eq!(answer.queries[0].name.to_ascii(), name);
         assert_eq!(data(&answer), std::slice::from_ref(&text));
     }
-    assert_eq!(row.ready(), 2, "the third and the fourth");
+    assert_eq!(row.cached_answers(), 2, "the third and the fourth");
     assert_eq!(row.outcome(Outcome::PassedType), 4);
-    // Over TCP too, and not any more after a reload.
+    // Also over TCP, and no longer after a reload.
     over_tcp(&resolver, &query("x.example.", RecordType::TXT)).await;
-    assert_eq!(row.ready(), 3);
-    resolver.reconfigure(told).expect("reloads");
+    assert_eq!(row.cached_answers(), 3);
+    resolver.reconfigure(changed).expect("reloads");
     over_udp(&resolver, &query("x.example.", RecordType::TXT)).await;
-    assert_eq!(row.ready(), 3);
+    assert_eq!(row.cached_answers(), 3);
 }
 
 #[tokio::test]
@@ -223,7 +223,7 @@ async fn every_thread_answers_for_every_name() {
     for n in 0..20 {
         let query = query(&format!("n{n}.example."), RecordType::AAAA);
         for _ in 0..5 {
-            // Each from a port of its own: the kernel chooses the thread by it.
+            // Each query has its own port, by which the kernel chooses the thread.
             let want = aaaa(&format!("2001:db8:64::c633:64{n:02x}"));
             assert_eq!(data(&over_udp(&resolver, &query).await), [want]);
         }
@@ -234,13 +234,13 @@ async fn every_thread_answers_for_every_name() {
 }
 
 #[tokio::test]
-async fn one_socket_for_all_addresses() {
+async fn answers_leave_from_the_queried_address() {
     let mut settings = settings(&[]);
     settings.listen = vec!["[::]:0".parse().expect("literal")];
     let resolver = start(settings).expect("starts");
     let to = SocketAddr::new("::1".parse().expect("literal"), resolver.addresses()[0].port());
     let socket = UdpSocket::bind("[::1]:0").await.expect("loopback");
-    // A connected socket takes answers from the address that was asked only.
+    // A connected socket accepts answers from the queried address only.
     socket.connect(to).await.expect("loopback");
     let bytes = query("ipv4only.arpa.", RecordType::AAAA).to_vec().expect("encodes");
     assert_eq!(Message::from_vec(&exchange(&socket, &bytes).await).expect("a message").answers.len(), 2);
@@ -268,11 +268,11 @@ async fn connections_are_bounded() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_forgets_the_case_is_asked_over_tcp() {
+async fn an_upstream_that_changes_case_is_queried_over_tcp() {
     let upstream = Upstream::start().await;
-    upstream.on("careless.example.", RecordType::A, Does::Careless(vec![a("198.51.100.7")]));
+    upstream.on("case_mismatches.example.", RecordType::A, Does::Careless(vec![a("198.51.100.7")]));
     let resolver = start(settings(&[upstream.addr])).expect("starts");
-    let answer = over_udp(&resolver, &query("careless.example.", RecordType::A)).await;
+    let answer = over_udp(&resolver, &query("case_mismatches.example.", RecordType::A)).await;
     assert_eq!(data(&answer), [a("198.51.100.7")]);
 }
 

@@ -1,4 +1,4 @@
-//! One way to an upstream: a UDP socket or a stream, and the questions under way on it.
+//! A channel to an upstream: a UDP socket or a stream, and its queries in flight.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,35 +12,35 @@ use tokio::task::AbortHandle;
 
 use super::super::frame;
 use super::super::random::Random;
-use super::Errand;
+use super::Exchange;
 use crate::dns64::wire;
 use crate::time::Instant;
 
-/// Questions after which a UDP socket gets a successor with another port.
-const WORN: u32 = 512;
+/// Queries after which a new UDP socket with another port replaces this one.
+const MAX_QUERIES: u32 = 512;
 /// Age after which it does.
-const OLD: Duration = Duration::from_secs(30);
-/// How long a socket that is no longer asked through still takes late answers.
-const LATE: Duration = Duration::from_secs(10);
-/// Questions under way on one channel.
-const MOST: usize = 4_096;
+const MAX_AGE: Duration = Duration::from_secs(30);
+/// How long a replaced socket still accepts late replies.
+const LATE_REPLIES: Duration = Duration::from_secs(10);
+/// Maximum number of queries in flight per channel.
+const MAX_PENDING: usize = 4_096;
 
-/// A question under way.
+/// A query in flight.
 #[derive(Debug)]
 pub(super) struct Pending {
-    pub(super) errand: Errand,
-    /// Name, type and class as they were sent, in the case they were sent in.
+    pub(super) exchange: Exchange,
+    /// Name, type and class as sent, including case.
     question: Box<[u8]>,
 }
 
-/// How an answer compares with what was asked.
+/// How a reply matches the query in flight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Likeness {
-    /// Nobody asked that.
-    Stray,
-    /// The question has another case than the one sent.
+pub(super) enum QuestionMatch {
+    /// No query in flight has this id and question.
+    Unknown,
+    /// The question matches except for case.
     OtherCase,
-    /// It answers what was asked.
+    /// The question matches.
     Same,
 }
 
@@ -50,14 +50,14 @@ pub(super) enum Kind {
     Stream { out: mpsc::Sender<Vec<u8>> },
 }
 
-/// One way to an upstream.
+/// A channel to an upstream.
 #[derive(Debug)]
 pub(super) struct Channel {
-    /// Place of the upstream in its list.
+    /// Index of the upstream in the pool.
     pub(super) upstream: usize,
     pub(super) kind: Kind,
     pub(super) reader: Option<AbortHandle>,
-    /// At most [`MOST`], and on UDP at most [`WORN`].
+    /// At most [`MAX_PENDING`], and at most [`MAX_QUERIES`] over UDP.
     pending: HashMap<u16, Pending>,
 }
 
@@ -74,7 +74,7 @@ impl Channel {
         Self { upstream, kind, reader: None, pending: HashMap::new() }
     }
 
-    /// A socket on a port that the kernel chooses by chance.
+    /// A socket on a random port chosen by the kernel.
     pub(super) fn udp(to: SocketAddr) -> io::Result<Rc<UdpSocket>> {
         let any = match to {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -86,79 +86,79 @@ impl Channel {
         Ok(Rc::new(UdpSocket::from_std(socket)?))
     }
 
-    /// Whether no more should be asked through it.
-    pub(super) fn is_worn(&self, now: Instant) -> bool {
-        self.pending.len() >= MOST
+    /// Whether to send no further queries on it.
+    pub(super) fn is_exhausted(&self, now: Instant) -> bool {
+        self.pending.len() >= MAX_PENDING
             || match &self.kind {
-                Kind::Udp { sent, opened, .. } => *sent >= WORN || now.since(*opened) > OLD,
+                Kind::Udp { sent, opened, .. } => *sent >= MAX_QUERIES || now.since(*opened) > MAX_AGE,
                 Kind::Stream { out } => out.is_closed(),
             }
     }
 
-    /// Whether nothing can come from it any more.
+    /// Whether no reply can arrive any more.
     pub(super) fn is_done(&self, now: Instant) -> bool {
         self.pending.is_empty()
             || match &self.kind {
-                Kind::Udp { opened, .. } => now.since(*opened) > OLD + LATE,
+                Kind::Udp { opened, .. } => now.since(*opened) > MAX_AGE + LATE_REPLIES,
                 Kind::Stream { out } => out.is_closed(),
             }
     }
 
-    /// Notes `errand` as under way and gives the message to send: its id by chance and, with
-    /// `shuffle`, the case of its name too.
-    pub(super) fn depart(
+    /// Registers `exchange` and returns the message to send, with a random id and, with `shuffle`, random
+    /// case.
+    pub(super) fn start(
         &mut self,
-        errand: Errand,
+        exchange: Exchange,
         shuffle: bool,
-        chance: &mut Random,
+        random: &mut Random,
     ) -> io::Result<Vec<u8>> {
-        let mut id = chance.u16()?;
+        let mut id = random.u16()?;
         while self.pending.contains_key(&id) {
-            id = chance.u16()?;
+            id = random.u16()?;
         }
-        let mut message = errand.ask.query.clone();
+        let mut message = exchange.transmit.query.clone();
         if message.len() < wire::HEADER {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         wire::set_u16(&mut message, 0, id);
         if shuffle {
-            frame::shuffle_case(&mut message, chance.octets()?);
+            frame::shuffle_case(&mut message, random.octets()?);
         }
         let question = wire::question(&message).map(|at| message[at].into()).unwrap_or_default();
-        self.pending.insert(id, Pending { errand, question });
+        self.pending.insert(id, Pending { exchange, question });
         if let Kind::Udp { sent, .. } = &mut self.kind {
             *sent += 1;
         }
         Ok(message)
     }
 
-    /// Compares an answer with the question that has its id.
-    pub(super) fn compare(&self, answer: &[u8]) -> Likeness {
+    /// Compares a reply with the query that has its id.
+    pub(super) fn compare(&self, answer: &[u8]) -> QuestionMatch {
         let Some(pending) = wire::u16_at(answer, 0).and_then(|id| self.pending.get(&id)) else {
-            return Likeness::Stray;
+            return QuestionMatch::Unknown;
         };
-        if !pending.errand.ask.is_answered_by(answer) {
-            return Likeness::Stray;
+        if !pending.exchange.transmit.is_answered_by(answer) {
+            return QuestionMatch::Unknown;
         }
         match wire::question(answer) {
-            Some(at) if answer[at.clone()] != *pending.question => Likeness::OtherCase,
-            Some(_) | None => Likeness::Same,
+            Some(at) if answer[at.clone()] != *pending.question => QuestionMatch::OtherCase,
+            Some(_) | None => QuestionMatch::Same,
         }
     }
 
-    /// The question that an answer is about is under way no longer.
-    pub(super) fn arrive(&mut self, answer: &[u8]) -> Option<Errand> {
+    /// Removes and returns the query that a reply answers.
+    pub(super) fn finish(&mut self, answer: &[u8]) -> Option<Exchange> {
         let id = wire::u16_at(answer, 0)?;
-        self.pending.remove(&id).map(|pending| pending.errand)
+        self.pending.remove(&id).map(|pending| pending.exchange)
     }
 
-    /// Whether the question with this id is still under way since `asked`.
-    pub(super) fn waits(&self, id: u16, asked: Instant) -> bool {
-        self.pending.get(&id).is_some_and(|pending| pending.errand.asked == asked)
+    /// Whether the query with this id and send time is still in flight.
+    pub(super) fn is_pending(&self, id: u16, sent_at: Instant) -> bool {
+        self.pending.get(&id).is_some_and(|pending| pending.exchange.sent_at == sent_at)
     }
 
-    /// All that was under way.
-    pub(super) fn abandon(&mut self) -> Vec<Errand> {
-        self.pending.drain().map(|(_, pending)| pending.errand).collect()
+    /// Removes and returns all queries in flight.
+    pub(super) fn drain(&mut self) -> Vec<Exchange> {
+        self.pending.drain().map(|(_, pending)| pending.exchange).collect()
     }
 }

@@ -1,60 +1,63 @@
-//! How an upstream is doing: how fast it answers, and whether it does.
+//! Health of an upstream: response time and timeouts.
 
 use std::time::Duration;
 
 use crate::time::Instant;
 
-/// Questions in a row left without an answer after which an upstream is asked last.
-const STRIKES: u32 = 3;
-/// How long it is asked last, at first and at most; each further strike doubles it.
-const REST: Duration = Duration::from_secs(2);
-const MAX_REST: Duration = Duration::from_secs(60);
+/// Consecutive failures after which an upstream is used last.
+const MAX_FAILURES: u32 = 3;
+/// How long it is used last, at first and at most. Each further failure doubles it.
+const DEMOTION: Duration = Duration::from_secs(2);
+const MAX_DEMOTION: Duration = Duration::from_secs(60);
 
-/// How an upstream is doing.
+/// Health of an upstream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Health {
-    /// Smoothed time to an answer; zero before the first.
+    /// Smoothed response time; zero before the first reply.
     pub(super) srtt: Duration,
-    strikes: u32,
-    rests_until: Instant,
-    heard: Instant,
+    failures: u32,
+    demoted_until: Instant,
+    last_reply: Instant,
 }
 
 impl Health {
-    /// An answer came, whatever it says.
+    /// Records a reply, whatever its content.
     pub(super) fn answered(&mut self, now: Instant, took: Duration) {
         let smoothed = (self.srtt * 7 + took) / 8;
         self.srtt = if self.srtt.is_zero() { took } else { smoothed };
-        self.strikes = 0;
-        self.rests_until = Instant::ZERO;
-        self.heard = now;
+        self.failures = 0;
+        self.demoted_until = Instant::ZERO;
+        self.last_reply = now;
     }
 
-    /// A question asked at `asked` was given up. It counts only if nothing at all has come since: a
-    /// single name without an answer is the name's own trouble.
-    pub(super) fn silent(&mut self, now: Instant, asked: Instant) {
-        if self.heard <= asked {
+    /// Records a timeout of a query sent at `asked`. It counts only if no reply has arrived since: a single
+    /// name may time out on its own.
+    pub(super) fn timed_out(&mut self, now: Instant, asked: Instant) {
+        if self.last_reply <= asked {
             self.failed(now);
         }
     }
 
-    /// Nobody is there.
+    /// Records a failure.
     pub(super) fn failed(&mut self, now: Instant) {
-        self.strikes = self.strikes.saturating_add(1);
-        if self.strikes >= STRIKES {
-            let rest = REST.saturating_mul(1 << (self.strikes - STRIKES).min(8)).min(MAX_REST);
-            self.rests_until = now + rest;
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= MAX_FAILURES {
+            let rest = DEMOTION.saturating_mul(1 << (self.failures - MAX_FAILURES).min(8)).min(MAX_DEMOTION);
+            self.demoted_until = now + rest;
         }
     }
 
-    /// The lesser goes first: whether it rests, and how slow it is in steps of factor two, so that
-    /// upstreams about as fast as each other stay in the operator's order.
+    /// Sort key, smallest first: demotion, then response time in powers of two. Upstreams of similar speed
+    /// stay in the configured order.
     pub(super) fn rank(&self, now: Instant) -> (bool, u32) {
-        (now < self.rests_until, (self.srtt.as_millis() as u32 / 4).checked_ilog2().map_or(0, |log| log + 1))
+        (
+            now < self.demoted_until,
+            (self.srtt.as_millis() as u32 / 4).checked_ilog2().map_or(0, |log| log + 1),
+        )
     }
 
-    pub(super) fn rests(&self, now: Instant) -> bool {
-        now < self.rests_until
+    pub(super) fn is_demoted(&self, now: Instant) -> bool {
+        now < self.demoted_until
     }
 }
 
@@ -63,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fast_go_first_and_the_silent_last() {
+    fn fast_upstreams_first_and_failed_ones_last() {
         let now = Instant::from_secs(10);
         let mut fast = Health::default();
         fast.answered(now, Duration::from_millis(2));
@@ -72,28 +75,28 @@ mod tests {
         assert!(fast.rank(now) < slow.rank(now));
         let mut like = Health::default();
         like.answered(now, Duration::from_millis(3));
-        assert_eq!(fast.rank(now), like.rank(now), "the order of the file decides");
+        assert_eq!(fast.rank(now), like.rank(now), "the configured order decides");
 
         let later = Instant::from_secs(12);
-        for _ in 0..STRIKES {
-            assert!(!fast.rests(later));
-            fast.silent(later, Instant::from_secs(11));
+        for _ in 0..MAX_FAILURES {
+            assert!(!fast.is_demoted(later));
+            fast.timed_out(later, Instant::from_secs(11));
         }
         assert!(fast.rank(later) > slow.rank(later));
-        assert!(!fast.rests(later + REST));
-        fast.silent(later + REST, Instant::from_secs(11));
-        assert!(fast.rests(later + REST + REST), "each further strike doubles the rest");
+        assert!(!fast.is_demoted(later + DEMOTION));
+        fast.timed_out(later + DEMOTION, Instant::from_secs(11));
+        assert!(fast.is_demoted(later + DEMOTION + DEMOTION), "each further failure doubles the demotion");
         fast.answered(later, Duration::from_millis(2));
-        assert!(!fast.rests(later));
+        assert!(!fast.is_demoted(later));
     }
 
     #[test]
-    fn one_name_without_an_answer_is_no_strike() {
+    fn one_name_without_a_reply_is_not_a_failure() {
         let mut health = Health::default();
         health.answered(Instant::from_secs(11), Duration::from_millis(2));
         for _ in 0..10 {
-            health.silent(Instant::from_secs(12), Instant::from_secs(10));
+            health.timed_out(Instant::from_secs(12), Instant::from_secs(10));
         }
-        assert!(!health.rests(Instant::from_secs(12)));
+        assert!(!health.is_demoted(Instant::from_secs(12)));
     }
 }

@@ -1,8 +1,8 @@
-//! The upstreams of one thread: who is asked by which way, and what comes back.
+//! The upstreams of one thread: selection, channels and replies.
 //!
-//! Over UDP each message bears an id, a port and a case of letters by chance (RFC 5452, 0x20) and
-//! a cookie (RFC 7873). An answer that has the right id from the right place but fails in the rest
-//! is a doubt, and the question goes over TCP, where nobody can lie from beside.
+//! Over UDP each query has a random id, port and letter case (RFC 5452, 0x20) and a cookie (RFC 7873). A
+//! reply with the right id and source that fails the other checks is not trusted, and the query is repeated
+//! over TCP.
 
 mod channel;
 mod health;
@@ -26,42 +26,41 @@ use super::mmsg::Outgoing;
 use super::random::Random;
 use super::{frame, query_key};
 use crate::dns64::slab::{Id, Slab};
-use crate::dns64::{Ask, AskId, Settings, Via, wire};
+use crate::dns64::{Settings, Transmit, TransmitId, Via, wire};
 use crate::time::Instant;
 
-use channel::{Channel, Kind, Likeness};
+use channel::{Channel, Kind, QuestionMatch};
 use health::Health;
 
-/// UDP sockets to one upstream, each with a port of its own.
+/// UDP sockets per upstream, each with its own port.
 const SOCKETS: usize = 16;
-/// Messages that wait for a stream.
+/// Maximum number of messages queued for a stream.
 const STREAM_QUEUE: usize = 1_024;
-/// Every so many questions the order of the upstreams is left to chance, so that one that has become faster
-/// is noticed.
-const PROBE: usize = 64;
-/// Answers in another case after which an upstream is believed not to keep it.
-const CARELESS: u32 = 8;
+/// Every so many queries the upstream is chosen randomly, so that a faster one is noticed.
+const PROBE_INTERVAL: usize = 64;
+/// Consecutive replies in another case after which the upstream is assumed not to preserve case.
+const MAX_CASE_MISMATCHES: u32 = 8;
 
-/// A question on its way.
+/// An attempt in flight.
 #[derive(Clone, Debug)]
-pub(super) struct Errand {
-    pub(super) ask: Ask,
-    pub(super) asked: Instant,
-    /// It has been sent a second time because of its cookie.
+pub(super) struct Exchange {
+    pub(super) transmit: Transmit,
+    pub(super) sent_at: Instant,
+    /// Resent because the upstream renewed its cookie.
     retried: bool,
 }
 
-/// What became of a message from an upstream.
+/// Result of a message from an upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Came {
-    /// The answer to this.
-    Answer(AskId),
-    /// Nothing to be looked at.
-    Nothing,
+pub(super) enum Received {
+    /// A reply to this attempt.
+    Answer(TransmitId),
+    /// Ignore the message.
+    Ignored,
 }
 
-/// A way to an upstream that needs somebody to read from it.
-pub(super) enum Opened {
+/// A new channel, which needs a reader.
+pub(super) enum NewChannel {
     Udp(Id, Rc<UdpSocket>),
     Stream(Id, SocketAddr, Via, mpsc::Receiver<Vec<u8>>),
 }
@@ -71,17 +70,17 @@ struct Upstream {
     via: Via,
     health: Health,
     counters: Arc<UpstreamCounters>,
-    /// In use; those before them only take late answers.
+    /// Sockets in use. Those in `retired` accept late replies only.
     sockets: Vec<Id>,
     retired: Vec<Id>,
     stream: Option<Id>,
     client_cookie: ClientCookie,
-    /// The server's part, once it has given one.
+    /// The server part, once received.
     server_cookie: Vec<u8>,
-    /// Answers in another case than asked, in a row.
-    careless: u32,
-    by_udp: Vec<Errand>,
-    by_stream: Vec<Errand>,
+    /// Consecutive replies in another case.
+    case_mismatches: u32,
+    udp_queue: Vec<Exchange>,
+    stream_queue: Vec<Exchange>,
 }
 
 /// The upstreams of one thread.
@@ -91,8 +90,8 @@ pub(super) struct Pool {
     channels: Slab<Channel>,
     out: Outgoing,
     asked: usize,
-    /// Questions by when they were asked, the way and the id; those answered meanwhile too.
-    under_way: VecDeque<(Instant, Id, u16)>,
+    /// Send time, channel and id of the queries sent, answered ones included.
+    in_flight: VecDeque<(Instant, Id, u16)>,
 }
 
 impl Pool {
@@ -103,11 +102,11 @@ impl Pool {
             channels: Slab::default(),
             out: Outgoing::default(),
             asked: 0,
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
         }
     }
 
-    /// Takes over new settings: ways to upstreams that are spoken to otherwise now are given up.
+    /// Applies new settings: abandons streams of upstreams whose transport changed.
     pub(super) fn set(&mut self, via: &BTreeMap<SocketAddr, Via>) {
         for upstream in &mut self.upstreams {
             let now = via.get(&upstream.addr).cloned().unwrap_or_default();
@@ -132,87 +131,87 @@ impl Pool {
             stream: None,
             client_cookie: self.secret.client(addr),
             server_cookie: Vec::new(),
-            careless: 0,
-            by_udp: Vec::new(),
-            by_stream: Vec::new(),
+            case_mismatches: 0,
+            udp_queue: Vec::new(),
+            stream_queue: Vec::new(),
         });
         self.upstreams.len() - 1
     }
 
-    /// Whom to ask: the healthiest and fastest of the group that has not been asked yet.
+    /// Selects the healthiest and fastest upstream of the group that earlier attempts have not used.
     fn choose(
         &mut self,
         now: Instant,
-        ask: &Ask,
+        transmit: &Transmit,
         (settings, counters): (&Settings, &Counters),
-        chance: &mut Random,
+        random: &mut Random,
     ) -> usize {
-        let (via, group) = (&settings.network.via, settings.servers(ask.group));
+        let (via, group) = (&settings.network.via, settings.servers(transmit.group));
         let mut order: Vec<_> = group.iter().map(|addr| self.place(*addr, via, counters)).collect();
         if order.len() <= 1 {
-            return self.place(ask.upstream, via, counters);
+            return self.place(transmit.upstream, via, counters);
         }
         self.asked += 1;
         order.sort_by_key(|place| self.upstreams[*place].health.rank(now));
-        if self.asked.is_multiple_of(PROBE) {
-            let by = chance.below(order.len()).unwrap_or(0);
+        if self.asked.is_multiple_of(PROBE_INTERVAL) {
+            let by = random.below(order.len()).unwrap_or(0);
             order.rotate_left(by);
         }
-        let new = order.iter().find(|place| !ask.tried.contains(&self.upstreams[**place].addr));
-        new.copied().unwrap_or_else(|| order[usize::from(ask.attempt) % order.len()])
+        let new = order.iter().find(|place| !transmit.tried.contains(&self.upstreams[**place].addr));
+        new.copied().unwrap_or_else(|| order[usize::from(transmit.attempt) % order.len()])
     }
 
-    /// Takes a question; it leaves with the next [`Pool::send`]. Says whom it goes to.
-    pub(super) fn ask(
+    /// Queues an attempt for the next [`Pool::send`]. Returns the selected server.
+    pub(super) fn submit(
         &mut self,
         now: Instant,
-        ask: Ask,
-        told: (&Settings, &Counters),
-        chance: &mut Random,
+        transmit: Transmit,
+        context: (&Settings, &Counters),
+        random: &mut Random,
     ) -> SocketAddr {
-        let place = self.choose(now, &ask, told, chance);
-        let errand = Errand { ask, asked: now, retried: false };
+        let place = self.choose(now, &transmit, context, random);
+        let exchange = Exchange { transmit, sent_at: now, retried: false };
         let upstream = &mut self.upstreams[place];
         match upstream.via {
-            Via::Udp => upstream.by_udp.push(errand),
-            Via::Tcp | Via::Tls(_) => upstream.by_stream.push(errand),
+            Via::Udp => upstream.udp_queue.push(exchange),
+            Via::Tcp | Via::Tls(_) => upstream.stream_queue.push(exchange),
         }
         upstream.addr
     }
 
-    /// Notes which upstreams have left questions without an answer for `patience`.
-    fn look_for_silence(&mut self, now: Instant, patience: Duration) {
-        while let Some((asked, id, number)) = self.under_way.front().copied() {
-            if now.since(asked) < patience {
+    /// Records timeouts of queries sent at least `timeout` ago.
+    fn expire(&mut self, now: Instant, timeout: Duration) {
+        while let Some((asked, id, number)) = self.in_flight.front().copied() {
+            if now.since(asked) < timeout {
                 return;
             }
-            self.under_way.pop_front();
-            let Some(channel) = self.channels.find_mut(id).filter(|c| c.waits(number, asked)) else {
+            self.in_flight.pop_front();
+            let Some(channel) = self.channels.find_mut(id).filter(|c| c.is_pending(number, asked)) else {
                 continue;
             };
             let upstream = &mut self.upstreams[channel.upstream];
             upstream.counters.unanswered();
-            upstream.health.silent(now, asked);
-            upstream.counters.set_resting(upstream.health.rests(now));
+            upstream.health.timed_out(now, asked);
+            upstream.counters.set_demoted(upstream.health.is_demoted(now));
         }
     }
 
-    /// Sends what waits. Ways that were opened need a reader; questions that could not be sent come back.
+    /// Sends queued attempts. New channels need a reader. Returns the attempts that could not be sent.
     pub(super) fn send(
         &mut self,
         now: Instant,
-        patience: Duration,
-        chance: &mut Random,
-        opened: &mut Vec<Opened>,
-    ) -> Vec<Errand> {
-        self.look_for_silence(now, patience);
+        timeout: Duration,
+        random: &mut Random,
+        opened: &mut Vec<NewChannel>,
+    ) -> Vec<Exchange> {
+        self.expire(now, timeout);
         let mut failed = Vec::new();
         for place in 0..self.upstreams.len() {
-            if !self.upstreams[place].by_udp.is_empty() {
-                self.send_udp(now, place, chance, opened, &mut failed);
+            if !self.upstreams[place].udp_queue.is_empty() {
+                self.send_udp(now, place, random, opened, &mut failed);
             }
-            if !self.upstreams[place].by_stream.is_empty() {
-                self.send_stream(now, place, chance, opened, &mut failed);
+            if !self.upstreams[place].stream_queue.is_empty() {
+                self.send_stream(now, place, random, opened, &mut failed);
             }
         }
         failed
@@ -222,27 +221,27 @@ impl Pool {
         &mut self,
         now: Instant,
         place: usize,
-        chance: &mut Random,
-        opened: &mut Vec<Opened>,
-        failed: &mut Vec<Errand>,
+        random: &mut Random,
+        opened: &mut Vec<NewChannel>,
+        failed: &mut Vec<Exchange>,
     ) {
-        let mut errands = std::mem::take(&mut self.upstreams[place].by_udp);
-        let id = match self.socket(now, place, chance, opened) {
+        let mut exchanges = std::mem::take(&mut self.upstreams[place].udp_queue);
+        let id = match self.socket(now, place, random, opened) {
             Ok(id) => id,
             Err(error) => {
-                tracing::warn!(%error, "no socket to ask {}", self.upstreams[place].addr);
-                return failed.append(&mut errands);
+                tracing::warn!(%error, "no socket for upstream {}", self.upstreams[place].addr);
+                return failed.append(&mut exchanges);
             }
         };
         let upstream = &mut self.upstreams[place];
-        let Some(channel) = self.channels.find_mut(id) else { return failed.append(&mut errands) };
-        for errand in errands.drain(..) {
+        let Some(channel) = self.channels.find_mut(id) else { return failed.append(&mut exchanges) };
+        for exchange in exchanges.drain(..) {
             upstream.counters.asked();
-            let shuffle = upstream.careless < CARELESS;
-            match channel.depart(errand.clone(), shuffle, chance) {
+            let shuffle = upstream.case_mismatches < MAX_CASE_MISMATCHES;
+            match channel.start(exchange.clone(), shuffle, random) {
                 Ok(message) => {
                     let number = wire::u16_at(&message, 0).unwrap_or(0);
-                    self.under_way.push_back((errand.asked, id, number));
+                    self.in_flight.push_back((exchange.sent_at, id, number));
                     self.out.push(None, |bytes| {
                         let start = bytes.len();
                         bytes.extend_from_slice(&message);
@@ -250,26 +249,26 @@ impl Pool {
                         true
                     });
                 }
-                Err(_) => failed.push(errand),
+                Err(_) => failed.push(exchange),
             }
         }
-        upstream.by_udp = errands;
+        upstream.udp_queue = exchanges;
         if let Kind::Udp { socket, .. } = &channel.kind
             && let (1.., Some(error)) = self.out.send(socket.as_fd())
             && error.kind() != io::ErrorKind::WouldBlock
         {
-            tracing::debug!(%error, "asking {}", upstream.addr);
-            failed.append(&mut self.broken(now, id));
+            tracing::debug!(%error, "sending to upstream {}", upstream.addr);
+            failed.append(&mut self.channel_closed(now, id));
         }
     }
 
-    /// A socket to ask through: a new one until there are enough, then any.
+    /// A socket for a query: a new one until there are enough, then a random one.
     fn socket(
         &mut self,
         now: Instant,
         place: usize,
-        chance: &mut Random,
-        opened: &mut Vec<Opened>,
+        random: &mut Random,
+        opened: &mut Vec<NewChannel>,
     ) -> io::Result<Id> {
         let Self { upstreams, channels, .. } = self;
         let upstream = &mut upstreams[place];
@@ -277,7 +276,7 @@ impl Pool {
             .sockets
             .iter()
             .copied()
-            .partition(|id| channels.find_mut(*id).is_none_or(|channel| channel.is_worn(now)));
+            .partition(|id| channels.find_mut(*id).is_none_or(|channel| channel.is_exhausted(now)));
         upstream.sockets = good;
         upstream.retired.extend(worn);
         upstream.retired.retain(|id| {
@@ -288,13 +287,13 @@ impl Pool {
             !done
         });
         if upstream.sockets.len() >= SOCKETS {
-            return Ok(upstream.sockets[chance.below(SOCKETS)?]);
+            return Ok(upstream.sockets[random.below(SOCKETS)?]);
         }
         let socket = Channel::udp(upstream.addr)?;
         let kind = Kind::Udp { socket: Rc::clone(&socket), sent: 0, opened: now };
         let id = channels.insert(Channel::new(place, kind));
         upstream.sockets.push(id);
-        opened.push(Opened::Udp(id, socket));
+        opened.push(NewChannel::Udp(id, socket));
         Ok(id)
     }
 
@@ -302,35 +301,35 @@ impl Pool {
         &mut self,
         now: Instant,
         place: usize,
-        chance: &mut Random,
-        opened: &mut Vec<Opened>,
-        failed: &mut Vec<Errand>,
+        random: &mut Random,
+        opened: &mut Vec<NewChannel>,
+        failed: &mut Vec<Exchange>,
     ) {
-        let Self { upstreams, channels, under_way, .. } = self;
+        let Self { upstreams, channels, in_flight, .. } = self;
         let upstream = &mut upstreams[place];
-        let usable = |id: &Id| channels.find_mut(*id).is_some_and(|channel| !channel.is_worn(now));
+        let usable = |id: &Id| channels.find_mut(*id).is_some_and(|channel| !channel.is_exhausted(now));
         let id = upstream.stream.filter(usable).unwrap_or_else(|| {
             let (out, queue) = mpsc::channel(STREAM_QUEUE);
             let id = channels.insert(Channel::new(place, Kind::Stream { out }));
-            opened.push(Opened::Stream(id, upstream.addr, upstream.via.clone(), queue));
+            opened.push(NewChannel::Stream(id, upstream.addr, upstream.via.clone(), queue));
             id
         });
         upstream.stream = Some(id);
         let Some(channel) = channels.find_mut(id) else { return };
-        for errand in upstream.by_stream.drain(..) {
+        for exchange in upstream.stream_queue.drain(..) {
             upstream.counters.asked();
-            let sent = channel.depart(errand.clone(), false, chance).is_ok_and(|message| {
+            let sent = channel.start(exchange.clone(), false, random).is_ok_and(|message| {
                 let number = wire::u16_at(&message, 0).unwrap_or(0);
-                under_way.push_back((errand.asked, id, number));
+                in_flight.push_back((exchange.sent_at, id, number));
                 matches!(&channel.kind, Kind::Stream { out } if out.try_send(message).is_ok())
             });
             if !sent {
-                failed.push(errand);
+                failed.push(exchange);
             }
         }
     }
 
-    /// Keeps the way's reader, which ends with it.
+    /// Stores the reader of a channel, which ends with the channel.
     pub(super) fn attach(&mut self, id: Id, reader: AbortHandle) {
         match self.channels.find_mut(id) {
             Some(channel) => channel.reader = Some(reader),
@@ -338,81 +337,90 @@ impl Pool {
         }
     }
 
-    /// Takes a message that came by a way. If it is an answer, the case of its question is as the
-    /// engine asked it.
-    pub(super) fn came(&mut self, now: Instant, id: Id, message: &mut [u8]) -> Came {
-        let Some(channel) = self.channels.find_mut(id) else { return Came::Nothing };
+    /// Processes a message from a channel. For a reply, restores the case of the engine's question.
+    pub(super) fn receive(&mut self, now: Instant, id: Id, message: &mut [u8]) -> Received {
+        let Some(channel) = self.channels.find_mut(id) else { return Received::Ignored };
         let upstream = &mut self.upstreams[channel.upstream];
-        let by_udp = matches!(channel.kind, Kind::Udp { .. });
-        let likeness = channel.compare(message);
-        if likeness == Likeness::Stray {
+        let udp_queue = matches!(channel.kind, Kind::Udp { .. });
+        let matched = channel.compare(message);
+        if matched == QuestionMatch::Unknown {
             upstream.counters.stray();
-            return Came::Nothing;
+            return Received::Ignored;
         }
-        let cookie = if by_udp { upstream.judge_cookie(message) } else { Cookie::Fine };
-        if cookie == Cookie::Forged {
+        let cookie = if udp_queue { upstream.verify_cookie(message) } else { ReplyCookie::Valid };
+        if cookie == ReplyCookie::Forged {
             upstream.counters.stray();
-            return Came::Nothing;
+            return Received::Ignored;
         }
-        let Some(mut errand) = channel.arrive(message) else { return Came::Nothing };
-        upstream.health.answered(now, now.since(errand.asked));
+        let Some(mut exchange) = channel.finish(message) else { return Received::Ignored };
+        upstream.health.answered(now, now.since(exchange.sent_at));
         upstream.counters.answered(upstream.health.srtt);
-        if by_udp && likeness == Likeness::OtherCase {
-            upstream.careless = upstream.careless.saturating_add(1);
-        } else if by_udp {
-            upstream.careless = if upstream.careless >= CARELESS { CARELESS } else { 0 };
+        if udp_queue && matched == QuestionMatch::OtherCase {
+            upstream.case_mismatches = upstream.case_mismatches.saturating_add(1);
+        } else if udp_queue {
+            upstream.case_mismatches =
+                if upstream.case_mismatches >= MAX_CASE_MISMATCHES { MAX_CASE_MISMATCHES } else { 0 };
         }
-        let other_case = likeness == Likeness::OtherCase && upstream.careless < CARELESS;
-        if by_udp && cookie == Cookie::Renewed && !errand.retried {
-            errand.retried = true;
-            upstream.by_udp.push(errand);
-            return Came::Nothing;
+        let other_case =
+            matched == QuestionMatch::OtherCase && upstream.case_mismatches < MAX_CASE_MISMATCHES;
+        if udp_queue && cookie == ReplyCookie::Renewed && !exchange.retried {
+            exchange.retried = true;
+            upstream.udp_queue.push(exchange);
+            return Received::Ignored;
         }
         let cut_short = message[2] & 0x02 != 0;
-        if by_udp && (other_case || cut_short || matches!(cookie, Cookie::Missing | Cookie::Renewed)) {
-            upstream.counters.again_by_tcp();
-            upstream.by_stream.push(errand);
-            return Came::Nothing;
+        if udp_queue
+            && (other_case || cut_short || matches!(cookie, ReplyCookie::Missing | ReplyCookie::Renewed))
+        {
+            upstream.counters.tcp_retries();
+            upstream.stream_queue.push(exchange);
+            return Received::Ignored;
         }
-        if let (Some(asked), Some(answered)) = (wire::question(&errand.ask.query), wire::question(message)) {
-            message[answered].copy_from_slice(&errand.ask.query[asked]);
+        if let (Some(asked), Some(answered)) =
+            (wire::question(&exchange.transmit.query), wire::question(message))
+        {
+            message[answered].copy_from_slice(&exchange.transmit.query[asked]);
         }
-        Came::Answer(errand.ask.id)
+        Received::Answer(exchange.transmit.id)
     }
 
-    /// A way is broken; what was under way on it.
-    pub(super) fn broken(&mut self, now: Instant, id: Id) -> Vec<Errand> {
+    /// Removes a broken channel and returns its queries in flight.
+    pub(super) fn channel_closed(&mut self, now: Instant, id: Id) -> Vec<Exchange> {
         let Some(mut channel) = self.channels.remove(id) else { return Vec::new() };
         let upstream = &mut self.upstreams[channel.upstream];
         upstream.sockets.retain(|other| *other != id);
-        let lost = channel.abandon();
+        let lost = channel.drain();
         if !lost.is_empty() {
             upstream.health.failed(now);
-            upstream.counters.set_resting(upstream.health.rests(now));
+            upstream.counters.set_demoted(upstream.health.is_demoted(now));
         }
         lost
     }
 }
 
-/// What the cookie in an answer says (RFC 7873 §5.3).
+/// Status of the cookie in a reply (RFC 7873 §5.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cookie {
-    /// Ours, or none is expected.
-    Fine,
-    /// None, though the upstream has shown that it gives them.
+enum ReplyCookie {
+    /// Valid, or not expected.
+    Valid,
+    /// Absent, although the upstream has sent one before.
     Missing,
-    /// Not the one we sent: the answer is forged.
+    /// Not the cookie that was sent: the reply is forged.
     Forged,
-    /// The upstream wants the new one that it gave (BADCOOKIE).
+    /// The upstream requires its new cookie (BADCOOKIE).
     Renewed,
 }
 
 impl Upstream {
-    fn judge_cookie(&mut self, message: &[u8]) -> Cookie {
+    fn verify_cookie(&mut self, message: &[u8]) -> ReplyCookie {
         let Some(content) = frame::option(message, query_key::COOKIE) else {
-            // Errors of the format may come without any OPT record.
+            // FORMERR may come without an OPT record.
             let formerr = wire::rcode_of(message) == wire::rcode::FORMERR;
-            return if self.server_cookie.is_empty() || formerr { Cookie::Fine } else { Cookie::Missing };
+            return if self.server_cookie.is_empty() || formerr {
+                ReplyCookie::Valid
+            } else {
+                ReplyCookie::Missing
+            };
         };
         match content.split_first_chunk::<8>() {
             Some((client, server)) if *client == self.client_cookie && server.len() <= 32 => {
@@ -420,19 +428,19 @@ impl Upstream {
                 if self.server_cookie != server {
                     self.server_cookie = server.to_vec();
                 }
-                if renewed { Cookie::Renewed } else { Cookie::Fine }
+                if renewed { ReplyCookie::Renewed } else { ReplyCookie::Valid }
             }
-            Some(_) | None => Cookie::Forged,
+            Some(_) | None => ReplyCookie::Forged,
         }
     }
 }
 
-/// RFC 7873 §8.
+/// Response code BADCOOKIE (RFC 7873 §8).
 const BADCOOKIE: u16 = 23;
 
-/// Adds a cookie to the query that begins at `start`, if it has an OPT record to take it.
+/// Adds a cookie to the query at `start`, if it has an OPT record without options.
 fn with_cookie(bytes: &mut Vec<u8>, start: usize, client: ClientCookie, server: &[u8]) {
-    let Some(opt) = frame::takes_options(&bytes[start..]) else { return };
+    let Some(opt) = frame::trailing_empty_opt(&bytes[start..]) else { return };
     let mut content = [0; 40];
     content[..8].copy_from_slice(&client);
     let len = 8 + server.len().min(32);
@@ -440,5 +448,5 @@ fn with_cookie(bytes: &mut Vec<u8>, start: usize, client: ClientCookie, server: 
     frame::push_option(bytes, start + opt, query_key::COOKIE, &content[..len]);
 }
 
-/// How long a stream to an upstream may be idle.
+/// Idle timeout of a stream to an upstream.
 pub(super) const STREAM_IDLE: Duration = Duration::from_secs(10);

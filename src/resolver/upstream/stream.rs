@@ -1,4 +1,4 @@
-//! A TCP or TLS connection to an upstream, on which many questions are under way at once.
+//! A TCP or TLS connection to an upstream, with many queries in flight.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,15 +14,15 @@ use super::STREAM_IDLE;
 use crate::dns64::Via;
 use crate::message::{Bytes, Frames};
 
-/// How long it may take until a connection stands.
+/// Timeout of the connection setup.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// Connects, sends what `queue` gives and hands what comes to `came`, until the upstream ends it,
-/// nothing has happened for [`STREAM_IDLE`], or nobody can ask through it any more.
+/// Connects, sends messages from `queue` and passes received ones to `came`. Returns when the upstream
+/// closes the connection, after [`STREAM_IDLE`] without messages, or when the queue is closed.
 ///
 /// # Errors
-/// What broke the connection, or kept it from being made.
-pub(in super::super) async fn converse(
+/// The connection failed.
+pub(in super::super) async fn run_connection(
     addr: SocketAddr,
     via: &Via,
     authorities: Option<Arc<ClientConfig>>,
@@ -32,8 +32,8 @@ pub(in super::super) async fn converse(
     let connected = tokio::time::timeout(CONNECT, TcpStream::connect(addr)).await.map_err(late)??;
     connected.set_nodelay(true)?;
     let Via::Tls(name) = via else { return exchange(connected, addr, queue, came).await };
-    let shaken = tls::connect(authorities, name, connected);
-    let stream = tokio::time::timeout(CONNECT, shaken).await.map_err(late)??;
+    let handshake = tls::connect(authorities, name, connected);
+    let stream = tokio::time::timeout(CONNECT, handshake).await.map_err(late)??;
     exchange(stream, addr, queue, came).await
 }
 

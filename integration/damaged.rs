@@ -44,7 +44,7 @@ fn settings() -> Settings {
     }
     let limits = &mut settings.nat64.limits;
     (limits.sessions, limits.bindings, limits.blocks, limits.hosts) = (8, 8, 4, 4);
-    settings.nat64.limits.hold_bytes = 8 << 10;
+    settings.nat64.limits.fragment_bytes = 8 << 10;
     settings
 }
 

@@ -6,7 +6,7 @@ use gate64::addr::{HostKey, PortRange, Proto, Transport4, Transport6, ZoneId};
 use gate64::nat64::Pairing;
 use gate64::reason::Reason;
 use gate64::time::Instant;
-use gate64::translator::{Lease, Record, Settings, Translator};
+use gate64::translator::{BlockAssignment, Record, Settings, Translator};
 
 use crate::script::fixture::fixture;
 use crate::script::settings::apply;
@@ -32,8 +32,8 @@ fn translator(pairing: Pairing) -> Translator {
     Translator::new(Settings { ..settings }, 2)
 }
 
-fn block(host: HostKey, addr: Ipv4Addr, first: u16) -> Lease {
-    Lease { host, addr, ports: PortRange::new(first, first + 255).expect("a range") }
+fn block(host: HostKey, addr: Ipv4Addr, first: u16) -> BlockAssignment {
+    BlockAssignment { host, addr, ports: PortRange::new(first, first + 255).expect("a range") }
 }
 
 fn session(v6: Ipv6Addr, v4: Transport4) -> Record {
@@ -56,9 +56,9 @@ fn strict_pairing_keeps_blocks_of_one_address() {
         (block(host, SECOND, 40_960), block(host, SECOND, 41_216), block(host, FIRST, 40_960));
     for (pairing, want) in [(Pairing::Strict, Err(Reason::PoolExhausted)), (Pairing::Soft, Ok(()))] {
         let mut translator = translator(pairing);
-        assert_eq!(translator.keep(NOW, &one), Ok(()));
-        assert_eq!(translator.keep(NOW, &more), Ok(()));
-        assert_eq!(translator.keep(NOW, &other), want, "{pairing:?}");
+        assert_eq!(translator.restore_block(NOW, &one), Ok(()));
+        assert_eq!(translator.restore_block(NOW, &more), Ok(()));
+        assert_eq!(translator.restore_block(NOW, &other), want, "{pairing:?}");
         let elsewhere = session(client(1), Transport4::new(FIRST, 42_000));
         assert_eq!(translator.import(NOW, &elsewhere), want, "{pairing:?}");
         assert_eq!(translator.import(NOW, &session(client(1), Transport4::new(SECOND, 42_001))), Ok(()));
@@ -70,12 +70,12 @@ fn a_block_returns_to_its_own_host_alone() {
     // id 6888-8-restart
     let mut translator = translator(Pairing::Strict);
     let second = HostKey::new(ZoneId(1), client(2), 64);
-    assert_eq!(translator.keep(NOW, &block(second, FIRST, 40_960)), Ok(()));
+    assert_eq!(translator.restore_block(NOW, &block(second, FIRST, 40_960)), Ok(()));
     assert_eq!(translator.counters().zone(Some(ZoneId(1))).blocks.read(), 1);
     assert_eq!(translator.counters().zone(Some(ZoneId(0))).blocks.read(), 0);
     let another = HostKey::new(ZoneId(0), client(1), 128);
     assert_eq!(
-        translator.keep(NOW, &block(another, FIRST, 40_960)),
+        translator.restore_block(NOW, &block(another, FIRST, 40_960)),
         Err(Reason::PoolExhausted),
         "it has an owner"
     );
@@ -84,8 +84,12 @@ fn a_block_returns_to_its_own_host_alone() {
         ("of another length", HostKey::new(ZoneId(1), client(2), 128)),
         ("in no zone", HostKey::new(ZoneId(0), client(3), 128)),
     ] {
-        assert_eq!(translator.keep(NOW, &block(host, SECOND, 40_960)), Err(Reason::NoZone), "{what}");
+        assert_eq!(
+            translator.restore_block(NOW, &block(host, SECOND, 40_960)),
+            Err(Reason::NoZone),
+            "{what}"
+        );
     }
     let far = block(another, Ipv4Addr::new(203, 0, 113, 3), 40_960);
-    assert_eq!(translator.keep(NOW, &far), Err(Reason::NotPool4));
+    assert_eq!(translator.restore_block(NOW, &far), Err(Reason::NotPool4));
 }

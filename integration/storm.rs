@@ -147,7 +147,7 @@ fn damaged_packets_violate_no_invariant() {
     let mut three = Settings { workers: 3, ..fixture() };
     three.nat64.limits.sessions = 16;
     three.nat64.limits.bindings = 16;
-    three.nat64.limits.hold_bytes = 8 << 10;
+    three.nat64.limits.fragment_bytes = 8 << 10;
     three.rules.mtu4 = 600;
     three.rules.tcp_resegment = true;
     three.rules.mss_clamp = true;

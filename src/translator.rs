@@ -11,7 +11,7 @@ use crate::wire::buf::{Handed, PacketBuf};
 use crate::xlat;
 
 pub use crate::addr::WorkerId;
-pub use crate::nat64::{Event, Lease, Record};
+pub use crate::nat64::{BlockAssignment, Event, Record};
 pub use crate::wire::batch::{Batch, Extra, Verdict};
 
 /// Settings of a translator.
@@ -94,10 +94,10 @@ impl Translator {
         extra: &mut Batch,
     ) {
         let verdicts = &mut verdicts[..packets.len()];
-        self.nat64.look_ahead(packets);
+        self.nat64.prefetch(packets);
         for (at, (packet, verdict)) in packets.iter_mut().zip(verdicts).enumerate() {
             extra.follow(at as u16);
-            self.nat64.turn_to(at);
+            self.nat64.select_packet(at);
             *verdict = match packet.bytes().first().map(|byte| byte >> 4) {
                 Some(6) => self.packet6(now, packet, extra),
                 Some(4) => self.packet4(now, packet, extra),
@@ -140,8 +140,8 @@ impl Translator {
     ///
     /// # Errors
     /// The reason, if a table is full, or zone, pool or another worker has other plans.
-    pub fn keep(&mut self, now: Instant, lease: &Lease) -> Result<(), Reason> {
-        self.nat64.keep(now, lease)
+    pub fn restore_block(&mut self, now: Instant, assignment: &BlockAssignment) -> Result<(), Reason> {
+        self.nat64.restore_block(now, assignment)
     }
 
     /// When to call [`expire`](Self::expire) next; `None` if no timer runs.

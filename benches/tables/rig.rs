@@ -118,7 +118,7 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         udp: LONG,
         tcp_established: LONG,
         tcp_opening: SHORT,
-        port_rest: Duration::ZERO,
+        quarantine: Duration::ZERO,
         ..nat64::Timers::default()
     };
     Settings {

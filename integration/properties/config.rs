@@ -65,7 +65,7 @@ fn run(config: &Config) {
     limits.bindings = limits.bindings.min(16);
     limits.blocks = limits.blocks.min(16);
     limits.hosts = limits.hosts.min(16);
-    limits.hold_bytes = limits.hold_bytes.min(4096);
+    limits.fragment_bytes = limits.fragment_bytes.min(4096);
     limits.unsolicited_syns = limits.unsolicited_syns.min(16);
     limits.events = limits.events.min(16);
     let pool: u64 = settings.nat64.pools.iter().flat_map(|p| &p.ranges).map(|(net, _)| net.size()).sum();

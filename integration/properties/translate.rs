@@ -47,7 +47,7 @@ fn settings(choice: u8) -> Settings {
     let mut settings = fixture();
     let limits = &mut settings.nat64.limits;
     (limits.sessions, limits.bindings, limits.blocks, limits.hosts) = (64, 64, 16, 8);
-    (limits.hold_bytes, limits.unsolicited_syns, limits.events) = (16 << 10, 8, 16);
+    (limits.fragment_bytes, limits.unsolicited_syns, limits.events) = (16 << 10, 8, 16);
     if choice & 1 != 0 {
         settings.nat64.zones[0].pref64 = vec!["2001:db8:64::/64".parse().expect("literal")];
     }

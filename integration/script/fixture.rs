@@ -25,7 +25,7 @@ pub(crate) fn fixture() -> Settings {
         bindings: 4096,
         blocks: 512,
         hosts: 256,
-        hold_bytes: 256 << 10,
+        fragment_bytes: 256 << 10,
         unsolicited_syns: 100,
         unsolicited_syns_per_source: 10,
         events: 256,

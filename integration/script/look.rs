@@ -107,7 +107,7 @@ impl World {
     }
 
     fn event(&mut self) -> Option<Event> {
-        let mut out = [Event::PoolEmpty { host: HostKey::new(ZoneId(0), Ipv6Addr::UNSPECIFIED, 128) }];
+        let mut out = [Event::PoolExhausted { host: HostKey::new(ZoneId(0), Ipv6Addr::UNSPECIFIED, 128) }];
         self.workers.iter_mut().find_map(|worker| (worker.events(&mut out) == 1).then_some(out[0]))
     }
 
@@ -158,13 +158,13 @@ fn blank_record() -> Record {
 
 fn event_text(event: &Event) -> String {
     match event {
-        Event::BlockGiven { host, addr, ports } => format!("block_given {} {addr} {ports}", host.prefix),
+        Event::BlockAssigned { host, addr, ports } => format!("block_given {} {addr} {ports}", host.prefix),
         Event::BlockReleased { host, addr, ports } => {
             format!("block_released {} {addr} {ports}", host.prefix)
         }
         Event::QuotaReached { host, reason } => format!("quota_reached {} {reason}", host.prefix),
         Event::WithoutChecksum { src, dst } => format!("without_checksum {src} {dst}"),
-        Event::PoolEmpty { host } => format!("pool_empty {}", host.prefix),
+        Event::PoolExhausted { host } => format!("pool_empty {}", host.prefix),
         Event::SessionEnded { host, proto, v6, v4, remote, packets, bytes } => format!(
             "session_ended {} {} {v6} {v4} {remote} packets={}/{} bytes={}/{}",
             host.prefix,

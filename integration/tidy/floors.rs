@@ -67,7 +67,11 @@ const CIRCLES: &[(&str, &str, &str)] = &[
     ("src/dns64/upstream_query.rs", "src/dns64/exchange.rs", "an upstream query and its message"),
     ("src/dns64/upstream_query.rs", "src/dns64/settings.rs", "the timeouts"),
     ("src/dns64/settings.rs", "src/dns64/local.rs", "local names are part of the settings"),
-    ("src/nat64/tables/expiry.rs", "src/nat64/tables/session.rs", "a session and its place in the wheel"),
+    (
+        "src/nat64/tables/timer_wheel.rs",
+        "src/nat64/tables/session.rs",
+        "a session and its place in the wheel",
+    ),
     ("src/nat64/tables/fragment/table.rs", "src/nat64/tables/fragment.rs", "the key of a datagram"),
     ("src/resolver/report.rs", "src/resolver/thread.rs", "commands to a thread and its reports"),
     ("src/resolver/worker.rs", "src/resolver/report.rs", "commands to a thread and its reports"),

@@ -199,7 +199,7 @@ fn share(whole: nat64::Limits, workers: u32) -> nat64::Limits {
         bindings: part(whole.bindings),
         blocks: part(whole.blocks),
         hosts: part(whole.hosts),
-        hold_bytes: whole.hold_bytes.div_ceil(workers as usize),
+        fragment_bytes: whole.fragment_bytes.div_ceil(workers as usize),
         unsolicited_syns: part(whole.unsolicited_syns),
         unsolicited_syns_per_source: whole.unsolicited_syns_per_source,
         events: whole.events,

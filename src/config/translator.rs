@@ -163,7 +163,7 @@ pub(super) fn timers(reader: &mut Reader<'_>, section: Option<&schema::Timers>) 
             " (RFC 6146 §4, TCP_INCOMING_SYN)",
         ),
         fragment: reader.duration(section.fragment.as_ref(), default.fragment, secs(1), ""),
-        port_rest: reader.duration(section.port_rest.as_ref(), default.port_rest, secs(0), ""),
+        quarantine: reader.duration(section.port_rest.as_ref(), default.quarantine, secs(0), ""),
     };
     let short = [
         (&section.tcp_transitory, transitory),
@@ -205,7 +205,7 @@ const NO_STATE: Limits = Limits {
     bindings: 1,
     blocks: 1,
     hosts: 1,
-    hold_bytes: 65_536,
+    fragment_bytes: 65_536,
     unsolicited_syns: 0,
     unsolicited_syns_per_source: 1,
     events: 256,
@@ -219,7 +219,7 @@ pub(super) fn limits(reader: &mut Reader<'_>, section: Option<&schema::Limits>, 
         bindings: reader.number(section.bindings.as_ref(), default.bindings, 1..=100_000_000),
         blocks: reader.number(section.blocks.as_ref(), default.blocks, 1..=16_777_216),
         hosts: reader.number(section.hosts.as_ref(), default.hosts, 1..=16_777_216),
-        hold_bytes: reader.number(section.hold_bytes.as_ref(), default.hold_bytes, 65_536..=1 << 30),
+        fragment_bytes: reader.number(section.hold_bytes.as_ref(), default.fragment_bytes, 65_536..=1 << 30),
         unsolicited_syns: reader.number(
             section.unsolicited_syns.as_ref(),
             default.unsolicited_syns,

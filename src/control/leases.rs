@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::atomic_file;
 use crate::addr::{HostKey, Ipv6Prefix, PortRange};
 use crate::config::Config;
-use crate::translator::{Event, Lease};
+use crate::translator::{BlockAssignment, Event};
 
 const FILE: &str = "leases.json";
 /// How often the file is written.
@@ -35,7 +35,7 @@ struct Record {
 /// What is held now.
 pub(super) struct Leases {
     path: PathBuf,
-    held: BTreeMap<(Ipv4Addr, u16), Lease>,
+    held: BTreeMap<(Ipv4Addr, u16), BlockAssignment>,
     changed: bool,
 }
 
@@ -50,21 +50,21 @@ impl Leases {
     }
 
     /// All that are held.
-    pub(super) fn all(&self) -> impl Iterator<Item = Lease> + '_ {
+    pub(super) fn all(&self) -> impl Iterator<Item = BlockAssignment> + '_ {
         self.held.values().copied()
     }
 
     /// Follows an event.
     pub(super) fn note(&mut self, event: &Event) {
         match *event {
-            Event::BlockGiven { host, addr, ports } => {
-                self.held.insert((addr, ports.first()), Lease { host, addr, ports });
+            Event::BlockAssigned { host, addr, ports } => {
+                self.held.insert((addr, ports.first()), BlockAssignment { host, addr, ports });
             }
             Event::BlockReleased { addr, ports, .. } => {
                 self.held.remove(&(addr, ports.first()));
             }
             Event::QuotaReached { .. }
-            | Event::PoolEmpty { .. }
+            | Event::PoolExhausted { .. }
             | Event::WithoutChecksum { .. }
             | Event::SessionEnded { .. } => return,
         }
@@ -78,7 +78,7 @@ impl Leases {
             return;
         }
         let zones = || config.nat64.zones.iter().zip(&config.zone_names);
-        let line = |lease: &Lease| {
+        let line = |lease: &BlockAssignment| {
             let (_, zone) = zones().find(|(zone, _)| zone.id == lease.host.zone)?;
             let (first, last) = (lease.ports.first(), lease.ports.last());
             Some((zone.clone(), lease.host.prefix.to_string(), lease.addr, first, last))
@@ -118,15 +118,15 @@ fn write(path: &Path, record: &Record) -> io::Result<()> {
 }
 
 /// The leases that still bind, of zones that are still there.
-fn current(record: &Record, config: &Config, now: SystemTime) -> Vec<Lease> {
-    if seconds(now).saturating_sub(record.written) > config.nat64.timers.port_rest.as_secs() {
+fn current(record: &Record, config: &Config, now: SystemTime) -> Vec<BlockAssignment> {
+    if seconds(now).saturating_sub(record.written) > config.nat64.timers.quarantine.as_secs() {
         return Vec::new();
     }
     let lease = |(zone, host, addr, first, last): &(String, String, Ipv4Addr, u16, u16)| {
         let place = config.zone_names.iter().position(|name| name == zone)?;
         let prefix: Ipv6Prefix = host.parse().ok()?;
         let host = HostKey { zone: config.nat64.zones[place].id, prefix };
-        Some(Lease { host, addr: *addr, ports: PortRange::new(*first, *last)? })
+        Some(BlockAssignment { host, addr: *addr, ports: PortRange::new(*first, *last)? })
     };
     record.leases.iter().filter_map(lease).collect()
 }
@@ -155,12 +155,12 @@ mod tests {
         let ports = |first| ports(first).expect("a range");
         let mut leases = Leases::open(&config, at(1000));
         assert_eq!(leases.all().count(), 0);
-        leases.note(&Event::BlockGiven { host: host(2), addr, ports: ports(1024) });
-        leases.note(&Event::BlockGiven { host: host(3), addr, ports: ports(2048) });
+        leases.note(&Event::BlockAssigned { host: host(2), addr, ports: ports(1024) });
+        leases.note(&Event::BlockAssigned { host: host(3), addr, ports: ports(2048) });
         leases.note(&Event::BlockReleased { host: host(2), addr, ports: ports(1024) });
-        leases.note(&Event::PoolEmpty { host: host(9) });
+        leases.note(&Event::PoolExhausted { host: host(9) });
         leases.save(&config, at(1000));
-        let want = [Lease { host: host(3), addr, ports: ports(2048) }];
+        let want = [BlockAssignment { host: host(3), addr, ports: ports(2048) }];
         assert_eq!(Leases::open(&config, at(1120)).all().collect::<Vec<_>>(), want);
         assert_eq!(Leases::open(&config, at(1121)).all().count(), 0, "they have rested");
         assert_eq!(Leases::open(&config, at(0)).all().collect::<Vec<_>>(), want, "the clock was set back");
@@ -202,12 +202,12 @@ mod tests {
             let addr = std::net::Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, 2);
             let ports = PortRange::new(1024 * net, 1024 * net + 255).expect("a range");
             let host = HostKey::new(config.nat64.zones[place].id, addr, 128);
-            Lease { host, addr: Ipv4Addr::new(192, 0, 2, 64), ports }
+            BlockAssignment { host, addr: Ipv4Addr::new(192, 0, 2, 64), ports }
         };
         let mut leases = Leases::open(&config, at(1000));
         for (name, net) in [("first", 1), ("second", 2)] {
-            let Lease { host, addr, ports } = lease(&config, name, net);
-            leases.note(&Event::BlockGiven { host, addr, ports });
+            let BlockAssignment { host, addr, ports } = lease(&config, name, net);
+            leases.note(&Event::BlockAssigned { host, addr, ports });
         }
         leases.save(&config, at(1000));
         // Numbers follow the order in the file, which may change with a restart.
@@ -233,7 +233,7 @@ mod tests {
         let host = HostKey::new(config.nat64.zones[0].id, addr, 128);
         let ports = PortRange::new(1024, 1279).expect("a range");
         let mut leases = Leases::open(&config, at(1000));
-        leases.note(&Event::BlockGiven { host, addr: Ipv4Addr::new(192, 0, 2, 64), ports });
+        leases.note(&Event::BlockAssigned { host, addr: Ipv4Addr::new(192, 0, 2, 64), ports });
         leases.save(&config, at(1000));
         // What has rested is gone from the file, so that a clock set back does not bring it back.
         Leases::open(&config, at(5000)).save(&config, at(5000));

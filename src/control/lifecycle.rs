@@ -29,7 +29,7 @@ use crate::device::tun::{self, Queue};
 use crate::observe::{admin, metrics, view::View};
 use crate::ownership::Owners;
 use crate::resolver::{self, Resolver};
-use crate::translator::Lease;
+use crate::translator::BlockAssignment;
 use crate::worker::{self, Assignment, Cause, Failure, Notice, Started, Workers};
 
 /// Notices that may wait for whoever reads them.
@@ -251,7 +251,7 @@ async fn begin(
     config: &Config,
     seeds: &Seeds,
     queues: Vec<Queue>,
-    leases: Arc<[Lease]>,
+    leases: Arc<[BlockAssignment]>,
 ) -> Result<Begun, RunError> {
     // Listeners first: an address in use shows before the first packet is translated.
     let resolver = config.dns64.as_ref().map(start_resolver).transpose()?;

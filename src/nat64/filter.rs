@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use super::policy::zones::Way;
-use super::tables::pool4::Wish;
+use super::policy::zones::Destination;
+use super::tables::pool4::PortRequest;
 use super::tables::session::Traffic;
 use super::tables::tcp::{Kind, Lifetime, Side, State, on_segment};
 use super::tuple::Tuple;
@@ -52,19 +52,19 @@ impl Nat64 {
     pub(super) fn update6(
         &mut self,
         now: Instant,
-        way: &Way,
+        destination: &Destination,
         client: Transport6,
         tuple: &Tuple,
         traffic: Traffic,
         extra: &mut Batch,
     ) -> Result<Outward, Refusal> {
         let proto = tuple.proto;
-        let remote = remote_of(proto, Transport4::new(way.remote, tuple.dst));
+        let remote = remote_of(proto, Transport4::new(destination.remote, tuple.dst));
         let mut found = self.find6(proto, client, remote);
         while let Some(slot) = found.session
-            && self.sessions.of(slot).is_over(now)
+            && self.sessions.of(slot).is_expired(now)
         {
-            self.run_out(slot, extra);
+            self.expire_session(slot, extra);
             found = self.find6(proto, client, remote);
         }
         let opens = proto != Proto::Tcp || tuple.kind == Kind::Syn;
@@ -77,9 +77,10 @@ impl Nat64 {
             (Some(binding), None) if !opens => (binding, None),
             (None, _) if !opens => return Err(Reason::NoSession.into()),
             (binding, _) => {
-                let binding = self.open6(now, way, client, binding, tuple).map_err(exhausted)?;
-                let session = self.make_session(now, binding, remote, way.pref64).map_err(exhausted)?;
-                self.adopt(binding, session, remote, proto);
+                let binding = self.open6(now, destination, client, binding, tuple).map_err(exhausted)?;
+                let session =
+                    self.make_session(now, binding, remote, destination.pref64).map_err(exhausted)?;
+                self.complete_simultaneous_open(binding, session, remote, proto);
                 self.advance(now, session, proto, tuple.kind, traffic);
                 (binding, Some(session))
             }
@@ -95,19 +96,19 @@ impl Nat64 {
         &mut self,
         now: Instant,
         remote: Transport4,
-        place: Transport4,
+        mapped: Transport4,
         tuple: &Tuple,
         traffic: Traffic,
         extra: &mut Batch,
     ) -> Result<Inward, Reason> {
         let proto = tuple.proto;
         let remote = remote_of(proto, remote);
-        let mut found = self.find4(proto, place, remote);
+        let mut found = self.find4(proto, mapped, remote);
         while let Some(slot) = found.session
-            && self.sessions.of(slot).is_over(now)
+            && self.sessions.of(slot).is_expired(now)
         {
-            self.run_out(slot, extra);
-            found = self.find4(proto, place, remote);
+            self.expire_session(slot, extra);
+            found = self.find4(proto, mapped, remote);
         }
         let syn = proto == Proto::Tcp && tuple.kind == Kind::Syn;
         let refused = |reason| if syn { Reason::UnsolicitedSyn } else { reason };
@@ -124,7 +125,9 @@ impl Nat64 {
                 let first = self.bib.of(binding).first;
                 let open = match self.policy.filtering[proto as usize] {
                     Filtering::EndpointIndependent => true,
-                    Filtering::AddressDependent => self.sessions.knows(first, remote.addr, now),
+                    Filtering::AddressDependent => {
+                        self.sessions.has_session_with_address(first, remote.addr, now)
+                    }
                     // A query has no port that another could be told from.
                     Filtering::AddressAndPortDependent => false,
                 };
@@ -151,8 +154,8 @@ impl Nat64 {
         Found { binding, session: binding.and_then(|slot| self.session_with(slot, remote)) }
     }
 
-    fn find4(&self, proto: Proto, place: Transport4, remote: Transport4) -> Found {
-        let binding = self.binding_at(proto, place);
+    fn find4(&self, proto: Proto, mapped: Transport4, remote: Transport4) -> Found {
+        let binding = self.binding_at(proto, mapped);
         Found { binding, session: binding.and_then(|slot| self.session_with(slot, remote)) }
     }
 
@@ -164,50 +167,50 @@ impl Nat64 {
 
     /// The live binding at an IPv4 transport address.
     #[inline(always)]
-    pub(super) fn binding_at(&self, proto: Proto, place: Transport4) -> Option<u32> {
-        if let Some(binding) = self.statics.find(proto, place) {
+    pub(super) fn binding_at(&self, proto: Proto, mapped: Transport4) -> Option<u32> {
+        if let Some(binding) = self.statics.find(proto, mapped) {
             return Some(binding);
         }
-        let guessed = Some(self.guess).filter(|slot| self.is_at(*slot, proto, place));
-        let found = guessed.or_else(|| self.pool4.find(proto, place, &self.bib));
-        found.filter(|slot| !self.bib.of(*slot).is_resting())
+        let prefetched = Some(self.candidate).filter(|slot| self.is_at(*slot, proto, mapped));
+        let found = prefetched.or_else(|| self.pool4.find(proto, mapped, &self.bib));
+        found.filter(|slot| !self.bib.of(*slot).is_quarantined())
     }
 
     /// Whether the pool's binding at an IPv4 transport address is in this slot, if there is any.
     #[inline]
-    fn is_at(&self, slot: u32, proto: Proto, place: Transport4) -> bool {
+    fn is_at(&self, slot: u32, proto: Proto, mapped: Transport4) -> bool {
         self.bib.at(slot).is_some_and(|binding| {
             binding.proto() == proto
-                && binding.port == place.port
+                && binding.port == mapped.port
                 && !binding.is_static()
-                && self.pool4.blocks().front(binding.place).addr == place.addr
+                && self.pool4.blocks().summary(binding.allocation).addr == mapped.addr
         })
     }
 
     /// The live binding of a client's transport address.
     #[inline(always)]
     pub(super) fn binding_of(&self, proto: Proto, client: Transport6) -> Option<u32> {
-        let guessed = Some(self.guess).filter(|slot| self.bib.is(*slot, proto, client));
-        let found = guessed.or_else(|| self.bib.find(proto, client));
-        found.filter(|slot| !self.bib.of(*slot).is_resting())
+        let prefetched = Some(self.candidate).filter(|slot| self.bib.is(*slot, proto, client));
+        let found = prefetched.or_else(|| self.bib.find(proto, client));
+        found.filter(|slot| !self.bib.of(*slot).is_quarantined())
     }
 
     /// A binding for a packet that opens a session, made if need be.
     fn open6(
         &mut self,
         now: Instant,
-        way: &Way,
+        destination: &Destination,
         client: Transport6,
         binding: Option<u32>,
         tuple: &Tuple,
     ) -> Result<u32, Reason> {
-        let host = self.policy.zones.host(way.zone, client.addr);
-        self.check_sessions(now, way.zone, host, binding)?;
+        let host = self.policy.zones.host(destination.zone, client.addr);
+        self.check_sessions(now, destination.zone, host, binding)?;
         if let Some(binding) = binding {
             return Ok(binding);
         }
-        let rules = self.policy.zones.rules(way.zone);
-        let wish = Wish {
+        let rules = self.policy.zones.rules(destination.zone);
+        let request = PortRequest {
             host,
             proto: tuple.proto,
             port: client.port,
@@ -216,7 +219,8 @@ impl Nat64 {
             rate: rules.bindings_per_second,
             parity: self.policy.parity,
         };
-        self.bind(now, &wish, client, way.pref64).inspect_err(|reason| self.tell_refusal(now, host, *reason))
+        self.bind(now, &request, client, destination.pref64)
+            .inspect_err(|reason| self.report_refusal(now, host, *reason))
     }
 
     /// Whether the table and the host have room for one more session.
@@ -227,14 +231,14 @@ impl Nat64 {
         host: HostKey,
         binding: Option<u32>,
     ) -> Result<(), Reason> {
-        let stands_outside = binding.is_some_and(|slot| self.bib.of(slot).is_static());
+        let is_static = binding.is_some_and(|slot| self.bib.of(slot).is_static());
         let quota = self.policy.zones.rules(zone).sessions_per_host;
         let held = match self.pool4.hosts().find(host) {
-            Some(slot) if !stands_outside => self.pool4.hosts().of(slot).sessions,
+            Some(slot) if !is_static => self.pool4.hosts().of(slot).sessions,
             Some(_) | None => 0,
         };
-        if self.sessions.is_full() || !stands_outside && held >= quota {
-            self.tell_refusal(now, host, Reason::SessionLimit);
+        if self.sessions.is_full() || !is_static && held >= quota {
+            self.report_refusal(now, host, Reason::SessionLimit);
             return Err(Reason::SessionLimit);
         }
         Ok(())
@@ -246,7 +250,7 @@ impl Nat64 {
     fn check_inbound(&mut self, now: Instant, binding: u32) -> Result<(), Reason> {
         let mut full = self.sessions.len() >= self.sessions.limit() - self.sessions.limit() / 4;
         if !self.bib.of(binding).is_static() {
-            let held = self.pool4.host_of(self.bib.of(binding).place).sessions;
+            let held = self.pool4.host_of(self.bib.of(binding).allocation).sessions;
             let zone = self.policy.zones.of(self.bib.of(binding).v6().addr).ok_or(Reason::NoZone)?;
             full |= held >= self.policy.zones.rules(zone).sessions_per_host.div_ceil(2);
         }
@@ -254,7 +258,7 @@ impl Nat64 {
             return Ok(());
         }
         if let Some(host) = self.host_of(binding) {
-            self.tell_refusal(now, host, Reason::SessionLimit);
+            self.report_refusal(now, host, Reason::SessionLimit);
         }
         Err(Reason::SessionLimit)
     }
@@ -263,28 +267,28 @@ impl Nat64 {
     pub(super) fn bind(
         &mut self,
         now: Instant,
-        wish: &Wish,
+        request: &PortRequest,
         client: Transport6,
         pref64: u16,
     ) -> Result<u32, Reason> {
-        let (host, rate) = (wish.host, wish.rate);
+        let (host, rate) = (request.host, request.rate);
         let allowed = if rate == 0 { Some(true) } else { self.pool4.may_bind(now, host, rate) };
         if allowed == Some(false) {
             return Err(Reason::BindingRate);
         }
-        if let Some(slot) = self.bib.find(wish.proto, client) {
-            self.bib.revive(slot, pref64);
-            self.gauge_binding(slot, 1);
+        if let Some(slot) = self.bib.find(request.proto, client) {
+            self.bib.reuse(slot, pref64);
+            self.count_binding(slot, 1);
             return Ok(slot);
         }
-        if self.bib.is_full() && !self.end_a_rest(now) {
+        if self.bib.is_full() && !self.end_oldest_quarantine(now) {
             return Err(Reason::TableFull);
         }
-        let (block, port) = self.pool4.allocate(wish, &mut self.chance, &mut self.events)?;
+        let (block, port) = self.pool4.allocate(request, &mut self.rng, &mut self.events)?;
         let slot =
-            self.bib.insert(wish.proto, client, block, port, pref64, false).ok_or(Reason::TableFull)?;
-        self.pool4.link(block, wish.proto, port, slot, &mut self.bib);
-        self.gauge_binding(slot, 1);
+            self.bib.insert(request.proto, client, block, port, pref64, false).ok_or(Reason::TableFull)?;
+        self.pool4.link(block, request.proto, port, slot, &mut self.bib);
+        self.count_binding(slot, 1);
         if allowed.is_none() {
             // The host is known from now on, and this was the first.
             self.pool4.may_bind(now, host, rate);
@@ -319,7 +323,7 @@ impl Nat64 {
         self.bib.of_mut(binding).first = first;
         let session = session.ok_or(Reason::SessionLimit)?;
         if !self.bib.of(binding).is_static() {
-            let block = self.bib.of(binding).place;
+            let block = self.bib.of(binding).allocation;
             self.pool4.host_of(block).sessions += 1;
         }
         let proto = self.bib.of(binding).proto();
@@ -328,10 +332,10 @@ impl Nat64 {
     }
 
     /// A SYN of the same connection that waits makes this the second half of a simultaneous open.
-    fn adopt(&mut self, binding: u32, session: u32, remote: Transport4, proto: Proto) {
+    fn complete_simultaneous_open(&mut self, binding: u32, session: u32, remote: Transport4, proto: Proto) {
         if proto == Proto::Tcp {
-            let place = self.mapped(binding);
-            if self.syns.adopt(remote, place) {
+            let mapped = self.mapped(binding);
+            if self.syns.cancel(remote, mapped) {
                 self.sessions.of_mut(session).set_state(State::V4Init);
             }
         }
@@ -373,14 +377,14 @@ impl Nat64 {
     }
 
     /// Tells of a refusal, once a second for each host at most (RFC 6888 REQ-11).
-    fn tell_refusal(&mut self, now: Instant, host: HostKey, reason: Reason) {
+    fn report_refusal(&mut self, now: Instant, host: HostKey, reason: Reason) {
         let second = now.as_secs() as u32 + 1;
-        if let Some(told) = self.pool4.told(host) {
-            if core::mem::replace(told, second) != second {
+        if let Some(last_report) = self.pool4.last_report_of(host) {
+            if core::mem::replace(last_report, second) != second {
                 self.events.push(Event::QuotaReached { host, reason });
             }
-        } else if reason == Reason::PoolExhausted && self.pool4.pool_told(second) {
-            self.events.push(Event::PoolEmpty { host });
+        } else if reason == Reason::PoolExhausted && self.pool4.is_first_exhaustion_in(second) {
+            self.events.push(Event::PoolExhausted { host });
         }
     }
 
@@ -389,9 +393,9 @@ impl Nat64 {
     pub(super) fn mapped(&self, binding: u32) -> Transport4 {
         let binding = self.bib.of(binding);
         if binding.is_static() {
-            self.statics.place(binding.place)
+            self.statics.mapped(binding.allocation)
         } else {
-            Transport4::new(self.pool4.blocks().front(binding.place).addr, binding.port)
+            Transport4::new(self.pool4.blocks().summary(binding.allocation).addr, binding.port)
         }
     }
 }

@@ -17,12 +17,12 @@ impl Nat64 {
     /// Which way an IPv6 packet takes whose flow ends at `place` on the IPv4 side: in again if that
     /// is ours to give to bindings. A query's identifier will be another there, so its address decides.
     #[inline]
-    pub(super) fn pass6(&self, proto: Proto, place: Transport4) -> Pass {
+    pub(super) fn pass6(&self, proto: Proto, mapped: Transport4) -> Pass {
         let is_ours = match proto {
             // Port zero of a pool's address is nobody else's, and no binding's either.
-            Proto::Tcp | Proto::Udp if place.port == 0 => self.pool4.has(place.addr),
-            Proto::Tcp | Proto::Udp => self.pool4.has_place(place) || self.statics.has(proto, place),
-            Proto::Icmp => self.pool4.has(place.addr) || self.statics.has_address(place.addr),
+            Proto::Tcp | Proto::Udp if mapped.port == 0 => self.pool4.has(mapped.addr),
+            Proto::Tcp | Proto::Udp => self.pool4.contains(mapped) || self.statics.has(proto, mapped),
+            Proto::Icmp => self.pool4.has(mapped.addr) || self.statics.has_address(mapped.addr),
         };
         if is_ours { Pass::HairpinOut } else { Pass::Direct }
     }
@@ -38,7 +38,7 @@ impl Nat64 {
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         if plan.pass() == Pass::HairpinOut {
-            return self.turn(now, flow, plan, to, extra);
+            return self.hairpin(now, flow, plan, to, extra);
         }
         let buf = self.write4(plan, to, extra)?;
         buf.handed = Handed::default();
@@ -48,16 +48,16 @@ impl Nat64 {
     /// Turns a packet round: it enters again from the IPv4 side, here or at the receiver's worker.
     ///
     /// What fails behind the first half fails silently: the buffer is no longer what its sender sent.
-    fn turn(
+    fn hairpin(
         &mut self,
         now: Instant,
-        (proto, place): (Proto, Transport4),
+        (proto, mapped): (Proto, Transport4),
         plan: PlanTo4<'_>,
         to: &To4,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
-        let owner = self.pool4.owners().place(proto, place).ok_or(Reason::NotPool4)?;
-        if owner == self.me && self.binding_at(proto, place).is_none() {
+        let owner = self.pool4.owners().place(proto, mapped).ok_or(Reason::NotPool4)?;
+        if owner == self.me && self.binding_at(proto, mapped).is_none() {
             return Err(Reason::NoBinding.into());
         }
         let buf = self.write4(plan, to, extra)?;
@@ -68,21 +68,21 @@ impl Nat64 {
         self.packet4(now, buf, extra).map_err(|refusal| refusal.reason.into())
     }
 
-    /// The worker that has this place, if it is not this one.
+    /// The worker that has this mapped address, if it is not this one.
     ///
     /// # Errors
     /// A [`Reason`] if the packet has been handed over too often already.
     #[inline]
-    pub(super) fn elsewhere(
+    pub(super) fn hand_over_to_owner(
         &self,
         proto: Proto,
-        place: Transport4,
+        mapped: Transport4,
         buf: &PacketBuf,
     ) -> Result<Option<Verdict>, Reason> {
         if self.alone {
             return Ok(None);
         }
-        match self.pool4.owners().place(proto, place) {
+        match self.pool4.owners().place(proto, mapped) {
             Some(owner) if owner != self.me => self.hand_over(owner, buf).map(Some),
             Some(_) | None => Ok(None),
         }

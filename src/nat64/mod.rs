@@ -24,31 +24,31 @@ use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Pass, Refusal, Rules, To4, To6};
 
-use ahead::Ahead;
 use filter::Outward;
 use policy::Policy;
-use policy::zones::{Way, Zones};
+use policy::zones::{Destination, Zones};
+use prefetch::Candidates;
 use tables::bib::Bib;
 use tables::events::Events;
-use tables::fragment::Hold;
-use tables::hash::Chance;
+use tables::fragment::FragmentCache;
+use tables::hash::Rng;
 use tables::pool4::Pool4;
 use tables::session::Sessions;
 use tables::slab::NIL;
 use tables::statics::Statics;
 use tables::syn::Syns;
 
-mod ahead;
-mod ending;
+mod fast_path;
 mod filter;
+mod fragments;
 mod hairpin;
-mod hold;
+mod lifetimes;
 mod outgoing;
 mod policy;
+mod prefetch;
 mod probe;
 mod reload;
 mod settings;
-mod short;
 mod tables;
 mod transfer;
 mod tuple;
@@ -57,7 +57,7 @@ mod tuple;
 mod tests;
 
 pub use settings::{Filtering, Limits, Pairing, Pool, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone};
-pub use tables::events::{Event, Lease, Record};
+pub use tables::events::{BlockAssignment, Event, Record};
 
 /// One worker's state, and everything that is done with it.
 pub struct Nat64 {
@@ -70,23 +70,23 @@ pub struct Nat64 {
     pool4: Pool4,
     statics: Statics,
     syns: Syns,
-    hold: Hold,
+    fragments: FragmentCache,
     ids: Ids,
     /// Allowance for own errors to the IPv6 and to the IPv4 side.
     buckets: [Bucket; 2],
-    chance: Chance,
+    rng: Rng,
     events: Events,
     counters: Arc<Counters>,
     /// The zone of the packet at hand, as soon as it is known.
     zone: Option<ZoneId>,
-    ahead: Ahead,
+    candidates: Candidates,
     /// The slot where the binding of the packet at hand may be.
-    guess: u32,
+    candidate: u32,
     /// Room for one packet that is in no batch; elsewhere while it is used.
     scratch: Option<PacketBuf>,
 }
 
-/// Which worker of how many, and the seeds of all chance.
+/// Which worker of how many, and the seeds of all random numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
     /// This worker.
@@ -102,27 +102,27 @@ pub struct Identity {
 impl Nat64 {
     /// Takes all the memory it will ever use.
     pub fn new(who: Identity, rules: Rules, settings: &Settings, counters: Arc<Counters>) -> Self {
-        let mut chance = Chance::new(who.seed);
+        let mut rng = Rng::new(who.seed);
         let owners = settings.owners(who.owner_seed, who.workers);
         let limits = &settings.limits;
         let mut nat64 = Self {
             me: who.worker,
             alone: who.workers <= 1,
             policy: Policy::new(rules, settings, None),
-            bib: Bib::new(limits.bindings, &mut chance),
-            sessions: Sessions::new(limits.sessions, &mut chance),
-            pool4: Pool4::new(settings, owners, who.worker, &mut chance, counters.clone()),
+            bib: Bib::new(limits.bindings, &mut rng),
+            sessions: Sessions::new(limits.sessions, &mut rng),
+            pool4: Pool4::new(settings, owners, who.worker, &mut rng, counters.clone()),
             statics: Statics::new(&settings.statics),
-            syns: Syns::new(limits.unsolicited_syns, limits.unsolicited_syns_per_source, &mut chance),
-            hold: Hold::new(limits.hold_bytes, settings.timers.fragment, chance.next() as u32),
-            ids: Ids::new(chance.next()),
+            syns: Syns::new(limits.unsolicited_syns, limits.unsolicited_syns_per_source, &mut rng),
+            fragments: FragmentCache::new(limits.fragment_bytes, settings.timers.fragment, rng.next() as u32),
+            ids: Ids::new(rng.next()),
             buckets: [Bucket::new(); 2],
-            chance,
+            rng,
             events: Events::new(limits.events, counters.clone()),
             counters,
             zone: None,
-            ahead: Ahead::new(),
-            guess: NIL,
+            candidates: Candidates::new(),
+            candidate: NIL,
             scratch: Some(PacketBuf::new(MAX_PACKET)),
         };
         nat64.bind_statics();
@@ -132,7 +132,7 @@ impl Nat64 {
     /// Translates a packet from the IPv6 side, or says why not.
     #[inline]
     pub fn from_v6(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Verdict {
-        if let Some(verdict) = self.short6(now, buf) {
+        if let Some(verdict) = self.fast_path6(now, buf) {
             return verdict;
         }
         self.zone = None;
@@ -145,7 +145,7 @@ impl Nat64 {
     /// Translates a packet from the IPv4 side, or says why not.
     #[inline]
     pub fn from_v4(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Verdict {
-        if let Some(verdict) = self.short4(now, buf) {
+        if let Some(verdict) = self.fast_path4(now, buf) {
             return verdict;
         }
         self.zone = None;
@@ -157,7 +157,7 @@ impl Nat64 {
 
     fn packet6(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Result<Verdict, Refusal> {
         let packet = Ipv6Packet::parse(buf.bytes(), &buf.offload)?;
-        let (way, owner) = self.admit6(&packet)?;
+        let (destination, owner) = self.admit6(&packet)?;
         if owner != self.me {
             return Ok(self.hand_over(owner, buf)?);
         }
@@ -165,20 +165,20 @@ impl Nat64 {
             xlat::check_extensions(&packet)?;
         }
         if let Some(fragment) = packet.fragment.filter(|f| !f.is_atomic() && buf.handed.ports.is_none()) {
-            return self.hold6(now, &packet, fragment, buf, extra);
+            return self.fragment6(now, &packet, fragment, buf, extra);
         }
         if let Transport::Error(error) = &packet.transport {
-            return self.error6(now, &way, &packet, error, buf, extra);
+            return self.error6(now, &destination, &packet, error, buf, extra);
         }
         let tuple = tuple::of6(&packet, buf.handed.ports)?;
         let client = Transport6::new(packet.src, tuple.src);
-        let remote = Transport4::new(way.remote, tuple.dst);
+        let remote = Transport4::new(destination.remote, tuple.dst);
         let pass = self.pass6(tuple.proto, remote);
         let plan = xlat::plan_v6_to_v4(&self.policy.rules, &packet, buf, pass)?;
         let traffic = outgoing::traffic6(&packet, plan.buf());
-        let Outward { mapped, session } = self.update6(now, &way, client, &tuple, traffic, extra)?;
+        let Outward { mapped, session } = self.update6(now, &destination, client, &tuple, traffic, extra)?;
         if pass == Pass::Direct {
-            self.may_be_short6(session, packet.dst);
+            self.allow_fast_path6(session, packet.dst);
         }
         let port = if tuple.proto == Proto::Icmp { mapped.port } else { remote.port };
         let remote = Transport4::new(remote.addr, port);
@@ -190,26 +190,26 @@ impl Nat64 {
         let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload)?;
         self.admit4(&packet, buf)?;
         if let Some(fragment) = packet.fragment.filter(|_| buf.handed.ports.is_none()) {
-            return self.hold4(now, &packet, fragment, buf, extra);
+            return self.fragment4(now, &packet, fragment, buf, extra);
         }
         let pass = if buf.handed.hairpin { Pass::HairpinIn } else { Pass::Direct };
         if let Transport::Error(error) = &packet.transport {
             return self.error4(&packet, error, pass, buf, extra);
         }
         let tuple = tuple::of4(&packet, buf.handed.ports)?;
-        let place = Transport4::new(packet.dst, tuple.dst);
-        if let Some(elsewhere) = self.elsewhere(tuple.proto, place, buf)? {
-            return Ok(elsewhere);
+        let mapped = Transport4::new(packet.dst, tuple.dst);
+        if let Some(verdict) = self.hand_over_to_owner(tuple.proto, mapped, buf)? {
+            return Ok(verdict);
         }
         let plan = xlat::plan_v4_to_v6(&self.policy.rules, &packet, buf, pass)?;
         let traffic = outgoing::traffic4(&packet, plan.buf());
         let remote = Transport4::new(packet.src, tuple.src);
-        let inward = match self.update4(now, remote, place, &tuple, traffic, extra) {
-            Err(Reason::UnsolicitedSyn) => return self.unsolicited(now, remote, place, &packet, buf),
+        let inward = match self.update4(now, remote, mapped, &tuple, traffic, extra) {
+            Err(Reason::UnsolicitedSyn) => return self.unsolicited(now, remote, mapped, &packet, buf),
             found => found?,
         };
         if pass == Pass::Direct {
-            self.may_be_short4(inward.session);
+            self.allow_fast_path4(inward.session);
         }
         let server = self.policy.zones.pref64(inward.pref64).embed(packet.src);
         let port = if tuple.proto == Proto::Icmp { inward.client.port } else { tuple.src };
@@ -220,15 +220,15 @@ impl Nat64 {
     /// Whose packet this is and where it goes. An error is the business of the host that sent the
     /// packet it is about, whichever router sent it.
     #[inline]
-    fn admit6(&mut self, packet: &Ipv6Packet) -> Result<(Way, WorkerId), Reason> {
+    fn admit6(&mut self, packet: &Ipv6Packet) -> Result<(Destination, WorkerId), Reason> {
         self.policy.zones.check_source(packet.src)?;
         let client = packet.transport.quoted().map_or(packet.src, |quoted| quoted.dst);
-        let zone = self.policy.zones.of(client).ok_or_else(|| Zones::stranger(packet.src))?;
+        let zone = self.policy.zones.of(client).ok_or_else(|| Zones::reason_outside_zones(packet.src))?;
         self.zone = Some(self.policy.zones.rules(zone).id);
-        let way = self.policy.zones.way(zone, packet.dst)?;
+        let destination = self.policy.zones.destination(zone, packet.dst)?;
         let owner =
             if self.alone { self.me } else { self.pool4.owners().host(self.policy.zones.host(zone, client)) };
-        Ok((way, owner))
+        Ok((destination, owner))
     }
 
     /// Whether an IPv4 packet is for us at all. What comes from the outside does not come from our
@@ -249,7 +249,7 @@ impl Nat64 {
         &mut self,
         now: Instant,
         remote: Transport4,
-        place: Transport4,
+        mapped: Transport4,
         packet: &Ipv4Packet,
         buf: &mut PacketBuf,
     ) -> Result<Verdict, Refusal> {
@@ -257,7 +257,7 @@ impl Nat64 {
             return Err(Reason::UnsolicitedSyn.into());
         }
         let syn = (packet, buf.bytes());
-        self.syns.store(now, self.policy.timers.tcp_incoming_syn, remote, place, syn)?;
+        self.syns.store(now, self.policy.timers.tcp_incoming_syn, remote, mapped, syn)?;
         self.counters.zone(self.zone).held.add(1);
         buf.clear();
         Ok(Verdict::Hold)

@@ -1,6 +1,6 @@
 //! What leaves: translated packets, ICMP errors about them, and our own (RFC 6146 §3.6, §3.7).
 
-use super::policy::zones::Way;
+use super::policy::zones::Destination;
 use super::tables::session::Traffic;
 use super::tables::tcp::Side;
 use super::{Nat64, tuple};
@@ -86,14 +86,18 @@ impl Nat64 {
     pub(super) fn error6(
         &mut self,
         now: Instant,
-        way: &Way,
+        destination: &Destination,
         packet: &Ipv6Packet,
         error: &IcmpError<Quoted6>,
         buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         let quoted = tuple::of_quoted(error.quoted.transport, error.quoted.protocol)?;
-        let about = self.policy.zones.way(way.zone, error.quoted.src).map_err(|_| Reason::IcmpQuoted)?;
+        let about = self
+            .policy
+            .zones
+            .destination(destination.zone, error.quoted.src)
+            .map_err(|_| Reason::IcmpQuoted)?;
         if error.quoted.src != packet.dst {
             return Err(Reason::IcmpQuoted.into());
         }
@@ -103,7 +107,7 @@ impl Nat64 {
         let port = if quoted.proto == Proto::Icmp { mapped.port } else { quoted.src };
         let server = Transport4::new(about.remote, port);
         let to = To4 {
-            outer: Flow4::new(mapped, Transport4::new(way.remote, 0)),
+            outer: Flow4::new(mapped, Transport4::new(destination.remote, 0)),
             quoted: Some(Flow4::new(server, mapped)),
         };
         let pass = self.pass6(quoted.proto, server);
@@ -124,11 +128,11 @@ impl Nat64 {
         if error.quoted.src != packet.dst {
             return Err(Reason::IcmpQuoted.into());
         }
-        let place = Transport4::new(error.quoted.src, quoted.src);
-        if let Some(worker) = self.elsewhere(quoted.proto, place, buf)? {
+        let mapped = Transport4::new(error.quoted.src, quoted.src);
+        if let Some(worker) = self.hand_over_to_owner(quoted.proto, mapped, buf)? {
             return Ok(worker);
         }
-        let binding = self.binding_at(quoted.proto, place).ok_or(Reason::IcmpNoBinding)?;
+        let binding = self.binding_at(quoted.proto, mapped).ok_or(Reason::IcmpNoBinding)?;
         self.zone = self.zone_of(binding);
         let client = self.bib.of(binding).v6();
         let server = Transport4::new(error.quoted.dst, quoted.dst);

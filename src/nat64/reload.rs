@@ -16,18 +16,18 @@ impl Nat64 {
         owners.inherit(self.pool4.owners());
         let policy = Policy::new(rules, settings, Some(&self.policy));
         // What ends is counted where it was counted when it began, so the old zones stay until then.
-        self.end_strangers(now, &policy.zones, settings);
-        self.gauge_statics(-1);
+        self.end_invalidated(now, &policy.zones, settings);
+        self.count_statics(-1);
         self.policy = policy;
-        self.hold.set_timeout(settings.timers.fragment);
+        self.fragments.set_timeout(settings.timers.fragment);
         self.drop_statics(now, settings);
-        self.gauge_statics(1);
+        self.count_statics(1);
         self.pool4.reconfigure(settings, owners);
         self.bind_statics();
     }
 
     /// Ends the sessions that the new settings have no place for.
-    fn end_strangers(&mut self, now: Instant, new: &Zones, settings: &Settings) {
+    fn end_invalidated(&mut self, now: Instant, new: &Zones, settings: &Settings) {
         for slot in 0..self.sessions.end() {
             let Some(session) = self.sessions.at(slot) else { continue };
             let addr = self.bib.of(session.binding()).v6().addr;
@@ -36,7 +36,7 @@ impl Nat64 {
             if zone.is_none_or(|zone| new.pref64_of(zone, named).is_none()) {
                 self.end_session(now, slot);
             } else {
-                self.sessions.of_mut(slot).doubt();
+                self.sessions.of_mut(slot).clear_fast_path();
             }
         }
         for slot in 0..self.bib.end() {
@@ -66,13 +66,16 @@ impl Nat64 {
             return false;
         }
         if binding.is_static() {
-            return self.statics.entry(binding.place).is_some_and(|entry| settings.statics.contains(entry));
+            return self
+                .statics
+                .entry(binding.allocation)
+                .is_some_and(|entry| settings.statics.contains(entry));
         }
-        let place = self.mapped(slot);
+        let mapped = self.mapped(slot);
         let pool = settings.pools.get(usize::from(new.rules(is).pool));
-        let taken = settings.statics.iter().any(|entry| entry.proto == binding.proto() && entry.v4 == place);
+        let taken = settings.statics.iter().any(|entry| entry.proto == binding.proto() && entry.v4 == mapped);
         let has = |pool: &super::Pool| {
-            pool.ranges.iter().any(|(net, ports)| net.contains(place.addr) && ports.contains(place.port))
+            pool.ranges.iter().any(|(net, ports)| net.contains(mapped.addr) && ports.contains(mapped.port))
         };
         !taken && pool.is_some_and(has)
     }
@@ -88,15 +91,15 @@ impl Nat64 {
     }
 
     fn first_session(&self, slot: u32) -> Option<u32> {
-        let binding = self.bib.at(slot).filter(|binding| !binding.is_resting())?;
+        let binding = self.bib.at(slot).filter(|binding| !binding.is_quarantined())?;
         (binding.first != NIL).then_some(binding.first)
     }
 
     /// Counts all static bindings as made or ended in the zones they are in.
-    fn gauge_statics(&self, by: i64) {
+    fn count_statics(&self, by: i64) {
         for slot in 0..self.bib.end() {
             if self.bib.at(slot).is_some_and(bib::Binding::is_static) {
-                self.gauge_binding(slot, by);
+                self.count_binding(slot, by);
             }
         }
     }
@@ -116,10 +119,10 @@ impl Nat64 {
                 }
                 continue;
             }
-            let number = old.entry(binding.place).and_then(|entry| self.statics.number_of(entry));
+            let number = old.entry(binding.allocation).and_then(|entry| self.statics.number_of(entry));
             match number.filter(|_| self.policy.zones.of(binding.v6().addr).is_some()) {
                 Some(number) => {
-                    self.bib.of_mut(slot).place = number;
+                    self.bib.of_mut(slot).allocation = number;
                     self.statics.set_slot(number, slot);
                 }
                 None => self.bib.remove(slot),
@@ -144,7 +147,7 @@ impl Nat64 {
             };
             if let Some(slot) = self.bib.insert(entry.proto, entry.v6, number, entry.v4.port, pref64, true) {
                 self.statics.set_slot(number, slot);
-                self.gauge_binding(slot, 1);
+                self.count_binding(slot, 1);
             }
         }
     }

@@ -99,7 +99,7 @@ pub struct Timers {
     /// How long fragments wait for the others; at least 2 s.
     pub fragment: Duration,
     /// How long a port or block rests before another mapping may have it; 120 s (RFC 6888 REQ-8).
-    pub port_rest: Duration,
+    pub quarantine: Duration,
 }
 
 impl Default for Timers {
@@ -112,7 +112,7 @@ impl Default for Timers {
             icmp: Duration::from_secs(60),
             tcp_incoming_syn: Duration::from_secs(6),
             fragment: Duration::from_secs(2),
-            port_rest: Duration::from_secs(120),
+            quarantine: Duration::from_secs(120),
         }
     }
 }
@@ -130,7 +130,7 @@ pub struct Limits {
     /// and again with the blocks it is given anew.
     pub hosts: u32,
     /// Bytes of fragments on hold.
-    pub hold_bytes: usize,
+    pub fragment_bytes: usize,
     /// Unsolicited SYNs stored.
     pub unsolicited_syns: u32,
     /// Unsolicited SYNs stored of one IPv4 source.
@@ -146,7 +146,7 @@ impl Default for Limits {
             bindings: 1_000_000,
             blocks: 65_536,
             hosts: 65_536,
-            hold_bytes: 4 << 20,
+            fragment_bytes: 4 << 20,
             unsolicited_syns: 1_000,
             unsolicited_syns_per_source: 10,
             events: 4_096,

@@ -1,7 +1,7 @@
 //! Sessions handed to another translator, or taken over from one.
 
 use super::tables::tcp::State;
-use super::{Lease, Nat64, Record};
+use super::{BlockAssignment, Nat64, Record};
 use crate::addr::Proto;
 use crate::reason::Reason;
 use crate::time::Instant;
@@ -13,7 +13,7 @@ impl Nat64 {
         while written < out.len() && *cursor < self.sessions.end() {
             let slot = *cursor;
             *cursor += 1;
-            let Some(session) = self.sessions.at(slot).filter(|session| !session.is_over(now)) else {
+            let Some(session) = self.sessions.at(slot).filter(|session| !session.is_expired(now)) else {
                 continue;
             };
             let binding = self.bib.of(session.binding());
@@ -58,15 +58,15 @@ impl Nat64 {
     /// Gives a host an empty block back; its rest begins now.
     ///
     /// # Errors
-    /// The reason, if a table is full, or the lease fits no zone or pool here.
-    pub fn keep(&mut self, now: Instant, lease: &Lease) -> Result<(), Reason> {
-        let addr = lease.host.prefix.addr();
+    /// The reason, if a table is full, or the assignment fits no zone or pool here.
+    pub fn restore_block(&mut self, now: Instant, assignment: &BlockAssignment) -> Result<(), Reason> {
+        let addr = assignment.host.prefix.addr();
         let zone = self.policy.zones.of(addr).ok_or(Reason::NoZone)?;
-        if self.policy.zones.host(zone, addr) != lease.host {
+        if self.policy.zones.host(zone, addr) != assignment.host {
             return Err(Reason::NoZone);
         }
         let pool = self.policy.zones.rules(zone).pool;
-        self.pool4.keep(now, lease, pool, &mut self.events)
+        self.pool4.restore_block(now, assignment, pool, &mut self.events)
     }
 
     fn import_binding(
@@ -80,19 +80,19 @@ impl Nat64 {
             // It rests here with a port of its own.
             return Err(Reason::NoBinding);
         }
-        if self.sessions.is_full() || self.bib.is_full() && !self.end_a_rest(now) {
+        if self.sessions.is_full() || self.bib.is_full() && !self.end_oldest_quarantine(now) {
             return Err(Reason::TableFull);
         }
         let host = self.policy.zones.host(zone, record.v6.addr);
         let rules = self.policy.zones.rules(zone);
         let pool = rules.pool;
-        let block = self.pool4.take_over(host, pool, record.proto, record.v4, &mut self.events)?;
+        let block = self.pool4.reserve_port(host, pool, record.proto, record.v4, &mut self.events)?;
         let slot = self
             .bib
             .insert(record.proto, record.v6, block, record.v4.port, pref64, false)
             .ok_or(Reason::TableFull)?;
         self.pool4.link(block, record.proto, record.v4.port, slot, &mut self.bib);
-        self.gauge_binding(slot, 1);
+        self.count_binding(slot, 1);
         Ok(slot)
     }
 }

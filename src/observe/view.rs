@@ -131,7 +131,7 @@ impl View {
     /// Takes note of an event. Only an empty pool is worth a line in the log, now and then.
     pub fn note(&self, notice: &Notice) {
         match notice.event {
-            Event::PoolEmpty { host } => {
+            Event::PoolExhausted { host } => {
                 let now = self.uptime().as_secs();
                 let last = self.complained.load(Ordering::Relaxed);
                 if last == u64::MAX || now >= last + QUIET.as_secs() {
@@ -145,7 +145,7 @@ impl View {
             Event::WithoutChecksum { src, dst } => {
                 tracing::debug!("UDP without checksum from {src} to {dst} was dropped");
             }
-            Event::BlockGiven { .. } | Event::BlockReleased { .. } | Event::SessionEnded { .. } => {}
+            Event::BlockAssigned { .. } | Event::BlockReleased { .. } | Event::SessionEnded { .. } => {}
         }
     }
 }

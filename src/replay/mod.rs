@@ -145,7 +145,7 @@ impl Replay {
 
     /// Discards events, which replay does not use.
     fn discard_events(&mut self) {
-        self.events.resize(32, Event::PoolEmpty { host: NO_HOST });
+        self.events.resize(32, Event::PoolExhausted { host: NO_HOST });
         while self.translator.events(&mut self.events) > 0 {}
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::Counters;
 use crate::device::{Device, Tallies};
-use crate::translator::{Change, Event, Lease, Settings, Translator, WorkerId};
+use crate::translator::{BlockAssignment, Change, Event, Settings, Translator, WorkerId};
 use inbox::{Inbox, Post};
 use run::{Channels, Clock, Command, Worker};
 
@@ -37,7 +37,7 @@ pub struct Assignment {
     /// Its device queue.
     pub device: Box<dyn Device>,
     /// Port blocks that hosts had before a restart, of all workers.
-    pub leases: Arc<[Lease]>,
+    pub leases: Arc<[BlockAssignment]>,
 }
 
 /// An event with its worker and time.
@@ -123,7 +123,7 @@ pub fn start(assignments: Vec<Assignment>, zones: usize, events: usize) -> io::R
             let mut translator = Translator::new(a.settings, zones);
             for lease in a.leases.iter() {
                 // Fails for blocks of another worker and for blocks outside the pool.
-                let _ = translator.keep(clock.now(), lease);
+                let _ = translator.restore_block(clock.now(), lease);
             }
             let post = Post::new(id, inboxes.clone());
             (id, translator, a.device, post)

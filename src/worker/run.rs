@@ -122,7 +122,7 @@ impl Worker {
             verdicts: vec![Verdict::Hold; BATCH],
             extra: Batch::new(EXTRA, MAX_PACKET),
             outgoing: Outgoing::default(),
-            events: vec![Event::PoolEmpty { host: NO_HOST }; EVENTS],
+            events: vec![Event::PoolExhausted { host: NO_HOST }; EVENTS],
             stop: None,
             failing: false,
         }

@@ -19,7 +19,7 @@ fn settings(worker: u8, workers: u8) -> Settings {
         bindings: 64,
         blocks: 16,
         hosts: 16,
-        hold_bytes: 64 << 10,
+        fragment_bytes: 64 << 10,
         unsolicited_syns: 8,
         unsolicited_syns_per_source: 2,
         events: 8,
@@ -143,7 +143,7 @@ fn a_packet_at_the_wrong_worker_is_handed_to_its_owner() {
     assert_eq!(counters.iter().map(|c| c.handed_over.read()).sum::<u64>(), 18);
     assert_eq!(counters.iter().map(|c| c.drops(Reason::RingFull)).sum::<u64>(), 0);
     let mut events = started.events;
-    assert!(matches!(block_on(events.recv()).expect("an event").event, Event::BlockGiven { .. }));
+    assert!(matches!(block_on(events.recv()).expect("an event").event, Event::BlockAssigned { .. }));
 }
 
 /// Linux sends UDP super-packets without DF: each of their datagrams becomes two fragments.

@@ -23,7 +23,7 @@ enum Due {
 impl Model {
     /// The next deadline, and what expires then.
     fn next(&self) -> Option<(Instant, Due)> {
-        let rest = self.settings.nat64.timers.port_rest;
+        let rest = self.settings.nat64.timers.quarantine;
         let sessions = self.sessions.iter().enumerate().map(|(at, s)| (s.deadline, Due::Session(at)));
         let syns = self.syns.iter().enumerate().map(|(at, syn)| (syn.until, Due::Syn(at)));
         let bindings = self.bindings.iter().enumerate();
@@ -87,7 +87,7 @@ impl Model {
             return;
         }
         // A tracked TCP port may be reused at once (RFC 6888 REQ-8).
-        if ended.proto == Proto::Tcp || self.settings.nat64.timers.port_rest.is_zero() {
+        if ended.proto == Proto::Tcp || self.settings.nat64.timers.quarantine.is_zero() {
             self.unbind(binding, when);
         } else {
             self.bindings[binding].quarantined = Some(when);

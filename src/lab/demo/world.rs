@@ -68,7 +68,7 @@ fn settings() -> Settings {
         bindings: 1_000,
         blocks: 64,
         hosts: 16,
-        hold_bytes: 64 << 10,
+        fragment_bytes: 64 << 10,
         ..nat64::Limits::default()
     };
     Settings {

@@ -78,7 +78,7 @@ pub(in crate::nat64) struct ZoneRules {
 
 /// Where an IPv6 packet belongs, and where it goes.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::nat64) struct Way {
+pub(in crate::nat64) struct Destination {
     /// Index of the client's zone.
     pub(in crate::nat64) zone: u16,
     /// Index of the pref64 that the packet names.
@@ -185,7 +185,7 @@ impl Zones {
 
     /// Why a packet from `src` is in no zone.
     #[cold]
-    pub(in crate::nat64) const fn stranger(src: Ipv6Addr) -> Reason {
+    pub(in crate::nat64) const fn reason_outside_zones(src: Ipv6Addr) -> Reason {
         if special::is_host_v6(src) { Reason::NoZone } else { Reason::SourceAddress }
     }
 
@@ -194,7 +194,7 @@ impl Zones {
     /// # Errors
     /// The reason why it goes nowhere.
     #[inline]
-    pub(in crate::nat64) fn way(&self, zone: u16, dst: Ipv6Addr) -> Result<Way, Reason> {
+    pub(in crate::nat64) fn destination(&self, zone: u16, dst: Ipv6Addr) -> Result<Destination, Reason> {
         let mut of_zone = self.rules(zone).pref64.iter();
         let named = of_zone.find_map(|(named, index)| Some((named, *index, named.extract(dst)?)));
         let (named, pref64, remote) = named.ok_or(Reason::NotPref64)?;
@@ -207,7 +207,7 @@ impl Zones {
         if self.denied.iter().any(|(mask, row)| row.binary_search(&(remote.to_bits() & mask)).is_ok()) {
             return Err(Reason::Denied);
         }
-        Ok(Way { zone, pref64, remote })
+        Ok(Destination { zone, pref64, remote })
     }
 
     /// Whether `remote` may be represented under a pref64 (RFC 6052 §3.1).

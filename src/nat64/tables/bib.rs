@@ -5,7 +5,7 @@
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use super::hash::{Chance, Hasher};
+use super::hash::{Hasher, Rng};
 use super::index::{Home, Index};
 use super::slab::{Item, NIL, Slab};
 use crate::addr::Proto;
@@ -28,15 +28,15 @@ pub(in crate::nat64) struct Binding {
     proto: Proto,
     state: State,
     /// Slot of the port block, or number of the static binding.
-    pub(in crate::nat64) place: u32,
+    pub(in crate::nat64) allocation: u32,
     /// First of its sessions; while it rests, the tick at which it began to.
     pub(in crate::nat64) first: u32,
     /// The next binding of the same port in the same block, of another protocol; in a free slot the
     /// next free one.
     pub(in crate::nat64) same_port: u32,
     /// Its neighbours in the queue of the resting.
-    before: u32,
-    behind: u32,
+    prev: u32,
+    next: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,7 +45,7 @@ enum State {
     Free,
     Live,
     /// Ended and in the queue of the resting: it only keeps its port from others.
-    Resting,
+    Quarantined,
     Static,
 }
 
@@ -58,11 +58,11 @@ impl Item for Binding {
             pref64: 0,
             proto: Proto::Tcp,
             state: State::Free,
-            place: NIL,
+            allocation: NIL,
             first: NIL,
             same_port: next,
-            before: NIL,
-            behind: NIL,
+            prev: NIL,
+            next: NIL,
         }
     }
 
@@ -88,16 +88,16 @@ impl Binding {
     }
 
     /// Whether it has ended and only keeps its port from others.
-    pub(in crate::nat64) const fn is_resting(&self) -> bool {
-        matches!(self.state, State::Resting)
+    pub(in crate::nat64) const fn is_quarantined(&self) -> bool {
+        matches!(self.state, State::Quarantined)
     }
 }
 
 /// When a rest began, in units of 2^27 ns (an eighth of a second) rounded up: 32 bits last 18 years.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::nat64) struct RestTick(pub(in crate::nat64) u32);
+pub(in crate::nat64) struct QuarantineTick(pub(in crate::nat64) u32);
 
-impl RestTick {
+impl QuarantineTick {
     const BITS: u32 = 27;
 
     /// The unit that `now` is in.
@@ -106,8 +106,8 @@ impl RestTick {
     }
 
     /// When a rest that began then ends.
-    pub(in crate::nat64) fn end(self, rest: Duration) -> Instant {
-        Instant::from_nanos(u64::from(self.0) << Self::BITS) + rest
+    pub(in crate::nat64) fn end(self, quarantine: Duration) -> Instant {
+        Instant::from_nanos(u64::from(self.0) << Self::BITS) + quarantine
     }
 }
 
@@ -118,16 +118,16 @@ pub(in crate::nat64) struct Bib {
     index: Index,
     hasher: Hasher,
     /// The queue of the resting, the longest rest first.
-    resting: (u32, u32),
+    quarantined: (u32, u32),
 }
 
 impl Bib {
-    pub(in crate::nat64) fn new(limit: u32, chance: &mut Chance) -> Self {
+    pub(in crate::nat64) fn new(limit: u32, rng: &mut Rng) -> Self {
         Self {
             slab: Slab::new(limit),
             index: Index::new(limit),
-            hasher: Hasher::new(chance),
-            resting: (NIL, NIL),
+            hasher: Hasher::new(rng),
+            quarantined: (NIL, NIL),
         }
     }
 
@@ -149,14 +149,14 @@ impl Bib {
 
     /// Reads what a search will read first.
     #[inline]
-    pub(in crate::nat64) fn touch(&self, home: Home) -> u64 {
-        self.index.touch(home)
+    pub(in crate::nat64) fn prefetch(&self, home: Home) -> u64 {
+        self.index.prefetch(home)
     }
 
     /// The slot that a search would look at first, or none.
     #[inline]
-    pub(in crate::nat64) fn guess(&self, home: Home) -> u32 {
-        self.index.guess(home).unwrap_or(NIL)
+    pub(in crate::nat64) fn candidate(&self, home: Home) -> u32 {
+        self.index.candidate(home).unwrap_or(NIL)
     }
 
     /// Whether there is a binding in a slot, and it is this one.
@@ -167,10 +167,10 @@ impl Bib {
 
     /// The first session and the block of a slot's binding, if there is a binding. Reads all of it.
     #[inline]
-    pub(in crate::nat64) fn leads_to(&self, slot: u32) -> (u32, u32) {
+    pub(in crate::nat64) fn prefetch_links(&self, slot: u32) -> (u32, u32) {
         let Some(binding) = self.slab.at(slot) else { return (NIL, NIL) };
-        core::hint::black_box((binding.v6.octets()[0], binding.behind));
-        (binding.first, binding.place)
+        core::hint::black_box((binding.v6.octets()[0], binding.next));
+        (binding.first, binding.allocation)
     }
 
     /// How many bindings there are, resting ones included.
@@ -183,7 +183,7 @@ impl Bib {
         &mut self,
         proto: Proto,
         v6: Transport6,
-        place: u32,
+        allocation: u32,
         port: u16,
         pref64: u16,
         is_static: bool,
@@ -195,7 +195,7 @@ impl Bib {
             proto,
             state: if is_static { State::Static } else { State::Live },
             pref64,
-            place,
+            allocation,
             ..Binding::free(NIL)
         })?;
         self.index.insert(self.hash(proto, v6), slot);
@@ -204,23 +204,23 @@ impl Bib {
 
     /// Begins a binding's rest: its port stays its own, for itself. One that began to rest later than
     /// those who rest already is what the queue expects; one that did not rests as long as they.
-    pub(in crate::nat64) fn rest(&mut self, slot: u32, now: Instant) {
-        let (first, last) = self.resting;
+    pub(in crate::nat64) fn quarantine(&mut self, slot: u32, now: Instant) {
+        let (first, last) = self.quarantined;
         let longest = if last == NIL { 0 } else { self.slab[last].first };
         let binding = &mut self.slab[slot];
-        binding.state = State::Resting;
-        binding.first = RestTick::of(now).0.max(longest);
-        (binding.before, binding.behind) = (last, NIL);
+        binding.state = State::Quarantined;
+        binding.first = QuarantineTick::of(now).0.max(longest);
+        (binding.prev, binding.next) = (last, NIL);
         if last == NIL {
-            self.resting = (slot, slot);
+            self.quarantined = (slot, slot);
         } else {
-            self.slab[last].behind = slot;
-            self.resting = (first, slot);
+            self.slab[last].next = slot;
+            self.quarantined = (first, slot);
         }
     }
 
     /// Ends a binding's rest because its client uses it again.
-    pub(in crate::nat64) fn revive(&mut self, slot: u32, pref64: u16) {
+    pub(in crate::nat64) fn reuse(&mut self, slot: u32, pref64: u16) {
         self.leave(slot);
         let binding = &mut self.slab[slot];
         binding.state = State::Live;
@@ -230,37 +230,41 @@ impl Bib {
 
     /// Takes a binding out of the queue of the resting.
     fn leave(&mut self, slot: u32) {
-        let (before, behind) = (self.slab[slot].before, self.slab[slot].behind);
+        let (before, behind) = (self.slab[slot].prev, self.slab[slot].next);
         if before == NIL {
-            self.resting.0 = behind;
+            self.quarantined.0 = behind;
         } else {
-            self.slab[before].behind = behind;
+            self.slab[before].next = behind;
         }
         if behind == NIL {
-            self.resting.1 = before;
+            self.quarantined.1 = before;
         } else {
-            self.slab[behind].before = before;
+            self.slab[behind].prev = before;
         }
     }
 
     /// The binding that has rested longest, if that is `rest` by `now`, or in any case if `rest` is
     /// `None`.
-    pub(in crate::nat64) fn rested(&self, now: Instant, rest: Option<Duration>) -> Option<u32> {
-        let longest = self.slab.at(self.resting.0)?;
-        let over = rest.is_none_or(|rest| RestTick(longest.first).end(rest) <= now);
-        over.then_some(self.resting.0)
+    pub(in crate::nat64) fn quarantine_ended(
+        &self,
+        now: Instant,
+        quarantine: Option<Duration>,
+    ) -> Option<u32> {
+        let longest = self.slab.at(self.quarantined.0)?;
+        let over = quarantine.is_none_or(|quarantine| QuarantineTick(longest.first).end(quarantine) <= now);
+        over.then_some(self.quarantined.0)
     }
 
-    /// When [`rested`](Self::rested) is to be asked next.
-    pub(in crate::nat64) fn next_rested(&self, rest: Duration) -> Option<Instant> {
-        self.slab.at(self.resting.0).map(|longest| RestTick(longest.first).end(rest))
+    /// When [`quarantine_ended`](Self::quarantine_ended) is to be asked next.
+    pub(in crate::nat64) fn next_quarantine_end(&self, quarantine: Duration) -> Option<Instant> {
+        self.slab.at(self.quarantined.0).map(|longest| QuarantineTick(longest.first).end(quarantine))
     }
 
     /// Removes a binding. Its block's list must not name it any more.
     pub(in crate::nat64) fn remove(&mut self, slot: u32) {
         let binding = &self.slab[slot];
         self.index.remove(self.hash(binding.proto(), binding.v6()), slot);
-        if self.slab[slot].is_resting() {
+        if self.slab[slot].is_quarantined() {
             self.leave(slot);
         }
         self.slab.remove(slot);
@@ -307,21 +311,21 @@ mod tests {
 
     #[test]
     fn bindings_rest_in_turn_and_may_be_revived() {
-        let rest = Duration::from_secs(120);
-        let mut bib = Bib::new(10, &mut Chance::new(1));
+        let quarantine = Duration::from_secs(120);
+        let mut bib = Bib::new(10, &mut Rng::new(1));
         let [a, b, c, d] =
             [1, 2, 3, 4].map(|n| bib.insert(Proto::Udp, client(n), 0, n, 0, false).expect("room"));
         for (slot, secs) in [(a, 10), (b, 20), (c, 25), (d, 30)] {
-            bib.rest(slot, Instant::from_secs(secs));
+            bib.quarantine(slot, Instant::from_secs(secs));
         }
-        bib.revive(a, 0);
-        bib.revive(b, 0);
+        bib.reuse(a, 0);
+        bib.reuse(b, 0);
         bib.remove(c);
-        bib.rest(a, Instant::from_secs(100));
-        bib.rest(b, Instant::from_secs(100));
+        bib.quarantine(a, Instant::from_secs(100));
+        bib.quarantine(b, Instant::from_secs(100));
         assert_eq!(bib.find(Proto::Udp, client(3)), None);
         let mut ended = |secs| {
-            let slot = bib.rested(Instant::from_secs(secs), Some(rest));
+            let slot = bib.quarantine_ended(Instant::from_secs(secs), Some(quarantine));
             slot.inspect(|slot| bib.remove(*slot))
         };
         assert_eq!(ended(149), None);

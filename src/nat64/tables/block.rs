@@ -27,7 +27,7 @@ const WIDTH: usize = 256;
 
 /// What packets need to know of a block: small, so that those of many blocks stay in the cache.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::nat64) struct Front {
+pub(in crate::nat64) struct BlockSummary {
     /// Its address.
     pub(in crate::nat64) addr: Ipv4Addr,
     /// Its host's zone.
@@ -143,7 +143,7 @@ impl Block {
     }
 
     /// Whether no binding may have any of its ports.
-    pub(in crate::nat64) fn is_barred(&self) -> bool {
+    pub(in crate::nat64) fn is_withdrawn(&self) -> bool {
         self.allowed == [0; 4]
     }
 
@@ -156,7 +156,7 @@ impl Block {
     }
 
     /// A port whose binding is gone may be given to others again.
-    pub(in crate::nat64) const fn give_back(&mut self, proto: Proto, port: u16) {
+    pub(in crate::nat64) const fn free_port(&mut self, proto: Proto, port: u16) {
         if self.ports.contains(port) {
             let at = (port - self.ports.first()) as usize;
             self.taken[proto as usize][at / 64] &= !(1 << (at % 64));
@@ -170,7 +170,7 @@ impl Block {
 pub(in crate::nat64) struct Blocks {
     slab: Slab<Block>,
     /// By slot.
-    fronts: Vec<Front>,
+    summaries: Vec<BlockSummary>,
     heads: Box<[u32]>,
 }
 
@@ -179,7 +179,7 @@ impl Blocks {
         // Slots plus one, so that untouched memory is zero and stays untouched.
         Self {
             slab: Slab::new(limit),
-            fronts: Vec::with_capacity(limit as usize),
+            summaries: Vec::with_capacity(limit as usize),
             heads: vec![0; limit as usize * WIDTH].into_boxed_slice(),
         }
     }
@@ -187,7 +187,7 @@ impl Blocks {
     /// Takes a block into use; `None` if the table is full.
     pub(in crate::nat64) fn insert(
         &mut self,
-        front: Front,
+        summary: BlockSummary,
         ports: PortRange,
         place: (u32, u16),
         allowed: Ports,
@@ -196,9 +196,9 @@ impl Blocks {
     ) -> Option<u32> {
         let slot = self.slab.insert(Block::new(ports, place, allowed, host, next))?;
         // Slots are taken into use in order.
-        match self.fronts.get_mut(slot as usize) {
-            Some(place) => *place = front,
-            None => self.fronts.push(front),
+        match self.summaries.get_mut(slot as usize) {
+            Some(place) => *place = summary,
+            None => self.summaries.push(summary),
         }
         Some(slot)
     }
@@ -266,20 +266,20 @@ impl Blocks {
             bib.of_mut(link).same_port = next;
         }
         let block = &mut self.slab[slot];
-        block.give_back(proto, port);
+        block.free_port(proto, port);
         block.bindings -= 1;
     }
 
     /// Reads what packets need to know of a block, if there is one in this slot.
     #[inline]
-    pub(in crate::nat64) fn touch(&self, slot: u32) -> u64 {
-        self.fronts.get(slot as usize).map_or(0, |front| u64::from(front.addr.to_bits()))
+    pub(in crate::nat64) fn prefetch(&self, slot: u32) -> u64 {
+        self.summaries.get(slot as usize).map_or(0, |summary| u64::from(summary.addr.to_bits()))
     }
 
     /// What packets need to know of the block in a taken slot.
     #[inline]
-    pub(in crate::nat64) fn front(&self, slot: u32) -> &Front {
-        &self.fronts[slot as usize]
+    pub(in crate::nat64) fn summary(&self, slot: u32) -> &BlockSummary {
+        &self.summaries[slot as usize]
     }
 
     /// The block in a taken slot.

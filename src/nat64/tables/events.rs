@@ -13,7 +13,7 @@ use crate::reason::Reason;
 
 /// Who has which ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Lease {
+pub struct BlockAssignment {
     /// Who.
     pub host: HostKey,
     /// The block's address.
@@ -26,7 +26,7 @@ pub struct Lease {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     /// A host was given a port block.
-    BlockGiven {
+    BlockAssigned {
         /// Who.
         host: HostKey,
         /// The block's address.
@@ -51,7 +51,7 @@ pub enum Event {
         reason: Reason,
     },
     /// A pool had nothing left to give.
-    PoolEmpty {
+    PoolExhausted {
         /// For whom.
         host: HostKey,
     },

@@ -47,9 +47,9 @@ use crate::time::Instant;
 use crate::wire::buf::PacketBuf;
 
 mod cells;
+mod reassembly;
 mod shares;
 mod table;
-mod whole;
 
 /// Most fragments of one datagram: enough for 64 KiB over a path with an MTU of 576 bytes.
 pub(in crate::nat64) const MAX_FRAGMENTS: u32 = 128;
@@ -107,8 +107,8 @@ pub(in crate::nat64) struct Arrival<'a> {
     pub(in crate::nat64) first: Option<First>,
 }
 
-/// A datagram with fragments on hold. Valid until the next call of [`Hold::offer`] or
-/// [`Hold::expire`].
+/// A datagram with fragments on hold. Valid until the next call of [`FragmentCache::offer`] or
+/// [`FragmentCache::expire`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::nat64) struct Datagram(u32);
 
@@ -119,12 +119,12 @@ pub(in crate::nat64) enum Step {
     Pass {
         /// Source and destination port of its datagram.
         ports: (u16, u16),
-        /// The datagram, if fragments of it are to be [released](Hold::release) behind this one.
+        /// The datagram, if fragments of it are to be [released](FragmentCache::release) behind this one.
         held: Option<Datagram>,
     },
     /// The store has a copy and keeps it.
     Held,
-    /// It was the last missing one: [assemble](Hold::assemble) the datagram.
+    /// It was the last missing one: [assemble](FragmentCache::assemble) the datagram.
     Whole(Datagram),
     /// It is dropped.
     Drop {
@@ -177,7 +177,7 @@ struct Piece {
 }
 
 /// The store. All its memory is taken when it is made.
-pub(in crate::nat64) struct Hold {
+pub(in crate::nat64) struct FragmentCache {
     cells: Cells,
     datagrams: Table,
     shares: Shares,
@@ -187,7 +187,7 @@ pub(in crate::nat64) struct Hold {
     timeout: Duration,
 }
 
-impl Hold {
+impl FragmentCache {
     /// Takes `bytes` for packets, in cells of 2 KiB each of which holds one packet at most, and about a
     /// tenth of it for bookkeeping: two datagrams and four fragments for every cell.
     ///
@@ -288,7 +288,7 @@ impl Hold {
             out.handed.ports = Some((src, dst));
         }
         self.cells.release(chain);
-        self.shares.give_back(entry.share, cells::needed(len) as u32);
+        self.shares.release(entry.share, cells::needed(len) as u32);
         self.close_if_done(datagram.0);
         fits
     }
@@ -445,7 +445,7 @@ impl Hold {
             let piece = &mut self.pieces[next as usize];
             if piece.cells != NONE {
                 self.cells.release(piece.cells);
-                self.shares.give_back(share, cells::needed(piece.len as usize) as u32);
+                self.shares.release(share, cells::needed(piece.len as usize) as u32);
             }
             let behind = core::mem::replace(&mut piece.next, self.free);
             self.free = next;
@@ -472,8 +472,8 @@ impl Hold {
             self.cells.copy(piece.cells, piece.data_at as usize, data);
         }
         match entry.key.src {
-            IpAddr::V4(_) => whole::header4(packet, header),
-            IpAddr::V6(_) => whole::headers6(packet, header),
+            IpAddr::V4(_) => reassembly::header4(packet, header),
+            IpAddr::V6(_) => reassembly::headers6(packet, header),
         }
         out.handed.gathered = true;
         true

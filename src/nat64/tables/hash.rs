@@ -1,4 +1,4 @@
-//! Keyed hashes for the tables, and the source of chance.
+//! Keyed hashes for the tables, and the source of rng.
 
 use core::net::Ipv6Addr;
 
@@ -9,9 +9,9 @@ pub(in crate::nat64) struct Hasher {
 }
 
 impl Hasher {
-    /// Three keys drawn from `chance`.
-    pub(in crate::nat64) fn new(chance: &mut Chance) -> Self {
-        Self { keys: [chance.next(), chance.next(), chance.next() | 1] }
+    /// Three keys drawn from `rng`.
+    pub(in crate::nat64) fn new(rng: &mut Rng) -> Self {
+        Self { keys: [rng.next(), rng.next(), rng.next() | 1] }
     }
 
     /// The hash of an IPv6 address and a few bits that go with it.
@@ -32,15 +32,15 @@ const fn fold(a: u64, b: u64) -> u64 {
     wide as u64 ^ (wide >> 64) as u64
 }
 
-/// Chance from a seed: SipHash-2-4 of a counter, so that the ports already seen don't tell the next
+/// Rng from a seed: SipHash-2-4 of a counter, so that the ports already seen don't tell the next
 /// one (RFC 6056 §3.1).
 #[derive(Clone, Debug)]
-pub(in crate::nat64) struct Chance {
+pub(in crate::nat64) struct Rng {
     key: [u64; 2],
     drawn: u64,
 }
 
-impl Chance {
+impl Rng {
     /// The sequence that belongs to `seed`.
     pub(in crate::nat64) const fn new(seed: u64) -> Self {
         Self { key: [seed, seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15], drawn: 0 }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn chance_repeats_with_its_seed_and_is_even() {
-        let (mut a, mut b) = (Chance::new(7), Chance::new(7));
+        let (mut a, mut b) = (Rng::new(7), Rng::new(7));
         let mut counts = [0u32; 16];
         for _ in 0..16_000 {
             let n = a.below(16);

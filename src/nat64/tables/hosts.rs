@@ -2,7 +2,7 @@
 
 use core::net::Ipv6Addr;
 
-use super::hash::{Chance, Hasher};
+use super::hash::{Hasher, Rng};
 use super::index::Index;
 use super::slab::{Item, NIL, Slab};
 use crate::addr::{HostKey, Ipv6Prefix, ZoneId};
@@ -20,11 +20,11 @@ pub(in crate::nat64) struct Host {
     /// How many sessions it has.
     pub(in crate::nat64) sessions: u32,
     /// The second, plus one, in which its last [`QuotaReached`](crate::nat64::Event) was written.
-    pub(in crate::nat64) told: u32,
+    pub(in crate::nat64) last_report: u32,
     /// Allowance for new bindings.
     pub(in crate::nat64) bindings: Bucket,
     /// Not to be found any more: its blocks are in no pool.
-    disowned: bool,
+    unindexed: bool,
 }
 
 impl Item for Host {
@@ -35,9 +35,9 @@ impl Item for Host {
             first_block: next,
             blocks: 0,
             sessions: 0,
-            told: 0,
+            last_report: 0,
             bindings: Bucket::new(),
-            disowned: false,
+            unindexed: false,
         }
     }
 
@@ -55,8 +55,8 @@ pub(in crate::nat64) struct Hosts {
 }
 
 impl Hosts {
-    pub(in crate::nat64) fn new(limit: u32, chance: &mut Chance) -> Self {
-        Self { slab: Slab::new(limit), index: Index::new(limit), hasher: Hasher::new(chance) }
+    pub(in crate::nat64) fn new(limit: u32, rng: &mut Rng) -> Self {
+        Self { slab: Slab::new(limit), index: Index::new(limit), hasher: Hasher::new(rng) }
     }
 
     /// The hash of a host: also where the search for its address begins.
@@ -78,16 +78,16 @@ impl Hosts {
 
     /// Forgets a host that has given its last block back.
     pub(in crate::nat64) fn remove(&mut self, slot: u32) {
-        self.disown(slot);
+        self.unindex(slot);
         // Counted as holding one until here, so that the slab sees a taken slot.
         self.slab[slot].blocks = 1;
         self.slab.remove(slot);
     }
 
     /// Makes a host unknown whose blocks live on until they are empty.
-    pub(in crate::nat64) fn disown(&mut self, slot: u32) {
+    pub(in crate::nat64) fn unindex(&mut self, slot: u32) {
         let host = &mut self.slab[slot];
-        if !core::mem::replace(&mut host.disowned, true) {
+        if !core::mem::replace(&mut host.unindexed, true) {
             let key = host.key;
             self.index.remove(self.hash(key), slot);
         }

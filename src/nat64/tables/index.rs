@@ -53,13 +53,13 @@ impl Index {
 
     /// Reads what a search for this hash will read first, so that it is in the cache then.
     #[inline]
-    pub(in crate::nat64) fn touch(&self, home: Home) -> u64 {
+    pub(in crate::nat64) fn prefetch(&self, home: Home) -> u64 {
         self.words[home.at]
     }
 
     /// The slot that a search would look at first.
     #[inline]
-    pub(in crate::nat64) fn guess(&self, home: Home) -> Option<u32> {
+    pub(in crate::nat64) fn candidate(&self, home: Home) -> Option<u32> {
         let line = self.line(home.at);
         let matching = matching(line, home.tags);
         (matching != 0).then(|| slot_of(line, first(matching)))
@@ -182,7 +182,7 @@ const fn passed(line: &[u64; WORDS]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nat64::tables::hash::Chance;
+    use crate::nat64::tables::hash::Rng;
 
     const WIDTH: usize = 12;
 
@@ -199,17 +199,17 @@ mod tests {
 
     #[test]
     fn an_index_agrees_with_a_map_whatever_is_inserted_and_removed() {
-        let mut chance = Chance::new(1);
+        let mut rng = Rng::new(1);
         // Few distinct hashes make long runs, over the end of the table too.
         for spread in [u32::MAX, 3, 40] {
             let mut index = Index::new(64);
             let mut map = std::collections::HashMap::new();
             for _ in 0..20_000 {
-                let slot = chance.below(64);
+                let slot = rng.below(64);
                 match map.remove(&slot) {
                     Some(hash) => index.remove(hash, slot),
                     None => {
-                        let hash = chance.below(spread).wrapping_mul(u32::MAX / spread.min(50));
+                        let hash = rng.below(spread).wrapping_mul(u32::MAX / spread.min(50));
                         index.insert(hash, slot);
                         map.insert(slot, hash);
                     }
@@ -217,7 +217,7 @@ mod tests {
                 for (&slot, &hash) in &map {
                     assert_eq!(index.find(hash, |s| s == slot), Some(slot));
                 }
-                assert_eq!(index.find(chance.next() as u32, |_| false), None);
+                assert_eq!(index.find(rng.next() as u32, |_| false), None);
             }
             for (slot, hash) in map {
                 index.remove(hash, slot);
@@ -244,8 +244,8 @@ mod tests {
     fn a_full_index_takes_seven_bytes_an_entry() {
         let limit = 100_000;
         let mut index = Index::new(limit);
-        let mut chance = Chance::new(5);
-        let hashes: Vec<_> = (0..limit).map(|_| chance.next() as u32).collect();
+        let mut rng = Rng::new(5);
+        let hashes: Vec<_> = (0..limit).map(|_| rng.next() as u32).collect();
         for (slot, hash) in (0..).zip(&hashes) {
             index.insert(*hash, slot);
         }

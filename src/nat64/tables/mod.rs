@@ -19,7 +19,6 @@
 pub(in crate::nat64) mod bib;
 pub(in crate::nat64) mod block;
 pub(in crate::nat64) mod events;
-pub(in crate::nat64) mod expiry;
 pub(in crate::nat64) mod fragment;
 pub(in crate::nat64) mod hash;
 pub(in crate::nat64) mod hosts;
@@ -30,3 +29,4 @@ pub(in crate::nat64) mod slab;
 pub(in crate::nat64) mod statics;
 pub(in crate::nat64) mod syn;
 pub(in crate::nat64) mod tcp;
+pub(in crate::nat64) mod timer_wheel;

@@ -7,25 +7,25 @@ use core::cmp::Reverse;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::bib::{Bib, RestTick};
-use super::block::{Block, Blocks, Front, Ports, bits_of};
+use super::bib::{Bib, QuarantineTick};
+use super::block::{Block, BlockSummary, Blocks, Ports, bits_of};
 use super::events::{Event, Events};
-use super::hash::Chance;
+use super::hash::Rng;
 use super::hosts::{Host, Hosts};
 use super::slab::NIL;
 use crate::addr::Proto;
 use crate::addr::{HostKey, Transport4, WorkerId};
 use crate::counters::Counters;
-use crate::nat64::{Lease, Pairing, Pool, Settings};
+use crate::nat64::{BlockAssignment, Pairing, Pool, Settings};
 use crate::ownership::{BLOCKS, Owners, block_of, ports_of};
 use crate::reason::Reason;
 use crate::time::Instant;
 
-mod choice;
+mod allocation;
 
-pub(in crate::nat64) use choice::Wish;
+pub(in crate::nat64) use allocation::PortRequest;
 
-use choice::Class;
+use allocation::Class;
 
 /// The pools, the blocks in use, and who has them.
 pub(in crate::nat64) struct Pool4 {
@@ -39,14 +39,14 @@ pub(in crate::nat64) struct Pool4 {
     /// Unused blocks of ours, low and high, by row.
     unused: Box<[[u16; 2]]>,
     /// Whether the last search through a whole pool found nothing, by pool and class.
-    dry: Vec<[bool; 2]>,
+    exhausted: Vec<[bool; 2]>,
     blocks: Blocks,
     hosts: Hosts,
     /// Empty blocks that rest, the longest rest first: since when, and which. A block stands here once at
     /// most, and no later than it should.
     empty: BinaryHeap<Reverse<(u32, u32)>>,
-    /// The second, plus one, in which the last [`Event::PoolEmpty`] was written.
-    told: u32,
+    /// The second, plus one, in which the last [`Event::PoolExhausted`] was written.
+    last_report: u32,
     pairing: Pairing,
     counters: Arc<Counters>,
 }
@@ -56,7 +56,7 @@ impl Pool4 {
         settings: &Settings,
         owners: Owners,
         me: WorkerId,
-        chance: &mut Chance,
+        rng: &mut Rng,
         counters: Arc<Counters>,
     ) -> Self {
         let mut pool4 = Self {
@@ -66,27 +66,27 @@ impl Pool4 {
             statics: settings.statics.iter().map(|entry| (entry.proto, entry.v4)).collect(),
             active: Box::default(),
             unused: Box::default(),
-            dry: Vec::new(),
+            exhausted: Vec::new(),
             blocks: Blocks::new(settings.limits.blocks),
-            hosts: Hosts::new(settings.limits.hosts, chance),
+            hosts: Hosts::new(settings.limits.hosts, rng),
             empty: BinaryHeap::with_capacity(settings.limits.blocks as usize),
-            told: 0,
+            last_report: 0,
             pairing: settings.pairing,
             counters,
         };
-        pool4.lay_out();
+        pool4.rebuild_active();
         pool4
     }
 
     /// Builds the table of blocks in use anew, from the owners' rows and the blocks.
-    fn lay_out(&mut self) {
+    fn rebuild_active(&mut self) {
         let rows = self.owners.table().len() / BLOCKS;
         self.active = vec![0; rows * BLOCKS].into_boxed_slice();
         self.unused = vec![[0; 2]; rows].into_boxed_slice();
-        self.dry = vec![[false; 2]; self.pools.len()];
+        self.exhausted = vec![[false; 2]; self.pools.len()];
         for slot in 0..self.blocks.end() {
             let Some(block) = self.blocks.at(slot) else { continue };
-            let row = self.owners.position(self.blocks.front(slot).addr);
+            let row = self.owners.position(self.blocks.summary(slot).addr);
             if let Some(row) = row {
                 self.active[row * BLOCKS + usize::from(block.number)] = slot + 1;
             }
@@ -160,10 +160,10 @@ impl Pool4 {
 
     /// Row of the address of a host; `None` if none of its blocks is in its pool any more.
     fn row_of(&self, host: u32) -> Option<usize> {
-        self.oldest(host, |block| !block.is_barred()).map(|slot| self.blocks.of(slot).row as usize)
+        self.oldest(host, |block| !block.is_withdrawn()).map(|slot| self.blocks.of(slot).row as usize)
     }
 
-    fn usable(&self, pool: usize, row: usize, block: usize) -> bool {
+    fn is_assignable(&self, pool: usize, row: usize, block: usize) -> bool {
         let at = row * BLOCKS + block;
         self.active[at] == 0
             && self.owners.table()[at] == self.me.0
@@ -193,35 +193,35 @@ impl Pool4 {
         allowed
     }
 
-    fn occupy(
+    fn assign(
         &mut self,
         host: Option<u32>,
-        wish: &Wish,
+        request: &PortRequest,
         row: usize,
         number: usize,
         events: &mut Events,
     ) -> Result<u32, Reason> {
         let (addr, ports) = (self.addr_of(row), ports_of(number));
-        let allowed = self.allowed(usize::from(wish.pool), row, number);
+        let allowed = self.allowed(usize::from(request.pool), row, number);
         let host = match host {
             Some(host) => {
                 self.hosts.of_mut(host).blocks += 1;
                 host
             }
-            None => self.hosts.insert(wish.host).ok_or(Reason::TableFull)?,
+            None => self.hosts.insert(request.host).ok_or(Reason::TableFull)?,
         };
         let next = self.hosts.of(host).first_block;
         let place = (row as u32, number as u16);
-        let front = Front { addr, zone: wish.host.zone };
-        let slot = self.blocks.insert(front, ports, place, allowed, host, next).ok_or(Reason::TableFull)?;
+        let summary = BlockSummary { addr, zone: request.host.zone };
+        let slot = self.blocks.insert(summary, ports, place, allowed, host, next).ok_or(Reason::TableFull)?;
         for (proto, place) in self.statics.iter().filter(|(_, place)| place.addr == addr) {
             self.blocks.of_mut(slot).reserve(*proto, place.port);
         }
         self.hosts.of_mut(host).first_block = slot;
         self.active[row * BLOCKS + number] = slot + 1;
         self.unused[row][Class::of(number) as usize] -= 1;
-        self.counters.zone(Some(wish.host.zone)).blocks.add(1);
-        events.push(Event::BlockGiven { host: wish.host, addr, ports });
+        self.counters.zone(Some(request.host.zone)).blocks.add(1);
+        events.push(Event::BlockAssigned { host: request.host, addr, ports });
         Ok(slot)
     }
 
@@ -241,7 +241,7 @@ impl Pool4 {
     /// host until each of its ports has rested.
     pub(in crate::nat64) fn unlink(
         &mut self,
-        since: RestTick,
+        since: QuarantineTick,
         slot: u32,
         proto: Proto,
         port: u16,
@@ -256,22 +256,22 @@ impl Pool4 {
         }
     }
 
-    /// When [`release_rested`](Self::release_rested) has something to do.
-    pub(in crate::nat64) fn next_empty(&self, rest: Duration) -> Option<Instant> {
-        self.empty.peek().map(|Reverse((since, _))| RestTick(*since).end(rest))
+    /// When [`release_quarantined`](Self::release_quarantined) has something to do.
+    pub(in crate::nat64) fn next_empty(&self, quarantine: Duration) -> Option<Instant> {
+        self.empty.peek().map(|Reverse((since, _))| QuarantineTick(*since).end(quarantine))
     }
 
     /// Releases the block that has been empty longest, if it has been so for `rest`; false if there
     /// is nothing more to do. One that was used meanwhile, which its entry does not know, goes or waits
     /// anew.
-    pub(in crate::nat64) fn release_rested(
+    pub(in crate::nat64) fn release_quarantined(
         &mut self,
         now: Instant,
-        rest: Duration,
+        quarantine: Duration,
         events: &mut Events,
     ) -> bool {
         let Some(&Reverse((since, slot))) = self.empty.peek() else { return false };
-        if RestTick(since).end(rest) > now {
+        if QuarantineTick(since).end(quarantine) > now {
             return false;
         }
         self.empty.pop();
@@ -289,7 +289,7 @@ impl Pool4 {
 
     /// Gives an empty block back to the pool, and forgets its host with the last one.
     fn release(&mut self, slot: u32, events: &mut Events) {
-        let (block, addr) = (self.blocks.of(slot).clone(), self.blocks.front(slot).addr);
+        let (block, addr) = (self.blocks.of(slot).clone(), self.blocks.summary(slot).addr);
         let before = self.blocks_of(block.host).find(|other| self.blocks.of(*other).next == slot);
         match before {
             Some(before) => self.blocks.of_mut(before).next = block.next,
@@ -300,7 +300,7 @@ impl Pool4 {
             self.active[row * BLOCKS + number] = 0;
             self.unused[row][Class::of(number) as usize] += 1;
         }
-        self.dry.fill([false; 2]);
+        self.exhausted.fill([false; 2]);
         let host = self.hosts.of_mut(block.host);
         host.blocks -= 1;
         let (key, left) = (host.key, host.blocks);
@@ -320,19 +320,19 @@ impl Pool4 {
     }
 
     /// The second in which a host was last told of, to be changed; `None` if it holds no block.
-    pub(in crate::nat64) fn told(&mut self, host: HostKey) -> Option<&mut u32> {
+    pub(in crate::nat64) fn last_report_of(&mut self, host: HostKey) -> Option<&mut u32> {
         let slot = self.hosts.find(host)?;
-        Some(&mut self.hosts.of_mut(slot).told)
+        Some(&mut self.hosts.of_mut(slot).last_report)
     }
 
     /// Whether nobody has been told in this second that a pool is empty; then this is the telling.
-    pub(in crate::nat64) fn pool_told(&mut self, second: u32) -> bool {
-        core::mem::replace(&mut self.told, second) != second
+    pub(in crate::nat64) fn is_first_exhaustion_in(&mut self, second: u32) -> bool {
+        core::mem::replace(&mut self.last_report, second) != second
     }
 
     /// Whether a pool has this transport address.
     #[inline]
-    pub(in crate::nat64) fn has_place(&self, place: Transport4) -> bool {
+    pub(in crate::nat64) fn contains(&self, place: Transport4) -> bool {
         self.has(place.addr)
             && self.pools.iter().any(|pool| {
                 pool.ranges.iter().any(|(net, ports)| net.contains(place.addr) && ports.contains(place.port))
@@ -344,7 +344,7 @@ impl Pool4 {
     /// # Errors
     /// [`Reason::NotPool4`] if the pool or this worker does not have it, [`Reason::PoolExhausted`] if
     /// somebody else does, [`Reason::TableFull`]
-    pub(in crate::nat64) fn take_over(
+    pub(in crate::nat64) fn reserve_port(
         &mut self,
         key: HostKey,
         pool: u16,
@@ -352,25 +352,25 @@ impl Pool4 {
         place: Transport4,
         events: &mut Events,
     ) -> Result<u32, Reason> {
-        let slot = self.block_at_place(key, pool, (proto, place), events)?;
+        let slot = self.block_around(key, pool, (proto, place), events)?;
         if self.blocks.of(slot).is_free(proto, place.port) { Ok(slot) } else { Err(Reason::PoolExhausted) }
     }
 
     /// Gives a host the block that it had before a restart, to rest from now on.
     ///
     /// # Errors
-    /// As [`take_over`](Self::take_over).
-    pub(in crate::nat64) fn keep(
+    /// As [`reserve_port`](Self::reserve_port).
+    pub(in crate::nat64) fn restore_block(
         &mut self,
         now: Instant,
-        lease: &Lease,
+        assignment: &BlockAssignment,
         pool: u16,
         events: &mut Events,
     ) -> Result<(), Reason> {
-        let place = Transport4::new(lease.addr, lease.ports.first());
-        let slot = self.block_at_place(lease.host, pool, (Proto::Udp, place), events)?;
+        let place = Transport4::new(assignment.addr, assignment.ports.first());
+        let slot = self.block_around(assignment.host, pool, (Proto::Udp, place), events)?;
         let block = self.blocks.of_mut(slot);
-        block.since = RestTick::of(now).0;
+        block.since = QuarantineTick::of(now).0;
         if block.is_empty() && !core::mem::replace(&mut block.queued, true) {
             self.empty.push(Reverse((block.since, slot)));
         }
@@ -378,7 +378,7 @@ impl Pool4 {
     }
 
     /// The block around a place, given to a host if it does not have it.
-    fn block_at_place(
+    fn block_around(
         &mut self,
         key: HostKey,
         pool: u16,
@@ -395,12 +395,19 @@ impl Pool4 {
         match self.active[row * BLOCKS + number].checked_sub(1) {
             Some(slot) if Some(self.blocks.of(slot).host) == host => Ok(slot),
             Some(_) => Err(Reason::PoolExhausted),
-            None if !self.usable(usize::from(pool), row, number) => Err(Reason::NotPool4),
+            None if !self.is_assignable(usize::from(pool), row, number) => Err(Reason::NotPool4),
             None if host.is_none() && self.hosts.is_full() || self.blocks.is_full() => Err(Reason::TableFull),
             None => {
-                let wish =
-                    Wish { host: key, proto, port: place.port, pool, quota: 0, rate: 0, parity: false };
-                self.occupy(host, &wish, row, number, events)
+                let request = PortRequest {
+                    host: key,
+                    proto,
+                    port: place.port,
+                    pool,
+                    quota: 0,
+                    rate: 0,
+                    parity: false,
+                };
+                self.assign(host, &request, row, number, events)
             }
         }
     }
@@ -414,17 +421,17 @@ impl Pool4 {
         self.pools.clone_from(&settings.pools);
         let statics = settings.statics.iter().map(|entry| (entry.proto, entry.v4)).collect();
         let withdrawn = core::mem::replace(&mut self.statics, statics);
-        self.lay_out();
+        self.rebuild_active();
         for slot in 0..self.blocks.end() {
             let Some(block) = self.blocks.at(slot) else { continue };
-            let (row, number, addr) = (block.row, usize::from(block.number), self.blocks.front(slot).addr);
+            let (row, number, addr) = (block.row, usize::from(block.number), self.blocks.summary(slot).addr);
             let zone = self.hosts.of(block.host).key.zone;
             let pool = settings.zones.iter().find(|z| z.id == zone).map(|z| z.pool).filter(|_| row != NIL);
             let allowed = pool.map_or([0; 4], |pool| self.allowed(pool, row as usize, number));
             let block = self.blocks.of_mut(slot);
             block.allow(allowed);
             for (proto, place) in withdrawn.iter().filter(|(_, place)| place.addr == addr) {
-                block.give_back(*proto, place.port);
+                block.free_port(*proto, place.port);
             }
             for (proto, place) in self.statics.iter().filter(|(_, place)| place.addr == addr) {
                 block.reserve(*proto, place.port);
@@ -432,8 +439,8 @@ impl Pool4 {
         }
         for slot in 0..self.blocks.end() {
             let Some(host) = self.blocks.at(slot).map(|block| block.host) else { continue };
-            if self.blocks_of(host).all(|slot| self.blocks.of(slot).is_barred()) {
-                self.hosts.disown(host);
+            if self.blocks_of(host).all(|slot| self.blocks.of(slot).is_withdrawn()) {
+                self.hosts.unindex(host);
             }
         }
     }

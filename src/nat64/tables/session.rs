@@ -3,11 +3,11 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::expiry::{Filed, Wheel};
-use super::hash::{Chance, Hasher};
+use super::hash::{Hasher, Rng};
 use super::index::Index;
 use super::slab::{Item, NIL, Slab};
 use super::tcp::{Side, State};
+use super::timer_wheel::{Wheel, WheelLinks};
 use crate::addr::Transport4;
 use crate::time::Instant;
 
@@ -27,15 +27,15 @@ pub(in crate::nat64) struct Session {
     next: u32,
     prev: u32,
     /// Its neighbours in the timer wheel.
-    pub(in crate::nat64) filed: Filed,
+    pub(in crate::nat64) links: WheelLinks,
     /// Its bucket in the timer wheel.
     pub(in crate::nat64) bucket: u16,
     remote_port: u16,
     /// Index of the pref64 under which the client knows the server.
     pub(in crate::nat64) pref64: u16,
     state: u8,
-    /// [`INDEXED`], and a bit per side for [`passes`](Self::passes).
-    marks: u8,
+    /// [`INDEXED`], and a bit per side for [`passes`](Self::has_fast_path).
+    flags: u8,
 }
 
 /// It is in the index.
@@ -52,12 +52,12 @@ impl Item for Session {
             binding: NIL,
             next,
             prev: NIL,
-            filed: Filed::NOWHERE,
+            links: WheelLinks::UNLINKED,
             bucket: u16::MAX,
             remote_port: 0,
             pref64: 0,
             state: FREE,
-            marks: 0,
+            flags: 0,
         }
     }
 
@@ -89,18 +89,18 @@ impl Session {
 
     /// Whether it has been found that nothing is against this flow's addresses, in packets from this
     /// side: zone, pref64, ranges, denied prefixes. It stays so until the settings change.
-    pub(in crate::nat64) const fn passes(&self, from: Side) -> bool {
-        self.marks >> from as u8 & 1 == 1
+    pub(in crate::nat64) const fn has_fast_path(&self, from: Side) -> bool {
+        self.flags >> from as u8 & 1 == 1
     }
 
-    /// Notes that it [`passes`](Self::passes).
-    pub(in crate::nat64) const fn set_passes(&mut self, from: Side) {
-        self.marks |= 1 << from as u8;
+    /// Notes that it [`passes`](Self::has_fast_path).
+    pub(in crate::nat64) const fn allow_fast_path(&mut self, from: Side) {
+        self.flags |= 1 << from as u8;
     }
 
     /// Forgets what was found.
-    pub(in crate::nat64) const fn doubt(&mut self) {
-        self.marks &= INDEXED;
+    pub(in crate::nat64) const fn clear_fast_path(&mut self) {
+        self.flags &= INDEXED;
     }
 
     /// Packets to and from the server.
@@ -114,7 +114,7 @@ impl Session {
     }
 
     /// Whether it has ended by `now`.
-    pub(in crate::nat64) const fn is_over(&self, now: Instant) -> bool {
+    pub(in crate::nat64) const fn is_expired(&self, now: Instant) -> bool {
         self.deadline <= now.as_nanos()
     }
 
@@ -148,11 +148,11 @@ pub(in crate::nat64) struct Sessions {
 }
 
 impl Sessions {
-    pub(in crate::nat64) fn new(limit: u32, chance: &mut Chance) -> Self {
+    pub(in crate::nat64) fn new(limit: u32, rng: &mut Rng) -> Self {
         Self {
             slab: Slab::new(limit),
             index: Index::new(limit),
-            hasher: Hasher::new(chance),
+            hasher: Hasher::new(rng),
             wheel: Wheel::new(),
         }
     }
@@ -179,7 +179,7 @@ impl Sessions {
 
     /// Reads a session, if there is one in this slot, so that it is in the cache.
     #[inline]
-    pub(in crate::nat64) fn touch(&self, slot: u32) -> u64 {
+    pub(in crate::nat64) fn prefetch(&self, slot: u32) -> u64 {
         self.slab.at(slot).map_or(0, |session| session.deadline)
     }
 
@@ -204,7 +204,7 @@ impl Sessions {
             prev: *first,
             pref64,
             state: State::Closed as u8,
-            marks: if indexed { INDEXED } else { 0 },
+            flags: if indexed { INDEXED } else { 0 },
             ..Session::free(NIL)
         })?;
         if indexed {
@@ -216,13 +216,13 @@ impl Sessions {
         if next != NIL {
             self.slab[next].prev = slot;
         }
-        self.wheel.file(&mut self.slab, slot);
+        self.wheel.insert(&mut self.slab, slot);
         Some(slot)
     }
 
     /// Ends a session; `first` is the first of the binding's sessions.
     pub(in crate::nat64) fn remove(&mut self, slot: u32, first: &mut u32) {
-        let Session { next, prev, binding, marks, .. } = self.slab[slot];
+        let Session { next, prev, binding, flags, .. } = self.slab[slot];
         let remote = self.slab[slot].remote();
         if next != NIL {
             self.slab[next].prev = prev;
@@ -232,10 +232,10 @@ impl Sessions {
         } else {
             *first = next;
         }
-        if marks & INDEXED != 0 {
+        if flags & INDEXED != 0 {
             self.index.remove(self.hash(binding, remote), slot);
         }
-        self.wheel.unfile(&mut self.slab, slot);
+        self.wheel.remove(&mut self.slab, slot);
         self.slab.remove(slot);
     }
 
@@ -244,9 +244,9 @@ impl Sessions {
     #[inline(always)]
     pub(in crate::nat64) fn credit(&mut self, slot: u32, traffic: Traffic, deadline: Option<Instant>) {
         let session = &mut self.slab[slot];
-        let way = traffic.from as usize;
-        session.packets[way] = session.packets[way].wrapping_add(traffic.packets);
-        session.bytes[way] += traffic.bytes;
+        let direction = traffic.from as usize;
+        session.packets[direction] = session.packets[direction].wrapping_add(traffic.packets);
+        session.bytes[direction] += traffic.bytes;
         match deadline {
             // Later is the rule, and one store.
             Some(deadline) if deadline.as_nanos() >= session.deadline => {
@@ -275,11 +275,16 @@ impl Sessions {
     /// Whether the binding whose first session is `first` has one with a host at `addr`.
     ///
     /// Walks the binding's sessions; the host's session quota bounds it.
-    pub(in crate::nat64) fn knows(&self, first: u32, addr: Ipv4Addr, now: Instant) -> bool {
+    pub(in crate::nat64) fn has_session_with_address(
+        &self,
+        first: u32,
+        addr: Ipv4Addr,
+        now: Instant,
+    ) -> bool {
         let mut slot = first;
         while slot != NIL {
             let session = &self.slab[slot];
-            if session.remote == addr && !session.is_over(now) {
+            if session.remote == addr && !session.is_expired(now) {
                 return true;
             }
             slot = session.next;
@@ -328,7 +333,7 @@ mod tests {
     use super::*;
 
     fn sessions() -> Sessions {
-        Sessions::new(4096, &mut Chance::new(3))
+        Sessions::new(4096, &mut Rng::new(3))
     }
 
     fn server(n: u32) -> Transport4 {
@@ -343,11 +348,11 @@ mod tests {
     #[test]
     fn a_binding_finds_all_its_sessions_whichever_end_first() {
         let mut table = sessions();
-        let mut chance = Chance::new(4);
+        let mut rng = Rng::new(4);
         let mut firsts = [NIL; 3];
         let mut live = std::collections::HashMap::new();
         for _ in 0..20_000 {
-            let (binding, n) = (chance.below(3), chance.below(20));
+            let (binding, n) = (rng.below(3), rng.below(20));
             let first = &mut firsts[binding as usize];
             let found = table.find(binding, *first, server(n));
             assert_eq!(found, live.get(&(binding, n)).copied());
@@ -364,12 +369,12 @@ mod tests {
     #[test]
     fn sessions_end_in_their_time_however_far_off_and_however_often_prolonged() {
         let mut table = sessions();
-        let mut chance = Chance::new(9);
+        let mut rng = Rng::new(9);
         let mut deadlines = std::collections::HashMap::new();
         let mut first = NIL;
         for n in 0..2000 {
             // From a microsecond to 60 days.
-            let deadline = chance.next() >> (12 + chance.below(40));
+            let deadline = rng.next() >> (12 + rng.below(40));
             let slot = table.insert(0, &mut first, server(n), 0, Instant::from_nanos(deadline));
             deadlines.insert(slot.expect("room"), deadline);
         }
@@ -383,15 +388,15 @@ mod tests {
                 assert!(deadline <= now && deadline + (1 << 20) >= now, "{deadline} {now}");
                 table.remove(slot, &mut first);
             }
-            if chance.below(2) == 0
+            if rng.below(2) == 0
                 && let Some((&slot, deadline)) = deadlines.iter_mut().next()
             {
-                *deadline = now + (chance.next() >> (12 + chance.below(40)));
+                *deadline = now + (rng.next() >> (12 + rng.below(40)));
                 table.set_deadline(slot, Instant::from_nanos(*deadline));
                 now = now.max(1);
             }
-            if chance.below(50) == 0 {
-                now += chance.next() >> 30;
+            if rng.below(50) == 0 {
+                now += rng.next() >> 30;
                 let early = deadlines.values().filter(|d| **d < now).count();
                 let mut ended = 0;
                 let mut budget = 10_000;

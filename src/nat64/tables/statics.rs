@@ -33,17 +33,17 @@ impl Statics {
 
     /// The slot of the binding at an IPv4 transport address.
     #[inline]
-    pub(in crate::nat64) fn find(&self, proto: Proto, place: Transport4) -> Option<u32> {
+    pub(in crate::nat64) fn find(&self, proto: Proto, mapped: Transport4) -> Option<u32> {
         if self.entries.is_empty() {
             return None;
         }
-        let at = self.entries.binary_search_by_key(&(proto, place), |(entry, _)| key(entry)).ok()?;
+        let at = self.entries.binary_search_by_key(&(proto, mapped), |(entry, _)| key(entry)).ok()?;
         self.entries[at].1
     }
 
     /// Whether there is a binding at an IPv4 transport address, here or at another worker.
-    pub(in crate::nat64) fn has(&self, proto: Proto, place: Transport4) -> bool {
-        self.entries.binary_search_by_key(&(proto, place), |(entry, _)| key(entry)).is_ok()
+    pub(in crate::nat64) fn has(&self, proto: Proto, mapped: Transport4) -> bool {
+        self.entries.binary_search_by_key(&(proto, mapped), |(entry, _)| key(entry)).is_ok()
     }
 
     /// Whether any binding is on this address.
@@ -52,7 +52,7 @@ impl Statics {
     }
 
     /// The IPv4 transport address of the binding with this number.
-    pub(in crate::nat64) fn place(&self, number: u32) -> Transport4 {
+    pub(in crate::nat64) fn mapped(&self, number: u32) -> Transport4 {
         self.entries[number as usize].0.v4
     }
 

@@ -4,7 +4,7 @@
 use core::time::Duration;
 use std::net::Ipv4Addr;
 
-use super::hash::{Chance, Hasher};
+use super::hash::{Hasher, Rng};
 use crate::addr::Transport4;
 use crate::reason::Reason;
 use crate::time::Instant;
@@ -14,18 +14,18 @@ use crate::wire::ipv4::Ipv4Packet;
 const QUOTED: usize = 548;
 
 /// A SYN that waits.
-pub(in crate::nat64) struct Waiting {
+pub(in crate::nat64) struct StoredSyn {
     from: Transport4,
     to: Transport4,
     until: Instant,
     /// Adopted meanwhile: nobody is told anything.
-    adopted: bool,
+    cancelled: bool,
     /// The packet, its length cut to what is kept.
     pub(in crate::nat64) packet: Ipv4Packet,
     bytes: [u8; QUOTED],
 }
 
-impl Waiting {
+impl StoredSyn {
     /// What is kept of the packet.
     pub(in crate::nat64) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.packet.total_len]
@@ -34,9 +34,9 @@ impl Waiting {
 
 /// The SYNs that wait, the oldest first: a ring.
 pub(in crate::nat64) struct Syns {
-    ring: Vec<Waiting>,
+    ring: Vec<StoredSyn>,
     /// By place in the ring, a hash of both ends: a flood is looked through in these four kilobytes.
-    prints: Vec<u32>,
+    fingerprints: Vec<u32>,
     first: usize,
     len: usize,
     limit: usize,
@@ -49,17 +49,17 @@ pub(in crate::nat64) struct Syns {
 
 impl Syns {
     /// Room for `limit` SYNs, `per_source` of one source.
-    pub(in crate::nat64) fn new(limit: u32, per_source: u32, chance: &mut Chance) -> Self {
+    pub(in crate::nat64) fn new(limit: u32, per_source: u32, rng: &mut Rng) -> Self {
         let limit = limit as usize;
         Self {
             ring: Vec::with_capacity(limit),
-            prints: Vec::with_capacity(limit),
+            fingerprints: Vec::with_capacity(limit),
             first: 0,
             len: 0,
             limit,
             per_source: u16::try_from(per_source).unwrap_or(u16::MAX),
             counts: vec![0; (limit * 16).max(16)].into_boxed_slice(),
-            hasher: Hasher::new(chance),
+            hasher: Hasher::new(rng),
         }
     }
 
@@ -68,22 +68,22 @@ impl Syns {
         &mut self.counts[((hash * self.counts.len() as u64) >> 32) as usize]
     }
 
-    fn print(&self, from: Transport4, to: Transport4) -> u32 {
+    fn fingerprint(&self, from: Transport4, to: Transport4) -> u32 {
         let addresses = u64::from(from.addr.to_bits()) << 32 | u64::from(to.addr.to_bits());
         self.hasher.words(addresses, u64::from(from.port) << 16 | u64::from(to.port))
     }
 
-    /// The SYN between the two that waits and is not adopted.
-    fn find(&mut self, from: Transport4, to: Transport4) -> Option<&mut Waiting> {
+    /// The SYN between the two that waits and is not cancelled.
+    fn find(&mut self, from: Transport4, to: Transport4) -> Option<&mut StoredSyn> {
         if self.len == 0 || *self.count(from.addr) == 0 {
             return None;
         }
-        let print = self.print(from, to);
+        let fingerprint = self.fingerprint(from, to);
         let (first, end) = (self.first, self.first + self.len);
         let is = |place: &usize| {
-            self.prints[*place] == print && {
+            self.fingerprints[*place] == fingerprint && {
                 let waiting = &self.ring[*place];
-                waiting.from == from && waiting.to == to && !waiting.adopted
+                waiting.from == from && waiting.to == to && !waiting.cancelled
             }
         };
         let before = end.saturating_sub(self.limit);
@@ -111,36 +111,36 @@ impl Syns {
             return Err(Reason::SynLimit);
         }
         let kept = packet.total_len.min(QUOTED);
-        let mut waiting = Waiting {
+        let mut waiting = StoredSyn {
             from,
             to,
             until: now + lifetime,
-            adopted: false,
+            cancelled: false,
             packet: Ipv4Packet { total_len: kept, ..*packet },
             bytes: [0; QUOTED],
         };
         waiting.bytes[..kept].copy_from_slice(&bytes[..kept]);
         *self.count(from.addr) += 1;
         let place = (self.first + self.len) % self.limit;
-        let print = self.print(from, to);
+        let fingerprint = self.fingerprint(from, to);
         if place == self.ring.len() {
             self.ring.push(waiting);
-            self.prints.push(print);
+            self.fingerprints.push(fingerprint);
         } else {
             self.ring[place] = waiting;
-            self.prints[place] = print;
+            self.fingerprints[place] = fingerprint;
         }
         self.len += 1;
         Ok(())
     }
 
-    /// Whether a SYN between the two waits. It is adopted: nobody will be told that it failed.
-    pub(in crate::nat64) fn adopt(&mut self, from: Transport4, to: Transport4) -> bool {
-        self.find(from, to).map(|waiting| waiting.adopted = true).is_some()
+    /// Whether a SYN between the two waits. It is cancelled: nobody will be told that it failed.
+    pub(in crate::nat64) fn cancel(&mut self, from: Transport4, to: Transport4) -> bool {
+        self.find(from, to).map(|waiting| waiting.cancelled = true).is_some()
     }
 
-    /// Takes out the oldest if its time has come by `now`; `Some(None)` if it was adopted.
-    pub(in crate::nat64) fn due(&mut self, now: Instant) -> Option<Option<&Waiting>> {
+    /// Takes out the oldest if its time has come by `now`; `Some(None)` if it was cancelled.
+    pub(in crate::nat64) fn due(&mut self, now: Instant) -> Option<Option<&StoredSyn>> {
         let oldest = self.ring.get(self.first).filter(|w| self.len > 0 && w.until <= now)?;
         let source = oldest.from.addr;
         *self.count(source) -= 1;
@@ -148,7 +148,7 @@ impl Syns {
         self.first = (self.first + 1) % self.limit;
         self.len -= 1;
         let oldest = &self.ring[place];
-        Some((!oldest.adopted).then_some(oldest))
+        Some((!oldest.cancelled).then_some(oldest))
     }
 
     /// When [`due`](Self::due) is to be asked next.

@@ -2,7 +2,7 @@
 //! its variants.
 
 mod basic;
-mod batch;
+mod fast_path;
 mod flows;
 mod overload;
 mod ports;
@@ -70,7 +70,7 @@ pub(super) fn n1() -> translator::Settings {
                 bindings: 1000,
                 blocks: 100,
                 hosts: 100,
-                hold_bytes: 1 << 20,
+                fragment_bytes: 1 << 20,
                 unsolicited_syns: 20,
                 unsolicited_syns_per_source: 5,
                 events: 100,

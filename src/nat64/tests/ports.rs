@@ -1,10 +1,10 @@
 //! Which port a binding gets, and when a port is free again.
 
 use super::*;
-use crate::translator::{Event, Lease};
+use crate::translator::{BlockAssignment, Event};
 
 fn events(bench: &mut Bench) -> Vec<Event> {
-    let mut out = [Event::PoolEmpty { host: NOBODY }; 200];
+    let mut out = [Event::PoolExhausted { host: NOBODY }; 200];
     let n = bench.gate.events(&mut out);
     out[..n].to_vec()
 }
@@ -54,11 +54,11 @@ fn no_address_is_bound_twice_on_either_side() {
     settings.nat64.zones[0].blocks_per_host = 64;
     settings.nat64.zones[0].sessions_per_host = 10_000;
     let mut bench = Bench::new(settings);
-    let mut chance = crate::nat64::tables::hash::Chance::new(11);
+    let mut rng = crate::nat64::tables::hash::Rng::new(11);
     let (mut inside, mut outside) = (std::collections::HashMap::new(), std::collections::HashMap::new());
     for _ in 0..60_000 {
-        let host = format!("2001:db8:1::{:x}", 2 + chance.below(400));
-        let (kind, port) = (chance.below(3), chance.below(65_536) as u16);
+        let host = format!("2001:db8:1::{:x}", 2 + rng.below(400));
+        let (kind, port) = (rng.below(3), rng.below(65_536) as u16);
         let packet = Packet6::new(v6(&host), under(Z));
         let packet = match kind {
             0 => tcp6(&host, port, Z, Flags::SYN),
@@ -142,9 +142,9 @@ fn an_empty_pool_leaves_what_there_is() {
     let (verdict, _) = bench.send(&Packet6::new(v6(C2), under(Z)).udp(6000, 53, b""));
     assert_eq!(verdict, Verdict::Reject(Reason::PoolExhausted));
     bench.to6(&udp4(Z, 53, first));
-    let told = events(&mut bench);
-    assert!(told.iter().any(|event| matches!(event, Event::QuotaReached { .. })), "{told:?}");
-    assert!(told.iter().any(|event| matches!(event, Event::PoolEmpty { .. })), "{told:?}");
+    let reported = events(&mut bench);
+    assert!(reported.iter().any(|event| matches!(event, Event::QuotaReached { .. })), "{reported:?}");
+    assert!(reported.iter().any(|event| matches!(event, Event::PoolExhausted { .. })), "{reported:?}");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_released_port_rests_but_not_for_its_own_client() {
 fn an_empty_block_stays_a_while_then_falls_back() {
     let mut bench = Bench::new(n1());
     bench.to4(&tcp6(C, 40_000, Z, Flags::SYN));
-    assert!(matches!(events(&mut bench)[..], [Event::BlockGiven { .. }]));
+    assert!(matches!(events(&mut bench)[..], [Event::BlockAssigned { .. }]));
     bench.secs(250);
     assert_eq!((bench.bindings(), bench.blocks()), (0, 1));
     assert!(matches!(events(&mut bench)[..], [Event::SessionEnded { .. }]));
@@ -212,7 +212,7 @@ fn a_port_that_must_change_is_random() {
         settings.seed = seed;
         settings.nat64.limits.sessions = 10;
         settings.nat64.limits.bindings = 10;
-        settings.nat64.limits.hold_bytes = 4096;
+        settings.nat64.limits.fragment_bytes = 4096;
         let mut bench = Bench::new(settings.clone());
         bench.udp_mapping(C, 5120);
         let port = bench.udp_mapping(C2, 5120).port;
@@ -265,11 +265,13 @@ fn blocks_of_before_a_restart_go_to_their_hosts_first() {
     settings.nat64.pools[0].ranges[0].1 = PortRange::new(5120, 5375).expect("one block");
     let mut bench = Bench::new(settings);
     let host = crate::addr::HostKey::new(ZoneId(0), v6(C), 128);
-    let lease = Lease { host, addr: v4(T), ports: PortRange::new(5120, 5375).expect("a range") };
-    assert_eq!(bench.gate.keep(bench.now, &lease), Ok(()));
-    assert_eq!(bench.gate.keep(bench.now, &lease), Ok(()), "once more changes nothing");
-    let stranger = Lease { host: crate::addr::HostKey { zone: ZoneId(7), ..host }, ..lease };
-    assert_eq!(bench.gate.keep(bench.now, &stranger), Err(Reason::NoZone));
+    let assignment =
+        BlockAssignment { host, addr: v4(T), ports: PortRange::new(5120, 5375).expect("a range") };
+    assert_eq!(bench.gate.restore_block(bench.now, &assignment), Ok(()));
+    assert_eq!(bench.gate.restore_block(bench.now, &assignment), Ok(()), "once more changes nothing");
+    let outside_zones =
+        BlockAssignment { host: crate::addr::HostKey { zone: ZoneId(7), ..host }, ..assignment };
+    assert_eq!(bench.gate.restore_block(bench.now, &outside_zones), Err(Reason::NoZone));
     let other = Packet6::new(v6(C2), under(Z)).udp(5120, 53, b"");
     assert_eq!(bench.drop_of(&other), Reason::PoolExhausted);
     bench.secs(119);

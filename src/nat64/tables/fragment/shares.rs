@@ -59,7 +59,7 @@ impl Shares {
     }
 
     /// Counts cells as given back.
-    pub(in crate::nat64) fn give_back(&mut self, place: u32, cells: u32) {
+    pub(in crate::nat64) fn release(&mut self, place: u32, cells: u32) {
         self.counts[place as usize].cells -= cells;
     }
 

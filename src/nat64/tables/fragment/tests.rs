@@ -40,11 +40,11 @@ fn arrival(packet: &[u8], first: First) -> Arrival<'_> {
 
 const PORTS: First = First::Ports(4000, 53);
 
-fn hold() -> Hold {
-    Hold::new(1 << 20, TIMEOUT, 1)
+fn hold() -> FragmentCache {
+    FragmentCache::new(1 << 20, TIMEOUT, 1)
 }
 
-fn offer(hold: &mut Hold, packet: &[u8], first: First) -> Step {
+fn offer(hold: &mut FragmentCache, packet: &[u8], first: First) -> Step {
     hold.offer(Instant::from_secs(10), &arrival(packet, first))
 }
 
@@ -109,7 +109,7 @@ fn gathered_fragments_come_out_as_one_packet() {
             assert!(hold.assemble(datagram, &mut out));
             let mut whole = make(0, 4233, false);
             if !v6 {
-                whole::header4(&mut whole, 20);
+                reassembly::header4(&mut whole, 20);
             }
             assert_eq!(out.bytes(), whole, "{order:?}");
             assert!(out.handed.gathered);
@@ -122,7 +122,7 @@ fn gathered_fragments_come_out_as_one_packet() {
 #[test]
 fn an_assembled_ipv4_header_has_a_right_checksum() {
     let mut packet = fragment4(0xbeef, 0, 80, true);
-    whole::header4(&mut packet, 20);
+    reassembly::header4(&mut packet, 20);
     let sum: u32 = packet[..20].chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
     assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
     assert_eq!(packet[4..8], [0xbe, 0xef, 0, 0]);
@@ -202,7 +202,7 @@ fn what_is_not_whole_in_time_is_forgotten_the_oldest_first() {
 #[test]
 fn a_full_store_refuses_and_frees_itself_by_time() {
     // id 6146-3.4-frag-limit
-    let mut hold = Hold::new(64 << 10, TIMEOUT, 1);
+    let mut hold = FragmentCache::new(64 << 10, TIMEOUT, 1);
     let limit = Step::Drop { reason: Reason::FragmentLimit, held: 0 };
     let steps: Vec<_> =
         (0..100_u16).map(|id| offer(&mut hold, &fragment4(id, 80, 80, true), PORTS)).collect();
@@ -221,7 +221,7 @@ fn a_full_store_refuses_and_frees_itself_by_time() {
 fn one_source_leaves_room_to_the_others() {
     let mut hold = hold();
     let limit = Step::Drop { reason: Reason::FragmentLimit, held: 0 };
-    let from = |hold: &mut Hold, source: u128, packet: &[u8]| {
+    let from = |hold: &mut FragmentCache, source: u128, packet: &[u8]| {
         hold.offer(Instant::from_secs(10), &Arrival { source, ..arrival(packet, PORTS) })
     };
     // First fragments that nothing follows: 128 of 1,024 datagrams, then no more.
@@ -254,7 +254,7 @@ fn a_datagram_of_many_tiny_fragments_is_refused() {
 
 #[test]
 fn a_store_without_memory_refuses_everything() {
-    let mut hold = Hold::new(0, TIMEOUT, 1);
+    let mut hold = FragmentCache::new(0, TIMEOUT, 1);
     let limit = Step::Drop { reason: Reason::FragmentLimit, held: 0 };
     assert_eq!(offer(&mut hold, &fragment4(1, 0, 8, true), PORTS), limit);
     assert_eq!(hold.next_deadline(), None);
@@ -267,7 +267,7 @@ fn any_order_of_any_fragments_leaks_nothing() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) % below
     };
-    let mut hold = Hold::new(32 << 10, TIMEOUT, 1);
+    let mut hold = FragmentCache::new(32 << 10, TIMEOUT, 1);
     let mut out = PacketBuf::new(65_535);
     for step in 0..20_000 {
         let now = Instant::from_millis(step);

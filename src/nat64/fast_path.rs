@@ -4,7 +4,7 @@
 //! deadline and its counts. What the long way finds out about a flow's addresses - zone, pref64,
 //! ranges, denied prefixes, whether it turns round - depends on nothing but the addresses and the
 //! settings; so it is found out once, noted in the session, and forgotten with every change of
-//! settings. Whoever does not fit goes the long way, which decides everything; nothing has been
+//! settings. Whoever does not fit goes the slow path, which decides everything; nothing has been
 //! written or counted then.
 
 use core::net::Ipv6Addr;
@@ -36,36 +36,36 @@ impl Nat64 {
     /// Only the address that the session's own pref64 gives the server: others may mean it too, by
     /// another pref64 or with a suffix.
     #[inline]
-    pub(super) fn may_be_short6(&mut self, session: Option<u32>, dst: Ipv6Addr) {
+    pub(super) fn allow_fast_path6(&mut self, session: Option<u32>, dst: Ipv6Addr) {
         if let Some(slot) = session
-            && !self.sessions.of(slot).passes(Side::V6)
-            && self.server_of(slot) == dst
+            && !self.sessions.of(slot).has_fast_path(Side::V6)
+            && self.server6_of(slot) == dst
         {
-            self.sessions.of_mut(slot).set_passes(Side::V6);
+            self.sessions.of_mut(slot).allow_fast_path(Side::V6);
         }
     }
 
     /// The same from the IPv4 side.
     #[inline]
-    pub(super) fn may_be_short4(&mut self, session: Option<u32>) {
+    pub(super) fn allow_fast_path4(&mut self, session: Option<u32>) {
         if let Some(slot) = session {
-            self.sessions.of_mut(slot).set_passes(Side::V4);
+            self.sessions.of_mut(slot).allow_fast_path(Side::V4);
         }
     }
 
     /// The server of a session as its client knows it.
     #[inline(always)]
-    fn server_of(&self, slot: u32) -> Ipv6Addr {
+    fn server6_of(&self, slot: u32) -> Ipv6Addr {
         let session = self.sessions.of(slot);
         self.policy.zones.pref64(session.pref64).embed(session.remote().addr)
     }
 
     /// The session between a binding and a server as the client names it.
     #[inline]
-    fn session_to(&self, slot: u32, server: Transport6) -> Option<u32> {
+    fn session_to6(&self, slot: u32, server: Transport6) -> Option<u32> {
         let binding = self.bib.of(slot);
         let is = |session: u32| {
-            self.sessions.of(session).remote().port == server.port && self.server_of(session) == server.addr
+            self.sessions.of(session).remote().port == server.port && self.server6_of(session) == server.addr
         };
         if self.sessions.at(binding.first).is_some() && is(binding.first) {
             return Some(binding.first);
@@ -74,19 +74,19 @@ impl Nat64 {
         self.session_with(slot, Transport4::new(addr, server.port)).filter(|session| is(*session))
     }
 
-    /// Translates a packet from the IPv6 side, if it can take the short way.
+    /// Translates a packet from the IPv6 side, if it can take the fast path.
     #[inline]
-    pub(super) fn short6(&mut self, now: Instant, buf: &mut PacketBuf) -> Option<Verdict> {
+    pub(super) fn fast_path6(&mut self, now: Instant, buf: &mut PacketBuf) -> Option<Verdict> {
         if !is_fresh(buf.handed) {
             return None;
         }
         let packet = Plain::read6(&self.policy.rules, buf)?;
         let proto = proto_of(packet.ports);
         let binding = self.binding_of(proto, Transport6::new(packet.src, packet.ports.src))?;
-        let session = self.session_to(binding, Transport6::new(packet.dst, packet.ports.dst))?;
+        let session = self.session_to6(binding, Transport6::new(packet.dst, packet.ports.dst))?;
         let traffic = Traffic { from: Side::V6, packets: packet.count as u32, bytes: packet.len as u64 };
-        self.go_on(now, session, packet.ports, traffic)?;
-        let (mapped, zone) = self.outside(binding);
+        self.refresh(now, session, packet.ports, traffic)?;
+        let (mapped, zone) = self.mapped_and_zone(binding);
         let to = Flow4::new(mapped, self.sessions.of(session).remote());
         packet.rewrite_to4(&self.policy.rules, &to, &mut self.ids, buf);
         let row = self.counters.zone(zone);
@@ -95,23 +95,23 @@ impl Nat64 {
         Some(Verdict::Forward)
     }
 
-    /// Translates a packet from the IPv4 side, if it can take the short way.
+    /// Translates a packet from the IPv4 side, if it can take the fast path.
     #[inline]
-    pub(super) fn short4(&mut self, now: Instant, buf: &mut PacketBuf) -> Option<Verdict> {
+    pub(super) fn fast_path4(&mut self, now: Instant, buf: &mut PacketBuf) -> Option<Verdict> {
         if !is_fresh(buf.handed) {
             return None;
         }
         let packet = Plain::read4(&self.policy.rules, buf)?;
-        let place = Transport4::new(packet.dst, packet.ports.dst);
-        let binding = self.binding_at(proto_of(packet.ports), place)?;
+        let mapped = Transport4::new(packet.dst, packet.ports.dst);
+        let binding = self.binding_at(proto_of(packet.ports), mapped)?;
         let session = self.session_with(binding, Transport4::new(packet.src, packet.ports.src))?;
         let bytes = packet.len - crate::wire::ipv4::HEADER + ipv6::HEADER;
         let traffic = Traffic { from: Side::V4, packets: packet.count as u32, bytes: bytes as u64 };
-        self.go_on(now, session, packet.ports, traffic)?;
-        let server = Transport6::new(self.server_of(session), packet.ports.src);
+        self.refresh(now, session, packet.ports, traffic)?;
+        let server = Transport6::new(self.server6_of(session), packet.ports.src);
         let to = Flow6::new(server, self.bib.of(binding).v6());
         packet.rewrite_to6(&self.policy.rules, &to, buf);
-        let row = self.counters.zone(self.outside(binding).1);
+        let row = self.counters.zone(self.mapped_and_zone(binding).1);
         row.packets_v4_to_v6.add(packet.count as u64);
         row.bytes_v4_to_v6.add(packet.len as u64);
         Some(Verdict::Forward)
@@ -119,20 +119,20 @@ impl Nat64 {
 
     /// The IPv4 transport address of a binding and its client's zone.
     #[inline(always)]
-    fn outside(&self, slot: u32) -> (Transport4, Option<ZoneId>) {
+    fn mapped_and_zone(&self, slot: u32) -> (Transport4, Option<ZoneId>) {
         let binding = self.bib.of(slot);
         if binding.is_static() {
             return (self.mapped(slot), self.zone_of(slot));
         }
-        let front = self.pool4.blocks().front(binding.place);
-        (Transport4::new(front.addr, binding.port), Some(front.zone))
+        let summary = self.pool4.blocks().summary(binding.allocation);
+        (Transport4::new(summary.addr, binding.port), Some(summary.zone))
     }
 
     /// Prolongs a session and credits it; `None`, and nothing done, if there is more to it.
     #[inline(always)]
-    fn go_on(&mut self, now: Instant, slot: u32, ports: Ports, traffic: Traffic) -> Option<()> {
+    fn refresh(&mut self, now: Instant, slot: u32, ports: Ports, traffic: Traffic) -> Option<()> {
         let session = self.sessions.of(slot);
-        if session.is_over(now) || !session.passes(traffic.from) {
+        if session.is_expired(now) || !session.has_fast_path(traffic.from) {
             return None;
         }
         let lifetime = match ports.flags {

@@ -1,5 +1,5 @@
 //! What is only there for speed changes nothing: batches looked at ahead come out as packets that come
-//! alone, and packets that take the short way as those that don't.
+//! alone, and packets that take the fast path as those that don't.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use super::*;
 use crate::addr::Proto;
 use crate::addr::Transport6;
 use crate::counters::{Counters, Tally};
-use crate::nat64::tables::hash::Chance;
+use crate::nat64::tables::hash::Rng;
 use crate::nat64::tables::slab::NIL;
 use crate::nat64::{Filtering, Identity, Nat64};
 use crate::translator::Change;
 use crate::wire::build::super_packet;
 
-/// Enough bindings for batches to be looked at ahead.
+/// Enough bindings for batches to be prefetched.
 const HOSTS: u16 = 40;
 const PORTS: u16 = 150;
 
@@ -46,13 +46,13 @@ fn client(host: u16) -> Ipv6Addr {
 
 /// Packets of all kinds, which may or may not belong to something.
 struct Source {
-    chance: Chance,
+    rng: Rng,
     mapped: Vec<Transport4>,
 }
 
 impl Source {
     fn one_of<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.chance.below(from.len() as u32) as usize]
+        from[self.rng.below(from.len() as u32) as usize]
     }
 
     fn payload(&mut self) -> Vec<u8> {
@@ -61,21 +61,21 @@ impl Source {
     }
 
     fn outward(&mut self) -> Vec<u8> {
-        let host = self.chance.below(u32::from(HOSTS) + 1) as u16;
-        let port = 2000 + self.chance.below(u32::from(PORTS)) as u16;
+        let host = self.rng.below(u32::from(HOSTS) + 1) as u16;
+        let port = 2000 + self.rng.below(u32::from(PORTS)) as u16;
         let mut server = under(self.one_of(&[Z, Z, Z, W, "203.0.113.3", "127.0.0.1"]));
-        if self.chance.below(16) == 0 {
+        if self.rng.below(16) == 0 {
             // A suffix, and an address under the outer prefix alone.
             server = self.one_of(&[v6("2001:db8:64:c633:64:700:5:0"), v6("2001:db8:64:c633:64:700::")]);
         }
         let mut packet = Packet6::new(client(host), server)
             .traffic_class(self.one_of(&[0, 3, 0xb8]))
             .hop_limit(self.one_of(&[64, 64, 64, 2, 1]));
-        if self.chance.below(16) == 0 {
+        if self.rng.below(16) == 0 {
             packet = packet.destination_options();
         }
         let payload = self.payload();
-        match self.chance.below(8) {
+        match self.rng.below(8) {
             0..3 => packet.tcp(Tcp::new(port, 80).flags(self.flags()), &payload),
             3 => packet.udp_without_checksum(port, 53, &payload),
             _ => packet.udp(port, 53, &payload),
@@ -83,20 +83,20 @@ impl Source {
     }
 
     fn inward(&mut self) -> Vec<u8> {
-        let place = self.chance.below(self.mapped.len() as u32 + 1) as usize;
+        let place = self.rng.below(self.mapped.len() as u32 + 1) as usize;
         let place = self.mapped.get(place).copied();
         let place = place.unwrap_or_else(|| Transport4::new(v4("203.0.113.3"), 2000));
         let mut packet = Packet4::new(v4(self.one_of(&[Z, Z, Z, W, "203.0.113.3"])), place.addr)
             .tos(self.one_of(&[0, 3, 0xb8]))
             .ttl(self.one_of(&[64, 64, 64, 2, 1]));
-        if self.chance.below(2) == 0 {
+        if self.rng.below(2) == 0 {
             packet = packet.df();
         }
-        if self.chance.below(16) == 0 {
+        if self.rng.below(16) == 0 {
             packet = packet.options(&[1, 1, 1, 1]);
         }
         let payload = self.payload();
-        match self.chance.below(8) {
+        match self.rng.below(8) {
             0..3 => packet.tcp(Tcp::new(80, place.port).flags(self.flags()), &payload),
             3 => packet.udp_without_checksum(53, place.port, &payload),
             _ => packet.udp(53, place.port, &payload),
@@ -109,12 +109,12 @@ impl Source {
     }
 
     fn packet(&mut self) -> PacketBuf {
-        let mut packet = if self.chance.below(2) == 0 { self.outward() } else { self.inward() };
-        match self.chance.below(16) {
-            0 => packet.truncate(self.chance.below(80) as usize),
+        let mut packet = if self.rng.below(2) == 0 { self.outward() } else { self.inward() };
+        match self.rng.below(16) {
+            0 => packet.truncate(self.rng.below(80) as usize),
             1 => {
-                let at = self.chance.below(packet.len() as u32) as usize;
-                packet[at] ^= 1 << self.chance.below(8);
+                let at = self.rng.below(packet.len() as u32) as usize;
+                packet[at] ^= 1 << self.rng.below(8);
             }
             2..4 if packet.len() < 1500 => packet.extend([0; 9]),
             4..7 if packet[0] == 0x45 || matches!(packet[6], 6 | 17) => {
@@ -126,8 +126,8 @@ impl Source {
     }
 }
 
-/// A copy of a packet that takes the long way, as whatever was handed over does.
-fn the_long_way(packet: &PacketBuf) -> PacketBuf {
+/// A copy of a packet that takes the slow path, as whatever was handed over does.
+fn with_slow_path(packet: &PacketBuf) -> PacketBuf {
     let mut buf = PacketBuf::holding(packet.bytes());
     buf.offload = packet.offload;
     buf.handed.hops = 1;
@@ -164,7 +164,7 @@ fn records(bench: &Bench) -> Vec<translator::Record> {
 }
 
 fn compare(batches: &mut Bench, singles: &mut Bench, mut together: Vec<PacketBuf>, round: u32) {
-    let alone: Vec<_> = together.iter().map(the_long_way).collect();
+    let alone: Vec<_> = together.iter().map(with_slow_path).collect();
     let mut verdicts = vec![Verdict::Hold; together.len()];
     batches.extra.clear();
     batches.gate.process(batches.now, &mut together, &mut verdicts, &mut batches.extra);
@@ -189,7 +189,7 @@ fn batches_come_out_as_single_packets_the_long_way() {
     for bench in [&mut batches, &mut singles] {
         bench.extra = Batch::new(1000, 2000);
     }
-    let mut source = Source { chance: Chance::new(11), mapped: Vec::new() };
+    let mut source = Source { rng: Rng::new(11), mapped: Vec::new() };
     for (host, port) in (0..HOSTS).flat_map(|host| (0..PORTS).map(move |port| (host, 2000 + port))) {
         let packet = Packet6::new(client(host), under(Z)).udp(port, 53, b"question");
         let (out, bytes) = batches.to4(&packet);
@@ -197,11 +197,11 @@ fn batches_come_out_as_single_packets_the_long_way() {
         source.mapped.push(Transport4::new(out.src, u16::from_be_bytes([bytes[20], bytes[21]])));
     }
     for round in 0..300 {
-        let count = 2 + source.chance.below(80);
+        let count = 2 + source.rng.below(80);
         let packets = (0..count).map(|_| source.packet()).collect();
         compare(&mut batches, &mut singles, packets, round);
         // Now and then sessions and rests end, or the settings change.
-        let pause = Duration::from_secs(if source.chance.below(20) == 0 { 130 } else { 1 });
+        let pause = Duration::from_secs(if source.rng.below(20) == 0 { 130 } else { 1 });
         assert_eq!(batches.wait(pause), singles.wait(pause));
         if round % 25 == 24 {
             for bench in [&mut batches, &mut singles] {
@@ -217,7 +217,7 @@ fn batches_come_out_as_single_packets_the_long_way() {
     assert!(forwarded.iter().all(|packets| *packets > 2000), "{forwarded:?} packets are few");
 }
 
-/// Whatever slot is guessed, the same binding is found from either side, and none where there is none.
+/// Whatever slot is prefetched, the same binding is found from either side, and none where there is none.
 #[test]
 fn a_guess_decides_nothing() {
     let who = Identity { worker: WorkerId(0), workers: 1, seed: 42, owner_seed: 7 };
@@ -242,20 +242,20 @@ fn a_guess_decides_nothing() {
     for proto in [Proto::Udp, Proto::Tcp] {
         for (addr, port) in addrs.iter().flat_map(|addr| ports.iter().map(move |port| (addr, port))) {
             let place = Transport4::new(*addr, *port);
-            nat64.guess = NIL;
+            nat64.candidate = NIL;
             let binding = nat64.binding_at(proto, place);
             found += u32::from(binding.is_some());
-            for guess in 0..2 * u32::from(HOSTS) + 1 {
-                nat64.guess = guess;
-                assert_eq!(nat64.binding_at(proto, place), binding, "{place}, slot {guess}");
+            for slot in 0..2 * u32::from(HOSTS) + 1 {
+                nat64.candidate = slot;
+                assert_eq!(nat64.binding_at(proto, place), binding, "{place}, slot {slot}");
             }
         }
         for client in &clients {
-            nat64.guess = NIL;
+            nat64.candidate = NIL;
             let binding = nat64.binding_of(proto, *client);
-            for guess in 0..2 * u32::from(HOSTS) + 1 {
-                nat64.guess = guess;
-                assert_eq!(nat64.binding_of(proto, *client), binding, "{client}, slot {guess}");
+            for slot in 0..2 * u32::from(HOSTS) + 1 {
+                nat64.candidate = slot;
+                assert_eq!(nat64.binding_of(proto, *client), binding, "{client}, slot {slot}");
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::tables::bib::RestTick;
+use super::tables::bib::QuarantineTick;
 use super::tables::slab::NIL;
 use super::tables::tcp::{State, on_timeout};
 use super::{Event, Nat64, probe};
@@ -17,13 +17,13 @@ use crate::xlat::{ErrorHeader, originate_error4};
 impl Nat64 {
     /// When [`expire`](Self::expire) has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let rest = self.policy.timers.port_rest;
+        let quarantine = self.policy.timers.quarantine;
         [
             self.sessions.next_deadline(),
             self.syns.next_deadline(),
-            self.hold.next_deadline(),
-            self.bib.next_rested(rest),
-            self.pool4.next_empty(rest),
+            self.fragments.next_deadline(),
+            self.bib.next_quarantine_end(quarantine),
+            self.pool4.next_empty(quarantine),
         ]
         .into_iter()
         .flatten()
@@ -36,27 +36,27 @@ impl Nat64 {
         while left > 0
             && let Some(session) = self.sessions.due(now, &mut left)
         {
-            self.run_out(session, extra);
+            self.expire_session(session, extra);
             left = left.saturating_sub(1);
         }
-        while left > 0 && self.give_up_a_syn(now, extra) {
+        while left > 0 && self.expire_syn(now, extra) {
             left -= 1;
         }
         while left > 0
-            && let Some(expired) = self.hold.expire(now)
+            && let Some(expired) = self.fragments.expire(now)
         {
             let zone = self.zone_of_datagram(&expired.key);
             self.counters.zone(zone).drops(Reason::FragmentTimeout).add(u64::from(expired.held));
             left -= 1;
         }
-        let rest = self.policy.timers.port_rest;
+        let quarantine = self.policy.timers.quarantine;
         while left > 0
-            && let Some(binding) = self.bib.rested(now, Some(rest))
+            && let Some(binding) = self.bib.quarantine_ended(now, Some(quarantine))
         {
             self.unbind(now, binding);
             left -= 1;
         }
-        while left > 0 && self.pool4.release_rested(now, rest, &mut self.events) {
+        while left > 0 && self.pool4.release_quarantined(now, quarantine, &mut self.events) {
             left -= 1;
         }
         self.next_deadline().is_some_and(|next| next <= now)
@@ -64,7 +64,7 @@ impl Nat64 {
 
     /// What the end of a session's lifetime does: a TCP session that was established is probed and
     /// has a last chance, others end.
-    pub(super) fn run_out(&mut self, slot: u32, extra: &mut Batch) {
+    pub(super) fn expire_session(&mut self, slot: u32, extra: &mut Batch) {
         let session = self.sessions.of(slot);
         let deadline = Instant::from_nanos(session.deadline);
         let next = on_timeout(session.state());
@@ -106,37 +106,38 @@ impl Nat64 {
         if self.bib.of(binding).is_static() {
             return;
         }
-        let block = self.bib.of(binding).place;
+        let block = self.bib.of(binding).allocation;
         self.pool4.host_of(block).sessions -= 1;
         if first != NIL {
             return;
         }
-        self.gauge_binding(binding, -1);
+        self.count_binding(binding, -1);
         // A TCP port whose connections were followed to their end may be used again at once.
-        if proto == Proto::Tcp || self.policy.timers.port_rest == Duration::ZERO {
+        if proto == Proto::Tcp || self.policy.timers.quarantine == Duration::ZERO {
             self.unbind(now, binding);
         } else {
-            self.bib.rest(binding, now);
+            self.bib.quarantine(binding, now);
         }
     }
 
     /// Gives a binding's port back.
     pub(super) fn unbind(&mut self, now: Instant, slot: u32) {
         let binding = self.bib.of(slot);
-        let (block, proto, port) = (binding.place, binding.proto(), binding.port);
-        let since = if binding.is_resting() { RestTick(binding.first) } else { RestTick::of(now) };
+        let (block, proto, port) = (binding.allocation, binding.proto(), binding.port);
+        let since =
+            if binding.is_quarantined() { QuarantineTick(binding.first) } else { QuarantineTick::of(now) };
         self.pool4.unlink(since, block, proto, port, slot, &mut self.bib);
         self.bib.remove(slot);
     }
 
     /// Cuts the longest rest short because the table is full; false if nothing rests.
-    pub(super) fn end_a_rest(&mut self, now: Instant) -> bool {
-        let found = self.bib.rested(now, None);
+    pub(super) fn end_oldest_quarantine(&mut self, now: Instant) -> bool {
+        let found = self.bib.quarantine_ended(now, None);
         found.map(|slot| self.unbind(now, slot)).is_some()
     }
 
     /// Tells the sender of an unsolicited SYN that nobody wanted it; false if none is due.
-    fn give_up_a_syn(&mut self, now: Instant, extra: &mut Batch) -> bool {
+    fn expire_syn(&mut self, now: Instant, extra: &mut Batch) -> bool {
         let Some(due) = self.syns.due(now) else { return false };
         let Some(syn) = due else { return true };
         self.counters.zone(None).drops(Reason::UnsolicitedSyn).add(1);
@@ -157,7 +158,7 @@ impl Nat64 {
     }
 
     /// Counts a binding as made or ended.
-    pub(super) fn gauge_binding(&self, slot: u32, by: i64) {
+    pub(super) fn count_binding(&self, slot: u32, by: i64) {
         let gauge = &self.counters.zone(self.zone_of(slot)).bindings[self.bib.of(slot).proto() as usize];
         if by > 0 { gauge.add(1) } else { gauge.sub(1) }
     }
@@ -169,7 +170,7 @@ impl Nat64 {
         if binding.is_static() {
             return self.host_of(slot).map(|host| host.zone);
         }
-        Some(self.pool4.blocks().front(binding.place).zone)
+        Some(self.pool4.blocks().summary(binding.allocation).zone)
     }
 
     /// The host of a binding.
@@ -179,6 +180,6 @@ impl Nat64 {
             let addr = binding.v6().addr;
             return self.policy.zones.of(addr).map(|zone| self.policy.zones.host(zone, addr));
         }
-        Some(self.pool4.hosts().of(self.pool4.blocks().of(binding.place).host).key)
+        Some(self.pool4.hosts().of(self.pool4.blocks().of(binding.allocation).host).key)
     }
 }

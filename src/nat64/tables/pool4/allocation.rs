@@ -8,7 +8,7 @@ use crate::addr::Proto;
 use crate::nat64::Pairing;
 use crate::nat64::tables::block::Block;
 use crate::nat64::tables::events::Events;
-use crate::nat64::tables::hash::Chance;
+use crate::nat64::tables::hash::Rng;
 use crate::ownership::{BLOCKS, block_of};
 use crate::reason::Reason;
 
@@ -39,7 +39,7 @@ impl Class {
 
 /// What a new binding asks for.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::nat64) struct Wish {
+pub(in crate::nat64) struct PortRequest {
     pub(in crate::nat64) host: HostKey,
     pub(in crate::nat64) proto: Proto,
     /// The client's port or identifier.
@@ -53,7 +53,7 @@ pub(in crate::nat64) struct Wish {
     pub(in crate::nat64) parity: bool,
 }
 
-impl Wish {
+impl PortRequest {
     /// ICMP identifiers have no classes, and a low one is no reason to use up a small block.
     const fn class(&self) -> Class {
         if self.port < 1024 && !matches!(self.proto, Proto::Icmp) { Class::Low } else { Class::High }
@@ -73,42 +73,42 @@ impl Pool4 {
     /// [`Reason::HostQuota`] or [`Reason::PoolExhausted`] or [`Reason::TableFull`]
     pub(in crate::nat64) fn allocate(
         &mut self,
-        wish: &Wish,
-        chance: &mut Chance,
+        request: &PortRequest,
+        rng: &mut Rng,
         events: &mut Events,
     ) -> Result<(u32, u16), Reason> {
-        let host = self.hosts.find(wish.host);
-        let wanted = |block: &Block| block.is_free(wish.proto, wish.port);
+        let host = self.hosts.find(request.host);
+        let wanted = |block: &Block| block.is_free(request.proto, request.port);
         if let Some(slot) = host.and_then(|host| self.oldest(host, wanted)) {
-            return Ok((slot, wish.port));
+            return Ok((slot, request.port));
         }
-        let parity = wish.wanted_parity();
+        let parity = request.wanted_parity();
         let mut refused = Reason::PoolExhausted;
-        let classes: &[Class] = match wish.class() {
+        let classes: &[Class] = match request.class() {
             Class::Low => &[Class::Low, Class::High],
             Class::High => &[Class::High],
         };
         for &class in classes {
-            if let Some(found) = host.and_then(|host| self.any_port(host, wish.proto, class, parity, chance))
+            if let Some(found) = host.and_then(|host| self.any_port(host, request.proto, class, parity, rng))
             {
                 return Ok(found);
             }
-            match self.new_block(host, wish, class, chance, events) {
-                Ok(block) if self.blocks.of(block).is_free(wish.proto, wish.port) => {
-                    return Ok((block, wish.port));
+            match self.new_block(host, request, class, rng, events) {
+                Ok(block) if self.blocks.of(block).is_free(request.proto, request.port) => {
+                    return Ok((block, request.port));
                 }
                 Ok(block) => {
                     let host = self.blocks.of(block).host;
                     let found = self
-                        .any_port(host, wish.proto, class, parity, chance)
-                        .or_else(|| self.any_port(host, wish.proto, class, None, chance));
+                        .any_port(host, request.proto, class, parity, rng)
+                        .or_else(|| self.any_port(host, request.proto, class, None, rng));
                     if let Some(found) = found {
                         return Ok(found);
                     }
                 }
                 Err(reason) => refused = reason,
             }
-            if let Some(found) = host.and_then(|host| self.any_port(host, wish.proto, class, None, chance)) {
+            if let Some(found) = host.and_then(|host| self.any_port(host, request.proto, class, None, rng)) {
                 return Ok(found);
             }
         }
@@ -122,7 +122,7 @@ impl Pool4 {
         proto: Proto,
         class: Class,
         parity: Option<u16>,
-        chance: &mut Chance,
+        rng: &mut Rng,
     ) -> Option<(u32, u16)> {
         let of_class = |slot: &u32| self.blocks.of(*slot).is_low() == (class == Class::Low);
         let free = |slot: u32| self.blocks.of(slot).count_free(proto, parity);
@@ -130,7 +130,7 @@ impl Pool4 {
         if all == 0 {
             return None;
         }
-        let mut n = chance.below(all);
+        let mut n = rng.below(all);
         for slot in self.blocks_of(host).filter(of_class) {
             match self.blocks.of(slot).nth_free(proto, parity, n) {
                 Some(port) => return Some((slot, port)),
@@ -144,17 +144,17 @@ impl Pool4 {
     fn new_block(
         &mut self,
         host: Option<u32>,
-        wish: &Wish,
+        request: &PortRequest,
         class: Class,
-        chance: &mut Chance,
+        rng: &mut Rng,
         events: &mut Events,
     ) -> Result<u32, Reason> {
         if let Some(host) = host.map(|host| self.hosts.of(host))
-            && host.blocks >= wish.quota
+            && host.blocks >= request.quota
         {
             return Err(Reason::HostQuota);
         }
-        if wish.quota == 0 {
+        if request.quota == 0 {
             return Err(Reason::HostQuota);
         }
         if host.is_none() && self.hosts.is_full() || self.blocks.is_full() {
@@ -162,35 +162,36 @@ impl Pool4 {
         }
         let place = match host.and_then(|host| self.row_of(host)) {
             Some(row) => {
-                let paired = self.block_at(row, wish, class, chance);
+                let paired = self.block_at(row, request, class, rng);
                 match self.pairing {
                     Pairing::Strict => paired,
-                    Pairing::Soft => paired.or_else(|| self.address(wish, class, chance)),
+                    Pairing::Soft => paired.or_else(|| self.address(request, class, rng)),
                 }
             }
-            None => self.address(wish, class, chance),
+            None => self.address(request, class, rng),
         };
         let (row, number) = place.ok_or(Reason::PoolExhausted)?;
-        self.occupy(host, wish, row, number, events)
+        self.assign(host, request, row, number, events)
     }
 
     /// An address for a host that has none, and its first block there: where the host's port is free if
     /// possible. The search begins at an address that is the same whenever the host comes back.
-    fn address(&mut self, wish: &Wish, class: Class, chance: &mut Chance) -> Option<(usize, usize)> {
-        let pool = usize::from(wish.pool);
-        if self.dry[pool][class as usize] {
+    fn address(&mut self, request: &PortRequest, class: Class, rng: &mut Rng) -> Option<(usize, usize)> {
+        let pool = usize::from(request.pool);
+        if self.exhausted[pool][class as usize] {
             return None;
         }
-        let start = u64::from(self.hosts.hash(wish.host));
-        let wanted = block_of(wish.port);
+        let start = u64::from(self.hosts.hash(request.host));
+        let wanted = block_of(request.port);
         let of_class = Class::of(wanted) == class;
         if of_class
-            && let Some(row) = self.rows(pool, start).take(TRIED).find(|row| self.usable(pool, *row, wanted))
+            && let Some(row) =
+                self.rows(pool, start).take(TRIED).find(|row| self.is_assignable(pool, *row, wanted))
         {
             return Some((row, wanted));
         }
-        let found = self.rows(pool, start).find_map(|row| self.block_at(row, wish, class, chance));
-        self.dry[pool][class as usize] = found.is_none();
+        let found = self.rows(pool, start).find_map(|row| self.block_at(row, request, class, rng));
+        self.exhausted[pool][class as usize] = found.is_none();
         found
     }
 
@@ -210,20 +211,26 @@ impl Pool4 {
     }
 
     /// A block of an address that can be given away: the one with the wanted port, or any of the class.
-    fn block_at(&self, row: usize, wish: &Wish, class: Class, chance: &mut Chance) -> Option<(usize, usize)> {
-        let pool = usize::from(wish.pool);
-        let wanted = block_of(wish.port);
+    fn block_at(
+        &self,
+        row: usize,
+        request: &PortRequest,
+        class: Class,
+        rng: &mut Rng,
+    ) -> Option<(usize, usize)> {
+        let pool = usize::from(request.pool);
+        let wanted = block_of(request.port);
         if self.unused[row][class as usize] == 0 {
             return None;
         }
-        if Class::of(wanted) == class && self.usable(pool, row, wanted) {
+        if Class::of(wanted) == class && self.is_assignable(pool, row, wanted) {
             return Some((row, wanted));
         }
         let range = class.blocks();
-        let start = chance.below(range.len() as u32) as usize;
+        let start = rng.below(range.len() as u32) as usize;
         (0..range.len())
             .map(|n| range.start + (start + n) % range.len())
-            .find(|block| self.usable(pool, row, *block))
+            .find(|block| self.is_assignable(pool, row, *block))
             .map(|block| (row, block))
     }
 }

@@ -14,18 +14,18 @@ const LEVELS: usize = 6;
 const BUCKETS: usize = 256;
 const TICK_BITS: u32 = 20;
 /// How many entries of a bucket are looked at for the exact next deadline.
-const LOOKED_AT: usize = 16;
+const SCAN_LIMIT: usize = 16;
 
 /// A session's neighbours in its bucket.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::nat64) struct Filed {
+pub(in crate::nat64) struct WheelLinks {
     next: u32,
     prev: u32,
 }
 
-impl Filed {
+impl WheelLinks {
     /// Not in the wheel.
-    pub(in crate::nat64) const NOWHERE: Self = Self { next: NIL, prev: NIL };
+    pub(in crate::nat64) const UNLINKED: Self = Self { next: NIL, prev: NIL };
 }
 
 /// The wheel. It holds no session, only the lists' heads.
@@ -47,34 +47,34 @@ impl Wheel {
     }
 
     /// Files a session that is not in the wheel by its deadline.
-    pub(in crate::nat64) fn file(&mut self, sessions: &mut Slab<Session>, slot: u32) {
+    pub(in crate::nat64) fn insert(&mut self, sessions: &mut Slab<Session>, slot: u32) {
         let bucket = self.bucket_of(tick_of(sessions[slot].deadline));
         let head = self.heads[bucket];
-        sessions[slot].filed = Filed { next: head, prev: NIL };
+        sessions[slot].links = WheelLinks { next: head, prev: NIL };
         sessions[slot].bucket = bucket as u16;
         if head != NIL {
-            sessions[head].filed.prev = slot;
+            sessions[head].links.prev = slot;
         }
         self.heads[bucket] = slot;
         self.taken[bucket / BUCKETS][bucket % BUCKETS / 64] |= 1 << (bucket % 64);
     }
 
     /// Takes a session out of the wheel.
-    pub(in crate::nat64) fn unfile(&mut self, sessions: &mut Slab<Session>, slot: u32) {
-        let Filed { next, prev } = sessions[slot].filed;
+    pub(in crate::nat64) fn remove(&mut self, sessions: &mut Slab<Session>, slot: u32) {
+        let WheelLinks { next, prev } = sessions[slot].links;
         let bucket = usize::from(sessions[slot].bucket);
         if next != NIL {
-            sessions[next].filed.prev = prev;
+            sessions[next].links.prev = prev;
         }
         if prev != NIL {
-            sessions[prev].filed.next = next;
+            sessions[prev].links.next = next;
         } else {
             self.heads[bucket] = next;
             if next == NIL {
                 self.taken[bucket / BUCKETS][bucket % BUCKETS / 64] &= !(1 << (bucket % 64));
             }
         }
-        sessions[slot].filed = Filed::NOWHERE;
+        sessions[slot].links = WheelLinks::UNLINKED;
     }
 
     /// Sets a deadline. A later one is one store.
@@ -84,8 +84,8 @@ impl Wheel {
         let earlier = deadline.as_nanos() < session.deadline;
         session.deadline = deadline.as_nanos();
         if earlier && tick_of(session.deadline) < self.start_of(usize::from(session.bucket)) {
-            self.unfile(sessions, slot);
-            self.file(sessions, slot);
+            self.remove(sessions, slot);
+            self.insert(sessions, slot);
         }
     }
 
@@ -114,8 +114,8 @@ impl Wheel {
                 return Some(slot);
             }
             *budget -= 1;
-            self.unfile(sessions, slot);
-            self.file(sessions, slot);
+            self.remove(sessions, slot);
+            self.insert(sessions, slot);
         }
         None
     }
@@ -134,7 +134,7 @@ impl Wheel {
             if deadline <= now.as_nanos() || tick_of(deadline) > present {
                 return Some(slot);
             }
-            slot = sessions[slot].filed.next;
+            slot = sessions[slot].links.next;
         }
         None
     }
@@ -148,12 +148,12 @@ impl Wheel {
         }
         let end = (start + 1) << TICK_BITS;
         let (mut slot, mut first) = (self.heads[bucket], end);
-        for _ in 0..LOOKED_AT {
+        for _ in 0..SCAN_LIMIT {
             if slot == NIL {
                 return Some(Instant::from_nanos(first));
             }
             first = first.min(sessions[slot].deadline);
-            slot = sessions[slot].filed.next;
+            slot = sessions[slot].links.next;
         }
         Some(Instant::from_nanos(end))
     }

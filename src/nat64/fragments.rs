@@ -34,7 +34,7 @@ fn first<Q>(transport: &Transport<Q>, protocol: u8, refused: ErrorHeader) -> Res
 
 impl Nat64 {
     /// A fragment from the IPv6 side.
-    pub(super) fn hold6(
+    pub(super) fn fragment6(
         &mut self,
         now: Instant,
         packet: &Ipv6Packet,
@@ -55,12 +55,12 @@ impl Nat64 {
             data_at: packet.upper_at,
             first,
         };
-        let step = self.hold.offer(now, &arrival);
-        self.follow(now, step, Self::packet6, buf, extra)
+        let step = self.fragments.offer(now, &arrival);
+        self.apply(now, step, Self::packet6, buf, extra)
     }
 
     /// A fragment from the IPv4 side, at its datagram's worker.
-    pub(super) fn hold4(
+    pub(super) fn fragment4(
         &mut self,
         now: Instant,
         packet: &Ipv4Packet,
@@ -82,8 +82,8 @@ impl Nat64 {
             data_at: packet.header_len,
             first,
         };
-        let step = self.hold.offer(now, &arrival);
-        self.follow(now, step, Self::packet4, buf, extra)
+        let step = self.fragments.offer(now, &arrival);
+        self.apply(now, step, Self::packet4, buf, extra)
     }
 
     /// The bits of the host that an address belongs to.
@@ -93,7 +93,7 @@ impl Nat64 {
     }
 
     /// Does what the store says.
-    fn follow(
+    fn apply(
         &mut self,
         now: Instant,
         step: Step,
@@ -106,12 +106,12 @@ impl Nat64 {
                 buf.handed.ports = Some(ports);
                 let verdict = enter(self, now, buf, extra);
                 while let Some(datagram) = held
-                    && self.hold.held(datagram) > 0
+                    && self.fragments.held(datagram) > 0
                     && extra.room() > 0
                     && let Some(mut released) = self.scratch.take()
                 {
-                    self.hold.release(datagram, &mut released);
-                    self.let_go(now, enter, &mut released, extra);
+                    self.fragments.release(datagram, &mut released);
+                    self.forward_held(now, enter, &mut released, extra);
                     self.scratch = Some(released);
                 }
                 verdict
@@ -123,7 +123,7 @@ impl Nat64 {
             }
             Step::Whole(datagram) => {
                 let hops = buf.handed.hops;
-                if !self.hold.assemble(datagram, buf) {
+                if !self.fragments.assemble(datagram, buf) {
                     return Err(Reason::FragmentSize.into());
                 }
                 buf.handed.hops = hops;
@@ -137,7 +137,7 @@ impl Nat64 {
     }
 
     /// Translates a fragment that was on hold and puts it into the batch.
-    fn let_go(&mut self, now: Instant, enter: Enter, released: &mut PacketBuf, extra: &mut Batch) {
+    fn forward_held(&mut self, now: Instant, enter: Enter, released: &mut PacketBuf, extra: &mut Batch) {
         let to = match enter(self, now, released, extra) {
             Ok(Verdict::Forward) => None,
             Ok(Verdict::HandOver(worker)) => Some(worker),
@@ -151,7 +151,7 @@ impl Nat64 {
                 return;
             }
         };
-        let Some(place) = extra.next_slot().filter(|place| released.len() <= place.packet.room()) else {
+        let Some(place) = extra.next_slot().filter(|slot| released.len() <= slot.packet.room()) else {
             self.counters.zone(self.zone).drops(Reason::ExtraFull).add(1);
             return;
         };

@@ -1,0 +1,141 @@
+//! Looking ahead over a batch, so that its cache misses happen at once and not one after the other.
+//!
+//! In a large table a known packet misses the cache three times, and each miss says where the next one
+//! is: the index, the binding, the session. Done packet by packet, a batch waits for all of them. So
+//! before the first packet is looked at, three short loops read what the batch will need, step by
+//! step: loads that don't depend on each other overlap. Nothing is decided here: what a guess says is
+//! compared by whoever uses it.
+
+use core::hint::black_box;
+
+use super::Nat64;
+use super::tables::bib::Bib;
+use super::tables::index::Home;
+use super::tables::slab::NIL;
+use crate::addr::Proto;
+use crate::addr::{Transport4, Transport6};
+use crate::wire::buf::PacketBuf;
+use crate::wire::{TCP, UDP, ipv4, ipv6, u16_at, u32_at};
+
+/// Packets that are looked at; what is behind them is found without.
+const WINDOW: usize = 64;
+/// Bindings from which on memory is waited for: fewer are in the cache anyway, with their sessions
+/// about half a megabyte. What is found in the index is worth having at any size.
+const PREFETCH_ALL_FROM: u32 = 4096;
+
+/// Where a packet's binding is sought.
+#[derive(Clone, Copy)]
+enum Lookup {
+    /// Not a packet of the usual kind.
+    None,
+    /// In the index from the IPv6 side.
+    Index(Home),
+    /// In this list of the bindings of a port.
+    Port(usize),
+}
+
+/// What was prefetched.
+pub(super) struct Candidates {
+    /// A binding's slot for each packet, perhaps the right one; or none.
+    slots: [u32; WINDOW],
+    count: usize,
+}
+
+impl Candidates {
+    pub(super) const fn new() -> Self {
+        Self { slots: [NIL; WINDOW], count: 0 }
+    }
+}
+
+impl Nat64 {
+    /// Brings what a batch will need into the cache.
+    pub fn prefetch(&mut self, packets: &[PacketBuf]) {
+        let packets = &packets[..packets.len().min(WINDOW)];
+        self.candidates.count = packets.len();
+        match self.bib.len() {
+            0 => self.candidates.count = 0,
+            1..PREFETCH_ALL_FROM => self.prefetch_index(packets),
+            PREFETCH_ALL_FROM.. => self.prefetch_tables(packets),
+        }
+    }
+
+    /// The packet looked at next is the one with this place in the batch.
+    #[inline]
+    pub fn select_packet(&mut self, number: usize) {
+        self.candidate = if number < self.candidates.count { self.candidates.slots[number] } else { NIL };
+    }
+
+    /// Looks packets from the IPv6 side up in the index. The others need no index.
+    fn prefetch_index(&mut self, packets: &[PacketBuf]) {
+        for (slot, packet) in self.candidates.slots.iter_mut().zip(packets) {
+            *slot = match packet.bytes().first() {
+                Some(0x60..=0x6f) => match lookup6(&self.bib, packet.bytes()) {
+                    Lookup::Index(home) => self.bib.candidate(home),
+                    Lookup::Port(_) | Lookup::None => NIL,
+                },
+                Some(_) | None => NIL,
+            };
+        }
+    }
+
+    fn prefetch_tables(&mut self, packets: &[PacketBuf]) {
+        let mut lookups = [Lookup::None; WINDOW];
+        for (lookup, packet) in lookups.iter_mut().zip(packets) {
+            *lookup = self.lookup(packet.bytes());
+        }
+        let lookups = &lookups[..packets.len()];
+        let mut sum = 0;
+        for lookup in lookups {
+            sum ^= match *lookup {
+                Lookup::None => 0,
+                Lookup::Index(home) => self.bib.prefetch(home),
+                Lookup::Port(at) => u64::from(self.pool4.blocks().first_at(at)),
+            };
+        }
+        for (at, lookup) in lookups.iter().enumerate() {
+            self.candidates.slots[at] = match *lookup {
+                Lookup::None => NIL,
+                Lookup::Index(home) => self.bib.candidate(home),
+                Lookup::Port(at) => self.pool4.blocks().first_at(at),
+            };
+        }
+        let mut links = [(NIL, NIL); WINDOW];
+        for (link, slot) in links.iter_mut().zip(&self.candidates.slots[..packets.len()]) {
+            *link = self.bib.prefetch_links(*slot);
+        }
+        for (session, block) in &links[..packets.len()] {
+            sum ^= self.sessions.prefetch(*session) ^ self.pool4.blocks().prefetch(*block);
+        }
+        black_box(sum);
+    }
+
+    fn lookup(&self, bytes: &[u8]) -> Lookup {
+        match bytes.first() {
+            Some(0x60..=0x6f) => lookup6(&self.bib, bytes),
+            // Without options: others take their time anyway.
+            Some(0x45) => self.lookup4(bytes),
+            Some(_) | None => Lookup::None,
+        }
+    }
+
+    fn lookup4(&self, bytes: &[u8]) -> Lookup {
+        let Some(head) = bytes.first_chunk::<{ ipv4::HEADER + 8 }>() else { return Lookup::None };
+        let fragment = u16_at(head, 6) & 0x3fff != 0;
+        if !matches!(head[9], TCP | UDP) || fragment {
+            return Lookup::None;
+        }
+        let mapped = Transport4::new(u32_at(head, 16).into(), u16_at(head, ipv4::HEADER + 2));
+        self.pool4.list_at(mapped).map_or(Lookup::None, Lookup::Port)
+    }
+}
+
+#[inline]
+fn lookup6(bib: &Bib, bytes: &[u8]) -> Lookup {
+    let Some(head) = bytes.first_chunk::<{ ipv6::HEADER + 8 }>() else { return Lookup::None };
+    let proto = match head[6] {
+        TCP => Proto::Tcp,
+        UDP => Proto::Udp,
+        _ => return Lookup::None,
+    };
+    Lookup::Index(bib.home(proto, Transport6::new(ipv6::addr_at(head, 8), u16_at(head, ipv6::HEADER))))
+}

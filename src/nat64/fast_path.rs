@@ -1,11 +1,9 @@
-//! The short way of packets whose session is known and whose addresses have passed before.
+//! The fast path: plain TCP and UDP packets of a live session whose addresses the slow path has accepted.
 //!
-//! Nine of ten packets are plain TCP or UDP of a session that lives, and change nothing but its
-//! deadline and its counts. What the long way finds out about a flow's addresses - zone, pref64,
-//! ranges, denied prefixes, whether it turns round - depends on nothing but the addresses and the
-//! settings; so it is found out once, noted in the session, and forgotten with every change of
-//! settings. Whoever does not fit goes the slow path, which decides everything; nothing has been
-//! written or counted then.
+//! Such packets only refresh the session's timeout and counters. What the slow path decides about a flow's
+//! addresses (zone, pref64, ranges, denied prefixes, hairpin) depends only on the addresses and the settings.
+//! The session records that decision until the settings change. All other packets take the slow path; the
+//! fast path has written and counted nothing by then.
 
 use core::net::Ipv6Addr;
 
@@ -25,16 +23,16 @@ const fn proto_of(ports: Ports) -> Proto {
     if ports.flags.is_some() { Proto::Tcp } else { Proto::Udp }
 }
 
-/// Whether a packet comes from the device, and has not been dealt with before.
+/// Whether a packet comes from the device and was neither handed over, hairpinned nor reassembled.
 const fn is_fresh(handed: Handed) -> bool {
     handed.hops == 0 && !handed.hairpin && handed.ports.is_none() && !handed.gathered
 }
 
 impl Nat64 {
-    /// Notes that packets of a session from the IPv6 side to `dst` may take the short way from now on.
+    /// Allows the fast path for packets of a session from the IPv6 side to `dst`.
     ///
-    /// Only the address that the session's own pref64 gives the server: others may mean it too, by
-    /// another pref64 or with a suffix.
+    /// Only for the address that the session's own pref64 gives the server. Other addresses may represent the
+    /// same server, by another pref64 or with a suffix.
     #[inline]
     pub(super) fn allow_fast_path6(&mut self, session: Option<u32>, dst: Ipv6Addr) {
         if let Some(slot) = session
@@ -45,7 +43,7 @@ impl Nat64 {
         }
     }
 
-    /// The same from the IPv4 side.
+    /// Allows the fast path for packets of a session from the IPv4 side.
     #[inline]
     pub(super) fn allow_fast_path4(&mut self, session: Option<u32>) {
         if let Some(slot) = session {
@@ -53,14 +51,14 @@ impl Nat64 {
         }
     }
 
-    /// The server of a session as its client knows it.
+    /// The IPv6 address by which the client of a session addresses the server.
     #[inline(always)]
     fn server6_of(&self, slot: u32) -> Ipv6Addr {
         let session = self.sessions.of(slot);
         self.policy.zones.pref64(session.pref64).embed(session.remote().addr)
     }
 
-    /// The session between a binding and a server as the client names it.
+    /// The session between a binding and the IPv6 transport address of a server.
     #[inline]
     fn session_to6(&self, slot: u32, server: Transport6) -> Option<u32> {
         let binding = self.bib.of(slot);
@@ -128,7 +126,8 @@ impl Nat64 {
         (Transport4::new(summary.addr, binding.port), Some(summary.zone))
     }
 
-    /// Prolongs a session and credits it; `None`, and nothing done, if there is more to it.
+    /// Refreshes a session and counts the traffic. Returns `None` and changes nothing if the packet needs
+    /// the slow path.
     #[inline(always)]
     fn refresh(&mut self, now: Instant, slot: u32, ports: Ports, traffic: Traffic) -> Option<()> {
         let session = self.sessions.of(slot);

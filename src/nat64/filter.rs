@@ -15,14 +15,14 @@ use crate::time::Instant;
 use crate::wire::batch::Batch;
 use crate::xlat::{ErrorHeader, Refusal};
 
-/// A flow's place in the tables.
+/// The table entries of a flow.
 #[derive(Clone, Copy, Debug)]
 struct Found {
     binding: Option<u32>,
     session: Option<u32>,
 }
 
-/// A flow from the IPv6 side, translated.
+/// The result of an update from the IPv6 side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outward {
     /// The client's mapped address.
@@ -31,24 +31,24 @@ pub(super) struct Outward {
     pub(super) session: Option<u32>,
 }
 
-/// A flow from the IPv4 side, translated.
+/// The result of an update from the IPv4 side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Inward {
     /// The client.
     pub(super) client: Transport6,
-    /// Index of the pref64 under which it knows the server.
+    /// Index of the pref64 under which it addresses the server.
     pub(super) pref64: u16,
     /// Its session, if there is one.
     pub(super) session: Option<u32>,
 }
 
-/// No resources: ICMPv6 address unreachable (RFC 6146 §3.5.1.1).
+/// Out of resources: answered with ICMPv6 address unreachable (RFC 6146 §3.5.1.1).
 const fn exhausted(reason: Reason) -> Refusal {
     Refusal::with_error(reason, ErrorHeader::unreachable6(3))
 }
 
 impl Nat64 {
-    /// Finds or makes what a packet from the IPv6 side needs.
+    /// Finds or creates the binding and session of a packet from the IPv6 side.
     pub(super) fn update6(
         &mut self,
         now: Instant,
@@ -73,7 +73,7 @@ impl Nat64 {
                 self.advance(now, session, proto, tuple.kind, traffic);
                 (binding, Some(session))
             }
-            // A segment of a connection that we forgot still finds its way (RFC 6146 §3.5.2.2).
+            // A segment without a session is forwarded while its binding lives (RFC 6146 §3.5.2.2).
             (Some(binding), None) if !opens => (binding, None),
             (None, _) if !opens => return Err(Reason::NoSession.into()),
             (binding, _) => {
@@ -88,10 +88,10 @@ impl Nat64 {
         Ok(Outward { mapped: self.mapped(binding), session })
     }
 
-    /// Finds or makes what a packet from the IPv4 side needs, and decides whether it may pass.
+    /// Filters a packet from the IPv4 side, and finds or creates its session.
     ///
     /// # Errors
-    /// The reason why not, and [`Reason::UnsolicitedSyn`] for a SYN that is to be stored or dropped.
+    /// The reason for the drop; [`Reason::UnsolicitedSyn`] for a SYN to store or drop.
     pub(super) fn update4(
         &mut self,
         now: Instant,
@@ -128,7 +128,7 @@ impl Nat64 {
                     Filtering::AddressDependent => {
                         self.sessions.has_session_with_address(first, remote.addr, now)
                     }
-                    // A query has no port that another could be told from.
+                    // The server has another address or port, or a session would have been found.
                     Filtering::AddressAndPortDependent => false,
                 };
                 if !open {
@@ -176,7 +176,7 @@ impl Nat64 {
         found.filter(|slot| !self.bib.of(*slot).is_quarantined())
     }
 
-    /// Whether the pool's binding at an IPv4 transport address is in this slot, if there is any.
+    /// Whether this slot holds the pool binding at an IPv4 transport address.
     #[inline]
     fn is_at(&self, slot: u32, proto: Proto, mapped: Transport4) -> bool {
         self.bib.at(slot).is_some_and(|binding| {
@@ -195,7 +195,7 @@ impl Nat64 {
         found.filter(|slot| !self.bib.of(*slot).is_quarantined())
     }
 
-    /// A binding for a packet that opens a session, made if need be.
+    /// Returns the binding for a packet that opens a session; creates it if there is none.
     fn open6(
         &mut self,
         now: Instant,
@@ -223,7 +223,7 @@ impl Nat64 {
             .inspect_err(|reason| self.report_refusal(now, host, *reason))
     }
 
-    /// Whether the table and the host have room for one more session.
+    /// Checks that the table and the host's quota have room for one more session.
     fn check_sessions(
         &mut self,
         now: Instant,
@@ -244,9 +244,8 @@ impl Nat64 {
         Ok(())
     }
 
-    /// Whether one more session may be opened from the outside. Whoever scans there may use up half of
-    /// what a host may have, and three quarters of the table, whatever the binding: the rest is for
-    /// those inside.
+    /// Checks that the IPv4 side may open one more session. It may use half of a host's quota and three
+    /// quarters of the table, so that a scan leaves the rest to the zone hosts.
     fn check_inbound(&mut self, now: Instant, binding: u32) -> Result<(), Reason> {
         let mut full = self.sessions.len() >= self.sessions.limit() - self.sessions.limit() / 4;
         if !self.bib.of(binding).is_static() {
@@ -263,7 +262,7 @@ impl Nat64 {
         Err(Reason::SessionLimit)
     }
 
-    /// Makes a binding, or ends the rest of the one that the client had.
+    /// Creates a binding, or reuses the quarantined one of the same client.
     pub(super) fn bind(
         &mut self,
         now: Instant,
@@ -290,13 +289,13 @@ impl Nat64 {
         self.pool4.link(block, request.proto, port, slot, &mut self.bib);
         self.count_binding(slot, 1);
         if allowed.is_none() {
-            // The host is known from now on, and this was the first.
+            // The host has an entry now: charge its first binding.
             self.pool4.may_bind(now, host, rate);
         }
         Ok(slot)
     }
 
-    /// Makes a session if there is room for it.
+    /// Creates a session if table and quota have room.
     pub(super) fn open_session(
         &mut self,
         now: Instant,
@@ -310,7 +309,7 @@ impl Nat64 {
         self.make_session(now, binding, remote, pref64)
     }
 
-    /// Makes a session; the caller has made sure that it may.
+    /// Creates a session; the caller has checked the quota.
     fn make_session(
         &mut self,
         now: Instant,
@@ -331,7 +330,7 @@ impl Nat64 {
         Ok(session)
     }
 
-    /// A SYN of the same connection that waits makes this the second half of a simultaneous open.
+    /// Completes a simultaneous open if a SYN of the same connection is stored.
     fn complete_simultaneous_open(&mut self, binding: u32, session: u32, remote: Transport4, proto: Proto) {
         if proto == Proto::Tcp {
             let mapped = self.mapped(binding);
@@ -341,7 +340,7 @@ impl Nat64 {
         }
     }
 
-    /// Moves a session on and credits what it carried.
+    /// Advances the state of a session, refreshes its timeout and counts the traffic.
     #[inline]
     fn advance(&mut self, now: Instant, slot: u32, proto: Proto, kind: Kind, traffic: Traffic) {
         let refreshes = traffic.from == Side::V6 || self.policy.inbound_refresh;
@@ -365,7 +364,7 @@ impl Nat64 {
         self.sessions.credit(slot, traffic, lifetime.map(|lifetime| now + lifetime));
     }
 
-    /// The lifetime of a UDP session: its server's port may have one of its own.
+    /// The timeout of a UDP session; single server ports may have their own.
     #[inline(always)]
     pub(super) fn udp_lifetime(&self, slot: u32) -> Duration {
         if self.policy.udp_ports.is_empty() {
@@ -376,7 +375,7 @@ impl Nat64 {
         found.map_or(self.policy.timers.udp, |at| self.policy.udp_ports[at].1)
     }
 
-    /// Tells of a refusal, once a second for each host at most (RFC 6888 REQ-11).
+    /// Reports a refusal as an event, at most once a second per host (RFC 6888 REQ-11).
     fn report_refusal(&mut self, now: Instant, host: HostKey, reason: Reason) {
         let second = now.as_secs() as u32 + 1;
         if let Some(last_report) = self.pool4.last_report_of(host) {
@@ -400,7 +399,7 @@ impl Nat64 {
     }
 }
 
-/// A session's server: ICMP queries have no port there (RFC 6146 §3.2).
+/// The remote side of a session: ICMP queries have no port there (RFC 6146 §3.2).
 pub(super) const fn remote_of(proto: Proto, remote: Transport4) -> Transport4 {
     match proto {
         Proto::Tcp | Proto::Udp => remote,

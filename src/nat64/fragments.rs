@@ -1,4 +1,4 @@
-//! How fragments pass the hold store (RFC 6146 §3.4).
+//! Fragments on their way through the fragment cache (RFC 6146 §3.4).
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -14,14 +14,14 @@ use crate::wire::ipv6::Ipv6Packet;
 use crate::wire::{Fragment, Transport};
 use crate::xlat::{ErrorHeader, Refusal};
 
-/// A side's way in, for packets that were on hold.
+/// The entry point of a side, for fragments released from the cache.
 type Enter = fn(&mut Nat64, Instant, &mut PacketBuf, &mut Batch) -> Result<Verdict, Refusal>;
 
-/// What the first fragment says; `None` if this is not the first.
+/// What the first fragment reveals about its datagram; `None` if this is not the first.
 fn first<Q>(transport: &Transport<Q>, protocol: u8, refused: ErrorHeader) -> Result<Option<First>, Refusal> {
     match *transport {
         Transport::Tcp { src, dst, .. } => Ok(Some(First::Ports(src, dst))),
-        // A checksum has to be made, over all of the datagram.
+        // The new checksum covers the whole datagram.
         Transport::Udp { checksum: 0, .. } => Ok(Some(First::Gather)),
         Transport::Udp { src, dst, .. } => Ok(Some(First::Ports(src, dst))),
         // The ICMPv6 checksum covers the length of the whole message.
@@ -59,7 +59,7 @@ impl Nat64 {
         self.apply(now, step, Self::packet6, buf, extra)
     }
 
-    /// A fragment from the IPv4 side, at its datagram's worker.
+    /// A fragment from the IPv4 side; the worker that owns its datagram processes it.
     pub(super) fn fragment4(
         &mut self,
         now: Instant,
@@ -92,7 +92,7 @@ impl Nat64 {
         host.unwrap_or(addr).to_bits()
     }
 
-    /// Does what the store says.
+    /// Carries out the cache's decision.
     fn apply(
         &mut self,
         now: Instant,
@@ -136,7 +136,7 @@ impl Nat64 {
         }
     }
 
-    /// Translates a fragment that was on hold and puts it into the batch.
+    /// Translates a fragment released from the cache and adds it to the batch.
     fn forward_held(&mut self, now: Instant, enter: Enter, released: &mut PacketBuf, extra: &mut Batch) {
         let to = match enter(self, now, released, extra) {
             Ok(Verdict::Forward) => None,
@@ -161,7 +161,7 @@ impl Nat64 {
         place.to = to;
     }
 
-    /// The zone that a datagram on hold belongs to; unknown for one from the IPv4 side.
+    /// The zone of a cached datagram; unknown from the IPv4 side.
     pub(super) fn zone_of_datagram(&self, key: &Key) -> Option<ZoneId> {
         match key.src {
             IpAddr::V6(src) => self.policy.zones.of(src).map(|zone| self.policy.zones.rules(zone).id),

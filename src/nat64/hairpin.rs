@@ -1,4 +1,4 @@
-//! Hosts of ours that talk to each other by their IPv4 addresses (RFC 6146 §3.8).
+//! Hairpinning: zone hosts that talk to each other by their mapped addresses (RFC 6146 §3.8).
 
 use super::Nat64;
 use crate::addr::Proto;
@@ -9,17 +9,17 @@ use crate::wire::batch::{Batch, Verdict};
 use crate::wire::buf::{Handed, PacketBuf};
 use crate::xlat::{Pass, PlanTo4, Refusal, To4};
 
-/// More hand-overs than a packet can need: to its datagram's worker, its owner, and once turned round
-/// to the receiver's.
+/// Maximum hand-overs of a packet. It needs at most three: to the worker of its datagram, to its owner, and
+/// once hairpinned to the receiver's worker.
 const MAX_HOPS: u8 = 4;
 
 impl Nat64 {
-    /// Which way an IPv6 packet takes whose flow ends at `place` on the IPv4 side: in again if that
-    /// is ours to give to bindings. A query's identifier will be another there, so its address decides.
+    /// Whether an IPv6 packet to `mapped` on the IPv4 side leaves directly or is hairpinned. Hairpinning
+    /// changes the identifier of an ICMP query, so only its address counts.
     #[inline]
     pub(super) fn pass6(&self, proto: Proto, mapped: Transport4) -> Pass {
         let is_ours = match proto {
-            // Port zero of a pool's address is nobody else's, and no binding's either.
+            // Port zero of a pool address is in no range, but belongs to no other host either.
             Proto::Tcp | Proto::Udp if mapped.port == 0 => self.pool4.has(mapped.addr),
             Proto::Tcp | Proto::Udp => self.pool4.contains(mapped) || self.statics.has(proto, mapped),
             Proto::Icmp => self.pool4.has(mapped.addr) || self.statics.has_address(mapped.addr),
@@ -27,7 +27,7 @@ impl Nat64 {
         if is_ours { Pass::HairpinOut } else { Pass::Direct }
     }
 
-    /// Sends an IPv6 packet on as IPv4: out, or back in. `flow` is the receiver's end of it.
+    /// Forwards an IPv6 packet as IPv4, or hairpins it. `flow` is the receiver's protocol and address.
     #[inline]
     pub(super) fn forward4(
         &mut self,
@@ -45,9 +45,9 @@ impl Nat64 {
         Ok(Verdict::Forward)
     }
 
-    /// Turns a packet round: it enters again from the IPv4 side, here or at the receiver's worker.
+    /// Hairpins a packet: it enters again from the IPv4 side, here or at the receiver's worker.
     ///
-    /// What fails behind the first half fails silently: the buffer is no longer what its sender sent.
+    /// A drop in the second half sends no error: the buffer no longer holds what the sender sent.
     fn hairpin(
         &mut self,
         now: Instant,
@@ -68,10 +68,10 @@ impl Nat64 {
         self.packet4(now, buf, extra).map_err(|refusal| refusal.reason.into())
     }
 
-    /// The worker that has this mapped address, if it is not this one.
+    /// Hands the packet over if another worker owns this mapped address.
     ///
     /// # Errors
-    /// A [`Reason`] if the packet has been handed over too often already.
+    /// A [`Reason`] if the packet exceeds the hand-over limit.
     #[inline]
     pub(super) fn hand_over_to_owner(
         &self,
@@ -88,7 +88,7 @@ impl Nat64 {
         }
     }
 
-    /// Hands a packet over, unless that has been done too often.
+    /// Hands a packet over, up to the hand-over limit.
     pub(super) fn hand_over(&self, to: WorkerId, buf: &PacketBuf) -> Result<Verdict, Reason> {
         if buf.handed.hops < MAX_HOPS {
             return Ok(Verdict::HandOver(to));

@@ -1,4 +1,4 @@
-//! How sessions, bindings and blocks end (RFC 6146 §3.5, RFC 6888 REQ-8).
+//! The end of sessions, bindings and blocks (RFC 6146 §3.5, RFC 6888 REQ-8).
 
 use core::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::wire::batch::Batch;
 use crate::xlat::{ErrorHeader, originate_error4};
 
 impl Nat64 {
-    /// When [`expire`](Self::expire) has something to do.
+    /// The next time at which [`expire`](Self::expire) has work.
     pub fn next_deadline(&self) -> Option<Instant> {
         let quarantine = self.policy.timers.quarantine;
         [
@@ -30,7 +30,7 @@ impl Nat64 {
         .min()
     }
 
-    /// Ends what has run out by `now`, at most `budget` things; true if more is due.
+    /// Ends what has expired by `now`, at most `budget` entries. Returns true if more is due.
     pub fn expire(&mut self, now: Instant, budget: usize, extra: &mut Batch) -> bool {
         let mut left = budget;
         while left > 0
@@ -62,8 +62,7 @@ impl Nat64 {
         self.next_deadline().is_some_and(|next| next <= now)
     }
 
-    /// What the end of a session's lifetime does: a TCP session that was established is probed and
-    /// has a last chance, others end.
+    /// Handles a session timeout: probes an established TCP session once, ends any other.
     pub(super) fn expire_session(&mut self, slot: u32, extra: &mut Batch) {
         let session = self.sessions.of(slot);
         let deadline = Instant::from_nanos(session.deadline);
@@ -77,8 +76,7 @@ impl Nat64 {
         self.sessions.set_deadline(slot, deadline + self.policy.timers.tcp_closing);
     }
 
-    /// Asks the client whether a connection that was idle for two hours still lives. Without room
-    /// for the packet it is not asked.
+    /// Sends a keepalive probe to the client. Skips it if the batch has no room.
     fn probe(&mut self, slot: u32, extra: &mut Batch) {
         let session = self.sessions.of(slot);
         let client = self.bib.of(session.binding()).v6();
@@ -88,7 +86,7 @@ impl Nat64 {
         }
     }
 
-    /// Ends a session, and its binding with the last one.
+    /// Ends a session, and its binding if it was the last session.
     pub(super) fn end_session(&mut self, now: Instant, slot: u32) {
         let session = self.sessions.of(slot);
         let binding = session.binding();
@@ -112,7 +110,7 @@ impl Nat64 {
             return;
         }
         self.count_binding(binding, -1);
-        // A TCP port whose connections were followed to their end may be used again at once.
+        // A TCP port needs no quarantine: its connections were tracked to their end.
         if proto == Proto::Tcp || self.policy.timers.quarantine == Duration::ZERO {
             self.unbind(now, binding);
         } else {
@@ -120,7 +118,7 @@ impl Nat64 {
         }
     }
 
-    /// Gives a binding's port back.
+    /// Removes a binding and frees its port.
     pub(super) fn unbind(&mut self, now: Instant, slot: u32) {
         let binding = self.bib.of(slot);
         let (block, proto, port) = (binding.allocation, binding.proto(), binding.port);
@@ -130,13 +128,13 @@ impl Nat64 {
         self.bib.remove(slot);
     }
 
-    /// Cuts the longest rest short because the table is full; false if nothing rests.
+    /// Ends the oldest quarantine because the table is full. Returns false if there is none.
     pub(super) fn end_oldest_quarantine(&mut self, now: Instant) -> bool {
         let found = self.bib.quarantine_ended(now, None);
         found.map(|slot| self.unbind(now, slot)).is_some()
     }
 
-    /// Tells the sender of an unsolicited SYN that nobody wanted it; false if none is due.
+    /// Answers an expired unsolicited SYN with an ICMP error. Returns false if none is due.
     fn expire_syn(&mut self, now: Instant, extra: &mut Batch) -> bool {
         let Some(due) = self.syns.due(now) else { return false };
         let Some(syn) = due else { return true };
@@ -157,7 +155,7 @@ impl Nat64 {
         true
     }
 
-    /// Counts a binding as made or ended.
+    /// Adds a binding to the gauge (positive `by`) or subtracts it.
     pub(super) fn count_binding(&self, slot: u32, by: i64) {
         let gauge = &self.counters.zone(self.zone_of(slot)).bindings[self.bib.of(slot).proto() as usize];
         if by > 0 { gauge.add(1) } else { gauge.sub(1) }

@@ -2,14 +2,14 @@
 //!
 //! | step | RFC 6146 | module |
 //! |---|---|---|
-//! | which flow | §3.4 | `tuple`, `hold` and `fragment` |
-//! | may it pass, and what is known of it | §3.5 | `zones`, `filter`, `tcp` |
-//! | what it becomes, and the way out | §3.6, §3.7 | `outgoing` |
-//! | back in | §3.8 | `hairpin` |
+//! | determine the incoming tuple | §3.4 | `tuple`, `fragments` |
+//! | filter, update bindings and sessions | §3.5 | `filter` |
+//! | compute the outgoing tuple, translate | §3.6, §3.7 | `outgoing` |
+//! | hairpin | §3.8 | `hairpin` |
 //!
-//! Underneath are the tables: `bib`, `session` and its timer wheel `expiry`, `pool4` with `block`
-//! and `limits` (hosts), `statics`, `syn`; and how things end, in `ending`. All memory is taken
-//! when a translator is made.
+//! `prefetch` and `fast_path` only save time: they decide nothing. `lifetimes` ends sessions, bindings and
+//! blocks; `reload` switches settings; `transfer` exports and imports sessions. `policy` holds what only a
+//! reload changes, `tables` the state. All memory is allocated when a translator is built.
 
 use std::sync::Arc;
 
@@ -59,48 +59,61 @@ mod tests;
 pub use settings::{Filtering, Limits, Pairing, Pool, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone};
 pub use tables::events::{BlockAssignment, Event, Record};
 
-/// One worker's state, and everything that is done with it.
+/// One worker's state, and the operations on it.
 pub struct Nat64 {
+    /// This worker.
     me: WorkerId,
-    /// Whether there is no other worker.
+    /// Whether this is the only worker.
     alone: bool,
+    /// What only a reload changes.
     policy: Policy,
+    /// Bindings, indexed by their IPv6 side.
     bib: Bib,
+    /// Sessions and their timer wheel.
     sessions: Sessions,
+    /// Port blocks, which index bindings by their IPv4 side, and the hosts that hold them.
     pool4: Pool4,
+    /// Static bindings.
     statics: Statics,
+    /// Stored unsolicited SYNs.
     syns: Syns,
+    /// Fragments of incomplete datagrams.
     fragments: FragmentCache,
+    /// Generator of IPv4 identifications.
     ids: Ids,
-    /// Allowance for own errors to the IPv6 and to the IPv4 side.
+    /// Rate limits of ICMP errors to the IPv6 and to the IPv4 side.
     buckets: [Bucket; 2],
+    /// Random ports and positions.
     rng: Rng,
+    /// Events that nobody has fetched yet.
     events: Events,
+    /// Counters, which other threads read.
     counters: Arc<Counters>,
-    /// The zone of the packet at hand, as soon as it is known.
+    /// Zone of the current packet, once known.
     zone: Option<ZoneId>,
+    /// Prefetched binding slots of the current batch.
     candidates: Candidates,
-    /// The slot where the binding of the packet at hand may be.
+    /// Slot that may hold the binding of the current packet.
     candidate: u32,
-    /// Room for one packet that is in no batch; elsewhere while it is used.
+    /// Buffer for one packet outside the batch; `None` while in use.
     scratch: Option<PacketBuf>,
 }
 
-/// Which worker of how many, and the seeds of all random numbers.
+/// The worker's number, the number of workers, and the seeds of all random numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
     /// This worker.
     pub worker: WorkerId,
-    /// How many there are, at least 1.
+    /// Number of workers, at least 1.
     pub workers: u8,
-    /// Ports, identifiers, hash keys come from it.
+    /// Seed of ports, identifiers and hash keys.
     pub seed: u64,
-    /// Seed of the hash that gives hosts and datagrams to workers.
+    /// Seed of the hash that assigns hosts and datagrams to workers.
     pub owner_seed: u32,
 }
 
 impl Nat64 {
-    /// Takes all the memory it will ever use.
+    /// Allocates all tables; nothing is allocated later.
     pub fn new(who: Identity, rules: Rules, settings: &Settings, counters: Arc<Counters>) -> Self {
         let mut rng = Rng::new(who.seed);
         let owners = settings.owners(who.owner_seed, who.workers);
@@ -129,7 +142,7 @@ impl Nat64 {
         nat64
     }
 
-    /// Translates a packet from the IPv6 side, or says why not.
+    /// Translates a packet from the IPv6 side, or returns the reason for the drop.
     #[inline]
     pub fn from_v6(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Verdict {
         if let Some(verdict) = self.fast_path6(now, buf) {
@@ -142,7 +155,7 @@ impl Nat64 {
         }
     }
 
-    /// Translates a packet from the IPv4 side, or says why not.
+    /// Translates a packet from the IPv4 side, or returns the reason for the drop.
     #[inline]
     pub fn from_v4(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Verdict {
         if let Some(verdict) = self.fast_path4(now, buf) {
@@ -217,8 +230,8 @@ impl Nat64 {
         self.write6(plan, &to, extra)
     }
 
-    /// Whose packet this is and where it goes. An error is the business of the host that sent the
-    /// packet it is about, whichever router sent it.
+    /// Finds the destination and the owner of a packet. An ICMP error belongs to the host that sent the
+    /// quoted packet, whichever router sent the error.
     #[inline]
     fn admit6(&mut self, packet: &Ipv6Packet) -> Result<(Destination, WorkerId), Reason> {
         self.policy.zones.check_source(packet.src)?;
@@ -231,8 +244,8 @@ impl Nat64 {
         Ok((destination, owner))
     }
 
-    /// Whether an IPv4 packet is for us at all. What comes from the outside does not come from our
-    /// own addresses.
+    /// Checks that an IPv4 packet is for a pool or static address. Unless hairpinned, its source must not
+    /// be a pool address.
     #[inline]
     fn admit4(&self, packet: &Ipv4Packet, buf: &PacketBuf) -> Result<(), Reason> {
         if !self.pool4.has(packet.dst) && !self.statics.has_address(packet.dst) {
@@ -244,7 +257,7 @@ impl Nat64 {
         Ok(())
     }
 
-    /// A SYN that nobody asked for: kept for a while or dropped, by policy (RFC 6146 §3.5.2.2).
+    /// Stores or drops an unsolicited SYN, by policy (RFC 6146 §3.5.2.2).
     fn unsolicited(
         &mut self,
         now: Instant,
@@ -263,8 +276,8 @@ impl Nat64 {
         Ok(Verdict::Hold)
     }
 
-    /// The pref64 under which a binding's client knows a server: that of their session, else that of
-    /// the packet which made the binding.
+    /// The pref64 under which a binding's client addresses a server: that of their session, else that of
+    /// the packet that created the binding.
     fn pref64_towards(&self, binding: u32, proto: Proto, server: Transport4) -> u16 {
         let server = filter::remote_of(proto, server);
         match self.session_with(binding, server) {
@@ -273,7 +286,7 @@ impl Nat64 {
         }
     }
 
-    /// Moves waiting events to `out`, the oldest first; how many were moved.
+    /// Moves pending events to `out`, the oldest first; returns their number.
     pub fn events(&mut self, out: &mut [Event]) -> usize {
         self.events.fetch(out)
     }

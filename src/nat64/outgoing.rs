@@ -1,4 +1,5 @@
-//! What leaves: translated packets, ICMP errors about them, and our own (RFC 6146 §3.6, §3.7).
+//! Outgoing packets: translated ones, ICMP errors about them, and the gateway's own errors (RFC 6146 §3.6,
+//! §3.7).
 
 use super::policy::zones::Destination;
 use super::tables::session::Traffic;
@@ -17,7 +18,7 @@ use crate::wire::quoted::{Quoted4, Quoted6};
 use crate::wire::{ICMP4, TCP, UDP, tcp as tcp_header, udp};
 use crate::xlat::{self, Flow4, Flow6, Pass, PlanTo4, PlanTo6, Refusal, To4, To6};
 
-/// Packets on the wire that a buffer stands for.
+/// Number of packets on the wire that a buffer represents.
 #[inline]
 fn packets(buf: &PacketBuf, upper_at: usize, len: usize, protocol: u8) -> u32 {
     if buf.offload.segmentation == Segmentation::None {
@@ -31,14 +32,14 @@ fn packets(buf: &PacketBuf, upper_at: usize, len: usize, protocol: u8) -> u32 {
     buf.offload.segments(len.saturating_sub(upper_at + header)) as u32
 }
 
-/// What a packet from the IPv6 side carries.
+/// The traffic of a packet from the IPv6 side.
 #[inline]
 pub(super) fn traffic6(packet: &Ipv6Packet, buf: &PacketBuf) -> Traffic {
     let packets = packets(buf, packet.upper_at, packet.len, packet.protocol);
     Traffic { from: Side::V6, packets, bytes: packet.len as u64 }
 }
 
-/// What a packet from the IPv4 side carries, counted as it will be on the IPv6 side.
+/// The traffic of a packet from the IPv4 side, counted by its size on the IPv6 side.
 #[inline]
 pub(super) fn traffic4(packet: &Ipv4Packet, buf: &PacketBuf) -> Traffic {
     let packets = packets(buf, packet.header_len, packet.total_len, packet.protocol);
@@ -81,8 +82,8 @@ impl Nat64 {
         Ok(Verdict::Forward)
     }
 
-    /// An ICMP error from the IPv6 side, about a packet to one of our clients. It needs a binding
-    /// and changes nothing. Its source is the binding's address, whoever sent it (RFC 5508 REQ-5c).
+    /// An ICMP error from the IPv6 side, about a packet to a zone host. It needs a binding and
+    /// changes no state. Its source becomes the mapped address, whoever sent it (RFC 5508 REQ-5c).
     pub(super) fn error6(
         &mut self,
         now: Instant,
@@ -115,7 +116,7 @@ impl Nat64 {
         self.forward4(now, (quoted.proto, server), plan, &to, extra)
     }
 
-    /// An ICMP error from the IPv4 side, about a packet of one of our clients.
+    /// An ICMP error from the IPv4 side, about a packet from a zone host.
     pub(super) fn error4(
         &mut self,
         packet: &Ipv4Packet,
@@ -149,7 +150,7 @@ impl Nat64 {
         self.write6(plan, &to, extra)
     }
 
-    /// Answers a refused IPv6 packet if it deserves an answer and the rate allows one.
+    /// Drops a refused IPv6 packet, or replaces it by its ICMP error if the rate limit allows.
     pub(super) fn refuse6(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(self.zone).drops(reason).add(1);
@@ -165,8 +166,8 @@ impl Nat64 {
         Verdict::Drop(reason)
     }
 
-    /// Answers a refused IPv4 packet if it deserves an answer and the rate allows one. One that was
-    /// turned round comes from a host of ours, which knows no IPv4.
+    /// Drops a refused IPv4 packet, or replaces it by its ICMP error if the rate limit allows. A hairpinned
+    /// packet gets no error: its sender is an IPv6 host.
     pub(super) fn refuse4(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(self.zone).drops(reason).add(1);

@@ -1,10 +1,9 @@
-//! Looking ahead over a batch, so that its cache misses happen at once and not one after the other.
+//! Prefetch of a batch's table entries, so that their cache misses overlap.
 //!
-//! In a large table a known packet misses the cache three times, and each miss says where the next one
-//! is: the index, the binding, the session. Done packet by packet, a batch waits for all of them. So
-//! before the first packet is looked at, three short loops read what the batch will need, step by
-//! step: loads that don't depend on each other overlap. Nothing is decided here: what a guess says is
-//! compared by whoever uses it.
+//! In a large table a lookup misses the cache three times in sequence: index, binding, session. Each load
+//! depends on the one before it. Three short loops over the batch issue the loads of one stage for all
+//! packets, so that independent misses overlap. A prefetched slot is a candidate: every user compares it
+//! with the packet.
 
 use core::hint::black_box;
 
@@ -17,26 +16,26 @@ use crate::addr::{Transport4, Transport6};
 use crate::wire::buf::PacketBuf;
 use crate::wire::{TCP, UDP, ipv4, ipv6, u16_at, u32_at};
 
-/// Packets that are looked at; what is behind them is found without.
+/// Packets of a batch that are prefetched; later ones are looked up without a candidate.
 const WINDOW: usize = 64;
-/// Bindings from which on memory is waited for: fewer are in the cache anyway, with their sessions
-/// about half a megabyte. What is found in the index is worth having at any size.
+/// Number of bindings from which bindings and sessions are prefetched as well. Smaller tables, about half a
+/// megabyte with their sessions, stay in the cache. The index lookup pays at any size.
 const PREFETCH_ALL_FROM: u32 = 4096;
 
-/// Where a packet's binding is sought.
+/// How the binding of a packet is found.
 #[derive(Clone, Copy)]
 enum Lookup {
-    /// Not a packet of the usual kind.
+    /// Not looked up: not plain TCP or UDP.
     None,
     /// In the index from the IPv6 side.
     Index(Home),
-    /// In this list of the bindings of a port.
+    /// In the list of a port's bindings, from the IPv4 side.
     Port(usize),
 }
 
-/// What was prefetched.
+/// The prefetched slots of a batch.
 pub(super) struct Candidates {
-    /// A binding's slot for each packet, perhaps the right one; or none.
+    /// The slot that may hold the binding of each packet, or [`NIL`].
     slots: [u32; WINDOW],
     count: usize,
 }
@@ -48,7 +47,7 @@ impl Candidates {
 }
 
 impl Nat64 {
-    /// Brings what a batch will need into the cache.
+    /// Loads the table entries of a batch into the cache.
     pub fn prefetch(&mut self, packets: &[PacketBuf]) {
         let packets = &packets[..packets.len().min(WINDOW)];
         self.candidates.count = packets.len();
@@ -59,13 +58,13 @@ impl Nat64 {
         }
     }
 
-    /// The packet looked at next is the one with this place in the batch.
+    /// Selects the packet with this number in the batch as the current one.
     #[inline]
     pub fn select_packet(&mut self, number: usize) {
         self.candidate = if number < self.candidates.count { self.candidates.slots[number] } else { NIL };
     }
 
-    /// Looks packets from the IPv6 side up in the index. The others need no index.
+    /// Looks up packets from the IPv6 side in the index. Lookups from the IPv4 side use no index.
     fn prefetch_index(&mut self, packets: &[PacketBuf]) {
         for (slot, packet) in self.candidates.slots.iter_mut().zip(packets) {
             *slot = match packet.bytes().first() {
@@ -112,7 +111,7 @@ impl Nat64 {
     fn lookup(&self, bytes: &[u8]) -> Lookup {
         match bytes.first() {
             Some(0x60..=0x6f) => lookup6(&self.bib, bytes),
-            // Without options: others take their time anyway.
+            // Headers with options take the slow path.
             Some(0x45) => self.lookup4(bytes),
             Some(_) | None => Lookup::None,
         }

@@ -1,4 +1,4 @@
-//! The segment that asks whether an idle connection still lives (RFC 6146 §3.5.2.2).
+//! The keepalive probe of an idle TCP connection (RFC 6146 §3.5.2.2).
 
 use core::net::Ipv6Addr;
 
@@ -9,7 +9,7 @@ use crate::wire::{TCP, ipv6, put_u16, tcp};
 const LEN: usize = ipv6::HEADER + tcp::HEADER;
 const HOP_LIMIT: u8 = 64;
 
-/// A lone ACK from a server to a client, sequence number zero: it draws an ACK or a RST.
+/// Builds an ACK from a server to a client with sequence number zero. The client replies with ACK or RST.
 pub(super) fn keepalive(server: Ipv6Addr, port: u16, client: Transport6) -> [u8; LEN] {
     let mut packet = [0; LEN];
     packet[0] = 0x60;

@@ -1,4 +1,4 @@
-//! New settings while sessions live: a session ends only if its own pref64, pool address or zone is gone.
+//! Reload: a session ends only if the new settings lack its pref64, pool address or zone.
 
 use super::policy::Policy;
 use super::policy::zones::Zones;
@@ -10,12 +10,12 @@ use crate::time::Instant;
 use crate::xlat::Rules;
 
 impl Nat64 {
-    /// Switches to new settings. The limits stay as they were. Walks all bindings and sessions once.
+    /// Switches to new settings, except for the limits. Visits all bindings and sessions once.
     pub fn reconfigure(&mut self, now: Instant, rules: Rules, owner_seed: u32, settings: &Settings) {
         let mut owners = settings.owners(owner_seed, self.pool4.owners().workers());
         owners.inherit(self.pool4.owners());
         let policy = Policy::new(rules, settings, Some(&self.policy));
-        // What ends is counted where it was counted when it began, so the old zones stay until then.
+        // Gauges are decremented in the old zones, so the old policy stays until then.
         self.end_invalidated(now, &policy.zones, settings);
         self.count_statics(-1);
         self.policy = policy;
@@ -26,7 +26,7 @@ impl Nat64 {
         self.bind_statics();
     }
 
-    /// Ends the sessions that the new settings have no place for.
+    /// Ends the sessions and bindings that the new settings do not allow.
     fn end_invalidated(&mut self, now: Instant, new: &Zones, settings: &Settings) {
         for slot in 0..self.sessions.end() {
             let Some(session) = self.sessions.at(slot) else { continue };
@@ -46,7 +46,7 @@ impl Nat64 {
                 continue;
             }
             let zone = new.of(binding.v6().addr);
-            // By value: the number of one that is gone may be another's now.
+            // Compared by value: the index of a removed pref64 may have been reused.
             let named = self.policy.zones.pref64(binding.pref64);
             if let Some(zone) = zone
                 && new.pref64_of(zone, named).is_none()
@@ -57,7 +57,7 @@ impl Nat64 {
         }
     }
 
-    /// Whether a binding's host is still in its zone, and its port in that zone's pool.
+    /// Whether a binding's host keeps its zone, and that zone's pool keeps its port.
     fn keeps(&self, slot: u32, new: &Zones, settings: &Settings) -> bool {
         let binding = self.bib.of(slot);
         let addr = binding.v6().addr;
@@ -80,7 +80,7 @@ impl Nat64 {
         !taken && pool.is_some_and(has)
     }
 
-    /// Ends a binding that is no static one, with its sessions and without rest.
+    /// Ends a dynamic binding with its sessions and without quarantine.
     fn end_binding(&mut self, now: Instant, slot: u32) {
         while let Some(session) = self.first_session(slot) {
             self.end_session(now, session);
@@ -95,7 +95,7 @@ impl Nat64 {
         (binding.first != NIL).then_some(binding.first)
     }
 
-    /// Counts all static bindings as made or ended in the zones they are in.
+    /// Adds all static bindings to the gauges of their zones, or subtracts them.
     fn count_statics(&self, by: i64) {
         for slot in 0..self.bib.end() {
             if self.bib.at(slot).is_some_and(bib::Binding::is_static) {
@@ -104,14 +104,14 @@ impl Nat64 {
         }
     }
 
-    /// Removes the static bindings that are gone, their sessions are already.
+    /// Removes withdrawn static bindings; their sessions have ended already.
     fn drop_statics(&mut self, now: Instant, settings: &Settings) {
         let new = Statics::new(&settings.statics);
         let old = core::mem::replace(&mut self.statics, new);
         for slot in 0..self.bib.end() {
             let Some(binding) = self.bib.at(slot) else { continue };
             if !binding.is_static() {
-                // What the operator binds now is no host's any more.
+                // A new static binding replaces a dynamic one with the same IPv6 side.
                 let bound = (0..).map_while(|n| self.statics.entry(n));
                 let v6 = (binding.proto(), binding.v6());
                 if bound.into_iter().any(|entry| (entry.proto, entry.v6) == v6) {
@@ -130,8 +130,8 @@ impl Nat64 {
         }
     }
 
-    /// Makes the static bindings that this worker's hosts have and that are not there yet. One that
-    /// finds no room or lies in no zone is left out.
+    /// Creates the missing static bindings of this worker's hosts. Skips one outside every zone, or without
+    /// room in the table.
     pub(super) fn bind_statics(&mut self) {
         for number in 0.. {
             let Some(entry) = self.statics.entry(number).copied() else { break };

@@ -1,5 +1,4 @@
-//! What a stateful translator is told: zones, pools, timers, limits. Typed and resolved; whoever
-//! builds it has checked it.
+//! Settings of the stateful translator: zones, pools, timers, limits. The caller has validated them.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -10,32 +9,32 @@ use crate::ownership::{Claims, Owners};
 /// A group of clients with one policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Zone {
-    /// Its number, stable over reloads.
+    /// Zone number, stable over reloads.
     pub id: ZoneId,
-    /// Its clients. No prefix appears in two zones; the longest match decides.
+    /// Client prefixes. No prefix appears in two zones; the longest match wins.
     pub clients: Vec<Ipv6Prefix>,
-    /// Its pref64s; the first is the advertised one.
+    /// Pref64s; the first is the advertised one.
     pub pref64: Vec<Pref64>,
     /// Index into [`Settings::pools`].
     pub pool: usize,
-    /// Length of the prefix that is one host, at most 128.
+    /// Prefix length that identifies one host, at most 128.
     pub host_len: u8,
-    /// Most port blocks a host may hold.
+    /// Maximum port blocks per host.
     pub blocks_per_host: u16,
-    /// Most sessions a host may hold.
+    /// Maximum sessions per host.
     pub sessions_per_host: u32,
-    /// Most bindings a host may make in a second; 0 is no bound (RFC 6888 REQ-4c).
+    /// Maximum new bindings per host and second; 0 is unlimited (RFC 6888 REQ-4c).
     pub bindings_per_second: u32,
 }
 
-/// IPv4 addresses and ports to translate to: any number of ranges, which don't overlap.
+/// IPv4 addresses and ports for bindings, in ranges that do not overlap.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pool {
-    /// Addresses and the ports (and ICMP identifiers) that may be used on each of them.
+    /// Addresses, and the ports and ICMP identifiers usable on each.
     pub ranges: Vec<(Ipv4Prefix, PortRange)>,
 }
 
-/// A BIB entry made by the operator (RFC 6146 §3.1). It never expires and stands outside quotas.
+/// A BIB entry configured by the operator (RFC 6146 §3.1). It never expires and counts toward no quota.
 ///
 /// Its IPv4 address need not be in a pool. The client must lie in a zone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -60,17 +59,17 @@ pub enum Filtering {
     AddressAndPortDependent,
 }
 
-/// What a host gets that has used up its own IPv4 address (RFC 7857 §4).
+/// Address pairing once a host has exhausted its IPv4 address (RFC 7857 §4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Pairing {
-    /// Nothing: all its flows have one IPv4 address.
+    /// Its new flows are refused: all flows of a host share one IPv4 address.
     #[default]
     Strict,
     /// Ports of another address.
     Soft,
 }
 
-/// What becomes of a SYN from the IPv4 side for which there is no session (RFC 6146 §3.5.2.2).
+/// Handling of a SYN from the IPv4 side without a session (RFC 6146 §3.5.2.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum UnsolicitedSyn {
     /// Kept for six seconds in case the host inside opens the same connection, then answered
@@ -81,24 +80,24 @@ pub enum UnsolicitedSyn {
     Drop,
 }
 
-/// Lifetimes of sessions.
+/// Timeouts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timers {
     /// UDP; at least 120 s (RFC 6146 §4).
     pub udp: Duration,
     /// Established TCP; at least 7,200 s.
     pub tcp_established: Duration,
-    /// TCP while it opens; at least 240 s unless the operator insists (RFC 7857 §2.1).
+    /// Opening TCP; 240 s by RFC 7857 §2.1, less at the operator's choice.
     pub tcp_opening: Duration,
-    /// TCP while it closes, or has been idle for too long; likewise.
+    /// Closing TCP, and TCP after its idle timeout; as for opening.
     pub tcp_closing: Duration,
     /// ICMP queries; at least 60 s.
     pub icmp: Duration,
-    /// How long an unsolicited SYN is kept; 6 s.
+    /// Unsolicited SYN; 6 s.
     pub tcp_incoming_syn: Duration,
-    /// How long fragments wait for the others; at least 2 s.
+    /// Fragments of an incomplete datagram; at least 2 s.
     pub fragment: Duration,
-    /// How long a port or block rests before another mapping may have it; 120 s (RFC 6888 REQ-8).
+    /// Quarantine of a port or block before other clients may use it; 120 s (RFC 6888 REQ-8).
     pub quarantine: Duration,
 }
 
@@ -117,7 +116,7 @@ impl Default for Timers {
     }
 }
 
-/// Bounds of one worker's tables. Fixed when the translator is made: memory is taken then.
+/// Bounds of one worker's tables. A reload cannot change them: memory is allocated once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Sessions, of all protocols together.
@@ -126,16 +125,16 @@ pub struct Limits {
     pub bindings: u32,
     /// Port blocks in use.
     pub blocks: u32,
-    /// Hosts that hold a block. One whose blocks a reload took counts with these until they have rested,
-    /// and again with the blocks it is given anew.
+    /// Hosts that hold a block. A host whose blocks a reload withdrew counts until their quarantine ends, and
+    /// once more with its new blocks.
     pub hosts: u32,
-    /// Bytes of fragments on hold.
+    /// Bytes of cached fragments.
     pub fragment_bytes: usize,
     /// Unsolicited SYNs stored.
     pub unsolicited_syns: u32,
-    /// Unsolicited SYNs stored of one IPv4 source.
+    /// Unsolicited SYNs stored per IPv4 source.
     pub unsolicited_syns_per_source: u32,
-    /// Events waiting to be fetched.
+    /// Pending events.
     pub events: u32,
 }
 
@@ -154,45 +153,45 @@ impl Default for Limits {
     }
 }
 
-/// Everything the stateful translator is told.
+/// All settings of the stateful translator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// The zones.
     pub zones: Vec<Zone>,
     /// The pools that zones name by index.
     pub pools: Vec<Pool>,
-    /// Bindings made by the operator.
+    /// Static bindings.
     pub statics: Vec<StaticBinding>,
-    /// Destinations nobody may reach, looked at before state is made.
+    /// Denied destinations, checked before any state is created.
     pub deny: Vec<Ipv4Prefix>,
-    /// Whether 10/8, 172.16/12, 192.168/16 and 100.64/10 may be reached under the Well-Known Prefix.
+    /// Whether the Well-Known Prefix may represent 10/8, 172.16/12, 192.168/16 and 100.64/10.
     pub private_under_well_known: bool,
-    /// Whether ICMP errors pass whose sender the Well-Known Prefix must not represent.
+    /// Whether ICMP errors pass although the Well-Known Prefix must not represent their sender.
     pub errors_under_well_known: bool,
     /// Filtering for TCP, UDP and ICMP, in the order of [`Proto`].
     pub filtering: [Filtering; 3],
-    /// What becomes of unsolicited SYNs.
+    /// Handling of unsolicited SYNs.
     pub unsolicited_syn: UnsolicitedSyn,
-    /// Whether packets from the IPv4 side prolong a session (RFC 6146 §5.3 allows not to).
+    /// Whether packets from the IPv4 side refresh a session; optional by RFC 6146 §5.3.
     pub inbound_refresh: bool,
     /// Whether a UDP mapping keeps the parity of its port (RFC 4787 REQ-4).
     pub parity: bool,
-    /// What a host gets that has used up its address.
+    /// Address pairing.
     pub pairing: Pairing,
-    /// Lifetimes.
+    /// Timeouts.
     pub timers: Timers,
-    /// Lifetimes of UDP towards certain ports below 1024, sorted by port (RFC 4787 REQ-5a).
+    /// UDP timeouts of single server ports below 1024, sorted by port (RFC 4787 REQ-5a).
     pub udp_ports: Vec<(u16, Duration)>,
     /// Bounds.
     pub limits: Limits,
-    /// Source of our own ICMPv6 errors.
+    /// Source of the gateway's own ICMPv6 errors.
     pub address6: Ipv6Addr,
-    /// Source of our own ICMPv4 errors.
+    /// Source of the gateway's own ICMPv4 errors.
     pub address4: Ipv4Addr,
 }
 
 impl Settings {
-    /// Who owns what with these settings, when `workers` (at least 1) share the work.
+    /// The ownership of hosts and port blocks among `workers` workers, at least 1.
     ///
     /// `seed` is that of the [hash](crate::ownership#the-hash).
     pub fn owners(&self, seed: u32, workers: u8) -> Owners {
@@ -207,7 +206,7 @@ impl Settings {
 }
 
 impl Default for Settings {
-    /// Nobody is served.
+    /// No zone: every packet is dropped.
     fn default() -> Self {
         Self {
             zones: Vec::new(),

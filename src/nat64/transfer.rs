@@ -1,4 +1,4 @@
-//! Sessions handed to another translator, or taken over from one.
+//! Export and import of sessions, and restored block assignments.
 
 use super::tables::tcp::State;
 use super::{BlockAssignment, Nat64, Record};
@@ -7,7 +7,7 @@ use crate::reason::Reason;
 use crate::time::Instant;
 
 impl Nat64 {
-    /// Writes sessions from slot `cursor` on to `out`; how many. Zero is the end.
+    /// Writes sessions from slot `cursor` on to `out`; returns their number, zero at the end.
     pub fn export(&self, now: Instant, cursor: &mut u32, out: &mut [Record]) -> usize {
         let mut written = 0;
         while written < out.len() && *cursor < self.sessions.end() {
@@ -31,10 +31,10 @@ impl Nat64 {
         written
     }
 
-    /// Takes over a session.
+    /// Imports a session.
     ///
     /// # Errors
-    /// The reason, if a table is full, or the record fits no zone, pool or pref64 here.
+    /// The reason: a full table, or no matching zone, pool or pref64.
     pub fn import(&mut self, now: Instant, record: &Record) -> Result<(), Reason> {
         let state = State::from_number(record.state)
             .filter(|state| (*state == State::Closed) == (record.proto != Proto::Tcp))
@@ -55,10 +55,10 @@ impl Nat64 {
         Ok(())
     }
 
-    /// Gives a host an empty block back; its rest begins now.
+    /// Assigns a saved block to its host; its quarantine begins now.
     ///
     /// # Errors
-    /// The reason, if a table is full, or the assignment fits no zone or pool here.
+    /// The reason: a full table, or no matching zone or pool.
     pub fn restore_block(&mut self, now: Instant, assignment: &BlockAssignment) -> Result<(), Reason> {
         let addr = assignment.host.prefix.addr();
         let zone = self.policy.zones.of(addr).ok_or(Reason::NoZone)?;
@@ -77,7 +77,7 @@ impl Nat64 {
         record: &Record,
     ) -> Result<u32, Reason> {
         if self.bib.find(record.proto, record.v6).is_some() {
-            // It rests here with a port of its own.
+            // The client has a quarantined binding with another port.
             return Err(Reason::NoBinding);
         }
         if self.sessions.is_full() || self.bib.is_full() && !self.end_oldest_quarantine(now) {

@@ -1,4 +1,4 @@
-//! Which flow a packet belongs to (RFC 6146 §3.4).
+//! The incoming tuple of a packet (RFC 6146 §3.4).
 
 use super::tables::tcp;
 use crate::addr::Proto;
@@ -10,13 +10,13 @@ use crate::wire::tcp::Flags;
 use crate::wire::{ICMP4, ICMP6, TCP, Transport, UDP};
 use crate::xlat::{ErrorHeader, Refusal};
 
-/// What a packet shows of its flow beside the addresses. An identifier stands in both ports.
+/// Protocol and ports of a packet. An ICMP identifier is in both ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Tuple {
     pub(super) proto: Proto,
     pub(super) src: u16,
     pub(super) dst: u16,
-    /// What a TCP segment does to the connection; `Other` for other protocols.
+    /// Kind of TCP segment; `Other` for other protocols.
     pub(super) kind: tcp::Kind,
 }
 
@@ -32,7 +32,7 @@ const fn kind_of(flags: Flags) -> tcp::Kind {
     }
 }
 
-/// The three protocols by number, in either family.
+/// The protocol with this number, in either family.
 pub(super) const fn proto_of(protocol: u8) -> Option<Proto> {
     match protocol {
         TCP => Some(Proto::Tcp),
@@ -63,7 +63,7 @@ fn of<Q>(
     }
 }
 
-/// The flow of an IPv6 packet that is no ICMP error. `learnt` are the ports of a fragment's datagram.
+/// The tuple of an IPv6 packet that is not an ICMP error. `learnt` are the ports of a fragment's datagram.
 ///
 /// # Errors
 /// A protocol without state is answered with ICMPv6 port unreachable.
@@ -72,7 +72,7 @@ pub(super) fn of6(packet: &Ipv6Packet, learnt: Option<(u16, u16)>) -> Result<Tup
     of(&packet.transport, packet.protocol, learnt, ErrorHeader::unreachable6(4))
 }
 
-/// The flow of an IPv4 packet that is no ICMP error; see [`of6`].
+/// The tuple of an IPv4 packet that is not an ICMP error; see [`of6`].
 ///
 /// # Errors
 /// A protocol without state is answered with ICMPv4 protocol unreachable.
@@ -81,10 +81,10 @@ pub(super) fn of4(packet: &Ipv4Packet, learnt: Option<(u16, u16)>) -> Result<Tup
     of(&packet.transport, packet.protocol, learnt, ErrorHeader::unreachable4(2))
 }
 
-/// The flow of the packet that an ICMP error quotes.
+/// The tuple of the packet that an ICMP error quotes.
 ///
 /// # Errors
-/// [`Reason::IcmpQuoted`] if it shows no ports.
+/// [`Reason::IcmpQuoted`] if the quote contains no ports.
 pub(super) fn of_quoted(transport: QuotedTransport, protocol: u8) -> Result<Tuple, Reason> {
     let kind = tcp::Kind::Other;
     match (transport, proto_of(protocol)) {

@@ -1,4 +1,4 @@
-//! The policy: what may pass and under which rules. Immutable between reloads.
+//! The policy: zones, filtering, timers and rewriting rules. Immutable between reloads.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -10,7 +10,7 @@ use zones::Zones;
 
 pub(in crate::nat64) mod zones;
 
-/// Everything that [`Settings`] decide about packets, in a form that is quick to look up.
+/// What [`Settings`] decide about packets, in a form for fast lookup.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     /// How one packet is rewritten: MTUs, traffic class, checksums.

@@ -1,5 +1,4 @@
-//! Whose packet it is and whether it may be translated at all: zones, pref64s and the rules about
-//! addresses, in a form that is quick to ask.
+//! Zones, pref64s and address rules, in a form for fast lookup.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,7 +6,7 @@ use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
 use crate::nat64::{Settings, Zone};
 use crate::reason::Reason;
 
-/// Finds the longest prefix that holds an address. A row for each length, the longest first.
+/// Longest-prefix table: a sorted row per prefix length, the longest first.
 #[derive(Clone, Debug, Default)]
 struct Prefixes<T> {
     rows: Vec<(u128, Vec<(u128, T)>)>,
@@ -56,43 +55,43 @@ fn rows(prefixes: &[Ipv4Prefix]) -> Vec<(u32, Vec<u32>)> {
     rows
 }
 
-/// A zone as packets need it.
+/// The rules of a zone.
 #[derive(Clone, Debug)]
 pub(in crate::nat64) struct ZoneRules {
-    /// Its number.
+    /// Zone number.
     pub(in crate::nat64) id: ZoneId,
-    /// Its pref64s with their indices, the longest first.
+    /// Pref64s with their indices, the longest first.
     pref64: Vec<(Pref64, u16)>,
-    /// The index of the advertised one.
+    /// Index of the advertised pref64.
     first: Option<u16>,
     /// Index of its pool.
     pub(in crate::nat64) pool: u16,
     host_len: u8,
-    /// Most blocks a host may hold.
+    /// Maximum blocks per host.
     pub(in crate::nat64) blocks_per_host: u16,
-    /// Most sessions a host may hold.
+    /// Maximum sessions per host.
     pub(in crate::nat64) sessions_per_host: u32,
-    /// Most bindings a host may make in a second; 0 is no bound.
+    /// Maximum new bindings per host and second; 0 is unlimited.
     pub(in crate::nat64) bindings_per_second: u32,
 }
 
-/// Where an IPv6 packet belongs, and where it goes.
+/// The zone of an IPv6 packet, and its destination on the IPv4 side.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct Destination {
     /// Index of the client's zone.
     pub(in crate::nat64) zone: u16,
-    /// Index of the pref64 that the packet names.
+    /// Index of the pref64 of its destination address.
     pub(in crate::nat64) pref64: u16,
-    /// The IPv4 address in its destination.
+    /// The IPv4 address embedded in its destination address.
     pub(in crate::nat64) remote: Ipv4Addr,
 }
 
-/// All zones, and what may not be translated for any.
+/// All zones, and the address rules common to them.
 #[derive(Clone, Debug)]
 pub(in crate::nat64) struct Zones {
     zones: Vec<ZoneRules>,
     clients: Prefixes<u16>,
-    /// Every pref64 of every zone. An index stays what it is over reloads, as long as it is used.
+    /// The pref64s of all zones. A reload keeps the index of every pref64 still in use.
     pref64s: Vec<Pref64>,
     any_pref64: Prefixes<()>,
     /// Denied prefixes: a sorted row for each mask.
@@ -102,7 +101,7 @@ pub(in crate::nat64) struct Zones {
 }
 
 impl Zones {
-    /// Reads the settings. Pref64s that `old` knows keep their index.
+    /// Builds the zones. Pref64s of `old` keep their index.
     pub(in crate::nat64) fn new(settings: &Settings, old: Option<&Self>) -> Self {
         let wanted: Vec<_> = settings.zones.iter().flat_map(|zone| zone.pref64.iter().copied()).collect();
         let pref64s = renumber(old.map_or(&[], |old| &old.pref64s), &wanted);
@@ -139,7 +138,7 @@ impl Zones {
         }
     }
 
-    /// The zone whose clients `addr` is one of.
+    /// The zone of a client address.
     #[inline]
     pub(in crate::nat64) fn of(&self, addr: Ipv6Addr) -> Option<u16> {
         self.clients.find(addr)
@@ -155,7 +154,7 @@ impl Zones {
         self.pref64s[usize::from(index)]
     }
 
-    /// The index of a pref64 of a zone, by value.
+    /// The index of a zone's pref64, by value.
     pub(in crate::nat64) fn pref64_of(&self, zone: u16, pref64: Pref64) -> Option<u16> {
         self.rules(zone).pref64.iter().find(|(named, _)| *named == pref64).map(|(_, index)| *index)
     }
@@ -165,16 +164,16 @@ impl Zones {
         self.rules(zone).first
     }
 
-    /// The host that `addr` belongs to.
+    /// The host of a client address.
     pub(in crate::nat64) fn host(&self, zone: u16, addr: Ipv6Addr) -> HostKey {
         let rules = self.rules(zone);
         HostKey::new(rules.id, addr, rules.host_len)
     }
 
-    /// Whether a packet may have come from `src` (RFC 6146 §3.5).
+    /// Checks that a source address is in no pref64 (RFC 6146 §3.5).
     ///
     /// # Errors
-    /// The reason why it may not.
+    /// [`Reason::SourceInPref64`]
     #[inline]
     pub(in crate::nat64) fn check_source(&self, src: Ipv6Addr) -> Result<(), Reason> {
         if self.any_pref64.find(src).is_some() {
@@ -183,16 +182,16 @@ impl Zones {
         Ok(())
     }
 
-    /// Why a packet from `src` is in no zone.
+    /// The reason to drop a packet from a source outside every zone.
     #[cold]
     pub(in crate::nat64) const fn reason_outside_zones(src: Ipv6Addr) -> Reason {
         if special::is_host_v6(src) { Reason::NoZone } else { Reason::SourceAddress }
     }
 
-    /// Where a packet to `dst` goes, if the sender is in `zone`.
+    /// The destination of a packet from `zone` to `dst`.
     ///
     /// # Errors
-    /// The reason why it goes nowhere.
+    /// The reason why it must not be translated.
     #[inline]
     pub(in crate::nat64) fn destination(&self, zone: u16, dst: Ipv6Addr) -> Result<Destination, Reason> {
         let mut of_zone = self.rules(zone).pref64.iter();
@@ -210,7 +209,7 @@ impl Zones {
         Ok(Destination { zone, pref64, remote })
     }
 
-    /// Whether `remote` may be represented under a pref64 (RFC 6052 §3.1).
+    /// Checks that a pref64 may represent `remote` (RFC 6052 §3.1).
     ///
     /// # Errors
     /// [`Reason::WellKnownNotGlobal`]
@@ -222,8 +221,8 @@ impl Zones {
         if allowed { Ok(()) } else { Err(Reason::WellKnownNotGlobal) }
     }
 
-    /// Whether the sender of an ICMP error may be represented under a pref64. Without such errors a path
-    /// through routers with private addresses is a black hole for large packets.
+    /// Checks that a pref64 may represent the sender of an ICMP error. Without such errors, a path through
+    /// routers with private addresses is a black hole for large packets.
     ///
     /// # Errors
     /// [`Reason::WellKnownNotGlobal`]
@@ -236,7 +235,7 @@ fn distinct(wanted: &[Pref64]) -> impl Iterator<Item = Pref64> {
     wanted.iter().enumerate().filter(|(at, p)| !wanted[..*at].contains(p)).map(|(_, p)| *p)
 }
 
-/// Gives every wanted pref64 an index: the old one where there is one, else a place that is free.
+/// Assigns an index to every wanted pref64: the old one, else a free one.
 fn renumber(old: &[Pref64], wanted: &[Pref64]) -> Vec<Pref64> {
     let mut new = old.to_vec();
     for pref64 in distinct(wanted) {

@@ -1,6 +1,6 @@
-//! The binding information base (RFC 6146 §3.1): which IPv6 transport address has which IPv4 one.
+//! The binding information base (RFC 6146 §3.1): bindings of IPv6 to IPv4 transport addresses.
 //!
-//! The index from the IPv4 side is in the port blocks.
+//! The port blocks index bindings by their IPv4 side.
 
 use core::net::Ipv6Addr;
 use core::time::Duration;
@@ -12,10 +12,10 @@ use crate::addr::Proto;
 use crate::addr::Transport6;
 use crate::time::Instant;
 
-/// A binding. Its IPv4 address is its block's.
+/// A binding. Its IPv4 address is that of its block.
 ///
-/// In the order of declaration: it may lie across two lines of the cache, so that whoever wants it
-/// there reads its first and its last field.
+/// `repr(C)` keeps the order of fields. A binding may span two cache lines; a prefetch reads its first and
+/// last field to load both.
 #[derive(Debug)]
 #[repr(C)]
 pub(in crate::nat64) struct Binding {
@@ -23,18 +23,17 @@ pub(in crate::nat64) struct Binding {
     v6_port: u16,
     /// The IPv4 port.
     pub(in crate::nat64) port: u16,
-    /// Index of the pref64 of the packet that made it.
+    /// Index of the pref64 of the packet that created it.
     pub(in crate::nat64) pref64: u16,
     proto: Proto,
     state: State,
     /// Slot of the port block, or number of the static binding.
     pub(in crate::nat64) allocation: u32,
-    /// First of its sessions; while it rests, the tick at which it began to.
+    /// First of its sessions; in quarantine, the tick at which the quarantine began.
     pub(in crate::nat64) first: u32,
-    /// The next binding of the same port in the same block, of another protocol; in a free slot the
-    /// next free one.
+    /// Next binding of the same port and block, of another protocol; in a free slot, the next free slot.
     pub(in crate::nat64) same_port: u32,
-    /// Its neighbours in the queue of the resting.
+    /// Neighbours in the quarantine queue.
     prev: u32,
     next: u32,
 }
@@ -44,7 +43,7 @@ pub(in crate::nat64) struct Binding {
 enum State {
     Free,
     Live,
-    /// Ended and in the queue of the resting: it only keeps its port from others.
+    /// Without sessions, and in the quarantine queue: it only reserves its port.
     Quarantined,
     Static,
 }
@@ -82,30 +81,30 @@ impl Binding {
         self.proto
     }
 
-    /// Whether the operator made it.
+    /// Whether it is a static binding.
     pub(in crate::nat64) const fn is_static(&self) -> bool {
         matches!(self.state, State::Static)
     }
 
-    /// Whether it has ended and only keeps its port from others.
+    /// Whether it is in quarantine: without sessions, it only reserves its port.
     pub(in crate::nat64) const fn is_quarantined(&self) -> bool {
         matches!(self.state, State::Quarantined)
     }
 }
 
-/// When a rest began, in units of 2^27 ns (an eighth of a second) rounded up: 32 bits last 18 years.
+/// Start of a quarantine in units of 2^27 ns (about 1/8 s), rounded up. 32 bits last 18 years.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct QuarantineTick(pub(in crate::nat64) u32);
 
 impl QuarantineTick {
     const BITS: u32 = 27;
 
-    /// The unit that `now` is in.
+    /// The tick of `now`.
     pub(in crate::nat64) const fn of(now: Instant) -> Self {
         Self((now.as_nanos() >> Self::BITS) as u32 + 1)
     }
 
-    /// When a rest that began then ends.
+    /// The end of a quarantine that began at this tick.
     pub(in crate::nat64) fn end(self, quarantine: Duration) -> Instant {
         Instant::from_nanos(u64::from(self.0) << Self::BITS) + quarantine
     }
@@ -117,7 +116,7 @@ pub(in crate::nat64) struct Bib {
     slab: Slab<Binding>,
     index: Index,
     hasher: Hasher,
-    /// The queue of the resting, the longest rest first.
+    /// First and last of the quarantine queue, the oldest first.
     quarantined: (u32, u32),
 }
 
@@ -135,37 +134,37 @@ impl Bib {
         self.hasher.address(v6.addr, (proto as u64) << 16 | u64::from(v6.port))
     }
 
-    /// The binding of a client's transport address, resting ones included.
+    /// The binding of a client's transport address, quarantined ones included.
     #[inline]
     pub(in crate::nat64) fn find(&self, proto: Proto, v6: Transport6) -> Option<u32> {
         self.index.find(self.hash(proto, v6), |slot| self.is(slot, proto, v6))
     }
 
-    /// Where the search for a binding begins.
+    /// Where the index search for a binding begins.
     #[inline]
     pub(in crate::nat64) fn home(&self, proto: Proto, v6: Transport6) -> Home {
         self.index.home(self.hash(proto, v6))
     }
 
-    /// Reads what a search will read first.
+    /// Loads the index line of a search into the cache.
     #[inline]
     pub(in crate::nat64) fn prefetch(&self, home: Home) -> u64 {
         self.index.prefetch(home)
     }
 
-    /// The slot that a search would look at first, or none.
+    /// The first slot that a search would compare, or [`NIL`].
     #[inline]
     pub(in crate::nat64) fn candidate(&self, home: Home) -> u32 {
         self.index.candidate(home).unwrap_or(NIL)
     }
 
-    /// Whether there is a binding in a slot, and it is this one.
+    /// Whether a slot holds this binding.
     #[inline]
     pub(in crate::nat64) fn is(&self, slot: u32, proto: Proto, v6: Transport6) -> bool {
         self.slab.at(slot).is_some_and(|b| b.proto == proto && b.v6 == v6.addr && b.v6_port == v6.port)
     }
 
-    /// The first session and the block of a slot's binding, if there is a binding. Reads all of it.
+    /// Loads a binding into the cache; returns its first session and its block, or [`NIL`].
     #[inline]
     pub(in crate::nat64) fn prefetch_links(&self, slot: u32) -> (u32, u32) {
         let Some(binding) = self.slab.at(slot) else { return (NIL, NIL) };
@@ -173,12 +172,12 @@ impl Bib {
         (binding.first, binding.allocation)
     }
 
-    /// How many bindings there are, resting ones included.
+    /// Number of bindings, quarantined ones included.
     pub(in crate::nat64) const fn len(&self) -> u32 {
         self.slab.len()
     }
 
-    /// Makes a binding that is not there yet; `None` if the table is full.
+    /// Creates a binding that does not exist yet; `None` if the table is full.
     pub(in crate::nat64) fn insert(
         &mut self,
         proto: Proto,
@@ -202,8 +201,8 @@ impl Bib {
         Some(slot)
     }
 
-    /// Begins a binding's rest: its port stays its own, for itself. One that began to rest later than
-    /// those who rest already is what the queue expects; one that did not rests as long as they.
+    /// Quarantines a binding: only its own client may reuse its port. Keeps the queue ordered: if the clock
+    /// went back, the quarantine begins with that of the last in the queue.
     pub(in crate::nat64) fn quarantine(&mut self, slot: u32, now: Instant) {
         let (first, last) = self.quarantined;
         let longest = if last == NIL { 0 } else { self.slab[last].first };
@@ -219,7 +218,7 @@ impl Bib {
         }
     }
 
-    /// Ends a binding's rest because its client uses it again.
+    /// Ends a binding's quarantine because its client uses it again.
     pub(in crate::nat64) fn reuse(&mut self, slot: u32, pref64: u16) {
         self.leave(slot);
         let binding = &mut self.slab[slot];
@@ -228,7 +227,7 @@ impl Bib {
         binding.pref64 = pref64;
     }
 
-    /// Takes a binding out of the queue of the resting.
+    /// Unlinks a binding from the quarantine queue.
     fn leave(&mut self, slot: u32) {
         let (before, behind) = (self.slab[slot].prev, self.slab[slot].next);
         if before == NIL {
@@ -243,8 +242,8 @@ impl Bib {
         }
     }
 
-    /// The binding that has rested longest, if that is `rest` by `now`, or in any case if `rest` is
-    /// `None`.
+    /// The oldest quarantined binding if its quarantine has ended by `now`; regardless of time if
+    /// `quarantine` is `None`.
     pub(in crate::nat64) fn quarantine_ended(
         &self,
         now: Instant,
@@ -255,12 +254,12 @@ impl Bib {
         over.then_some(self.quarantined.0)
     }
 
-    /// When [`quarantine_ended`](Self::quarantine_ended) is to be asked next.
+    /// When [`quarantine_ended`](Self::quarantine_ended) has a result next.
     pub(in crate::nat64) fn next_quarantine_end(&self, quarantine: Duration) -> Option<Instant> {
         self.slab.at(self.quarantined.0).map(|longest| QuarantineTick(longest.first).end(quarantine))
     }
 
-    /// Removes a binding. Its block's list must not name it any more.
+    /// Removes a binding. The caller has unlinked it from its block.
     pub(in crate::nat64) fn remove(&mut self, slot: u32) {
         let binding = &self.slab[slot];
         self.index.remove(self.hash(binding.proto(), binding.v6()), slot);
@@ -270,12 +269,12 @@ impl Bib {
         self.slab.remove(slot);
     }
 
-    /// The binding in a taken slot.
+    /// The binding in an occupied slot.
     pub(in crate::nat64) fn of(&self, slot: u32) -> &Binding {
         &self.slab[slot]
     }
 
-    /// The binding in a taken slot, to be changed.
+    /// The binding in an occupied slot, mutably.
     pub(in crate::nat64) fn of_mut(&mut self, slot: u32) -> &mut Binding {
         &mut self.slab[slot]
     }
@@ -285,12 +284,12 @@ impl Bib {
         self.slab.at(slot)
     }
 
-    /// All taken slots are below this one.
+    /// Upper bound of occupied slots.
     pub(in crate::nat64) const fn end(&self) -> u32 {
         self.slab.high_water()
     }
 
-    /// Whether there is no room.
+    /// Whether the table is full.
     pub(in crate::nat64) const fn is_full(&self) -> bool {
         self.slab.is_full()
     }
@@ -310,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn bindings_rest_in_turn_and_may_be_revived() {
+    fn quarantine_ends_in_order_and_reuse_leaves_the_queue() {
         let quarantine = Duration::from_secs(120);
         let mut bib = Bib::new(10, &mut Rng::new(1));
         let [a, b, c, d] =
@@ -329,7 +328,7 @@ mod tests {
             slot.inspect(|slot| bib.remove(*slot))
         };
         assert_eq!(ended(149), None);
-        assert_eq!(ended(151), Some(d), "whoever was before it rests anew");
+        assert_eq!(ended(151), Some(d), "the earlier ones began a new quarantine");
         assert_eq!(ended(219), None);
         assert_eq!([ended(221), ended(221), ended(999)], [Some(a), Some(b), None]);
     }

@@ -1,4 +1,4 @@
-//! Port blocks in use: which ports are taken, and by which binding.
+//! Assigned port blocks: their occupied ports, and the bindings of each port.
 
 use core::net::Ipv4Addr;
 
@@ -8,7 +8,7 @@ use crate::addr::Proto;
 use crate::addr::{PortRange, ZoneId};
 use crate::ownership::offset_of;
 
-/// One bit a port, the block's first port first.
+/// A set of ports: one bit per port, from the block's first port.
 pub(in crate::nat64) type Ports = [u64; 4];
 
 /// The bits `first` to `last`, both included.
@@ -22,36 +22,36 @@ pub(in crate::nat64) fn bits_of(first: usize, last: usize) -> Ports {
     })
 }
 
-/// Ports of a block, at most.
+/// Maximum ports per block.
 const WIDTH: usize = 256;
 
-/// What packets need to know of a block: small, so that those of many blocks stay in the cache.
+/// The part of a block that packets need: small, so that many stay in the cache.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct BlockSummary {
-    /// Its address.
+    /// IPv4 address.
     pub(in crate::nat64) addr: Ipv4Addr,
-    /// Its host's zone.
+    /// Zone of the host.
     pub(in crate::nat64) zone: ZoneId,
 }
 
-/// A port block that a host holds.
+/// A port block assigned to a host.
 #[derive(Clone, Debug)]
 pub(in crate::nat64) struct Block {
-    /// Slot of its host.
+    /// Slot of the host.
     pub(in crate::nat64) host: u32,
-    /// The host's next block; in a free slot the next free one.
+    /// Next block of the same host; in a free slot, the next free slot.
     pub(in crate::nat64) next: u32,
-    /// The address's row and the block's number there.
+    /// Row of the address, and number of the block in it.
     pub(in crate::nat64) row: u32,
     pub(in crate::nat64) number: u16,
-    /// Bindings in it, resting ones included.
+    /// Number of bindings, quarantined ones included.
     bindings: u16,
     ports: PortRange,
-    /// Ports that bindings may have.
+    /// Ports that bindings may use.
     allowed: Ports,
-    /// Ports that bindings have, by protocol.
+    /// Ports in use, by protocol.
     taken: [Ports; 3],
-    /// Since when all ports that bindings had have been out of use, and whether it waits to be released.
+    /// Tick at which the last port fell out of use, and whether the block is in the release queue.
     pub(in crate::nat64) since: u32,
     pub(in crate::nat64) queued: bool,
 }
@@ -82,22 +82,22 @@ impl Block {
         }
     }
 
-    /// Its ports, those included that no binding may have.
+    /// All ports of the block, including those no binding may use.
     pub(in crate::nat64) const fn ports(&self) -> PortRange {
         self.ports
     }
 
-    /// Whether its ports are below 1024.
+    /// Whether the block is below port 1024.
     pub(in crate::nat64) const fn is_low(&self) -> bool {
         self.ports.first() < 1024
     }
 
-    /// Whether no binding is left.
+    /// Whether the block has no binding.
     pub(in crate::nat64) const fn is_empty(&self) -> bool {
         self.bindings == 0
     }
 
-    /// Whether `port` is one of its ports and no binding of `proto` has it.
+    /// Whether `port` is in the block and free for `proto`.
     pub(in crate::nat64) const fn is_free(&self, proto: Proto, port: u16) -> bool {
         self.ports.contains(port) && {
             let at = (port - self.ports.first()) as usize;
@@ -116,7 +116,7 @@ impl Block {
         self.allowed[word] & !self.taken[proto as usize][word] & wanted
     }
 
-    /// How many ports no binding of `proto` has; only those of one parity, if given.
+    /// Number of ports free for `proto`, of one parity if given.
     pub(in crate::nat64) fn count_free(&self, proto: Proto, parity: Option<u16>) -> u32 {
         (0..4).map(|word| self.free_word(proto, parity, word).count_ones()).sum()
     }
@@ -137,17 +137,17 @@ impl Block {
         None
     }
 
-    /// Sets which ports bindings may have from now on.
+    /// Sets the ports that bindings may use.
     pub(in crate::nat64) const fn allow(&mut self, allowed: Ports) {
         self.allowed = allowed;
     }
 
-    /// Whether no binding may have any of its ports.
+    /// Whether bindings may use none of its ports.
     pub(in crate::nat64) fn is_withdrawn(&self) -> bool {
         self.allowed == [0; 4]
     }
 
-    /// Keeps a port of `proto` from bindings because a static one has it.
+    /// Marks a port of `proto` as in use.
     pub(in crate::nat64) const fn reserve(&mut self, proto: Proto, port: u16) {
         if self.ports.contains(port) {
             let at = (port - self.ports.first()) as usize;
@@ -155,7 +155,7 @@ impl Block {
         }
     }
 
-    /// A port whose binding is gone may be given to others again.
+    /// Marks a port of `proto` as free.
     pub(in crate::nat64) const fn free_port(&mut self, proto: Proto, port: u16) {
         if self.ports.contains(port) {
             let at = (port - self.ports.first()) as usize;
@@ -164,19 +164,19 @@ impl Block {
     }
 }
 
-/// All blocks in use. The index from the IPv4 side is here: each port has the list of its bindings,
-/// at most one for each protocol.
+/// All assigned blocks. They index bindings by their IPv4 side: each port has a list of its bindings, at
+/// most one per protocol.
 #[derive(Debug)]
 pub(in crate::nat64) struct Blocks {
     slab: Slab<Block>,
-    /// By slot.
+    /// Summaries by slot.
     summaries: Vec<BlockSummary>,
     heads: Box<[u32]>,
 }
 
 impl Blocks {
     pub(in crate::nat64) fn new(limit: u32) -> Self {
-        // Slots plus one, so that untouched memory is zero and stays untouched.
+        // Slot plus one, so that zeroed pages need no initialisation.
         Self {
             slab: Slab::new(limit),
             summaries: Vec::with_capacity(limit as usize),
@@ -184,7 +184,7 @@ impl Blocks {
         }
     }
 
-    /// Takes a block into use; `None` if the table is full.
+    /// Adds a block; `None` if the table is full.
     pub(in crate::nat64) fn insert(
         &mut self,
         summary: BlockSummary,
@@ -195,7 +195,7 @@ impl Blocks {
         next: u32,
     ) -> Option<u32> {
         let slot = self.slab.insert(Block::new(ports, place, allowed, host, next))?;
-        // Slots are taken into use in order.
+        // The slab uses new slots in order.
         match self.summaries.get_mut(slot as usize) {
             Some(place) => *place = summary,
             None => self.summaries.push(summary),
@@ -203,25 +203,25 @@ impl Blocks {
         Some(slot)
     }
 
-    /// Gives a block up that has no binding.
+    /// Removes a block without bindings.
     pub(in crate::nat64) fn remove(&mut self, slot: u32) {
-        debug_assert!(self.slab[slot].is_empty(), "a block in use is given up");
+        debug_assert!(self.slab[slot].is_empty(), "the block has bindings");
         self.slab.remove(slot);
     }
 
-    /// The first binding of the list that begins here, or none.
+    /// The first binding of a port's list, or [`NIL`].
     #[inline]
     pub(in crate::nat64) fn first_at(&self, head: usize) -> u32 {
         self.heads[head].wrapping_sub(1)
     }
 
-    /// Where the list of a port's bindings begins.
+    /// The position of a port's list.
     #[inline]
     pub(in crate::nat64) const fn head(slot: u32, port: u16) -> usize {
         slot as usize * WIDTH + offset_of(port)
     }
 
-    /// The binding of this protocol in the list that begins at `head`.
+    /// The binding of this protocol in the list at `head`.
     #[inline]
     pub(in crate::nat64) fn find(&self, head: usize, proto: Proto, bib: &Bib) -> Option<u32> {
         let mut link = self.first_at(head);
@@ -235,7 +235,7 @@ impl Blocks {
         None
     }
 
-    /// Gives a free port of a block to a binding.
+    /// Assigns a free port of a block to a binding.
     pub(in crate::nat64) fn link(&mut self, slot: u32, proto: Proto, port: u16, binding: u32, bib: &mut Bib) {
         let head = &mut self.heads[Self::head(slot, port)];
         bib.of_mut(binding).same_port = head.wrapping_sub(1);
@@ -245,7 +245,7 @@ impl Blocks {
         block.bindings += 1;
     }
 
-    /// Takes a port back from its binding.
+    /// Frees the port of a binding.
     pub(in crate::nat64) fn unlink(
         &mut self,
         slot: u32,
@@ -270,24 +270,24 @@ impl Blocks {
         block.bindings -= 1;
     }
 
-    /// Reads what packets need to know of a block, if there is one in this slot.
+    /// Loads a block's summary into the cache.
     #[inline]
     pub(in crate::nat64) fn prefetch(&self, slot: u32) -> u64 {
         self.summaries.get(slot as usize).map_or(0, |summary| u64::from(summary.addr.to_bits()))
     }
 
-    /// What packets need to know of the block in a taken slot.
+    /// The summary of the block in an occupied slot.
     #[inline]
     pub(in crate::nat64) fn summary(&self, slot: u32) -> &BlockSummary {
         &self.summaries[slot as usize]
     }
 
-    /// The block in a taken slot.
+    /// The block in an occupied slot.
     pub(in crate::nat64) fn of(&self, slot: u32) -> &Block {
         &self.slab[slot]
     }
 
-    /// The block in a taken slot, to be changed.
+    /// The block in an occupied slot, mutably.
     pub(in crate::nat64) fn of_mut(&mut self, slot: u32) -> &mut Block {
         &mut self.slab[slot]
     }
@@ -297,12 +297,12 @@ impl Blocks {
         self.slab.at(slot)
     }
 
-    /// Whether there is no room.
+    /// Whether the table is full.
     pub(in crate::nat64) const fn is_full(&self) -> bool {
         self.slab.is_full()
     }
 
-    /// All taken slots are below this one.
+    /// Upper bound of occupied slots.
     pub(in crate::nat64) const fn end(&self) -> u32 {
         self.slab.high_water()
     }
@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bits_are_those_between_and_no_others() {
+    fn bits_of_sets_exactly_the_given_range() {
         for (first, last) in [(0, 0), (0, 255), (63, 64), (1, 62), (128, 191), (200, 255), (255, 255)] {
             let bits = bits_of(first, last);
             for at in 0..256 {

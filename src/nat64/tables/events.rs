@@ -1,4 +1,4 @@
-//! What is told to whoever writes logs, and what another translator needs to take a session over.
+//! Events for logs, and session records for another translator.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::addr::{HostKey, PortRange, Pref64, Transport4, Transport6};
 use crate::counters::Counters;
 use crate::reason::Reason;
 
-/// Who has which ports.
+/// A port block and its host, saved over a restart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BlockAssignment {
-    /// Who.
+    /// The host.
     pub host: HostKey,
     /// The block's address.
     pub addr: Ipv4Addr,
@@ -22,51 +22,51 @@ pub struct BlockAssignment {
     pub ports: PortRange,
 }
 
-/// Something an operator may have to prove later.
+/// An event for the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A host was given a port block.
+    /// A host was assigned a port block.
     BlockAssigned {
-        /// Who.
+        /// The host.
         host: HostKey,
         /// The block's address.
         addr: Ipv4Addr,
         /// The block's ports.
         ports: PortRange,
     },
-    /// A host's port block fell back to the pool.
+    /// A host's port block returned to the pool.
     BlockReleased {
-        /// Who.
+        /// The host.
         host: HostKey,
         /// The block's address.
         addr: Ipv4Addr,
         /// The block's ports.
         ports: PortRange,
     },
-    /// A host was refused a new mapping or session.
+    /// A host reached a quota or limit.
     QuotaReached {
-        /// Who.
+        /// The host.
         host: HostKey,
-        /// Which bound.
+        /// The quota or limit.
         reason: Reason,
     },
-    /// A pool had nothing left to give.
+    /// A pool was exhausted.
     PoolExhausted {
-        /// For whom.
+        /// The host that was refused.
         host: HostKey,
     },
     /// A UDP datagram from IPv4 without a checksum was dropped (RFC 7915 §4.5).
     WithoutChecksum {
-        /// Who sent it. A fragment's ports are those of its datagram.
+        /// The sender. A fragment has the ports of its datagram.
         src: Transport4,
-        /// To whom.
+        /// The receiver.
         dst: Transport4,
     },
     /// A session ended.
     SessionEnded {
-        /// Whose.
+        /// The host.
         host: HostKey,
-        /// Its protocol.
+        /// The protocol.
         proto: Proto,
         /// The client.
         v6: Transport6,
@@ -81,10 +81,10 @@ pub enum Event {
     },
 }
 
-/// One session as another translator can take it over: remaining lifetime, never a deadline.
+/// A session that another translator can import. Clocks differ, so it has a remaining time, not a deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// Its protocol.
+    /// The protocol.
     pub proto: Proto,
     /// The client.
     pub v6: Transport6,
@@ -94,13 +94,13 @@ pub struct Record {
     pub remote: Transport4,
     /// The pref64 under which the client addresses the server.
     pub pref64: Pref64,
-    /// The state of a TCP session, as a number that only this crate reads; 0 for others.
+    /// The TCP state as a number private to this crate; 0 for other protocols.
     pub state: u8,
-    /// How long the session lives if nothing comes.
+    /// Time until the session expires without traffic.
     pub remaining: Duration,
 }
 
-/// Events that wait to be fetched, as many as there is room for.
+/// The bounded queue of pending events.
 #[derive(Debug)]
 pub(in crate::nat64) struct Events {
     waiting: VecDeque<Event>,
@@ -109,12 +109,12 @@ pub(in crate::nat64) struct Events {
 }
 
 impl Events {
-    /// Room for `limit` events; those that find none are counted.
+    /// A queue of at most `limit` events; further ones are counted as lost.
     pub(in crate::nat64) fn new(limit: u32, counters: Arc<Counters>) -> Self {
         Self { waiting: VecDeque::with_capacity(limit as usize), limit: limit as usize, counters }
     }
 
-    /// Adds an event, or counts it as lost.
+    /// Adds an event, or counts it as lost if the queue is full.
     pub(in crate::nat64) fn push(&mut self, event: Event) {
         if self.waiting.len() < self.limit {
             self.waiting.push_back(event);
@@ -123,7 +123,7 @@ impl Events {
         }
     }
 
-    /// Adds an event that comes too often to be allowed to crowd out the others.
+    /// Adds a frequent event. Such events may use half of the queue, so that they cannot crowd out the others.
     pub(in crate::nat64) fn push_minor(&mut self, event: Event) {
         if self.waiting.len() < self.limit / 2 {
             self.waiting.push_back(event);
@@ -132,7 +132,7 @@ impl Events {
         }
     }
 
-    /// Moves the oldest events to `out`; how many.
+    /// Moves the oldest events to `out`; returns their number.
     pub(in crate::nat64) fn fetch(&mut self, out: &mut [Event]) -> usize {
         let n = out.len().min(self.waiting.len());
         for (place, event) in out.iter_mut().zip(self.waiting.drain(..n)) {

@@ -1,39 +1,36 @@
-//! The hold store: fragments whose fate hangs on others of their datagram (RFC 6146 §3.4).
+//! The fragment cache: fragments that wait for others of their datagram (RFC 6146 §3.4).
 //!
-//! Only the first fragment carries ports, and it need not come first. So a fragment is offered to
-//! the store, and the store says what becomes of it:
+//! Only the first fragment carries ports, and it may arrive late. The caller offers each fragment to the
+//! cache, which decides:
 //!
-//! - Until the first fragment comes, all are [held](Step::Held).
-//! - The first fragment decides. If it [shows the ports](First::Ports), it passes, what is on hold
-//!   follows it in order of arrival, and the ports are remembered for the fragments that are still
-//!   to come.
-//! - If it says [gather](First::Gather) - a checksum has to be computed over the whole datagram, as
-//!   for UDP without one and for ICMP - all are held until the last missing one comes, and then
-//!   leave as one packet.
+//! - Until the first fragment arrives, all are [held](Step::Held).
+//! - A first fragment that [contains the ports](First::Ports) passes. The held fragments follow it in order
+//!   of arrival. The cache remembers the ports for later fragments.
+//! - A first fragment may require [reassembly](First::Gather): UDP without a checksum, and ICMP, need a
+//!   checksum over the whole datagram. All fragments are held until the last missing one arrives.
 //!
-//! A datagram is forgotten when all of it has passed, or at its deadline, which counts from the
-//! fragment that came first of all. Whoever overlaps or contradicts another fragment kills the
-//! datagram (RFC 8200 §4.5, RFC 5722; the same for IPv4): what is on hold is gone, and what still comes is
-//! dropped until the deadline.
+//! A datagram leaves the cache when all of it has passed, or at its deadline, counted from its first
+//! arrival. A fragment that overlaps or contradicts another invalidates the datagram (RFC 8200 §4.5, RFC 5722;
+//! the same for IPv4): held fragments are dropped, and later ones are dropped until the deadline.
 //!
-//! # How it is used
+//! # Usage
 //! ```text
-//! match hold.offer(now, &arrival) {
+//! match cache.offer(now, &arrival) {
 //!     Step::Pass { ports, held } => {
 //!         // Translate the packet, or hand it over with `handed.ports = Some(ports)`. Then:
-//!         while let Some(datagram) = held && hold.held(datagram) > 0 && let Some(slot) = extra.next_slot() {
-//!             hold.release(datagram, &mut slot.packet);
+//!         while let Some(datagram) = held && cache.held(datagram) > 0 && let Some(slot) = extra.next_slot() {
+//!             cache.release(datagram, &mut slot.packet);
 //!             // Translate slot.packet, whose `handed.ports` is set.
 //!         }
 //!     }
 //!     Step::Held => Verdict::Hold,
-//!     Step::Whole(datagram) => { hold.assemble(datagram, &mut whole); /* treat as a packet that came */ }
+//!     Step::Whole(datagram) => { cache.assemble(datagram, &mut whole); /* process as a new packet */ }
 //!     Step::Drop { reason, held } => // count 1 + held packets
 //! }
 //! ```
-//! What found no room in the batch stays on hold, and `held` names the datagram again with its next
-//! fragment. A packet with `handed.ports` has been through another worker's store and is not
-//! offered again. IPv6 atomic fragments (RFC 6946) and whole packets are never offered.
+//! Fragments without room in the batch stay held; the next fragment of the datagram returns it in `held`
+//! again. A packet with `handed.ports` has been through another worker's cache and is not offered again.
+//! IPv6 atomic fragments (RFC 6946) and whole packets are never offered.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -51,17 +48,17 @@ mod reassembly;
 mod shares;
 mod table;
 
-/// Most fragments of one datagram: enough for 64 KiB over a path with an MTU of 576 bytes.
+/// Maximum fragments per datagram: enough for 64 KiB over a path with an MTU of 576 bytes.
 pub(in crate::nat64) const MAX_FRAGMENTS: u32 = 128;
 
-/// What fragments of one datagram have in common.
+/// The key of a datagram, common to its fragments.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(in crate::nat64) struct Key {
     /// Source.
     pub(in crate::nat64) src: IpAddr,
     /// Destination, of the same family.
     pub(in crate::nat64) dst: IpAddr,
-    /// IPv4 protocol, or the next header behind the IPv6 Fragment header.
+    /// IPv4 protocol, or the next header after the IPv6 Fragment header.
     pub(in crate::nat64) protocol: u8,
     /// Identification: 16 bits in IPv4, 32 in IPv6.
     pub(in crate::nat64) id: u32,
@@ -79,58 +76,58 @@ impl Key {
     }
 }
 
-/// What the first fragment says about its datagram.
+/// What the first fragment reveals about its datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::nat64) enum First {
-    /// These are the source and destination ports; the fragments are translated one by one.
+    /// Source and destination port; the fragments are translated one by one.
     Ports(u16, u16),
-    /// The datagram must be whole before it can be translated.
+    /// The datagram must be reassembled before translation.
     Gather,
 }
 
-/// A fragment that came.
+/// An arriving fragment.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct Arrival<'a> {
     /// Its datagram.
     pub(in crate::nat64) key: Key,
-    /// A number for who sent it, such as the bits of its address: each has an eighth of the store.
+    /// Identifies the sender, such as the bits of its address. Each sender may use an eighth of the cache.
     pub(in crate::nat64) source: u128,
-    /// Where its data belongs, in bytes from the start of the datagram's data.
+    /// Offset of its data, in bytes from the start of the datagram's data.
     pub(in crate::nat64) offset: u16,
-    /// Whether it is not the last.
+    /// The More Fragments flag.
     pub(in crate::nat64) more: bool,
-    /// The packet without anything behind its IP length.
+    /// The packet, cut to its IP length.
     pub(in crate::nat64) packet: &'a [u8],
-    /// Where the fragment's data begins: behind the IPv4 header, or the IPv6 Fragment header.
+    /// Start of the fragment's data: after the IPv4 header or the IPv6 Fragment header.
     pub(in crate::nat64) data_at: usize,
-    /// What it says if its offset is 0, and only then.
+    /// Set if and only if the offset is 0.
     pub(in crate::nat64) first: Option<First>,
 }
 
-/// A datagram with fragments on hold. Valid until the next call of [`FragmentCache::offer`] or
+/// A datagram with held fragments. Valid until the next call of [`FragmentCache::offer`] or
 /// [`FragmentCache::expire`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::nat64) struct Datagram(u32);
 
-/// What becomes of a fragment.
+/// The decision about a fragment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::nat64) enum Step {
     /// Translate it now.
     Pass {
         /// Source and destination port of its datagram.
         ports: (u16, u16),
-        /// The datagram, if fragments of it are to be [released](FragmentCache::release) behind this one.
+        /// The datagram, if it has held fragments to [release](FragmentCache::release) after this one.
         held: Option<Datagram>,
     },
-    /// The store has a copy and keeps it.
+    /// The cache holds a copy.
     Held,
     /// It was the last missing one: [assemble](FragmentCache::assemble) the datagram.
     Whole(Datagram),
     /// It is dropped.
     Drop {
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// How many fragments that were on hold are lost with it, for the same reason.
+        /// Number of held fragments dropped with it, for the same reason.
         held: u32,
     },
 }
@@ -141,34 +138,34 @@ impl Step {
     }
 }
 
-/// A datagram that ran out of time.
+/// A datagram that reached its deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::nat64) struct Expired {
-    /// Which.
+    /// Its key.
     pub(in crate::nat64) key: Key,
-    /// How many fragments were on hold, and are lost for [`Reason::FragmentTimeout`].
+    /// Number of held fragments, dropped for [`Reason::FragmentTimeout`].
     pub(in crate::nat64) held: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// The first fragment has not come.
+    /// The first fragment is missing.
     Waiting,
-    /// It has come and passed.
+    /// The first fragment has passed.
     Passing(u16, u16),
-    /// It has come and all must be there.
+    /// The first fragment requires reassembly.
     Gathering,
-    /// Overlapping fragments came.
+    /// Fragments overlapped.
     Dead,
 }
 
-/// One fragment of a datagram, on hold or passed.
+/// One fragment of a datagram, held or passed.
 #[derive(Clone, Copy)]
 struct Piece {
     start: u32,
     end: u32,
     more: bool,
-    /// The packet's length and where its data begins, if it is on hold.
+    /// Length of the packet and start of its data, if held.
     len: u32,
     data_at: u32,
     /// [`NONE`] if it has passed.
@@ -176,7 +173,7 @@ struct Piece {
     next: u32,
 }
 
-/// The store. All its memory is taken when it is made.
+/// The cache. All its memory is allocated when it is built.
 pub(in crate::nat64) struct FragmentCache {
     cells: Cells,
     datagrams: Table,
@@ -188,11 +185,11 @@ pub(in crate::nat64) struct FragmentCache {
 }
 
 impl FragmentCache {
-    /// Takes `bytes` for packets, in cells of 2 KiB each of which holds one packet at most, and about a
-    /// tenth of it for bookkeeping: two datagrams and four fragments for every cell.
+    /// Allocates `bytes` for packets in cells of 2 KiB, at most one packet per cell, and about a tenth of
+    /// that for bookkeeping: two datagrams and four fragments per cell.
     ///
-    /// `timeout` is how long a datagram may take, at least 2 s (RFC 6146 §4). `seed` keeps hosts from
-    /// choosing keys of equal hash.
+    /// `timeout` is the deadline of a datagram after its first arrival, at least 2 s (RFC 6146 §4). `seed`
+    /// prevents senders from choosing colliding keys.
     pub(in crate::nat64) fn new(bytes: usize, timeout: Duration, seed: u32) -> Self {
         let cells = Cells::new(bytes);
         let count = cells.count() * 4;
@@ -217,16 +214,16 @@ impl FragmentCache {
         }
     }
 
-    /// Changes the time that datagrams not yet seen may take.
+    /// Sets the timeout of future datagrams.
     pub(in crate::nat64) fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
     }
 
-    /// Says what becomes of a fragment, and keeps a copy if it has to wait.
+    /// Decides about a fragment, and stores a copy if it must wait.
     ///
-    /// Reasons: [`Reason::FragmentSize`] if its length is impossible,
-    /// [`Reason::FragmentDuplicate`], [`Reason::FragmentOverlap`], and [`Reason::FragmentLimit`] if the store or the
-    /// source's share of it is full.
+    /// Reasons: [`Reason::FragmentSize`] for an impossible length,
+    /// [`Reason::FragmentDuplicate`], [`Reason::FragmentOverlap`], and [`Reason::FragmentLimit`] if the cache or the
+    /// sender's share is full.
     pub(in crate::nat64) fn offer(&mut self, now: Instant, arrival: &Arrival<'_>) -> Step {
         let Some((start, end)) = extent(arrival) else { return Step::drop(Reason::FragmentSize) };
         let known = self.datagrams.find(&arrival.key);
@@ -263,13 +260,13 @@ impl FragmentCache {
         }
     }
 
-    /// How many fragments of `datagram` are on hold.
+    /// Number of held fragments of `datagram`.
     pub(in crate::nat64) fn held(&self, datagram: Datagram) -> u32 {
         self.datagrams.at(datagram.0).held
     }
 
-    /// Moves the oldest fragment on hold to `out`, its ports in `handed`; false if there is none, or
-    /// `out` is too small for it (then it is lost).
+    /// Moves the oldest held fragment to `out`, its ports in `handed`. Returns false if there is none, or if
+    /// `out` is too small, which loses the fragment.
     pub(in crate::nat64) fn release(&mut self, datagram: Datagram, out: &mut PacketBuf) -> bool {
         let entry = self.datagrams.at_mut(datagram.0);
         let (State::Passing(src, dst), on_hold) = (entry.state, entry.on_hold) else { return false };
@@ -293,12 +290,12 @@ impl FragmentCache {
         fits
     }
 
-    /// Writes the whole datagram to `out` and forgets it.
+    /// Writes the reassembled datagram to `out` and removes it.
     ///
-    /// An IPv4 datagram comes out without fragment bits (DF neither), with the first fragment's header and
-    /// identification; an IPv6 one keeps the first fragment's headers, its Fragment header atomic, so
-    /// that the identification lives on. `handed.gathered` says that it may be cut again whatever
-    /// its length. False if `out` is too small, which 64 KiB are not.
+    /// An IPv4 datagram has the first fragment's header and identification, without DF and fragment bits. An
+    /// IPv6 datagram has the first fragment's headers with an atomic Fragment header, which keeps the
+    /// identification. `handed.gathered` allows fragmenting it again. Returns false if `out` is too small;
+    /// 64 KiB suffice.
     pub(in crate::nat64) fn assemble(&mut self, datagram: Datagram, out: &mut PacketBuf) -> bool {
         out.clear();
         let written = self.complete(datagram.0) && self.write_whole(datagram.0, out);
@@ -306,12 +303,12 @@ impl FragmentCache {
         written
     }
 
-    /// When [`expire`](Self::expire) has something to do.
+    /// The next time at which [`expire`](Self::expire) has work.
     pub(in crate::nat64) fn next_deadline(&self) -> Option<Instant> {
         self.datagrams.oldest().map(|at| self.datagrams.at(at).deadline)
     }
 
-    /// Forgets one datagram whose time has run out by `now`; `None` if there is none.
+    /// Removes one datagram whose deadline is at or before `now`; `None` if there is none.
     pub(in crate::nat64) fn expire(&mut self, now: Instant) -> Option<Expired> {
         let at = self.datagrams.oldest()?;
         let entry = self.datagrams.at(at);
@@ -322,7 +319,7 @@ impl FragmentCache {
         })
     }
 
-    /// Whether nothing is known about any datagram.
+    /// Whether the cache has no datagram.
     #[cfg(test)]
     pub(in crate::nat64) fn is_empty(&self) -> bool {
         self.datagrams.oldest().is_none()
@@ -334,7 +331,7 @@ impl FragmentCache {
         self.cells.left() * cells::CELL
     }
 
-    /// Makes a datagram known; `None` if there is no room for it, or none for its source.
+    /// Adds a datagram; `None` if the cache or the sender's share is full.
     fn open(&mut self, now: Instant, arrival: &Arrival<'_>) -> Option<u32> {
         let words = [96, 64, 32, 0].map(|shift| (arrival.source >> shift) as u32);
         let share = self.shares.place(mix(self.seed, &words));
@@ -348,7 +345,7 @@ impl FragmentCache {
         at
     }
 
-    /// Why a fragment can't be one of this datagram's.
+    /// The conflict between a fragment and those of its datagram, if any.
     fn conflict(&self, at: u32, start: u32, end: u32, more: bool) -> Option<Reason> {
         let entry = self.datagrams.at(at);
         let mut beyond = entry.total.is_some_and(|total| end > total || (!more && end != total));
@@ -364,7 +361,7 @@ impl FragmentCache {
         beyond.then_some(Reason::FragmentOverlap)
     }
 
-    /// Adds a fragment to a datagram; false if there is no room for it.
+    /// Adds a fragment to a datagram; false if the cache is full.
     fn add(&mut self, at: u32, arrival: &Arrival<'_>, (start, end): (u32, u32), passes: bool) -> bool {
         let number = self.free;
         let entry = self.datagrams.at_mut(at);
@@ -421,7 +418,7 @@ impl FragmentCache {
         }
     }
 
-    /// Frees a datagram's fragments and remembers that it is dead.
+    /// Drops a datagram's fragments and marks it as invalid.
     fn kill(&mut self, at: u32) -> Step {
         let held = self.datagrams.at(at).held;
         self.free_pieces(at);
@@ -480,8 +477,8 @@ impl FragmentCache {
     }
 }
 
-/// Where a fragment's data starts and ends; `None` if it has none, or if the datagram would be too long in
-/// either family.
+/// Start and end of a fragment's data; `None` if it is empty, or if the datagram would exceed the maximum
+/// length of either family.
 fn extent(arrival: &Arrival<'_>) -> Option<(u32, u32)> {
     let len = arrival.packet.len().checked_sub(arrival.data_at)?;
     let end = usize::from(arrival.offset) + len;

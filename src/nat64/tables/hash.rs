@@ -1,15 +1,15 @@
-//! Keyed hashes for the tables, and the source of rng.
+//! Keyed hashes for the tables, and the random number generator.
 
 use core::net::Ipv6Addr;
 
-/// A hash that nobody outside can predict, so that nobody can make a table degenerate.
+/// A keyed hash: without the key, nobody can choose colliding addresses.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct Hasher {
     keys: [u64; 3],
 }
 
 impl Hasher {
-    /// Three keys drawn from `rng`.
+    /// Draws three keys.
     pub(in crate::nat64) fn new(rng: &mut Rng) -> Self {
         Self { keys: [rng.next(), rng.next(), rng.next() | 1] }
     }
@@ -32,8 +32,8 @@ const fn fold(a: u64, b: u64) -> u64 {
     wide as u64 ^ (wide >> 64) as u64
 }
 
-/// Rng from a seed: SipHash-2-4 of a counter, so that the ports already seen don't tell the next
-/// one (RFC 6056 §3.1).
+/// A seeded random number generator: SipHash-2-4 of a counter, so that observed ports do not reveal the
+/// next one (RFC 6056 §3.1).
 #[derive(Clone, Debug)]
 pub(in crate::nat64) struct Rng {
     key: [u64; 2],
@@ -41,7 +41,7 @@ pub(in crate::nat64) struct Rng {
 }
 
 impl Rng {
-    /// The sequence that belongs to `seed`.
+    /// The sequence of `seed`.
     pub(in crate::nat64) const fn new(seed: u64) -> Self {
         Self { key: [seed, seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15], drawn: 0 }
     }
@@ -52,7 +52,7 @@ impl Rng {
         sip(self.key, self.drawn)
     }
 
-    /// A number below `n`, each as likely as the others up to 2^-32; zero if `n` is.
+    /// A uniform number below `n`, with a bias below 2^-32; zero if `n` is zero.
     pub(in crate::nat64) const fn below(&mut self, n: u32) -> u32 {
         (((self.next() >> 32) * n as u64) >> 32) as u32
     }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_repeats_with_its_seed_and_is_even() {
+    fn numbers_repeat_with_their_seed_and_are_uniform() {
         let (mut a, mut b) = (Rng::new(7), Rng::new(7));
         let mut counts = [0u32; 16];
         for _ in 0..16_000 {

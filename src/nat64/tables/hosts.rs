@@ -1,4 +1,4 @@
-//! Hosts, and what each may have.
+//! Hosts that hold port blocks, and their usage.
 
 use core::net::Ipv6Addr;
 
@@ -8,22 +8,22 @@ use super::slab::{Item, NIL, Slab};
 use crate::addr::{HostKey, Ipv6Prefix, ZoneId};
 use crate::xlat::Bucket;
 
-/// A host that holds port blocks, all on one address (RFC 4787 REQ-2) unless pairing is or was soft.
+/// A host that holds port blocks. All are on one address (RFC 4787 REQ-2) unless pairing is or was soft.
 #[derive(Debug)]
 pub(in crate::nat64) struct Host {
-    /// Who it is.
+    /// Zone and prefix.
     pub(in crate::nat64) key: HostKey,
-    /// Its newest block; in a free slot the next free one.
+    /// Newest block; in a free slot, the next free slot.
     pub(in crate::nat64) first_block: u32,
-    /// How many blocks it has; zero in a free slot.
+    /// Number of blocks; zero in a free slot.
     pub(in crate::nat64) blocks: u16,
-    /// How many sessions it has.
+    /// Number of sessions.
     pub(in crate::nat64) sessions: u32,
-    /// The second, plus one, in which its last [`QuotaReached`](crate::nat64::Event) was written.
+    /// Second, plus one, of its last [`QuotaReached`](crate::nat64::Event).
     pub(in crate::nat64) last_report: u32,
-    /// Allowance for new bindings.
+    /// Rate limit of new bindings.
     pub(in crate::nat64) bindings: Bucket,
-    /// Not to be found any more: its blocks are in no pool.
+    /// Removed from the index: its blocks are in no pool.
     unindexed: bool,
 }
 
@@ -59,7 +59,7 @@ impl Hosts {
         Self { slab: Slab::new(limit), index: Index::new(limit), hasher: Hasher::new(rng) }
     }
 
-    /// The hash of a host: also where the search for its address begins.
+    /// The hash of a host; also the start of its address search.
     pub(in crate::nat64) fn hash(&self, key: HostKey) -> u32 {
         self.hasher.address(key.prefix.addr(), u64::from(key.zone.0) << 8 | u64::from(key.prefix.len()))
     }
@@ -69,22 +69,22 @@ impl Hosts {
         self.index.find(self.hash(key), |slot| self.slab[slot].key == key)
     }
 
-    /// Adds a host that is about to be given its first block; `None` if the table is full.
+    /// Adds a host that is about to receive its first block; `None` if the table is full.
     pub(in crate::nat64) fn insert(&mut self, key: HostKey) -> Option<u32> {
         let slot = self.slab.insert(Host { key, first_block: NIL, blocks: 1, ..Host::free(NIL) })?;
         self.index.insert(self.hash(key), slot);
         Some(slot)
     }
 
-    /// Forgets a host that has given its last block back.
+    /// Removes a host without blocks.
     pub(in crate::nat64) fn remove(&mut self, slot: u32) {
         self.unindex(slot);
-        // Counted as holding one until here, so that the slab sees a taken slot.
+        // A nonzero count marks the slot as occupied, which the slab expects.
         self.slab[slot].blocks = 1;
         self.slab.remove(slot);
     }
 
-    /// Makes a host unknown whose blocks live on until they are empty.
+    /// Removes a host from the index; its blocks remain until they are empty.
     pub(in crate::nat64) fn unindex(&mut self, slot: u32) {
         let host = &mut self.slab[slot];
         if !core::mem::replace(&mut host.unindexed, true) {
@@ -93,17 +93,17 @@ impl Hosts {
         }
     }
 
-    /// The host in a taken slot.
+    /// The host in an occupied slot.
     pub(in crate::nat64) fn of(&self, slot: u32) -> &Host {
         &self.slab[slot]
     }
 
-    /// The host in a taken slot, to be changed.
+    /// The host in an occupied slot, mutably.
     pub(in crate::nat64) fn of_mut(&mut self, slot: u32) -> &mut Host {
         &mut self.slab[slot]
     }
 
-    /// Whether there is no room.
+    /// Whether the table is full.
     pub(in crate::nat64) const fn is_full(&self) -> bool {
         self.slab.is_full()
     }

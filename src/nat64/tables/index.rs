@@ -1,32 +1,32 @@
-//! Finds slots by hash, one cache line for a look-up.
+//! Hash index of slots: usually one cache line per lookup.
 
-/// Entries of a line on average when the index is full; there is room for twelve.
+/// Average entries per line when the index is full; a line has room for twelve.
 const FILL: usize = 9;
 /// Words of a line: 64 bytes.
 const WORDS: usize = 8;
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const LOWS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-/// The bits of a set of places: the first eight, and the other four, which lie between.
+/// The bits of a position set: the first eight positions, and the other four in between.
 const FIRST: u64 = 0x8080_8080_8080_8080;
 const OTHERS: u64 = 0x0808_0808;
 
-/// A hash table of lines. An entry stands in the line that its hash names, or if that is full in one
-/// of those behind it; each line counts the entries that found it full, so that a search ends where
-/// nobody went on, and taking an entry out moves no other.
+/// A hash table of cache lines. An entry is in the line of its hash, or if that is full, in a later line.
+/// Each line counts the entries that overflowed past it. A search ends at a line without overflow, and
+/// removal moves no other entry.
 ///
 /// A line is eight words: a tag byte for each of twelve entries, zero if there is none, the count in
-/// 32 bits, and twelve slots. It starts out as zeros, so that memory is not touched before it is used.
-/// Seven bytes an entry.
+/// 32 bits, and twelve slots. An empty line is all zeros, so that zeroed pages need no
+/// initialisation. Seven bytes per entry.
 #[derive(Debug)]
 pub(in crate::nat64) struct Index {
     words: Box<[u64]>,
-    /// Where the first line begins: lines are aligned to the cache's.
+    /// Start of the first line: lines are aligned to cache lines.
     start: usize,
     lines: usize,
 }
 
-/// Where a hash belongs: the first word of its line, and its tag in each byte.
+/// The home of a hash: the first word of its line, and its tag repeated in each byte.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct Home {
     at: usize,
@@ -34,7 +34,7 @@ pub(in crate::nat64) struct Home {
 }
 
 impl Index {
-    /// For at most `limit` entries at a time.
+    /// An index of at most `limit` entries.
     pub(in crate::nat64) fn new(limit: u32) -> Self {
         let lines = (limit as usize).div_ceil(FILL).max(2);
         let words = vec![0u64; (lines + 1) * WORDS].into_boxed_slice();
@@ -42,22 +42,22 @@ impl Index {
         Self { words, start, lines }
     }
 
-    /// Where entries of this hash are sought.
+    /// The home of this hash.
     #[inline]
     pub(in crate::nat64) const fn home(&self, hash: u32) -> Home {
         let line = ((hash as u64 * self.lines as u64) >> 32) as usize;
-        // The upper bits chose the line. A tag is never zero.
+        // The upper bits select the line, the lower ones the tag. A tag is never zero.
         let tag = hash as u8 | ((hash as u8 == 0) as u8);
         Home { at: self.start + line * WORDS, tags: tag as u64 * ONES }
     }
 
-    /// Reads what a search for this hash will read first, so that it is in the cache then.
+    /// Loads the line of a hash into the cache.
     #[inline]
     pub(in crate::nat64) fn prefetch(&self, home: Home) -> u64 {
         self.words[home.at]
     }
 
-    /// The slot that a search would look at first.
+    /// The first slot that a search would compare.
     #[inline]
     pub(in crate::nat64) fn candidate(&self, home: Home) -> Option<u32> {
         let line = self.line(home.at);
@@ -65,7 +65,7 @@ impl Index {
         (matching != 0).then(|| slot_of(line, first(matching)))
     }
 
-    /// The slot with this hash that `is` the one sought.
+    /// The slot with this hash that satisfies `is`.
     #[inline]
     pub(in crate::nat64) fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
         let Home { at: home, tags } = self.home(hash);
@@ -80,18 +80,18 @@ impl Index {
                 }
                 matching &= matching - 1;
             }
-            if passed(line) == 0 {
+            if overflowed(line) == 0 {
                 return None;
             }
             at = self.after(at);
-            // Counts may outlive the crowd that made them, in theory all round the table.
+            // Overflow counts may remain on every line, so the search may return to its start.
             if at == home {
                 return None;
             }
         }
     }
 
-    /// Adds a slot that is not there yet. The caller keeps to the limit.
+    /// Adds a slot. The caller ensures that it is new and keeps to the limit.
     pub(in crate::nat64) fn insert(&mut self, hash: u32, slot: u32) {
         let Home { mut at, tags } = self.home(hash);
         loop {
@@ -105,11 +105,11 @@ impl Index {
         }
     }
 
-    /// Takes a slot out.
+    /// Removes a slot.
     pub(in crate::nat64) fn remove(&mut self, hash: u32, slot: u32) {
         let Home { at: home, tags } = self.home(hash);
         let mut at = home;
-        let place = loop {
+        let position = loop {
             let line = self.line(at);
             let mut matching = matching(line, tags);
             while matching != 0 && slot_of(line, first(matching)) != slot {
@@ -119,12 +119,12 @@ impl Index {
                 break first(matching);
             }
             at = self.after(at);
-            if passed(line) == 0 || at == home {
+            if overflowed(line) == 0 || at == home {
                 debug_assert!(false, "slot {slot} is not in the index");
                 return;
             }
         };
-        self.put(at, place, 0, 0);
+        self.put(at, position, 0, 0);
         let mut before = home;
         while before != at {
             self.words[before + 1] -= 1 << 32;
@@ -134,23 +134,23 @@ impl Index {
 
     #[inline]
     fn line(&self, at: usize) -> &[u64; WORDS] {
-        // `at` comes from `home` or `after` alone.
-        self.words[at..at + WORDS].first_chunk().expect("so many words")
+        // `at` comes only from `home` or `after`.
+        self.words[at..at + WORDS].first_chunk().expect("a line has eight words")
     }
 
     const fn after(&self, at: usize) -> usize {
         if at + WORDS == self.start + self.lines * WORDS { self.start } else { at + WORDS }
     }
 
-    const fn put(&mut self, at: usize, place: usize, tag: u8, slot: u32) {
-        let (word, shift) = (at + place / 8, place % 8 * 8);
+    const fn put(&mut self, at: usize, position: usize, tag: u8, slot: u32) {
+        let (word, shift) = (at + position / 8, position % 8 * 8);
         self.words[word] = self.words[word] & !(0xff << shift) | (tag as u64) << shift;
-        let (word, shift) = (at + 2 + place / 2, place % 2 * 32);
+        let (word, shift) = (at + 2 + position / 2, position % 2 * 32);
         self.words[word] = self.words[word] & !(0xffff_ffff << shift) | (slot as u64) << shift;
     }
 }
 
-/// The places of a line whose tags are these.
+/// The positions of a line with these tags.
 #[inline]
 const fn matching(line: &[u64; WORDS], tags: u64) -> u64 {
     equal(line[0], tags) | equal(line[1], tags) >> 4 & OTHERS
@@ -162,20 +162,20 @@ const fn equal(a: u64, b: u64) -> u64 {
     !(((x & LOWS) + LOWS) | x) & FIRST
 }
 
-/// The first place of a set that is not empty.
+/// The first position of a nonempty set.
 #[inline]
-const fn first(places: u64) -> usize {
-    let bit = places.trailing_zeros() as usize;
+const fn first(positions: u64) -> usize {
+    let bit = positions.trailing_zeros() as usize;
     bit / 8 + (!bit & 4) * 2
 }
 
 #[inline]
-const fn slot_of(line: &[u64; WORDS], place: usize) -> u32 {
-    (line[(2 + place / 2) % WORDS] >> (place % 2 * 32)) as u32
+const fn slot_of(line: &[u64; WORDS], position: usize) -> u32 {
+    (line[(2 + position / 2) % WORDS] >> (position % 2 * 32)) as u32
 }
 
-/// How many entries found the line full and went on.
-const fn passed(line: &[u64; WORDS]) -> u32 {
+/// The number of entries that overflowed past this line.
+const fn overflowed(line: &[u64; WORDS]) -> u32 {
     (line[1] >> 32) as u32
 }
 
@@ -187,12 +187,12 @@ mod tests {
     const WIDTH: usize = 12;
 
     #[test]
-    fn places_and_their_bits() {
-        for place in 0..WIDTH {
+    fn positions_and_their_bits() {
+        for position in 0..WIDTH {
             let mut line = [0u64; WORDS];
-            line[place / 8] |= 0x5a << (place % 8 * 8);
+            line[position / 8] |= 0x5a << (position % 8 * 8);
             line[1] |= 0x5a5a_5a5a << 32;
-            assert_eq!(first(matching(&line, 0x5a * ONES)), place);
+            assert_eq!(first(matching(&line, 0x5a * ONES)), position);
             assert_eq!(matching(&line, 0).count_ones() as usize, WIDTH - 1);
         }
     }
@@ -222,12 +222,12 @@ mod tests {
             for (slot, hash) in map {
                 index.remove(hash, slot);
             }
-            assert!(index.words.iter().all(|word| *word == 0), "nothing is left behind");
+            assert!(index.words.iter().all(|word| *word == 0), "all words are zero again");
         }
     }
 
     #[test]
-    fn a_search_ends_though_every_line_was_passed_once() {
+    fn a_search_ends_although_every_line_overflowed_once() {
         let mut index = Index::new(64);
         let hash_of = |line: usize| ((line as u64) << 32).div_ceil(index.lines as u64) as u32;
         let hashes: Vec<_> = (0..index.lines).map(hash_of).collect();

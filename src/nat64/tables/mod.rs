@@ -1,20 +1,19 @@
-//! The tables: what is kept from packet to packet.
+//! The tables: state kept between packets.
 //!
-//! They know no packet and no policy. They import values of the ground floor and
-//! [`Settings`](super::Settings) for their sizes, never a step of RFC 6146. All memory is taken when
-//! a translator is made; every table has a bound.
+//! They depend on no packet and no policy, only on values of the ground floor and
+//! [`Settings`](super::Settings). All memory is allocated when a translator is built; every table has a bound.
 //!
-//! | table | what it holds |
+//! | table | content |
 //! |---|---|
 //! | `bib` | bindings (RFC 6146 §3.1), found by protocol and IPv6 transport address |
-//! | `session` with `expiry` | sessions (§3.2) and their timer wheel; `tcp` is the state machine of one |
+//! | `session` with `timer_wheel` | sessions (§3.2) and their timeouts; `tcp` is the TCP state machine |
 //! | `pool4` with `block`, `hosts` | port blocks, and the hosts that hold them |
 //! | `statics` | static bindings |
-//! | `syn` | unsolicited SYNs that wait for their simultaneous open (§3.5.2.2) |
-//! | `fragment` | fragments that wait for their first (§3.4) |
-//! | `events` | records for logs and for another translator |
+//! | `syn` | stored unsolicited SYNs (§3.5.2.2) |
+//! | `fragment` | fragments of incomplete datagrams (§3.4) |
+//! | `events` | events for logs, and records for another translator |
 //!
-//! `slab`, `index` and `hash` are what they are built of.
+//! They are built of `slab`, `index` and `hash`.
 
 pub(in crate::nat64) mod bib;
 pub(in crate::nat64) mod block;

@@ -1,4 +1,4 @@
-//! pool4 as port blocks: which block a host is given, and which port a binding.
+//! pool4: assigns port blocks to hosts and ports to bindings.
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -27,25 +27,25 @@ pub(in crate::nat64) use allocation::PortRequest;
 
 use allocation::Class;
 
-/// The pools, the blocks in use, and who has them.
+/// The pools, the assigned blocks and their hosts.
 pub(in crate::nat64) struct Pool4 {
     me: WorkerId,
     owners: Owners,
     pools: Vec<Pool>,
-    /// Places that static bindings have.
+    /// Mapped addresses of static bindings.
     statics: Vec<(Proto, Transport4)>,
-    /// Slot plus one of the block in use, by row and number; zero if none.
+    /// Slot plus one of each assigned block, by row and number; zero if unassigned.
     active: Box<[u32]>,
-    /// Unused blocks of ours, low and high, by row.
+    /// Number of this worker's unassigned blocks by row, below 1024 and above.
     unused: Box<[[u16; 2]]>,
-    /// Whether the last search through a whole pool found nothing, by pool and class.
+    /// Whether the last search of a whole pool found no block, by pool and class.
     exhausted: Vec<[bool; 2]>,
     blocks: Blocks,
     hosts: Hosts,
-    /// Empty blocks that rest, the longest rest first: since when, and which. A block stands here once at
-    /// most, and no later than it should.
+    /// Release queue of empty blocks in quarantine, the oldest first: start and slot. It holds each block at
+    /// most once, never with too late a start.
     empty: BinaryHeap<Reverse<(u32, u32)>>,
-    /// The second, plus one, in which the last [`Event::PoolExhausted`] was written.
+    /// Second, plus one, of the last [`Event::PoolExhausted`].
     last_report: u32,
     pairing: Pairing,
     counters: Arc<Counters>,
@@ -78,7 +78,7 @@ impl Pool4 {
         pool4
     }
 
-    /// Builds the table of blocks in use anew, from the owners' rows and the blocks.
+    /// Rebuilds the table of assigned blocks from the owners' rows and the blocks.
     fn rebuild_active(&mut self) {
         let rows = self.owners.table().len() / BLOCKS;
         self.active = vec![0; rows * BLOCKS].into_boxed_slice();
@@ -102,12 +102,12 @@ impl Pool4 {
         }
     }
 
-    /// Who owns what.
+    /// Ownership of hosts and port blocks.
     pub(in crate::nat64) const fn owners(&self) -> &Owners {
         &self.owners
     }
 
-    /// The blocks in use.
+    /// The assigned blocks.
     pub(in crate::nat64) const fn blocks(&self) -> &Blocks {
         &self.blocks
     }
@@ -122,18 +122,18 @@ impl Pool4 {
         self.hosts.of_mut(self.blocks.of(block).host)
     }
 
-    /// Whether an address is a pool's.
+    /// Whether an address is in a pool.
     pub(in crate::nat64) fn has(&self, addr: Ipv4Addr) -> bool {
         self.owners.position(addr).is_some()
     }
 
-    /// The binding at an IPv4 transport address, resting ones included.
+    /// The binding at an IPv4 transport address, quarantined ones included.
     #[inline]
     pub(in crate::nat64) fn find(&self, proto: Proto, place: Transport4, bib: &Bib) -> Option<u32> {
         self.blocks.find(self.list_at(place)?, proto, bib)
     }
 
-    /// Where the list of the bindings at an IPv4 transport address begins, if its block is in use.
+    /// The list of the bindings at an IPv4 transport address, if its block is assigned.
     #[inline]
     pub(in crate::nat64) fn list_at(&self, place: Transport4) -> Option<usize> {
         let row = self.owners.position(place.addr)?;
@@ -151,14 +151,14 @@ impl Pool4 {
         })
     }
 
-    /// Of the blocks of a host that are `fit`, the one it has had longest. Only soft pairing gives blocks of
-    /// several addresses; the first of those goes before the others (RFC 7857 §4).
+    /// A host's oldest block that satisfies `fit`. With soft pairing a host may have several addresses; its
+    /// first one takes precedence (RFC 7857 §4).
     fn oldest(&self, host: u32, fit: impl Fn(&Block) -> bool) -> Option<u32> {
-        // The list begins with the newest.
+        // The newest block is the first of the list.
         self.blocks_of(host).filter(|slot| fit(self.blocks.of(*slot))).last()
     }
 
-    /// Row of the address of a host; `None` if none of its blocks is in its pool any more.
+    /// Row of a host's address; `None` if its pool has none of its blocks any more.
     fn row_of(&self, host: u32) -> Option<usize> {
         self.oldest(host, |block| !block.is_withdrawn()).map(|slot| self.blocks.of(slot).row as usize)
     }
@@ -176,13 +176,13 @@ impl Pool4 {
         Ipv4Addr::from_bits(net.addr().to_bits() + (row - first) as u32)
     }
 
-    /// The ports of a block that a pool has: a range may begin or end inside a block.
+    /// The ports of a block that are in a pool. A range may begin or end inside a block.
     fn allowed(&self, pool: usize, row: usize, block: usize) -> Ports {
         let (addr, ports) = (self.addr_of(row), ports_of(block));
         let mut allowed = [0; 4];
         let of_addr = self.pools[pool].ranges.iter().filter(|(net, _)| net.contains(addr));
         for (_, range) in of_addr.filter(|(_, range)| range.overlaps(ports)) {
-            // Port zero is never given away.
+            // Port zero is never assigned.
             let first = range.first().max(ports.first()).max(1);
             let last = range.last().min(ports.last());
             if first <= last {
@@ -225,7 +225,7 @@ impl Pool4 {
         Ok(slot)
     }
 
-    /// Gives a port of a block to a binding.
+    /// Assigns a port of a block to a binding.
     pub(in crate::nat64) fn link(
         &mut self,
         block: u32,
@@ -237,8 +237,8 @@ impl Pool4 {
         self.blocks.link(block, proto, port, binding, bib);
     }
 
-    /// Takes a port back that has been out of use since then. A block that is empty now stays with its
-    /// host until each of its ports has rested.
+    /// Frees a port that has been out of use since `since`. An empty block stays with its host until the
+    /// quarantine of its last port ends.
     pub(in crate::nat64) fn unlink(
         &mut self,
         since: QuarantineTick,
@@ -256,14 +256,13 @@ impl Pool4 {
         }
     }
 
-    /// When [`release_quarantined`](Self::release_quarantined) has something to do.
+    /// When [`release_quarantined`](Self::release_quarantined) has work next.
     pub(in crate::nat64) fn next_empty(&self, quarantine: Duration) -> Option<Instant> {
         self.empty.peek().map(|Reverse((since, _))| QuarantineTick(*since).end(quarantine))
     }
 
-    /// Releases the block that has been empty longest, if it has been so for `rest`; false if there
-    /// is nothing more to do. One that was used meanwhile, which its entry does not know, goes or waits
-    /// anew.
+    /// Releases the oldest empty block if its quarantine has ended. Returns false if none is due. A block used
+    /// since it was queued leaves the queue, or waits again if it is empty.
     pub(in crate::nat64) fn release_quarantined(
         &mut self,
         now: Instant,
@@ -287,7 +286,7 @@ impl Pool4 {
         true
     }
 
-    /// Gives an empty block back to the pool, and forgets its host with the last one.
+    /// Returns an empty block to the pool, and removes its host if it was the last one.
     fn release(&mut self, slot: u32, events: &mut Events) {
         let (block, addr) = (self.blocks.of(slot).clone(), self.blocks.summary(slot).addr);
         let before = self.blocks_of(block.host).find(|other| self.blocks.of(*other).next == slot);
@@ -312,25 +311,24 @@ impl Pool4 {
         }
     }
 
-    /// Whether a host may make one more binding, if it may make `rate` in a second; `None` if it holds no
-    /// block yet.
+    /// Whether a host may create one more binding at `rate` per second; `None` if it holds no block yet.
     pub(in crate::nat64) fn may_bind(&mut self, now: Instant, host: HostKey, rate: u32) -> Option<bool> {
         let slot = self.hosts.find(host)?;
         Some(self.hosts.of_mut(slot).bindings.take(now, rate, rate))
     }
 
-    /// The second in which a host was last told of, to be changed; `None` if it holds no block.
+    /// The second of a host's last report, mutably; `None` if it holds no block.
     pub(in crate::nat64) fn last_report_of(&mut self, host: HostKey) -> Option<&mut u32> {
         let slot = self.hosts.find(host)?;
         Some(&mut self.hosts.of_mut(slot).last_report)
     }
 
-    /// Whether nobody has been told in this second that a pool is empty; then this is the telling.
+    /// Whether no exhaustion was reported in this second yet; records this report.
     pub(in crate::nat64) fn is_first_exhaustion_in(&mut self, second: u32) -> bool {
         core::mem::replace(&mut self.last_report, second) != second
     }
 
-    /// Whether a pool has this transport address.
+    /// Whether a transport address is in a pool.
     #[inline]
     pub(in crate::nat64) fn contains(&self, place: Transport4) -> bool {
         self.has(place.addr)
@@ -339,11 +337,11 @@ impl Pool4 {
             })
     }
 
-    /// Gives a host the very port that another translator gave it; the block that holds it.
+    /// Reserves the port that another translator assigned to a host; returns its block.
     ///
     /// # Errors
-    /// [`Reason::NotPool4`] if the pool or this worker does not have it, [`Reason::PoolExhausted`] if
-    /// somebody else does, [`Reason::TableFull`]
+    /// [`Reason::NotPool4`] if the port is not in the pool or not owned by this worker,
+    /// [`Reason::PoolExhausted`] if another host has it, [`Reason::TableFull`]
     pub(in crate::nat64) fn reserve_port(
         &mut self,
         key: HostKey,
@@ -356,7 +354,7 @@ impl Pool4 {
         if self.blocks.of(slot).is_free(proto, place.port) { Ok(slot) } else { Err(Reason::PoolExhausted) }
     }
 
-    /// Gives a host the block that it had before a restart, to rest from now on.
+    /// Assigns a host its block of before a restart; its quarantine begins now.
     ///
     /// # Errors
     /// As [`reserve_port`](Self::reserve_port).
@@ -377,7 +375,7 @@ impl Pool4 {
         Ok(())
     }
 
-    /// The block around a place, given to a host if it does not have it.
+    /// The block of a mapped address, assigned to the host if it is unassigned.
     fn block_around(
         &mut self,
         key: HostKey,
@@ -412,9 +410,9 @@ impl Pool4 {
         }
     }
 
-    /// Switches to new pools. No binding may be left whose port the new ones don't have. Blocks that
-    /// they don't have are given to nobody and fall back when they have rested; a host that has no
-    /// other is unknown from now on, and may be given an address anew.
+    /// Switches to new pools. The caller has ended the bindings that they do not contain. Blocks outside the
+    /// new pools take no new binding and are released after their quarantine. A host with no other blocks
+    /// leaves the index, so that it may receive a new address.
     pub(in crate::nat64) fn reconfigure(&mut self, settings: &Settings, owners: Owners) {
         self.owners = owners;
         self.pairing = settings.pairing;

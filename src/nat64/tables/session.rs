@@ -11,11 +11,11 @@ use super::timer_wheel::{Wheel, WheelLinks};
 use crate::addr::Transport4;
 use crate::time::Instant;
 
-/// A session: a binding and a server. One cache line.
+/// A session between a binding and a server. One cache line.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(in crate::nat64) struct Session {
-    /// When it ends, in nanoseconds.
+    /// Deadline in nanoseconds.
     pub(in crate::nat64) deadline: u64,
     /// Bytes to and from the server, counted on the IPv6 side.
     bytes: [u64; 2],
@@ -23,22 +23,22 @@ pub(in crate::nat64) struct Session {
     packets: [u32; 2],
     remote: Ipv4Addr,
     binding: u32,
-    /// Neighbours in the list of the binding's sessions; in a free slot `next` is the next free one.
+    /// Neighbours in the list of the binding's sessions; in a free slot, `next` is the next free slot.
     next: u32,
     prev: u32,
-    /// Its neighbours in the timer wheel.
+    /// Links in the timer wheel.
     pub(in crate::nat64) links: WheelLinks,
-    /// Its bucket in the timer wheel.
+    /// Bucket in the timer wheel.
     pub(in crate::nat64) bucket: u16,
     remote_port: u16,
-    /// Index of the pref64 under which the client knows the server.
+    /// Index of the pref64 under which the client addresses the server.
     pub(in crate::nat64) pref64: u16,
     state: u8,
-    /// [`INDEXED`], and a bit per side for [`passes`](Self::has_fast_path).
+    /// [`INDEXED`], and a bit per side for [`has_fast_path`](Self::has_fast_path).
     flags: u8,
 }
 
-/// It is in the index.
+/// The session is in the index.
 const INDEXED: u8 = 0x80;
 const FREE: u8 = u8::MAX;
 
@@ -72,7 +72,7 @@ impl Session {
         Transport4::new(self.remote, self.remote_port)
     }
 
-    /// The binding it belongs to.
+    /// Slot of the binding.
     pub(in crate::nat64) const fn binding(&self) -> u32 {
         self.binding
     }
@@ -87,18 +87,18 @@ impl Session {
         self.state = state as u8;
     }
 
-    /// Whether it has been found that nothing is against this flow's addresses, in packets from this
-    /// side: zone, pref64, ranges, denied prefixes. It stays so until the settings change.
+    /// Whether packets from this side may use the fast path: the slow path has accepted the flow's addresses
+    /// (zone, pref64, ranges, denied prefixes) under the current settings.
     pub(in crate::nat64) const fn has_fast_path(&self, from: Side) -> bool {
         self.flags >> from as u8 & 1 == 1
     }
 
-    /// Notes that it [`passes`](Self::has_fast_path).
+    /// Allows the fast path for packets from this side.
     pub(in crate::nat64) const fn allow_fast_path(&mut self, from: Side) {
         self.flags |= 1 << from as u8;
     }
 
-    /// Forgets what was found.
+    /// Requires the slow path for the next packet of each side.
     pub(in crate::nat64) const fn clear_fast_path(&mut self) {
         self.flags &= INDEXED;
     }
@@ -113,21 +113,21 @@ impl Session {
         self.bytes
     }
 
-    /// Whether it has ended by `now`.
+    /// Whether it has expired by `now`.
     pub(in crate::nat64) const fn is_expired(&self, now: Instant) -> bool {
         self.deadline <= now.as_nanos()
     }
 
-    /// How long it lives if nothing comes.
+    /// Time until it expires without traffic.
     pub(in crate::nat64) const fn remaining(&self, now: Instant) -> Duration {
         Instant::from_nanos(self.deadline).since(now)
     }
 }
 
-/// Traffic to be credited to a session: what one packet or super-packet carried.
+/// Traffic of one packet or super-packet, to add to a session's counters.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct Traffic {
-    /// Where it came from.
+    /// The side it came from.
     pub(in crate::nat64) from: Side,
     /// Packets on the wire.
     pub(in crate::nat64) packets: u32,
@@ -137,8 +137,8 @@ pub(in crate::nat64) struct Traffic {
 
 /// All sessions, found by binding and server.
 ///
-/// Most bindings have one session. So the first of each is found through its binding, and only the
-/// others are in the index; one that becomes the first later may stay there.
+/// Most bindings have one session, so a binding links to its first session. Only further sessions are in the
+/// index; one that becomes the first later may stay there.
 #[derive(Debug)]
 pub(in crate::nat64) struct Sessions {
     slab: Slab<Session>,
@@ -177,14 +177,14 @@ impl Sessions {
         })
     }
 
-    /// Reads a session, if there is one in this slot, so that it is in the cache.
+    /// Loads a session into the cache.
     #[inline]
     pub(in crate::nat64) fn prefetch(&self, slot: u32) -> u64 {
         self.slab.at(slot).map_or(0, |session| session.deadline)
     }
 
-    /// Makes a session that is not there yet. `first` is the first of the binding's sessions and is
-    /// set to the new one if there was none. `None` if the table is full.
+    /// Creates a session that does not exist yet; `None` if the table is full. `first` is the binding's first
+    /// session; it becomes the new one if there was none.
     pub(in crate::nat64) fn insert(
         &mut self,
         binding: u32,
@@ -220,7 +220,7 @@ impl Sessions {
         Some(slot)
     }
 
-    /// Ends a session; `first` is the first of the binding's sessions.
+    /// Removes a session; `first` is the binding's first session.
     pub(in crate::nat64) fn remove(&mut self, slot: u32, first: &mut u32) {
         let Session { next, prev, binding, flags, .. } = self.slab[slot];
         let remote = self.slab[slot].remote();
@@ -239,8 +239,8 @@ impl Sessions {
         self.slab.remove(slot);
     }
 
-    /// Credits traffic and prolongs or shortens the lifetime. Everything that is ever learnt about
-    /// a session's use goes through here, so that a flow cache outside can report it too.
+    /// Counts traffic and sets the deadline. Every update of a session's usage goes through here, so that an
+    /// external flow cache can report it too.
     #[inline(always)]
     pub(in crate::nat64) fn credit(&mut self, slot: u32, traffic: Traffic, deadline: Option<Instant>) {
         let session = &mut self.slab[slot];
@@ -248,7 +248,7 @@ impl Sessions {
         session.packets[direction] = session.packets[direction].wrapping_add(traffic.packets);
         session.bytes[direction] += traffic.bytes;
         match deadline {
-            // Later is the rule, and one store.
+            // The common case is a later deadline: one store.
             Some(deadline) if deadline.as_nanos() >= session.deadline => {
                 session.deadline = deadline.as_nanos();
             }
@@ -262,19 +262,19 @@ impl Sessions {
         self.wheel.set(&mut self.slab, slot, deadline);
     }
 
-    /// A session that has ended by `now`.
+    /// A session that has expired by `now`.
     pub(in crate::nat64) fn due(&mut self, now: Instant, budget: &mut usize) -> Option<u32> {
         self.wheel.due(&mut self.slab, now, budget)
     }
 
-    /// When [`due`](Self::due) is to be asked next.
+    /// When [`due`](Self::due) has a result next.
     pub(in crate::nat64) fn next_deadline(&self) -> Option<Instant> {
         self.wheel.next(&self.slab)
     }
 
-    /// Whether the binding whose first session is `first` has one with a host at `addr`.
+    /// Whether the binding whose first session is `first` has a session with `addr`.
     ///
-    /// Walks the binding's sessions; the host's session quota bounds it.
+    /// Visits the binding's sessions; the host's session quota bounds their number.
     pub(in crate::nat64) fn has_session_with_address(
         &self,
         first: u32,
@@ -297,32 +297,32 @@ impl Sessions {
         self.slab.at(slot)
     }
 
-    /// The session in a taken slot.
+    /// The session in an occupied slot.
     pub(in crate::nat64) fn of(&self, slot: u32) -> &Session {
         &self.slab[slot]
     }
 
-    /// The session in a taken slot, to be changed; not its deadline.
+    /// The session in an occupied slot, mutably. Use [`set_deadline`](Self::set_deadline) for its deadline.
     pub(in crate::nat64) fn of_mut(&mut self, slot: u32) -> &mut Session {
         &mut self.slab[slot]
     }
 
-    /// All taken slots are below this one.
+    /// Upper bound of occupied slots.
     pub(in crate::nat64) const fn end(&self) -> u32 {
         self.slab.high_water()
     }
 
-    /// How many sessions there are.
+    /// Number of sessions.
     pub(in crate::nat64) const fn len(&self) -> u32 {
         self.slab.len()
     }
 
-    /// How many there can be.
+    /// Maximum number of sessions.
     pub(in crate::nat64) const fn limit(&self) -> u32 {
         self.slab.limit()
     }
 
-    /// Whether there is no room.
+    /// Whether the table is full.
     pub(in crate::nat64) const fn is_full(&self) -> bool {
         self.slab.is_full()
     }
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binding_finds_all_its_sessions_whichever_end_first() {
+    fn a_binding_finds_all_its_sessions_in_any_order_of_removal() {
         let mut table = sessions();
         let mut rng = Rng::new(4);
         let mut firsts = [NIL; 3];
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_end_in_their_time_however_far_off_and_however_often_prolonged() {
+    fn sessions_expire_on_time_for_any_deadline_and_any_refresh() {
         let mut table = sessions();
         let mut rng = Rng::new(9);
         let mut deadlines = std::collections::HashMap::new();
@@ -411,8 +411,7 @@ mod tests {
         assert!(deadlines.is_empty() && first == NIL);
     }
 
-    /// 2^52 ns are 52 days, after which four levels of buckets would begin anew; and a caller's clock
-    /// may count from 1970.
+    /// Four levels of buckets would wrap after 2^52 ns, 52 days; a clock may also count from 1970.
     #[test]
     fn a_clock_may_run_for_years_or_begin_in_any_year() {
         for start in [(1u64 << 52) - (1 << 21), 1 << 56, 1_700_000_000_000_000_000, (1 << 63) + 5] {
@@ -432,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_budget_ends_all_in_the_end() {
+    fn a_small_budget_ends_all_sessions_eventually() {
         let mut table = sessions();
         let mut first = NIL;
         for n in 0..1000 {

@@ -1,20 +1,20 @@
-//! Slots for a fixed number of items.
+//! A slab: a fixed number of slots with a free list.
 
 use core::ops::{Index as Subscript, IndexMut};
 
 /// No slot: the end of every list.
 pub(in crate::nat64) const NIL: u32 = u32::MAX;
 
-/// What a slab keeps: an item that can stand in the list of free ones.
+/// An item of a slab; a free one links to the next free slot.
 pub(in crate::nat64) trait Item {
-    /// An item with nothing in it; its link is the next free slot.
+    /// A free item, linked to the next free slot.
     fn free(next: u32) -> Self;
 
     /// The next free slot, if this one is free.
     fn next_free(&self) -> Option<u32>;
 }
 
-/// Items in slots that don't move. The memory is reserved once.
+/// Items in slots that never move. Memory is reserved once.
 #[derive(Debug)]
 pub(in crate::nat64) struct Slab<T> {
     items: Vec<T>,
@@ -24,13 +24,13 @@ pub(in crate::nat64) struct Slab<T> {
 }
 
 impl<T: Item> Slab<T> {
-    /// Room for `limit` items.
+    /// A slab of at most `limit` items.
     pub(in crate::nat64) fn new(limit: u32) -> Self {
         let limit = limit.min(NIL - 1);
         Self { items: Vec::with_capacity(limit as usize), first_free: NIL, used: 0, limit }
     }
 
-    /// Puts `item` into a free slot; `None` if there is no room.
+    /// Puts `item` into a free slot; `None` if the slab is full.
     pub(in crate::nat64) fn insert(&mut self, item: T) -> Option<u32> {
         let slot = match self.items.get(self.first_free as usize) {
             Some(free) => {
@@ -49,7 +49,7 @@ impl<T: Item> Slab<T> {
         Some(slot)
     }
 
-    /// Empties a slot.
+    /// Frees a slot.
     pub(in crate::nat64) fn remove(&mut self, slot: u32) {
         debug_assert!(self.items[slot as usize].next_free().is_none(), "slot {slot} is free already");
         self.items[slot as usize] = T::free(self.first_free);
@@ -57,12 +57,12 @@ impl<T: Item> Slab<T> {
         self.used -= 1;
     }
 
-    /// How many slots are taken.
+    /// Number of occupied slots.
     pub(in crate::nat64) const fn len(&self) -> u32 {
         self.used
     }
 
-    /// How many slots there are.
+    /// Number of slots.
     pub(in crate::nat64) const fn limit(&self) -> u32 {
         self.limit
     }
@@ -72,12 +72,12 @@ impl<T: Item> Slab<T> {
         self.used == self.limit
     }
 
-    /// Slots that were ever taken: all taken ones are below.
+    /// Number of slots ever used: the upper bound of occupied slots.
     pub(in crate::nat64) const fn high_water(&self) -> u32 {
         self.items.len() as u32
     }
 
-    /// The item in a slot, if it is taken.
+    /// The item in a slot, if it is occupied.
     pub(in crate::nat64) fn at(&self, slot: u32) -> Option<&T> {
         self.items.get(slot as usize).filter(|item| item.next_free().is_none())
     }

@@ -1,4 +1,4 @@
-//! Bindings made by the operator (RFC 6146 §3.1).
+//! Static bindings (RFC 6146 §3.1).
 
 use core::net::Ipv4Addr;
 
@@ -6,11 +6,11 @@ use crate::addr::Proto;
 use crate::addr::Transport4;
 use crate::nat64::StaticBinding;
 
-/// The static bindings, in the order of protocol and IPv4 transport address. A binding's number is
-/// its place here.
+/// The static bindings, sorted by protocol and IPv4 transport address. The number of a binding is its
+/// position.
 #[derive(Debug, Default)]
 pub(in crate::nat64) struct Statics {
-    /// Each with the slot of its binding, if this worker has it.
+    /// Entries, each with the slot of its binding if this worker owns it.
     entries: Vec<(StaticBinding, Option<u32>)>,
     /// Their addresses, sorted.
     addresses: Vec<Ipv4Addr>,
@@ -21,7 +21,7 @@ const fn key(entry: &StaticBinding) -> (Proto, Transport4) {
 }
 
 impl Statics {
-    /// Takes the settings' entries; none has a slot yet.
+    /// Builds the table from the settings, without slots.
     pub(in crate::nat64) fn new(entries: &[StaticBinding]) -> Self {
         let mut entries: Vec<_> = entries.iter().map(|entry| (*entry, None)).collect();
         entries.sort_by_key(|(entry, _)| key(entry));
@@ -41,12 +41,12 @@ impl Statics {
         self.entries[at].1
     }
 
-    /// Whether there is a binding at an IPv4 transport address, here or at another worker.
+    /// Whether any worker has a binding at an IPv4 transport address.
     pub(in crate::nat64) fn has(&self, proto: Proto, mapped: Transport4) -> bool {
         self.entries.binary_search_by_key(&(proto, mapped), |(entry, _)| key(entry)).is_ok()
     }
 
-    /// Whether any binding is on this address.
+    /// Whether any binding has this address.
     pub(in crate::nat64) fn has_address(&self, addr: Ipv4Addr) -> bool {
         self.addresses.binary_search(&addr).is_ok()
     }
@@ -56,7 +56,7 @@ impl Statics {
         self.entries[number as usize].0.v4
     }
 
-    /// The binding with this number; `None` behind the last.
+    /// The binding with this number; `None` after the last.
     pub(in crate::nat64) fn entry(&self, number: u32) -> Option<&StaticBinding> {
         self.entries.get(number as usize).map(|(entry, _)| entry)
     }
@@ -67,7 +67,7 @@ impl Statics {
         (self.entries[at].0 == *sought).then_some(at as u32)
     }
 
-    /// Notes the slot of a binding.
+    /// Sets the slot of a binding.
     pub(in crate::nat64) fn set_slot(&mut self, number: u32, slot: u32) {
         self.entries[number as usize].1 = Some(slot);
     }

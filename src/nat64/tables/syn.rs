@@ -1,5 +1,5 @@
-//! SYNs from the IPv4 side that nobody asked for, kept in case the host inside opens the same
-//! connection (RFC 6146 §3.5.2.2).
+//! Stored unsolicited SYNs from the IPv4 side, in case the client opens the same connection (RFC 6146
+//! §3.5.2.2).
 
 use core::time::Duration;
 use std::net::Ipv4Addr;
@@ -10,45 +10,44 @@ use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::ipv4::Ipv4Packet;
 
-/// As much of a SYN as an ICMPv4 error of 576 bytes can quote.
+/// Stored bytes of a SYN: what an ICMPv4 error of 576 bytes can quote.
 const QUOTED: usize = 548;
 
-/// A SYN that waits.
+/// A stored SYN.
 pub(in crate::nat64) struct StoredSyn {
     from: Transport4,
     to: Transport4,
     until: Instant,
-    /// Adopted meanwhile: nobody is told anything.
+    /// Its connection was opened from the IPv6 side: no ICMP error is due.
     cancelled: bool,
-    /// The packet, its length cut to what is kept.
+    /// The header, with its total length cut to the stored bytes.
     pub(in crate::nat64) packet: Ipv4Packet,
     bytes: [u8; QUOTED],
 }
 
 impl StoredSyn {
-    /// What is kept of the packet.
+    /// The stored bytes of the packet.
     pub(in crate::nat64) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.packet.total_len]
     }
 }
 
-/// The SYNs that wait, the oldest first: a ring.
+/// The ring of stored SYNs, the oldest first.
 pub(in crate::nat64) struct Syns {
     ring: Vec<StoredSyn>,
-    /// By place in the ring, a hash of both ends: a flood is looked through in these four kilobytes.
+    /// Hashes of both transport addresses by ring position: a search during a flood reads only these 4 KiB.
     fingerprints: Vec<u32>,
     first: usize,
     len: usize,
     limit: usize,
     per_source: u16,
-    /// How many wait, by hash of their source: many more places than SYNs, so that two sources
-    /// seldom share one.
+    /// Stored SYNs by hash of their source. Sixteen counters per SYN make collisions of sources rare.
     counts: Box<[u16]>,
     hasher: Hasher,
 }
 
 impl Syns {
-    /// Room for `limit` SYNs, `per_source` of one source.
+    /// A ring of at most `limit` SYNs, `per_source` of one source.
     pub(in crate::nat64) fn new(limit: u32, per_source: u32, rng: &mut Rng) -> Self {
         let limit = limit as usize;
         Self {
@@ -73,7 +72,7 @@ impl Syns {
         self.hasher.words(addresses, u64::from(from.port) << 16 | u64::from(to.port))
     }
 
-    /// The SYN between the two that waits and is not cancelled.
+    /// The stored SYN between two transport addresses, unless cancelled.
     fn find(&mut self, from: Transport4, to: Transport4) -> Option<&mut StoredSyn> {
         if self.len == 0 || *self.count(from.addr) == 0 {
             return None;
@@ -91,10 +90,10 @@ impl Syns {
         self.ring.get_mut(place)
     }
 
-    /// Keeps a copy of a SYN.
+    /// Stores a copy of a SYN.
     ///
     /// # Errors
-    /// [`Reason::SynLimit`] if there is no room, [`Reason::UnsolicitedSyn`] if it is kept already.
+    /// [`Reason::SynLimit`] if a limit is reached, [`Reason::UnsolicitedSyn`] if it is stored already.
     pub(in crate::nat64) fn store(
         &mut self,
         now: Instant,
@@ -134,12 +133,12 @@ impl Syns {
         Ok(())
     }
 
-    /// Whether a SYN between the two waits. It is cancelled: nobody will be told that it failed.
+    /// Cancels the ICMP error of a stored SYN; returns whether one was stored.
     pub(in crate::nat64) fn cancel(&mut self, from: Transport4, to: Transport4) -> bool {
         self.find(from, to).map(|waiting| waiting.cancelled = true).is_some()
     }
 
-    /// Takes out the oldest if its time has come by `now`; `Some(None)` if it was cancelled.
+    /// Removes the oldest SYN if it has expired by `now`; `Some(None)` if it was cancelled.
     pub(in crate::nat64) fn due(&mut self, now: Instant) -> Option<Option<&StoredSyn>> {
         let oldest = self.ring.get(self.first).filter(|w| self.len > 0 && w.until <= now)?;
         let source = oldest.from.addr;
@@ -151,7 +150,7 @@ impl Syns {
         Some((!oldest.cancelled).then_some(oldest))
     }
 
-    /// When [`due`](Self::due) is to be asked next.
+    /// When [`due`](Self::due) has a result next.
     pub(in crate::nat64) fn next_deadline(&self) -> Option<Instant> {
         self.ring.get(self.first).filter(|_| self.len > 0).map(|w| w.until)
     }

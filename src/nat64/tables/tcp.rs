@@ -1,6 +1,6 @@
 //! The TCP state machine (RFC 6146 §3.5.2.2) as a function of state and event.
 
-/// Where a TCP session stands. A session that is not there is `Closed`.
+/// TCP session state; `Closed` without a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(in crate::nat64) enum State {
@@ -18,7 +18,7 @@ pub(in crate::nat64) enum State {
     V6Fin,
     /// Both have sent a FIN.
     BothFin,
-    /// Reset, or idle for too long: it ends unless data comes.
+    /// Reset or timed out: the session ends unless a segment arrives.
     Transitory,
 }
 
@@ -50,7 +50,7 @@ pub(in crate::nat64) enum Side {
     V4,
 }
 
-/// What matters of a segment's flags.
+/// The kind of a segment by its flags.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::nat64) enum Kind {
     /// SYN, with or without ACK.
@@ -63,23 +63,22 @@ pub(in crate::nat64) enum Kind {
     Other,
 }
 
-/// Which lifetime begins.
+/// The timeout that a segment starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::nat64) enum Lifetime {
-    /// The present one goes on.
+    /// The current timeout continues.
     Keep,
-    /// That of an established connection.
+    /// The timeout of an established connection.
     Established,
-    /// That of a connection which opens.
+    /// The timeout of an opening connection.
     Opening,
-    /// That of a connection which closes.
+    /// The timeout of a closing connection.
     Closing,
 }
 
-/// What a segment does to a session: the state it is in then, and its lifetime.
+/// Returns the next state after a segment, and the timeout that starts.
 ///
-/// In `Closed`, a SYN opens; everything else leaves it closed. Whether the segment is forwarded is
-/// for filtering to say.
+/// In `Closed`, only a SYN opens. Filtering decides whether the segment is forwarded.
 pub(in crate::nat64) const fn on_segment(state: State, side: Side, kind: Kind) -> (State, Lifetime) {
     use Kind::{Fin, Other, Rst, Syn};
     use Lifetime::Keep;
@@ -106,7 +105,7 @@ pub(in crate::nat64) const fn on_segment(state: State, side: Side, kind: Kind) -
     }
 }
 
-/// What follows when the lifetime ends: probe the peers and wait once more, or end.
+/// Returns the next state after a timeout: `Transitory` to probe and wait once more, or `Closed`.
 pub(in crate::nat64) const fn on_timeout(state: State) -> State {
     match state {
         State::Established => State::Transitory,
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_come_back() {
+    fn states_survive_their_numbers() {
         for state in State::ALL {
             assert_eq!(State::from_number(state as u8), Some(state));
         }

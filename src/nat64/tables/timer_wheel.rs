@@ -1,10 +1,9 @@
-//! When sessions end: a hierarchical timer wheel over their slots.
+//! The hierarchical timer wheel of sessions.
 //!
-//! Six levels of 256 buckets, so that every moment there is has its bucket; a tick is 2^20 ns, about a
-//! millisecond. A session is filed under the highest group of eight bits in which its deadline's tick
-//! differs from the wheel's. Prolonging a
-//! session writes its deadline and leaves it where it is: when its bucket comes up it is filed anew.
-//! Only shortening moves it at once.
+//! Six levels of 256 buckets cover every deadline; a tick is 2^20 ns, about 1 ms. A session's level is the
+//! highest group of eight bits in which the tick of its deadline differs from the wheel's. A later deadline
+//! only updates the session: when its bucket is due, the session is inserted again. An earlier deadline
+//! moves it at once.
 
 use super::session::Session;
 use super::slab::{NIL, Slab};
@@ -13,10 +12,10 @@ use crate::time::Instant;
 const LEVELS: usize = 6;
 const BUCKETS: usize = 256;
 const TICK_BITS: u32 = 20;
-/// How many entries of a bucket are looked at for the exact next deadline.
+/// Maximum entries of a bucket that are searched for the exact next deadline.
 const SCAN_LIMIT: usize = 16;
 
-/// A session's neighbours in its bucket.
+/// A session's links in the list of its bucket.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct WheelLinks {
     next: u32,
@@ -28,12 +27,12 @@ impl WheelLinks {
     pub(in crate::nat64) const UNLINKED: Self = Self { next: NIL, prev: NIL };
 }
 
-/// The wheel. It holds no session, only the lists' heads.
+/// The wheel. It holds the heads of the lists; the links are in the sessions.
 #[derive(Debug)]
 pub(in crate::nat64) struct Wheel {
     heads: Box<[u32; LEVELS * BUCKETS]>,
     taken: [[u64; BUCKETS / 64]; LEVELS],
-    /// Every tick before this one is done.
+    /// All earlier ticks have been processed.
     tick: u64,
 }
 
@@ -46,7 +45,7 @@ impl Wheel {
         Self { heads: Box::new([NIL; LEVELS * BUCKETS]), taken: [[0; 4]; LEVELS], tick: 0 }
     }
 
-    /// Files a session that is not in the wheel by its deadline.
+    /// Inserts a session by its deadline.
     pub(in crate::nat64) fn insert(&mut self, sessions: &mut Slab<Session>, slot: u32) {
         let bucket = self.bucket_of(tick_of(sessions[slot].deadline));
         let head = self.heads[bucket];
@@ -59,7 +58,7 @@ impl Wheel {
         self.taken[bucket / BUCKETS][bucket % BUCKETS / 64] |= 1 << (bucket % 64);
     }
 
-    /// Takes a session out of the wheel.
+    /// Removes a session from the wheel.
     pub(in crate::nat64) fn remove(&mut self, sessions: &mut Slab<Session>, slot: u32) {
         let WheelLinks { next, prev } = sessions[slot].links;
         let bucket = usize::from(sessions[slot].bucket);
@@ -89,8 +88,8 @@ impl Wheel {
         }
     }
 
-    /// A session whose deadline has come by `now`; it stays in the wheel. Every session filed anew
-    /// on the way costs one of `budget`.
+    /// Returns a session that has expired by `now`, and leaves it in the wheel. Each session inserted again
+    /// costs one of `budget`.
     pub(in crate::nat64) fn due(
         &mut self,
         sessions: &mut Slab<Session>,
@@ -120,8 +119,7 @@ impl Wheel {
         None
     }
 
-    /// The entry of a bucket that has come up to look at next: the head, except that in the present
-    /// tick those that are not yet due stay where they are.
+    /// The next entry of a due bucket: its head. In the current tick, skips entries that are not due yet.
     fn first_due(&self, sessions: &Slab<Session>, bucket: usize, now: Instant) -> Option<u32> {
         let present = tick_of(now.as_nanos());
         let head = self.heads[bucket];
@@ -139,7 +137,7 @@ impl Wheel {
         None
     }
 
-    /// When [`due`](Self::due) is to be asked next: never later than a tick after the first deadline.
+    /// When [`due`](Self::due) has a result next: at most one tick after the first deadline.
     pub(in crate::nat64) fn next(&self, sessions: &Slab<Session>) -> Option<Instant> {
         let bucket = self.earliest()?;
         let start = self.start_of(bucket);
@@ -164,15 +162,14 @@ impl Wheel {
         level * BUCKETS + (tick >> (8 * level)) as usize % BUCKETS
     }
 
-    /// The first tick of a bucket, by where the wheel stands.
+    /// The first tick of a bucket, relative to the current tick.
     const fn start_of(&self, bucket: usize) -> u64 {
         let level = bucket / BUCKETS;
         let above = 8 * (level + 1);
         (self.tick >> above << above) + (((bucket % BUCKETS) as u64) << (8 * level))
     }
 
-    /// The bucket that comes up first. On the upper levels one that has come up but is not empty yet
-    /// goes before everything on the lower ones.
+    /// The bucket that is due first. A due bucket of an upper level precedes all lower ones until it is empty.
     fn earliest(&self) -> Option<usize> {
         let first = |level: usize| {
             let words = &self.taken[level];

@@ -47,7 +47,7 @@ fn echo_there_and_back() {
 }
 
 #[test]
-fn what_nobody_opened_is_dropped() {
+fn packets_without_state_are_dropped() {
     // ids 6146-3.5.1-in-nobib, 6146-3.5.3-in-nobib, 6146-3.5-dstpool, 6146-3.5-dstpref, 6146-3.5-srcpref
     let mut n1 = Bench::new(n1());
     let nowhere = Transport4::new(v4(T), 9);

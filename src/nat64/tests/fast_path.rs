@@ -1,5 +1,5 @@
-//! What is only there for speed changes nothing: batches looked at ahead come out as packets that come
-//! alone, and packets that take the fast path as those that don't.
+//! Prefetch and fast path change no result: a batch gives the same packets as single packets on the slow
+//! path.
 
 use std::sync::Arc;
 
@@ -184,7 +184,7 @@ fn compare(batches: &mut Bench, singles: &mut Bench, mut together: Vec<PacketBuf
 }
 
 #[test]
-fn batches_come_out_as_single_packets_the_long_way() {
+fn batches_give_the_same_result_as_single_packets_on_the_slow_path() {
     let (mut batches, mut singles) = (Bench::new(settings()), Bench::new(settings()));
     for bench in [&mut batches, &mut singles] {
         bench.extra = Batch::new(1000, 2000);
@@ -219,7 +219,7 @@ fn batches_come_out_as_single_packets_the_long_way() {
 
 /// Whatever slot is prefetched, the same binding is found from either side, and none where there is none.
 #[test]
-fn a_guess_decides_nothing() {
+fn a_candidate_slot_decides_nothing() {
     let who = Identity { worker: WorkerId(0), workers: 1, seed: 42, owner_seed: 7 };
     let mut nat64 = Nat64::new(who, Rules::default(), &settings().nat64, Arc::new(Counters::new(1)));
     let mut extra = Batch::new(10, 2000);

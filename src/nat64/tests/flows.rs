@@ -29,7 +29,7 @@ fn lifetimes_are_refreshed_from_both_sides() {
 }
 
 #[test]
-fn a_session_ends_at_its_deadline_though_nobody_collects() {
+fn a_session_ends_at_its_deadline_even_without_expire() {
     let mut n1 = Bench::new(n1());
     let mapped = n1.udp_mapping(C, 40_000);
     n1.now = n1.now + Duration::from_secs(301);
@@ -135,7 +135,7 @@ fn simultaneous_open() {
 }
 
 #[test]
-fn a_closed_session_beside_a_binding_is_no_obstacle() {
+fn a_closed_session_beside_a_binding_blocks_nothing() {
     // With a binding all but a SYN pass without a session.
     let mut n1 = Bench::new(n1());
     n1.to4(&tcp6(C, 40_000, Z, Flags::SYN));
@@ -218,7 +218,7 @@ fn icmp_errors_from_the_ipv6_side() {
 }
 
 #[test]
-fn icmp_errors_turn_round() {
+fn icmp_errors_are_hairpinned() {
     // ids 6146-3.8-icmp
     let mut n1 = Bench::new(n1());
     let two = n1.udp_mapping(C2, 50_000);

@@ -131,7 +131,7 @@ fn the_three_bibs_are_apart() {
 }
 
 #[test]
-fn an_empty_pool_leaves_what_there_is() {
+fn an_exhausted_pool_keeps_existing_bindings() {
     // ids 6146-3.5.1.1-exh, 6146-3.5.2.3-exh, 6146-3.5.3-exh, 6888-11a, 6888-11b, 6888-11c, 6888-11d
     let mut bench = Bench::new(with_ports(5000, 5001));
     let first = bench.udp_mapping(C, 5000);
@@ -169,7 +169,7 @@ fn a_host_has_its_quota_of_blocks_and_sessions() {
 }
 
 #[test]
-fn a_released_port_rests_but_not_for_its_own_client() {
+fn a_released_port_is_quarantined_except_for_its_own_client() {
     // id 6888-8
     let mut settings = with_ports(5000, 5000);
     settings.nat64.zones[0].host_len = 64;
@@ -190,7 +190,7 @@ fn a_released_port_rests_but_not_for_its_own_client() {
 }
 
 #[test]
-fn an_empty_block_stays_a_while_then_falls_back() {
+fn an_empty_block_is_released_after_its_quarantine() {
     let mut bench = Bench::new(n1());
     bench.to4(&tcp6(C, 40_000, Z, Flags::SYN));
     assert!(matches!(events(&mut bench)[..], [Event::BlockAssigned { .. }]));
@@ -278,7 +278,7 @@ fn blocks_of_before_a_restart_go_to_their_hosts_first() {
     assert_eq!(bench.drop_of(&other), Reason::PoolExhausted);
     assert_eq!(bench.udp_mapping(C, 5120).port, 5120);
     bench.secs(300);
-    assert_eq!(bench.drop_of(&other), Reason::PoolExhausted, "a rest like any other");
+    assert_eq!(bench.drop_of(&other), Reason::PoolExhausted, "a quarantine like any other");
     bench.secs(121);
     bench.to4(&other);
 }

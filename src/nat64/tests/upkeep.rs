@@ -97,7 +97,7 @@ impl Pair {
 }
 
 #[test]
-fn workers_hand_over_what_is_not_theirs() {
+fn workers_hand_over_packets_of_other_owners() {
     let mut pair = Pair::new(&n1());
     let mut hops = [0; 2];
     let mut ports = std::collections::HashSet::new();
@@ -144,7 +144,7 @@ fn hairpin_across_workers() {
 }
 
 #[test]
-fn a_reload_ends_only_what_has_no_place_any_more() {
+fn a_reload_ends_only_what_the_settings_no_longer_allow() {
     let settings = n1();
     let mut bench = Bench::new(settings.clone());
     let kept = bench.udp_mapping(C, 40_000);

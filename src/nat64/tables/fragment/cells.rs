@@ -1,12 +1,12 @@
-//! Memory in cells of equal size, taken once. A packet lies in a chain of them.
+//! Packet memory in cells of equal size, allocated once. A packet occupies a chain of cells.
 
-/// Bytes of a cell: one packet of an Ethernet's size.
+/// Bytes per cell: room for one packet of Ethernet size.
 pub(in crate::nat64) const CELL: usize = 2048;
 
-/// No cell, no record: the end of a chain.
+/// The end of a chain.
 pub(in crate::nat64) const NONE: u32 = u32::MAX;
 
-/// Cells that a packet of `len` bytes takes; an empty one takes one.
+/// Number of cells for a packet of `len` bytes, at least one.
 pub(in crate::nat64) const fn needed(len: usize) -> usize {
     let cells = len.div_ceil(CELL);
     if cells == 0 { 1 } else { cells }
@@ -29,18 +29,18 @@ impl Cells {
         Self { memory: vec![0; count * CELL].into(), next, free, left: count }
     }
 
-    /// How many cells there are.
+    /// Number of cells.
     pub(in crate::nat64) fn count(&self) -> usize {
         self.next.len()
     }
 
-    /// How many cells are free.
+    /// Number of free cells.
     #[cfg(test)]
     pub(in crate::nat64) const fn left(&self) -> usize {
         self.left
     }
 
-    /// Copies `packet` into free cells; the first of them, or `None` if there are too few.
+    /// Copies `packet` into free cells; returns the first, or `None` if there are too few.
     pub(in crate::nat64) fn store(&mut self, packet: &[u8]) -> Option<u32> {
         let needed = needed(packet.len());
         if needed > self.left {
@@ -61,8 +61,7 @@ impl Cells {
         Some(first)
     }
 
-    /// Copies from the packet in the chain at `first`, beginning at its byte `from`, as many bytes
-    /// as `out` has.
+    /// Fills `out` from the packet in the chain at `first`, starting at its byte `from`.
     pub(in crate::nat64) fn copy(&self, first: u32, from: usize, out: &mut [u8]) {
         let mut cell = first;
         for _ in 0..from / CELL {
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_of_all_sizes_come_out_as_they_went_in_until_the_memory_is_full() {
+    fn packets_of_all_sizes_survive_until_memory_is_full() {
         let mut cells = Cells::new(CELL * 40);
         for round in 0..3 {
             let packets: Vec<Vec<u8>> = [1, CELL - 1, CELL, CELL + 1, 30 * CELL]
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn no_memory_holds_nothing() {
+    fn no_memory_stores_nothing() {
         assert_eq!(Cells::new(CELL - 1).store(&[1]), None);
     }
 }

@@ -1,6 +1,6 @@
-//! The headers of a datagram put together from fragments.
+//! The headers of a reassembled datagram.
 
-/// Makes an IPv4 header that of a whole packet (RFC 791).
+/// Turns the header of a fragment into that of the whole IPv4 packet (RFC 791).
 pub(in crate::nat64) fn header4(packet: &mut [u8], header: usize) {
     let len = packet.len() as u16;
     packet[2..4].copy_from_slice(&len.to_be_bytes());
@@ -13,8 +13,8 @@ pub(in crate::nat64) fn header4(packet: &mut [u8], header: usize) {
     packet[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
 }
 
-/// Makes the headers in front of the data at `header`, the last of which is a Fragment header, those
-/// of an atomic fragment.
+/// Turns the headers in front of the data at `header` into those of an atomic fragment. The last of them is
+/// the Fragment header.
 pub(in crate::nat64) fn headers6(packet: &mut [u8], header: usize) {
     let len = (packet.len() - 40) as u16;
     packet[4..6].copy_from_slice(&len.to_be_bytes());

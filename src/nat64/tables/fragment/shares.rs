@@ -1,27 +1,25 @@
-//! What each source has of the store, so that one that sends first fragments and nothing else does not
-//! keep all others from theirs.
+//! Usage of the fragment cache per source, so that one source cannot exhaust it for all others.
 
-/// A source may have this part of the store.
+/// A source may use one part in this many of the cache.
 const PART: usize = 8;
-/// Datagrams that a source may have of the smallest store.
+/// Minimum datagrams per source, in the smallest cache.
 const FEW: usize = 16;
 
-/// What a source has.
+/// Usage of one source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Share {
     datagrams: u32,
     cells: u32,
 }
 
-/// What all sources have, by hash of the source: many more places than there are sources in a full
-/// store, so that two seldom share one.
+/// Usage by hash of the source. There are four counters per datagram, so that two sources rarely share one.
 pub(in crate::nat64) struct Shares {
     counts: Box<[Share]>,
     most: Share,
 }
 
 impl Shares {
-    /// For a store of so many datagrams and cells. A source may always have `cells_at_least`.
+    /// Shares of a cache with this many datagrams and cells; each source may use at least `cells_at_least`.
     pub(in crate::nat64) fn new(datagrams: usize, cells: usize, cells_at_least: u32) -> Self {
         let most = Share { datagrams: (datagrams / PART).max(FEW) as u32, cells: (cells / PART) as u32 };
         Self {
@@ -30,12 +28,12 @@ impl Shares {
         }
     }
 
-    /// The place of a source with this hash.
+    /// The position of a source with this hash.
     pub(in crate::nat64) const fn place(&self, hash: u32) -> u32 {
         ((hash as u64 * self.counts.len() as u64) >> 32) as u32
     }
 
-    /// Counts one more datagram; false if that is too many.
+    /// Adds one datagram; false if that exceeds the share.
     pub(in crate::nat64) fn open(&mut self, place: u32) -> bool {
         let share = &mut self.counts[place as usize];
         let fits = share.datagrams < self.most.datagrams;
@@ -43,27 +41,27 @@ impl Shares {
         fits
     }
 
-    /// Counts one datagram less.
+    /// Subtracts one datagram.
     pub(in crate::nat64) fn close(&mut self, place: u32) {
         self.counts[place as usize].datagrams -= 1;
     }
 
-    /// Whether a source may have so many more cells.
+    /// Whether a source may use this many more cells.
     pub(in crate::nat64) fn has_room(&self, place: u32, cells: u32) -> bool {
         self.counts[place as usize].cells + cells <= self.most.cells
     }
 
-    /// Counts cells as taken.
+    /// Adds cells.
     pub(in crate::nat64) fn take(&mut self, place: u32, cells: u32) {
         self.counts[place as usize].cells += cells;
     }
 
-    /// Counts cells as given back.
+    /// Subtracts cells.
     pub(in crate::nat64) fn release(&mut self, place: u32, cells: u32) {
         self.counts[place as usize].cells -= cells;
     }
 
-    /// Whether no source has anything.
+    /// Whether all counters are zero.
     #[cfg(test)]
     pub(in crate::nat64) fn are_empty(&self) -> bool {
         self.counts.iter().all(|share| *share == Share::default())

@@ -1,4 +1,4 @@
-//! The datagrams of which fragments have come: found by key, ordered by age, bounded.
+//! The datagrams of the fragment cache: found by key, ordered by age, bounded.
 
 use core::net::IpAddr;
 
@@ -7,24 +7,24 @@ use super::{Key, State};
 use crate::ownership::mix;
 use crate::time::Instant;
 
-/// What is known about one datagram.
+/// One datagram.
 #[derive(Clone, Copy)]
 pub(in crate::nat64) struct Entry {
     pub(in crate::nat64) key: Key,
     pub(in crate::nat64) deadline: Instant,
-    /// Whose share it counts to.
+    /// Position of its source in the shares.
     pub(in crate::nat64) share: u32,
     pub(in crate::nat64) state: State,
     /// Its fragments in order of arrival.
     pub(in crate::nat64) first: u32,
     pub(in crate::nat64) last: u32,
-    /// The oldest fragment on hold. Those on hold all came before those that passed.
+    /// The oldest held fragment. All held fragments arrived before those that passed.
     pub(in crate::nat64) on_hold: u32,
     pub(in crate::nat64) held: u32,
     pub(in crate::nat64) count: u32,
-    /// Bytes of data seen, none twice.
+    /// Distinct bytes of data received.
     pub(in crate::nat64) seen: u32,
-    /// Bytes of data of the whole datagram, once the last fragment has come.
+    /// Data length of the whole datagram, once the last fragment has arrived.
     pub(in crate::nat64) total: Option<u32>,
     chain: u32,
     older: u32,
@@ -34,7 +34,7 @@ pub(in crate::nat64) struct Entry {
 /// A bounded set of datagrams.
 pub(in crate::nat64) struct Table {
     entries: Box<[Entry]>,
-    /// Heads of the chains of equal hash; a power of two of them.
+    /// Heads of the hash chains; their number is a power of two.
     heads: Box<[u32]>,
     free: u32,
     oldest: u32,
@@ -43,7 +43,7 @@ pub(in crate::nat64) struct Table {
 }
 
 impl Table {
-    /// Room for `count` datagrams.
+    /// A table of at most `count` datagrams.
     pub(in crate::nat64) fn new(count: usize, seed: u32) -> Self {
         let blank = |n: usize| Entry {
             key: Key { src: IpAddr::from([0; 4]), dst: IpAddr::from([0; 4]), protocol: 0, id: 0 },
@@ -97,7 +97,7 @@ impl Table {
         (at != NONE).then_some(at)
     }
 
-    /// A new datagram, the youngest of all; `None` if there is no room.
+    /// Adds a datagram as the youngest; `None` if the table is full.
     pub(in crate::nat64) fn open(&mut self, key: Key, share: u32, deadline: Instant) -> Option<u32> {
         let at = self.free;
         if at == NONE {
@@ -130,7 +130,7 @@ impl Table {
         Some(at)
     }
 
-    /// Forgets a datagram; its fragments are the caller's.
+    /// Removes a datagram; the caller frees its fragments.
     pub(in crate::nat64) fn close(&mut self, at: u32) {
         let Entry { key, chain, older, newer, .. } = *self.at(at);
         let head = self.head(&key);
@@ -155,7 +155,7 @@ impl Table {
         self.free = at;
     }
 
-    /// The datagram that was opened first.
+    /// The oldest datagram.
     pub(in crate::nat64) fn oldest(&self) -> Option<u32> {
         (self.oldest != NONE).then_some(self.oldest)
     }

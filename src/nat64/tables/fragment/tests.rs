@@ -40,12 +40,12 @@ fn arrival(packet: &[u8], first: First) -> Arrival<'_> {
 
 const PORTS: First = First::Ports(4000, 53);
 
-fn hold() -> FragmentCache {
+fn cache() -> FragmentCache {
     FragmentCache::new(1 << 20, TIMEOUT, 1)
 }
 
-fn offer(hold: &mut FragmentCache, packet: &[u8], first: First) -> Step {
-    hold.offer(Instant::from_secs(10), &arrival(packet, first))
+fn offer(cache: &mut FragmentCache, packet: &[u8], first: First) -> Step {
+    cache.offer(Instant::from_secs(10), &arrival(packet, first))
 }
 
 fn pass(step: Step) -> Option<Datagram> {
@@ -54,67 +54,67 @@ fn pass(step: Step) -> Option<Datagram> {
 }
 
 #[test]
-fn in_order_all_pass_and_nothing_is_remembered_afterwards() {
-    let mut hold = hold();
+fn in_order_fragments_pass_and_leave_no_state() {
+    let mut cache = cache();
     for (offset, more) in [(0, true), (80, true), (160, false)] {
-        assert_eq!(pass(offer(&mut hold, &fragment4(1, offset, 80, more), PORTS)), None);
+        assert_eq!(pass(offer(&mut cache, &fragment4(1, offset, 80, more), PORTS)), None);
     }
-    assert!(hold.is_empty());
+    assert!(cache.is_empty());
 }
 
 #[test]
-fn what_came_before_the_first_follows_it_in_order_of_arrival() {
+fn early_fragments_follow_the_first_in_order_of_arrival() {
     // id 6146-3.4-frag-ooo
-    let mut hold = hold();
+    let mut cache = cache();
     let early = [fragment6(1, 2400, 3000, false), fragment6(1, 1200, 1200, true)];
     for packet in &early {
-        assert_eq!(offer(&mut hold, packet, PORTS), Step::Held);
+        assert_eq!(offer(&mut cache, packet, PORTS), Step::Held);
     }
-    let datagram = pass(offer(&mut hold, &fragment6(1, 0, 1200, true), PORTS)).expect("two on hold");
-    assert_eq!(hold.held(datagram), 2);
+    let datagram = pass(offer(&mut cache, &fragment6(1, 0, 1200, true), PORTS)).expect("two held fragments");
+    assert_eq!(cache.held(datagram), 2);
     let mut out = PacketBuf::new(4096);
     for packet in &early {
-        assert!(hold.release(datagram, &mut out));
+        assert!(cache.release(datagram, &mut out));
         assert_eq!(out.bytes(), packet);
         assert_eq!(out.handed.ports, Some((4000, 53)));
     }
-    assert!(!hold.release(datagram, &mut out));
-    assert!(hold.is_empty(), "the datagram was complete");
-    assert_eq!(hold.room(), 1 << 20);
+    assert!(!cache.release(datagram, &mut out));
+    assert!(cache.is_empty(), "the datagram was complete");
+    assert_eq!(cache.room(), 1 << 20);
 }
 
 #[test]
-fn what_found_no_room_in_the_batch_is_named_again() {
-    let mut hold = hold();
-    assert_eq!(offer(&mut hold, &fragment4(1, 80, 80, true), PORTS), Step::Held);
-    assert!(pass(offer(&mut hold, &fragment4(1, 0, 80, true), PORTS)).is_some());
-    let again = pass(offer(&mut hold, &fragment4(1, 160, 80, false), PORTS)).expect("still held");
+fn fragments_without_room_in_the_batch_are_returned_again() {
+    let mut cache = cache();
+    assert_eq!(offer(&mut cache, &fragment4(1, 80, 80, true), PORTS), Step::Held);
+    assert!(pass(offer(&mut cache, &fragment4(1, 0, 80, true), PORTS)).is_some());
+    let again = pass(offer(&mut cache, &fragment4(1, 160, 80, false), PORTS)).expect("still held");
     let mut out = PacketBuf::new(2048);
-    assert!(hold.release(again, &mut out));
-    assert!(hold.is_empty());
+    assert!(cache.release(again, &mut out));
+    assert!(cache.is_empty());
 }
 
 #[test]
-fn gathered_fragments_come_out_as_one_packet() {
+fn gathered_fragments_become_one_packet() {
     // ids 6146-3.4-udp0, 6146-3.4-icmp-frag
     let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
     for order in orders {
         for v6 in [false, true] {
             let make = if v6 { |o, l, m| fragment6(9, o, l, m) } else { |o, l, m| fragment4(9, o, l, m) };
             let parts = [make(0, 3000, true), make(3000, 1200, true), make(4200, 33, false)];
-            let mut hold = hold();
-            let steps = order.map(|n| offer(&mut hold, &parts[n], First::Gather));
+            let mut cache = cache();
+            let steps = order.map(|n| offer(&mut cache, &parts[n], First::Gather));
             let [Step::Held, Step::Held, Step::Whole(datagram)] = steps else { panic!("{steps:?}") };
             let mut out = PacketBuf::new(65_535);
-            assert!(hold.assemble(datagram, &mut out));
+            assert!(cache.assemble(datagram, &mut out));
             let mut whole = make(0, 4233, false);
             if !v6 {
                 reassembly::header4(&mut whole, 20);
             }
             assert_eq!(out.bytes(), whole, "{order:?}");
             assert!(out.handed.gathered);
-            assert!(hold.is_empty());
-            assert_eq!(hold.room(), 1 << 20);
+            assert!(cache.is_empty());
+            assert_eq!(cache.room(), 1 << 20);
         }
     }
 }
@@ -132,116 +132,116 @@ fn an_assembled_ipv4_header_has_a_right_checksum() {
 fn overlapping_fragments_kill_the_datagram_until_its_deadline() {
     // ids 6146-3.4-frag-overlap6, 6146-3.4-frag-overlap4
     let dead = |held| Step::Drop { reason: Reason::FragmentOverlap, held };
-    let mut hold = hold();
-    assert_eq!(offer(&mut hold, &fragment6(1, 80, 80, true), PORTS), Step::Held);
-    assert_eq!(offer(&mut hold, &fragment6(1, 88, 80, true), PORTS), dead(1));
-    assert_eq!(hold.room(), 1 << 20);
-    assert_eq!(offer(&mut hold, &fragment6(1, 0, 80, true), PORTS), dead(0));
-    assert_eq!(offer(&mut hold, &fragment6(2, 160, 80, false), PORTS), Step::Held, "another datagram");
-    assert_eq!(offer(&mut hold, &fragment6(2, 240, 8, true), PORTS), dead(1), "behind the last one");
-    assert_eq!(offer(&mut hold, &fragment4(3, 160, 80, true), PORTS), Step::Held);
-    assert_eq!(offer(&mut hold, &fragment4(3, 80, 80, false), PORTS), dead(1), "a last one in the middle");
-    assert_eq!(offer(&mut hold, &fragment4(4, 80, 80, false), PORTS), Step::Held);
-    assert_eq!(offer(&mut hold, &fragment4(4, 88, 80, false), PORTS), dead(1), "two different ends");
+    let mut cache = cache();
+    assert_eq!(offer(&mut cache, &fragment6(1, 80, 80, true), PORTS), Step::Held);
+    assert_eq!(offer(&mut cache, &fragment6(1, 88, 80, true), PORTS), dead(1));
+    assert_eq!(cache.room(), 1 << 20);
+    assert_eq!(offer(&mut cache, &fragment6(1, 0, 80, true), PORTS), dead(0));
+    assert_eq!(offer(&mut cache, &fragment6(2, 160, 80, false), PORTS), Step::Held, "another datagram");
+    assert_eq!(offer(&mut cache, &fragment6(2, 240, 8, true), PORTS), dead(1), "after the last one");
+    assert_eq!(offer(&mut cache, &fragment4(3, 160, 80, true), PORTS), Step::Held);
+    assert_eq!(offer(&mut cache, &fragment4(3, 80, 80, false), PORTS), dead(1), "a last one in the middle");
+    assert_eq!(offer(&mut cache, &fragment4(4, 80, 80, false), PORTS), Step::Held);
+    assert_eq!(offer(&mut cache, &fragment4(4, 88, 80, false), PORTS), dead(1), "two different ends");
     let later = Instant::from_secs(10) + TIMEOUT;
-    assert_eq!(std::iter::from_fn(|| hold.expire(later)).map(|e| e.held).sum::<u32>(), 0);
-    assert_eq!(offer(&mut hold, &fragment6(1, 80, 80, true), PORTS), Step::Held, "starts anew");
+    assert_eq!(std::iter::from_fn(|| cache.expire(later)).map(|e| e.held).sum::<u32>(), 0);
+    assert_eq!(offer(&mut cache, &fragment6(1, 80, 80, true), PORTS), Step::Held, "a new datagram");
 }
 
 #[test]
 fn exact_duplicates_are_ignored() {
     // id 6146-3.4-frag-dup
     let duplicate = Step::Drop { reason: Reason::FragmentDuplicate, held: 0 };
-    let mut hold = hold();
-    assert_eq!(offer(&mut hold, &fragment4(1, 80, 80, true), PORTS), Step::Held);
-    assert_eq!(offer(&mut hold, &fragment4(1, 80, 80, true), PORTS), duplicate);
-    assert!(pass(offer(&mut hold, &fragment4(1, 0, 80, true), PORTS)).is_some());
-    assert_eq!(offer(&mut hold, &fragment4(1, 0, 80, true), PORTS), duplicate);
+    let mut cache = cache();
+    assert_eq!(offer(&mut cache, &fragment4(1, 80, 80, true), PORTS), Step::Held);
+    assert_eq!(offer(&mut cache, &fragment4(1, 80, 80, true), PORTS), duplicate);
+    assert!(pass(offer(&mut cache, &fragment4(1, 0, 80, true), PORTS)).is_some());
+    assert_eq!(offer(&mut cache, &fragment4(1, 0, 80, true), PORTS), duplicate);
 }
 
 #[test]
-fn impossible_lengths_are_refused_and_leave_no_trace() {
+fn impossible_lengths_are_refused_and_leave_no_state() {
     // id 6146-3.4-frag-64k
     let size = Step::Drop { reason: Reason::FragmentSize, held: 0 };
-    let mut hold = hold();
+    let mut cache = cache();
     for (offset, len, more) in [(80, 0, false), (65_504, 64, false), (65_512, 4, false)] {
-        assert_eq!(offer(&mut hold, &fragment4(1, offset, 0, more), PORTS), size);
+        assert_eq!(offer(&mut cache, &fragment4(1, offset, 0, more), PORTS), size);
         let mut packet = fragment4(1, offset, 0, more);
         packet.resize(20 + len, 0);
-        assert_eq!(offer(&mut hold, &packet, PORTS), size, "{offset} {len}");
+        assert_eq!(offer(&mut cache, &packet, PORTS), size, "{offset} {len}");
         let mut packet = fragment6(1, offset, 0, more);
         packet.resize(48 + len, 0);
-        assert_eq!(offer(&mut hold, &packet, PORTS), size, "{offset} {len}");
+        assert_eq!(offer(&mut cache, &packet, PORTS), size, "{offset} {len}");
     }
-    assert!(hold.is_empty());
+    assert!(cache.is_empty());
     let mut packet = fragment4(1, 65_512, 0, false);
     packet.resize(20 + 3, 0);
-    assert_eq!(offer(&mut hold, &packet, PORTS), Step::Held, "ends at 65,535");
+    assert_eq!(offer(&mut cache, &packet, PORTS), Step::Held, "ends at 65,535");
 }
 
 #[test]
-fn what_is_not_whole_in_time_is_forgotten_the_oldest_first() {
+fn incomplete_datagrams_expire_the_oldest_first() {
     // ids 6146-3.4-frag-time, 6146-3.4-frag-timeout
-    let mut hold = hold();
+    let mut cache = cache();
     let at = Instant::from_millis;
     for (id, came) in [(1, 0), (2, 500), (1, 600)] {
         let offset = if came == 600 { 160 } else { 80 };
         let packet = fragment4(id, offset, 80, true);
-        assert_eq!(hold.offer(at(came), &arrival(&packet, PORTS)), Step::Held);
+        assert_eq!(cache.offer(at(came), &arrival(&packet, PORTS)), Step::Held);
     }
-    assert_eq!(hold.next_deadline(), Some(at(2000)));
-    assert_eq!(hold.expire(at(1999)), None);
-    let expired = hold.expire(at(2000)).expect("the first");
+    assert_eq!(cache.next_deadline(), Some(at(2000)));
+    assert_eq!(cache.expire(at(1999)), None);
+    let expired = cache.expire(at(2000)).expect("the first");
     assert_eq!((expired.key.id, expired.held), (1, 2));
-    assert_eq!(hold.expire(at(2000)), None);
-    assert_eq!(hold.next_deadline(), Some(at(2500)));
+    assert_eq!(cache.expire(at(2000)), None);
+    assert_eq!(cache.next_deadline(), Some(at(2500)));
     let late = fragment4(1, 0, 80, true);
-    assert_eq!(pass(hold.offer(at(2001), &arrival(&late, PORTS))), None, "nothing of it was left");
+    assert_eq!(pass(cache.offer(at(2001), &arrival(&late, PORTS))), None, "its state has expired");
 }
 
 #[test]
-fn a_full_store_refuses_and_frees_itself_by_time() {
+fn a_full_cache_refuses_until_datagrams_expire() {
     // id 6146-3.4-frag-limit
-    let mut hold = FragmentCache::new(64 << 10, TIMEOUT, 1);
+    let mut cache = FragmentCache::new(64 << 10, TIMEOUT, 1);
     let limit = Step::Drop { reason: Reason::FragmentLimit, held: 0 };
     let steps: Vec<_> =
-        (0..100_u16).map(|id| offer(&mut hold, &fragment4(id, 80, 80, true), PORTS)).collect();
+        (0..100_u16).map(|id| offer(&mut cache, &fragment4(id, 80, 80, true), PORTS)).collect();
     assert!(steps[..32].iter().all(|step| *step == Step::Held));
     assert!(steps[32..].iter().all(|step| *step == limit));
     // What needs no memory of packets still passes, as long as there are datagrams and fragments.
-    assert_eq!(pass(offer(&mut hold, &fragment4(200, 0, 80, true), PORTS)), None);
+    assert_eq!(pass(offer(&mut cache, &fragment4(200, 0, 80, true), PORTS)), None);
     let later = Instant::from_secs(12);
-    assert_eq!(std::iter::from_fn(|| hold.expire(later)).map(|e| e.held).sum::<u32>(), 32);
-    assert!(hold.is_empty());
-    assert_eq!(hold.room(), 64 << 10);
-    assert_eq!(offer(&mut hold, &fragment4(7, 80, 80, true), PORTS), Step::Held);
+    assert_eq!(std::iter::from_fn(|| cache.expire(later)).map(|e| e.held).sum::<u32>(), 32);
+    assert!(cache.is_empty());
+    assert_eq!(cache.room(), 64 << 10);
+    assert_eq!(offer(&mut cache, &fragment4(7, 80, 80, true), PORTS), Step::Held);
 }
 
 #[test]
 fn one_source_leaves_room_to_the_others() {
-    let mut hold = hold();
+    let mut cache = cache();
     let limit = Step::Drop { reason: Reason::FragmentLimit, held: 0 };
-    let from = |hold: &mut FragmentCache, source: u128, packet: &[u8]| {
-        hold.offer(Instant::from_secs(10), &Arrival { source, ..arrival(packet, PORTS) })
+    let from = |cache: &mut FragmentCache, source: u128, packet: &[u8]| {
+        cache.offer(Instant::from_secs(10), &Arrival { source, ..arrival(packet, PORTS) })
     };
     // First fragments that nothing follows: 128 of 1,024 datagrams, then no more.
-    let passed = (0..1000).filter(|id| from(&mut hold, 1, &fragment4(*id, 0, 80, true)) != limit).count();
+    let passed = (0..1000).filter(|id| from(&mut cache, 1, &fragment4(*id, 0, 80, true)) != limit).count();
     assert_eq!(passed, 128);
     // Fragments that wait for their first: as much memory as the longest datagram takes.
-    let held = (2000..3000).filter(|id| from(&mut hold, 2, &fragment4(*id, 80, 80, true)) != limit).count();
+    let held = (2000..3000).filter(|id| from(&mut cache, 2, &fragment4(*id, 80, 80, true)) != limit).count();
     assert_eq!(held, 128);
-    assert_eq!(pass(from(&mut hold, 3, &fragment4(4000, 0, 80, true))), None);
-    assert_eq!(from(&mut hold, 3, &fragment4(4001, 80, 80, true)), Step::Held);
-    while hold.expire(Instant::NEVER).is_some() {}
-    assert!(hold.shares.are_empty());
+    assert_eq!(pass(from(&mut cache, 3, &fragment4(4000, 0, 80, true))), None);
+    assert_eq!(from(&mut cache, 3, &fragment4(4001, 80, 80, true)), Step::Held);
+    while cache.expire(Instant::NEVER).is_some() {}
+    assert!(cache.shares.are_empty());
 }
 
 #[test]
 fn a_datagram_of_many_tiny_fragments_is_refused() {
-    let mut hold = hold();
+    let mut cache = cache();
     let mut refused = 0;
     for n in 0..200 {
-        match offer(&mut hold, &fragment4(1, n * 8, 8, true), PORTS) {
+        match offer(&mut cache, &fragment4(1, n * 8, 8, true), PORTS) {
             Step::Pass { .. } => {}
             step => {
                 assert_eq!(step, Step::Drop { reason: Reason::FragmentLimit, held: 0 });
@@ -253,11 +253,11 @@ fn a_datagram_of_many_tiny_fragments_is_refused() {
 }
 
 #[test]
-fn a_store_without_memory_refuses_everything() {
-    let mut hold = FragmentCache::new(0, TIMEOUT, 1);
+fn a_cache_without_memory_refuses_everything() {
+    let mut cache = FragmentCache::new(0, TIMEOUT, 1);
     let limit = Step::Drop { reason: Reason::FragmentLimit, held: 0 };
-    assert_eq!(offer(&mut hold, &fragment4(1, 0, 8, true), PORTS), limit);
-    assert_eq!(hold.next_deadline(), None);
+    assert_eq!(offer(&mut cache, &fragment4(1, 0, 8, true), PORTS), limit);
+    assert_eq!(cache.next_deadline(), None);
 }
 
 #[test]
@@ -267,29 +267,29 @@ fn any_order_of_any_fragments_leaks_nothing() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) % below
     };
-    let mut hold = FragmentCache::new(32 << 10, TIMEOUT, 1);
+    let mut cache = FragmentCache::new(32 << 10, TIMEOUT, 1);
     let mut out = PacketBuf::new(65_535);
     for step in 0..20_000 {
         let now = Instant::from_millis(step);
-        while hold.expire(now).is_some() {}
+        while cache.expire(now).is_some() {}
         let (offset, more) = (next(6) as u16 * 80, next(3) > 0);
         let packet = fragment4(next(40) as u16, offset, 80 * (1 + next(2) as u16), more);
         let first = if next(2) == 0 { PORTS } else { First::Gather };
-        match hold.offer(now, &arrival(&packet, first)) {
-            Step::Pass { held: Some(datagram), .. } => while hold.release(datagram, &mut out) {},
-            Step::Whole(datagram) => assert!(hold.assemble(datagram, &mut out)),
+        match cache.offer(now, &arrival(&packet, first)) {
+            Step::Pass { held: Some(datagram), .. } => while cache.release(datagram, &mut out) {},
+            Step::Whole(datagram) => assert!(cache.assemble(datagram, &mut out)),
             Step::Pass { .. } | Step::Held | Step::Drop { .. } => {}
         }
     }
-    while hold.expire(Instant::NEVER).is_some() {}
-    assert!(hold.is_empty());
-    assert_eq!(hold.room(), 32 << 10);
-    assert!(hold.shares.are_empty());
+    while cache.expire(Instant::NEVER).is_some() {}
+    assert!(cache.is_empty());
+    assert_eq!(cache.room(), 32 << 10);
+    assert!(cache.shares.are_empty());
     let mut free = 0;
-    let mut at = hold.free;
+    let mut at = cache.free;
     while at != NONE {
         free += 1;
-        at = hold.pieces[at as usize].next;
+        at = cache.pieces[at as usize].next;
     }
-    assert_eq!(free, hold.pieces.len());
+    assert_eq!(free, cache.pieces.len());
 }

@@ -1,4 +1,4 @@
-//! Which port a new binding gets, and which block a host.
+//! Allocation of ports for bindings and of blocks for hosts.
 
 use core::net::Ipv4Addr;
 
@@ -12,12 +12,12 @@ use crate::nat64::tables::hash::Rng;
 use crate::ownership::{BLOCKS, block_of};
 use crate::reason::Reason;
 
-/// Blocks below 1024.
+/// Number of blocks below port 1024.
 const LOW: usize = 64;
-/// Addresses that are tried for a block that holds the host's source port.
+/// Maximum addresses searched for the block with the client's port.
 const TRIED: usize = 64;
 
-/// A port range's half: below 1024 and above are apart (RFC 6146 §3.5.1.1).
+/// Port class: ports below 1024 and above are allocated separately (RFC 6146 §3.5.1.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::nat64) enum Class {
     Low,
@@ -37,24 +37,24 @@ impl Class {
     }
 }
 
-/// What a new binding asks for.
+/// A request for the port of a new binding.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct PortRequest {
     pub(in crate::nat64) host: HostKey,
     pub(in crate::nat64) proto: Proto,
     /// The client's port or identifier.
     pub(in crate::nat64) port: u16,
-    /// Index of the zone's pool, and how many blocks the host may hold.
+    /// Index of the zone's pool, and the host's block quota.
     pub(in crate::nat64) pool: u16,
     pub(in crate::nat64) quota: u16,
-    /// How many bindings it may make in a second; 0 is no bound.
+    /// Maximum new bindings per second; 0 is unlimited.
     pub(in crate::nat64) rate: u32,
-    /// Whether the port's parity is to be kept.
+    /// Whether to preserve the parity of the port.
     pub(in crate::nat64) parity: bool,
 }
 
 impl PortRequest {
-    /// ICMP identifiers have no classes, and a low one is no reason to use up a small block.
+    /// ICMP identifiers have no classes: they use high blocks, so that low ones stay free for low ports.
     const fn class(&self) -> Class {
         if self.port < 1024 && !matches!(self.proto, Proto::Icmp) { Class::Low } else { Class::High }
     }
@@ -65,9 +65,9 @@ impl PortRequest {
 }
 
 impl Pool4 {
-    /// Finds a port for a new binding (RFC 6146 §3.5.1.1, §3.5.2.3): the client's own in the host's
-    /// blocks, else any there of its class and parity, else in a new block, else of the other
-    /// parity, else above 1024.
+    /// Allocates a port for a new binding (RFC 6146 §3.5.1.1, §3.5.2.3). In order of preference: the client's
+    /// port in the host's blocks; any port there of its class and parity; a port in a new block; the other
+    /// parity; a port above 1024.
     ///
     /// # Errors
     /// [`Reason::HostQuota`] or [`Reason::PoolExhausted`] or [`Reason::TableFull`]
@@ -115,7 +115,7 @@ impl Pool4 {
         Err(refused)
     }
 
-    /// A random one of the free ports in a host's blocks, each as likely as the others (RFC 7857 §9).
+    /// A uniformly random free port in a host's blocks (RFC 7857 §9).
     fn any_port(
         &self,
         host: u32,
@@ -140,7 +140,7 @@ impl Pool4 {
         None
     }
 
-    /// Gives a host one more block.
+    /// Assigns a host one more block.
     fn new_block(
         &mut self,
         host: Option<u32>,
@@ -174,8 +174,8 @@ impl Pool4 {
         self.assign(host, request, row, number, events)
     }
 
-    /// An address for a host that has none, and its first block there: where the host's port is free if
-    /// possible. The search begins at an address that is the same whenever the host comes back.
+    /// An address for a host that has none, and its first block there, if possible the one with the client's
+    /// port. The search starts at a hash of the host, so that a host tends to return to its address.
     fn address(&mut self, request: &PortRequest, class: Class, rng: &mut Rng) -> Option<(usize, usize)> {
         let pool = usize::from(request.pool);
         if self.exhausted[pool][class as usize] {
@@ -195,7 +195,7 @@ impl Pool4 {
         found
     }
 
-    /// All rows of a pool, beginning at a `start / 2^32` of it.
+    /// All rows of a pool, starting at the fraction `start / 2^32`.
     fn rows(&self, pool: usize, start: u64) -> impl Iterator<Item = usize> + '_ {
         let ranges = &self.pools[pool].ranges;
         let size: u64 = ranges.iter().map(|(net, _)| net.size()).sum();
@@ -210,7 +210,7 @@ impl Pool4 {
         })
     }
 
-    /// A block of an address that can be given away: the one with the wanted port, or any of the class.
+    /// An unassigned block of an address: the one with the wanted port, or a random one of the class.
     fn block_at(
         &self,
         row: usize,

@@ -2,6 +2,7 @@
 
 mod chains;
 mod checksums;
+mod closed_pipe;
 mod configs_bad;
 mod corpora;
 mod damaged;

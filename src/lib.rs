@@ -40,6 +40,8 @@ mod message;
 #[cfg(feature = "daemon")]
 pub mod observe;
 #[cfg(feature = "daemon")]
+mod output;
+#[cfg(feature = "daemon")]
 pub(crate) mod replay;
 #[cfg(feature = "daemon")]
 pub mod resolver;

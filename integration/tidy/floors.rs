@@ -12,12 +12,13 @@ fn floors() -> BTreeMap<&'static str, Vec<&'static str>> {
     let core = ["xlat", "siit", "nat64", "dns64", "translator"];
     let io = ["device", "resolver", "worker", "config"];
     let below_control = [&core[..], &io[..], &["observe"]].concat();
-    let below_cli = [&below_control[..], &["control", "replay", "lab"]].concat();
+    let below_cli = [&below_control[..], &["control", "replay", "lab", "output"]].concat();
     BTreeMap::from([
         ("time", vec![]),
         ("reason", vec![]),
         ("addr", vec![]),
         ("message", vec![]),
+        ("output", vec![]),
         ("wire", vec!["addr", "reason"]),
         ("counters", vec!["addr", "reason"]),
         ("ownership", vec!["addr"]),
@@ -33,7 +34,7 @@ fn floors() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("observe", with(&[&core[..], &io[..]].concat())),
         ("control", with(&below_control)),
         ("replay", with(&core)),
-        ("lab", with(&[&core[..], &io[..]].concat())),
+        ("lab", with(&[&core[..], &io[..], &["output"]].concat())),
         ("cli", with(&below_cli)),
         ("main", with(&[&below_cli[..], &["cli"]].concat())),
         // Declares the modules and the library's re-exports.
@@ -57,7 +58,7 @@ const CIRCLES: &[(&str, &str, &str)] = &[
     ("src/cli/run.rs", "src/cli/mod.rs", "exit codes and paths that all commands share"),
     ("src/cli/translate.rs", "src/cli/mod.rs", "exit codes and paths that all commands share"),
     ("src/config/host.rs", "src/config/mod.rs", "limits that the parent defines"),
-    ("src/config/reader.rs", "src/config/mod.rs", "the surroundings that it reads"),
+    ("src/config/reader.rs", "src/config/mod.rs", "the facts about the host that it reads"),
     ("src/config/zones.rs", "src/config/mod.rs", "limits that the parent defines"),
     ("src/control/sysctl.rs", "src/control/journal.rs", "a change and the journal that undoes it"),
     ("src/control/reload.rs", "src/control/lifecycle.rs", "a reload replaces parts of the running gateway"),

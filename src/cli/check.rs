@@ -9,6 +9,7 @@ use crate::config::{Config, Egress, HostInfo, LoadError, OwnAddress, Siit, Sysct
 use crate::control::footprint::Footprint;
 use crate::control::host_info::LocalHost;
 use crate::control::sysctl::Tree;
+use crate::output::{errln, out};
 use crate::siit::Inside;
 
 /// Validates a configuration file and prints its effect on this host.
@@ -16,29 +17,29 @@ pub(super) fn check(path: &Path) -> ExitCode {
     let system = match LocalHost::read_blocking(None) {
         Ok(system) => system,
         Err(why) => {
-            eprintln!("gate64: cannot read the addresses of this host: {why}");
+            errln!("gate64: cannot read the addresses of this host: {why}");
             return ExitCode::FAILURE;
         }
     };
     match Config::load(path, &system) {
         Ok(config) => {
             for warning in &config.warnings {
-                eprintln!("warning: {warning}");
+                errln!("warning: {warning}");
             }
             let device = config.host.device.as_str();
             // Ignore the interface of a gateway that is already running.
             let own: Vec<_> =
                 system.addresses().iter().filter(|own| own.interface != device).cloned().collect();
             let footprint = Footprint::of(&config, &own, &[]);
-            print!("{}", summary(&config, &footprint, &own));
+            out!("{}", summary(&config, &footprint, &own));
             if footprint.obstacles.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::USAGE) }
         }
         Err(LoadError::Config(why)) => {
-            eprintln!("{why}");
+            errln!("{why}");
             ExitCode::from(super::USAGE)
         }
         Err(why @ LoadError::Read { .. }) => {
-            eprintln!("gate64: {why}");
+            errln!("gate64: {why}");
             ExitCode::from(super::USAGE)
         }
     }

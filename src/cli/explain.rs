@@ -20,6 +20,7 @@ use crate::dns64::explain::{address_decisions, lines, rules, upstream};
 use crate::dns64::{
     AddressKind, Answer, Engine, QueryAction, Settings, Transmit, Transport, address_query, address_question,
 };
+use crate::output::{errln, outln};
 use crate::resolver::tls;
 use crate::time::Instant;
 
@@ -37,7 +38,7 @@ pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> Exit
         let settings = match Config::load(config, &system) {
             Ok(config) => config.dns64.map(|dns| dns.settings),
             Err(why) => {
-                eprintln!("{why}");
+                errln!("{why}");
                 return ExitCode::from(super::USAGE);
             }
         };
@@ -54,22 +55,22 @@ pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> Exit
             Ok(authorities) => authorities,
             Err(why) => return failed(&why.to_string()),
         };
-        println!("{name} AAAA for client {client}\n\nrules");
-        rules(&settings, client, &name).iter().for_each(|(rule, says)| println!("  {rule:18} {says}"));
+        outln!("{name} AAAA for client {client}\n\nrules");
+        rules(&settings, client, &name).iter().for_each(|(rule, says)| outln!("  {rule:18} {says}"));
         match resolve(Arc::new(settings), authorities, client, &query).await {
             Some(answer) => {
-                println!("\nanswer after {} ms", answer.took.as_millis());
-                println!("  {}: {}", answer.outcome, answer.outcome.meaning().trim());
-                lines(&answer.message).iter().for_each(|line| println!("  {line}"));
+                outln!("\nanswer after {} ms", answer.took.as_millis());
+                outln!("  {}: {}", answer.outcome, answer.outcome.meaning().trim());
+                lines(&answer.message).iter().for_each(|line| outln!("  {line}"));
             }
-            None => println!("\nno answer"),
+            None => outln!("\nno answer"),
         }
         ExitCode::SUCCESS
     })
 }
 
 fn failed(why: &str) -> ExitCode {
-    eprintln!("gate64: {why}");
+    errln!("gate64: {why}");
     ExitCode::FAILURE
 }
 
@@ -86,7 +87,7 @@ async fn resolve(
     match engine.query(now(), client, Transport::Tcp, query, || Ok(())) {
         QueryAction::Answer(answer) => return Some(answer),
         QueryAction::Drop(..) => return None,
-        QueryAction::Pending => println!("\nupstreams"),
+        QueryAction::Pending => outln!("\nupstreams"),
     }
     let mut asks = FuturesUnordered::new();
     loop {
@@ -122,14 +123,14 @@ async fn resolve(
 fn print_reply(begun: Moment, settings: &Settings, client: IpAddr, asked: &str, reply: &[u8]) {
     let all = lines(reply);
     print_event(begun, &format!("{asked}: {}", all.first().map_or("", String::as_str)));
-    all.iter().skip(1).for_each(|line| println!("             {line}"));
+    all.iter().skip(1).for_each(|line| outln!("             {line}"));
     for (addr, fate) in address_decisions(settings, client, reply) {
-        println!("             -> {addr} {fate}");
+        outln!("             -> {addr} {fate}");
     }
 }
 
 fn print_event(begun: Moment, what: &str) {
-    println!("  {:>6} ms  {what}", begun.elapsed().as_millis());
+    outln!("  {:>6} ms  {what}", begun.elapsed().as_millis());
 }
 
 /// An upstream query in words.

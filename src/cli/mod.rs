@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::lab;
+use crate::output::outln;
 
 /// Exit code for an invalid configuration or command line.
 pub const USAGE: u8 = 2;
@@ -118,7 +119,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => lab::demo::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Version => {
-            println!("gate64 {}", env!("CARGO_PKG_VERSION"));
+            outln!("gate64 {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
     }

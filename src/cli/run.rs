@@ -6,17 +6,18 @@ use std::process::ExitCode;
 use crate::config::LoadError;
 use crate::control::cleanup;
 use crate::control::lifecycle::{self, RunError};
+use crate::output::{errln, outln};
 
 /// Runs a gateway.
 pub(super) fn run(config: &Path) -> ExitCode {
     match lifecycle::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Load(why @ LoadError::Config(_))) => {
-            eprintln!("{why}");
+            errln!("{why}");
             ExitCode::from(super::USAGE)
         }
         Err(why) => {
-            eprintln!("gate64: {why}");
+            errln!("gate64: {why}");
             ExitCode::FAILURE
         }
     }
@@ -31,15 +32,15 @@ pub(super) fn clean(config: Option<&Path>, state_dir: Option<&Path>) -> ExitCode
     };
     match cleanup::cleanup(&dir) {
         Ok(0) => {
-            println!("nothing to clean up");
+            outln!("nothing to clean up");
             ExitCode::SUCCESS
         }
         Ok(changes) => {
-            println!("{changes} changes undone");
+            outln!("{changes} changes undone");
             ExitCode::SUCCESS
         }
         Err(why) => {
-            eprintln!("gate64: {why}");
+            errln!("gate64: {why}");
             ExitCode::FAILURE
         }
     }

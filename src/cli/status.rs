@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::observe::status::Status;
+use crate::output::{errln, out, outln};
 
 /// Default path of the admin socket.
 const SOCKET: &str = "/run/gate64/admin.sock";
@@ -20,12 +21,12 @@ pub(super) fn status(config: Option<&Path>, socket: Option<&Path>, json: bool) -
     };
     match ask(&socket) {
         Ok(body) if json => {
-            println!("{body}");
+            outln!("{body}");
             ExitCode::SUCCESS
         }
         Ok(body) => match serde_json::from_str::<Status>(&body) {
             Ok(status) => {
-                print!("{status}");
+                out!("{status}");
                 ExitCode::SUCCESS
             }
             Err(why) => {
@@ -37,7 +38,7 @@ pub(super) fn status(config: Option<&Path>, socket: Option<&Path>, json: bool) -
 }
 
 fn failed(socket: &Path, why: &str) -> ExitCode {
-    eprintln!("gate64: {}: {why}", socket.display());
+    errln!("gate64: {}: {why}", socket.display());
     ExitCode::FAILURE
 }
 

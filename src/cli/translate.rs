@@ -12,6 +12,7 @@ use crate::addr::WorkerId;
 use crate::config::{self, Config, LoadError};
 use crate::control::host_info::UnknownHost;
 use crate::device::pcap::{Content, PcapError, Reader, Writer};
+use crate::output::errln;
 use crate::replay::{Explanation, Replay, Sent};
 use crate::time::Instant;
 
@@ -76,7 +77,7 @@ pub(super) fn translate(args: &TranslateArgs) -> ExitCode {
     };
     let (input, output) = (io::stdin(), io::stdout());
     if input.is_terminal() || (output.is_terminal() && !args.explain) {
-        eprintln!(
+        errln!(
             "gate64: redirect standard input and output: gate64 translate --config FILE < in.pcap > out.pcap"
         );
         return ExitCode::from(USAGE);
@@ -85,14 +86,14 @@ pub(super) fn translate(args: &TranslateArgs) -> ExitCode {
         if output.is_terminal() { Box::new(io::sink()) } else { Box::new(output.lock()) };
     let mut explanation = args.explain.then(|| Explanation::new(io::stderr().lock()));
     if args.explain {
-        config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        config.warnings.iter().for_each(|warning| errln!("warning: {warning}"));
     }
     let settings = config.worker(WorkerId(0), 1, args.seed, args.seed as u32);
     let mut run = Run { args, replay: Replay::new(settings), explanation: explanation.as_mut(), first: None };
     match run.all(BufReader::new(input.lock()), BufWriter::new(output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("gate64: {why}");
+            errln!("gate64: {why}");
             ExitCode::FAILURE
         }
     }
@@ -101,8 +102,8 @@ pub(super) fn translate(args: &TranslateArgs) -> ExitCode {
 fn load(path: &Path) -> Result<Config, ExitCode> {
     Config::load(path, &UnknownHost::new()).map_err(|why| {
         match why {
-            LoadError::Config(why) => eprintln!("{why}"),
-            why @ LoadError::Read { .. } => eprintln!("gate64: {why}"),
+            LoadError::Config(why) => errln!("{why}"),
+            why @ LoadError::Read { .. } => errln!("gate64: {why}"),
         }
         ExitCode::from(USAGE)
     })

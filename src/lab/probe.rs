@@ -8,6 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::LabError;
+use crate::output::outln;
 
 /// Payload to which the echo server replies with the sender's address and port.
 pub(super) const WHO: &[u8] = b"who?";
@@ -66,7 +67,7 @@ pub(super) fn probe(
     for to in targets {
         let Some((first, last)) = sizes else {
             let seen = exchange(&socket, *to, WHO, |_| true)?;
-            println!(
+            outln!(
                 "seen {}",
                 seen.map_or_else(|| "nothing".to_owned(), |s| String::from_utf8_lossy(&s).into_owned())
             );
@@ -79,7 +80,7 @@ pub(super) fn probe(
             }
             Ok::<_, LabError>(wrong)
         })?;
-        println!("sizes {first} to {last}: {} wrong {wrong:?}", wrong.len());
+        outln!("sizes {first} to {last}: {} wrong {wrong:?}", wrong.len());
     }
     Ok(())
 }
@@ -88,7 +89,7 @@ pub(super) fn probe(
 pub(super) fn listen(bind: SocketAddr, server: SocketAddr) -> Result<(), LabError> {
     let socket = socket(bind)?;
     let seen = exchange(&socket, server, WHO, |_| true)?.unwrap_or_else(|| b"nothing".to_vec());
-    println!("seen {}", String::from_utf8_lossy(&seen));
+    outln!("seen {}", String::from_utf8_lossy(&seen));
     io::stdout().flush().map_err(LabError::io("standard output"))?;
     let mut buffer = vec![0; 65_535];
     loop {

@@ -6,6 +6,7 @@ use std::thread;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Action, Args, Gateway, GatewayConfig, Lab, LabError, Plan, Run, mock, probe, sweep, web, wire};
+use crate::output::{errln, outln};
 
 /// Exit code of a program that SIGINT ended.
 const INTERRUPTED: i32 = 130;
@@ -16,7 +17,7 @@ pub fn run(args: &Args) -> ExitCode {
         None => clean_at_signals().and_then(|()| story()),
         Some(Action::Shell) => clean_at_signals().and_then(|()| shell()),
         Some(Action::Sweep) => {
-            println!("removed: {}", sweep().join(" "));
+            outln!("removed: {}", sweep().join(" "));
             Ok(())
         }
         Some(Action::Web { dir, listen }) => web::serve(listen, dir.clone()),
@@ -28,7 +29,7 @@ pub fn run(args: &Args) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gate64 lab: {error}");
+            errln!("gate64 lab: {error}");
             ExitCode::FAILURE
         }
     }
@@ -54,7 +55,7 @@ fn clean_at_signals() -> Result<(), LabError> {
                 _ = hangup.recv() => {}
             }
         });
-        eprintln!("\nRemoving the lab.");
+        errln!("\nRemoving the lab.");
         sweep::sweep_own();
         std::process::exit(INTERRUPTED);
     });
@@ -62,7 +63,7 @@ fn clean_at_signals() -> Result<(), LabError> {
 }
 
 fn build() -> Result<(Lab, Gateway), LabError> {
-    println!(
+    outln!(
         "Creating network namespaces: an IPv6-only host, a gateway, and an Internet with a name server and a web server."
     );
     let gate64 = std::env::current_exe().map_err(LabError::io("finding this program"))?;
@@ -73,10 +74,10 @@ fn build() -> Result<(Lab, Gateway), LabError> {
 
 /// Runs one step on the host and prints its purpose, command and output.
 fn step(lab: &Lab, why: &str, line: &str, expect: &str) -> Result<(), LabError> {
-    println!("\n{why}\n  host$ {line}");
+    outln!("\n{why}\n  host$ {line}");
     let said = lab.host().run(line).outcome()?;
     for line in said.stdout.lines().chain(said.stderr.lines()).filter(|l| !l.trim().is_empty()) {
-        println!("  {line}");
+        outln!("  {line}");
     }
     if said.ok && said.stdout.contains(expect) {
         return Ok(());
@@ -86,9 +87,9 @@ fn step(lab: &Lab, why: &str, line: &str, expect: &str) -> Result<(), LabError> 
 
 fn story() -> Result<(), LabError> {
     let (lab, gateway) = build()?;
-    println!("The gateway's configuration:\n");
+    outln!("The gateway's configuration:\n");
     for line in GatewayConfig::default().text(lab.dir()).lines() {
-        println!("  {line}");
+        outln!("  {line}");
     }
     step(&lab, "The host has no IPv4 address.", "ip -br addr show eth0", "2001:db8:1::10")?;
     step(
@@ -112,7 +113,7 @@ fn story() -> Result<(), LabError> {
     )?;
     step(&lab, "Ping, from IPv6 to IPv4.", "ping -c 2 -i 0.2 www.v4only.example", " 0% packet loss")?;
     speed(&lab)?;
-    println!("\nStopping the gateway and removing the lab.");
+    outln!("\nStopping the gateway and removing the lab.");
     gateway.stop()?;
     Ok(())
 }
@@ -120,16 +121,16 @@ fn story() -> Result<(), LabError> {
 /// Measures the throughput of a large download.
 fn speed(lab: &Lab) -> Result<(), LabError> {
     let line = "curl -s -o /dev/null -w %{speed_download} http://www.v4only.example/bytes/268435456";
-    println!("\n256 MiB through the gateway.\n  host$ {line}");
+    outln!("\n256 MiB through the gateway.\n  host$ {line}");
     let said = lab.host().text(line)?;
     let bytes: f64 = said.trim().parse().unwrap_or(0.0);
-    println!("  {:.2} Gbit/s", bytes * 8.0 / 1e9);
+    outln!("  {:.2} Gbit/s", bytes * 8.0 / 1e9);
     Ok(())
 }
 
 fn shell() -> Result<(), LabError> {
     let (lab, gateway) = build()?;
-    println!(
+    outln!(
         "\nThis is a shell on the IPv6-only host. Try:\n\
          \x20 curl http://www.v4only.example/      a page of a server that has only IPv4\n\
          \x20 dig shop.example AAAA                a synthesised address behind CNAMEs\n\
@@ -141,6 +142,6 @@ fn shell() -> Result<(), LabError> {
     // Ignore its exit code, which is that of the last command run in it.
     Run::new(&shell).within(lab.host().name()).interact()?;
     gateway.stop()?;
-    println!("The lab is removed.");
+    outln!("The lab is removed.");
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::LabError;
 use super::tap::Tap;
 use crate::device::pcap::{Reader, Writer};
+use crate::output::errln;
 use crate::wire::buf::{Checksum, Offload, Segmentation};
 
 /// Sends the packets of the capture on standard input on `interface`, and writes the packets received
@@ -21,7 +22,7 @@ pub(super) fn wire(interface: &str, segment: Option<u16>) -> Result<(), LabError
     let to = open()?;
     thread::spawn(move || {
         if let Err(why) = feed(&to, segment) {
-            eprintln!("gate64 lab: {why}");
+            errln!("gate64 lab: {why}");
         }
     });
     let failed = || LabError::io("standard output");

@@ -8,6 +8,7 @@ mod domain;
 mod everywhere;
 mod zone;
 
+use crate::output::{errln, out, outln};
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -101,17 +102,15 @@ impl Findings {
 /// does not answer or announces no prefix.
 pub(super) fn run(args: &Args) -> ExitCode {
     if let Some(domain) = &args.zone {
-        print!("{}", zone::text(domain));
+        out!("{}", zone::text(domain));
         return ExitCode::SUCCESS;
     }
     let Some(server) = args.server else { return ExitCode::from(super::USAGE) };
     let asker = Asker::new(server, Duration::from_millis(args.timeout.max(1)));
     let mut findings = Findings::default();
     let Some(pref64) = everywhere::look(&asker, &mut findings) else {
-        print!("{}", findings.table());
-        eprintln!(
-            "gate64: {server} does not answer or announces no NAT64 prefix: the other checks are skipped"
-        );
+        out!("{}", findings.table());
+        errln!("gate64: {server} does not answer or announces no NAT64 prefix: the other checks are skipped");
         return ExitCode::from(super::USAGE);
     };
     if let Some(domain) = &args.name {
@@ -120,9 +119,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
     if let Some(name) = &args.broken {
         domain::look_at_broken(&asker, &mut findings, &pref64, name);
     }
-    print!("{}", findings.table());
+    out!("{}", findings.table());
     let (bad, all) = (findings.bad(), findings.0.len());
-    println!("{all} checks of {server}, {bad} bad");
+    outln!("{all} checks of {server}, {bad} bad");
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -134,7 +134,7 @@ fn malformed_replies_are_not_cached() {
 #[test]
 fn failures_without_end_are_remembered_for_300_s() {
     for failure in [1, 4, 5, 300, 4_000, u32::MAX] {
-        let mut cache = Cache::new(Keeping { failure, ..Keeping::default() }, Seed(64));
+        let mut cache = Cache::new(CacheLimits { failure, ..CacheLimits::default() }, Seed(64));
         let key = key("x.example", rr::A);
         let mut now = 100;
         for times in 0..600 {

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::LabError;
+use crate::output::{errln, outln};
 use capture::Capture;
 use world::World;
 
@@ -31,7 +32,7 @@ pub fn run(args: &Args) -> ExitCode {
     match demonstrate(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gate64 demo: {error}");
+            errln!("gate64 demo: {error}");
             ExitCode::FAILURE
         }
     }
@@ -43,7 +44,7 @@ fn demonstrate(args: &Args) -> Result<(), LabError> {
     story::run_steps(&mut world, FILE)?;
     world.finish()?;
     if let Some(path) = &args.pcap {
-        println!("Capture of all packets, for Wireshark: {}", path.display());
+        outln!("Capture of all packets, for Wireshark: {}", path.display());
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use smoltcp::wire::{Icmpv6Packet, Icmpv6Repr, IpAddress};
 use super::names::{self, Names};
 use super::world::{CLIENT, DNS, SERVER, World, pref64};
 use crate::lab::LabError;
+use crate::output::outln;
 
 /// A name with only an A record.
 const NAME: &str = "www.v4only.example";
@@ -15,7 +16,7 @@ const NAME: &str = "www.v4only.example";
 const PAGE: &str = "Hello! This server has never heard of IPv6.\n";
 
 fn heading(number: u32, text: &str) {
-    println!("\n{number}. {text}");
+    outln!("\n{number}. {text}");
 }
 
 fn failed(what: impl std::fmt::Display) -> LabError {
@@ -24,17 +25,17 @@ fn failed(what: impl std::fmt::Display) -> LabError {
 
 /// Runs and prints all steps. The file of the last step has `bytes` bytes.
 pub(super) fn run_steps(world: &mut World, bytes: usize) -> Result<(), LabError> {
-    println!("A host that has only IPv6 fetches a page from a server that has only IPv4.");
-    println!("Hosts and links are simulated in memory; DNS64 and NAT64 are those of the daemon.\n");
-    println!("  the host      {CLIENT}, no IPv4");
-    println!("  its DNS64     {DNS}, on the gateway");
-    println!("  the server    {NAME}, {SERVER}, no IPv6");
-    println!("  the gateway   pref64 {}, pool4 192.0.2.64/28", pref64());
+    outln!("A host that has only IPv6 fetches a page from a server that has only IPv4.");
+    outln!("Hosts and links are simulated in memory; DNS64 and NAT64 are those of the daemon.\n");
+    outln!("  the host      {CLIENT}, no IPv4");
+    outln!("  its DNS64     {DNS}, on the gateway");
+    outln!("  the server    {NAME}, {SERVER}, no IPv6");
+    outln!("  the gateway   pref64 {}, pool4 192.0.2.64/28", pref64());
     let there = resolve(world)?;
     ping(world, there)?;
     page(world, there)?;
     download(world, there, bytes)?;
-    println!("\nPackets translated, on one core:\n\n{}", world.tally);
+    outln!("\nPackets translated, on one core:\n\n{}", world.tally);
     Ok(())
 }
 
@@ -50,9 +51,9 @@ fn resolve(world: &mut World) -> Result<Ipv6Addr, LabError> {
         if let Ok((query, from)) = world.gateway.udp_mut(answer).recv() {
             let (answered, from) = (names.answer(now, query)?, from.endpoint);
             for line in &answered.upstream {
-                println!("        the DNS64 asks its name server: {line}");
+                outln!("        the DNS64 asks its name server: {line}");
             }
-            println!("        it answers: {} ({})", answered.outcome, answered.outcome.meaning().trim());
+            outln!("        it answers: {} ({})", answered.outcome, answered.outcome.meaning().trim());
             world.gateway.udp_mut(answer).send_slice(&answered.message, from).map_err(failed)?;
         }
         if let Ok((response, _)) = world.client.udp_mut(ask).recv() {
@@ -61,8 +62,8 @@ fn resolve(world: &mut World) -> Result<Ipv6Addr, LabError> {
         Ok(found.is_some())
     })?;
     let (found, ttl) = found.ok_or_else(|| failed("no answer"))?;
-    println!("   The host receives the answer: {NAME} AAAA {found}, TTL {ttl} s.");
-    println!("   Its last 32 bits are {SERVER}.");
+    outln!("   The host receives the answer: {NAME} AAAA {found}, TTL {ttl} s.");
+    outln!("   Its last 32 bits are {SERVER}.");
     Ok(found)
 }
 
@@ -108,7 +109,7 @@ fn page(world: &mut World, there: Ipv6Addr) -> Result<(), LabError> {
     if body != PAGE {
         return Err(failed(format!("the page came out as {text:?}")));
     }
-    println!("   The page: {}", body.trim_end());
+    outln!("   The page: {}", body.trim_end());
     Ok(())
 }
 
@@ -147,7 +148,7 @@ fn download(world: &mut World, there: Ipv6Addr, bytes: usize) -> Result<(), LabE
         Ok(received == bytes)
     })?;
     world.verbose = true;
-    println!("   All bytes arrived unchanged.");
+    outln!("   All bytes arrived unchanged.");
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use super::tally::Tally;
 use crate::addr::{PortRange, Pref64, WorkerId, ZoneId};
 use crate::lab::LabError;
 use crate::nat64;
+use crate::output::outln;
 use crate::time::Instant;
 use crate::translator::{Settings, Translator, Verdict};
 use crate::wire::batch::Batch;
@@ -205,7 +206,7 @@ impl World {
                 self.tally.count(before, each);
                 self.deliver(after)?;
             } else if self.verbose {
-                println!("       {:?}", self.verdicts[at]);
+                outln!("       {:?}", self.verdicts[at]);
             }
         }
         let more: Vec<_> = self.extra.packets().iter().map(|extra| extra.packet.bytes().to_vec()).collect();
@@ -223,7 +224,7 @@ impl World {
 
     fn print(&self, mark: &str, packet: &[u8]) {
         if self.verbose {
-            println!("    {mark:<2} {}", describe::line(packet));
+            outln!("    {mark:<2} {}", describe::line(packet));
         }
     }
 

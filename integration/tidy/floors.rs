@@ -60,8 +60,6 @@ const CIRCLES: &[(&str, &str, &str)] = &[
     ("src/config/host.rs", "src/config/mod.rs", "limits that the parent defines"),
     ("src/config/reader.rs", "src/config/mod.rs", "the facts about the host that it reads"),
     ("src/config/zones.rs", "src/config/mod.rs", "limits that the parent defines"),
-    ("src/control/sysctl.rs", "src/control/journal.rs", "a change and the journal that undoes it"),
-    ("src/control/reload.rs", "src/control/lifecycle.rs", "a reload replaces parts of the running gateway"),
     ("src/device/pcap/record.rs", "src/device/pcap.rs", "the limit of a record"),
     ("src/dns64/cache/record_set.rs", "src/dns64/cache/mod.rs", "the limits of the cache"),
     ("src/dns64/query.rs", "src/dns64/exchange.rs", "a query and the transport it came by"),

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::{Config, Egress, HostInfo, LoadError, OwnAddress, Siit, Sysctls};
-use crate::control::footprint::Footprint;
 use crate::control::host_info::LocalHost;
+use crate::control::requirements::Requirements;
 use crate::control::sysctl::Tree;
 use crate::output::{errln, out};
 use crate::siit::Inside;
@@ -30,9 +30,9 @@ pub(super) fn check(path: &Path) -> ExitCode {
             // Ignore the interface of a gateway that is already running.
             let own: Vec<_> =
                 system.addresses().iter().filter(|own| own.interface != device).cloned().collect();
-            let footprint = Footprint::of(&config, &own, &[]);
-            out!("{}", summary(&config, &footprint, &own));
-            if footprint.obstacles.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::USAGE) }
+            let requirements = Requirements::of(&config, &own, &[]);
+            out!("{}", summary(&config, &requirements, &own));
+            if requirements.conflicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::USAGE) }
         }
         Err(LoadError::Config(why)) => {
             errln!("{why}");
@@ -46,14 +46,13 @@ pub(super) fn check(path: &Path) -> ExitCode {
 }
 
 /// The effect of the configuration on this host, as text.
-fn summary(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> String {
+fn summary(config: &Config, requirements: &Requirements, own: &[OwnAddress]) -> String {
     let mut out = String::new();
-    for line in zones(config)
-        .into_iter()
-        .chain(stateless(config))
-        .chain(host(config))
-        .chain(to_do(config, footprint, own))
-    {
+    for line in zones(config).into_iter().chain(stateless(config)).chain(host(config)).chain(to_do(
+        config,
+        requirements,
+        own,
+    )) {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{line}");
     }
@@ -119,9 +118,9 @@ fn host(config: &Config) -> Vec<String> {
 }
 
 /// What remains to configure, on this host and on other routers.
-fn to_do(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> Vec<String> {
+fn to_do(config: &Config, requirements: &Requirements, own: &[OwnAddress]) -> Vec<String> {
     let mut lines = Vec::new();
-    for prefix in &footprint.upstream {
+    for prefix in &requirements.upstream_routes {
         lines.push(format!("to do: route {prefix} to this host (on the router upstream)"));
     }
     for pref64 in config.pref64s() {
@@ -134,16 +133,16 @@ fn to_do(config: &Config, footprint: &Footprint, own: &[OwnAddress]) -> Vec<Stri
             lines.push(format!("to do: route {prefix} to this host (on the IPv6 routers)"));
         }
     }
-    if let Some((interface, _)) = footprint.proxies.first() {
-        let count = footprint.proxies.len();
+    if let Some((interface, _)) = requirements.proxies.first() {
+        let count = requirements.proxies.len();
         lines.push(format!("proxy ARP: this host answers for {count} IPv4 addresses on {interface}"));
     }
     if config.host.sysctls == Sysctls::Check {
-        let wrong = Tree::forwarding().into_iter().filter_map(|wanted| Tree::kernel().look(&wanted));
+        let wrong = Tree::forwarding().into_iter().filter_map(|wanted| Tree::kernel().mismatch(&wanted));
         lines.extend(wrong.map(|wrong| format!("missing: {wrong} (sysctls = \"check\")")));
     }
-    for obstacle in &footprint.obstacles {
-        lines.push(format!("error: {obstacle}"));
+    for conflict in &requirements.conflicts {
+        lines.push(format!("error: {conflict}"));
     }
     let here = |addr| own.iter().any(|own| own.addr == addr);
     for listen in config.dns64.iter().filter(|dns| dns.assign.is_none()).flat_map(|dns| &dns.settings.listen)
@@ -167,7 +166,7 @@ mod tests {
     fn the_smallest_file_and_its_to_do_list() {
         let host = FakeHost::new();
         let config = load_on(include_str!("../../configs/nat64.toml"), &host).expect("a good file");
-        let footprint = Footprint::of(&config, &host.0, &[]);
+        let requirements = Requirements::of(&config, &host.0, &[]);
         let want = "\
 zone floor-3
   clients  2001:db8:1::/64
@@ -181,7 +180,7 @@ to do: route 192.0.2.64/28 to this host (on the router upstream)
 to do: clients route 2001:db8:64::/96 to this host (unnecessary if it is their default router)
 missing: no interface has the DNS64 listen address 2001:db8:1::53; add it, or set assign = \"INTERFACE\"
 ";
-        assert_eq!(summary(&config, &footprint, &host.0), want);
+        assert_eq!(summary(&config, &requirements, &host.0), want);
     }
 
     #[test]
@@ -189,7 +188,7 @@ missing: no interface has the DNS64 listen address 2001:db8:1::53; add it, or se
         let host = FakeHost::new();
         let show = |text: &str| {
             let config = load_on(text, &host).expect("a good file");
-            summary(&config, &Footprint::of(&config, &host.0, &[]), &host.0)
+            summary(&config, &Requirements::of(&config, &host.0, &[]), &host.0)
         };
         let want = "\
 siit: hosts on the IPv6 side, 3 mappings

@@ -1,4 +1,4 @@
-//! `gate64 cleanup`: undoing what a killed gateway has left.
+//! `gate64 cleanup`: undoes the changes of a killed gateway.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,23 @@ use super::logging;
 use super::netlink::Netlink;
 use super::sysctl::Tree;
 
-/// Where the record is if nobody says otherwise.
-pub const STATE_DIR: &str = "/var/lib/gate64";
+/// Default state directory.
+pub(crate) const STATE_DIR: &str = "/var/lib/gate64";
 
-/// The state directory that a configuration names. The file may be broken in every other way: it
-/// must not keep the host from being cleaned up.
-pub fn state_dir_of(config: &Path) -> PathBuf {
+/// The state directory of a configuration file. Other errors in the file are ignored: they must not prevent the
+/// cleanup.
+pub(crate) fn state_dir_of(config: &Path) -> PathBuf {
     let text = std::fs::read_to_string(config).unwrap_or_default();
     let table: toml::Table = toml::from_str(&text).unwrap_or_default();
-    let told = table.get("host").and_then(|host| host.get("state_dir")).and_then(|dir| dir.as_str());
-    PathBuf::from(told.unwrap_or(STATE_DIR))
+    let dir = table.get("host").and_then(|host| host.get("state_dir")).and_then(|dir| dir.as_str());
+    PathBuf::from(dir.unwrap_or(STATE_DIR))
 }
 
-/// Undoes everything recorded in `dir`; how many changes there were. Doing it twice does nothing.
+/// Undoes all changes in the journal of `dir`; returns their number. A second call does nothing.
 ///
 /// # Errors
-/// If a gateway holds the record, or it can't be read or removed.
-pub fn cleanup(dir: &Path) -> io::Result<usize> {
+/// A running gateway has locked the journal, or it cannot be removed.
+pub(crate) fn cleanup(dir: &Path) -> io::Result<usize> {
     logging::init();
     if !dir.exists() {
         return Ok(0);
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_state_directory_of_a_file_that_is_otherwise_broken() {
+    fn the_state_directory_of_an_invalid_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("c.toml");
         std::fs::write(&file, "[host]\nstate_dir = \"/srv/state\"\nnonsense = 1\n").expect("written");
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_was_ever_started_here() {
+    fn a_missing_or_empty_state_directory() {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(cleanup(&dir.path().join("absent")).expect("nothing to do"), 0);
         assert_eq!(cleanup(dir.path()).expect("nothing to do"), 0);

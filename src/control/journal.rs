@@ -1,8 +1,8 @@
-//! The record of changes to the host that would outlive a killed gateway.
+//! Journal of changes to this host that outlive a killed gateway.
 //!
-//! A change is written down before it is made, so that after `kill -9` nothing is left that is not
-//! in the record. Routes and addresses of the own device are not in it: they end with the device.
-//! The record is undone from its end at every start, at every orderly end, and by `gate64 cleanup`.
+//! Each change is recorded before it is made, so that the journal is complete even after `kill -9`. It omits
+//! routes and addresses of the gate64 device, which vanish with the device. Every start, every orderly exit and
+//! `gate64 cleanup` undo the changes, the last one first.
 
 use std::fs;
 use std::io;
@@ -18,67 +18,67 @@ use super::netlink::Netlink;
 use super::nft;
 use super::sysctl::Tree;
 
-/// A change to the host.
+/// A change to this host.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "kebab-case")]
-pub enum Change {
-    /// A kernel setting was given another value.
+pub(crate) enum Change {
+    /// A new value of a sysctl.
     Sysctl {
-        /// Its path below /proc/sys.
+        /// Path below /proc/sys.
         key: String,
-        /// What it was.
+        /// Old value.
         before: String,
-        /// What it is.
+        /// New value.
         after: String,
     },
-    /// The kernel answers for an address on an interface.
+    /// A proxy neighbour on an interface.
     Proxy {
-        /// The interface.
+        /// Name of the interface.
         interface: String,
         /// The address.
         addr: IpAddr,
     },
-    /// An interface was given an address.
+    /// An address assigned to an interface.
     Address {
-        /// The interface.
+        /// Name of the interface.
         interface: String,
         /// The address.
         addr: IpAddr,
-        /// The length of its prefix.
+        /// Prefix length.
         len: u8,
     },
-    /// An nftables table of ours.
+    /// An nftables table.
     Table {
-        /// Its name, in the family `ip`.
+        /// Name, in the family `ip`.
         name: String,
     },
 }
 
-/// Why the record can't be kept.
+/// Why the journal could not be opened or written.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {why}; no change is made to the host without a record of it")]
-pub struct JournalError {
-    /// The file.
-    pub path: PathBuf,
-    /// What the system said.
-    pub why: io::Error,
+#[error("{path}: {why}; gate64 changes nothing on this host without a journal")]
+pub(crate) struct JournalError {
+    /// Path of the file.
+    pub(crate) path: PathBuf,
+    /// Error of the operating system.
+    pub(crate) why: io::Error,
 }
 
-/// The file's content.
+/// Content of the file.
 #[derive(Default, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
-    /// Identifies the boot: another one has no changes of ours left.
+    /// Boot ID. Changes do not survive a reboot.
     boot: String,
-    /// Identifies the network namespace, which the changes are in.
+    /// Inode of the network namespace in which the changes were made.
     namespace: u64,
     changes: Vec<Change>,
 }
 
-/// The record.
+/// The journal.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
-    /// Held as long as the record is: two gateways must not undo each other's changes.
+    /// Locked while the journal is open: two gateways must not undo each other's changes.
     _lock: fs::File,
     record: Record,
 }
@@ -86,12 +86,12 @@ pub struct Journal {
 const FILE: &str = "changes.json";
 
 impl Journal {
-    /// Reads the record in `dir`, which is made if it is not there. An unreadable record counts as
-    /// an empty one, with a warning; so does one of another boot or another network namespace.
+    /// Opens the journal in `dir`, which is created if missing. An unreadable journal counts as empty, with a
+    /// warning. So does one of another boot or network namespace, without a warning.
     ///
     /// # Errors
-    /// If the directory can't be made, or another process holds the record.
-    pub fn open(dir: &Path) -> Result<Self, JournalError> {
+    /// The directory cannot be created, or another process has locked the journal.
+    pub(crate) fn open(dir: &Path) -> Result<Self, JournalError> {
         let path = dir.join(FILE);
         fs::create_dir_all(dir).map_err(|why| JournalError { path: dir.to_owned(), why })?;
         let lock = lock(&dir.join("lock"))?;
@@ -101,7 +101,7 @@ impl Journal {
                 Ok(found) if found.boot == here.boot && found.namespace == here.namespace => found,
                 Ok(_) => here,
                 Err(why) => {
-                    tracing::warn!("{}: {why}; counted as empty", path.display());
+                    tracing::warn!("{}: {why}; treated as empty", path.display());
                     here
                 }
             },
@@ -111,28 +111,31 @@ impl Journal {
     }
 
     /// Whether there is nothing to undo.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.record.changes.is_empty()
     }
 
-    /// What is recorded, in the order in which it was done.
-    pub fn changes(&self) -> &[Change] {
+    /// The recorded changes, in order.
+    pub(crate) fn changes(&self) -> &[Change] {
         &self.record.changes
     }
 
-    /// Records a change that is about to be made.
+    /// Records a change before it is made.
     ///
     /// # Errors
-    /// If the file can't be written; then the change must not be made.
-    pub fn record(&mut self, change: Change) -> Result<(), JournalError> {
+    /// The file cannot be written; then the change must not be made.
+    pub(crate) fn record(&mut self, change: Change) -> Result<(), JournalError> {
         self.record_all([change])
     }
 
-    /// Records changes that are about to be made, with one write.
+    /// Records changes before they are made, with one write.
     ///
     /// # Errors
-    /// If the file can't be written; then none of them must be made.
-    pub fn record_all(&mut self, changes: impl IntoIterator<Item = Change>) -> Result<(), JournalError> {
+    /// The file cannot be written; then none of them must be made.
+    pub(crate) fn record_all(
+        &mut self,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Result<(), JournalError> {
         let before = self.record.changes.len();
         for change in changes {
             if !self.record.changes.contains(&change) {
@@ -142,11 +145,11 @@ impl Journal {
         if self.record.changes.len() > before { self.save() } else { Ok(()) }
     }
 
-    /// Forgets changes that were undone or were not made after all.
+    /// Removes changes that were undone or not made.
     ///
     /// # Errors
-    /// If the file can't be written.
-    pub fn forget(&mut self, changes: &[Change]) -> Result<(), JournalError> {
+    /// The file cannot be written.
+    pub(crate) fn forget(&mut self, changes: &[Change]) -> Result<(), JournalError> {
         let before = self.record.changes.len();
         self.record.changes.retain(|known| !changes.contains(known));
         if self.record.changes.len() < before { self.save() } else { Ok(()) }
@@ -165,12 +168,12 @@ impl Journal {
         atomic_file::replace(&self.path, &text).map_err(failed)
     }
 
-    /// Undoes everything, the last change first. How many there were. What can't be undone is logged
-    /// and forgotten, so that doing this twice does no more than doing it once.
+    /// Undoes all changes, the last one first; returns their number. Logs and forgets changes that cannot be
+    /// undone, so that a second call does nothing.
     ///
     /// # Errors
-    /// If the file can't be removed afterwards.
-    pub async fn undo(&mut self, tree: &Tree, netlink: &Netlink) -> Result<usize, JournalError> {
+    /// The file cannot be removed.
+    pub(crate) async fn undo(&mut self, tree: &Tree, netlink: &Netlink) -> Result<usize, JournalError> {
         let changes = std::mem::take(&mut self.record.changes);
         for change in changes.iter().rev() {
             undo(change, tree, netlink).await;
@@ -180,8 +183,7 @@ impl Journal {
     }
 }
 
-/// Takes the lock. A child on its way to become another program (nft) holds its parent's lock for a
-/// moment, so that one try is not enough after a gateway was killed.
+/// Locks the journal. Retries, because a forked child holds the lock of its killed parent until it executes nft.
 fn lock(path: &Path) -> Result<fs::File, JournalError> {
     const TRIES: u32 = 20;
     let failed = |why| JournalError { path: path.to_owned(), why };
@@ -193,14 +195,17 @@ fn lock(path: &Path) -> Result<fs::File, JournalError> {
             Err(fs::TryLockError::Error(why)) => return Err(failed(why)),
         }
     }
-    Err(failed(io::Error::new(io::ErrorKind::WouldBlock, "another gateway is running here")))
+    Err(failed(io::Error::new(
+        io::ErrorKind::WouldBlock,
+        "another gateway is running with this state directory",
+    )))
 }
 
 /// Undoes one change.
 pub(super) async fn undo(change: &Change, tree: &Tree, netlink: &Netlink) {
     let result = match change {
         Change::Sysctl { key, before, after } => {
-            tree.put_back(key, before, after);
+            tree.restore(key, before, after);
             Ok(())
         }
         Change::Proxy { interface, addr } => {
@@ -233,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_recorded_is_there_after_a_crash() {
+    fn recorded_changes_survive_a_crash() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut journal = Journal::open(dir.path()).expect("new");
         assert!(journal.is_empty());
@@ -246,11 +251,11 @@ mod tests {
         journal.forget(&[change(1)]).expect("written");
         assert!(dir.path().join(FILE).exists());
         journal.forget(&[change(2)]).expect("written");
-        assert!(!dir.path().join(FILE).exists(), "an empty record is no file");
+        assert!(!dir.path().join(FILE).exists(), "an empty journal has no file");
     }
 
     #[test]
-    fn two_gateways_do_not_share_a_record() {
+    fn two_gateways_cannot_share_a_journal() {
         let dir = tempfile::tempdir().expect("a directory");
         let first = Journal::open(dir.path()).expect("new");
         let second = Journal::open(dir.path()).expect_err("locked");
@@ -260,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_another_boot_or_a_broken_one_is_empty() {
+    fn a_journal_of_another_boot_or_a_damaged_one_is_empty() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join(FILE);
         let other = Record { boot: "other".to_owned(), namespace: namespace(), changes: vec![change(1)] };

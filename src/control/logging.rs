@@ -1,4 +1,4 @@
-//! Where the log goes: standard error, which systemd takes.
+//! Logging to standard error, which systemd collects.
 
 use std::io::IsTerminal;
 
@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::message;
 
-/// Begins logging. `GATE64_LOG` chooses what, by default all but details.
+/// Initializes logging. `GATE64_LOG` sets the filter; default `info`.
 pub(super) fn init() {
     let filter = EnvFilter::try_from_env("GATE64_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("info,{},netlink_proto=warn", message::LOG)));
@@ -16,6 +16,6 @@ pub(super) fn init() {
         .with_target(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    // The journal has the time already. A second call, as in tests, changes nothing.
+    // The systemd journal adds timestamps itself. A second call, as in tests, has no effect.
     let _ = if journal { format.without_time().try_init() } else { format.try_init() };
 }

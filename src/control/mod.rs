@@ -1,16 +1,18 @@
-//! Starting, reloading and stopping; the host's addresses, routes and settings.
+//! Starts, reloads and stops the gateway; changes addresses, routes and sysctls of this host.
 
 mod atomic_file;
-pub mod cleanup;
-pub mod footprint;
-pub mod hold;
+pub(crate) mod cleanup;
+mod clock;
+mod gateway;
 pub mod host_info;
-pub mod journal;
-mod leases;
-pub mod lifecycle;
+mod host_state;
+mod journal;
+pub(crate) mod lifecycle;
 mod logging;
-pub mod netlink;
-pub mod nft;
-pub mod privileges;
+mod netlink;
+mod nft;
+mod privileges;
 mod reload;
-pub mod sysctl;
+pub(crate) mod requirements;
+mod saved_blocks;
+pub(crate) mod sysctl;

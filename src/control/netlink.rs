@@ -1,4 +1,4 @@
-//! Interfaces, addresses, routes and proxied neighbours, through rtnetlink.
+//! Interfaces, addresses, routes and proxy neighbours, by rtnetlink.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,21 +14,19 @@ use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use crate::config::OwnAddress;
 
-/// `errno` of an object that exists already.
-const EEXIST: i32 = libc::EEXIST;
-/// `errno` of an object that is not there: no such file, process, device or address.
+/// `errno` values for objects that do not exist.
 const ABSENT: [i32; 4] = [libc::ENOENT, libc::ESRCH, libc::ENODEV, libc::EADDRNOTAVAIL];
 
-/// Why the kernel's tables could not be read or changed.
+/// A failed netlink operation.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}")]
-pub struct NetlinkError {
-    /// What was tried.
-    pub what: String,
-    /// What the kernel said.
-    pub why: String,
-    /// Its `errno`, 0 if it gave none.
-    pub errno: i32,
+pub(crate) struct NetlinkError {
+    /// The operation.
+    pub(crate) what: String,
+    /// Error of the kernel.
+    pub(crate) why: String,
+    /// `errno` of the kernel; 0 if there is none.
+    pub(crate) errno: i32,
 }
 
 impl NetlinkError {
@@ -45,13 +43,13 @@ impl NetlinkError {
     }
 }
 
-/// A destination of a route, of either family.
+/// Destination of a route, of either family.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Destination {
-    /// The first address.
-    pub addr: IpAddr,
-    /// The length of the prefix.
-    pub len: u8,
+pub(crate) struct Destination {
+    /// First address.
+    pub(crate) addr: IpAddr,
+    /// Prefix length.
+    pub(crate) len: u8,
 }
 
 impl std::fmt::Display for Destination {
@@ -60,40 +58,40 @@ impl std::fmt::Display for Destination {
     }
 }
 
-/// A conversation with the kernel; its other half runs as a task.
+/// A netlink socket. A tokio task reads its responses.
 #[derive(Clone, Debug)]
-pub struct Netlink(Handle);
+pub(crate) struct Netlink(Handle);
 
 impl Netlink {
-    /// Opens it, on the current tokio runtime.
+    /// Opens a socket on the current tokio runtime.
     ///
     /// # Errors
-    /// If there is no netlink socket to be had.
-    pub fn open() -> std::io::Result<Self> {
+    /// The kernel provides no netlink socket.
+    pub(crate) fn open() -> std::io::Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
         Ok(Self(handle))
     }
 
-    /// The number of an interface.
+    /// Index of an interface.
     ///
     /// # Errors
-    /// If there is none of that name.
-    pub async fn index(&self, interface: &str) -> Result<u32, NetlinkError> {
+    /// No interface has that name.
+    pub(crate) async fn index(&self, interface: &str) -> Result<u32, NetlinkError> {
         let failed = |why: &_| NetlinkError::new(format!("interface {interface}"), why);
         let mut links = self.0.link().get().match_name(interface.to_owned()).execute();
         match links.try_next().await {
             Ok(Some(link)) => Ok(link.header.index),
             Ok(None) => Err(NetlinkError {
                 what: format!("interface {interface}"),
-                why: "there is none of that name".to_owned(),
+                why: "no such interface".to_owned(),
                 errno: libc::ENODEV,
             }),
             Err(why) => Err(failed(&why)),
         }
     }
 
-    /// Every interface's number and name.
+    /// Index and name of all interfaces.
     async fn links(&self) -> Result<Vec<(u32, String)>, NetlinkError> {
         let mut read = Vec::new();
         let mut links = self.0.link().get().execute();
@@ -103,11 +101,11 @@ impl Netlink {
         Ok(read)
     }
 
-    /// The addresses of all interfaces but `except`.
+    /// Addresses of all interfaces except `except`.
     ///
     /// # Errors
-    /// What the kernel said.
-    pub async fn addresses(&self, except: Option<&str>) -> Result<Vec<OwnAddress>, NetlinkError> {
+    /// The kernel refuses the operation.
+    pub(crate) async fn addresses(&self, except: Option<&str>) -> Result<Vec<OwnAddress>, NetlinkError> {
         let names = self.links().await?;
         let mut read = Vec::new();
         let mut listed = self.0.address().get().execute();
@@ -123,11 +121,11 @@ impl Netlink {
         Ok(read)
     }
 
-    /// Takes an interface out of use or into use.
+    /// Sets an interface up or down.
     ///
     /// # Errors
-    /// What the kernel said.
-    pub async fn set_up(&self, index: u32, up: bool) -> Result<(), NetlinkError> {
+    /// The kernel refuses the operation.
+    pub(crate) async fn set_up(&self, index: u32, up: bool) -> Result<(), NetlinkError> {
         let link = LinkUnspec::new_with_index(index);
         let link = if up { link.up() } else { link.down() };
         let set = self.0.link().set(link.build()).execute().await;
@@ -136,63 +134,75 @@ impl Netlink {
         })
     }
 
-    /// Adds a route to the interface `index`. Ours are known by their protocol number.
+    /// Adds a route to the interface `index`, with protocol number 64.
     ///
     /// # Errors
-    /// What the kernel said; a route that is there already is an error too, for it is not ours.
-    pub async fn add_route(&self, to: Destination, index: u32) -> Result<(), NetlinkError> {
+    /// The kernel refuses the route, or another program has added it already.
+    pub(crate) async fn add_route(&self, to: Destination, index: u32) -> Result<(), NetlinkError> {
         let added = self.0.route().add(route(to, index)).execute().await;
         added.map_err(|why| NetlinkError::new(format!("route to {to}"), &why))
     }
 
-    /// Removes a route of ours; one that is gone already is no error.
+    /// Removes a route of gate64; a missing route is not an error.
     ///
     /// # Errors
-    /// What the kernel said.
-    pub async fn remove_route(&self, to: Destination, index: u32) -> Result<(), NetlinkError> {
+    /// The kernel refuses the operation.
+    pub(crate) async fn remove_route(&self, to: Destination, index: u32) -> Result<(), NetlinkError> {
         let removed = self.0.route().del(route(to, index)).execute().await;
-        gone(removed, || format!("removing the route to {to}"))
+        ignore_absent(removed, || format!("removing the route to {to}"))
     }
 
-    /// Adds an address to an interface, usable at once. False if it was there before.
+    /// Assigns an address, usable immediately. Returns false if the interface has it already.
     ///
     /// # Errors
-    /// What the kernel said.
-    pub async fn add_address(&self, interface: &str, addr: IpAddr, len: u8) -> Result<bool, NetlinkError> {
+    /// The kernel refuses the operation.
+    pub(crate) async fn add_address(
+        &self,
+        interface: &str,
+        addr: IpAddr,
+        len: u8,
+    ) -> Result<bool, NetlinkError> {
         let index = self.index(interface).await?;
         let mut request = self.0.address().add(index, addr, len);
         if addr.is_ipv6() {
-            // A service address is on this host alone; waiting for duplicates would delay the start.
+            // Duplicate address detection would delay the start.
             request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         }
         match request.execute().await {
             Ok(()) => Ok(true),
             Err(why) => {
                 let why = NetlinkError::new(format!("address {addr} on {interface}"), &why);
-                if why.errno == EEXIST { Ok(false) } else { Err(why) }
+                if why.errno == libc::EEXIST { Ok(false) } else { Err(why) }
             }
         }
     }
 
-    /// Removes an address; one that is gone already is no error.
+    /// Removes an address; a missing address is not an error.
     ///
     /// # Errors
-    /// What the kernel said.
-    pub async fn remove_address(&self, interface: &str, addr: IpAddr, len: u8) -> Result<(), NetlinkError> {
+    /// The kernel refuses the operation.
+    pub(crate) async fn remove_address(
+        &self,
+        interface: &str,
+        addr: IpAddr,
+        len: u8,
+    ) -> Result<(), NetlinkError> {
         let Ok(index) = self.index(interface).await else { return Ok(()) };
         let mut message = AddressMessage::default();
         message.header.family = family(addr);
         message.header.index = index;
         message.header.prefix_len = len;
         message.attributes.push(AddressAttribute::Local(addr));
-        gone(self.0.address().del(message).execute().await, || format!("removing {addr} from {interface}"))
+        ignore_absent(self.0.address().del(message).execute().await, || {
+            format!("removing {addr} from {interface}")
+        })
     }
 
-    /// The addresses that the kernel answers for on an interface.
+    /// Proxy neighbours of an interface.
     ///
     /// # Errors
-    /// What the kernel said.
-    pub async fn proxies(&self, interface: &str) -> Result<Vec<IpAddr>, NetlinkError> {
+    /// The kernel refuses the operation.
+    pub(crate) async fn proxies(&self, interface: &str) -> Result<Vec<IpAddr>, NetlinkError> {
         let index = self.index(interface).await?;
         let mut read = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -215,22 +225,21 @@ impl Netlink {
         Ok(read)
     }
 
-    /// Has the kernel answer for `addr` on an interface (ARP or neighbour discovery). It does not say
-    /// whether it did so before.
+    /// Adds a proxy neighbour (proxy ARP or proxy NDP). An existing one is not an error.
     ///
     /// # Errors
-    /// What the kernel said.
-    pub async fn add_proxy(&self, interface: &str, addr: IpAddr) -> Result<(), NetlinkError> {
+    /// The kernel refuses the operation.
+    pub(crate) async fn add_proxy(&self, interface: &str, addr: IpAddr) -> Result<(), NetlinkError> {
         let index = self.index(interface).await?;
         let added = self.0.neighbours().add(index, addr).flags(NeighbourFlags::Proxy).execute().await;
         added.map_err(|why| NetlinkError::new(format!("proxy for {addr} on {interface}"), &why))
     }
 
-    /// Ends that; what is gone already is no error.
+    /// Removes a proxy neighbour; a missing one is not an error.
     ///
     /// # Errors
-    /// What the kernel said.
-    pub async fn remove_proxy(&self, interface: &str, addr: IpAddr) -> Result<(), NetlinkError> {
+    /// The kernel refuses the operation.
+    pub(crate) async fn remove_proxy(&self, interface: &str, addr: IpAddr) -> Result<(), NetlinkError> {
         let Ok(index) = self.index(interface).await else { return Ok(()) };
         let mut message = NeighbourMessage::default();
         message.header.family = family(addr);
@@ -241,11 +250,14 @@ impl Netlink {
             IpAddr::V6(addr) => NeighbourAddress::Inet6(addr),
         }));
         let removed = self.0.neighbours().del(message).execute().await;
-        gone(removed, || format!("removing the proxy for {addr} from {interface}"))
+        ignore_absent(removed, || format!("removing the proxy for {addr} from {interface}"))
     }
 }
 
-fn gone(result: Result<(), rtnetlink::Error>, what: impl FnOnce() -> String) -> Result<(), NetlinkError> {
+fn ignore_absent(
+    result: Result<(), rtnetlink::Error>,
+    what: impl FnOnce() -> String,
+) -> Result<(), NetlinkError> {
     let Err(why) = result else { return Ok(()) };
     let why = NetlinkError::new(what(), &why);
     if ABSENT.contains(&why.errno) { Ok(()) } else { Err(why) }
@@ -266,7 +278,7 @@ fn name_of(link: &LinkMessage) -> String {
     name.unwrap_or_default()
 }
 
-/// Of a point-to-point address the local end is ours; elsewhere there is only one.
+/// The local address. Only point-to-point links distinguish it from the address of the peer.
 fn addr_of(message: &AddressMessage) -> Option<IpAddr> {
     let local = message.attributes.iter().find_map(|a| match a {
         AddressAttribute::Local(addr) => Some(*addr),
@@ -296,9 +308,8 @@ fn route(to: Destination, index: u32) -> RouteMessage {
     }
 }
 
-/// The metric of a default route into the translator: any other goes first, so that a CLAT is used only
-/// where there is no IPv4.
+/// Metric of the default route to a CLAT: worse than native IPv4.
 const LAST_RESORT: u32 = 4096;
 
-/// The number by which `ip route show proto 64` finds our routes.
+/// Protocol number of the routes of gate64: `ip route show proto 64`.
 const PROTOCOL: u8 = 64;

@@ -1,5 +1,5 @@
-//! nftables, through `nft -f -`: our own table for `egress = "masquerade"`, and a look at what the
-//! host's firewall does with forwarded packets.
+//! nftables, by the program `nft`: the table for `egress = "masquerade"`, and a check whether the firewall of this
+//! host drops forwarded packets.
 
 use std::process::Stdio;
 
@@ -11,13 +11,13 @@ use crate::addr::Proto;
 use crate::config::INNER;
 use crate::nat64::{StaticBinding, Timers};
 
-/// Why nft did not do what it was told.
+/// Why an nft command failed.
 #[derive(Debug, thiserror::Error)]
-pub enum NftError {
-    /// It can't be run.
-    #[error("nft can't be run: {0}; egress = \"masquerade\" needs the package nftables")]
+pub(crate) enum NftError {
+    /// The program could not be run.
+    #[error("cannot run nft: {0}; egress = \"masquerade\" needs the package nftables")]
     Run(std::io::Error),
-    /// It refused.
+    /// nft rejected the command.
     #[error("nft: {0}")]
     Refused(String),
 }
@@ -33,19 +33,19 @@ async fn nft(arguments: &[&str], input: &str) -> Result<String, NftError> {
         .spawn()
         .map_err(NftError::Run)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // If nft has ended already, its own words say why.
+        // If nft has ended, its standard error has the reason.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
     let output = child.wait_with_output().await.map_err(NftError::Run)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let words = String::from_utf8_lossy(&output.stderr);
-    Err(NftError::Refused(words.lines().next().unwrap_or("no reason given").to_owned()))
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(NftError::Refused(errors.lines().next().unwrap_or("no reason given").to_owned()))
 }
 
-/// The name of our table beside a device; nft takes fewer characters than the kernel.
-pub fn table_of(device: &str) -> String {
+/// Name of the table for a device. nft allows fewer characters than the kernel.
+pub(crate) fn table_of(device: &str) -> String {
     if device == "gate64" {
         return device.to_owned();
     }
@@ -53,29 +53,28 @@ pub fn table_of(device: &str) -> String {
     format!("gate64_{plain}")
 }
 
-/// Makes or replaces a table in one transaction.
+/// Creates or replaces a table in one transaction.
 ///
 /// # Errors
-/// If nft can't be run or refuses.
-pub async fn apply(script: &str) -> Result<(), NftError> {
+/// nft cannot be run, or rejects the script.
+pub(crate) async fn apply(script: &str) -> Result<(), NftError> {
     nft(&["-f", "-"], script).await.map(drop)
 }
 
-/// Removes a table of the family `ip`; none of that name is no error.
+/// Removes a table of the family `ip`; a missing table is not an error.
 ///
 /// # Errors
-/// If nft can't be run or refuses.
-pub async fn remove(table: &str) -> Result<(), NftError> {
+/// nft cannot be run, or rejects the script.
+pub(crate) async fn remove(table: &str) -> Result<(), NftError> {
     nft(&["-f", "-"], &format!("table ip {table} {{}}\ndelete table ip {table}\n")).await.map(drop)
 }
 
-/// The table that gives the inner address the host's own in exchange.
+/// The script of the table that masquerades [`INNER`] as the address of this host.
 ///
-/// Ports stay as they are on the way out, since the host leaves them free and there is one inner
-/// address only; from outside they lead in whether conntrack knows the sender or not. So mappings
-/// stay what the translator made them: endpoint-independent, and filtered by it alone. conntrack
-/// must not forget a flow before the translator does.
-pub fn masquerade(
+/// Outbound, ports do not change: they are reserved on this host, and there is one inner address. Inbound, all
+/// packets to these ports reach the translator, with or without a conntrack entry. So the translator alone
+/// decides mapping and filtering. The conntrack timeouts are at least those of the translator.
+pub(crate) fn masquerade(
     table: &str,
     device: &str,
     ports: PortRange,
@@ -133,8 +132,8 @@ pub fn masquerade(
     )
 }
 
-/// The list of reserved ports that has `ports` in it besides what it had.
-pub fn reserve(before: &str, ports: PortRange) -> String {
+/// Adds `ports` to a list of reserved ports.
+pub(crate) fn reserve(before: &str, ports: PortRange) -> String {
     let mut ranges: Vec<(u16, u16)> = before
         .split(',')
         .filter_map(|text| text.trim().parse::<PortRange>().ok())
@@ -157,11 +156,11 @@ pub fn reserve(before: &str, ports: PortRange) -> String {
     merged.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
-/// A chain that drops what is forwarded and has no rule that names `device`.
+/// Family, table and name of a chain that drops forwarded packets and has no rule that names `device`.
 ///
-/// Rules that let our packets pass without naming the device can't be told from here; whoever has
-/// such rules says `firewall = "ignore"`. `None` too where there is no nft to ask.
-pub async fn dropping_forward(device: &str) -> Option<(String, String, String)> {
+/// Rules that accept the packets without naming the device are not recognized; `firewall = "ignore"` disables this
+/// check. Returns `None` if nft cannot be run.
+pub(crate) async fn dropping_forward(device: &str) -> Option<(String, String, String)> {
     let ruleset = nft(&["-j", "list", "ruleset"], "").await.ok()?;
     dropping(&ruleset, device)
 }

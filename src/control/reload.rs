@@ -1,32 +1,21 @@
-//! SIGHUP: a new file, in two phases.
+//! SIGHUP: reloads the configuration in two phases.
 //!
-//! First everything is read, checked and prepared; a failure there changes nothing. Then it is
-//! switched in an order in which nothing is promised that is not kept: routes, translation, DNS;
-//! and what is gone goes after DNS has stopped naming it, a withdrawn pref64 only when no answer
-//! with it can be in a cache any more.
+//! The first phase reads, validates and prepares everything; a failure changes nothing. The second phase switches
+//! routes, then translation, then DNS64, so that DNS64 never hands out addresses that are not translated yet.
+//! Removals come last: a removed pref64 is translated until no cache can have addresses with it.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-use super::footprint::Footprint;
-use super::hold::HoldError;
+use super::gateway::{Gateway, Lingering, RunError, log_warnings, notify, start_resolver};
 use super::host_info::LocalHost;
-use super::lifecycle::{self, Gateway, RunError, say};
-use crate::addr::Pref64;
+use super::host_state::HostError;
+use super::requirements::Requirements;
 use crate::config::{Config, LoadError};
 
-/// A pref64 that was taken out of the file and is still translated.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Lingering {
-    pub(super) zone: String,
-    pub(super) pref64: Pref64,
-    pub(super) until: Instant,
-}
-
-/// Settings that only a restart changes: the new configuration is given their old values.
-/// Their keys are returned.
+/// Copies settings that need a restart from `old` to `new`; returns the keys of those that differ.
 fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
     let mut kept = Vec::new();
     macro_rules! keep {
@@ -55,14 +44,14 @@ fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
             kept.push("dns64.threads");
         }
     }
-    // The device's MTU bounds both sides'.
+    // The MTU of the device limits both sides.
     new.rules.mtu6 = new.rules.mtu6.min(new.host.mtu);
     new.rules.mtu4 = new.rules.mtu4.min(new.host.mtu);
     new.rules.lowest_ipv6_mtu = new.rules.lowest_ipv6_mtu.min(new.rules.mtu6);
     kept
 }
 
-/// The configuration that also translates what lingers.
+/// The configuration with the lingering prefixes added to its zones.
 fn with_lingering(config: &Config, lingering: &[Lingering]) -> Config {
     let mut both = config.clone();
     for (zone, name) in both.nat64.zones.iter_mut().zip(&config.zone_names) {
@@ -73,10 +62,9 @@ fn with_lingering(config: &Config, lingering: &[Lingering]) -> Config {
     both
 }
 
-/// What `old` translates and `new` does not, zone by zone; and what lingers already and is not back.
-/// A prefix that overlaps one of the new file's can't linger: addresses under it mean something else
-/// now.
-fn withdrawn(old: &Config, new: &Config, before: &[Lingering], until: Instant) -> Vec<Lingering> {
+/// The prefixes to keep translating: those that `new` removes from a zone, and those of `before` that `new` does not
+/// add again. A prefix that overlaps one of `new` cannot linger, because its addresses have a new meaning.
+fn to_linger(old: &Config, new: &Config, before: &[Lingering], until: Instant) -> Vec<Lingering> {
     let now_used = new.pref64s();
     let mut all: Vec<Lingering> = Vec::new();
     let gone = old.zone_names.iter().zip(&old.nat64.zones).flat_map(|(name, zone)| {
@@ -95,97 +83,92 @@ fn withdrawn(old: &Config, new: &Config, before: &[Lingering], until: Instant) -
     all
 }
 
-/// Why a reload changed nothing.
+/// Why a reload was refused. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 enum ReloadError {
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
-    Hold(#[from] HoldError),
+    HostState(#[from] HostError),
     #[error(transparent)]
     Run(#[from] RunError),
-    #[error("egress can't be changed by a reload: restart")]
+    #[error("egress needs a restart")]
     Egress,
     #[error("{0}")]
     HostInfo(std::io::Error),
     #[error("DNS64: {0}")]
     Resolver(std::io::Error),
-    #[error("worker {0} has ended: restart")]
+    #[error("worker {0} has ended; restart gate64")]
     Worker(u8),
 }
 
 impl Gateway {
-    /// Reads the file again and follows it; says so to systemd either way.
-    pub(super) async fn reload(&mut self) {
-        let now = NotifyState::monotonic_usec_now();
-        say(&[NotifyState::Reloading]);
-        if let Ok(now) = now {
-            say(&[now]);
+    /// Reloads the file and notifies the service manager of the result.
+    pub(super) async fn reload(&mut self, now: Instant) {
+        let since_boot = NotifyState::monotonic_usec_now();
+        notify(&[NotifyState::Reloading]);
+        if let Ok(since_boot) = since_boot {
+            notify(&[since_boot]);
         }
-        let status = match self.try_reload().await {
+        let status = match self.try_reload(now).await {
             Ok(()) => {
                 tracing::info!("reloaded: {} zones", self.config.zone_names.len());
                 "translating".to_owned()
             }
             Err(why) => {
-                tracing::error!("not reloaded, nothing has changed: {why}");
+                tracing::error!("reload refused, nothing has changed: {why}");
                 "translating; the last reload was refused, see the log".to_owned()
             }
         };
-        say(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
     }
 
-    async fn try_reload(&mut self) -> Result<(), ReloadError> {
+    async fn try_reload(&mut self, now: Instant) -> Result<(), ReloadError> {
         let device = Some(self.config.host.device.as_str());
         let system = LocalHost::read(device).await.map_err(ReloadError::HostInfo)?;
         let mut new = Config::load(&self.path, &system)?;
-        lifecycle::log_warnings(&mut new);
+        log_warnings(&mut new);
         if new.egress != self.config.egress {
             return Err(ReloadError::Egress);
         }
         for key in keep_fixed(&self.config, &mut new) {
-            tracing::warn!("{key} needs restart; until then it stays as it was");
+            tracing::warn!("{key} needs a restart; the old value stays in effect");
         }
         new.keep_zone_numbers(&self.config);
-        let lingering = withdrawn(&self.config, &new, &self.lingering, Instant::now() + new.linger);
-        let both = with_lingering(&new, &lingering);
+        let lingering = to_linger(&self.config, &new, &self.lingering, now + new.linger);
+        let with_old = with_lingering(&new, &lingering);
         let own = crate::config::HostInfo::addresses(&system);
         let names: Vec<_> = lingering.iter().map(|l| l.pref64).collect();
-        let footprint = Footprint::of(&new, own, &names);
-        let held = self.hold.footprint().clone();
-        self.hold.grow(&footprint, new.host.sysctls).await?;
-        if let Err(why) = self.switch(&new, &both).await {
+        let requirements = Requirements::of(&new, own, &names);
+        let held = self.host_state.requirements().clone();
+        self.host_state.grow(&requirements, new.host.sysctls).await?;
+        if let Err(why) = self.switch(&new, &with_old).await {
             self.switch_back().await;
-            self.hold.shrink(&held).await;
+            self.host_state.shrink(&held).await;
             return Err(why);
         }
-        self.hold.shrink(&footprint).await;
+        self.host_state.shrink(&requirements).await;
         self.config = new;
         self.lingering = lingering;
         self.view.show(&self.config, self.resolver.as_ref());
         for l in &self.lingering {
-            tracing::info!(
-                "{} of zone {} is translated for {:?} more",
-                l.pref64,
-                l.zone,
-                l.until - Instant::now()
-            );
+            tracing::info!("{} of zone {} is still translated for {:?}", l.pref64, l.zone, l.until - now);
         }
         Ok(())
     }
 
-    /// Translation first, then what hands out its addresses.
+    /// Switches translation, then DNS64. `both` also has the lingering prefixes.
     async fn switch(&mut self, new: &Config, both: &Config) -> Result<(), ReloadError> {
-        self.hold.egress(new).await?;
-        let told = self.workers.reconfigure(self.seeds.settings(both)).await;
-        told.map_err(|worker| ReloadError::Worker(worker.0))?;
+        self.host_state.egress(new).await?;
+        let switched = self.workers.reconfigure(self.seeds.settings(both)).await;
+        switched.map_err(|worker| ReloadError::Worker(worker.0))?;
         self.steer(both);
         match (&mut self.resolver, &new.dns64) {
             (Some(resolver), Some(dns)) => {
                 resolver.reconfigure(dns.settings.clone()).map_err(ReloadError::Resolver)
             }
             (none @ None, Some(dns)) => {
-                *none = Some(lifecycle::start_resolver(dns)?);
+                *none = Some(start_resolver(dns)?);
                 Ok(())
             }
             (some @ Some(_), None) => {
@@ -198,28 +181,27 @@ impl Gateway {
         }
     }
 
-    /// After a failed switch, all but DNS, which has kept its settings, is told the old ones again.
+    /// Restores the old settings after a failed switch. DNS64 has not changed.
     async fn switch_back(&mut self) {
         let before = with_lingering(&self.config, &self.lingering);
         if let Err(worker) = self.workers.reconfigure(self.seeds.settings(&before)).await {
             tracing::error!("worker {} has ended", worker.0);
         }
         self.steer(&before);
-        if let Err(why) = self.hold.egress(&before).await {
+        if let Err(why) = self.host_state.egress(&before).await {
             tracing::error!("{why}");
         }
     }
 
-    /// Tells the steering program who owns what. If it can't be told all, packets go to wrong workers,
-    /// who hand them over.
+    /// Updates the steering program. If that fails, workers hand packets over.
     fn steer(&mut self, config: &Config) {
         let owners = self.seeds.owners(config);
         if let Some(Err(why)) = self.steering.as_mut().map(|steering| steering.update(&owners)) {
-            tracing::warn!("the steering program is not up to date, workers hand packets over: {why}");
+            tracing::warn!("the steering program is outdated, workers hand packets over: {why}");
         }
     }
 
-    /// Ends when the next lingering pref64 has lingered long enough; never if there is none.
+    /// Returns when the next lingering pref64 expires; never if there is none.
     pub(super) async fn linger(&self) {
         match self.lingering.iter().map(|l| l.until).min() {
             Some(until) => tokio::time::sleep_until(until).await,
@@ -227,9 +209,8 @@ impl Gateway {
         }
     }
 
-    /// Ends the translation of what has lingered long enough.
-    pub(super) async fn forget_lingering(&mut self) {
-        let now = Instant::now();
+    /// Stops translating the expired prefixes.
+    pub(super) async fn forget_lingering(&mut self, now: Instant) {
         for over in self.lingering.extract_if(.., |l| l.until <= now) {
             tracing::info!("{} of zone {} is no longer translated", over.pref64, over.zone);
         }
@@ -242,7 +223,7 @@ impl Gateway {
         match LocalHost::read(device).await {
             Ok(system) => {
                 let own = crate::config::HostInfo::addresses(&system);
-                self.hold.shrink(&Footprint::of(&self.config, own, &names)).await;
+                self.host_state.shrink(&Requirements::of(&self.config, own, &names)).await;
             }
             Err(why) => tracing::warn!("addresses: {why}"),
         }
@@ -251,6 +232,7 @@ impl Gateway {
 
 #[cfg(test)]
 mod tests {
+    use super::super::clock;
     use super::*;
     use crate::config::tests::{FakeHost, load_on};
 
@@ -267,12 +249,12 @@ mod tests {
         lingering.iter().map(|l| format!("{} {}", l.zone, l.pref64)).collect()
     }
 
-    #[tokio::test]
-    async fn a_withdrawn_pref64_lingers_and_comes_last() {
-        let until = Instant::now();
+    #[test]
+    fn a_removed_pref64_lingers_and_comes_last() {
+        let until = clock::monotonic();
         let old = config("[\"2001:db8:64::/96\", \"2001:db8:65::/96\"]", "");
         let new = config("\"2001:db8:66::/96\"", "");
-        let lingering = withdrawn(&old, &new, &[], until);
+        let lingering = to_linger(&old, &new, &[], until);
         assert_eq!(texts(&lingering), ["a 2001:db8:64::/96", "a 2001:db8:65::/96"]);
         let both = with_lingering(&new, &lingering);
         let zone: Vec<_> = both.nat64.zones[0].pref64.iter().map(ToString::to_string).collect();
@@ -281,18 +263,18 @@ mod tests {
         assert_eq!(both.dns64, new.dns64, "DNS does not name it");
         // A second reload brings one of them back.
         let third = config("[\"2001:db8:66::/96\", \"2001:db8:64::/96\"]", "");
-        assert_eq!(texts(&withdrawn(&new, &third, &lingering, until)), ["a 2001:db8:65::/96"]);
-    }
-
-    #[tokio::test]
-    async fn what_overlaps_the_new_file_does_not_linger() {
-        let old = config("\"2001:db8:64::/96\"", "");
-        let new = config("\"2001:db8:64::/64\"", "");
-        assert_eq!(withdrawn(&old, &new, &[], Instant::now()), []);
+        assert_eq!(texts(&to_linger(&new, &third, &lingering, until)), ["a 2001:db8:65::/96"]);
     }
 
     #[test]
-    fn what_needs_a_restart_stays_as_it_was() {
+    fn a_pref64_that_overlaps_a_new_one_does_not_linger() {
+        let old = config("\"2001:db8:64::/96\"", "");
+        let new = config("\"2001:db8:64::/64\"", "");
+        assert_eq!(to_linger(&old, &new, &[], clock::monotonic()), []);
+    }
+
+    #[test]
+    fn settings_that_need_a_restart_stay() {
         let old = config("\"2001:db8:64::/96\"", "[host]\nworkers = 2\n[timers]\nudp = \"300s\"");
         let mut new = config(
             "\"2001:db8:64::/96\"",

@@ -1,4 +1,4 @@
-//! The admin socket: HTTP on a Unix socket that its owner and group may use.
+//! The admin socket: HTTP on a Unix socket, accessible by owner and group.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -16,14 +16,14 @@ use tokio::net::UnixListener;
 use super::status::Status;
 use super::view::View;
 
-/// Names of each zone's ledger that are shown, the most asked for.
+/// Maximum number of names per zone in the status, those with the most queries.
 const NAMES: usize = 100;
 
-/// Serves `/status` on the socket `path` until the runtime ends. A socket that is there already was
-/// left by a killed gateway: the record of changes lets only one run.
+/// Serves `/status` on the socket `path` until the runtime ends. Replaces an existing socket: it is of a killed
+/// gateway, since the journal allows only one to run.
 ///
 /// # Errors
-/// If the socket can't be made.
+/// The socket cannot be created.
 pub async fn serve(path: &Path, view: Arc<View>) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;
@@ -36,7 +36,7 @@ pub async fn serve(path: &Path, view: Arc<View>) -> io::Result<()> {
     let router = Router::new().route("/status", get(answer)).with_state(view);
     tokio::spawn(async move {
         if let Err(why) = axum::serve(listener, router).await {
-            tracing::error!("the admin socket: {why}");
+            tracing::error!("admin socket: {why}");
         }
     });
     Ok(())

@@ -1,4 +1,4 @@
-//! Prometheus metrics, read from the tallies at each scrape.
+//! Prometheus metrics, read from the counters at each scrape.
 
 use std::fmt;
 use std::io;
@@ -28,7 +28,7 @@ use crate::resolver::{self, Report};
 /// Serves `/metrics` on `listen` until the runtime ends.
 ///
 /// # Errors
-/// If the address can't be listened on.
+/// The address is in use or not available.
 pub async fn serve(listen: SocketAddr, view: Arc<View>) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
     let router = Router::new().route("/metrics", get(answer)).with_state(view);
@@ -51,10 +51,10 @@ async fn answer(State(view): State<Arc<View>>) -> Response {
     }
 }
 
-/// All metrics as text; `known` is what the resolver's engines know.
+/// All metrics as text. `known` is the report of the resolver, if there is one.
 ///
 /// # Errors
-/// Never in practice: text can always be written.
+/// Never in practice: writing to a string cannot fail.
 pub fn render(view: &Arc<View>, known: Option<Report>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("gate64");
     registry.register_collector(Box::new(Scrape(Arc::clone(view), known)));
@@ -66,10 +66,10 @@ pub fn render(view: &Arc<View>, known: Option<Report>) -> Result<String, fmt::Er
 #[derive(Debug)]
 struct Scrape(Arc<View>, Option<Report>);
 
-/// The name of the row of packets and queries that belong to no zone.
+/// Label of packets and queries outside every zone.
 const NO_ZONE: &str = "";
 
-/// One metric being written.
+/// A metric while it is written.
 struct Metric<'a>(MetricEncoder<'a>);
 
 impl Metric<'_> {
@@ -120,25 +120,27 @@ const DIRECTIONS: [&str; 2] = ["v6_to_v4", "v4_to_v6"];
 fn traffic(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) -> fmt::Result {
     let both = |z: &ZoneCounters| [z.packets_v6_to_v4.read(), z.packets_v4_to_v6.read()];
     let mut packets =
-        counter(encoder, "packets", "Packets translated, super-packets counted by their segments")?;
+        counter(encoder, "packets", "Translated packets; a super-packet counts as its segments")?;
     for (zone, name) in zones {
-        for (way, direction) in DIRECTIONS.iter().enumerate() {
+        for (index, direction) in DIRECTIONS.iter().enumerate() {
             packets
-                .counter(&[("zone", *name), ("direction", direction)], view.sum(*zone, |z| both(z)[way]))?;
+                .counter(&[("zone", *name), ("direction", direction)], view.sum(*zone, |z| both(z)[index]))?;
         }
     }
     let both = |z: &ZoneCounters| [z.bytes_v6_to_v4.read(), z.bytes_v4_to_v6.read()];
-    let mut bytes = counter(encoder, "bytes", "Bytes translated, counted on the IPv6 side")?;
+    let mut bytes = counter(encoder, "bytes", "Translated bytes, measured on the IPv6 side")?;
     for (zone, name) in zones {
-        for (way, direction) in DIRECTIONS.iter().enumerate() {
-            bytes.counter(&[("zone", *name), ("direction", direction)], view.sum(*zone, |z| both(z)[way]))?;
+        for (index, direction) in DIRECTIONS.iter().enumerate() {
+            bytes
+                .counter(&[("zone", *name), ("direction", direction)], view.sum(*zone, |z| both(z)[index]))?;
         }
     }
-    let mut errors = counter(encoder, "icmp_errors", "ICMP errors of our own")?;
+    let mut errors = counter(encoder, "icmp_errors", "ICMP errors that gate64 has sent")?;
     for (zone, name) in zones {
         errors.counter(&[("zone", *name)], view.sum(*zone, |z| z.errors_sent.read()))?;
     }
-    let mut held = counter(encoder, "held_packets", "Packets kept for a while: fragments, unsolicited SYNs")?;
+    let mut held =
+        counter(encoder, "held_packets", "Packets stored temporarily: fragments and unsolicited SYNs")?;
     for (zone, name) in zones {
         held.counter(&[("zone", *name)], view.sum(*zone, |z| z.held.read()))?;
     }
@@ -146,21 +148,21 @@ fn traffic(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) 
 }
 
 fn tables(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) -> fmt::Result {
-    let mut sessions = gauge(encoder, "sessions", "Sessions alive")?;
+    let mut sessions = gauge(encoder, "sessions", "Live sessions")?;
     for (zone, name) in zones {
         for proto in Proto::ALL {
             let alive = view.sum(*zone, |z| z.sessions[proto as usize].read());
             sessions.gauge(&[("zone", *name), ("protocol", proto.name())], alive)?;
         }
     }
-    let mut bindings = gauge(encoder, "bindings", "Bindings alive (BIB entries)")?;
+    let mut bindings = gauge(encoder, "bindings", "Live bindings (BIB entries)")?;
     for (zone, name) in zones {
         for proto in Proto::ALL {
             let alive = view.sum(*zone, |z| z.bindings[proto as usize].read());
             bindings.gauge(&[("zone", *name), ("protocol", proto.name())], alive)?;
         }
     }
-    let mut blocks = gauge(encoder, "blocks", "Port blocks in use")?;
+    let mut blocks = gauge(encoder, "blocks", "Assigned port blocks")?;
     for (zone, name) in zones {
         blocks.gauge(&[("zone", *name)], view.sum(*zone, |z| z.blocks.read()))?;
     }
@@ -168,7 +170,7 @@ fn tables(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) -
 }
 
 fn drops(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) -> fmt::Result {
-    let mut dropped = counter(encoder, "dropped_packets", "Packets not forwarded, by reason")?;
+    let mut dropped = counter(encoder, "dropped_packets", "Dropped packets, by reason")?;
     for (zone, name) in zones {
         for reason in Reason::ALL {
             let count = view.sum(*zone, |z| z.drops(*reason).read());
@@ -178,14 +180,14 @@ fn drops(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) ->
     Ok(())
 }
 
-/// Name, help and number of a metric that each worker has.
+/// Name, help text and value of a metric.
 type Column<'a, T> = (&'a str, &'a str, fn(&T) -> u64);
 
 fn workers(encoder: &mut DescriptorEncoder<'_>, view: &View) -> fmt::Result {
     let names: Vec<_> = (0..view.counters().len()).map(|n| n.to_string()).collect();
     let of_translators: [Column<'_, Counters>; 2] = [
-        ("handed_over_packets", "Packets that left for another worker", |c| c.handed_over.read()),
-        ("lost_events", "Events that found no room", |c| c.events_lost.read()),
+        ("handed_over_packets", "Packets handed over to another worker", |c| c.handed_over.read()),
+        ("lost_events", "Events lost because the event queue was full", |c| c.events_lost.read()),
     ];
     for (name, help, number) in of_translators {
         let mut metric = counter(encoder, name, help)?;
@@ -194,14 +196,16 @@ fn workers(encoder: &mut DescriptorEncoder<'_>, view: &View) -> fmt::Result {
         }
     }
     let of_devices: [Column<'_, Tallies>; 8] = [
-        ("device_received", "Packets read, super-packets counted once", |t| t.received.read()),
-        ("device_received_super", "Super-packets read", |t| t.received_super.read()),
-        ("device_unreadable", "Packets read that can't be any", |t| t.unreadable.read()),
-        ("device_sent", "Packets sent, super-packets counted once", |t| t.sent.read()),
-        ("device_writes", "Writes that carried them", |t| t.writes.read()),
-        ("device_joined", "Packets sent joined with others of their flow", |t| t.joined.read()),
-        ("device_cut", "Super-packets cut in software", |t| t.cut.read()),
-        ("device_refused", "Packets the device did not take", |t| t.refused.read()),
+        ("device_received", "Packets read from the device; a super-packet counts once", |t| {
+            t.received.read()
+        }),
+        ("device_received_super", "Super-packets read from the device", |t| t.received_super.read()),
+        ("device_unreadable", "Malformed packets read from the device", |t| t.unreadable.read()),
+        ("device_sent", "Packets written to the device; a super-packet counts once", |t| t.sent.read()),
+        ("device_writes", "Write calls to the device", |t| t.writes.read()),
+        ("device_joined", "Packets that were joined into a super-packet", |t| t.joined.read()),
+        ("device_cut", "Super-packets split in software", |t| t.cut.read()),
+        ("device_refused", "Packets that the device rejected", |t| t.refused.read()),
     ];
     for (name, help, number) in of_devices {
         let mut metric = counter(encoder, name, help)?;
@@ -213,7 +217,7 @@ fn workers(encoder: &mut DescriptorEncoder<'_>, view: &View) -> fmt::Result {
 }
 
 fn dns64_known(encoder: &mut DescriptorEncoder<'_>, known: &Report, zones: &Zones<'_>) -> fmt::Result {
-    let mut names = gauge(encoder, "dns64_names", "Names in the ledger, by how they can be reached")?;
+    let mut names = gauge(encoder, "dns64_names", "Names in the DNS64 ledger, by reachability")?;
     for (zone, name) in zones {
         let Some(report) = zone.and_then(|id| known.zones.get(&id)) else { continue };
         for reach in Reach::ALL {
@@ -222,8 +226,8 @@ fn dns64_known(encoder: &mut DescriptorEncoder<'_>, known: &Report, zones: &Zone
         }
     }
     for (name, help, number) in [
-        ("dns64_cached_names", "Names in the cache", known.cached_names),
-        ("dns64_cached_bytes", "Bytes of the cache in use", known.cached_bytes),
+        ("dns64_cached_names", "Names in the DNS64 cache", known.cached_names),
+        ("dns64_cached_bytes", "Size of the DNS64 cache in bytes", known.cached_bytes),
     ] {
         gauge(encoder, name, help)?.gauge(&NO_LABELS, number as u64)?;
     }
@@ -232,7 +236,7 @@ fn dns64_known(encoder: &mut DescriptorEncoder<'_>, known: &Report, zones: &Zone
 
 fn dns64(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) -> fmt::Result {
     let Some(counters) = view.resolver() else { return Ok(()) };
-    let mut queries = counter(encoder, "dns64_queries", "Queries, by what became of them")?;
+    let mut queries = counter(encoder, "dns64_queries", "DNS64 queries, by outcome")?;
     for (zone, name) in zones {
         let row = counters.zone(*zone);
         for outcome in Outcome::ALL {
@@ -240,8 +244,12 @@ fn dns64(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) ->
         }
     }
     let columns: [Column<'_, resolver::ZoneCounters>; 2] = [
-        ("dns64_truncated", "Answers sent empty, with TC", resolver::ZoneCounters::truncated),
-        ("dns64_ready", "Queries for which a whole answer was ready", resolver::ZoneCounters::cached_answers),
+        ("dns64_truncated", "DNS64 responses sent empty with TC", resolver::ZoneCounters::truncated),
+        (
+            "dns64_ready",
+            "DNS64 queries answered from the cache of encoded responses",
+            resolver::ZoneCounters::cached_answers,
+        ),
     ];
     for (name, help, number) in columns {
         let mut metric = counter(encoder, name, help)?;
@@ -250,10 +258,10 @@ fn dns64(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) ->
         }
     }
     for (name, help, number) in [
-        ("dns64_lost_answers", "Answers that the kernel did not take", counters.lost_answers()),
+        ("dns64_lost_answers", "DNS64 responses that the kernel rejected", counters.lost_answers()),
         (
             "dns64_refused_connections",
-            "Connections closed, there being too many",
+            "DNS64 connections refused by a connection limit",
             counters.refused_connections(),
         ),
     ] {
@@ -267,13 +275,13 @@ fn dns64(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) ->
 /// Metrics without labels.
 const NO_LABELS: [(&str, &str); 0] = [];
 
-/// How long queries have waited for upstreams, as a histogram.
+/// Histogram of the time that queries waited for upstream resolvers.
 fn dns64_waits(
     encoder: &mut DescriptorEncoder<'_>,
     counters: &resolver::Counters,
     zones: &Zones<'_>,
 ) -> fmt::Result {
-    let help = "How long queries that had to wait for an upstream have waited";
+    let help = "Time that DNS64 queries waited for upstream resolvers";
     let unit = Some(&Unit::Seconds);
     let mut waits = encoder.encode_descriptor("dns64_wait", help, unit, MetricType::Histogram)?;
     for (zone, name) in zones {
@@ -295,18 +303,26 @@ fn dns64_upstreams(encoder: &mut DescriptorEncoder<'_>, counters: &resolver::Cou
     let upstreams: Vec<_> =
         counters.upstreams().into_iter().map(|(addr, row)| (addr.to_string(), row)).collect();
     let Some((_, first)) = upstreams.first() else { return Ok(()) };
-    for (place, (name, help, _)) in first.all().into_iter().enumerate() {
+    for (index, (name, help, _)) in first.all().into_iter().enumerate() {
         let name = format!("dns64_upstream_{name}");
         let mut metric = counter(encoder, &name, help)?;
         for (addr, row) in &upstreams {
-            metric.counter(&[("upstream", addr.as_str())], row.all()[place].2)?;
+            metric.counter(&[("upstream", addr.as_str())], row.all()[index].2)?;
         }
     }
-    let mut resting = gauge(encoder, "dns64_upstream_resting", "1 if it is asked last, having been silent")?;
+    let mut resting = gauge(
+        encoder,
+        "dns64_upstream_resting",
+        "Whether the upstream resolver is in quarantine after timeouts, 0 or 1",
+    )?;
     for (addr, row) in &upstreams {
         resting.gauge(&[("upstream", addr.as_str())], row.is_demoted().into())?;
     }
-    let mut time = gauge(encoder, "dns64_upstream_microseconds", "Smoothed time to an answer")?;
+    let mut time = gauge(
+        encoder,
+        "dns64_upstream_microseconds",
+        "Smoothed response time of the upstream resolver in microseconds",
+    )?;
     for (addr, row) in &upstreams {
         let micros = u64::try_from(row.srtt().as_micros()).unwrap_or(u64::MAX);
         time.gauge(&[("upstream", addr.as_str())], micros)?;

@@ -1,6 +1,6 @@
-//! What can be seen from outside: metrics, and the state of a running gateway.
+//! Metrics and status of a running gateway.
 //!
-//! Nothing here touches a packet: numbers are read from the workers' tallies when somebody asks.
+//! This module handles no packets: each request reads the counters of the workers.
 
 pub mod admin;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! The state of a gateway as `gate64 status` shows it, as data and as text.
+//! The status that `gate64 status` prints, as JSON or text.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -13,83 +13,83 @@ use crate::dns64::Outcome;
 use crate::reason::Reason;
 use crate::resolver::{Report, ZoneReport};
 
-/// The state of a gateway.
+/// Status of a gateway.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Status {
-    /// The program's version.
+    /// Version of gate64.
     pub version: String,
-    /// Seconds since the start.
+    /// Uptime in seconds.
     pub uptime: u64,
     /// The zones, in the order of the file.
     pub zones: Vec<ZoneStatus>,
-    /// What is translated without state, if anything is.
+    /// Stateless translation; `None` without `[siit]`.
     pub stateless: Option<StatelessStatus>,
-    /// Packets that belong to no zone, by why they were dropped.
+    /// Dropped packets outside every zone, by reason.
     pub dropped_without_zone: BTreeMap<String, u64>,
-    /// The workers.
+    /// Workers, by number.
     pub workers: Vec<WorkerStatus>,
-    /// What the device does itself: checksum, tcp, udp.
+    /// Offloads of the device: checksum, tcp, udp.
     pub offloads: BTreeMap<String, bool>,
-    /// Names in the DNS cache, and the bytes they take.
+    /// Names in the DNS cache, and its size in bytes.
     pub dns_cache: [u64; 2],
-    /// Whether the kernel chooses the worker; otherwise workers hand packets over.
+    /// Whether the kernel steers packets to workers; otherwise workers hand them over.
     pub steering: bool,
-    /// Settings in force, by key.
+    /// Settings in effect, by key.
     pub settings: BTreeMap<String, String>,
 }
 
-/// The state of a zone.
+/// Status of a zone.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ZoneStatus {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its clients.
+    /// Client prefixes.
     pub clients: Vec<String>,
-    /// Its pref64s, the advertised one first.
+    /// Prefixes, the advertised one first.
     pub pref64: Vec<String>,
-    /// What it is translated to.
+    /// Public IPv4 addresses with port ranges.
     pub pool4: Vec<String>,
     /// Packets translated, to IPv4 and to IPv6.
     pub packets: [u64; 2],
     /// Bytes translated, counted on the IPv6 side, to IPv4 and to IPv6.
     pub bytes: [u64; 2],
-    /// Sessions alive, by protocol.
+    /// Live sessions, by protocol.
     pub sessions: BTreeMap<String, u64>,
-    /// Bindings alive, by protocol.
+    /// Live bindings, by protocol.
     pub bindings: BTreeMap<String, u64>,
-    /// Port blocks in use.
+    /// Assigned port blocks.
     pub blocks: u64,
-    /// Packets dropped, by reason; zeros left out.
+    /// Dropped packets by reason, without zeros.
     pub drops: BTreeMap<String, u64>,
-    /// Queries, by what became of them; zeros left out.
+    /// DNS queries by outcome, without zeros.
     pub dns64: BTreeMap<String, u64>,
-    /// Names that were asked for, by how they can be reached.
+    /// Names in the ledger, by reachability.
     pub reach: BTreeMap<String, u64>,
-    /// Those most asked for.
+    /// The names with the most queries.
     pub names: Vec<NameStatus>,
 }
 
-/// A name that was asked for.
+/// A name in the ledger.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NameStatus {
-    /// The name.
+    /// Domain name.
     pub name: String,
-    /// How it can be reached: `native`, `ipv4_only` or `broken_aaaa`.
+    /// Reachability: `native`, `ipv4_only` or `broken_aaaa`.
     pub reach: String,
-    /// Where its addresses are, if it is an alias.
+    /// Target of the alias, if it is one.
     pub alias: Option<String>,
-    /// How many times it was asked for.
+    /// Number of queries.
     pub times: u64,
-    /// Seconds since it was asked for first.
+    /// Seconds since the first query.
     pub first: u64,
-    /// Seconds since it was asked for last.
+    /// Seconds since the last query.
     pub last: u64,
 }
 
-/// What is translated without state.
+/// Status of stateless translation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StatelessStatus {
-    /// How many mappings there are.
+    /// Number of mappings.
     pub mappings: usize,
     /// Packets translated, to IPv4 and to IPv6.
     pub packets: [u64; 2],
@@ -97,21 +97,21 @@ pub struct StatelessStatus {
     pub bytes: [u64; 2],
 }
 
-/// The state of a worker.
+/// Status of a worker.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WorkerStatus {
     /// Packets read, super-packets counted once.
     pub received: u64,
     /// Packets sent.
     pub sent: u64,
-    /// Packets that left for another worker.
+    /// Packets handed over to another worker.
     pub handed_over: u64,
-    /// Sessions alive.
+    /// Live sessions.
     pub sessions: u64,
 }
 
 impl Status {
-    /// How things stand now; `known` is what the resolver's engines know.
+    /// The present status. `known` is the report of the resolver, if there is one.
     pub fn of(view: &View, known: Option<&Report>) -> Self {
         let shown = view.shown();
         let offloads = shown.offloads;
@@ -231,7 +231,7 @@ impl fmt::Display for Status {
             }
         }
         if let Some(stateless) = &self.stateless {
-            writeln!(f, "\nwithout state, by {} mappings", stateless.mappings)?;
+            writeln!(f, "\nstateless, {} mappings", stateless.mappings)?;
             writeln!(f, "  to IPv4   {} packets, {}", stateless.packets[0], size(stateless.bytes[0]))?;
             writeln!(f, "  to IPv6   {} packets, {}", stateless.packets[1], size(stateless.bytes[1]))?;
         }
@@ -265,7 +265,7 @@ fn pairs<T: fmt::Display>(map: &BTreeMap<String, T>) -> String {
     text
 }
 
-/// Seconds as people say them.
+/// Formats a duration in seconds.
 fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
@@ -276,7 +276,7 @@ fn span(seconds: u64) -> String {
     }
 }
 
-/// Bytes as people say them.
+/// Formats a size in bytes.
 fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
@@ -299,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_for_people() {
+    fn durations_and_sizes() {
         for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")] {
             assert_eq!(size(bytes), text);
         }

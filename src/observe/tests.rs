@@ -1,4 +1,4 @@
-//! A gateway in memory, seen from outside.
+//! Metrics and status of a gateway in memory.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn config() -> Config {
     load_on(&text, &FakeHost::new()).expect("a good file")
 }
 
-/// Two workers that nothing is sent to.
+/// Two workers without traffic.
 fn view(config: &Config) -> (Arc<View>, Started) {
     let assignment = |worker| {
         let (device, _) = memory::pair(1).expect("descriptors");
@@ -31,7 +31,7 @@ fn view(config: &Config) -> (Arc<View>, Started) {
         }
     };
     let started = worker::start(vec![assignment(0), assignment(1)], MAX_ZONES, 1).expect("threads");
-    let view = View::new(config, &started.workers, None);
+    let view = View::new(config, &started.workers, None, tokio::time::Instant::now);
     (Arc::new(view), started)
 }
 
@@ -64,7 +64,7 @@ async fn metrics_are_sums_over_workers_by_zone() {
 }
 
 #[tokio::test]
-async fn the_admin_socket_tells_how_things_stand() {
+async fn the_admin_socket_serves_the_status() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (view, started) = view(&config());
     view.counters()[0].zone(Some(ZoneId(0))).drops(Reason::Denied).add(5);
@@ -92,7 +92,7 @@ async fn the_admin_socket_tells_how_things_stand() {
 }
 
 #[tokio::test]
-async fn what_is_translated_without_state_is_counted_apart() {
+async fn stateless_translation_has_its_own_counters() {
     let config = load_on(include_str!("../../configs/siit.toml"), &FakeHost::new()).expect("a good file");
     let (view, started) = view(&config);
     for counters in view.counters() {
@@ -101,9 +101,7 @@ async fn what_is_translated_without_state_is_counted_apart() {
     }
     let text = Status::of(&view, None).to_string();
     assert!(
-        text.contains(
-            "without state, by 3 mappings\n  to IPv4   0 packets, 0 B\n  to IPv6   6 packets, 4.0 KiB"
-        ),
+        text.contains("stateless, 3 mappings\n  to IPv4   0 packets, 0 B\n  to IPv6   6 packets, 4.0 KiB"),
         "{text}"
     );
     let metrics = metrics::render(&view, None).expect("text");
@@ -112,7 +110,7 @@ async fn what_is_translated_without_state_is_counted_apart() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_socket_is_not_removed() {
+async fn a_file_that_is_not_a_socket_stays() {
     let (view, started) = view(&config());
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("precious");

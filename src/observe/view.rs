@@ -1,4 +1,4 @@
-//! What all observers look at.
+//! The state of a running gateway that metrics and `gate64 status` show.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,65 +14,72 @@ use crate::resolver::{self, Report, Reporter, Resolver};
 use crate::translator::Event;
 use crate::worker::{Notice, Workers};
 
-/// A zone as it is shown.
+/// Settings of a zone, as text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShownZone {
-    /// Its number, which tallies go by.
+    /// Number of the zone in the counters.
     pub id: ZoneId,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its clients.
+    /// Client prefixes.
     pub clients: Vec<String>,
-    /// Its pref64s, the advertised one first.
+    /// Prefixes, the advertised one first.
     pub pref64: Vec<String>,
-    /// What it is translated to.
+    /// Public IPv4 addresses with port ranges.
     pub pool4: Vec<String>,
 }
 
-/// What the present configuration shows.
+/// Settings of the gateway, as text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Shown {
     /// The zones, in the order of the file.
     pub zones: Vec<ShownZone>,
-    /// How many mappings there are without state, if any.
+    /// Number of stateless mappings; `None` without `[siit]`.
     pub mappings: Option<usize>,
-    /// Settings in force, by key.
+    /// Settings in effect, by key.
     pub settings: Vec<(&'static str, String)>,
-    /// What the kernel does with super-packets.
+    /// Offloads of the device.
     pub offloads: Offloads,
-    /// Whether the kernel chooses the worker.
+    /// Whether the kernel steers packets to workers.
     pub steering: bool,
 }
 
-/// Everything that can be seen of a running gateway. Shared by all who serve it.
+/// Settings and counters of a running gateway. The metrics and admin servers share it.
 #[derive(Debug)]
 pub struct View {
+    clock: fn() -> Instant,
     started: Instant,
     counters: Vec<Arc<Counters>>,
     tallies: Vec<Arc<Tallies>>,
     resolver: RwLock<Option<(Arc<resolver::Counters>, Reporter)>>,
     shown: RwLock<Shown>,
-    /// Seconds since the start, of the last complaint about an empty pool.
-    complained: AtomicU64,
+    /// Uptime in seconds at the last warning about an exhausted pool4; `u64::MAX` before the first.
+    last_warning: AtomicU64,
 }
 
-/// At most one line about empty pools in this time.
-const QUIET: Duration = Duration::from_secs(10);
+/// Minimum interval between warnings about an exhausted pool4.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 impl View {
-    /// A view of what has just been started.
-    pub fn new(config: &Config, workers: &Workers, resolver: Option<&Resolver>) -> Self {
+    /// A view of a gateway that starts now, by `clock`.
+    pub fn new(
+        config: &Config,
+        workers: &Workers,
+        resolver: Option<&Resolver>,
+        clock: fn() -> Instant,
+    ) -> Self {
         Self {
-            started: Instant::now(),
+            clock,
+            started: clock(),
             counters: workers.counters(),
             tallies: workers.tallies(),
             resolver: RwLock::new(resolver.map(|r| (r.counters(), r.reporter()))),
             shown: RwLock::new(shown(config)),
-            complained: AtomicU64::new(u64::MAX),
+            last_warning: AtomicU64::new(u64::MAX),
         }
     }
 
-    /// Shows another configuration from now on.
+    /// Replaces the configuration after a reload.
     pub fn show(&self, config: &Config, resolver: Option<&Resolver>) {
         let Shown { offloads, steering, .. } = self.shown();
         *self.shown.write().unwrap_or_else(PoisonError::into_inner) =
@@ -81,40 +88,40 @@ impl View {
         *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = resolver;
     }
 
-    /// Says what the device does itself, and whether the kernel chooses the worker.
+    /// Sets the offloads of the device, and whether the kernel steers packets to workers.
     pub fn set_device(&self, offloads: Offloads, steering: bool) {
         let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
         shown.offloads = offloads;
         shown.steering = steering;
     }
 
-    /// What the configuration shows.
+    /// Settings of the gateway, as text.
     pub fn shown(&self) -> Shown {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How long the gateway has been running.
+    /// Time since the start.
     pub fn uptime(&self) -> Duration {
-        self.started.elapsed()
+        (self.clock)().duration_since(self.started)
     }
 
-    /// The tallies of the translators, by worker.
+    /// Counters of the translators, by worker.
     pub fn counters(&self) -> &[Arc<Counters>] {
         &self.counters
     }
 
-    /// The tallies of the device's queues, by worker.
+    /// Counters of the device queues, by worker.
     pub fn tallies(&self) -> &[Arc<Tallies>] {
         &self.tallies
     }
 
-    /// What the resolver counts, if there is one.
+    /// Counters of the resolver, if there is one.
     pub fn resolver(&self) -> Option<Arc<resolver::Counters>> {
         let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
         resolver.as_ref().map(|(counters, _)| Arc::clone(counters))
     }
 
-    /// What the engines of the resolver know, if there is one, with at most `names` names of each zone.
+    /// Ledger and cache of the resolver, if there is one, with at most `names` names per zone.
     pub async fn known(&self, names: usize) -> Option<Report> {
         let reporter = {
             let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
@@ -123,27 +130,27 @@ impl View {
         Some(reporter?.report(names).await)
     }
 
-    /// A number of one zone, summed over the workers; `None` is what belongs to no zone.
+    /// A counter of one zone, summed over the workers. `None` counts packets outside every zone.
     pub fn sum(&self, zone: Option<ZoneId>, number: impl Fn(&ZoneCounters) -> u64) -> u64 {
         self.counters.iter().map(|worker| number(worker.zone(zone))).sum()
     }
 
-    /// Takes note of an event. Only an empty pool is worth a line in the log, now and then.
+    /// Logs an event. Warns about an exhausted pool4 at most once per [`WARNING_INTERVAL`].
     pub fn note(&self, notice: &Notice) {
         match notice.event {
             Event::PoolExhausted { host } => {
                 let now = self.uptime().as_secs();
-                let last = self.complained.load(Ordering::Relaxed);
-                if last == u64::MAX || now >= last + QUIET.as_secs() {
-                    self.complained.store(now, Ordering::Relaxed);
-                    tracing::warn!("pool4 has nothing left to give, last for {}", host.prefix);
+                let last = self.last_warning.load(Ordering::Relaxed);
+                if last == u64::MAX || now >= last + WARNING_INTERVAL.as_secs() {
+                    self.last_warning.store(now, Ordering::Relaxed);
+                    tracing::warn!("pool4 is exhausted, most recently for {}", host.prefix);
                 }
             }
             Event::QuotaReached { host, reason } => {
-                tracing::debug!("{} has reached its bound: {reason}", host.prefix);
+                tracing::debug!("{} has reached its limit: {reason}", host.prefix);
             }
             Event::WithoutChecksum { src, dst } => {
-                tracing::debug!("UDP without checksum from {src} to {dst} was dropped");
+                tracing::debug!("dropped UDP without checksum from {src} to {dst}");
             }
             Event::BlockAssigned { .. } | Event::BlockReleased { .. } | Event::SessionEnded { .. } => {}
         }
@@ -163,7 +170,7 @@ fn shown(config: &Config) -> Shown {
     Shown { zones: zones.collect(), mappings, settings: settings(config), ..Shown::default() }
 }
 
-/// The settings that people ask for when something does not work.
+/// The settings that matter for troubleshooting.
 fn settings(config: &Config) -> Vec<(&'static str, String)> {
     let nat64 = &config.nat64;
     let list = |prefixes: &[crate::addr::Ipv4Prefix]| {

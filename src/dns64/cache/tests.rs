@@ -139,9 +139,9 @@ fn failures_without_end_are_remembered_for_300_s() {
         let mut now = 100;
         for times in 0..600 {
             let is_failing =
-                |cache: &mut Cache, at| cache.look(Instant::from_secs(at), &key, 0).failing.is_some();
+                |cache: &mut Cache, at| cache.get(Instant::from_secs(at), &key, 0).failing.is_some();
             assert!(!is_failing(&mut cache, now));
-            cache.fail(Instant::from_secs(now), &key, 0, None);
+            cache.store_failure(Instant::from_secs(now), &key, 0, None);
             let holds = (u64::from(failure) << times.min(16)).min(300);
             assert!(is_failing(&mut cache, now + holds - 1), "{failure} s, {times} times");
             now += holds;

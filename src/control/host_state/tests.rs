@@ -1,4 +1,4 @@
-//! With real kernels: each test has a network of its own.
+//! Tests with the kernel, each in its own network namespace.
 
 use std::process::Command;
 
@@ -6,14 +6,14 @@ use super::*;
 use crate::config::tests::{FakeHost, load_on};
 use crate::device::own_network::{own_network, run};
 
-/// What a command of words prints in the thread's network.
-fn said(line: &str) -> String {
+/// Output of a command in the network namespace of this thread.
+fn output(line: &str) -> String {
     let mut words = line.split_whitespace();
-    let output = Command::new(words.next().expect("a command")).args(words).output().expect("installed");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let result = Command::new(words.next().expect("a command")).args(words).output().expect("installed");
+    String::from_utf8_lossy(&result.stdout).into_owned()
 }
 
-/// Everything that a gateway may touch.
+/// All state of the host that a gateway may change.
 fn host() -> String {
     let commands = ["ip addr show lan", "ip route", "ip -6 route", "ip neigh show proxy", "nft list ruleset"];
     let keys = [
@@ -26,14 +26,14 @@ fn host() -> String {
         "net/netfilter/nf_conntrack_icmp_timeout",
     ];
     let read = |key: &str| format!("{key} = {}\n", Tree::kernel().read(key).expect("a setting"));
-    let texts = commands.iter().map(|c| said(c)).chain(keys.iter().map(|key| read(key)));
-    // Automatic addresses come when they like.
+    let texts = commands.iter().map(|c| output(c)).chain(keys.iter().map(|key| read(key)));
+    // Link-local addresses appear at any time.
     texts
         .flat_map(|t| t.lines().filter(|l| !l.contains("fe80")).map(|l| format!("{l}\n")).collect::<Vec<_>>())
         .collect()
 }
 
-/// A network with a LAN and a subnet of IPv4 towards the Internet, and a device of ours.
+/// Creates a LAN, an IPv4 uplink and the gate64 device.
 fn prepare() {
     for line in [
         "ip link add lan type veth peer name lanpeer",
@@ -62,40 +62,40 @@ fn config(pool: &str, more: &str) -> Config {
 const ON_LINK: &str = "pool4 = \"203.0.113.64/30\"";
 const MASQUERADE: &str = "egress = \"masquerade\"";
 
-fn footprint(config: &Config) -> Footprint {
-    Footprint::of(config, &FakeHost::new().0, &[])
+fn requirements(config: &Config) -> Requirements {
+    Requirements::of(config, &FakeHost::new().0, &[])
 }
 
-async fn open(dir: &std::path::Path) -> Hold {
+async fn open(dir: &std::path::Path) -> HostState {
     let netlink = Netlink::open().expect("netlink");
     let index = netlink.index("gate64").await.expect("our device");
-    Hold::new(netlink, Journal::open(dir).expect("a record"), "gate64", index)
+    HostState::new(netlink, Journal::open(dir).expect("a record"), "gate64", index)
 }
 
-/// Runs `test` on a runtime of this thread, so that all of it is in the thread's network.
+/// Runs `test` on this thread, which is in the network namespace.
 fn block_on(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(test);
 }
 
 #[test]
-fn what_is_taken_is_given_back() {
-    own_network("what_is_taken_is_given_back", || {
+fn release_undoes_all_changes() {
+    own_network("release_undoes_all_changes", || {
         prepare();
         let before = host();
         for pool in [ON_LINK, MASQUERADE] {
             let dir = tempfile::tempdir().expect("a directory");
             let config = config(pool, "");
             block_on(async {
-                let mut hold = open(dir.path()).await;
-                hold.take(&config, &footprint(&config)).await.expect("ready");
-                assert!(said("ip -6 route").contains("2001:db8:64::/96 dev gate64"), "{pool}");
-                assert!(said("ip addr show lan").contains("2001:db8:1::53/128"), "{pool}");
+                let mut host_state = open(dir.path()).await;
+                host_state.apply(&config, &requirements(&config)).await.expect("ready");
+                assert!(output("ip -6 route").contains("2001:db8:64::/96 dev gate64"), "{pool}");
+                assert!(output("ip addr show lan").contains("2001:db8:1::53/128"), "{pool}");
                 assert_eq!(Tree::kernel().read("net/ipv6/conf/lan/accept_ra").expect("there"), "2");
-                assert!(!said("ip addr show gate64").contains("fe80"), "no link-local address");
+                assert!(!output("ip addr show gate64").contains("fe80"), "no link-local address");
                 let delay = Tree::kernel().read("net/ipv4/neigh/eth0/proxy_delay").expect("there");
                 assert_eq!(delay == "0", pool == ON_LINK, "{pool}: {delay}");
-                hold.release().await;
+                host_state.release().await;
             });
             run("ip link set gate64 down");
             assert_eq!(host(), before, "{pool}");
@@ -105,16 +105,16 @@ fn what_is_taken_is_given_back() {
 }
 
 #[test]
-fn what_a_killed_gateway_left_is_undone_once() {
-    own_network("what_a_killed_gateway_left_is_undone_once", || {
+fn cleanup_undoes_the_changes_of_a_killed_gateway_once() {
+    own_network("cleanup_undoes_the_changes_of_a_killed_gateway_once", || {
         prepare();
         let before = host();
         let dir = tempfile::tempdir().expect("a directory");
         for pool in [ON_LINK, MASQUERADE] {
             let config = config(pool, "");
             block_on(async {
-                let mut hold = open(dir.path()).await;
-                hold.take(&config, &footprint(&config)).await.expect("ready");
+                let mut host_state = open(dir.path()).await;
+                host_state.apply(&config, &requirements(&config)).await.expect("ready");
             });
         }
         run("ip link set gate64 down");
@@ -126,79 +126,79 @@ fn what_a_killed_gateway_left_is_undone_once() {
 }
 
 #[test]
-fn masquerade_reserves_ports_and_outlives_its_own_timers() {
-    own_network("masquerade_reserves_ports_and_outlives_its_own_timers", || {
+fn masquerade_reserves_ports_and_sets_conntrack_timeouts() {
+    own_network("masquerade_reserves_ports_and_sets_conntrack_timeouts", || {
         prepare();
         run("sysctl -q -w net.ipv4.ip_local_reserved_ports=8080");
         run("nft add table ip theirs");
         let dir = tempfile::tempdir().expect("a directory");
         let config = config(MASQUERADE, "");
         block_on(async {
-            let mut hold = open(dir.path()).await;
-            hold.take(&config, &footprint(&config)).await.expect("ready");
+            let mut host_state = open(dir.path()).await;
+            host_state.apply(&config, &requirements(&config)).await.expect("ready");
             let tree = Tree::kernel();
             assert_eq!(tree.read(RESERVED).expect("there"), "8080,40960-65535");
             assert_eq!(tree.read(ICMP_TIMEOUT).expect("there"), "60");
-            let table = said("nft list table ip gate64");
+            let table = output("nft list table ip gate64");
             assert!(table.contains("unreplied : 300, replied : 300"), "{table}");
-            hold.release().await;
+            host_state.release().await;
             assert_eq!(tree.read(RESERVED).expect("there"), "8080");
         });
-        assert!(said("nft list tables").contains("table ip theirs"), "not ours to remove");
+        assert!(output("nft list tables").contains("table ip theirs"), "not ours to remove");
     });
 }
 
 #[test]
-fn egress_ports_leave_the_host_some() {
-    own_network("egress_ports_leave_the_host_some", || {
+fn egress_ports_must_leave_ephemeral_ports() {
+    own_network("egress_ports_must_leave_ephemeral_ports", || {
         prepare();
         let dir = tempfile::tempdir().expect("a directory");
         let config = config(&format!("{MASQUERADE}\negress_ports = \"1024-65535\""), "");
         block_on(async {
-            let mut hold = open(dir.path()).await;
-            let why = hold.take(&config, &footprint(&config)).await.expect_err("no port left");
-            assert!(why.to_string().contains("leaves this host no port of its own (32768-60999"), "{why}");
-            hold.release().await;
+            let mut host_state = open(dir.path()).await;
+            let why = host_state.apply(&config, &requirements(&config)).await.expect_err("no port left");
+            assert!(why.to_string().contains("leaves no ephemeral port (32768-60999"), "{why}");
+            host_state.release().await;
         });
     });
 }
 
 #[test]
-fn sysctls_that_are_only_checked_name_the_command() {
-    own_network("sysctls_that_are_only_checked_name_the_command", || {
+fn checked_sysctls_name_the_command() {
+    own_network("checked_sysctls_name_the_command", || {
         prepare();
         let before = host();
         let dir = tempfile::tempdir().expect("a directory");
         let config = config(ON_LINK, "[host]\nsysctls = \"check\"");
         block_on(async {
-            let mut hold = open(dir.path()).await;
-            let why = hold.take(&config, &footprint(&config)).await.expect_err("not forwarding");
+            let mut host_state = open(dir.path()).await;
+            let why = host_state.apply(&config, &requirements(&config)).await.expect_err("not forwarding");
             let want = "net.ipv6.conf.all.forwarding is 0 and must be 1 (sysctls = \"check\" leaves it to you); \
                         type: sysctl -w net.ipv6.conf.all.forwarding=\"1\"";
             assert_eq!(why.to_string(), want);
-            hold.release().await;
+            host_state.release().await;
         });
         run("ip link set gate64 down");
         assert_eq!(host(), before);
         run("sysctl -q -w net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1");
         block_on(async {
-            let mut hold = open(dir.path()).await;
-            hold.take(&config, &footprint(&config)).await.expect("as it must be");
+            let mut host_state = open(dir.path()).await;
+            host_state.apply(&config, &requirements(&config)).await.expect("as it must be");
         });
     });
 }
 
 #[test]
-fn a_setting_that_somebody_changed_since_is_left_alone() {
-    own_network("a_setting_that_somebody_changed_since_is_left_alone", || {
+fn a_sysctl_that_another_program_changed_stays() {
+    own_network("a_sysctl_that_another_program_changed_stays", || {
         prepare();
         let dir = tempfile::tempdir().expect("a directory");
         let config = config(ON_LINK, "");
         block_on(async {
-            let mut hold = open(dir.path()).await;
-            hold.take(&config, &footprint(&config)).await.expect("ready");
+            let mut host_state = open(dir.path()).await;
+            host_state.apply(&config, &requirements(&config)).await.expect("ready");
             run("sysctl -q -w net.ipv6.conf.eth0.accept_ra=0");
-            hold.release().await;
+            host_state.release().await;
         });
         assert_eq!(Tree::kernel().read("net/ipv6/conf/eth0/accept_ra").expect("there"), "0");
         assert_eq!(Tree::kernel().read("net/ipv6/conf/lan/accept_ra").expect("there"), "1");
@@ -206,59 +206,61 @@ fn a_setting_that_somebody_changed_since_is_left_alone() {
 }
 
 #[test]
-fn what_was_there_before_stays() {
-    own_network("what_was_there_before_stays", || {
+fn existing_addresses_and_proxies_stay() {
+    own_network("existing_addresses_and_proxies_stay", || {
         prepare();
         run("ip addr add 2001:db8:1::53/128 dev lan nodad");
         run("ip neigh add proxy 203.0.113.65 dev eth0");
         let dir = tempfile::tempdir().expect("a directory");
         let config = config(ON_LINK, "");
         block_on(async {
-            let mut hold = open(dir.path()).await;
-            hold.take(&config, &footprint(&config)).await.expect("ready");
-            assert_eq!(said("ip neigh show proxy").lines().count(), 4);
-            hold.release().await;
+            let mut host_state = open(dir.path()).await;
+            host_state.apply(&config, &requirements(&config)).await.expect("ready");
+            assert_eq!(output("ip neigh show proxy").lines().count(), 4);
+            host_state.release().await;
         });
-        assert_eq!(said("ip neigh show proxy").trim(), "203.0.113.65 dev eth0 proxy");
-        assert!(said("ip addr show lan").contains("2001:db8:1::53/128"));
+        assert_eq!(output("ip neigh show proxy").trim(), "203.0.113.65 dev eth0 proxy");
+        assert!(output("ip addr show lan").contains("2001:db8:1::53/128"));
     });
 }
 
 #[test]
-fn growing_is_all_or_nothing_and_shrinking_removes_the_rest() {
-    own_network("growing_is_all_or_nothing_and_shrinking_removes_the_rest", || {
+fn grow_is_all_or_nothing_and_shrink_removes_the_rest() {
+    own_network("grow_is_all_or_nothing_and_shrink_removes_the_rest", || {
         prepare();
         let dir = tempfile::tempdir().expect("a directory");
         let first = config(ON_LINK, "");
         let second = config("pool4 = [\"203.0.113.66/31\", \"192.0.2.64/28\"]", "");
         block_on(async {
-            let mut hold = open(dir.path()).await;
-            hold.take(&first, &footprint(&first)).await.expect("ready");
-            let (routes, proxies) = (said("ip route"), said("ip neigh show proxy"));
-            // Somebody else's route stands in the way of one of ours.
+            let mut host_state = open(dir.path()).await;
+            host_state.apply(&first, &requirements(&first)).await.expect("ready");
+            let (routes, proxies) = (output("ip route"), output("ip neigh show proxy"));
+            // A foreign route conflicts with one of gate64.
             run("ip route add 192.0.2.64/28 via 203.0.113.2");
-            let why =
-                hold.grow(&footprint(&second), Sysctls::Set).await.expect_err("a route of somebody else");
+            let why = host_state
+                .grow(&requirements(&second), Sysctls::Set)
+                .await
+                .expect_err("a route of somebody else");
             assert!(why.to_string().contains("route to 192.0.2.64/28: File exists"), "{why}");
             run("ip route del 192.0.2.64/28 via 203.0.113.2");
-            assert_eq!((said("ip route"), said("ip neigh show proxy")), (routes, proxies));
-            hold.grow(&footprint(&second), Sysctls::Set).await.expect("free now");
-            hold.shrink(&footprint(&second)).await;
-            let routes = said("ip route");
+            assert_eq!((output("ip route"), output("ip neigh show proxy")), (routes, proxies));
+            host_state.grow(&requirements(&second), Sysctls::Set).await.expect("free now");
+            host_state.shrink(&requirements(&second)).await;
+            let routes = output("ip route");
             assert!(
                 routes.contains("192.0.2.64/28 dev gate64") && !routes.contains("203.0.113.64/30"),
                 "{routes}"
             );
-            assert_eq!(said("ip neigh show proxy").lines().count(), 2);
-            hold.release().await;
-            assert_eq!(said("ip neigh show proxy"), "");
+            assert_eq!(output("ip neigh show proxy").lines().count(), 2);
+            host_state.release().await;
+            assert_eq!(output("ip neigh show proxy"), "");
         });
     });
 }
 
 #[test]
-fn a_firewall_that_drops_is_named() {
-    own_network("a_firewall_that_drops_is_named", || {
+fn a_dropping_firewall_is_reported() {
+    own_network("a_dropping_firewall_is_reported", || {
         prepare();
         run("nft add table ip filter");
         run("nft add chain ip filter FORWARD { type filter hook forward priority 0 ; policy drop ; }");
@@ -266,17 +268,18 @@ fn a_firewall_that_drops_is_named() {
         let checked = config(ON_LINK, "");
         let ignored = config(ON_LINK, "[host]\nfirewall = \"ignore\"");
         block_on(async {
-            let mut hold = open(dir.path()).await;
-            let why = hold.take(&checked, &footprint(&checked)).await.expect_err("dropped").to_string();
+            let mut host_state = open(dir.path()).await;
+            let why =
+                host_state.apply(&checked, &requirements(&checked)).await.expect_err("dropped").to_string();
             assert!(why.contains("type: nft insert rule ip filter FORWARD iifname gate64 accept"), "{why}");
-            hold.take(&ignored, &footprint(&ignored)).await.expect("as told");
-            hold.release().await;
+            host_state.apply(&ignored, &requirements(&ignored)).await.expect("as told");
+            host_state.release().await;
             run("nft insert rule ip filter FORWARD iifname gate64 accept");
-            let mut hold = open(dir.path()).await;
-            hold.shrink(&Footprint::default()).await;
+            let mut host_state = open(dir.path()).await;
+            host_state.shrink(&Requirements::default()).await;
             run("ip link set gate64 down");
-            hold.take(&checked, &footprint(&checked)).await.expect("a rule names the device");
-            hold.release().await;
+            host_state.apply(&checked, &requirements(&checked)).await.expect("a rule names the device");
+            host_state.release().await;
         });
     });
 }

@@ -1,9 +1,9 @@
-//! Which host has which ports, over a restart: ports must not come to somebody else at once, whose peers' late
-//! packets would be another's (RFC 6888 REQ-8).
+//! Saved block assignments: which host has which port block, across a restart. Without them, another host could
+//! get a block immediately and receive late packets of the previous one (RFC 6888 REQ-8).
 //!
-//! What is held is gathered from the workers' events and written to a file now and then and at the end. A
-//! gateway that starts within the rest of that time gives the blocks back to those who had them. A killed gateway
-//! has missed the blocks of its last seconds; so has one whose workers lost events.
+//! The assignments follow the workers' events; a file has them every [`INTERVAL`] and at exit. A gateway that
+//! starts within the quarantine (`port_rest`) returns the blocks to their hosts. After a kill, or after lost
+//! events, the assignments of the last seconds are missing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,48 +20,48 @@ use crate::config::Config;
 use crate::translator::{BlockAssignment, Event};
 
 const FILE: &str = "leases.json";
-/// How often the file is written.
+/// Interval between writes of the file.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The file.
+/// Content of the file.
 #[derive(Serialize, Deserialize)]
 struct Record {
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     written: u64,
-    /// Zone, host, address, first and last port.
+    /// Zone, host prefix, address, first and last port.
     leases: Vec<(String, String, Ipv4Addr, u16, u16)>,
 }
 
-/// What is held now.
-pub(super) struct Leases {
+/// The present assignments.
+pub(super) struct SavedBlocks {
     path: PathBuf,
-    held: BTreeMap<(Ipv4Addr, u16), BlockAssignment>,
+    assigned: BTreeMap<(Ipv4Addr, u16), BlockAssignment>,
     changed: bool,
 }
 
-impl Leases {
-    /// Reads what an earlier gateway has written, if its ports have not rested enough by `now`. A file that
-    /// can't be read counts as none, with a warning.
+impl SavedBlocks {
+    /// Reads the file of the previous gateway if its quarantine has not ended by `now`. An unreadable file counts
+    /// as empty, with a warning.
     pub(super) fn open(config: &Config, now: SystemTime) -> Self {
         let path = config.host.state_dir.join(FILE);
         let leases = read(&path).map_or_else(Vec::new, |record| current(&record, config, now));
-        let held = leases.into_iter().map(|lease| ((lease.addr, lease.ports.first()), lease)).collect();
-        Self { path, held, changed: true }
+        let assigned = leases.into_iter().map(|lease| ((lease.addr, lease.ports.first()), lease)).collect();
+        Self { path, assigned, changed: true }
     }
 
-    /// All that are held.
+    /// All assignments.
     pub(super) fn all(&self) -> impl Iterator<Item = BlockAssignment> + '_ {
-        self.held.values().copied()
+        self.assigned.values().copied()
     }
 
-    /// Follows an event.
+    /// Updates the assignments after an event.
     pub(super) fn note(&mut self, event: &Event) {
         match *event {
             Event::BlockAssigned { host, addr, ports } => {
-                self.held.insert((addr, ports.first()), BlockAssignment { host, addr, ports });
+                self.assigned.insert((addr, ports.first()), BlockAssignment { host, addr, ports });
             }
             Event::BlockReleased { addr, ports, .. } => {
-                self.held.remove(&(addr, ports.first()));
+                self.assigned.remove(&(addr, ports.first()));
             }
             Event::QuotaReached { .. }
             | Event::PoolExhausted { .. }
@@ -74,7 +74,7 @@ impl Leases {
     /// Writes the file if an assignment changed, and as long as blocks are in use: its time stamp
     /// says when they were last known to be. A failed write is repeated at the next call.
     pub(super) fn save(&mut self, config: &Config, now: SystemTime) {
-        if !self.changed && self.held.is_empty() {
+        if !self.changed && self.assigned.is_empty() {
             return;
         }
         let zones = || config.nat64.zones.iter().zip(&config.zone_names);
@@ -83,12 +83,13 @@ impl Leases {
             let (first, last) = (lease.ports.first(), lease.ports.last());
             Some((zone.clone(), lease.host.prefix.to_string(), lease.addr, first, last))
         };
-        let record = Record { written: seconds(now), leases: self.held.values().filter_map(line).collect() };
+        let record =
+            Record { written: seconds(now), leases: self.assigned.values().filter_map(line).collect() };
         let written = write(&self.path, &record);
         self.changed = written.is_err();
         if let Err(why) = written {
             tracing::warn!(
-                "{}: {why}; after a restart, ports may come to other hosts at once",
+                "{}: {why}; after a restart, ports may be reassigned without quarantine",
                 self.path.display()
             );
         }
@@ -117,7 +118,7 @@ fn write(path: &Path, record: &Record) -> io::Result<()> {
     atomic_file::replace(path, &serde_json::to_vec(record)?)
 }
 
-/// The leases that still bind, of zones that are still there.
+/// The assignments whose quarantine has not ended, of existing zones.
 fn current(record: &Record, config: &Config, now: SystemTime) -> Vec<BlockAssignment> {
     if seconds(now).saturating_sub(record.written) > config.nat64.timers.quarantine.as_secs() {
         return Vec::new();
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_comes_back_while_it_rests() {
+    fn assignments_return_within_the_quarantine() {
         // id 6888-8-restart
         let dir = tempfile::tempdir().expect("a directory");
         let mut config =
@@ -153,23 +154,31 @@ mod tests {
         };
         let (addr, ports) = (Ipv4Addr::new(192, 0, 2, 64), |first| PortRange::new(first, first + 255));
         let ports = |first| ports(first).expect("a range");
-        let mut leases = Leases::open(&config, at(1000));
-        assert_eq!(leases.all().count(), 0);
-        leases.note(&Event::BlockAssigned { host: host(2), addr, ports: ports(1024) });
-        leases.note(&Event::BlockAssigned { host: host(3), addr, ports: ports(2048) });
-        leases.note(&Event::BlockReleased { host: host(2), addr, ports: ports(1024) });
-        leases.note(&Event::PoolExhausted { host: host(9) });
-        leases.save(&config, at(1000));
+        let mut saved = SavedBlocks::open(&config, at(1000));
+        assert_eq!(saved.all().count(), 0);
+        saved.note(&Event::BlockAssigned { host: host(2), addr, ports: ports(1024) });
+        saved.note(&Event::BlockAssigned { host: host(3), addr, ports: ports(2048) });
+        saved.note(&Event::BlockReleased { host: host(2), addr, ports: ports(1024) });
+        saved.note(&Event::PoolExhausted { host: host(9) });
+        saved.save(&config, at(1000));
         let want = [BlockAssignment { host: host(3), addr, ports: ports(2048) }];
-        assert_eq!(Leases::open(&config, at(1120)).all().collect::<Vec<_>>(), want);
-        assert_eq!(Leases::open(&config, at(1121)).all().count(), 0, "they have rested");
-        assert_eq!(Leases::open(&config, at(0)).all().collect::<Vec<_>>(), want, "the clock was set back");
-        leases.save(&config, at(5000));
-        assert_eq!(Leases::open(&config, at(5120)).all().collect::<Vec<_>>(), want, "still in use at 5000");
+        assert_eq!(SavedBlocks::open(&config, at(1120)).all().collect::<Vec<_>>(), want);
+        assert_eq!(SavedBlocks::open(&config, at(1121)).all().count(), 0, "the quarantine has ended");
+        assert_eq!(
+            SavedBlocks::open(&config, at(0)).all().collect::<Vec<_>>(),
+            want,
+            "the clock was set back"
+        );
+        saved.save(&config, at(5000));
+        assert_eq!(
+            SavedBlocks::open(&config, at(5120)).all().collect::<Vec<_>>(),
+            want,
+            "still in use at 5000"
+        );
         config.zone_names[0] = "another".to_owned();
-        assert_eq!(Leases::open(&config, at(1000)).all().count(), 0);
+        assert_eq!(SavedBlocks::open(&config, at(1000)).all().count(), 0);
         fs::write(dir.path().join(FILE), "nonsense").expect("written");
-        assert_eq!(Leases::open(&config, at(1000)).all().count(), 0);
+        assert_eq!(SavedBlocks::open(&config, at(1000)).all().count(), 0);
     }
 
     #[test]
@@ -178,10 +187,10 @@ mod tests {
         let mut config =
             load_on(include_str!("../../configs/nat64.toml"), &FakeHost::new()).expect("a good file");
         config.host.state_dir = dir.path().join("later");
-        let mut leases = Leases::open(&config, at(1000));
-        leases.save(&config, at(1000));
+        let mut saved = SavedBlocks::open(&config, at(1000));
+        saved.save(&config, at(1000));
         fs::create_dir(&config.host.state_dir).expect("made");
-        leases.save(&config, at(1001));
+        saved.save(&config, at(1001));
         assert!(config.host.state_dir.join(FILE).exists());
     }
 
@@ -204,21 +213,21 @@ mod tests {
             let host = HostKey::new(config.nat64.zones[place].id, addr, 128);
             BlockAssignment { host, addr: Ipv4Addr::new(192, 0, 2, 64), ports }
         };
-        let mut leases = Leases::open(&config, at(1000));
+        let mut saved = SavedBlocks::open(&config, at(1000));
         for (name, net) in [("first", 1), ("second", 2)] {
             let BlockAssignment { host, addr, ports } = lease(&config, name, net);
-            leases.note(&Event::BlockAssigned { host, addr, ports });
+            saved.note(&Event::BlockAssigned { host, addr, ports });
         }
-        leases.save(&config, at(1000));
+        saved.save(&config, at(1000));
         // Numbers follow the order in the file, which may change with a restart.
-        let turned = load([zone("second", 2), zone("first", 1)]);
-        assert_ne!(lease(&turned, "second", 2).host, lease(&config, "second", 2).host);
-        for config in [&config, &turned] {
-            let got: Vec<_> = Leases::open(config, at(1000)).all().collect();
+        let reordered = load([zone("second", 2), zone("first", 1)]);
+        assert_ne!(lease(&reordered, "second", 2).host, lease(&config, "second", 2).host);
+        for config in [&config, &reordered] {
+            let got: Vec<_> = SavedBlocks::open(config, at(1000)).all().collect();
             assert_eq!(got, [lease(config, "first", 1), lease(config, "second", 2)]);
         }
         let other = load([zone("second", 2), zone("third", 3)]);
-        let got: Vec<_> = Leases::open(&other, at(1000)).all().collect();
+        let got: Vec<_> = SavedBlocks::open(&other, at(1000)).all().collect();
         assert_eq!(got, [lease(&other, "second", 2)], "the other zone is gone");
     }
 
@@ -232,11 +241,11 @@ mod tests {
         let addr = std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
         let host = HostKey::new(config.nat64.zones[0].id, addr, 128);
         let ports = PortRange::new(1024, 1279).expect("a range");
-        let mut leases = Leases::open(&config, at(1000));
-        leases.note(&Event::BlockAssigned { host, addr: Ipv4Addr::new(192, 0, 2, 64), ports });
-        leases.save(&config, at(1000));
+        let mut saved = SavedBlocks::open(&config, at(1000));
+        saved.note(&Event::BlockAssigned { host, addr: Ipv4Addr::new(192, 0, 2, 64), ports });
+        saved.save(&config, at(1000));
         // What has rested is gone from the file, so that a clock set back does not bring it back.
-        Leases::open(&config, at(5000)).save(&config, at(5000));
+        SavedBlocks::open(&config, at(5000)).save(&config, at(5000));
         let written = read(&dir.path().join(FILE)).expect("a file");
         assert_eq!((written.written, written.leases.len()), (5000, 0));
     }

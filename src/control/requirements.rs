@@ -1,5 +1,6 @@
-//! What a configuration needs of the host: routes to the device, proxied neighbours, addresses.
-//! Pure, so that `check` shows it, `run` makes it and a reload makes the difference.
+//! What a configuration requires of the host: routes to the device, proxy neighbours, addresses.
+//!
+//! Computed without side effects: `check` prints it, `run` applies it, a reload applies the difference.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,51 +9,51 @@ use super::netlink::Destination;
 use crate::addr::{Ipv4Prefix, Pref64};
 use crate::config::{Announce, Config, Egress, INNER, OwnAddress};
 
-/// Most addresses the kernel is asked to answer for; beyond that, a route upstream is the way.
+/// Maximum number of proxy neighbours. A larger pool4 needs a route upstream.
 const MAX_PROXIES: u64 = 1024;
 
-/// What a configuration needs of the host.
+/// What a configuration requires of the host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Footprint {
-    /// Destinations that lead to the device.
-    pub routes: BTreeSet<Destination>,
-    /// Addresses that the kernel answers for, by interface.
-    pub proxies: BTreeSet<(String, IpAddr)>,
-    /// Addresses that are put on an interface: those that DNS listens on, with `assign`.
-    pub addresses: BTreeSet<(String, IpAddr)>,
-    /// IPv4 prefixes that somebody else has to route to this host.
-    pub upstream: BTreeSet<Ipv4Prefix>,
-    /// What keeps the configuration from working on this host.
-    pub obstacles: Vec<String>,
+pub(crate) struct Requirements {
+    /// Destinations routed to the device.
+    pub(crate) routes: BTreeSet<Destination>,
+    /// Addresses for which the kernel answers ARP, by interface.
+    pub(crate) proxies: BTreeSet<(String, IpAddr)>,
+    /// Addresses to assign to an interface: the listen addresses of DNS64, with `assign`.
+    pub(crate) addresses: BTreeSet<(String, IpAddr)>,
+    /// IPv4 prefixes that the upstream router must route to this host.
+    pub(crate) upstream_routes: BTreeSet<Ipv4Prefix>,
+    /// Conflicts of the configuration with this host.
+    pub(crate) conflicts: Vec<String>,
 }
 
-impl Footprint {
-    /// What `config` needs on a host with these addresses. `lingering` are pref64s that were taken
-    /// out of the file and are still translated.
-    pub fn of(config: &Config, own: &[OwnAddress], lingering: &[Pref64]) -> Self {
-        let mut footprint = Self::default();
+impl Requirements {
+    /// Requirements of `config` on a host with the addresses `own`. `lingering` are removed prefixes that are
+    /// still translated.
+    pub(crate) fn of(config: &Config, own: &[OwnAddress], lingering: &[Pref64]) -> Self {
+        let mut requirements = Self::default();
         for pref64 in config.pref64s().into_iter().chain(lingering.iter().copied()) {
             let prefix = pref64.prefix();
-            footprint.routes.insert(Destination { addr: prefix.addr().into(), len: prefix.len() });
+            requirements.routes.insert(Destination { addr: prefix.addr().into(), len: prefix.len() });
         }
         let to_mapped = config.siit.iter().flat_map(|siit| &siit.routes6);
-        footprint
+        requirements
             .routes
             .extend(to_mapped.map(|prefix| Destination { addr: prefix.addr().into(), len: prefix.len() }));
-        for prefix in outside(config) {
-            footprint.routes.insert(Destination { addr: prefix.addr().into(), len: prefix.len() });
-            // What is everything is no neighbour's address.
+        for prefix in ipv4_prefixes(config) {
+            requirements.routes.insert(Destination { addr: prefix.addr().into(), len: prefix.len() });
+            // No proxy neighbours for 0.0.0.0/0.
             if config.egress == Egress::Routed && !prefix.is_empty() {
-                footprint.announce(config.host.announce, prefix, own);
+                requirements.announce(config.host.announce, prefix, own);
             }
         }
         if let Some(dns) = &config.dns64
             && let Some(interface) = &dns.assign
         {
             let listens = dns.settings.listen.iter().map(|listen| (interface.clone(), listen.ip()));
-            footprint.addresses.extend(listens);
+            requirements.addresses.extend(listens);
         }
-        footprint
+        requirements
     }
 
     fn announce(&mut self, how: Announce, prefix: Ipv4Prefix, own: &[OwnAddress]) {
@@ -62,16 +63,15 @@ impl Footprint {
         });
         match (how, connected) {
             (Announce::Routed, _) | (Announce::Auto, None) => {
-                self.upstream.insert(prefix);
+                self.upstream_routes.insert(prefix);
             }
-            (Announce::Proxy, None) => self.obstacles.push(format!(
-                "announce = \"proxy\", but {prefix} lies in no subnet of this host: write announce = \
+            (Announce::Proxy, None) => self.conflicts.push(format!(
+                "announce = \"proxy\", but {prefix} is in no subnet of this host: write announce = \
                  \"auto\" and route {prefix} to this host"
             )),
             (Announce::Auto | Announce::Proxy, Some(_)) if prefix.size() > MAX_PROXIES => {
-                self.obstacles.push(format!(
-                    "{prefix} has {} addresses, and this host can answer for at most {MAX_PROXIES} of them as \
-                     a proxy: write announce = \"routed\" and route {prefix} to this host",
+                self.conflicts.push(format!(
+                    "{prefix} has {} addresses, but this host answers ARP for at most {MAX_PROXIES}: write announce = \"routed\" and route {prefix} to this host",
                     prefix.size()
                 ));
             }
@@ -84,9 +84,8 @@ impl Footprint {
     }
 }
 
-/// Every IPv4 prefix that leads into the translator: pools, what is mapped without state, and static
-/// bindings beside them.
-fn outside(config: &Config) -> BTreeSet<Ipv4Prefix> {
+/// All IPv4 prefixes to translate: pools, stateless mappings, and static bindings outside the pools.
+fn ipv4_prefixes(config: &Config) -> BTreeSet<Ipv4Prefix> {
     let pools = config.nat64.pools.iter().flat_map(|pool| &pool.ranges).map(|(prefix, _)| *prefix);
     let mut prefixes: BTreeSet<_> = pools.collect();
     prefixes.extend(config.siit.iter().flat_map(|siit| &siit.routes4));
@@ -104,14 +103,14 @@ mod tests {
     use super::*;
     use crate::config::tests::{FakeHost, load_on};
 
-    fn footprint(pool: &str, more: &str) -> Footprint {
+    fn requirements(pool: &str, more: &str) -> Requirements {
         let text = format!(
             "[translator]\npref64 = \"2001:db8:64::/96\"\n{pool}\n{more}\n\
              [[zone]]\nname = \"z\"\nclients = [\"2001:db8:1::/64\"]\n"
         );
         let host = FakeHost::new();
         let config = load_on(&text, &host).expect("a good file");
-        Footprint::of(&config, &host.0, &[])
+        Requirements::of(&config, &host.0, &[])
     }
 
     fn texts<T: ToString>(set: &BTreeSet<T>) -> Vec<String> {
@@ -119,56 +118,56 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_elsewhere_is_to_be_routed_to_us() {
-        let found = footprint("pool4 = \"192.0.2.64/28\"", "");
+    fn a_pool_outside_the_subnets_needs_a_route() {
+        let found = requirements("pool4 = \"192.0.2.64/28\"", "");
         assert_eq!(texts(&found.routes), ["192.0.2.64/28", "2001:db8:64::/96"]);
-        assert_eq!(texts(&found.upstream), ["192.0.2.64/28"]);
+        assert_eq!(texts(&found.upstream_routes), ["192.0.2.64/28"]);
         assert!(found.proxies.is_empty());
     }
 
     #[test]
-    fn a_pool_in_a_connected_subnet_is_answered_for() {
-        let found = footprint("pool4 = \"203.0.113.64/31\"", "");
+    fn a_pool_within_a_subnet_needs_proxy_arp() {
+        let found = requirements("pool4 = \"203.0.113.64/31\"", "");
         let both: BTreeSet<_> = ["203.0.113.64", "203.0.113.65"]
             .map(|addr| ("eth0".to_owned(), addr.parse().expect("literal")))
             .into();
         assert_eq!(found.proxies, both);
-        assert!(found.upstream.is_empty());
-        let found = footprint("pool4 = \"203.0.113.64/31\"", "[host]\nannounce = \"routed\"");
+        assert!(found.upstream_routes.is_empty());
+        let found = requirements("pool4 = \"203.0.113.64/31\"", "[host]\nannounce = \"routed\"");
         assert!(found.proxies.is_empty());
-        assert_eq!(texts(&found.upstream), ["203.0.113.64/31"]);
+        assert_eq!(texts(&found.upstream_routes), ["203.0.113.64/31"]);
     }
 
     #[test]
     fn a_proxy_needs_a_subnet() {
-        let found = footprint("pool4 = \"192.0.2.64/28\"", "[host]\nannounce = \"proxy\"");
-        assert_eq!(found.obstacles.len(), 1);
-        assert!(found.obstacles[0].contains("192.0.2.64/28 lies in no subnet"), "{:?}", found.obstacles);
+        let found = requirements("pool4 = \"192.0.2.64/28\"", "[host]\nannounce = \"proxy\"");
+        assert_eq!(found.conflicts.len(), 1);
+        assert!(found.conflicts[0].contains("192.0.2.64/28 is in no subnet"), "{:?}", found.conflicts);
     }
 
     #[test]
     fn masquerade_needs_one_route_and_no_neighbour() {
-        let found = footprint("egress = \"masquerade\"", "");
+        let found = requirements("egress = \"masquerade\"", "");
         assert_eq!(texts(&found.routes), ["192.0.0.2/32", "2001:db8:64::/96"]);
-        assert!(found.proxies.is_empty() && found.upstream.is_empty());
+        assert!(found.proxies.is_empty() && found.upstream_routes.is_empty());
     }
 
-    fn stateless(siit: &str) -> Footprint {
+    fn stateless(siit: &str) -> Requirements {
         let host = FakeHost::new();
         let config = load_on(&format!("[siit]\n{siit}\n"), &host).expect("a good file");
-        Footprint::of(&config, &host.0, &[])
+        Requirements::of(&config, &host.0, &[])
     }
 
     #[test]
-    fn what_is_mapped_leads_to_us() {
+    fn stateless_mappings_are_routed_to_the_device() {
         let found = stateless("pref64 = \"2001:db8:46::/96\"\neam = \"192.0.2.0/28 = 2001:db8:9::/124\"");
         assert_eq!(texts(&found.routes), ["192.0.2.0/28", "2001:db8:46::/96"]);
-        assert_eq!(texts(&found.upstream), ["192.0.2.0/28"]);
-        // In a subnet of ours neighbours look for it on the link.
+        assert_eq!(texts(&found.upstream_routes), ["192.0.2.0/28"]);
+        // Within a subnet of this host, neighbours use ARP.
         let found = stateless("pref64 = \"none\"\neam = \"203.0.113.9 = 2001:db8:9::1\"");
         assert_eq!(texts(&found.routes), ["203.0.113.9/32"]);
         assert_eq!(found.proxies.len(), 1);
-        // Routes inside others are left out.
+        // Routes within others are omitted.
         let found = stateless(
             "pref64 = \"none\"\neam = [\"192.0.2.0/24 = 2001:db8::/96\", \"192.0.2.7 = 2001:db8:9::7\"]",
         );
@@ -176,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clat_takes_the_rest_of_ipv4_and_its_hosts_prefix() {
+    fn a_clat_routes_all_ipv4_and_the_prefix_of_its_hosts() {
         // id 6877-6.3-64
         let clat = "inside = \"ipv4\"\nhosts = \"192.168.1.0/24\"\nhosts_pref64 = \"2001:db8:aaaa::/96\"\n\
                     pref64 = \"2001:db8:1234::/96\"";
         let found = stateless(clat);
         assert_eq!(texts(&found.routes), ["0.0.0.0/0", "2001:db8:aaaa::c0a8:100/120"]);
-        assert!(found.upstream.is_empty() && found.obstacles.is_empty());
+        assert!(found.upstream_routes.is_empty() && found.conflicts.is_empty());
         let found = stateless(&format!("{clat}\nroutes = [\"198.51.100.0/24\", \"2001:db8:aaaa::/96\"]"));
         assert_eq!(texts(&found.routes), ["198.51.100.0/24", "2001:db8:aaaa::/96"]);
     }

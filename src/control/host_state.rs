@@ -1,0 +1,300 @@
+//! Changes to this host while the gateway runs, and their removal.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::journal::{self, Change, Journal, JournalError};
+use super::netlink::{Netlink, NetlinkError};
+use super::nft::{self, NftError};
+use super::requirements::Requirements;
+use super::sysctl::{Setting, SysctlError, Tree};
+use crate::config::{Config, Egress, Sysctls};
+
+/// Why the host could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HostError {
+    /// A sysctl has a wrong value.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+    /// An interface, address, route or proxy neighbour.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// nftables.
+    #[error(transparent)]
+    Nft(#[from] NftError),
+    /// The journal of changes.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The configuration does not fit this host.
+    #[error("{0}")]
+    Conflict(String),
+    /// The firewall drops forwarded packets.
+    #[error(
+        "the chain {family} {table} {chain} drops forwarded packets and names {device} in no rule; \
+         type: nft insert rule {family} {table} {chain} iifname {device} accept && \
+         nft insert rule {family} {table} {chain} oifname {device} accept \
+         (or write firewall = \"ignore\" in [host])"
+    )]
+    Forward {
+        /// Family of the table.
+        family: String,
+        /// Name of the table.
+        table: String,
+        /// Name of the chain.
+        chain: String,
+        /// The gate64 device.
+        device: String,
+    },
+}
+
+/// The changes in effect. Routes vanish with the device; the journal has everything else.
+#[derive(Debug)]
+pub(crate) struct HostState {
+    tree: Tree,
+    netlink: Netlink,
+    journal: Journal,
+    device: String,
+    index: u32,
+    requirements: Requirements,
+}
+
+const RESERVED: &str = "net/ipv4/ip_local_reserved_ports";
+const EPHEMERAL: &str = "net/ipv4/ip_local_port_range";
+const ICMP_TIMEOUT: &str = "net/netfilter/nf_conntrack_icmp_timeout";
+
+impl HostState {
+    /// Starts without changes. `index` is the index of the device.
+    pub(crate) fn new(netlink: Netlink, journal: Journal, device: &str, index: u32) -> Self {
+        let requirements = Requirements::default();
+        Self { tree: Tree::kernel(), netlink, journal, device: device.to_owned(), index, requirements }
+    }
+
+    /// The requirements in effect.
+    pub(crate) const fn requirements(&self) -> &Requirements {
+        &self.requirements
+    }
+
+    /// Prepares the host: checks the firewall; configures device, sysctls and egress; adds `requirements`.
+    ///
+    /// # Errors
+    /// The first step that fails; [`release`](Self::release) undoes the others.
+    pub(crate) async fn apply(
+        &mut self,
+        config: &Config,
+        requirements: &Requirements,
+    ) -> Result<(), HostError> {
+        if let Some(conflict) = requirements.conflicts.first() {
+            return Err(HostError::Conflict(conflict.clone()));
+        }
+        if config.host.check_firewall
+            && let Some((family, table, chain)) = nft::dropping_forward(&self.device).await
+        {
+            return Err(HostError::Forward { family, table, chain, device: self.device.clone() });
+        }
+        self.configure_device().await?;
+        for wanted in self.tree.router_advertisements(&self.device) {
+            // Only a warning: it is unknown whether the host has learnt a route from this interface.
+            if let Err(why) = self.ensure(&wanted, config.host.sysctls) {
+                tracing::warn!("{why}, if {} learns routes from routers", wanted.key);
+            }
+        }
+        for wanted in Tree::forwarding() {
+            self.ensure(&wanted, config.host.sysctls)?;
+        }
+        self.egress(config).await?;
+        self.grow(requirements, config.host.sysctls).await
+    }
+
+    /// Configures the device while it is down: the kernel assigns a link-local address when it comes up.
+    async fn configure_device(&self) -> Result<(), HostError> {
+        self.netlink.set_up(self.index, false).await?;
+        for (wanted, needed) in Tree::device_settings(&self.device) {
+            match self.tree.set_of_device(&wanted) {
+                Err(why) if needed => return Err(why.into()),
+                Err(why) => tracing::warn!("{why}"),
+                Ok(()) => {}
+            }
+        }
+        Ok(self.netlink.set_up(self.index, true).await?)
+    }
+
+    /// With `egress = "masquerade"`: reserves ports, and creates or replaces the nftables table.
+    ///
+    /// # Errors
+    /// The first step that fails.
+    pub(crate) async fn egress(&mut self, config: &Config) -> Result<(), HostError> {
+        let Egress::Masquerade { ports } = config.egress else { return Ok(()) };
+        let range = self.tree.read(EPHEMERAL)?;
+        let mut ends = range.split_whitespace().map(str::parse::<u16>);
+        if let (Some(Ok(first)), Some(Ok(last))) = (ends.next(), ends.next())
+            && ports.contains(first)
+            && ports.contains(last)
+        {
+            return Err(HostError::Conflict(format!(
+                "egress_ports {ports} leaves no ephemeral port ({first}-{last}) to this host: use fewer ports"
+            )));
+        }
+        let reserved = nft::reserve(&self.tree.read(RESERVED)?, ports);
+        self.ensure(&Setting::new(RESERVED, reserved), config.host.sysctls)?;
+        let table = nft::table_of(&self.device);
+        self.journal.record(Change::Table { name: table.clone() })?;
+        let nat64 = &config.nat64;
+        nft::apply(&nft::masquerade(&table, &self.device, ports, &nat64.statics, &nat64.timers)).await?;
+        self.icmp_timeout(config.host.sysctls, nat64.timers.icmp.as_secs())
+    }
+
+    /// Sets the ICMP timeout of conntrack, for which nft has no timeout objects. The sysctl exists once conntrack is in use.
+    fn icmp_timeout(&mut self, how: Sysctls, least: u64) -> Result<(), HostError> {
+        let Ok(found) = self.tree.read(ICMP_TIMEOUT) else { return Ok(()) };
+        if found.parse::<u64>().is_ok_and(|now| now < least) {
+            self.ensure(&Setting::new(ICMP_TIMEOUT, least.to_string()), how)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the missing part of `wanted`, all or nothing. `how` applies to optional sysctls.
+    ///
+    /// # Errors
+    /// The first addition that fails; the earlier ones are removed again.
+    pub(crate) async fn grow(&mut self, wanted: &Requirements, how: Sysctls) -> Result<(), HostError> {
+        if let Some(conflict) = wanted.conflicts.first() {
+            return Err(HostError::Conflict(conflict.clone()));
+        }
+        let before = self.requirements.clone();
+        let grown = self.add(wanted, how).await;
+        if grown.is_err() {
+            self.shrink(&before).await;
+        }
+        grown
+    }
+
+    async fn add(&mut self, wanted: &Requirements, how: Sysctls) -> Result<(), HostError> {
+        for to in &wanted.routes {
+            if !self.requirements.routes.contains(to) {
+                self.netlink.add_route(*to, self.index).await?;
+                self.requirements.routes.insert(*to);
+            }
+        }
+        self.add_addresses(wanted).await?;
+        self.add_proxies(wanted, how).await
+    }
+
+    async fn add_addresses(&mut self, wanted: &Requirements) -> Result<(), HostError> {
+        let new: Vec<_> = wanted.addresses.difference(&self.requirements.addresses).cloned().collect();
+        let mut existing = self.unrecorded(new.iter().map(address));
+        self.journal.record_all(existing.iter().cloned())?;
+        let mut result = Ok(());
+        for entry in new {
+            match self.netlink.add_address(&entry.0, entry.1, host_len(entry.1)).await {
+                Ok(true) => existing.retain(|change| *change != address(&entry)),
+                // It existed before, so it stays at exit.
+                Ok(false) => {}
+                Err(why) => {
+                    result = Err(why.into());
+                    break;
+                }
+            }
+            self.requirements.addresses.insert(entry);
+        }
+        self.journal.forget(&existing)?;
+        result
+    }
+
+    async fn add_proxies(&mut self, wanted: &Requirements, how: Sysctls) -> Result<(), HostError> {
+        let new: Vec<_> = wanted.proxies.difference(&self.requirements.proxies).cloned().collect();
+        let interfaces: BTreeSet<_> = new.iter().map(|(interface, _)| interface.clone()).collect();
+        let mut present = BTreeSet::new();
+        for interface in interfaces {
+            let found = self.netlink.proxies(&interface).await?;
+            present.extend(found.into_iter().map(|addr| (interface.clone(), addr)));
+        }
+        self.disable_proxy_delay(&new, how);
+        let added = self.unrecorded(new.iter().filter(|entry| !present.contains(*entry)).map(proxy));
+        self.journal.record_all(added)?;
+        for entry in new {
+            // After a failure the journal also has proxies that were not added; removing them is harmless.
+            self.netlink.add_proxy(&entry.0, entry.1).await?;
+            self.requirements.proxies.insert(entry);
+        }
+        Ok(())
+    }
+
+    /// Disables the delay of proxy neighbours, up to 0.8 s, which gives precedence to real hosts. No host has
+    /// the proxied addresses, and the first packet to each would be delayed.
+    fn disable_proxy_delay(&mut self, proxies: &[(String, IpAddr)], how: Sysctls) {
+        for wanted in proxies.iter().map(Tree::proxy_delay).collect::<BTreeSet<_>>() {
+            if let Err(why) = self.ensure(&wanted, how) {
+                tracing::info!("{why}; the first packet to an address may be delayed by 0.8 s");
+            }
+        }
+    }
+
+    /// Ensures that a sysctl has the required value; the journal records the old one first.
+    fn ensure(&mut self, wanted: &Setting, how: Sysctls) -> Result<(), HostError> {
+        let found = self.tree.read(&wanted.key)?;
+        if found == wanted.value {
+            return Ok(());
+        }
+        if how == Sysctls::Check {
+            return Err(wanted.wrong(&found, "sysctls = \"check\" leaves it to you".to_owned()).into());
+        }
+        let (key, after) = (wanted.key.clone(), wanted.value.clone());
+        self.journal.record(Change::Sysctl { key, before: found.clone(), after })?;
+        self.tree.write(&wanted.key, &wanted.value).map_err(|why| wanted.wrong(&found, why.to_string()))?;
+        tracing::info!("{} was {found}, set to {}", wanted.name(), wanted.value);
+        Ok(())
+    }
+
+    /// Those of `changes` that the journal does not have.
+    fn unrecorded(&self, changes: impl Iterator<Item = Change>) -> Vec<Change> {
+        changes.filter(|change| !self.journal.changes().contains(change)).collect()
+    }
+
+    /// Removes what `wanted` does not need. Logs what the kernel refuses.
+    pub(crate) async fn shrink(&mut self, wanted: &Requirements) {
+        let mut kept = std::mem::take(&mut self.requirements);
+        for to in kept.routes.extract_if(.., |to| !wanted.routes.contains(to)) {
+            if let Err(why) = self.netlink.remove_route(to, self.index).await {
+                tracing::warn!("{why}");
+            }
+        }
+        let addresses = kept.addresses.extract_if(.., |a| !wanted.addresses.contains(a));
+        let mut gone: Vec<Change> = addresses.map(|entry| address(&entry)).collect();
+        let proxies = kept.proxies.extract_if(.., |p| !wanted.proxies.contains(p));
+        gone.extend(proxies.map(|entry| proxy(&entry)));
+        self.requirements = kept;
+        // The journal does not have what existed before.
+        gone.retain(|change| self.journal.changes().contains(change));
+        for change in &gone {
+            journal::undo(change, &self.tree, &self.netlink).await;
+        }
+        if let Err(why) = self.journal.forget(&gone) {
+            tracing::warn!("{why}");
+        }
+    }
+
+    /// Undoes all changes.
+    pub(crate) async fn release(mut self) {
+        match self.journal.undo(&self.tree, &self.netlink).await {
+            Ok(0) => {}
+            Ok(changes) => tracing::info!("undid {changes} changes to this host"),
+            Err(why) => tracing::warn!("{why}"),
+        }
+    }
+}
+
+/// Prefix length of a single address.
+const fn host_len(addr: IpAddr) -> u8 {
+    if addr.is_ipv4() { 32 } else { 128 }
+}
+
+fn address((interface, addr): &(String, IpAddr)) -> Change {
+    Change::Address { interface: interface.clone(), addr: *addr, len: host_len(*addr) }
+}
+
+fn proxy((interface, addr): &(String, IpAddr)) -> Change {
+    Change::Proxy { interface: interface.clone(), addr: *addr }
+}
+
+#[cfg(test)]
+mod tests;

@@ -217,28 +217,23 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     let statics = statics::statics(reader, &file.statics, &zones, egress);
     let dns64 = dns::dns64(reader, file, &zones);
     let sources = error_sources::error_sources(reader, file, section, &zones);
-    let siit = siit::siit(reader, file, &zones, &statics);
+    let deny = translator::deny(reader, section, &zones);
+    let siit = siit::siit(reader, file, &zones, &statics, &deny);
     let timers = translator::timers(reader, file.timers.as_ref());
     let udp_ports = translator::udp_ports(reader, file.timers.as_ref());
     let limits = translator::limits(reader, file.limits.as_ref(), &zones);
     let linger = reader.duration(section.linger.as_ref(), LINGER, Duration::ZERO, "");
-    let deny = translator::deny(reader, section, &zones);
     let filtering = translator::filtering(reader, section);
     let unsolicited_syn = translator::unsolicited_syn(reader, section);
     let pairing = translator::pairing(reader, section);
     // Return only now: every section above has reported its errors.
     let (address6, address4) = sources?;
-    let errors_under_well_known = section.wkp_icmp_errors.unwrap_or(false);
-    let siit = siit.map(|siit| Siit {
-        settings: crate::siit::Settings { deny: deny.clone(), errors_under_well_known, ..siit.settings },
-        ..siit
-    });
     let nat64 = nat64::Settings {
         deny,
         filtering,
         unsolicited_syn,
         private_under_well_known: section.opens_private(),
-        errors_under_well_known,
+        errors_under_well_known: section.wkp_icmp_errors.unwrap_or(false),
         inbound_refresh: section.inbound_refresh.unwrap_or(true),
         parity: section.parity.unwrap_or(true),
         pairing,

@@ -36,6 +36,7 @@ pub(super) fn siit(
     file: &schema::File,
     zones: &Zones,
     statics: &[StaticBinding],
+    deny: &[Ipv4Prefix],
 ) -> Option<Siit> {
     let table = file.siit.as_ref()?;
     let section = table.get_ref();
@@ -57,18 +58,22 @@ pub(super) fn siit(
     refuse_overlaps(reader, section, &taken, &eams, &hosts);
     let translator = file.translator.as_ref().map(|t| t.get_ref());
     let private = translator.is_some_and(schema::Translator::opens_private) || inside == Inside::V4;
+    let sources = sources(reader, section, inside);
     let settings = Settings {
         inside,
         hairpin: hairpin(reader, section, inside),
         udp_zero_checksum: zero_checksum(reader, section),
         well_known: well_known(reader, section, private),
-        errors_under_well_known: false,
-        deny: Vec::new(),
+        errors_under_well_known: translator.and_then(|t| t.wkp_icmp_errors).unwrap_or(false),
+        deny: deny.to_vec(),
         eams,
         pref64,
         hosts,
         hosts_pref64,
-        ..sources(reader, section, inside)
+        untranslatable: sources.untranslatable,
+        error_pool4: sources.pool4,
+        error_pool6: sources.pool6,
+        error_object: sources.object,
     };
     let (routes4, routes6) = routes(reader, section, &settings);
     Some(Siit { settings, routes4, routes6 })
@@ -254,8 +259,16 @@ fn well_known(reader: &mut Reader<'_>, section: &schema::Siit, private: bool) ->
     reader.word(section.wkp.as_ref(), default, &words)
 }
 
+/// The settings for sources of ICMP errors (RFC 6791).
+struct Sources {
+    untranslatable: Untranslatable,
+    pool4: Vec<Ipv4Prefix>,
+    pool6: Vec<Ipv6Prefix>,
+    object: Option<Object>,
+}
+
 /// Settings for ICMP errors whose senders have no address in the other family.
-fn sources(reader: &mut Reader<'_>, section: &schema::Siit, inside: Inside) -> Settings {
+fn sources(reader: &mut Reader<'_>, section: &schema::Siit, inside: Inside) -> Sources {
     let pool4 = prefixes4(reader, section.error_pool4.as_ref());
     let pool6 = section.error_pool6.as_ref().map(|list| prefixes6(reader, list)).unwrap_or_default();
     let default = match inside {
@@ -271,10 +284,10 @@ fn sources(reader: &mut Reader<'_>, section: &schema::Siit, inside: Inside) -> S
     ];
     let untranslatable = reader.word(section.untranslatable_source.as_ref(), default, &words);
     check_pool(reader, section, untranslatable, &pool4);
-    let object = if untranslatable == Untranslatable::Dummy { Object::Node } else { Object::Interface };
+    let default = if untranslatable == Untranslatable::Dummy { Object::Node } else { Object::Interface };
     let words = [("interface", Some(Object::Interface)), ("node", Some(Object::Node)), ("none", None)];
-    let error_object = reader.word(section.error_object.as_ref(), Some(object), &words);
-    Settings { untranslatable, error_pool4: pool4, error_pool6: pool6, error_object, ..Settings::default() }
+    let object = reader.word(section.error_object.as_ref(), Some(default), &words);
+    Sources { untranslatable, pool4, pool6, object }
 }
 
 fn check_pool(reader: &mut Reader<'_>, section: &schema::Siit, policy: Untranslatable, pool4: &[Ipv4Prefix]) {

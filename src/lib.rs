@@ -12,6 +12,9 @@
 //! clock and opens no file or socket.
 #![deny(clippy::todo, clippy::unimplemented)]
 
+#[macro_use]
+mod named;
+
 pub mod addr;
 pub mod counters;
 pub mod nat64;

@@ -15,6 +15,7 @@ fn floors() -> BTreeMap<&'static str, Vec<&'static str>> {
     let below_cli = [&below_control[..], &["control", "replay", "lab", "output"]].concat();
     BTreeMap::from([
         ("time", vec![]),
+        ("named", vec![]),
         ("reason", vec![]),
         ("addr", vec![]),
         ("message", vec![]),
@@ -155,8 +156,19 @@ fn circles_are_found() {
 
 #[test]
 fn the_core_knows_no_other_crate() {
-    let core =
-        ["time", "reason", "addr", "ownership", "wire", "counters", "xlat", "siit", "nat64", "translator"];
+    let core = [
+        "time",
+        "named",
+        "reason",
+        "addr",
+        "ownership",
+        "wire",
+        "counters",
+        "xlat",
+        "siit",
+        "nat64",
+        "translator",
+    ];
     let outside = [
         "tokio::",
         "serde::",

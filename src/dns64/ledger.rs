@@ -11,28 +11,15 @@ use super::wire;
 use crate::addr::{HostKey, ZoneId};
 use crate::time::Instant;
 
-/// Reachability of a name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum Reach {
-    /// Has AAAA records.
-    Native,
-    /// Has A records only.
-    Ipv4Only,
-    /// Has A records; AAAA queries fail or time out.
-    BrokenAaaa,
-}
-
-impl Reach {
-    /// All values.
-    pub const ALL: [Self; 3] = [Self::Native, Self::Ipv4Only, Self::BrokenAaaa];
-
-    /// The value in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Ipv4Only => "ipv4_only",
-            Self::BrokenAaaa => "broken_aaaa",
-        }
+named_enum! {
+    /// Reachability of a name.
+    pub enum Reach {
+        /// Has AAAA records.
+        Native = "native",
+        /// Has A records only.
+        Ipv4Only = "ipv4_only",
+        /// Has A records; AAAA queries fail or time out.
+        BrokenAaaa = "broken_aaaa",
     }
 }
 

@@ -1,108 +1,79 @@
 //! Outcomes of client queries. Metrics and tests use the same names.
 
-use core::fmt;
-
-macro_rules! outcomes {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
-        /// Outcome of a client query.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-        #[repr(u8)]
-        pub enum Outcome {
-            $($(#[doc = $doc])+ $variant,)+
-        }
-
-        impl Outcome {
-            /// Every outcome, in numeric order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// The name in metrics, logs and tests.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)+
-                }
-            }
-
-            /// The meaning of the name, in one line.
-            pub const fn meaning(self) -> &'static str {
-                match self {
-                    $(Self::$variant => concat!($($doc),+),)+
-                }
-            }
-        }
-    };
-}
-
-outcomes! {
-    /// AAAA records of the name.
-    Native = "native",
-    /// AAAA records of the name, except those in an excluded prefix.
-    NativeFiltered = "native_filtered",
-    /// Synthesised: the name has no AAAA records.
-    SynthesisedNodata = "synthesised_nodata",
-    /// Synthesised: the AAAA query returned an error.
-    SynthesisedRcode = "synthesised_rcode",
-    /// Synthesised: the AAAA query timed out.
-    SynthesisedTimeout = "synthesised_timeout",
-    /// Synthesised: all AAAA records are in an excluded prefix.
-    SynthesisedExcluded = "synthesised_excluded",
-    /// Synthesised: a rule ignores AAAA records of the name.
-    SynthesisedIgnored = "synthesised_ignored",
-    /// The name does not exist.
-    Nxdomain = "nxdomain",
-    /// The name has neither AAAA nor A records.
-    NoAddress = "no_address",
-    /// The name has A records, none of which may be translated.
-    Untranslatable = "untranslatable",
-    /// Forwarded: DNS64 is off in the zone.
-    PassedOff = "passed_off",
-    /// Forwarded: a rule disables synthesis.
-    PassedPolicy = "passed_policy",
-    /// Forwarded: the client validates (CD).
-    PassedCd = "passed_cd",
-    /// Forwarded: the client may validate (DO) and the answer is signed.
-    PassedDo = "passed_do",
-    /// Forwarded: the type is not AAAA.
-    PassedType = "passed_type",
-    /// Forwarded: the class is not IN.
-    PassedClass = "passed_class",
-    /// The name of an IPv4 address, queried under a pref64.
-    Ptr = "ptr",
-    /// An IPv4 address without a name, queried under a pref64.
-    PtrMissing = "ptr_missing",
-    /// Answered locally: ipv4only.arpa and the reverse names of its addresses.
-    Ipv4only = "ipv4only",
-    /// Answered locally: a configured name or address.
-    Local = "local",
-    /// Not synthesised: the translator of the zone is down.
-    TranslatorDown = "translator_down",
-    /// Not synthesised: the negative AAAA answer is bogus.
-    Bogus = "bogus",
-    /// The upstream returned an error.
-    UpstreamError = "upstream_error",
-    /// No upstream answered in time.
-    UpstreamTimeout = "upstream_timeout",
-    /// The aliases form a loop or a chain that is too long.
-    AliasLoop = "alias_loop",
-    /// The query is malformed or does not have exactly one question.
-    Formerr = "formerr",
-    /// The EDNS version is not 0.
-    Badvers = "badvers",
-    /// The opcode is not QUERY.
-    Notimp = "notimp",
-    /// A zone transfer, which is not forwarded.
-    Transfer = "transfer",
-    /// Not a query; dropped.
-    Ignored = "ignored",
-    /// The client is in no zone; dropped over UDP, refused over TCP.
-    NoZone = "no_zone",
-    /// Too many pending queries; dropped over UDP, refused over TCP.
-    Busy = "busy",
-    /// Too many pending queries of this client; dropped over UDP, refused over TCP.
-    BusyClient = "busy_client",
-    /// The client exceeds its query rate; dropped over UDP, refused over TCP.
-    RateLimited = "rate_limited",
-    /// The same answer too often to one network; dropped, or sent without records and with TC.
-    ResponseLimited = "response_limited",
+named_enum! {
+    /// Outcome of a client query.
+    pub enum Outcome {
+        /// AAAA records of the name.
+        Native = "native",
+        /// AAAA records of the name, except those in an excluded prefix.
+        NativeFiltered = "native_filtered",
+        /// Synthesised: the name has no AAAA records.
+        SynthesisedNodata = "synthesised_nodata",
+        /// Synthesised: the AAAA query returned an error.
+        SynthesisedRcode = "synthesised_rcode",
+        /// Synthesised: the AAAA query timed out.
+        SynthesisedTimeout = "synthesised_timeout",
+        /// Synthesised: all AAAA records are in an excluded prefix.
+        SynthesisedExcluded = "synthesised_excluded",
+        /// Synthesised: a rule ignores AAAA records of the name.
+        SynthesisedIgnored = "synthesised_ignored",
+        /// The name does not exist.
+        Nxdomain = "nxdomain",
+        /// The name has neither AAAA nor A records.
+        NoAddress = "no_address",
+        /// The name has A records, none of which may be translated.
+        Untranslatable = "untranslatable",
+        /// Forwarded: DNS64 is off in the zone.
+        PassedOff = "passed_off",
+        /// Forwarded: a rule disables synthesis.
+        PassedPolicy = "passed_policy",
+        /// Forwarded: the client validates (CD).
+        PassedCd = "passed_cd",
+        /// Forwarded: the client may validate (DO) and the answer is signed.
+        PassedDo = "passed_do",
+        /// Forwarded: the type is not AAAA.
+        PassedType = "passed_type",
+        /// Forwarded: the class is not IN.
+        PassedClass = "passed_class",
+        /// The name of an IPv4 address, queried under a pref64.
+        Ptr = "ptr",
+        /// An IPv4 address without a name, queried under a pref64.
+        PtrMissing = "ptr_missing",
+        /// Answered locally: ipv4only.arpa and the reverse names of its addresses.
+        Ipv4only = "ipv4only",
+        /// Answered locally: a configured name or address.
+        Local = "local",
+        /// Not synthesised: the translator of the zone is down.
+        TranslatorDown = "translator_down",
+        /// Not synthesised: the negative AAAA answer is bogus.
+        Bogus = "bogus",
+        /// The upstream returned an error.
+        UpstreamError = "upstream_error",
+        /// No upstream answered in time.
+        UpstreamTimeout = "upstream_timeout",
+        /// The aliases form a loop or a chain that is too long.
+        AliasLoop = "alias_loop",
+        /// The query is malformed or does not have exactly one question.
+        Formerr = "formerr",
+        /// The EDNS version is not 0.
+        Badvers = "badvers",
+        /// The opcode is not QUERY.
+        Notimp = "notimp",
+        /// A zone transfer, which is not forwarded.
+        Transfer = "transfer",
+        /// Not a query; dropped.
+        Ignored = "ignored",
+        /// The client is in no zone; dropped over UDP, refused over TCP.
+        NoZone = "no_zone",
+        /// Too many pending queries; dropped over UDP, refused over TCP.
+        Busy = "busy",
+        /// Too many pending queries of this client; dropped over UDP, refused over TCP.
+        BusyClient = "busy_client",
+        /// The client exceeds its query rate; dropped over UDP, refused over TCP.
+        RateLimited = "rate_limited",
+        /// The same answer too often to one network; dropped, or sent without records and with TC.
+        ResponseLimited = "response_limited",
+    }
 }
 
 impl Outcome {
@@ -116,34 +87,5 @@ impl Outcome {
                 | Self::SynthesisedExcluded
                 | Self::SynthesisedIgnored
         )
-    }
-
-    /// The number of outcomes.
-    pub const COUNT: usize = Self::ALL.len();
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_names_and_order_agree() {
-        let mut names = Vec::new();
-        for (number, outcome) in Outcome::ALL.iter().enumerate() {
-            assert_eq!(*outcome as usize, number);
-            assert!(
-                outcome.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
-            );
-            names.push(outcome.name());
-        }
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), Outcome::COUNT);
     }
 }

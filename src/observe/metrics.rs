@@ -173,7 +173,7 @@ fn drops(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) ->
     let mut dropped = counter(encoder, "dropped_packets", "Dropped packets, by reason")?;
     for (zone, name) in zones {
         for reason in Reason::ALL {
-            let count = view.sum(*zone, |z| z.drops(*reason).read());
+            let count = view.sum(*zone, |z| z.drops(reason).read());
             dropped.counter(&[("zone", *name), ("reason", reason.name())], count)?;
         }
     }
@@ -240,7 +240,7 @@ fn dns64(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) ->
     for (zone, name) in zones {
         let row = counters.zone(*zone);
         for outcome in Outcome::ALL {
-            queries.counter(&[("zone", *name), ("outcome", outcome.name())], row.outcome(*outcome))?;
+            queries.counter(&[("zone", *name), ("outcome", outcome.name())], row.outcome(outcome))?;
         }
     }
     let columns: [Column<'_, resolver::ZoneCounters>; 2] = [

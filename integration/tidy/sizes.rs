@@ -14,7 +14,7 @@ const MANY_FIELDS: &[(&str, &str, &str)] = &[
         "Entry",
         "a datagram in the fragment cache: key, expiry, lists, sizes",
     ),
-    ("src/dns64/cache/entry.rs", "Head", "a cache entry's fixed part, stored as bytes"),
+    ("src/dns64/cache/entry.rs", "RecordSetHeader", "a cache entry's fixed part, stored as bytes"),
     ("src/nat64/mod.rs", "Nat64", "the tables and what a packet needs of them"),
     ("src/nat64/tables/pool4.rs", "Pool4", "addresses, blocks and hosts, which change together"),
     ("src/nat64/tables/session.rs", "Session", "one record per session, laid out for the cache line"),

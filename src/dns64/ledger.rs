@@ -97,7 +97,7 @@ impl Ledger {
         let new = || LruMap::new(self.limits.names, self.seed);
         let names = self.zones.entry(zone).or_insert_with(new);
         let make = || Usage { reach, alias: None, times: 0, first: now, last: now };
-        if let Some(record) = names.get_or_insert(name.into(), make) {
+        if let Some(record) = names.find_or_insert(name.into(), make) {
             record.times += 1;
             record.last = now;
             record.reach = reach;
@@ -111,7 +111,7 @@ impl Ledger {
             return;
         };
         let nothing = || Usage { reach: Reach::Native, alias: None, times: 0, first: now, last: now };
-        if let Some(record) = names.get_or_insert(name.into(), nothing) {
+        if let Some(record) = names.find_or_insert(name.into(), nothing) {
             record.times += times;
             record.last = now;
         }
@@ -120,7 +120,7 @@ impl Ledger {
     /// Records that `v4` was synthesised for a host that queried `name`.
     pub(super) fn link(&mut self, host: HostKey, v4: Ipv4Addr, name: &[u8]) {
         for host_of_zone in [Some(host), None] {
-            if let Some(linked) = self.links.get_or_insert((host.zone, host_of_zone, v4), Box::default)
+            if let Some(linked) = self.links.find_or_insert((host.zone, host_of_zone, v4), Box::default)
                 && **linked != *name
             {
                 *linked = name.into();

@@ -41,7 +41,7 @@ impl<K: Hash + Eq + Clone, V> LruMap<K, V> {
 
     /// The value of `key`, made by `make` if absent, and marked as most recently used. `None` if the
     /// capacity is 0.
-    pub(super) fn get_or_insert(&mut self, key: K, make: impl FnOnce() -> V) -> Option<&mut V> {
+    pub(super) fn find_or_insert(&mut self, key: K, make: impl FnOnce() -> V) -> Option<&mut V> {
         let at = match self.index.get(&key) {
             Some(at) => *at,
             None if self.capacity == 0 => return None,
@@ -82,7 +82,7 @@ impl<K: Hash + Eq + Clone, V> LruMap<K, V> {
         (self.head, self.tail) = (NONE, NONE);
         for at in latest.into_iter().rev() {
             if let Some(Node { key, value, .. }) = nodes[at as usize].take() {
-                self.get_or_insert(key, || value);
+                self.find_or_insert(key, || value);
             }
         }
     }
@@ -118,30 +118,30 @@ mod tests {
     fn the_least_recently_used_is_evicted() {
         let mut lru = LruMap::new(3, Seed(1));
         for key in ["a", "b", "c", "a", "d"] {
-            *lru.get_or_insert(key, || 0).expect("room") += 1;
+            *lru.find_or_insert(key, || 0).expect("room") += 1;
         }
         assert_eq!((lru.find(&"a"), lru.find(&"b"), lru.nodes.len()), (Some(&2), None, 3));
         let mut all: Vec<_> = lru.iter().map(|(key, count)| (*key, *count)).collect();
         all.sort_unstable();
         assert_eq!(all, [("a", 2), ("c", 1), ("d", 1)]);
-        assert!(LruMap::<u8, u8>::new(0, Seed(1)).get_or_insert(1, || 1).is_none());
+        assert!(LruMap::<u8, u8>::new(0, Seed(1)).find_or_insert(1, || 1).is_none());
     }
 
     #[test]
     fn a_smaller_capacity_keeps_the_most_recent() {
         let mut lru = LruMap::new(5, Seed(1));
         for key in ["a", "b", "c", "d", "e", "b"] {
-            lru.get_or_insert(key, || 0).expect("room");
+            lru.find_or_insert(key, || 0).expect("room");
         }
         lru.set_capacity(3);
-        lru.get_or_insert("f", || 0).expect("room");
+        lru.find_or_insert("f", || 0).expect("room");
         let mut all: Vec<_> = lru.iter().map(|(key, _)| *key).collect();
         all.sort_unstable();
         assert_eq!(all, ["b", "e", "f"]);
         lru.set_capacity(0);
         assert_eq!(lru.iter().count(), 0);
-        assert!(lru.get_or_insert("g", || 0).is_none());
+        assert!(lru.find_or_insert("g", || 0).is_none());
         lru.set_capacity(1);
-        assert!(lru.get_or_insert("g", || 0).is_some());
+        assert!(lru.find_or_insert("g", || 0).is_some());
     }
 }

@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::frame;
+use super::query_key::COOKIE;
+
 /// A client cookie.
 pub(super) type ClientCookie = [u8; 8];
 /// Length of a whole cookie: client part and server part.
@@ -131,6 +134,21 @@ impl Secret {
     /// The client cookie for `upstream`, a different one for each (RFC 9018 §3).
     pub(super) fn client(self, upstream: SocketAddr) -> ClientCookie {
         self.hash(*b"upstream", u64::from(upstream.port()).to_be_bytes(), upstream.ip())
+    }
+}
+
+/// Adds a cookie to an answer. Truncates the answer if it gets too long.
+pub(super) fn append(message: &mut Vec<u8>, limit: usize, whole: &[u8]) {
+    let Some(opt) = frame::last_opt(message) else { return };
+    if message.len() + OPTION_LEN > limit {
+        frame::truncate(message, Some(opt));
+    }
+    if let Some(opt) = frame::last_opt(message) {
+        if message.len() + OPTION_LEN > limit {
+            // An extended error may carry a text of any length (RFC 8914 §2).
+            frame::clear_options(message, opt);
+        }
+        frame::push_option(message, opt, COOKIE, whole);
     }
 }
 

@@ -412,7 +412,7 @@ impl State {
         }
         if let Some(client) = requestor.cookie.and_then(CookieStatus::client) {
             let whole = self.secret.issue(client, requestor.addr, seconds(now));
-            with_cookie(&mut message, requestor.limit, &whole);
+            cookie::append(&mut message, requestor.limit, &whole);
         }
         self.reply_sockets.queue(&requestor.reply_path, &message)
     }
@@ -481,21 +481,6 @@ fn rate_limit(now: Instant, responses: &mut Rate, withheld: &mut u32, requestor:
     }
     *withheld = withheld.wrapping_add(1);
     if withheld.is_multiple_of(2) { RateLimit::Drop } else { RateLimit::Truncate }
-}
-
-/// Adds a cookie to an answer. Truncates the answer if it gets too long.
-fn with_cookie(message: &mut Vec<u8>, limit: usize, whole: &[u8]) {
-    let Some(opt) = frame::last_opt(message) else { return };
-    if message.len() + cookie::OPTION_LEN > limit {
-        frame::truncate(message, Some(opt));
-    }
-    if let Some(opt) = frame::last_opt(message) {
-        if message.len() + cookie::OPTION_LEN > limit {
-            // An extended error may carry a text of any length (RFC 8914 §2).
-            frame::clear_options(message, opt);
-        }
-        frame::push_option(message, opt, COOKIE, whole);
-    }
 }
 
 /// The clock of cookie timestamps.

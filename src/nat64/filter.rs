@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::policy::zones::Destination;
-use super::tables::pool4::PortRequest;
+use super::tables::pool4::{PortRequest, RateCheck};
 use super::tables::session::Traffic;
 use super::tables::tcp::{Kind, Lifetime, Side, State, on_segment};
 use super::tuple::Tuple;
@@ -271,8 +271,8 @@ impl Nat64 {
         pref64: u16,
     ) -> Result<u32, Reason> {
         let (host, rate) = (request.host, request.rate);
-        let allowed = if rate == 0 { Some(true) } else { self.pool4.may_bind(now, host, rate) };
-        if allowed == Some(false) {
+        let check = self.pool4.charge_binding(now, host, rate);
+        if check == RateCheck::Exceeded {
             return Err(Reason::BindingRate);
         }
         if let Some(slot) = self.bib.find(request.proto, client) {
@@ -288,9 +288,9 @@ impl Nat64 {
             self.bib.insert(request.proto, client, block, port, pref64, false).ok_or(Reason::TableFull)?;
         self.pool4.link(block, request.proto, port, slot, &mut self.bib);
         self.count_binding(slot, 1);
-        if allowed.is_none() {
+        if check == RateCheck::NewHost {
             // The host has an entry now: charge its first binding.
-            self.pool4.may_bind(now, host, rate);
+            self.pool4.charge_binding(now, host, rate);
         }
         Ok(slot)
     }

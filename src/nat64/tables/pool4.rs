@@ -27,6 +27,17 @@ pub(in crate::nat64) use allocation::PortRequest;
 
 use allocation::Class;
 
+/// Whether a host may create one more binding under its rate limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::nat64) enum RateCheck {
+    /// It may, and the limit has counted the binding.
+    Charged,
+    /// The limit is reached.
+    Exceeded,
+    /// The host holds no block yet, so that nothing counts its bindings.
+    NewHost,
+}
+
 /// The pools, the assigned blocks and their hosts.
 pub(in crate::nat64) struct Pool4 {
     me: WorkerId,
@@ -196,23 +207,23 @@ impl Pool4 {
     fn assign(
         &mut self,
         host: Option<u32>,
-        request: &PortRequest,
-        row: usize,
-        number: usize,
+        key: HostKey,
+        pool: u16,
+        (row, number): (usize, usize),
         events: &mut Events,
     ) -> Result<u32, Reason> {
         let (addr, ports) = (self.addr_of(row), ports_of(number));
-        let allowed = self.allowed(usize::from(request.pool), row, number);
+        let allowed = self.allowed(usize::from(pool), row, number);
         let host = match host {
             Some(host) => {
                 self.hosts.of_mut(host).blocks += 1;
                 host
             }
-            None => self.hosts.insert(request.host).ok_or(Reason::TableFull)?,
+            None => self.hosts.insert(key).ok_or(Reason::TableFull)?,
         };
         let next = self.hosts.of(host).first_block;
         let place = (row as u32, number as u16);
-        let summary = BlockSummary { addr, zone: request.host.zone };
+        let summary = BlockSummary { addr, zone: key.zone };
         let slot = self.blocks.insert(summary, ports, place, allowed, host, next).ok_or(Reason::TableFull)?;
         for (proto, place) in self.statics.iter().filter(|(_, place)| place.addr == addr) {
             self.blocks.of_mut(slot).reserve(*proto, place.port);
@@ -220,8 +231,8 @@ impl Pool4 {
         self.hosts.of_mut(host).first_block = slot;
         self.active[row * BLOCKS + number] = slot + 1;
         self.unused[row][Class::of(number) as usize] -= 1;
-        self.counters.zone(Some(request.host.zone)).blocks.add(1);
-        events.push(Event::BlockAssigned { host: request.host, addr, ports });
+        self.counters.zone(Some(key.zone)).blocks.add(1);
+        events.push(Event::BlockAssigned { host: key, addr, ports });
         Ok(slot)
     }
 
@@ -311,10 +322,17 @@ impl Pool4 {
         }
     }
 
-    /// Whether a host may create one more binding at `rate` per second; `None` if it holds no block yet.
-    pub(in crate::nat64) fn may_bind(&mut self, now: Instant, host: HostKey, rate: u32) -> Option<bool> {
-        let slot = self.hosts.find(host)?;
-        Some(self.hosts.of_mut(slot).bindings.take(now, rate, rate))
+    /// Counts one more binding of a host against `rate` per second; 0 is unlimited.
+    pub(in crate::nat64) fn charge_binding(&mut self, now: Instant, host: HostKey, rate: u32) -> RateCheck {
+        if rate == 0 {
+            return RateCheck::Charged;
+        }
+        let Some(slot) = self.hosts.find(host) else { return RateCheck::NewHost };
+        if self.hosts.of_mut(slot).bindings.take(now, rate, rate) {
+            RateCheck::Charged
+        } else {
+            RateCheck::Exceeded
+        }
     }
 
     /// The second of a host's last report, mutably; `None` if it holds no block.
@@ -350,7 +368,7 @@ impl Pool4 {
         place: Transport4,
         events: &mut Events,
     ) -> Result<u32, Reason> {
-        let slot = self.block_around(key, pool, (proto, place), events)?;
+        let slot = self.block_around(key, pool, place, events)?;
         if self.blocks.of(slot).is_free(proto, place.port) { Ok(slot) } else { Err(Reason::PoolExhausted) }
     }
 
@@ -366,7 +384,7 @@ impl Pool4 {
         events: &mut Events,
     ) -> Result<(), Reason> {
         let place = Transport4::new(assignment.addr, assignment.ports.first());
-        let slot = self.block_around(assignment.host, pool, (Proto::Udp, place), events)?;
+        let slot = self.block_around(assignment.host, pool, place, events)?;
         let block = self.blocks.of_mut(slot);
         block.since = QuarantineTick::of(now).0;
         if block.is_empty() && !core::mem::replace(&mut block.queued, true) {
@@ -380,7 +398,7 @@ impl Pool4 {
         &mut self,
         key: HostKey,
         pool: u16,
-        (proto, place): (Proto, Transport4),
+        place: Transport4,
         events: &mut Events,
     ) -> Result<u32, Reason> {
         let row = self.owners.position(place.addr).ok_or(Reason::NotPool4)?;
@@ -395,18 +413,7 @@ impl Pool4 {
             Some(_) => Err(Reason::PoolExhausted),
             None if !self.is_assignable(usize::from(pool), row, number) => Err(Reason::NotPool4),
             None if host.is_none() && self.hosts.is_full() || self.blocks.is_full() => Err(Reason::TableFull),
-            None => {
-                let request = PortRequest {
-                    host: key,
-                    proto,
-                    port: place.port,
-                    pool,
-                    quota: 0,
-                    rate: 0,
-                    parity: false,
-                };
-                self.assign(host, &request, row, number, events)
-            }
+            None => self.assign(host, key, pool, (row, number), events),
         }
     }
 

@@ -33,14 +33,15 @@ pub(in crate::nat64) struct Session {
     remote_port: u16,
     /// Index of the pref64 under which the client addresses the server.
     pub(in crate::nat64) pref64: u16,
-    state: u8,
-    /// [`INDEXED`], and a bit per side for [`has_fast_path`](Self::has_fast_path).
+    state: State,
+    /// [`INDEXED`], [`FREE`], and a bit per side for [`has_fast_path`](Self::has_fast_path).
     flags: u8,
 }
 
 /// The session is in the index.
 const INDEXED: u8 = 0x80;
-const FREE: u8 = u8::MAX;
+/// The slot holds no session.
+const FREE: u8 = 0x40;
 
 impl Item for Session {
     fn free(next: u32) -> Self {
@@ -56,13 +57,13 @@ impl Item for Session {
             bucket: u16::MAX,
             remote_port: 0,
             pref64: 0,
-            state: FREE,
-            flags: 0,
+            state: State::Closed,
+            flags: FREE,
         }
     }
 
     fn next_free(&self) -> Option<u32> {
-        (self.state == FREE).then_some(self.next)
+        (self.flags & FREE != 0).then_some(self.next)
     }
 }
 
@@ -78,13 +79,13 @@ impl Session {
     }
 
     /// The TCP state; `Closed` for other protocols.
-    pub(in crate::nat64) fn state(&self) -> State {
-        State::from_number(self.state).unwrap_or(State::Closed)
+    pub(in crate::nat64) const fn state(&self) -> State {
+        self.state
     }
 
     /// Sets the TCP state.
     pub(in crate::nat64) const fn set_state(&mut self, state: State) {
-        self.state = state as u8;
+        self.state = state;
     }
 
     /// Whether packets from this side may use the fast path: the slow path has accepted the flow's addresses
@@ -203,7 +204,6 @@ impl Sessions {
             next,
             prev: *first,
             pref64,
-            state: State::Closed as u8,
             flags: if indexed { INDEXED } else { 0 },
             ..Session::free(NIL)
         })?;

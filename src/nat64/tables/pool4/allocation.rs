@@ -170,8 +170,8 @@ impl Pool4 {
             }
             None => self.address(request, class, rng),
         };
-        let (row, number) = place.ok_or(Reason::PoolExhausted)?;
-        self.assign(host, request, row, number, events)
+        let place = place.ok_or(Reason::PoolExhausted)?;
+        self.assign(host, request.host, request.pool, place, events)
     }
 
     /// An address for a host that has none, and its first block there, if possible the one with the client's

@@ -33,7 +33,7 @@ const MANY_FIELDS: &[(&str, &str, &str)] = &[
 ];
 
 /// Lines with `unsafe`, outside tests. Lower the number with each one removed.
-const UNSAFE_LINES: usize = 31;
+const UNSAFE_LINES: usize = 27;
 
 /// Fails unless the exceptions of `list` are exactly those found in the source.
 fn compare<'a>(

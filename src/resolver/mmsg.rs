@@ -1,32 +1,42 @@
-//! Datagrams in batches: one system call receives or sends up to [`BATCH`] of them.
+//! Datagrams in batches: one system call receives up to [`BATCH`] of them, or sends up to [`SENT`].
 //!
-//! With [`request_destination`] set on a socket the kernel says which of our addresses a datagram
-//! was sent to, and [`Outgoing`] has the answer leave from there: a socket bound to `[::]` answers like
+//! With [`request_destination`] set on a socket, the kernel reports the local address that each datagram
+//! was sent to. [`Outgoing`] sends the answer from that address: a socket bound to `[::]` answers like
 //! one bound to each address.
+//!
+//! nix receives; sending is our own, because no crate covers it. `nix::sys::socket::sendmmsg` takes one
+//! list of control messages for the whole batch, but each answer has its own source address. It also
+//! reports the number of datagrams sent only through an iterator over addresses that it never
+//! initialises. `rustix::net::sendmmsg` has no packet information among its control messages.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::mem::{size_of, zeroed};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
-/// Datagrams taken by one call.
+use nix::cmsg_space;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, setsockopt, sockopt,
+};
+
+/// Datagrams received by one call.
 pub(super) const BATCH: usize = 32;
-/// Datagrams given to one call that sends.
+/// Datagrams sent by one call.
 const SENT: usize = 64;
-/// Longest datagram that is read whole; a longer one is cut, and then malformed.
+/// Longest datagram that is received whole, in bytes; a longer one is truncated, and then malformed.
 const DATAGRAM: usize = 4_096;
-/// Room for one control message with an `in6_pktinfo`, the larger of the two that we use.
+/// Size of a control message with an `in6_pktinfo`, the larger of the two kinds sent.
 const CONTROL: usize = 64;
 
-/// Where a datagram came from and which of our addresses it was sent to.
+/// The peer of a datagram and the local address that it was sent to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Path {
     pub(super) peer: SocketAddr,
-    /// Only on sockets that [ask for it](request_destination).
+    /// Only on sockets with [`request_destination`].
     pub(super) local: Option<LocalAddress>,
 }
 
-/// One of our addresses, and the interface a datagram came in by.
+/// A local address, and the interface that received the datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct LocalAddress {
     addr: IpAddr,
@@ -37,169 +47,106 @@ pub(super) struct LocalAddress {
 #[repr(C, align(8))]
 struct Control([u8; CONTROL]);
 
-/// Buffers that datagrams are received into; made once and used again.
-pub(super) struct Incoming {
-    bytes: Vec<u8>,
-    names: Vec<libc::sockaddr_storage>,
-    controls: Vec<Control>,
-    vectors: Vec<libc::iovec>,
-    /// Point into the other fields, none of which is ever resized.
-    headers: Vec<libc::mmsghdr>,
-    /// How many of the headers the last call has written to.
-    count: usize,
-}
-
-/// Has the kernel say of each datagram which address it was sent to.
-pub(super) fn request_destination(socket: &socket2::Socket, v6: bool) -> io::Result<()> {
-    let (level, name) =
-        if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::IPPROTO_IP, libc::IP_PKTINFO) };
-    let on: libc::c_int = 1;
-    #[expect(unsafe_code, reason = "socket2 has no call for this option")]
-    // SAFETY: the kernel reads one int, which ttl_offsets through the call.
-    let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
+/// Makes the kernel report the local address of each datagram.
+pub(super) fn request_destination(socket: &impl AsFd, v6: bool) -> io::Result<()> {
+    let done = if v6 {
+        setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)
+    } else {
+        setsockopt(socket, sockopt::Ipv4PacketInfo, &true)
     };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    done.map_err(io::Error::from)
 }
 
 fn empty_header() -> libc::mmsghdr {
     #[expect(unsafe_code, reason = "libc has no constructor; padding differs by platform")]
-    // SAFETY: of an mmsghdr all zeros are a valid value: null pointers and lengths of 0.
+    // SAFETY: zeros are a valid mmsghdr: null pointers and lengths of 0.
     unsafe {
         zeroed()
     }
 }
 
-fn empty_name() -> libc::sockaddr_storage {
-    #[expect(unsafe_code, reason = "libc has no constructor; padding differs by platform")]
-    // SAFETY: all zeros are a sockaddr_storage of the family AF_UNSPEC.
-    unsafe {
-        zeroed()
+/// Message headers for one socket.
+///
+/// Each socket needs its own: nix resets neither the address length nor the control length before a
+/// call, so the previous call's lengths are the limits of the next. On one socket they are constant.
+pub(super) struct Headers(MultiHeaders<SockaddrStorage>);
+
+impl Headers {
+    pub(super) fn new() -> Self {
+        Self(MultiHeaders::preallocate(BATCH, Some(cmsg_space!(libc::in6_pktinfo))))
     }
+}
+
+/// Buffers for received datagrams, shared by all sockets of a thread.
+pub(super) struct Incoming {
+    bytes: Vec<u8>,
+    /// Length and path of each datagram of the last call.
+    received: Vec<(usize, Option<Path>)>,
 }
 
 impl Incoming {
     pub(super) fn new() -> Self {
-        let mut new = Self {
-            bytes: vec![0; BATCH * DATAGRAM],
-            names: vec![empty_name(); BATCH],
-            controls: vec![Control([0; CONTROL]); BATCH],
-            vectors: vec![libc::iovec { iov_base: std::ptr::null_mut(), iov_len: DATAGRAM }; BATCH],
-            headers: vec![empty_header(); BATCH],
-            count: BATCH,
-        };
-        let places = new.bytes.chunks_exact_mut(DATAGRAM).zip(&mut new.names).zip(&mut new.controls);
-        let headers = new.headers.iter_mut().zip(&mut new.vectors);
-        for ((header, vector), ((bytes, name), control)) in headers.zip(places) {
-            vector.iov_base = bytes.as_mut_ptr().cast();
-            header.msg_hdr.msg_iov = vector;
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_name = (&raw mut *name).cast();
-            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-        }
-        new
+        Self { bytes: vec![0; BATCH * DATAGRAM], received: Vec::with_capacity(BATCH) }
     }
 
-    /// Receives what is there, at most [`BATCH`] datagrams; how many.
+    /// Receives up to [`BATCH`] datagrams. Returns their number.
     ///
     /// # Errors
-    /// `WouldBlock` if there is nothing; what the socket has to report otherwise.
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        for header in &mut self.headers[..self.count] {
-            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            header.msg_hdr.msg_controllen = CONTROL;
+    /// `WouldBlock` if there is none; otherwise the error of the socket.
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, headers: &mut Headers) -> io::Result<usize> {
+        self.received.clear();
+        let mut buffers = self.bytes.chunks_exact_mut(DATAGRAM);
+        let mut slices: [_; BATCH] =
+            std::array::from_fn(|_| [IoSliceMut::new(buffers.next().unwrap_or_default())]);
+        let flags = MsgFlags::MSG_DONTWAIT;
+        for message in recvmmsg(socket.as_raw_fd(), &mut headers.0, &mut slices, flags, None)? {
+            let local = message.cmsgs().ok().and_then(|mut all| all.find_map(local_address));
+            let peer = message.address.as_ref().and_then(socket_address);
+            self.received.push((message.bytes.min(DATAGRAM), peer.map(|peer| Path { peer, local })));
         }
-        self.count = 0;
-        #[expect(unsafe_code, reason = "std receives one datagram a call")]
-        // SAFETY: each header points to a buffer, a name and a control buffer of its own, which
-        // live in `self` at fixed places, with their true lengths.
-        let count = unsafe {
-            libc::recvmmsg(
-                socket.as_raw_fd(),
-                self.headers.as_mut_ptr(),
-                BATCH as libc::c_uint,
-                libc::MSG_DONTWAIT as _,
-                std::ptr::null_mut(),
-            )
-        };
-        self.count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        Ok(self.count)
-    }
-
-    fn len(&self, n: usize) -> usize {
-        (self.headers[n].msg_len as usize).min(DATAGRAM)
+        Ok(self.received.len())
     }
 
     /// The `n`th datagram of the last call.
     pub(super) fn datagram(&self, n: usize) -> &[u8] {
-        &self.bytes[n * DATAGRAM..][..self.len(n)]
+        &self.bytes[n * DATAGRAM..][..self.received[n].0]
     }
 
-    /// The same, to be changed in place.
+    /// The same, mutable.
     pub(super) fn datagram_mut(&mut self, n: usize) -> &mut [u8] {
-        let len = self.len(n);
-        &mut self.bytes[n * DATAGRAM..][..len]
+        &mut self.bytes[n * DATAGRAM..][..self.received[n].0]
     }
 
-    /// Where the `n`th datagram came from; `None` if the kernel does not say.
+    /// The path of the `n`th datagram; `None` if the kernel does not report it.
     pub(super) fn path(&self, n: usize) -> Option<Path> {
-        let peer = read_name(&self.names[n])?;
-        let controlled = self.headers[n].msg_hdr.msg_controllen.min(CONTROL);
-        let local = read_control(&self.controls[n].0[..controlled]);
-        Some(Path { peer, local })
+        self.received[n].1
     }
 }
 
-/// An address as the kernel wrote it.
-fn read_name(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    let family = libc::c_int::from(name.ss_family);
-    #[expect(unsafe_code, reason = "the family says which of the kernel's structures it is")]
-    // SAFETY: a sockaddr_storage is large and aligned enough for every sockaddr, and each of the two
-    // is valid for all bits.
-    unsafe {
-        let name = &raw const *name;
-        if family == libc::AF_INET6 {
-            let v6 = &*name.cast::<libc::sockaddr_in6>();
-            let addr = Ipv6Addr::from(v6.sin6_addr.s6_addr);
-            let (port, scope) = (u16::from_be(v6.sin6_port), v6.sin6_scope_id);
-            return Some(SocketAddrV6::new(addr, port, 0, scope).into());
+fn socket_address(addr: &SockaddrStorage) -> Option<SocketAddr> {
+    let v6 = || addr.as_sockaddr_in6().map(|v6| SocketAddr::from(*v6));
+    v6().or_else(|| addr.as_sockaddr_in().map(|v4| SocketAddr::from(*v4)))
+}
+
+fn local_address(message: ControlMessageOwned) -> Option<LocalAddress> {
+    match message {
+        ControlMessageOwned::Ipv6PacketInfo(info) => {
+            let addr = Ipv6Addr::from(info.ipi6_addr.s6_addr).into();
+            Some(LocalAddress { addr, interface: info.ipi6_ifindex })
         }
-        (family == libc::AF_INET).then(|| {
-            let v4 = &*name.cast::<libc::sockaddr_in>();
-            let addr = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
-            SocketAddrV4::new(addr, u16::from_be(v4.sin_port)).into()
-        })
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            // Of the two addresses this one is local even if the datagram was broadcast.
+            let addr = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)).into();
+            Some(LocalAddress { addr, interface: info.ipi_ifindex.cast_unsigned() })
+        }
+        _ => None,
     }
 }
 
-/// Length of the header of a control message, which its data apply_settings.
+/// Length of the header of a control message, in bytes. Its data follows.
 const CMSG_HEADER: usize = size_of::<libc::cmsghdr>();
 
-/// The packet information among the control messages; there is only ever one message.
-fn read_control(bytes: &[u8]) -> Option<LocalAddress> {
-    let number = |at: usize| Some(libc::c_int::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
-    let level = number(CMSG_HEADER - 8)?;
-    let kind = number(CMSG_HEADER - 4)?;
-    let data = bytes.get(CMSG_HEADER..)?;
-    if level == libc::IPPROTO_IPV6 && kind == libc::IPV6_PKTINFO {
-        let addr = Ipv6Addr::from(*data.first_chunk::<16>()?);
-        let interface = u32::from_ne_bytes(*data.get(16..)?.first_chunk()?);
-        return Some(LocalAddress { addr: addr.into(), interface });
-    }
-    (level == libc::IPPROTO_IP && kind == libc::IP_PKTINFO).then_some(())?;
-    // ipi_ifindex, ipi_spec_dst, ipi_addr: the middle one is ours even if the packet was broadcast.
-    let interface = u32::from_ne_bytes(*data.first_chunk()?);
-    let addr = Ipv4Addr::from(*data.get(4..)?.first_chunk::<4>()?);
-    Some(LocalAddress { addr: addr.into(), interface })
-}
-
-/// Writes the control message that chooses the source; its length.
+/// Writes the control message that sets the source address. Returns its length.
 fn write_control(local: LocalAddress, into: &mut Control) -> usize {
     let (level, kind, len) = match local.addr {
         IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, 20),
@@ -207,7 +154,7 @@ fn write_control(local: LocalAddress, into: &mut Control) -> usize {
     };
     let bytes = &mut into.0;
     bytes.fill(0);
-    // cmsg_len is a size_t, the other two are ints behind it.
+    // cmsg_len is a size_t; cmsg_level and cmsg_type are ints after it.
     bytes[..size_of::<usize>()].copy_from_slice(&(CMSG_HEADER + len).to_ne_bytes());
     bytes[CMSG_HEADER - 8..CMSG_HEADER - 4].copy_from_slice(&level.to_ne_bytes());
     bytes[CMSG_HEADER - 4..CMSG_HEADER].copy_from_slice(&kind.to_ne_bytes());
@@ -215,7 +162,7 @@ fn write_control(local: LocalAddress, into: &mut Control) -> usize {
     match local.addr {
         IpAddr::V6(addr) => {
             data[..16].copy_from_slice(&addr.octets());
-            // Only a link-local address needs its interface; for others the route decides.
+            // Only a link-local address needs its interface; the route determines it for others.
             let interface = if addr.is_unicast_link_local() { local.interface } else { 0 };
             data[16..20].copy_from_slice(&interface.to_ne_bytes());
         }
@@ -225,12 +172,13 @@ fn write_control(local: LocalAddress, into: &mut Control) -> usize {
     CMSG_HEADER + len.next_multiple_of(size_of::<usize>())
 }
 
-/// Datagrams that wait to be sent by one socket; their bytes lie behind each other.
+/// Datagrams queued for one socket.
 #[derive(Default)]
 pub(super) struct Outgoing {
+    /// The datagrams, one after another.
     bytes: Vec<u8>,
     entries: Vec<Entry>,
-    // What the kernel is shown, filled by `send` and used again.
+    // Arguments of the system call, filled by `lay_out` and reused.
     names: Vec<Option<socket2::SockAddr>>,
     controls: Vec<Control>,
     vectors: Vec<libc::iovec>,
@@ -245,8 +193,7 @@ struct Entry {
 }
 
 impl Outgoing {
-    /// Adds one datagram, written by `write` behind what is there. If that says `false`, nothing is
-    /// added.
+    /// Queues the datagram that `write` appends. Queues nothing if `write` returns `false`.
     pub(super) fn push(&mut self, path: Option<Path>, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         let start = self.bytes.len();
         let written = write(&mut self.bytes);
@@ -262,8 +209,8 @@ impl Outgoing {
         self.entries.is_empty()
     }
 
-    /// Sends all, and forgets all; how many the kernel did not take, and the last reason. A datagram that can't
-    /// be sent now is lost, as datagrams are: whoever waits for it asks again.
+    /// Sends all datagrams and clears the queue. Returns how many the kernel did not accept, and the last
+    /// error. A datagram that cannot be sent now is lost; its receiver retries.
     pub(super) fn send(&mut self, socket: BorrowedFd<'_>) -> (usize, Option<io::Error>) {
         let (mut lost, mut why) = (0, None);
         self.lay_out();
@@ -285,7 +232,7 @@ impl Outgoing {
         (lost, why)
     }
 
-    /// Writes a header for each datagram. They point into the other fields, which stay as they are
+    /// Writes a header for each datagram. The headers point into the other fields, which do not change
     /// until all are sent.
     fn lay_out(&mut self) {
         let count = self.entries.len();
@@ -318,12 +265,11 @@ impl Outgoing {
     }
 }
 
-/// Sends the first of these datagrams, as many as the kernel takes at once.
+/// Sends as many of these datagrams as the kernel accepts in one call.
 fn send_some(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
-    #[expect(unsafe_code, reason = "std sends one datagram a call")]
-    // SAFETY: `Outgoing::lay_out` has made each header point to bytes, a name and control bytes of
-    // its `Outgoing`, with their true lengths, none of which has changed since; the kernel only
-    // reads them.
+    #[expect(unsafe_code, reason = "no crate sends a batch with several source addresses")]
+    // SAFETY: `Outgoing::lay_out` made each header point to bytes, a name and control bytes of its
+    // `Outgoing`, with their lengths. None has changed since, and the kernel only reads them.
     let sent = unsafe {
         libc::sendmmsg(
             socket.as_raw_fd(),
@@ -355,13 +301,13 @@ mod tests {
         }
         assert_eq!(out.send(a.as_fd()).0, 0);
         assert!(out.is_empty());
-        let mut incoming = Incoming::new();
-        assert_eq!(incoming.receive(b.as_fd()).unwrap(), BATCH);
+        let (mut incoming, mut headers) = (Incoming::new(), Headers::new());
+        assert_eq!(incoming.receive(b.as_fd(), &mut headers).unwrap(), BATCH);
         assert_eq!(incoming.datagram(0), [0; 20]);
         assert_eq!(incoming.datagram(31), [32; 20]);
         assert_eq!(incoming.path(3), Some(Path { peer: a.local_addr().unwrap(), local: None }));
-        assert_eq!(incoming.receive(b.as_fd()).unwrap(), 7);
-        assert_eq!(incoming.receive(b.as_fd()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(incoming.receive(b.as_fd(), &mut headers).unwrap(), 7);
+        assert_eq!(incoming.receive(b.as_fd(), &mut headers).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]
@@ -375,9 +321,9 @@ mod tests {
             let asked = SocketAddr::new(asked.parse().unwrap(), port);
             let client = UdpSocket::bind(from).unwrap();
             client.send_to(b"question", asked).unwrap();
-            let mut incoming = Incoming::new();
-            assert_eq!(incoming.receive(server.as_fd()).unwrap(), 1);
-            let path = incoming.path(0).expect("the kernel says");
+            let (mut incoming, mut headers) = (Incoming::new(), Headers::new());
+            assert_eq!(incoming.receive(server.as_fd(), &mut headers).unwrap(), 1);
+            let path = incoming.path(0).expect("has a peer");
             assert_eq!(path.local.map(|local| local.addr), Some(asked.ip()));
             let mut out = Outgoing::default();
             out.push(Some(path), |bytes| {
@@ -405,6 +351,6 @@ mod tests {
         let (lost, why) = out.send(a.as_fd());
         assert_eq!(lost, 2);
         assert!(why.is_some());
-        assert_eq!(Incoming::new().receive(b.as_fd()).unwrap(), 2);
+        assert_eq!(Incoming::new().receive(b.as_fd(), &mut Headers::new()).unwrap(), 2);
     }
 }

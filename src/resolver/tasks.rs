@@ -10,7 +10,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::client::ReplyPath;
-use super::mmsg::{BATCH, Incoming};
+use super::mmsg::{BATCH, Headers, Incoming};
 use super::upstream::{NewChannel, stream};
 use super::worker::{State, ThreadMessage, Worker};
 use crate::dns64::slab::Id;
@@ -66,13 +66,14 @@ async fn read(
     socket: &UdpSocket,
     mut take: impl FnMut(&mut State, Instant, &mut Incoming, usize),
 ) {
+    let mut headers = Headers::new();
     loop {
         if socket.readable().await.is_err() {
             return;
         }
         let received = worker.with_state(|state, now| {
             let mut incoming = state.incoming.take().unwrap_or_else(|| Box::new(Incoming::new()));
-            let received = receive(socket, &mut incoming);
+            let received = receive(socket, &mut incoming, &mut headers);
             for n in 0..*received.as_ref().unwrap_or(&0) {
                 take(state, now, &mut incoming, n);
             }
@@ -97,10 +98,10 @@ async fn read(
 
 /// Receives a batch. A batch that is not full has emptied the socket, so the next read waits for readiness
 /// without another system call.
-fn receive(socket: &UdpSocket, incoming: &mut Incoming) -> io::Result<usize> {
+fn receive(socket: &UdpSocket, incoming: &mut Incoming, headers: &mut Headers) -> io::Result<usize> {
     let mut taken = 0;
     let received = socket.try_io(Interest::READABLE, || {
-        taken = incoming.receive(socket.as_fd())?;
+        taken = incoming.receive(socket.as_fd(), headers)?;
         if taken == BATCH { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
     });
     if taken > 0 { Ok(taken) } else { received.map(|()| 0) }

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use siphasher::sip::SipHasher24;
+
 use super::frame;
 use super::query_key::COOKIE;
 
@@ -15,42 +17,6 @@ pub(super) const OPTION_LEN: usize = 4 + COOKIE_LEN;
 /// Maximum age of a server cookie, and maximum clock skew, in seconds (RFC 9018 §4.3).
 const MAX_AGE: u32 = 3_600;
 const MAX_SKEW: u32 = 300;
-
-/// SipHash-2-4 (RFC 9018 §4.4 names it); std has only 1-3.
-fn siphash24(key: [u64; 2], bytes: &[u8]) -> u64 {
-    let mut v = [
-        key[0] ^ 0x736f_6d65_7073_6575,
-        key[1] ^ 0x646f_7261_6e64_6f6d,
-        key[0] ^ 0x6c79_6765_6e65_7261,
-        key[1] ^ 0x7465_6462_7974_6573,
-    ];
-    let round = |v: &mut [u64; 4]| {
-        v[0] = v[0].wrapping_add(v[1]);
-        v[2] = v[2].wrapping_add(v[3]);
-        v[1] = v[1].rotate_left(13) ^ v[0];
-        v[3] = v[3].rotate_left(16) ^ v[2];
-        v[0] = v[0].rotate_left(32);
-        v[2] = v[2].wrapping_add(v[1]);
-        v[0] = v[0].wrapping_add(v[3]);
-        v[1] = v[1].rotate_left(17) ^ v[2];
-        v[3] = v[3].rotate_left(21) ^ v[0];
-        v[2] = v[2].rotate_left(32);
-    };
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    last[7] = bytes.len() as u8;
-    for word in words.iter().chain([&last]) {
-        let word = u64::from_le_bytes(*word);
-        v[3] ^= word;
-        round(&mut v);
-        round(&mut v);
-        v[0] ^= word;
-    }
-    v[2] ^= 0xff;
-    (0..4).for_each(|_| round(&mut v));
-    v[0] ^ v[1] ^ v[2] ^ v[3]
-}
 
 /// Key of the server cookies, fixed while the process runs.
 #[derive(Clone, Copy)]
@@ -96,7 +62,9 @@ impl Secret {
                 32
             }
         };
-        siphash24(self.0, &bytes[..len]).to_le_bytes()
+        let [key0, key1] = self.0;
+        // RFC 9018 §4.4.
+        SipHasher24::new_with_keys(key0, key1).hash(&bytes[..len]).to_le_bytes()
     }
 
     /// Verifies the content of a client's cookie option; `now` is in seconds of any monotonic clock.

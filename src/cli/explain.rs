@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::Instant as Moment;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::config::Config;
@@ -21,8 +20,8 @@ use crate::dns64::{
     AddressKind, Answer, Engine, QueryAction, Settings, Transmit, Transport, address_query, address_question,
 };
 use crate::output::{errln, outln};
+use crate::resolver::clock::Clock;
 use crate::resolver::tls;
-use crate::time::Instant;
 
 /// Prints how DNS64 answers an AAAA query of `client` for `name`.
 pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> ExitCode {
@@ -81,10 +80,9 @@ async fn resolve(
     client: IpAddr,
     query: &[u8],
 ) -> Option<Answer> {
-    let begun = Moment::now();
-    let now = || Instant::ZERO + begun.elapsed();
+    let clock = Clock::start();
     let mut engine = Engine::new(Arc::clone(&settings), 0);
-    match engine.query(now(), client, Transport::Tcp, query, || Ok(())) {
+    match engine.query(clock.now(), client, Transport::Tcp, query, || Ok(())) {
         QueryAction::Answer(answer) => return Some(answer),
         QueryAction::Drop(..) => return None,
         QueryAction::Pending => outln!("\nupstreams"),
@@ -92,7 +90,7 @@ async fn resolve(
     let mut asks = FuturesUnordered::new();
     loop {
         while let Some(ask) = engine.poll_transmit() {
-            print_event(begun, &asked(&settings, &ask));
+            print_event(clock, &asked(&settings, &ask));
             let via = settings.network.via.get(&ask.upstream).cloned().unwrap_or_default();
             let authorities = authorities.clone();
             asks.push(async move {
@@ -103,34 +101,34 @@ async fn resolve(
         if let Some(((), answer)) = engine.poll_answer() {
             return Some(answer);
         }
-        let deadline = begun + engine.deadline().since(Instant::ZERO);
+        let deadline = engine.deadline();
         tokio::select! {
             Some((ask, result)) = asks.next() => match result {
                 Ok(reply) => {
-                    print_reply(begun, &settings, client, &asked(&settings, &ask), &reply);
-                    engine.reply(now(), ask.id, &reply);
+                    print_reply(clock, &settings, client, &asked(&settings, &ask), &reply);
+                    engine.reply(clock.now(), ask.id, &reply);
                 }
                 Err(why) => {
-                    print_event(begun, &format!("{}: {why}", asked(&settings, &ask)));
-                    engine.failed(now(), ask.id);
+                    print_event(clock, &format!("{}: {why}", asked(&settings, &ask)));
+                    engine.failed(clock.now(), ask.id);
                 }
             },
-            () = tokio::time::sleep_until(deadline) => engine.timeout(now()),
+            () = clock.sleep_until(deadline) => engine.timeout(clock.now()),
         }
     }
 }
 
-fn print_reply(begun: Moment, settings: &Settings, client: IpAddr, asked: &str, reply: &[u8]) {
+fn print_reply(clock: Clock, settings: &Settings, client: IpAddr, asked: &str, reply: &[u8]) {
     let all = lines(reply);
-    print_event(begun, &format!("{asked}: {}", all.first().map_or("", String::as_str)));
+    print_event(clock, &format!("{asked}: {}", all.first().map_or("", String::as_str)));
     all.iter().skip(1).for_each(|line| outln!("             {line}"));
     for (addr, fate) in address_decisions(settings, client, reply) {
         outln!("             -> {addr} {fate}");
     }
 }
 
-fn print_event(begun: Moment, what: &str) {
-    outln!("  {:>6} ms  {what}", begun.elapsed().as_millis());
+fn print_event(clock: Clock, what: &str) {
+    outln!("  {:>6} ms  {what}", clock.elapsed().as_millis());
 }
 
 /// An upstream query in words.

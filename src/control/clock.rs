@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 /// Monotonic time, for uptimes and deadlines.
+#[expect(clippy::disallowed_methods, reason = "the one clock of control")]
 pub(super) fn monotonic() -> Instant {
     Instant::now()
 }

@@ -21,6 +21,7 @@ fn config() -> Config {
 }
 
 /// Two workers without traffic.
+#[expect(clippy::disallowed_methods, reason = "the view reports uptimes by the real clock")]
 fn view(config: &Config) -> (Arc<View>, Started) {
     let assignment = |worker| {
         let (device, _) = memory::pair(1).expect("descriptors");

@@ -8,6 +8,7 @@
 mod admission;
 mod answer_cache;
 mod client;
+pub(crate) mod clock;
 mod cookie;
 mod counters;
 mod egress;

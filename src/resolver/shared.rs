@@ -7,9 +7,9 @@ use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
 use super::Counters;
 use super::admission::Admission;
+use super::clock::Clock;
 use super::cookie::Secret;
 use crate::dns64::Settings;
-use crate::time::Instant;
 
 /// The settings in effect, and the content of the files that they name.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Shared {
     pub(super) secret: Secret,
     /// Assigns names to threads.
     pub(super) seed: u64,
-    origin: tokio::time::Instant,
+    pub(super) clock: Clock,
 }
 
 impl Shared {
@@ -47,7 +47,7 @@ impl Shared {
             connections: Arc::default(),
             secret,
             seed,
-            origin: tokio::time::Instant::now(),
+            clock: Clock::start(),
         }
     }
 
@@ -63,13 +63,5 @@ impl Shared {
         let mut place = self.active.write().unwrap_or_else(PoisonError::into_inner);
         self.generation.store(active.generation, Ordering::Release);
         *place = Arc::new(active);
-    }
-
-    pub(super) fn now(&self) -> Instant {
-        Instant::ZERO + self.origin.elapsed()
-    }
-
-    pub(super) fn moment(&self, at: Instant) -> tokio::time::Instant {
-        self.origin + at.since(Instant::ZERO)
     }
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -97,14 +96,15 @@ async fn run_connection(
     let mut frames = Frames::new(stream, peer);
     let (answers, mut answered) = mpsc::channel(MAX_CONCURRENT);
     let mut closing = worker.closing.subscribe();
+    let clock = worker.shared.clock;
     let mut in_flight = 0;
-    let mut last_activity = Instant::now();
+    let mut last_activity = clock.now();
     loop {
         tokio::select! {
             message = frames.next(), if in_flight < MAX_CONCURRENT => {
                 let Some(query) = message else { return Ok(()) };
                 let (query, reply_path) = (query?, ReplyPath::Stream(answers.clone()));
-                last_activity = Instant::now();
+                last_activity = clock.now();
                 let taken = worker.with_state(|state, now| state.query(now, peer.ip(), reply_path, &query));
                 if !taken {
                     return Ok(());
@@ -113,10 +113,10 @@ async fn run_connection(
             }
             Some(answer) = answered.recv() => {
                 in_flight -= 1;
-                last_activity = Instant::now();
+                last_activity = clock.now();
                 frames.send(answer)?;
             }
-            () = tokio::time::sleep_until(last_activity + idle), if in_flight == 0 => return Ok(()),
+            () = clock.sleep_until(last_activity + idle), if in_flight == 0 => return Ok(()),
             _ = closing.wait_for(|closing| *closing), if in_flight == 0 => return Ok(()),
         }
     }

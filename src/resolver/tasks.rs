@@ -117,7 +117,7 @@ pub(super) async fn keep_time(worker: Rc<Worker>) {
             continue;
         }
         tokio::select! {
-            () = tokio::time::sleep_until(worker.shared.moment(at)) => worker.with_state(State::timeout),
+            () = worker.shared.clock.sleep_until(at) => worker.with_state(State::timeout),
             () = alarm => {}
         }
     }

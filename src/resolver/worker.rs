@@ -125,7 +125,7 @@ impl Worker {
 
     /// Runs `what` on the state, then sends what it queued.
     pub(super) fn with_state<R>(self: &Rc<Self>, what: impl FnOnce(&mut State, Instant) -> R) -> R {
-        let now = self.shared.now();
+        let now = self.shared.clock.now();
         let mut state = self.state.borrow_mut();
         if self.shared.generation() != state.active.generation {
             state.apply_settings(self.shared.active());

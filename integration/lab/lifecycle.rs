@@ -20,6 +20,8 @@ fn snapshot(at: &Namespace) -> Result<String, LabError> {
         "ip -6 rule",
         "ip neigh show proxy",
         "ip -6 neigh show proxy",
+        "ip neigh show nud permanent",
+        "ip -6 neigh show nud permanent",
         "nft list ruleset",
         "sysctl -a --pattern ^net[.]ipv[46][.](conf|ip_forward|ip_local|neigh)",
     ];

@@ -11,6 +11,7 @@ mod egress;
 mod hairpin;
 mod kernel;
 mod lifecycle;
+mod neighbours;
 mod parts;
 mod program;
 mod siit;

@@ -47,7 +47,7 @@ pub(crate) enum HostError {
     },
 }
 
-/// The changes in effect. Routes vanish with the device; the journal has everything else.
+/// The changes in effect. Routes and their next hop vanish with the device; the journal has everything else.
 #[derive(Debug)]
 pub(crate) struct HostState {
     tree: Tree,
@@ -105,7 +105,8 @@ impl HostState {
         self.grow(requirements, config.host.sysctls).await
     }
 
-    /// Configures the device while it is down: the kernel assigns a link-local address when it comes up.
+    /// Configures the device while it is down: the kernel assigns a link-local address when it comes up. Then adds
+    /// the next hop of its IPv6 routes.
     async fn configure_device(&self) -> Result<(), HostError> {
         self.netlink.set_up(self.index, false).await?;
         for (wanted, needed) in Tree::device_settings(&self.device) {
@@ -115,7 +116,8 @@ impl HostState {
                 Ok(()) => {}
             }
         }
-        Ok(self.netlink.set_up(self.index, true).await?)
+        self.netlink.set_up(self.index, true).await?;
+        Ok(self.netlink.add_next_hop(self.index).await?)
     }
 
     /// With `egress = "masquerade"`: reserves ports, and creates or replaces the nftables table.

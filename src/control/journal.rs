@@ -1,7 +1,7 @@
 //! Journal of changes to this host that outlive a killed gateway.
 //!
 //! Each change is recorded before it is made, so that the journal is complete even after `kill -9`. It omits
-//! routes and addresses of the gate64 device, which vanish with the device. Every start, every orderly exit and
+//! routes and neighbours of the gate64 device, which vanish with the device. Every start, every orderly exit and
 //! `gate64 cleanup` undo the changes, the last one first.
 
 use std::fs;

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage,
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::packet_route::{AddressFamily, route::RouteProtocol};
@@ -134,7 +134,8 @@ impl Netlink {
         })
     }
 
-    /// Adds a route to the interface `index`, with protocol number 64.
+    /// Adds a route to the interface `index`, with protocol number 64. An IPv6 route needs the
+    /// [next hop](Self::add_next_hop).
     ///
     /// # Errors
     /// The kernel refuses the route, or another program has added it already.
@@ -235,6 +236,16 @@ impl Netlink {
         added.map_err(|why| NetlinkError::new(format!("proxy for {addr} on {interface}"), &why))
     }
 
+    /// Adds the next hop of all IPv6 routes to the interface `index`. Setting the interface down deletes it.
+    ///
+    /// # Errors
+    /// The kernel refuses the operation.
+    pub(crate) async fn add_next_hop(&self, index: u32) -> Result<(), NetlinkError> {
+        let added =
+            self.0.neighbours().add(index, NEXT_HOP.into()).state(NeighbourState::Permanent).replace();
+        added.execute().await.map_err(|why| NetlinkError::new(format!("neighbour {NEXT_HOP}"), &why))
+    }
+
     /// Removes a proxy neighbour; a missing one is not an error.
     ///
     /// # Errors
@@ -302,11 +313,17 @@ fn route(to: Destination, index: u32) -> RouteMessage {
             .build(),
         IpAddr::V6(addr) => RouteMessageBuilder::<Ipv6Addr>::new()
             .destination_prefix(addr, to.len)
+            .gateway(NEXT_HOP)
+            .onlink()
             .output_interface(index)
             .protocol(RouteProtocol::Other(PROTOCOL))
             .build(),
     }
 }
+
+/// Next hop of all IPv6 routes to the device. Without it, each destination is a neighbour of its own, and all
+/// interfaces of the host share a table of about 1,000 (`gc_thresh3`). IPv4 destinations share one entry anyway.
+const NEXT_HOP: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x64);
 
 /// Metric of the default route to a CLAT: worse than native IPv4.
 const LAST_RESORT: u32 = 4096;

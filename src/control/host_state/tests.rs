@@ -89,7 +89,7 @@ fn release_undoes_all_changes() {
             block_on(async {
                 let mut host_state = open(dir.path()).await;
                 host_state.apply(&config, &requirements(&config)).await.expect("ready");
-                assert!(output("ip -6 route").contains("2001:db8:64::/96 dev gate64"), "{pool}");
+                assert!(output("ip -6 route").contains("2001:db8:64::/96 via fe80::64 dev gate64"), "{pool}");
                 assert!(output("ip addr show lan").contains("2001:db8:1::53/128"), "{pool}");
                 assert_eq!(Tree::kernel().read("net/ipv6/conf/lan/accept_ra").expect("there"), "2");
                 assert!(!output("ip addr show gate64").contains("fe80"), "no link-local address");
@@ -101,6 +101,38 @@ fn release_undoes_all_changes() {
             assert_eq!(host(), before, "{pool}");
             assert!(!dir.path().join("changes.json").exists());
         }
+    });
+}
+
+#[test]
+fn all_ipv6_routes_share_a_neighbour() {
+    own_network("all_ipv6_routes_share_a_neighbour", || {
+        prepare();
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = config(
+            ON_LINK,
+            "[siit]\npref64 = \"2001:db8:46::/96\"\neam = \"192.0.2.0/28 = 2001:db8:9::/124\"",
+        );
+        block_on(async {
+            let mut host_state = open(dir.path()).await;
+            host_state.apply(&config, &requirements(&config)).await.expect("ready");
+            for route in ["2001:db8:64::/96", "2001:db8:46::/96"] {
+                let found = output(&format!("ip -6 route show {route}"));
+                assert!(found.contains("via fe80::64 dev gate64") && found.contains("onlink"), "{found}");
+            }
+            let neighbours = output("ip -6 neigh show dev gate64 nud permanent");
+            let words: Vec<_> = neighbours.split_whitespace().collect();
+            assert_eq!(
+                (words.first(), words.last()),
+                (Some(&"fe80::64"), Some(&"PERMANENT")),
+                "{neighbours}"
+            );
+            host_state.shrink(&Requirements::default()).await;
+            assert!(!output("ip -6 route").contains("gate64 proto 64"), "{}", output("ip -6 route"));
+            host_state.release().await;
+        });
+        run("ip link set gate64 down");
+        assert_eq!(output("ip -6 neigh show dev gate64 nud permanent"), "", "it vanishes with the device");
     });
 }
 

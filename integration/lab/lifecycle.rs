@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gate64::lab::{Deadline, GatewayConfig, LabError, Namespace, until};
+use gate64::lab::{Deadline, Gateway, GatewayConfig, LabError, Namespace, until};
 
 use super::{Site, Test, WWW, build, expect, program, wrong};
 
@@ -152,5 +152,25 @@ fn reloading_an_invalid_file_changes_nothing() -> Test {
     let refused = || gateway.log()[before..].contains("/95");
     until(Deadline::after(5), "the gateway reports the error", refused)?;
     expect(&site.page()?, "Hello!")?;
+    gateway.stop()
+}
+
+#[test]
+fn a_second_gateway_on_the_same_device_is_refused() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    // Several queues: a second gateway that joins the device would take some of the packets.
+    let config = GatewayConfig { workers: 2, ..GatewayConfig::default() };
+    let gateway = site.start(&config)?;
+    site.page()?;
+    let before = snapshot(&site.lab.gateway)?;
+    let dir = site.file("second");
+    fs::create_dir_all(&dir).map_err(|error| wrong(error.to_string()))?;
+    let second = Gateway::with_file(program(), &site.lab.gateway, &dir, &config.text(&dir));
+    let Err(why) = second else { return Err(wrong("a second gateway has started")) };
+    expect(&why.to_string(), "interface gate64 exists already: another gateway")?;
+    assert_same(&before, &snapshot(&site.lab.gateway)?);
+    for _ in 0..8 {
+        site.page()?;
+    }
     gateway.stop()
 }

@@ -45,6 +45,15 @@ pub enum OpenError {
     /// The device node cannot be opened.
     #[error("{NODE}: {0}")]
     Node(#[source] io::Error),
+    /// The interface exists already.
+    #[error(
+        "interface {name} exists already: another gateway or another program uses it; stop that program, or \
+         write another name for `device` in [host]"
+    )]
+    Exists {
+        /// The interface.
+        name: String,
+    },
     /// The interface cannot be created, or its queue cannot be attached.
     #[error("interface {name}, queue {queue}: {source}")]
     Attach {
@@ -90,7 +99,7 @@ pub(crate) struct Queue {
 /// and no route.
 ///
 /// # Errors
-/// See [`OpenError`]; the interface is then deleted.
+/// See [`OpenError`]. The interface is then deleted, unless it existed before.
 pub(crate) fn open(settings: &Settings) -> Result<(Interface, Vec<Queue>), OpenError> {
     let mut name = settings.name.clone();
     let mut files = Vec::new();
@@ -131,10 +140,12 @@ fn open_queue(name: &str, queue: u8) -> Result<(File, String), OpenError> {
         .open(NODE)
         .map_err(OpenError::Node)?;
     let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
-    let name = sys::attach_queue(node.as_fd(), name, flags).map_err(|source| OpenError::Attach {
-        name: name.to_owned(),
-        queue,
-        source,
+    // Otherwise a second gateway would add its queues to the interface of the first and take part of its packets.
+    let exclusive = if queue == 0 { libc::IFF_TUN_EXCL } else { 0 };
+    let attached = sys::attach_queue(node.as_fd(), name, flags | exclusive);
+    let name = attached.map_err(|source| match source.raw_os_error() {
+        Some(libc::EBUSY) if queue == 0 => OpenError::Exists { name: name.to_owned() },
+        _ => OpenError::Attach { name: name.to_owned(), queue, source },
     })?;
     Ok((node, name))
 }
@@ -149,8 +160,7 @@ fn configure(name: &str, mtu: u16, queue: OwnedFd) -> Result<tun::Device, tun::E
 }
 
 /// Enables the most offloads that the kernel supports: all, all but UDP segmentation (before
-/// Linux 6.2), checksums only, or none. Always sets them, since a persistent interface keeps the
-/// previous setting.
+/// Linux 6.2), checksums only, or none.
 fn enable_offloads(queue: BorrowedFd<'_>, wanted: bool) -> io::Result<Offloads> {
     let checksum = libc::TUN_F_CSUM;
     let tcp = checksum | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;

@@ -236,7 +236,19 @@ fn errors_name_interface_and_cause() {
         assert!(error.contains("a-name-of-16-byt") && error.contains("15 bytes"), "{error}");
         let taken = Settings { name: "lo".into(), ..settings(1, true) };
         let error = open(&taken).err().expect("refused").to_string();
-        assert!(error.starts_with("interface lo, queue 0: "), "{error}");
+        assert!(error.starts_with("interface lo exists already: "), "{error}");
+    });
+}
+
+#[test]
+fn an_interface_is_opened_once() {
+    own_network("an_interface_is_opened_once", || {
+        let named = Settings { name: "gate64".into(), ..settings(2, true) };
+        let (first, queues) = open(&named).expect("opens");
+        let error = open(&named).err().expect("refused").to_string();
+        assert!(error.starts_with("interface gate64 exists already"), "{error}");
+        run("ip link show dev gate64 up");
+        assert_eq!((first.name(), queues.len()), ("gate64", 2));
     });
 }
 

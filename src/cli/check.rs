@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::constants::USAGE;
 use crate::config::{Config, Egress, HostInfo, LoadError, OwnAddress, Siit, Sysctls};
 use crate::control::host_info::LocalHost;
 use crate::control::requirements::Requirements;
@@ -32,15 +33,15 @@ pub(super) fn check(path: &Path) -> ExitCode {
                 system.addresses().iter().filter(|own| own.interface != device).cloned().collect();
             let requirements = Requirements::of(&config, &own, &[]);
             out!("{}", summary(&config, &requirements, &own));
-            if requirements.conflicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::USAGE) }
+            if requirements.conflicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(USAGE) }
         }
         Err(LoadError::Config(why)) => {
             errln!("{why}");
-            ExitCode::from(super::USAGE)
+            ExitCode::from(USAGE)
         }
         Err(why @ LoadError::Read { .. }) => {
             errln!("gate64: {why}");
-            ExitCode::from(super::USAGE)
+            ExitCode::from(USAGE)
         }
     }
 }

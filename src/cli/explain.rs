@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio_rustls::rustls::ClientConfig;
 
+use super::constants::USAGE;
 use crate::config::Config;
 use crate::control::host_info::LocalHost;
 use crate::dns64::explain::{address_decisions, lines, rules, upstream};
@@ -38,7 +39,7 @@ pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> Exit
             Ok(config) => config.dns64.map(|dns| dns.settings),
             Err(why) => {
                 errln!("{why}");
-                return ExitCode::from(super::USAGE);
+                return ExitCode::from(USAGE);
             }
         };
         let Some(settings) = settings else { return failed("the configuration has no [dns64]") };

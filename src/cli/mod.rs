@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod constants;
 mod dns64_check;
 mod explain;
 mod run;
@@ -14,12 +15,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::lab;
 use crate::output::outln;
+use constants::CONFIG;
 
-/// Exit code for an invalid configuration or command line.
-pub const USAGE: u8 = 2;
-
-/// Default path of the configuration file.
-const CONFIG: &str = "/etc/gate64/gate64.toml";
+pub use constants::USAGE;
 
 /// NAT64 and DNS64 gateway.
 #[derive(Parser, Debug)]

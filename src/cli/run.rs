@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::constants::{CONFIG, USAGE};
 use crate::config::LoadError;
 use crate::control::cleanup;
 use crate::control::lifecycle::{self, RunError};
@@ -14,7 +15,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Load(why @ LoadError::Config(_))) => {
             errln!("{why}");
-            ExitCode::from(super::USAGE)
+            ExitCode::from(USAGE)
         }
         Err(why) => {
             errln!("gate64: {why}");
@@ -28,7 +29,7 @@ pub(super) fn clean(config: Option<&Path>, state_dir: Option<&Path>) -> ExitCode
     let dir = match (state_dir, config) {
         (Some(dir), _) => dir.to_owned(),
         (None, Some(config)) => cleanup::state_dir_of(config),
-        (None, None) => cleanup::state_dir_of(Path::new(super::CONFIG)),
+        (None, None) => cleanup::state_dir_of(Path::new(CONFIG)),
     };
     match cleanup::cleanup(&dir) {
         Ok(0) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::USAGE;
+use super::constants::{CONFIG, USAGE};
 use crate::addr::WorkerId;
 use crate::config::{self, Config, LoadError};
 use crate::control::host_info::UnknownHost;
@@ -19,7 +19,7 @@ use crate::time::Instant;
 #[derive(Args, Debug)]
 pub(super) struct TranslateArgs {
     /// Configuration file of the gateway.
-    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
     /// Translate the packets of one side only: v6 = IPv6 packets, v4 = IPv4 packets. Default: both.
     /// For captures that also contain packets sent by the gateway.

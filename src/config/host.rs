@@ -4,9 +4,11 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::MAX_WORKERS;
 use super::reader::Reader;
 use super::schema::{self, Text};
+
+/// Maximum number of workers.
+pub const MAX_WORKERS: u8 = 64;
 
 /// How neighbours reach pool4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -10,6 +10,7 @@ mod document;
 mod egress;
 mod error_sources;
 mod host;
+mod host_info;
 mod network;
 mod pool;
 mod reader;
@@ -25,7 +26,6 @@ mod reference;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,37 +40,13 @@ pub use dns::Dns64;
 pub(crate) use reader::duration;
 
 pub use egress::{Egress, INNER};
-pub use host::{Announce, Host, Observe, Sysctls};
+pub use host::{Announce, Host, MAX_WORKERS, Observe, Sysctls};
+pub use host_info::{HostInfo, OwnAddress};
 pub use siit::Siit;
-
-/// Maximum number of zones. Counters for all of them are allocated at start.
-pub const MAX_ZONES: usize = 256;
-/// Maximum number of workers.
-pub const MAX_WORKERS: u8 = 64;
+pub use zones::MAX_ZONES;
 
 /// Default of `linger`: the longest time for which resolvers usually cache a record.
 const LINGER: Duration = Duration::from_secs(86_400);
-
-/// An address of this host.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OwnAddress {
-    /// Name of the interface.
-    pub interface: String,
-    /// The address.
-    pub addr: IpAddr,
-    /// Prefix length of the subnet.
-    pub len: u8,
-}
-
-/// Facts about the host with which a configuration is validated and completed.
-pub trait HostInfo {
-    /// Addresses of all interfaces except the translator's device.
-    fn addresses(&self) -> &[OwnAddress];
-    /// Source address that the kernel selects for destination `to`; `None` without a route.
-    fn source_towards(&self, to: IpAddr) -> Option<IpAddr>;
-    /// Number of usable CPUs, at least 1.
-    fn cpus(&self) -> usize;
-}
 
 /// A valid configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]

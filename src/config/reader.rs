@@ -6,8 +6,8 @@ use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::HostInfo;
 use super::diagnostic::Problem;
+use super::host_info::HostInfo;
 use super::schema::{Number, Text};
 
 /// Collects errors and warnings while a file is resolved.

@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::MAX_ZONES;
 use super::egress::{Egress, INNER};
 use super::pool::Pools;
 use super::reader::Reader;
@@ -13,6 +12,8 @@ use super::schema::{self, Texts};
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
 use crate::nat64::{Pool, Zone};
 
+/// Maximum number of zones. Counters for all of them are allocated at start.
+pub const MAX_ZONES: usize = 256;
 /// Default limit of port blocks per host.
 const BLOCKS_PER_HOST: u16 = 8;
 /// Default limit of sessions per host.

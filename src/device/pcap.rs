@@ -8,56 +8,20 @@
 //! although the default is microseconds, ignores `if_tsoffset`, and its errors name neither frame nor
 //! offset. Link types would remain ours.
 
+mod error;
 mod link;
 mod record;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::time::Duration;
 
-use link::{Link, packet_in};
-use record::{Format, Source, read_format};
+use link::packet_in;
+use record::{Format, MAX_RECORD, Source, read_format};
 
-/// Maximum length of a record in bytes; Linux captures at most 256 KiB of a packet.
-const MAX_RECORD: usize = 256 << 10;
-
-/// A position in a capture.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Position {
-    /// Number of the current frame, from 1 as in Wireshark.
-    pub frame: u64,
-    /// Offset of its record in bytes.
-    pub offset: u64,
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "packet {}, at byte {} of the file", self.frame, self.offset)
-    }
-}
-
-/// Why reading a capture failed.
-#[derive(Debug, thiserror::Error)]
-pub enum PcapError {
-    /// The file cannot be read.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// The magic number is not one of a capture.
-    #[error("neither pcap nor pcapng")]
-    Magic,
-    /// A length field is invalid.
-    #[error("{0}: the file is damaged, {1} is an impossible length")]
-    Length(Position, u64),
-    /// The file ends within a record.
-    #[error("{0}: the file ends in the middle of it")]
-    CutOff(Position),
-    /// The link type of a pcap is not supported.
-    #[error("link type {0} is not supported: only raw IP, Ethernet, loopback and Linux cooked are")]
-    LinkType(u32),
-}
+pub use error::{PcapError, Position};
 
 /// A packet of a capture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,5 +1,7 @@
 //! IPv4 packets (RFC 791).
 
+pub(super) mod header;
+
 use core::net::Ipv4Addr;
 
 use super::buf::{Checksum, Offload};
@@ -9,10 +11,9 @@ use super::transport::{Ports, fits, invalid_header, ports_of};
 use super::{Fragment, ICMP4, Transport, icmp, u16_at};
 use crate::reason::Reason;
 
-/// Length of a header without options, in bytes.
-pub const HEADER: usize = 20;
-/// Maximum length of a header with options, in bytes.
-pub const MAX_HEADER: usize = 60;
+pub(in crate::wire) use header::fragment_of;
+pub use header::{HEADER, MAX_HEADER};
+pub(crate) use header::{addr_at, header_sum};
 
 /// A parsed IPv4 packet with valid layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,22 +109,6 @@ impl Ipv4Packet {
             Ports::None => with(icmp::first_fragment(message, [icmp::v4::ECHO, icmp::v4::ECHO_REPLY])?),
         }
     }
-}
-
-/// The checksum sum of a header without options.
-pub(crate) fn header_sum(head: &[u8; HEADER]) -> Sum {
-    let pair = |at: usize| super::u32_at(head, at);
-    Sum::ZERO.pair(pair(0)).pair(pair(4)).pair(pair(8)).pair(pair(12)).pair(pair(16))
-}
-
-pub(crate) fn addr_at(head: &[u8; HEADER], at: usize) -> Ipv4Addr {
-    Ipv4Addr::from_bits(super::u32_at(head, at))
-}
-
-pub(super) fn fragment_of(head: &[u8; HEADER]) -> Option<Fragment> {
-    let field = u16_at(head, 6);
-    let (offset, more) = ((field & 0x1fff) << 3, field & 0x2000 != 0);
-    (offset != 0 || more).then(|| Fragment { id: u32::from(u16_at(head, 4)), offset, more })
 }
 
 /// Whether the options hold an unexpired source route. At most 40 iterations: an option has at least one byte.

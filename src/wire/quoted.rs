@@ -4,7 +4,10 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::checksum::Sum;
-use super::{Fragment, ICMP4, ICMP6, TCP, UDP, icmp, ipv4, ipv6, u16_at};
+use super::icmp::message as icmp;
+use super::ipv4::header as ipv4;
+use super::ipv6::header as ipv6;
+use super::{Fragment, ICMP4, ICMP6, TCP, UDP, u16_at};
 use crate::reason::Reason;
 
 /// Minimum quoted length of a transport header, in bytes (RFC 792).

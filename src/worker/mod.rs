@@ -6,6 +6,7 @@
 //! channels. Reading a worker's counters takes no lock.
 
 mod inbox;
+mod report;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -14,15 +15,17 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc as commands;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::Counters;
 use crate::device::{Device, Tallies};
-use crate::translator::{BlockAssignment, Change, Event, Settings, Translator, WorkerId};
+use crate::translator::{BlockAssignment, Change, Settings, Translator, WorkerId};
 use inbox::{Inbox, Post};
 use run::{Channels, Clock, Command, Worker};
+
+pub use report::{Cause, Failure, Notice};
 
 /// Capacity of a worker's inbox, in packets.
 const INBOX: usize = 256;
@@ -38,37 +41,6 @@ pub struct Assignment {
     pub device: Box<dyn Device>,
     /// Port blocks that hosts had before a restart, of all workers.
     pub leases: Arc<[BlockAssignment]>,
-}
-
-/// An event with its worker and time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Notice {
-    /// The worker that reports it.
-    pub worker: WorkerId,
-    /// When the worker reported it, at most one batch after it happened.
-    pub at: SystemTime,
-    /// What happened.
-    pub event: Event,
-}
-
-/// Why a worker failed or recovered.
-#[derive(Debug)]
-pub enum Cause {
-    /// It panicked and has ended. The others continue; its packets are lost.
-    Panic(String),
-    /// Its device fails. Reported once per series of failures; the worker keeps trying.
-    Device(io::Error),
-    /// Its device works again.
-    Recovered,
-}
-
-/// A worker failed or recovered.
-#[derive(Debug)]
-pub struct Failure {
-    /// The worker.
-    pub worker: WorkerId,
-    /// The cause.
-    pub cause: Cause,
 }
 
 /// What [`start`] returns: three parts, each for a different task.

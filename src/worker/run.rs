@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::inbox::Post;
-use super::{Cause, Failure, Notice};
+use super::report::{Cause, Failure, Notice};
 use crate::device::{BATCH, BATCH_BYTES, Device};
 use crate::reason::Reason;
 use crate::time::Instant;

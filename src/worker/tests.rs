@@ -7,6 +7,7 @@ use crate::device::memory::{self, Frame, MemoryDevice, MemoryPeer};
 use crate::device::{BATCH_BYTES, Offloads, Waker};
 use crate::nat64;
 use crate::reason::Reason;
+use crate::translator::Event;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::xlat;
 

@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::Findings;
 use super::asker::{Asker, Bits, CNAME, HTTPS, RRSIG, Reply};
 use super::everywhere::{arpa, said};
+use super::findings::Findings;
 use super::zone::{DENIAL, MANY, PRIVATE, TTL, V4, V6};
 use crate::addr::Pref64;
 use crate::dns64::wire::{rcode, rr};

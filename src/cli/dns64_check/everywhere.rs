@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::Findings;
 use super::asker::{Asker, Bits, Reply, TXT};
+use super::findings::Findings;
 use crate::addr::{Ipv6Prefix, Pref64};
 use crate::dns64::wire::{rcode, rr};
 

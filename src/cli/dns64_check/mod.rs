@@ -6,14 +6,18 @@
 mod asker;
 mod domain;
 mod everywhere;
+mod findings;
 mod zone;
 
-use crate::output::{errln, out, outln};
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use asker::Asker;
+use findings::Findings;
+
+use super::constants::USAGE;
+use crate::output::{errln, out, outln};
 
 /// Test a DNS64 server, gate64 or any other, against RFC 6147, RFC 7050 and RFC 8880.
 #[derive(clap::Args, Debug)]
@@ -42,62 +46,6 @@ fn server(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("`{text}` is not an IP address"))
 }
 
-/// The result of one check.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Verdict {
-    /// Conforms.
-    Good,
-    /// The RFCs allow several behaviours.
-    Open,
-    /// Violates an RFC.
-    Bad,
-}
-
-/// One line of the table.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Finding {
-    verdict: Verdict,
-    what: &'static str,
-    /// What the server answered.
-    seen: String,
-    /// The RFC section that requires it.
-    source: &'static str,
-}
-
-/// All results so far.
-#[derive(Debug, Default)]
-struct Findings(Vec<Finding>);
-
-impl Findings {
-    /// Records a check that the RFCs require, and what the server answered.
-    fn must(&mut self, what: &'static str, source: &'static str, good: bool, seen: impl Into<String>) {
-        let verdict = if good { Verdict::Good } else { Verdict::Bad };
-        self.0.push(Finding { verdict, what, seen: seen.into(), source });
-    }
-
-    /// Records behaviour that the RFCs leave open.
-    fn shows(&mut self, what: &'static str, source: &'static str, seen: impl Into<String>) {
-        self.0.push(Finding { verdict: Verdict::Open, what, seen: seen.into(), source });
-    }
-
-    fn table(&self) -> String {
-        let width = self.0.iter().map(|finding| finding.what.len()).max().unwrap_or(0);
-        let lines = self.0.iter().map(|Finding { verdict, what, seen, source }| {
-            let word = match verdict {
-                Verdict::Good => "ok",
-                Verdict::Open => "--",
-                Verdict::Bad => "BAD",
-            };
-            format!("{word:<4} {what:<width$}  {seen}  [{source}]\n")
-        });
-        lines.collect()
-    }
-
-    fn bad(&self) -> usize {
-        self.0.iter().filter(|finding| finding.verdict == Verdict::Bad).count()
-    }
-}
-
 /// Runs the checks and prints the table. Exit code: 0 if all pass, 1 if one fails, 2 if the server
 /// does not answer or announces no prefix.
 pub(super) fn run(args: &Args) -> ExitCode {
@@ -105,13 +53,13 @@ pub(super) fn run(args: &Args) -> ExitCode {
         out!("{}", zone::text(domain));
         return ExitCode::SUCCESS;
     }
-    let Some(server) = args.server else { return ExitCode::from(super::USAGE) };
+    let Some(server) = args.server else { return ExitCode::from(USAGE) };
     let asker = Asker::new(server, Duration::from_millis(args.timeout.max(1)));
     let mut findings = Findings::default();
     let Some(pref64) = everywhere::look(&asker, &mut findings) else {
         out!("{}", findings.table());
         errln!("gate64: {server} does not answer or announces no NAT64 prefix: the other checks are skipped");
-        return ExitCode::from(super::USAGE);
+        return ExitCode::from(USAGE);
     };
     if let Some(domain) = &args.name {
         domain::look(&asker, &mut findings, &pref64, domain);
@@ -120,7 +68,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         domain::look_at_broken(&asker, &mut findings, &pref64, name);
     }
     out!("{}", findings.table());
-    let (bad, all) = (findings.bad(), findings.0.len());
+    let (bad, all) = (findings.bad(), findings.len());
     outln!("{all} checks of {server}, {bad} bad");
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -128,20 +76,6 @@ pub(super) fn run(args: &Args) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_table_shows_failed_checks() {
-        let mut findings = Findings::default();
-        findings.must("one thing", "RFC 1", true, "fine");
-        findings.must("another", "RFC 2", false, "broken");
-        findings.shows("a third", "RFC 3", "so");
-        assert_eq!(findings.bad(), 1);
-        let table = findings.table();
-        assert!(
-            table.starts_with("ok   one thing  fine  [RFC 1]\nBAD  another    broken  [RFC 2]\n"),
-            "{table}"
-        );
-    }
 
     #[test]
     fn servers_with_and_without_port() {

@@ -3,7 +3,11 @@
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use super::{Link, MAX_RECORD, PcapError, Position};
+use super::error::{PcapError, Position};
+use super::link::Link;
+
+/// Maximum length of a record in bytes; Linux captures at most 256 KiB of a packet.
+pub(super) const MAX_RECORD: usize = 256 << 10;
 
 /// The format of a file, and the state that its records depend on.
 #[derive(Debug)]

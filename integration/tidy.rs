@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use gate64::config::{Config, HostInfo, OwnAddress};
 
-mod floors;
 mod imports;
+mod layers;
 mod sizes;
 
 /// A source file: its path from the root, and its text.
@@ -139,7 +139,7 @@ fn names_are_not_vague() {
 fn the_modules_of_the_architecture_exist() {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("part of the repository");
     let table: Vec<_> = text.lines().filter(|line| line.starts_with('|')).collect();
-    assert!(table.len() > 5, "no table of floors");
+    assert!(table.len() > 5, "no table of layers");
     for row in &table[2..] {
         let modules = row.split('|').nth(2).unwrap_or_default();
         for module in modules.split('`').skip(1).step_by(2) {

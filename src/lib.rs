@@ -2,7 +2,7 @@
 //!
 //! Read the modules in this order; each uses only those above it.
 //!
-//! 1. [`time`], [`reason`], [`addr`], [`counters`]: values.
+//! 1. [`time`], [`reason`], [`addr`], [`counters`], [`ownership`]: values, and which worker owns a packet.
 //! 2. [`wire`]: packet buffers, and parsers that validate headers.
 //! 3. [`xlat`]: translation of one packet (RFC 7915).
 //! 4. [`siit`]: stateless translation (RFC 7757); [`nat64`]: stateful translation (RFC 6146).

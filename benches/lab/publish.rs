@@ -42,13 +42,16 @@ pub(crate) fn plots(record: &Record) -> Vec<(&'static str, String)> {
     ];
     let [plain, stateful, tayga] = [Contestant::Plain, Contestant::TaygaMasquerade, Contestant::Tayga];
     vec![
-        ("bulk.svg", bars("Bulk throughput; more is better", record, &bulk, plain)),
+        ("bulk.svg", bars("Bulk throughput; higher is better", record, &bulk, plain)),
         (
             "small.svg",
-            bars("Small packets a second, new flows a second; more is better", record, &small, stateful),
+            bars("Small packets a second, new flows a second; higher is better", record, &small, stateful),
         ),
-        ("cpu.svg", bars("CPU time a small packet; less is better", record, &cpu, tayga)),
-        ("latency.svg", bars("One-way delay at half of tayga's load; less is better", record, &delay, tayga)),
+        ("cpu.svg", bars("CPU time a small packet; lower is better", record, &cpu, tayga)),
+        (
+            "latency.svg",
+            bars("One-way delay at half of tayga's load; lower is better", record, &delay, tayga),
+        ),
     ]
 }
 
@@ -61,7 +64,7 @@ fn tables(record: &Record, options: &Options) -> String {
         machine::describe(),
         contestant::tayga_version(),
     );
-    text.push_str("| target: gate64 / | bound | reached (95 %) | |\n|---|---|---|---|\n");
+    text.push_str("| target: gate64 divided by | bound | reached (95 %) | |\n|---|---|---|---|\n");
     for target in targets::all() {
         let Row { test, what, more, .. } = &target.row;
         let other = target.compared();
@@ -77,14 +80,14 @@ fn tables(record: &Record, options: &Options) -> String {
         };
     }
     text.push_str(
-        "\ngate64 in proportion to each of the others; `≥`: the tester could load gate64 no further; \
+        "\ngate64 divided by each of the others. `≥`: a lower bound, since the tester's maximum limited gate64. \
          `∞`: the other's figure is zero.\n\n",
     );
     let others = [Contestant::Plain, Contestant::Nat44, Contestant::Tayga, Contestant::TaygaMasquerade];
     let names = others.map(Contestant::name).join(" | ");
-    let _ = writeln!(text, "| gate64 / | better is | {names} |\n|---|---|---|---|---|---|");
+    let _ = writeln!(text, "| gate64 divided by | better | {names} |\n|---|---|---|---|---|---|");
     for row in record.rows().iter().filter(|row| !is_alone(row)) {
-        let better = if row.more { "more" } else { "less" };
+        let better = if row.more { "higher" } else { "lower" };
         let _ = write!(text, "| {}, {} | {better} |", row.test, row.what);
         for other in others {
             let at_least = if record.limited(row, Contestant::Gate64) && row.more { "≥ " } else { "" };
@@ -112,7 +115,8 @@ fn is_alone(row: &Row) -> bool {
 fn alone(record: &Record) -> String {
     let shown = [Contestant::Gate64, Contestant::Tayga, Contestant::TaygaMasquerade];
     let mut text =
-        "| by itself | gate64 | tayga, stateless | tayga + masquerade |\n|---|---|---|---|\n".to_owned();
+        "| absolute values | gate64 | tayga, stateless | tayga + masquerade |\n|---|---|---|---|\n"
+            .to_owned();
     for row in record.rows().iter().filter(|row| is_alone(row)) {
         let _ = write!(text, "| {}, {} ({}) |", row.test, row.what, row.unit);
         for contestant in shown {

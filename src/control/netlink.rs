@@ -325,7 +325,7 @@ fn route(to: Destination, index: u32) -> RouteMessage {
 /// interfaces of the host share a table of about 1,000 (`gc_thresh3`). IPv4 destinations share one entry anyway.
 const NEXT_HOP: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x64);
 
-/// Metric of the default route to a CLAT: worse than native IPv4.
+/// Metric of the default route to a CLAT: higher than that of native IPv4.
 const LAST_RESORT: u32 = 4096;
 
 /// Protocol number of the routes of gate64: `ip route show proto 64`.

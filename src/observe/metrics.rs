@@ -128,7 +128,7 @@ fn traffic(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) 
         }
     }
     let both = |z: &ZoneCounters| [z.bytes_v6_to_v4.read(), z.bytes_v4_to_v6.read()];
-    let mut bytes = counter(encoder, "bytes", "Translated bytes, measured on the IPv6 side")?;
+    let mut bytes = counter(encoder, "bytes", "Translated bytes: lengths of the packets before translation")?;
     for (zone, name) in zones {
         for (index, direction) in DIRECTIONS.iter().enumerate() {
             bytes

@@ -51,7 +51,7 @@ pub struct ZoneStatus {
     pub pool4: Vec<String>,
     /// Packets translated, to IPv4 and to IPv6.
     pub packets: [u64; 2],
-    /// Bytes translated, counted on the IPv6 side, to IPv4 and to IPv6.
+    /// Bytes translated to IPv4 and to IPv6: lengths of the packets before translation.
     pub bytes: [u64; 2],
     /// Live sessions, by protocol.
     pub sessions: BTreeMap<String, u64>,

@@ -103,7 +103,7 @@ pub struct Settings {
     pub untranslatable: Untranslatable,
     /// Addresses for [`Untranslatable::Pool`].
     pub error_pool4: Vec<Ipv4Prefix>,
-    /// Sources of ICMPv6 errors whose sender no prefix may represent.
+    /// Source of ICMPv6 errors whose IPv4 sender cannot be mapped.
     pub error_pool6: Vec<Ipv6Prefix>,
     /// Object that carries the IPv6 source of such an ICMPv4 error; `None` adds none.
     pub error_object: Option<Object>,

@@ -1,6 +1,6 @@
 //! The tables: state kept between packets.
 //!
-//! They depend on no packet and no policy, only on values of the ground floor and
+//! They depend on no packet and no policy, only on values of the base layer and
 //! [`Settings`](super::Settings). All memory is allocated when a translator is built; every table has a bound.
 //!
 //! | table | content |

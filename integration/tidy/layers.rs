@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::imports::{self, Import};
 use super::sources;
 
-/// The modules that each module may import: those of lower floors (`ARCHITECTURE.md`).
-fn floors() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let ground = ["time", "reason", "addr", "wire", "counters", "ownership", "message"];
-    let with = |more: &[&'static str]| ground.iter().chain(more).copied().collect::<Vec<_>>();
+/// The modules that each module may import: those of lower layers (`ARCHITECTURE.md`).
+fn layers() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let base = ["time", "reason", "addr", "wire", "counters", "ownership", "message"];
+    let with = |more: &[&'static str]| base.iter().chain(more).copied().collect::<Vec<_>>();
     let core = ["xlat", "siit", "nat64", "dns64", "translator"];
     let io = ["device", "resolver", "worker", "config"];
     let below_control = [&core[..], &io[..], &["observe"]].concat();
@@ -43,8 +43,8 @@ fn floors() -> BTreeMap<&'static str, Vec<&'static str>> {
     ])
 }
 
-/// Floors inside a module: a file of the folder imports, within its module, only from these.
-const INNER_FLOORS: [(&str, &[&str]); 2] = [
+/// Layers inside a module: a file of the folder imports, within its module, only from these.
+const INNER_LAYERS: [(&str, &[&str]); 2] = [
     ("src/nat64/tables/", &["src/nat64/tables/", "src/nat64/settings.rs"]),
     ("src/nat64/policy/", &["src/nat64/policy/", "src/nat64/tables/", "src/nat64/settings.rs"]),
 ];
@@ -81,22 +81,22 @@ fn shown(import: &Import) -> String {
 
 #[test]
 fn imports_point_down() {
-    let floors = floors();
+    let layers = layers();
     let imports = imports::imports("src");
     assert!(imports.len() > 1000, "only {} imports were read", imports.len());
     let mut upward = Vec::new();
     for import in &imports {
         let (from, to) = (module(&import.from), module(&import.to));
-        let Some(below) = floors.get(from) else {
-            upward.push(format!("module {from} has no floor"));
+        let Some(below) = layers.get(from) else {
+            upward.push(format!("module {from} has no layer"));
             continue;
         };
         if from != to && !below.contains(&to) {
             upward.push(shown(import));
         }
-        for (floor, may) in INNER_FLOORS {
+        for (layer, may) in INNER_LAYERS {
             let leaves = !may.iter().any(|start| import.to.starts_with(start));
-            if import.from.starts_with(floor) && from == to && leaves {
+            if import.from.starts_with(layer) && from == to && leaves {
                 upward.push(shown(import));
             }
         }
@@ -104,7 +104,7 @@ fn imports_point_down() {
     assert!(upward.is_empty(), "\n{}", upward.join("\n"));
     for source in sources("src") {
         let module = module(&source.path);
-        assert!(floors.contains_key(module), "module {module} has no floor");
+        assert!(layers.contains_key(module), "module {module} has no layer");
     }
 }
 
@@ -121,7 +121,7 @@ fn imports_form_no_circle() {
             && imports::reaches(&imports, to, from)
     };
     let outdated: Vec<_> = known.iter().filter(|entry| !needed(entry)).collect();
-    assert!(outdated.is_empty(), "remove from CIRCLES in integration/tidy/floors.rs: {outdated:#?}");
+    assert!(outdated.is_empty(), "remove from CIRCLES in integration/tidy/layers.rs: {outdated:#?}");
     let mut found = Vec::new();
     while let Some(circle) = imports::circle(&imports) {
         found.push(circle.iter().map(shown).collect::<Vec<_>>().join("\n"));

@@ -13,7 +13,12 @@ use std::path::Path;
 /// The error of the file system; the old file is unchanged.
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
+    // Never through a symbolic link, which the owner of the directory can leave for root.
+    match fs::remove_file(&new) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+        _ => {}
+    }
+    let mut file = File::create_new(&new)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
@@ -21,5 +26,24 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         // The rename is durable only once the directory is.
         Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbolic_link_is_not_followed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, victim) = (dir.path().join("changes.json"), dir.path().join("victim"));
+        fs::write(&victim, "precious").expect("written");
+        for link in [&path, &path.with_extension("new")] {
+            std::os::unix::fs::symlink(&victim, link).expect("linked");
+        }
+        replace(&path, b"text").expect("replaced");
+        assert_eq!(fs::read_to_string(&victim).expect("there"), "precious");
+        assert_eq!(fs::read_to_string(&path).expect("there"), "text");
+        assert!(!fs::symlink_metadata(&path).expect("there").is_symlink());
     }
 }

@@ -20,13 +20,14 @@ pub(crate) fn state_dir_of(config: &Path) -> PathBuf {
     PathBuf::from(dir.unwrap_or(STATE_DIR))
 }
 
-/// Undoes all changes in the journal of `dir`; returns their number. A second call does nothing.
+/// Undoes all changes in the journal of `dir`; returns their number. A second call does nothing. The
+/// caller may be root, and `dir` of another user.
 ///
 /// # Errors
 /// A running gateway has locked the journal, or it cannot be removed.
 pub(crate) fn cleanup(dir: &Path) -> io::Result<usize> {
     logging::init();
-    if !dir.exists() {
+    if !Journal::exists(dir) {
         return Ok(0);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -41,6 +42,7 @@ pub(crate) fn cleanup(dir: &Path) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::journal;
     use super::*;
 
     #[test]
@@ -52,6 +54,17 @@ mod tests {
         std::fs::write(&file, "[host\n").expect("written");
         assert_eq!(state_dir_of(&file), Path::new(STATE_DIR));
         assert_eq!(state_dir_of(&dir.path().join("absent")), Path::new(STATE_DIR));
+    }
+
+    #[test]
+    fn a_forged_journal_writes_no_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let victim = dir.path().join("victim");
+        std::fs::write(&victim, "before").expect("written");
+        let key = format!("../..{}", victim.display());
+        journal::tests::write(dir.path(), vec![journal::tests::sysctl(&key, "forged", "before")]);
+        assert_eq!(cleanup(dir.path()).expect("nothing to do"), 0);
+        assert_eq!(std::fs::read_to_string(&victim).expect("there"), "before");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::journal::{self, Change, Journal, JournalError};
 use super::netlink::{Netlink, NetlinkError};
 use super::nft::{self, NftError};
 use super::requirements::Requirements;
-use super::sysctl::{Setting, SysctlError, Tree};
+use super::sysctl::{ICMP_TIMEOUT, RESERVED_PORTS, Setting, SysctlError, Tree};
 use crate::config::{Config, Egress, Sysctls};
 
 /// Why the host could not be prepared.
@@ -58,9 +58,7 @@ pub(crate) struct HostState {
     requirements: Requirements,
 }
 
-const RESERVED: &str = "net/ipv4/ip_local_reserved_ports";
 const EPHEMERAL: &str = "net/ipv4/ip_local_port_range";
-const ICMP_TIMEOUT: &str = "net/netfilter/nf_conntrack_icmp_timeout";
 
 impl HostState {
     /// Starts without changes. `index` is the index of the device.
@@ -136,8 +134,8 @@ impl HostState {
                 "egress_ports {ports} leaves no ephemeral port ({first}-{last}) to this host: use fewer ports"
             )));
         }
-        let reserved = nft::reserve(&self.tree.read(RESERVED)?, ports);
-        self.ensure(&Setting::new(RESERVED, reserved), config.host.sysctls)?;
+        let reserved = nft::reserve(&self.tree.read(RESERVED_PORTS)?, ports);
+        self.ensure(&Setting::new(RESERVED_PORTS, reserved), config.host.sysctls)?;
         let table = nft::table_of(&self.device);
         self.journal.record(Change::Table { name: table.clone() })?;
         let nat64 = &config.nat64;

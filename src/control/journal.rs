@@ -3,11 +3,15 @@
 //! Each change is recorded before it is made, so that the journal is complete even after `kill -9`. It omits
 //! routes and neighbours of the gate64 device, which vanish with the device. Every start, every orderly exit and
 //! `gate64 cleanup` undo the changes, the last one first.
+//!
+//! The file is not trusted: it belongs to the user of the service, and root runs `gate64 cleanup`. Entries that
+//! gate64 cannot have written are ignored, and no path in the directory is followed out of it. Neither is a
+//! journal of another boot used.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::atomic_file;
 use super::netlink::Netlink;
 use super::nft;
-use super::sysctl::Tree;
+use super::sysctl::{self, Tree};
 
 /// A change to this host.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -54,6 +58,26 @@ pub(crate) enum Change {
     },
 }
 
+impl Change {
+    /// Whether gate64 can have made this change.
+    fn is_known(&self) -> bool {
+        match self {
+            Self::Sysctl { key, before, after } => sysctl::is_known(key, [before, after]),
+            Self::Proxy { interface, addr } => sysctl::is_interface(interface) && is_of_host(*addr),
+            Self::Address { interface, addr, len } => {
+                let whole = if addr.is_ipv4() { 32 } else { 128 };
+                sysctl::is_interface(interface) && *len == whole && is_of_host(*addr)
+            }
+            Self::Table { name } => nft::is_table(name),
+        }
+    }
+}
+
+/// Whether the address can be one of a host.
+const fn is_of_host(addr: IpAddr) -> bool {
+    !(addr.is_unspecified() || addr.is_loopback() || addr.is_multicast())
+}
+
 /// Why the journal could not be opened or written.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {why}; gate64 changes nothing on this host without a journal")]
@@ -84,10 +108,13 @@ pub(crate) struct Journal {
 }
 
 const FILE: &str = "changes.json";
+/// Maximum size of the file. The largest record, 1,024 proxies on each of some interfaces, has far less.
+const MAX_FILE: u64 = 4 << 20;
 
 impl Journal {
     /// Opens the journal in `dir`, which is created if missing. An unreadable journal counts as empty, with a
-    /// warning. So does one of another boot or network namespace, without a warning.
+    /// warning. So does one of another boot or network namespace, without a warning. Changes that gate64 cannot
+    /// have made are ignored, with a warning.
     ///
     /// # Errors
     /// The directory cannot be created, or another process has locked the journal.
@@ -96,18 +123,30 @@ impl Journal {
         fs::create_dir_all(dir).map_err(|why| JournalError { path: dir.to_owned(), why })?;
         let lock = lock(&dir.join("lock"))?;
         let here = Record { boot: boot(), namespace: namespace(), changes: Vec::new() };
-        let record = match fs::read(&path) {
-            Ok(bytes) => match serde_json::from_slice::<Record>(&bytes) {
-                Ok(found) if found.boot == here.boot && found.namespace == here.namespace => found,
-                Ok(_) => here,
-                Err(why) => {
+        let mut record = match read(&path).map(|bytes| serde_json::from_slice::<Record>(&bytes)) {
+            Ok(Ok(found)) if found.boot == here.boot && found.namespace == here.namespace => found,
+            Ok(Ok(_)) => here,
+            Ok(Err(why)) => {
+                tracing::warn!("{}: {why}; treated as empty", path.display());
+                here
+            }
+            Err(why) => {
+                if why.kind() != io::ErrorKind::NotFound {
                     tracing::warn!("{}: {why}; treated as empty", path.display());
-                    here
                 }
-            },
-            Err(_) => here,
+                here
+            }
         };
+        let ignored = record.changes.extract_if(.., |change| !change.is_known()).count();
+        if ignored > 0 {
+            tracing::warn!("{}: ignored {ignored} changes that gate64 never makes", path.display());
+        }
         Ok(Self { path, _lock: lock, record })
+    }
+
+    /// Whether `dir` has a journal. Opening one as root where there is none would leave a lock of root.
+    pub(super) fn exists(dir: &Path) -> bool {
+        fs::symlink_metadata(dir.join(FILE)).is_ok()
     }
 
     /// Whether there is nothing to undo.
@@ -183,11 +222,28 @@ impl Journal {
     }
 }
 
+/// Reads a regular file of at most [`MAX_FILE`] bytes, not through a symbolic link.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = fs::OpenOptions::new().read(true).custom_flags(SAFE).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    if file.take(MAX_FILE + 1).read_to_end(&mut bytes)? as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than a journal"));
+    }
+    Ok(bytes)
+}
+
+/// Flags for files in a directory of another user: no symbolic link, and no waiting on a FIFO.
+const SAFE: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
 /// Locks the journal. Retries, because a forked child holds the lock of its killed parent until it executes nft.
 fn lock(path: &Path) -> Result<fs::File, JournalError> {
     const TRIES: u32 = 20;
     let failed = |why| JournalError { path: path.to_owned(), why };
-    let file = fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+    let file =
+        fs::OpenOptions::new().create(true).append(true).custom_flags(SAFE).open(path).map_err(failed)?;
     for _ in 0..TRIES {
         match file.try_lock() {
             Ok(()) => return Ok(file),
@@ -230,8 +286,18 @@ fn namespace() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Writes a journal of this boot and network namespace.
+    pub(crate) fn write(dir: &Path, changes: Vec<Change>) {
+        let record = Record { boot: boot(), namespace: namespace(), changes };
+        fs::write(dir.join(FILE), serde_json::to_vec(&record).expect("json")).expect("written");
+    }
+
+    pub(crate) fn sysctl(key: &str, before: &str, after: &str) -> Change {
+        Change::Sysctl { key: key.to_owned(), before: before.to_owned(), after: after.to_owned() }
+    }
 
     fn change(n: u8) -> Change {
         Change::Proxy { interface: "eth0".to_owned(), addr: IpAddr::from([192, 0, 2, n]) }
@@ -273,5 +339,77 @@ mod tests {
         assert!(Journal::open(dir.path()).expect("read").is_empty());
         fs::write(&file, b"{ \"boot\": ").expect("written");
         assert!(Journal::open(dir.path()).expect("read").is_empty());
+    }
+
+    #[test]
+    fn changes_that_gate64_never_makes_are_ignored() {
+        let on = |interface: &str, addr: &str, len| Change::Address {
+            interface: interface.to_owned(),
+            addr: addr.parse().expect("literal"),
+            len,
+        };
+        let table = |name: &str| Change::Table { name: name.to_owned() };
+        let known = vec![
+            change(1),
+            sysctl("net/ipv6/conf/all/forwarding", "0", "1"),
+            sysctl("net/ipv4/ip_forward", "0", "1"),
+            sysctl("net/ipv6/conf/eth0.5/accept_ra", "1", "2"),
+            sysctl("net/ipv4/neigh/eth0/proxy_delay", "80", "0"),
+            sysctl("net/ipv4/ip_local_reserved_ports", "", "8080,40960-65535"),
+            sysctl("net/netfilter/nf_conntrack_icmp_timeout", "30", "60"),
+            on("eth0", "2001:db8:1::53", 128),
+            table("gate64"),
+            table("gate64_nat_2"),
+        ];
+        let forged = [
+            sysctl("../../etc/cron.d/job", "x", "y"),
+            sysctl("/etc/passwd", "0", "1"),
+            sysctl("net/ipv6/conf/../../../../etc/x/accept_ra", "0", "1"),
+            sysctl("net/ipv6/conf/../accept_ra", "0", "1"),
+            sysctl("net/ipv6/conf//accept_ra", "0", "1"),
+            sysctl("kernel/core_pattern", "|/bin/sh", "core"),
+            sysctl("kernel/modprobe", "/tmp/x", "/sbin/modprobe"),
+            sysctl("net/ipv6/conf/all/forwarding", "|/bin/sh", "1"),
+            sysctl("net/ipv6/conf/all/forwarding", "", "1"),
+            sysctl("net/ipv4/ip_local_reserved_ports", "1\n2", "8080"),
+            Change::Proxy { interface: "../x".to_owned(), addr: IpAddr::from([192, 0, 2, 1]) },
+            on("eth0", "203.0.113.1", 24),
+            on("lo", "::1", 128),
+            on("eth0", "0.0.0.0", 32),
+            on("a name of 16 byt", "192.0.2.1", 32),
+            table("gate64; flush ruleset"),
+            table("gate64_\ninclude \"/etc/shadow\""),
+            table("filter"),
+            table("gate64_"),
+        ];
+        let dir = tempfile::tempdir().expect("a directory");
+        for change in forged {
+            let both = known.iter().cloned().chain([change.clone()]).collect();
+            write(dir.path(), both);
+            assert_eq!(Journal::open(dir.path()).expect("read").changes(), known, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn files_that_are_links_fifos_or_huge_are_not_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (file, other) = (dir.path().join(FILE), dir.path().join("other"));
+        write(dir.path(), vec![change(1)]);
+        fs::rename(&file, &other).expect("renamed");
+        std::os::unix::fs::symlink(&other, &file).expect("linked");
+        assert!(Journal::open(dir.path()).expect("read").is_empty());
+        fs::remove_file(&file).expect("removed");
+        assert!(std::process::Command::new("mkfifo").arg(&file).status().expect("installed").success());
+        assert!(Journal::open(dir.path()).expect("read").is_empty());
+        fs::remove_file(&file).expect("removed");
+        let mut text = fs::read(&other).expect("there");
+        text.resize(MAX_FILE as usize + 1, b' ');
+        fs::write(&file, text).expect("written");
+        assert!(Journal::open(dir.path()).expect("read").is_empty());
+        let lock = dir.path().join("lock");
+        fs::remove_file(&lock).expect("removed");
+        std::os::unix::fs::symlink(dir.path().join("created"), &lock).expect("linked");
+        Journal::open(dir.path()).expect_err("a link");
+        assert!(!dir.path().join("created").exists());
     }
 }

@@ -194,6 +194,8 @@ impl Netlink {
         message.header.index = index;
         message.header.prefix_len = len;
         message.attributes.push(AddressAttribute::Local(addr));
+        // Otherwise the kernel removes an IPv4 address of any prefix length.
+        message.attributes.push(AddressAttribute::Address(addr));
         ignore_absent(self.0.address().del(message).execute().await, || {
             format!("removing {addr} from {interface}")
         })

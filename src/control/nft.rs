@@ -53,6 +53,15 @@ pub(crate) fn table_of(device: &str) -> String {
     format!("gate64_{plain}")
 }
 
+/// Whether [`table_of`] gives a device this table.
+pub(super) fn is_table(name: &str) -> bool {
+    let of_device = |rest: &str| {
+        (1..libc::IFNAMSIZ).contains(&rest.len())
+            && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    name == "gate64" || name.strip_prefix("gate64_").is_some_and(of_device)
+}
+
 /// Creates or replaces a table in one transaction.
 ///
 /// # Errors

@@ -33,6 +33,37 @@ pub(crate) enum SysctlError {
 /// Keys of IPv6 and IPv4 forwarding.
 const FORWARDING: [&str; 2] = ["net/ipv6/conf/all/forwarding", "net/ipv4/ip_forward"];
 
+/// Ports that the kernel assigns to no socket.
+pub(super) const RESERVED_PORTS: &str = "net/ipv4/ip_local_reserved_ports";
+/// Conntrack's timeout of ICMP.
+pub(super) const ICMP_TIMEOUT: &str = "net/netfilter/nf_conntrack_icmp_timeout";
+
+/// Whether gate64 changes this sysctl from and to such values. All but the reserved ports are numbers.
+pub(super) fn is_known(key: &str, values: [&str; 2]) -> bool {
+    let number = |c: char| c.is_ascii_digit();
+    let ports = |c: char| number(c) || c == ',' || c == '-';
+    if key == RESERVED_PORTS {
+        return values.iter().all(|value| value.chars().all(ports));
+    }
+    let per_interface = [
+        ("net/ipv6/conf/", "/accept_ra"),
+        ("net/ipv6/neigh/", "/proxy_delay"),
+        ("net/ipv4/neigh/", "/proxy_delay"),
+    ];
+    let of_interface =
+        |(start, end): &(&str, &str)| key.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
+    let known = FORWARDING.contains(&key)
+        || key == ICMP_TIMEOUT
+        || per_interface.iter().filter_map(of_interface).any(is_interface);
+    known && values.iter().all(|value| !value.is_empty() && value.chars().all(number))
+}
+
+/// Whether the kernel accepts this name of an interface.
+pub(super) fn is_interface(name: &str) -> bool {
+    let forbidden = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    !matches!(name, "" | "." | "..") && name.len() < libc::IFNAMSIZ && !name.contains(forbidden)
+}
+
 /// The tree of sysctls: /proc/sys.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree(PathBuf);

@@ -169,12 +169,12 @@ fn masquerade_reserves_ports_and_sets_conntrack_timeouts() {
             let mut host_state = open(dir.path()).await;
             host_state.apply(&config, &requirements(&config)).await.expect("ready");
             let tree = Tree::kernel();
-            assert_eq!(tree.read(RESERVED).expect("there"), "8080,40960-65535");
+            assert_eq!(tree.read(RESERVED_PORTS).expect("there"), "8080,40960-65535");
             assert_eq!(tree.read(ICMP_TIMEOUT).expect("there"), "60");
             let table = output("nft list table ip gate64");
             assert!(table.contains("unreplied : 300, replied : 300"), "{table}");
             host_state.release().await;
-            assert_eq!(tree.read(RESERVED).expect("there"), "8080");
+            assert_eq!(tree.read(RESERVED_PORTS).expect("there"), "8080");
         });
         assert!(output("nft list tables").contains("table ip theirs"), "not ours to remove");
     });

@@ -70,7 +70,7 @@ struct Network {
 
 impl Network {
     /// Injects packets and takes the delivered ones. Packets beyond the queue's length are lost.
-    fn turn(&mut self, offer: usize) {
+    fn round(&mut self, offer: usize) {
         let mut frames: VecDeque<_> =
             (0..offer).map(|n| self.hosts[(self.next + n) % self.hosts.len()].clone()).collect();
         self.next += offer;
@@ -100,7 +100,7 @@ impl Gateway {
             assignments.push(Assignment {
                 settings: settings(worker, workers),
                 device: Box::new(device),
-                leases: std::sync::Arc::default(),
+                saved_blocks: std::sync::Arc::default(),
             });
         }
         let started = worker::start(assignments, 1, 1024).expect("starts");
@@ -115,7 +115,7 @@ impl Gateway {
         self.networks.iter_mut().for_each(|network| network.delivered = 0);
         while self.networks.iter().any(|network| network.delivered < packets) {
             for network in &mut self.networks {
-                network.turn(offer);
+                network.round(offer);
             }
             std::thread::yield_now();
         }

@@ -166,15 +166,15 @@ fn flipped_bits_are_never_repaired() {
             let mut packet = whole.clone();
             packet[bit / 8] ^= 0x80 >> (bit % 8);
             let (verdict, out) = outcome(&settings(), &packet);
-            let place = format!("bit {bit} of {line}: {verdict:?}");
+            let context = format!("bit {bit} of {line}: {verdict:?}");
             if is_v4(&whole) && bit / 8 < upper {
-                assert!(matches!(verdict, Verdict::Drop(_)), "{place}");
+                assert!(matches!(verdict, Verdict::Drop(_)), "{context}");
             }
             // IPv6 headers have no checksum. A flipped bit there makes another valid packet, or one whose
             // transport checksum covers the change.
             if verdict == Verdict::Forward && bit / 8 >= upper {
                 let read = oracle::judge(&out, Checksum::Unverified, false);
-                read.unwrap_or_else(|why| panic!("{place}: {why}"));
+                read.unwrap_or_else(|why| panic!("{context}: {why}"));
             }
         }
     }

@@ -40,7 +40,7 @@ fn a_source_fills_an_eighth_of_the_memory() {
 
 #[test]
 fn a_source_begins_an_eighth_of_the_datagrams() {
-    // ids 6146-3.4-frag-limit, 6146-5.3-dos: first fragments pass and take no memory, only a place
+    // ids 6146-3.4-frag-limit, 6146-5.3-dos: first fragments pass and take no memory, only an entry
     let mut text = LARGE.to_owned();
     for id in 0..514_u32 {
         let (source, outcome) = match id {

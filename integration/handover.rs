@@ -61,8 +61,8 @@ fn a_packet_is_handed_over_four_times_at_most() {
 #[test]
 fn a_hairpinned_packet_does_not_circle() {
     // ids workers, 6146-3.8-self
-    let place = gate64::addr::Transport4::new([203, 0, 113, 1].into(), 50_000);
-    let owner = owners().place(gate64::addr::Proto::Udp, place).expect("a pool address");
+    let mapped = gate64::addr::Transport4::new([203, 0, 113, 1].into(), 50_000);
+    let owner = owners().owner_of(gate64::addr::Proto::Udp, mapped).expect("a pool address");
     let mut other = translator(WorkerId((owner.0 + 1) % WORKERS), &settings());
     let packet = "udp T.40000 > T.50000";
     assert_eq!(verdict(&mut other, packet, 3, true).0, Verdict::HandOver(owner));

@@ -120,9 +120,9 @@ fn test_lines(text: &str) -> BTreeSet<usize> {
 /// The rows that tests declare, and errors about declarations.
 fn named_by_tests(rows: &Rows) -> (BTreeSet<String>, Vec<String>) {
     let (mut held, mut wrong, mut misplaced) = (BTreeSet::new(), Vec::new(), Vec::new());
-    let mut note = |place: String, name: &str| match rows.named(name) {
+    let mut note = |source: String, name: &str| match rows.named(name) {
         Ok(ids) => held.extend(ids),
-        Err(error) => wrong.push(format!("{place}: {error}")),
+        Err(error) => wrong.push(format!("{source}: {error}")),
     };
     let shown = |path: &Path| path.strip_prefix(ROOT).expect("below").to_string_lossy().into_owned();
     for file in files("integration/scenarios", "txt") {

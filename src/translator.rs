@@ -135,11 +135,11 @@ impl Translator {
         self.nat64.from_v4(now, packet, extra)
     }
 
-    /// Gives a host a block back that it had before a restart. Nobody else gets it until it has rested
-    /// (RFC 6888 REQ-8). To be called before the first packet.
+    /// Restores a host's port block of before a restart. No other host gets it until its quarantine ends
+    /// (RFC 6888 REQ-8). Call it before the first packet.
     ///
     /// # Errors
-    /// The reason, if a table is full, or zone, pool or another worker has other plans.
+    /// The reason, if a table is full, or the zone, the pool or the owning worker does not match.
     pub fn restore_block(&mut self, now: Instant, assignment: &BlockAssignment) -> Result<(), Reason> {
         self.nat64.restore_block(now, assignment)
     }

@@ -173,7 +173,7 @@ struct Bench {
     /// Whether super-packets are sent.
     long: bool,
     /// The number of received super-packets.
-    came_long: usize,
+    received_long: usize,
     _gateway: Gateway,
 }
 
@@ -198,7 +198,7 @@ impl Bench {
         );
         let gateway = Gateway::with_file(program(), at, dir, &text)?;
         let wire = Wire::open(at, DEVICE, long.then_some(SIZE))?;
-        Ok(Self { wire, long, came_long: 0, _gateway: gateway })
+        Ok(Self { wire, long, received_long: 0, _gateway: gateway })
     }
 
     /// The output of a flow after segmentation.
@@ -210,17 +210,17 @@ impl Bench {
                 false => self.wire.put(&cut(super_packet(packet, SIZE).bytes()))?,
             }
         }
-        let mut came = Vec::new();
+        let mut received = Vec::new();
         loop {
             let packet = self.wire.take()?;
             let fenced = Parts::of(&packet)
                 .is_some_and(|parts| parts.protocol != TCP && word(&packet, parts.transport + 2) == FENCE);
             if fenced {
-                return Ok(came);
+                return Ok(received);
             }
             let pieces = cut(&packet);
-            self.came_long += usize::from(pieces.len() > 1);
-            came.extend(pieces.into_iter().map(compared));
+            self.received_long += usize::from(pieces.len() > 1);
+            received.extend(pieces.into_iter().map(compared));
         }
     }
 }
@@ -237,16 +237,16 @@ fn output_is_equal_with_and_without_offloads() -> Test {
     for (offloads, long) in [(false, false), (true, false), (false, true), (true, true)] {
         let dir = tempfile::tempdir().map_err(|error| wrong(error.to_string()))?;
         let mut bench = Bench::start(&at, dir.path(), offloads, long)?;
-        let mut came = Vec::new();
+        let mut received = Vec::new();
         for (name, flow) in flows() {
             let packets = bench.run(&flow).map_err(|why| wrong(format!("{name}: {why}")))?;
-            came.push((name, packets));
+            received.push((name, packets));
         }
         // All flows except the one-segment flow and those that are fragmented.
-        eprintln!("offloads {offloads}, super-packets {long}: {} came long", bench.came_long);
-        assert!(!(offloads && long) || bench.came_long == flows().len() - 3);
-        assert!(offloads || bench.came_long == 0);
-        wires.push(((offloads, long), came));
+        eprintln!("offloads {offloads}, super-packets {long}: {} received whole", bench.received_long);
+        assert!(!(offloads && long) || bench.received_long == flows().len() - 3);
+        assert!(offloads || bench.received_long == 0);
+        wires.push(((offloads, long), received));
     }
     let (plain, others) = wires.split_first().expect("four of them");
     for ((offloads, long), flows) in others {

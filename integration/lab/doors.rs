@@ -160,8 +160,8 @@ pub(super) fn quiet(at: &Namespace) -> Test {
 fn scenarios_hold_through_the_daemon() -> Test {
     let Some(_machine) = lock_machine() else { return Ok(()) };
     gate64::lab::sweep();
-    let place = format!("g64lab-{}-doors", std::process::id());
-    let at = Namespace::new(place)?;
+    let namespace = format!("g64lab-{}-doors", std::process::id());
+    let at = Namespace::new(namespace)?;
     quiet(&at)?;
     let mut left = Left::default();
     let mut failures = Vec::new();

@@ -54,9 +54,9 @@ fn two_hosts_reach_each_other_by_ipv4() -> Test {
             let bind = format!("[{}]:4500", address(0, extra));
             listeners.push(listener(&site, &site.lab.hosts[0], &bind, &format!("[{WWW}]:3478"))?);
         }
-        let places: Vec<_> = listeners.iter().map(|(_, endpoint)| endpoint.clone()).collect();
-        all_reach(&site.lab.hosts[1], 1, &places)?;
-        all_reach(&site.lab.hosts[0], 0, &places)?;
+        let endpoints: Vec<_> = listeners.iter().map(|(_, endpoint)| endpoint.clone()).collect();
+        all_reach(&site.lab.hosts[1], 1, &endpoints)?;
+        all_reach(&site.lab.hosts[0], 0, &endpoints)?;
         drop(listeners);
         gateway.stop()?;
     }

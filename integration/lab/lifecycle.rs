@@ -129,7 +129,7 @@ fn a_reload_keeps_sessions() -> Test {
         format!("curl -sS --limit-rate 12M -o {} http://www.v4only.example/bytes/{bytes}", file.display());
     let mut transfer = site.host().daemon(&line, &site.file("slow.log"))?;
     let size = || fs::metadata(&file).map_or(0, |file| file.len());
-    until(Deadline::after(5), "the transfer has begun", || size() > 0)?;
+    until(Deadline::after(5), "the transfer has started", || size() > 0)?;
     gateway.reload(&with_another_zone())?;
     gateway.reload(&GatewayConfig::default())?;
     if size() == bytes {

@@ -115,9 +115,9 @@ impl Site {
 
 /// Builds a lab with this many hosts, and the far server on a link with MTU `far`.
 pub(crate) fn build(hosts: u8, far: Option<u16>) -> Result<Option<Site>, LabError> {
-    let Some(lock_machine) = lock_machine() else { return Ok(None) };
+    let Some(machine) = lock_machine() else { return Ok(None) };
     let lab = Lab::build(&Plan { hosts, far, gate64: program().to_owned() })?;
-    Ok(Some(Site { lab, _machine: lock_machine }))
+    Ok(Some(Site { lab, _machine: machine }))
 }
 
 /// Runs a tool of the lab: `probe` or `listen`.

@@ -62,8 +62,8 @@ fn sign(dir: &Path, zone: &str, past: bool) -> Result<(), LabError> {
         .filter(|line| {
             let words: Vec<_> = line.split_whitespace().collect();
             let of = |at: usize| words.get(at).copied().unwrap_or_default();
-            let gone = of(3) == "AAAA" || of(3) == "RRSIG" && of(4) == "AAAA";
-            !(of(0).starts_with("forged.") && gone)
+            let denied = of(3) == "AAAA" || of(3) == "RRSIG" && of(4) == "AAAA";
+            !(of(0).starts_with("forged.") && denied)
         })
         .flat_map(|line| [line, "\n"])
         .collect();

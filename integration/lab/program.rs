@@ -46,14 +46,13 @@ fn ended_by(signal: &str) -> Result<u32, LabError> {
     let run = Run::new(&format!("{} lab shell", program().display())).env("SHELL", "sleep 1000");
     let mut lab = Daemon::start(&run, &log)?;
     let pid = lab.pid();
-    let stands =
-        lab.ready(Deadline::after(20), "the lab stands", |lab| lab.log().contains("This is a shell"));
+    let ready = lab.ready(Deadline::after(20), "the lab is up", |lab| lab.log().contains("This is a shell"));
     if !traces(pid)?.iter().any(|trace| trace.contains("zone")) {
         return Err(wrong("a lab without namespaces"));
     }
     lab.end(signal, Deadline::after(20))?;
     let _ = fs::remove_file(log);
-    stands.map(|()| pid)
+    ready.map(|()| pid)
 }
 
 #[test]
@@ -68,8 +67,8 @@ fn a_signal_takes_the_lab_down() -> Test {
 fn the_next_start_removes_a_crashed_lab() -> Test {
     let Some(_machine) = lock_machine() else { return Ok(()) };
     let pid = ended_by("KILL")?;
-    let gone = Run::new(&format!("{} lab sweep", program().display())).text()?;
-    expect(&gone, &format!("g64lab-{pid}-"))?;
-    let gone = || traces(pid).is_ok_and(|traces| traces.is_empty());
-    until(Deadline::after(5), "every trace is gone", gone)
+    let removed = Run::new(&format!("{} lab sweep", program().display())).text()?;
+    expect(&removed, &format!("g64lab-{pid}-"))?;
+    let clean = || traces(pid).is_ok_and(|traces| traces.is_empty());
+    until(Deadline::after(5), "every trace is removed", clean)
 }

@@ -206,17 +206,17 @@ impl Model {
         let flow = Flow::of(packet)?;
         let proto = flow.proto;
         let server = Transport4::new(remote, flow.dst);
-        let turns = match proto {
+        let hairpins = match proto {
             Proto::Icmp => self.is_pool_address(remote),
             _ => self.is_pool_endpoint(proto, server),
         };
-        self.judge6(packet, turns)?;
+        self.judge6(packet, hairpins)?;
         let client = Transport6::new(src, flow.src);
         let mapped = self.update6(&flow, client, server, pref64, chosen, wrong)?;
         let target = if proto == Proto::Icmp { Transport4::new(remote, mapped.port) } else { server };
-        let mtu4 = if turns { u16::MAX } else { self.settings.rules.mtu4 };
+        let mtu4 = if hairpins { u16::MAX } else { self.settings.rules.mtu4 };
         let packets = packet::to_v4(packet, mapped, target, self.settings.rules.tos, mtu4);
-        if !turns {
+        if !hairpins {
             return Ok(Outcome { verdict: Verdict::Forward, packets });
         }
         self.at(proto, target).ok_or(Reason::NoBinding)?;
@@ -246,18 +246,18 @@ impl Model {
     }
 
     /// Hop limit and size (RFC 7915 §5).
-    fn judge6(&self, packet: &Packet, turns: bool) -> Result<(), Refusal> {
+    fn judge6(&self, packet: &Packet, hairpins: bool) -> Result<(), Refusal> {
         if packet.hop.unwrap_or(64) <= 1 {
             return Err(Refusal::telling(Reason::HopLimit, (3, 0, 0)));
         }
         let (message, mtu4) = (packet::message_len(packet), self.settings.rules.mtu4);
-        if !turns && 20 + message > usize::from(mtu4) && packet::header_len6(packet) + message > 1280 {
+        if !hairpins && 20 + message > usize::from(mtu4) && packet::header_len6(packet) + message > 1280 {
             let mtu = (u32::from(mtu4) + 20).max(1280);
             return Err(Refusal::telling(Reason::TooBig, (2, 0, mtu)));
         }
         // Back on the IPv6 side only a fragment could be cut.
         let mtu6 = self.settings.rules.mtu6;
-        if turns && packet.frag.is_none() && 40 + message > usize::from(mtu6) {
+        if hairpins && packet.frag.is_none() && 40 + message > usize::from(mtu6) {
             return Err(Refusal::telling(Reason::TooBig, (2, 0, mtu6.into())));
         }
         Ok(())

@@ -287,17 +287,17 @@ fn same(want: &Packet, out: &[u8], input: &[u8], vars: &mut Vars) -> Result<(), 
 
 /// Sets a packet's destination to a binding's mapped address, and the source of a quoted packet.
 fn aim(packet: &mut Packet, mapped: Transport4, pref64: Pref64) {
-    let turns = packet.src.is_ipv6();
-    packet.dst = if turns { pref64.embed(mapped.addr).into() } else { mapped.addr.into() };
+    let hairpins = packet.src.is_ipv6();
+    packet.dst = if hairpins { pref64.embed(mapped.addr).into() } else { mapped.addr.into() };
     let goal = packet.dst;
     match &mut packet.body {
         Body::Udp { dst, .. } | Body::Tcp { dst, .. } => *dst = Num::Is(mapped.port),
-        Body::Echo { id, .. } if !turns => *id = Num::Is(mapped.port),
+        Body::Echo { id, .. } if !hairpins => *id = Num::Is(mapped.port),
         Body::Icmp { quote: Some(Quote::Packet(inner)), .. } => {
             inner.src = goal;
             match &mut inner.body {
                 Body::Udp { src, .. } | Body::Tcp { src, .. } => *src = Num::Is(mapped.port),
-                Body::Echo { id, .. } if !turns => *id = Num::Is(mapped.port),
+                Body::Echo { id, .. } if !hairpins => *id = Num::Is(mapped.port),
                 Body::Echo { .. } | Body::Icmp { .. } | Body::Proto(_) | Body::Raw => {}
             }
         }

@@ -12,20 +12,20 @@ impl Model {
         let keeps: Vec<_> = (self.bindings.iter().zip(hosts))
             .map(|(b, host)| host == self.host(b.client.addr) && self.has_room_for(b))
             .collect();
-        let gone: Vec<_> = (self.bindings.iter().zip(&keeps))
+        let removed: Vec<_> = (self.bindings.iter().zip(&keeps))
             .filter(|(_, keeps)| !**keeps)
             .map(|(b, _)| (b.proto, b.client))
             .collect();
         for at in (0..self.sessions.len()).rev() {
             let session = &self.sessions[at];
             let named = self.zone(session.client.addr).is_some_and(|z| z.pref64.contains(&session.pref64));
-            if !named || gone.contains(&(session.proto, session.client)) {
+            if !named || removed.contains(&(session.proto, session.client)) {
                 self.end_session(at, self.now);
             }
         }
         for at in (0..self.bindings.len()).rev() {
             let binding = &self.bindings[at];
-            if gone.contains(&(binding.proto, binding.client)) {
+            if removed.contains(&(binding.proto, binding.client)) {
                 self.unbind(at, self.now);
             }
         }

@@ -48,9 +48,9 @@ pub(crate) fn config(data: &[u8]) {
         }
         Err(error) => {
             assert!(!error.diagnostics.is_empty(), "refused without a word");
-            for complaint in &error.diagnostics {
-                assert!((1..=lines).contains(&complaint.line), "a complaint at no line:\n{complaint}");
-                assert!(complaint.column >= 1 && !complaint.found.is_empty(), "{complaint}");
+            for diagnostic in &error.diagnostics {
+                assert!((1..=lines).contains(&diagnostic.line), "a diagnostic without a line:\n{diagnostic}");
+                assert!(diagnostic.column >= 1 && !diagnostic.found.is_empty(), "{diagnostic}");
             }
             assert!(error.to_string().starts_with("any.toml:"));
         }

@@ -200,17 +200,17 @@ pub(super) fn mend(packet: &mut [u8]) {
         true => usize::from(u16::from_be_bytes([packet[2], packet[3]])),
         false => usize::from(u16::from_be_bytes([packet[4], packet[5]])) + 40,
     };
-    let place = match protocol {
+    let offset = match protocol {
         6 => 16,
         17 => 6,
         1 if v4 => 2,
         58 if !v4 => 2,
         _ => return,
     };
-    if at > end || end > packet.len() || at + place + 2 > end {
+    if at > end || end > packet.len() || at + offset + 2 > end {
         return;
     }
-    packet[at + place..at + place + 2].fill(0);
+    packet[at + offset..at + offset + 2].fill(0);
     let pseudo = match protocol {
         1 => 0,
         _ => {
@@ -222,5 +222,5 @@ pub(super) fn mend(packet: &mut [u8]) {
         0 if protocol == 17 => 0xffff,
         sum => sum,
     };
-    packet[at + place..at + place + 2].copy_from_slice(&sum.to_be_bytes());
+    packet[at + offset..at + offset + 2].copy_from_slice(&sum.to_be_bytes());
 }

@@ -130,8 +130,8 @@ fn there_and_back(door: &mut Door, pref64: Pref64, packet: &[u8], translated: &[
     assert_eq!(transport_is_right(&got), was_right);
     // A checksum of zero has two forms, and a clamped MSS changes the checksum.
     for bytes in [&mut expected, &mut got] {
-        let place = 40 + [2, 16, 6][usize::from(protocol == 6) + 2 * usize::from(protocol == 17)];
-        bytes[place..place + 2].fill(0);
+        let offset = 40 + [2, 16, 6][usize::from(protocol == 6) + 2 * usize::from(protocol == 17)];
+        bytes[offset..offset + 2].fill(0);
         if protocol == 6 && bytes.len() >= 60 && bytes[53] & 2 != 0 {
             let end = (40 + usize::from(bytes[52] >> 4) * 4).clamp(60, bytes.len());
             bytes[60..end].fill(0);

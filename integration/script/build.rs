@@ -37,8 +37,8 @@ pub(crate) fn build(packet: &Packet, blank: Blank<'_>) -> Result<Vec<u8>, String
         _ => return Err("two families in one packet".into()),
     };
     for (at, with) in &packet.poke {
-        let place = bytes.get_mut(*at..at + with.len()).ok_or("poke beyond the packet")?;
-        place.copy_from_slice(with);
+        let target = bytes.get_mut(*at..at + with.len()).ok_or("poke beyond the packet")?;
+        target.copy_from_slice(with);
     }
     bytes.truncate(packet.cut.unwrap_or(usize::MAX));
     bytes.resize(bytes.len() + packet.trailer, 0xee);
@@ -110,20 +110,20 @@ fn header6(
         fragment.extend(frag_id(frag, blank).to_be_bytes());
         headers.push((44, fragment));
     }
-    let mut behind = Vec::new();
+    let mut upper = Vec::new();
     for (n, (_, rest)) in headers.iter().enumerate() {
-        behind.push(headers.get(n + 1).map_or(protocol, |(number, _)| *number));
-        behind.extend(rest);
+        upper.push(headers.get(n + 1).map_or(protocol, |(number, _)| *number));
+        upper.extend(rest);
     }
     let actual = blank.actual.filter(|bytes| bytes.len() >= 40);
     let hop = p.hop.or(blank.hop).or_else(|| actual.map(|b| b[7])).unwrap_or(64);
     let word = 6 << 28 | u32::from(p.tos) << 20 | p.flow;
     let mut out = word.to_be_bytes().to_vec();
-    out.extend(((behind.len() + data.len()) as u16).to_be_bytes());
+    out.extend(((upper.len() + data.len()) as u16).to_be_bytes());
     out.extend([headers.first().map_or(protocol, |(number, _)| *number), hop]);
     out.extend(src);
     out.extend(dst);
-    out.extend(behind);
+    out.extend(upper);
     out.extend(data);
     out
 }

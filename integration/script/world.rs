@@ -397,8 +397,8 @@ fn steer(owners: &Owners, bytes: &[u8]) -> WorkerId {
                 17 => (Proto::Udp, word(at + 2)),
                 _ => (Proto::Icmp, word(at + 4)),
             };
-            let place = Transport4::new(addr(16), port);
-            owners.place(proto, place).unwrap_or_else(|| owners.unowned(addr(12), addr(16)))
+            let mapped = Transport4::new(addr(16), port);
+            owners.owner_of(proto, mapped).unwrap_or_else(|| owners.unowned(addr(12), addr(16)))
         }
         _ => WorkerId(0),
     }

@@ -59,14 +59,14 @@ const CIRCLES: &[(&str, &str, &str)] = &[
     (
         "src/nat64/tables/timer_wheel.rs",
         "src/nat64/tables/session.rs",
-        "a session and its place in the wheel",
+        "a session and its position in the wheel",
     ),
     ("src/nat64/tables/fragment/table.rs", "src/nat64/tables/fragment.rs", "the key of a datagram"),
     ("src/resolver/report.rs", "src/resolver/thread.rs", "commands to a thread and its reports"),
     ("src/resolver/tasks.rs", "src/resolver/worker.rs", "tasks share the state of their thread"),
     ("src/resolver/upstream/channel.rs", "src/resolver/upstream/mod.rs", "the message to a channel"),
-    ("src/xlat/segment.rs", "src/xlat/fragment.rs", "segments are fragmented in turn"),
-    ("src/xlat/header.rs", "src/xlat/fragment.rs", "segments are fragmented in turn"),
+    ("src/xlat/segment.rs", "src/xlat/fragment.rs", "segments may be fragmented"),
+    ("src/xlat/header.rs", "src/xlat/fragment.rs", "segments may be fragmented"),
 ];
 
 /// The top-level module: `nat64` for `src/nat64/tables/bib.rs`.

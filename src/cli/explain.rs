@@ -59,7 +59,7 @@ pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> Exit
         rules(&settings, client, &name).iter().for_each(|(rule, says)| outln!("  {rule:18} {says}"));
         match resolve(Arc::new(settings), authorities, client, &query).await {
             Some(answer) => {
-                outln!("\nanswer after {} ms", answer.took.as_millis());
+                outln!("\nanswer after {} ms", answer.elapsed.as_millis());
                 outln!("  {}: {}", answer.outcome, answer.outcome.meaning().trim());
                 lines(&answer.message).iter().for_each(|line| outln!("  {line}"));
             }

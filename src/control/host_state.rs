@@ -259,16 +259,16 @@ impl HostState {
             }
         }
         let addresses = kept.addresses.extract_if(.., |a| !wanted.addresses.contains(a));
-        let mut gone: Vec<Change> = addresses.map(|entry| address(&entry)).collect();
+        let mut removed: Vec<Change> = addresses.map(|entry| address(&entry)).collect();
         let proxies = kept.proxies.extract_if(.., |p| !wanted.proxies.contains(p));
-        gone.extend(proxies.map(|entry| proxy(&entry)));
+        removed.extend(proxies.map(|entry| proxy(&entry)));
         self.requirements = kept;
         // The journal does not have what existed before.
-        gone.retain(|change| self.journal.changes().contains(change));
-        for change in &gone {
+        removed.retain(|change| self.journal.changes().contains(change));
+        for change in &removed {
             journal::undo(change, &self.tree, &self.netlink).await;
         }
-        if let Err(why) = self.journal.forget(&gone) {
+        if let Err(why) = self.journal.forget(&removed) {
             tracing::warn!("{why}");
         }
     }

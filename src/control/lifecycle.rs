@@ -128,12 +128,12 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     let offloads = interface.offloads();
     let saved_blocks = SavedBlocks::open(&config, clock::wall());
     match begin(&config, &seeds, queues, saved_blocks.all().collect()).await {
-        Ok(begun) => {
-            let Started { workers, events, failures } = begun.started;
+        Ok(running) => {
+            let Started { workers, events, failures } = running.started;
             let path = path.to_owned();
-            let view = begun.view;
+            let view = running.view;
             view.set_device(offloads, steering.is_some());
-            let resolver = begun.resolver;
+            let resolver = running.resolver;
             let lingering = Vec::new();
             let gateway = Gateway {
                 path,
@@ -159,7 +159,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
 }
 
 /// The parts of a gateway that run.
-struct Begun {
+struct Running {
     started: Started,
     resolver: Option<Resolver>,
     view: Arc<View>,
@@ -169,13 +169,17 @@ async fn begin(
     config: &Config,
     seeds: &Seeds,
     queues: Vec<Queue>,
-    assigned: Arc<[BlockAssignment]>,
-) -> Result<Begun, RunError> {
+    saved: Arc<[BlockAssignment]>,
+) -> Result<Running, RunError> {
     // Listeners first: an address in use is an error before the first packet is translated.
     let resolver = config.dns64.as_ref().map(start_resolver).transpose()?;
     let assignments = seeds.settings(config).into_iter().zip(queues);
     let assignments = assignments
-        .map(|(settings, queue)| Assignment { settings, device: Box::new(queue), leases: assigned.clone() })
+        .map(|(settings, queue)| Assignment {
+            settings,
+            device: Box::new(queue),
+            saved_blocks: saved.clone(),
+        })
         .collect();
     let started = worker::start(assignments, MAX_ZONES, NOTICES).map_err(RunError::system("workers"))?;
     let view = Arc::new(View::new(config, &started.workers, resolver.as_ref(), clock::monotonic));
@@ -185,7 +189,7 @@ async fn begin(
     }
     let what = config.observe.admin.display().to_string();
     admin::serve(&config.observe.admin, view.clone()).await.map_err(RunError::system(what))?;
-    Ok(Begun { started, resolver, view })
+    Ok(Running { started, resolver, view })
 }
 
 /// The signals that the gateway handles.

@@ -55,9 +55,9 @@ fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
 fn with_lingering(config: &Config, lingering: &[Lingering]) -> Config {
     let mut both = config.clone();
     for (zone, name) in both.nat64.zones.iter_mut().zip(&config.zone_names) {
-        let gone = lingering.iter().filter(|l| l.zone == *name).map(|l| l.pref64);
-        let gone: Vec<_> = gone.filter(|p| !zone.pref64.contains(p)).collect();
-        zone.pref64.extend(gone);
+        let removed = lingering.iter().filter(|l| l.zone == *name).map(|l| l.pref64);
+        let removed: Vec<_> = removed.filter(|p| !zone.pref64.contains(p)).collect();
+        zone.pref64.extend(removed);
     }
     both
 }
@@ -67,12 +67,12 @@ fn with_lingering(config: &Config, lingering: &[Lingering]) -> Config {
 fn to_linger(old: &Config, new: &Config, before: &[Lingering], until: Instant) -> Vec<Lingering> {
     let now_used = new.pref64s();
     let mut all: Vec<Lingering> = Vec::new();
-    let gone = old.zone_names.iter().zip(&old.nat64.zones).flat_map(|(name, zone)| {
+    let removed = old.zone_names.iter().zip(&old.nat64.zones).flat_map(|(name, zone)| {
         zone.pref64.iter().map(move |p| Lingering { zone: name.clone(), pref64: *p, until })
     });
-    for candidate in before.iter().cloned().chain(gone) {
-        let Some(place) = new.zone_names.iter().position(|name| *name == candidate.zone) else { continue };
-        let back = new.nat64.zones[place].pref64.contains(&candidate.pref64);
+    for candidate in before.iter().cloned().chain(removed) {
+        let Some(index) = new.zone_names.iter().position(|name| *name == candidate.zone) else { continue };
+        let back = new.nat64.zones[index].pref64.contains(&candidate.pref64);
         let clash =
             now_used.iter().any(|p| *p != candidate.pref64 && p.prefix().overlaps(candidate.pref64.prefix()));
         let known = all.iter().any(|l| l.zone == candidate.zone && l.pref64 == candidate.pref64);

@@ -19,7 +19,7 @@ use crate::addr::{HostKey, Ipv6Prefix, PortRange};
 use crate::config::Config;
 use crate::translator::{BlockAssignment, Event};
 
-const FILE: &str = "leases.json";
+const FILE: &str = "blocks.json";
 /// Interval between writes of the file.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -29,7 +29,7 @@ struct Record {
     /// Unix time in seconds.
     written: u64,
     /// Zone, host prefix, address, first and last port.
-    leases: Vec<(String, String, Ipv4Addr, u16, u16)>,
+    blocks: Vec<(String, String, Ipv4Addr, u16, u16)>,
 }
 
 /// The present assignments.
@@ -44,8 +44,8 @@ impl SavedBlocks {
     /// as empty, with a warning.
     pub(super) fn open(config: &Config, now: SystemTime) -> Self {
         let path = config.host.state_dir.join(FILE);
-        let leases = read(&path).map_or_else(Vec::new, |record| current(&record, config, now));
-        let assigned = leases.into_iter().map(|lease| ((lease.addr, lease.ports.first()), lease)).collect();
+        let blocks = read(&path).map_or_else(Vec::new, |record| current(&record, config, now));
+        let assigned = blocks.into_iter().map(|block| ((block.addr, block.ports.first()), block)).collect();
         Self { path, assigned, changed: true }
     }
 
@@ -78,13 +78,13 @@ impl SavedBlocks {
             return;
         }
         let zones = || config.nat64.zones.iter().zip(&config.zone_names);
-        let line = |lease: &BlockAssignment| {
-            let (_, zone) = zones().find(|(zone, _)| zone.id == lease.host.zone)?;
-            let (first, last) = (lease.ports.first(), lease.ports.last());
-            Some((zone.clone(), lease.host.prefix.to_string(), lease.addr, first, last))
+        let line = |block: &BlockAssignment| {
+            let (_, zone) = zones().find(|(zone, _)| zone.id == block.host.zone)?;
+            let (first, last) = (block.ports.first(), block.ports.last());
+            Some((zone.clone(), block.host.prefix.to_string(), block.addr, first, last))
         };
         let record =
-            Record { written: seconds(now), leases: self.assigned.values().filter_map(line).collect() };
+            Record { written: seconds(now), blocks: self.assigned.values().filter_map(line).collect() };
         let written = write(&self.path, &record);
         self.changed = written.is_err();
         if let Err(why) = written {
@@ -123,13 +123,13 @@ fn current(record: &Record, config: &Config, now: SystemTime) -> Vec<BlockAssign
     if seconds(now).saturating_sub(record.written) > config.nat64.timers.quarantine.as_secs() {
         return Vec::new();
     }
-    let lease = |(zone, host, addr, first, last): &(String, String, Ipv4Addr, u16, u16)| {
-        let place = config.zone_names.iter().position(|name| name == zone)?;
+    let assignment = |(zone, host, addr, first, last): &(String, String, Ipv4Addr, u16, u16)| {
+        let index = config.zone_names.iter().position(|name| name == zone)?;
         let prefix: Ipv6Prefix = host.parse().ok()?;
-        let host = HostKey { zone: config.nat64.zones[place].id, prefix };
+        let host = HostKey { zone: config.nat64.zones[index].id, prefix };
         Some(BlockAssignment { host, addr: *addr, ports: PortRange::new(*first, *last)? })
     };
-    record.leases.iter().filter_map(lease).collect()
+    record.blocks.iter().filter_map(assignment).collect()
 }
 
 #[cfg(test)]
@@ -206,29 +206,29 @@ mod tests {
             config
         };
         let config = load([zone("first", 1), zone("second", 2)]);
-        let lease = |config: &Config, name: &str, net: u16| {
-            let place = config.zone_names.iter().position(|n| n == name).expect("a zone");
+        let assignment = |config: &Config, name: &str, net: u16| {
+            let index = config.zone_names.iter().position(|n| n == name).expect("a zone");
             let addr = std::net::Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, 2);
             let ports = PortRange::new(1024 * net, 1024 * net + 255).expect("a range");
-            let host = HostKey::new(config.nat64.zones[place].id, addr, 128);
+            let host = HostKey::new(config.nat64.zones[index].id, addr, 128);
             BlockAssignment { host, addr: Ipv4Addr::new(192, 0, 2, 64), ports }
         };
         let mut saved = SavedBlocks::open(&config, at(1000));
         for (name, net) in [("first", 1), ("second", 2)] {
-            let BlockAssignment { host, addr, ports } = lease(&config, name, net);
+            let BlockAssignment { host, addr, ports } = assignment(&config, name, net);
             saved.note(&Event::BlockAssigned { host, addr, ports });
         }
         saved.save(&config, at(1000));
         // Numbers follow the order in the file, which may change with a restart.
         let reordered = load([zone("second", 2), zone("first", 1)]);
-        assert_ne!(lease(&reordered, "second", 2).host, lease(&config, "second", 2).host);
+        assert_ne!(assignment(&reordered, "second", 2).host, assignment(&config, "second", 2).host);
         for config in [&config, &reordered] {
             let got: Vec<_> = SavedBlocks::open(config, at(1000)).all().collect();
-            assert_eq!(got, [lease(config, "first", 1), lease(config, "second", 2)]);
+            assert_eq!(got, [assignment(config, "first", 1), assignment(config, "second", 2)]);
         }
         let other = load([zone("second", 2), zone("third", 3)]);
         let got: Vec<_> = SavedBlocks::open(&other, at(1000)).all().collect();
-        assert_eq!(got, [lease(&other, "second", 2)], "the other zone is gone");
+        assert_eq!(got, [assignment(&other, "second", 2)], "the other zone was removed");
     }
 
     #[test]
@@ -244,9 +244,9 @@ mod tests {
         let mut saved = SavedBlocks::open(&config, at(1000));
         saved.note(&Event::BlockAssigned { host, addr: Ipv4Addr::new(192, 0, 2, 64), ports });
         saved.save(&config, at(1000));
-        // What has rested is gone from the file, so that a clock set back does not bring it back.
+        // Blocks whose quarantine has ended leave the file, so that a clock set back does not restore them.
         SavedBlocks::open(&config, at(5000)).save(&config, at(5000));
         let written = read(&dir.path().join(FILE)).expect("a file");
-        assert_eq!((written.written, written.leases.len()), (5000, 0));
+        assert_eq!((written.written, written.blocks.len()), (5000, 0));
     }
 }

@@ -215,7 +215,7 @@ impl Tree {
                     false
                 }
             },
-            // Another program changed it, or its interface is gone.
+            // Another program changed it, or its interface was removed.
             Ok(_) | Err(_) => false,
         }
     }

@@ -95,10 +95,10 @@ impl<T> Engine<T> {
         admit: impl FnOnce() -> Result<T, Outcome>,
     ) -> QueryAction {
         let settings = Arc::clone(&self.settings);
-        let (IpAddr::V6(host), Some(place)) = (client, settings.zone_of(client)) else {
+        let (IpAddr::V6(host), Some(index)) = (client, settings.zone_of(client)) else {
             return refuse(None, transport, message, Outcome::NoZone);
         };
-        let zone = &settings.zones[place];
+        let zone = &settings.zones[index];
         let id = Some(zone.id);
         let Some(query) = Query::read(message, transport) else {
             return QueryAction::Drop(id, Outcome::Ignored);
@@ -111,7 +111,7 @@ impl<T> Engine<T> {
             let keep = pending::least_ttl(&answer.message).map_or(Duration::ZERO, pending::reuse_time);
             return QueryAction::Answer(Answer { keep, ..answer });
         }
-        let mut pending = PendingQuery::new(now, &settings, place, host, query);
+        let mut pending = PendingQuery::new(now, &settings, index, host, query);
         pending.translator_down = self.down.contains(&zone.id);
         let owner = self.cache.owner(client);
         self.look_up_cache(now, &mut pending, owner);
@@ -155,7 +155,7 @@ impl<T> Engine<T> {
             self.by_key.get(&pending.lookups[0].key).and_then(|id| self.upstream_queries.find(*id))
         {
             // A client that joins an upstream query waits only from when that query began.
-            pending.aaaa_deadline = upstream_query.begun + pending.settings.timeouts.aaaa_wait;
+            pending.aaaa_deadline = upstream_query.started + pending.settings.timeouts.aaaa_wait;
         }
         self.broken_aaaa.end_aaaa_wait(now, pending);
     }

@@ -65,7 +65,7 @@ pub struct Answer {
     /// Whether records were removed and TC was set, because the answer was too long.
     pub truncated: bool,
     /// How long the client waited.
-    pub took: Duration,
+    pub elapsed: Duration,
     /// How long the answer may be reused for the same question from the same zone, with its TTLs reduced by
     /// age. Zero is never.
     pub keep: Duration,
@@ -97,5 +97,5 @@ pub fn refuse(zone: Option<ZoneId>, transport: Transport, message: &[u8], outcom
 /// An answer without upstream queries.
 pub(super) fn answer(zone: Option<ZoneId>, query: &Query, draft: Draft, outcome: Outcome) -> Answer {
     let (message, truncated) = draft.finish(query);
-    Answer { message, zone, outcome, truncated, took: Duration::ZERO, keep: Duration::ZERO }
+    Answer { message, zone, outcome, truncated, elapsed: Duration::ZERO, keep: Duration::ZERO }
 }

@@ -13,10 +13,10 @@ pub type Line = (&'static str, String);
 /// The rules for `client`'s AAAA query of `name`, in the order in which they apply.
 pub fn rules(settings: &Settings, client: IpAddr, name: &str) -> Vec<Line> {
     let Some(wire_name) = wire::name_of(name) else { return vec![("name", "not a valid name".to_owned())] };
-    let Some(place) = settings.zone_of(client) else {
+    let Some(index) = settings.zone_of(client) else {
         return vec![("zone", format!("{client} is in no zone: no answer over UDP, REFUSED over TCP"))];
     };
-    let zone = &settings.zones[place];
+    let zone = &settings.zones[index];
     let rules = &zone.rules;
     let clients: Vec<_> = zone.clients.iter().map(ToString::to_string).collect();
     let mut lines = vec![("zone", format!("{} ({})", zone.name, clients.join(", ")))];
@@ -43,7 +43,7 @@ pub fn rules(settings: &Settings, client: IpAddr, name: &str) -> Vec<Line> {
     let group = settings.group_of(&wire_name);
     let servers: Vec<_> = settings.servers(group).iter().map(|addr| upstream(settings, *addr)).collect();
     let which = if group == 0 { "upstreams" } else { "a forward zone" };
-    lines.push(("asked", format!("{} ({which})", servers.join(", "))));
+    lines.push(("servers", format!("{} ({which})", servers.join(", "))));
     lines
 }
 
@@ -88,7 +88,7 @@ pub fn upstream(settings: &Settings, addr: SocketAddr) -> String {
 
 /// How the zone of `client` handles each address record of a reply.
 pub fn address_decisions(settings: &Settings, client: IpAddr, reply: &[u8]) -> Vec<(IpAddr, String)> {
-    let Some(zone) = settings.zone_of(client).map(|place| &settings.zones[place]) else { return Vec::new() };
+    let Some(zone) = settings.zone_of(client).map(|index| &settings.zones[index]) else { return Vec::new() };
     let address = |record: wire::Record| {
         let data = reply.get(record.data)?;
         match record.kind {
@@ -153,7 +153,7 @@ mod tests {
         let all = rules(&settings, client, "x.Never.example");
         assert!(all.contains(&("zone", "floor-3 (2001:db8:1::/64)".to_owned())), "{all:?}");
         assert!(all.contains(&("in never_for", "yes".to_owned())));
-        assert!(all.contains(&("asked", "192.0.2.53:53 (upstreams)".to_owned())));
+        assert!(all.contains(&("servers", "192.0.2.53:53 (upstreams)".to_owned())));
         assert_eq!(rules(&settings, "192.0.2.1".parse().expect("literal"), "x").len(), 1);
         let query = address_query(1, "x.example.", AddressKind::A).expect("a name");
         let addrs = ["8.8.8.8", "9.9.9.9", "10.0.0.1", "127.0.0.1", "192.0.2.1"];

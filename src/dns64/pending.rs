@@ -46,7 +46,7 @@ pub(super) struct PendingQuery {
     pub(super) plan: Plan,
     /// One lookup, or AAAA and A in this order.
     pub(super) lookups: Vec<Lookup>,
-    pub(super) begun: Instant,
+    pub(super) started: Instant,
     client: Ipv6Addr,
     /// Whether the translator of the zone is down.
     pub(super) translator_down: bool,
@@ -86,7 +86,7 @@ impl PendingQuery {
             query,
             plan,
             lookups,
-            begun: now,
+            started: now,
             client,
             translator_down: false,
             aaaa_deadline,
@@ -100,7 +100,7 @@ impl PendingQuery {
 
     /// When to answer with stale data (RFC 8767 §5).
     pub(super) fn stale_at(&self) -> Instant {
-        self.begun + self.settings.timeouts.stale_wait
+        self.started + self.settings.timeouts.stale_wait
     }
 
     /// When to call [`PendingQuery::timeout`]. Upstream queries have their own timers.
@@ -127,8 +127,8 @@ impl PendingQuery {
             Plan::Synthesis => self.synthesis(now),
         }?;
         let (message, truncated) = self.mark_stale(draft, outcome).finish(&self.query);
-        let (took, keep) = (now.since(self.begun), self.keep(outcome, &message));
-        Some(Answer { message, zone: Some(self.zone().id), outcome, truncated, took, keep })
+        let (elapsed, keep) = (now.since(self.started), self.keep(outcome, &message));
+        Some(Answer { message, zone: Some(self.zone().id), outcome, truncated, elapsed, keep })
     }
 
     /// How long the answer may be reused.

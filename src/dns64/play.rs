@@ -109,11 +109,11 @@ mod tests {
             (_, AddressKind::A) => server(transmit),
         };
         let played = play(&settings, client, &query, silent).expect("answered");
-        assert_eq!(played.answer.took, Duration::from_millis(800));
+        assert_eq!(played.answer.elapsed, Duration::from_millis(800));
         assert_eq!(played.answer.outcome, Outcome::SynthesisedTimeout);
 
         let dead = play(&settings, client, &query, |_| None).expect("answered");
-        assert_eq!(dead.answer.took, Duration::from_secs(4));
+        assert_eq!(dead.answer.elapsed, Duration::from_secs(4));
         assert_eq!(dead.answer.outcome, Outcome::UpstreamTimeout);
         assert_eq!(play(&settings, IpAddr::from([192, 0, 2, 1]), &query, server), None);
     }

@@ -9,10 +9,10 @@ use super::wire;
 pub(super) fn ip6_arpa(name: &[u8]) -> Option<Ipv6Addr> {
     let mut labels = wire::labels(name);
     let mut bits = 0u128;
-    for place in 0..32 {
+    for index in 0..32 {
         let [digit] = labels.next()? else { return None };
         let nibble = char::from(*digit).to_digit(16)?;
-        bits |= u128::from(nibble) << (4 * place);
+        bits |= u128::from(nibble) << (4 * index);
     }
     let arpa = labels.next()?.eq_ignore_ascii_case(b"ip6") && labels.next()?.eq_ignore_ascii_case(b"arpa");
     (arpa && labels.next().is_none()).then(|| Ipv6Addr::from_bits(bits))

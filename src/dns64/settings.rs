@@ -240,9 +240,9 @@ impl Settings {
         let IpAddr::V6(client) = client else { return None };
         let zones = self.zones.iter().enumerate();
         zones
-            .filter_map(|(place, zone)| Some((zone.longest(client)?, place)))
+            .filter_map(|(index, zone)| Some((zone.longest(client)?, index)))
             .max_by_key(|(len, _)| *len)
-            .map(|(_, place)| place)
+            .map(|(_, index)| index)
     }
 
     /// The upstreams of a group, in order of preference. Group 0 is for names without a forward zone.
@@ -324,7 +324,7 @@ mod tests {
         ];
         for (client, want) in cases {
             let got =
-                settings.zone_of(client.parse().expect("literal")).map(|place| settings.zones[place].id.0);
+                settings.zone_of(client.parse().expect("literal")).map(|index| settings.zones[index].id.0);
             assert_eq!(got, want, "{client}");
         }
     }

@@ -54,11 +54,11 @@ fn reply(transmit: &Transmit, kind: u16, rdata: &[u8], additional: &[&[u8]], opt
         message.extend_from_slice(rdata);
     };
     push(&mut message, rdata);
-    for place in 0..=additional.len() {
-        if place == opt {
+    for index in 0..=additional.len() {
+        if index == opt {
             wire::push_opt(&mut message, 0, false, &[]);
         }
-        if let Some(rdata) = additional.get(place) {
+        if let Some(rdata) = additional.get(index) {
             push(&mut message, rdata);
             let count = wire::u16_at(&message, 10).expect("a header");
             wire::set_u16(&mut message, 10, count + 1);

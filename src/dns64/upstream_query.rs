@@ -53,7 +53,7 @@ pub(super) struct UpstreamQuery {
     /// Upstream group in the settings.
     group: usize,
     query: Vec<u8>,
-    pub(super) begun: Instant,
+    pub(super) started: Instant,
     /// Group of the first client, for cache eviction.
     pub(super) owner: u8,
     /// Pending queries that wait for it, with the index of the lookup.
@@ -89,7 +89,7 @@ impl UpstreamQuery {
             purpose,
             group,
             query,
-            begun: now,
+            started: now,
             owner,
             waiters: Vec::new(),
             attempts: 0,

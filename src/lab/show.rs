@@ -98,7 +98,7 @@ fn story() -> Result<(), LabError> {
         "dig +noall +answer www.v4only.example AAAA",
         "2001:db8:64::c633:6450",
     )?;
-    step(&lab, "A name behind CNAMEs.", "dig +noall +answer shop.example AAAA", "2001:db8:64::c633:6450")?;
+    step(&lab, "An alias (CNAME).", "dig +noall +answer shop.example AAAA", "2001:db8:64::c633:6450")?;
     step(
         &lab,
         "DNS64 does not change the address of a server that has IPv6.",
@@ -133,7 +133,7 @@ fn shell() -> Result<(), LabError> {
     outln!(
         "\nThis is a shell on the IPv6-only host. Try:\n\
          \x20 curl http://www.v4only.example/      a page of a server that has only IPv4\n\
-         \x20 dig shop.example AAAA                a synthesised address behind CNAMEs\n\
+         \x20 dig shop.example AAAA                a synthesised address of an alias\n\
          \x20 ping far.v4only.example              tracepath far.v4only.example\n\
          The gateway is `ip netns exec {} ...`; `exit` removes the lab.\n",
         lab.gateway.name()

@@ -3,7 +3,7 @@
 //! ```text
 //! host 0  2001:db8:1:0::10 ── lan0 ┐                      ┌ 198.51.100.53 named
 //! host 1  2001:db8:1:1::10 ── lan1 ┤ gateway ── wan ── internet ┤ 198.51.100.80 web (and 2001:db8:80::80)
-//!                                  └ 192.0.2.2   192.0.2.1 └── far 203.0.113.80 web, behind a link of any MTU
+//!                                  └ 192.0.2.2   192.0.2.1 └── far 203.0.113.80 web, on a link of any MTU
 //! ```
 
 use std::fs;
@@ -28,7 +28,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 pub struct Plan {
     /// Number of IPv6-only hosts, 1 to 9, each on its own link.
     pub hosts: u8,
-    /// Adds a second server, behind a link with this MTU: 68 to 65,535 bytes.
+    /// Adds a second server, on a link with this MTU: 68 to 65,535 bytes.
     pub far: Option<u16>,
     /// The `gate64` executable: gateway and web server.
     pub gate64: PathBuf,

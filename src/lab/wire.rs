@@ -26,7 +26,7 @@ pub(super) fn wire(interface: &str, segment: Option<u16>) -> Result<(), LabError
         }
     });
     let failed = || LabError::io("standard output");
-    // The capture's header tells the reader that the socket listens.
+    // The capture's header signals the reader that the socket listens.
     let mut writer = Writer::new(io::stdout().lock()).map_err(failed())?;
     writer.flush().map_err(failed())?;
     loop {

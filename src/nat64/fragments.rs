@@ -151,14 +151,14 @@ impl Nat64 {
                 return;
             }
         };
-        let Some(place) = extra.next_slot().filter(|slot| released.len() <= slot.packet.room()) else {
+        let Some(output) = extra.next_slot().filter(|slot| released.len() <= slot.packet.room()) else {
             self.counters.zone(self.zone).drops(Reason::ExtraFull).add(1);
             return;
         };
-        place.packet.fill(released.bytes());
-        place.packet.offload = released.offload;
-        place.packet.handed = released.handed;
-        place.to = to;
+        output.packet.fill(released.bytes());
+        output.packet.offload = released.offload;
+        output.packet.handed = released.handed;
+        output.to = to;
     }
 
     /// The zone of a cached datagram; unknown from the IPv4 side.

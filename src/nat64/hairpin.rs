@@ -56,7 +56,7 @@ impl Nat64 {
         to: &To4,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
-        let owner = self.pool4.owners().place(proto, mapped).ok_or(Reason::NotPool4)?;
+        let owner = self.pool4.owners().owner_of(proto, mapped).ok_or(Reason::NotPool4)?;
         if owner == self.me && self.binding_at(proto, mapped).is_none() {
             return Err(Reason::NoBinding.into());
         }
@@ -82,7 +82,7 @@ impl Nat64 {
         if self.alone {
             return Ok(None);
         }
-        match self.pool4.owners().place(proto, mapped) {
+        match self.pool4.owners().owner_of(proto, mapped) {
             Some(owner) if owner != self.me => self.hand_over(owner, buf).map(Some),
             Some(_) | None => Ok(None),
         }

@@ -81,8 +81,8 @@ impl Nat64 {
         let session = self.sessions.of(slot);
         let client = self.bib.of(session.binding()).v6();
         let server = self.policy.zones.pref64(session.pref64).embed(session.remote().addr);
-        if let Some(place) = extra.next_slot() {
-            place.packet.fill(&probe::keepalive(server, session.remote().port, client));
+        if let Some(output) = extra.next_slot() {
+            output.packet.fill(&probe::keepalive(server, session.remote().port, client));
         }
     }
 
@@ -146,9 +146,9 @@ impl Nat64 {
         if extra.room() > 0
             && self.buckets[1].take(now, self.policy.rules.error_rate[1], self.policy.rules.error_burst)
             && originate_error4(&header, error, self.policy.address4, id, &mut packet)
-            && let Some(place) = extra.next_slot()
+            && let Some(output) = extra.next_slot()
         {
-            place.packet.fill(packet.bytes());
+            output.packet.fill(packet.bytes());
             self.counters.zone(None).errors_sent.add(1);
         }
         self.scratch = Some(packet);

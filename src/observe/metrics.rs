@@ -310,13 +310,13 @@ fn dns64_upstreams(encoder: &mut DescriptorEncoder<'_>, counters: &resolver::Cou
             metric.counter(&[("upstream", addr.as_str())], row.all()[index].2)?;
         }
     }
-    let mut resting = gauge(
+    let mut demoted = gauge(
         encoder,
-        "dns64_upstream_resting",
-        "Whether the upstream resolver is in quarantine after timeouts, 0 or 1",
+        "dns64_upstream_demoted",
+        "Whether the upstream resolver is used last after timeouts, 0 or 1",
     )?;
     for (addr, row) in &upstreams {
-        resting.gauge(&[("upstream", addr.as_str())], row.is_demoted().into())?;
+        demoted.gauge(&[("upstream", addr.as_str())], row.is_demoted().into())?;
     }
     let mut time = gauge(
         encoder,

@@ -28,7 +28,7 @@ fn view(config: &Config) -> (Arc<View>, Started) {
         Assignment {
             settings: config.worker(WorkerId(worker), 2, 1, 1),
             device: Box::new(device),
-            leases: Arc::default(),
+            saved_blocks: Arc::default(),
         }
     };
     let started = worker::start(vec![assignment(0), assignment(1)], MAX_ZONES, 1).expect("threads");

@@ -191,7 +191,7 @@ impl Owners {
 
     /// The owner of unfragmented IPv4 packets to `mapped`; `None` if it is neither the mapped address of a
     /// static binding nor in a pool.
-    pub fn place(&self, proto: Proto, mapped: Transport4) -> Option<WorkerId> {
+    pub fn owner_of(&self, proto: Proto, mapped: Transport4) -> Option<WorkerId> {
         let key = MappedKey { addr: mapped.addr, port: mapped.port, proto };
         if let Ok(at) = self.statics.binary_search_by_key(&key, |(at, _)| *at) {
             return Some(self.statics[at].1);

@@ -96,16 +96,17 @@ fn addresses_of_one_host_prefix_have_one_owner() {
 #[test]
 fn a_mapped_address_has_the_owner_of_its_static_binding_or_block() {
     let owners = settings().owners(7, 4);
-    let place =
-        |proto, addr: &str, port| owners.place(proto, Transport4::new(addr.parse().expect("literal"), port));
+    let owner_of = |proto, addr: &str, port| {
+        owners.owner_of(proto, Transport4::new(addr.parse().expect("literal"), port))
+    };
     let host = owners.source("2001:db8:1:5::1".parse().expect("literal"));
-    assert_eq!(place(Proto::Tcp, "192.0.2.80", 80), Some(host));
-    assert_eq!(place(Proto::Udp, "192.0.2.80", 80), None);
-    assert_eq!(place(Proto::Udp, "203.0.113.12", 80), None);
-    assert_eq!(place(Proto::Udp, "203.0.113.7", 80), None);
+    assert_eq!(owner_of(Proto::Tcp, "192.0.2.80", 80), Some(host));
+    assert_eq!(owner_of(Proto::Udp, "192.0.2.80", 80), None);
+    assert_eq!(owner_of(Proto::Udp, "203.0.113.12", 80), None);
+    assert_eq!(owner_of(Proto::Udp, "203.0.113.7", 80), None);
     for (addr, port) in [("203.0.113.8", 40_000), ("203.0.113.11", 1), ("198.51.100.1", 65_535)] {
         let default = default_owner(addr.parse().expect("literal"), block_of(port), 4);
-        assert_eq!(place(Proto::Udp, addr, port), Some(default));
+        assert_eq!(owner_of(Proto::Udp, addr, port), Some(default));
     }
     assert_eq!(owners.table().len(), 5 * BLOCKS, "an address in two ranges has one row");
 }

@@ -104,7 +104,7 @@ impl CachedAnswer<'_> {
 /// The answer cache of one thread.
 pub(super) struct AnswerCache {
     seed: RandomState,
-    places: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
+    slots: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
     seen: Vec<[u32; 4]>,
@@ -120,7 +120,7 @@ impl AnswerCache {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             seed: RandomState::new(),
-            places: HashMap::default(),
+            slots: HashMap::default(),
             entries: Vec::new(),
             free: Vec::new(),
             seen: vec![[0; 4]; SEEN_SETS],
@@ -133,7 +133,7 @@ impl AnswerCache {
 
     /// Removes all entries and changes the limit.
     pub(super) fn clear(&mut self, limit: usize) {
-        (0..self.entries.len()).for_each(|place| self.remove(place));
+        (0..self.entries.len()).for_each(|slot| self.remove(slot));
         self.entries.clear();
         self.free.clear();
         self.bytes = 0;
@@ -154,16 +154,16 @@ impl AnswerCache {
         key: &Key,
         room: usize,
     ) -> Option<CachedAnswer<'_>> {
-        let place = *self.places.get(&hash)?;
-        let entry = self.entries[place].as_ref()?;
+        let slot = *self.slots.get(&hash)?;
+        let entry = self.entries[slot].as_ref()?;
         if *entry.key != *key.bytes() || entry.message.len() > room {
             return None;
         }
         if now >= entry.expires_at {
-            self.remove(place);
+            self.remove(slot);
             return None;
         }
-        let entry = self.entries[place].as_mut()?;
+        let entry = self.entries[slot].as_mut()?;
         entry.referenced = true;
         entry.hits += 1;
         Some(CachedAnswer(entry))
@@ -185,12 +185,12 @@ impl AnswerCache {
     pub(super) fn store(
         &mut self,
         now: Instant,
-        place: CacheSlot,
+        slot: CacheSlot,
         key: &Key,
         message: &[u8],
         (outcome, life): (Outcome, Duration),
     ) {
-        if !place.seen_before {
+        if !slot.seen_before {
             return;
         }
         let Some((ttls, opt, least)) = frame::ttl_offsets(message) else { return };
@@ -200,7 +200,7 @@ impl AnswerCache {
             return;
         }
         let entry = Entry {
-            hash: place.hash,
+            hash: slot.hash,
             key: key.bytes().into(),
             message: message.into(),
             ttls: ttls.into(),
@@ -211,7 +211,7 @@ impl AnswerCache {
             referenced: false,
             hits: 0,
         };
-        if let Some(old) = self.places.get(&place.hash).copied() {
+        if let Some(old) = self.slots.get(&slot.hash).copied() {
             self.remove(old);
         }
         if self.make_room(entry.size()) {
@@ -222,24 +222,24 @@ impl AnswerCache {
     fn insert(&mut self, entry: Entry) {
         self.bytes += entry.size();
         let hash = entry.hash;
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.entries[place] = Some(entry);
-                place
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.entries[slot] = Some(entry);
+                slot
             }
             None => {
                 self.entries.push(Some(entry));
                 self.entries.len() - 1
             }
         };
-        self.places.insert(hash, place);
+        self.slots.insert(hash, slot);
     }
 
-    fn remove(&mut self, place: usize) {
-        if let Some(entry) = self.entries[place].take() {
+    fn remove(&mut self, slot: usize) {
+        if let Some(entry) = self.entries[slot].take() {
             self.bytes -= entry.size();
-            self.places.remove(&entry.hash);
-            self.free.push(place);
+            self.slots.remove(&entry.hash);
+            self.free.push(slot);
             if entry.hits > 0 {
                 self.hits.push((entry.key, entry.hits));
             }
@@ -316,9 +316,9 @@ mod tests {
 
         fn ask_and_store(&mut self, query: &[u8], ttl: u8) {
             if let Err(record_miss) = self.ask(query) {
-                let (place, key) = *record_miss;
+                let (slot, key) = *record_miss;
                 let life = Duration::from_secs(ttl.into());
-                self.0.store(self.1, place, &key, &reply(query, ttl), (Outcome::Native, life));
+                self.0.store(self.1, slot, &key, &reply(query, ttl), (Outcome::Native, life));
             }
         }
     }

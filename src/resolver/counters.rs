@@ -75,11 +75,11 @@ impl ZoneCounters {
         self.cached_answers.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_wait(&self, took: Duration) {
-        let millis = u64::try_from(took.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+    pub(super) fn count_wait(&self, elapsed: Duration) {
+        let millis = u64::try_from(elapsed.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let class = WAIT_BUCKETS.iter().position(|end| millis <= *end).unwrap_or(WAIT_BUCKETS.len());
         self.waits[class].fetch_add(1, Ordering::Relaxed);
-        self.waited.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.waited.fetch_add(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 

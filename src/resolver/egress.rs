@@ -31,7 +31,7 @@ impl ReplySockets {
         }
     }
 
-    /// Queues the answer that `write` appends. `false` if the client is gone.
+    /// Queues the answer that `write` appends. `false` if the client has disconnected.
     pub(super) fn queue_with(&mut self, reply_path: &ReplyPath, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         match reply_path {
             ReplyPath::Datagram(number, path) => {
@@ -49,7 +49,7 @@ impl ReplySockets {
         }
     }
 
-    /// Queues an answer. `false` if the client is gone.
+    /// Queues an answer. `false` if the client has disconnected.
     pub(super) fn queue(&mut self, reply_path: &ReplyPath, answer: &[u8]) -> bool {
         self.queue_with(reply_path, |bytes| bytes.extend_from_slice(answer))
     }

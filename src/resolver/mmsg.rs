@@ -247,8 +247,8 @@ impl Outgoing {
             start = entry.end;
         }
         self.headers.clear();
-        let places = self.entries.iter().zip(&mut self.vectors).zip(&self.names).zip(&mut self.controls);
-        for (((entry, vector), name), control) in places {
+        let slots = self.entries.iter().zip(&mut self.vectors).zip(&self.names).zip(&mut self.controls);
+        for (((entry, vector), name), control) in slots {
             let mut header = empty_header();
             header.msg_hdr.msg_iov = vector;
             header.msg_hdr.msg_iovlen = 1;

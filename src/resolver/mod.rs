@@ -100,9 +100,9 @@ impl Resolver {
         let known: Vec<_> = self.listeners.iter().map(|l| l.configured).collect();
         let added: Vec<_> = configured.iter().copied().filter(|one| !known.contains(one)).collect();
         let opened = open_all(&added, self.threads.len())?;
-        let (kept, gone) = self.listeners.drain(..).partition(|l| configured.contains(&l.configured));
+        let (kept, removed) = self.listeners.drain(..).partition(|l| configured.contains(&l.configured));
         self.listeners = kept;
-        for listener in &gone {
+        for listener in &removed {
             let _: &Listener = listener;
             self.threads.iter().for_each(|thread| thread.send(Command::Close(listener.number)));
         }

@@ -52,18 +52,18 @@ impl Rate {
         }
         let tag = self.seed.hash_one(whose) | 1;
         let set = &mut self.sets[(tag >> 32) as usize % SETS];
-        let place = set.iter().position(|bucket| bucket.tag == tag).unwrap_or_else(|| {
+        let index = set.iter().position(|bucket| bucket.tag == tag).unwrap_or_else(|| {
             let idle = (0..4).min_by_key(|n| set[*n].empty).unwrap_or(0);
             set[idle] = Bucket { tag, empty: 0 };
             idle
         });
         let now = now.as_nanos();
-        let empty = set[place].empty.max(now) + self.each;
+        let empty = set[index].empty.max(now) + self.each;
         let full = now + Duration::from_secs(1).as_nanos() as u64;
         if empty > full {
             return false;
         }
-        set[place].empty = empty;
+        set[index].empty = empty;
         true
     }
 }

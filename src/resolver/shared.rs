@@ -60,8 +60,8 @@ impl Shared {
     }
 
     pub(super) fn activate(&self, active: ActiveSettings) {
-        let mut place = self.active.write().unwrap_or_else(PoisonError::into_inner);
+        let mut active_slot = self.active.write().unwrap_or_else(PoisonError::into_inner);
         self.generation.store(active.generation, Ordering::Release);
-        *place = Arc::new(active);
+        *active_slot = Arc::new(active);
     }
 }

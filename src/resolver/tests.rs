@@ -34,7 +34,7 @@ enum Does {
     Careless(Vec<RData>),
     /// First sends a reply with a wrong id, one to another question and one from another port; then this.
     LieFirst(Vec<RData>),
-    /// Sends these datagrams over UDP, made of the query as it came.
+    /// Sends these datagrams over UDP, derived from the received query.
     Datagrams(fn(&[u8]) -> Vec<Vec<u8>>),
 }
 
@@ -54,7 +54,7 @@ impl Drop for Upstream {
 
 impl Upstream {
     async fn start() -> Self {
-        // Another program may have the port that UDP was given.
+        // Another program may use the TCP port of the same number.
         let (udp, tcp, addr) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.expect("loopback");
             let addr = udp.local_addr().expect("bound");

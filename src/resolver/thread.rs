@@ -76,7 +76,7 @@ impl Thread {
                     Err(error) => tracing::error!("DNS64 thread {number}: {error}"),
                 }
             });
-            // The receiver may be gone.
+            // The receiver may have ended.
             let _ = end.send(());
         })?;
         Ok(Self { commands, ended })
@@ -120,7 +120,7 @@ async fn live(
             Some(Command::Translating(zone, translating)) => {
                 worker.with_state(|state, _| state.set_translating(zone, translating));
             }
-            // The receiver may be gone.
+            // The receiver may have ended.
             Some(Command::Report(most, to)) => {
                 _ = to.send(worker.with_state(|state, now| state.report(now, most)));
             }

@@ -231,8 +231,8 @@ impl State {
         requestor.hash = answer_cache.hash(&key);
         let room = requestor.limit.saturating_sub(requestor.cookie.map_or(0, |_| cookie::OPTION_LEN));
         let Some(found) = answer_cache.find(now, requestor.hash, &key, room) else {
-            let place = answer_cache.record_miss(requestor.hash);
-            requestor.cache_slot = place.seen_before.then(|| (place, Box::new(key)));
+            let slot = answer_cache.record_miss(requestor.hash);
+            requestor.cache_slot = slot.seen_before.then(|| (slot, Box::new(key)));
             return false;
         };
         zone_counters[zone].count(found.outcome());
@@ -269,7 +269,7 @@ impl State {
         };
         let Ok(room) = peer.try_reserve() else {
             let zone = self.active.settings.zone_of(requestor.addr);
-            let id = zone.map(|place| self.active.settings.zones[place].id);
+            let id = zone.map(|index| self.active.settings.zones[index].id);
             return self.refuse(now, *requestor, query, id, Outcome::Busy);
         };
         room.send(ThreadMessage::Query { from: self.number, query: query.to_vec(), requestor });
@@ -286,10 +286,10 @@ impl State {
 
     /// Reports answer cache hits to the engines.
     fn report_cache_hits(&mut self, now: Instant) {
-        let gone: Vec<_> = self.answer_cache.take_hits().collect();
-        for (key, times) in gone {
-            let Some((place, query)) = query_key::query_of(&key) else { continue };
-            let Some(zone) = self.active.settings.zones.get(usize::from(place)).map(|zone| zone.id) else {
+        let hits: Vec<_> = self.answer_cache.take_hits().collect();
+        for (key, times) in hits {
+            let Some((index, query)) = query_key::query_of(&key) else { continue };
+            let Some(zone) = self.active.settings.zones.get(usize::from(index)).map(|zone| zone.id) else {
                 continue;
             };
             let owner = self.owner(&query);
@@ -392,10 +392,10 @@ impl State {
             row.count_truncated();
         }
         if requestor.permit.is_some() {
-            row.count_wait(answer.took);
+            row.count_wait(answer.elapsed);
         }
-        if let Some((place, key)) = &requestor.cache_slot {
-            self.answer_cache.store(now, *place, key, &answer.message, (answer.outcome, answer.keep));
+        if let Some((slot, key)) = &requestor.cache_slot {
+            self.answer_cache.store(now, *slot, key, &answer.message, (answer.outcome, answer.keep));
         }
         let mut message = answer.message;
         match rate_limit(now, &mut self.responses, &mut self.withheld, &requestor) {

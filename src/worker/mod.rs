@@ -40,7 +40,7 @@ pub struct Assignment {
     /// Its device queue.
     pub device: Box<dyn Device>,
     /// Port blocks that hosts had before a restart, of all workers.
-    pub leases: Arc<[BlockAssignment]>,
+    pub saved_blocks: Arc<[BlockAssignment]>,
 }
 
 /// What [`start`] returns: three parts, each for a different task.
@@ -93,9 +93,9 @@ pub fn start(assignments: Vec<Assignment>, zones: usize, events: usize) -> io::R
         .map(|a| {
             let id = a.settings.worker;
             let mut translator = Translator::new(a.settings, zones);
-            for lease in a.leases.iter() {
+            for block in a.saved_blocks.iter() {
                 // Fails for blocks of another worker and for blocks outside the pool.
-                let _ = translator.restore_block(clock.now(), lease);
+                let _ = translator.restore_block(clock.now(), block);
             }
             let post = Post::new(id, inboxes.clone());
             (id, translator, a.device, post)

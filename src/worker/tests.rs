@@ -81,7 +81,7 @@ impl<F: FnMut() -> io::Result<usize> + Send> Device for Faulty<F> {
 fn waiting_packets_are_read_before_a_worker_stops() {
     let (device, peer) = memory();
     let assignment =
-        Assignment { settings: settings(0, 1), device: Box::new(device), leases: Arc::default() };
+        Assignment { settings: settings(0, 1), device: Box::new(device), saved_blocks: Arc::default() };
     let started = start(vec![assignment], 1, 8).expect("starts");
     assert!(peer.inject(Frame::plain(vec![0; 40])));
     let tallies = started.workers.tallies();
@@ -112,7 +112,7 @@ fn a_packet_at_the_wrong_worker_is_handed_to_its_owner() {
     const WORKERS: u8 = 3;
     let (devices, peers): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| memory()).unzip();
     let assignments = devices.into_iter().zip(0..).map(|(device, worker)| Assignment {
-        leases: Arc::default(),
+        saved_blocks: Arc::default(),
         settings: translating(worker, WORKERS),
         device: Box::new(device),
     });
@@ -172,7 +172,7 @@ fn the_fragments_of_a_full_batch_fit() {
     for _ in 0..many {
         assert!(peer.inject(Frame { bytes: bytes.clone(), offload }));
     }
-    let assignment = Assignment { settings, device: Box::new(device), leases: Arc::default() };
+    let assignment = Assignment { settings, device: Box::new(device), saved_blocks: Arc::default() };
     let started = start(vec![assignment], 1, 8).expect("starts");
     let counters = started.workers.counters();
     started.workers.stop(LONG);
@@ -197,7 +197,7 @@ fn all_workers_switch_before_reconfigure_returns() {
     let assignments = (0..2).map(|w| Assignment {
         settings: settings(w, 2),
         device: Box::new(memory().0),
-        leases: Arc::default(),
+        saved_blocks: Arc::default(),
     });
     let started = start(assignments.collect(), 1, 8).expect("starts");
     let new = vec![settings(0, 2), settings(1, 2)];
@@ -209,8 +209,8 @@ fn all_workers_switch_before_reconfigure_returns() {
 fn a_panic_is_reported_and_other_workers_continue() {
     let faulty = Faulty(|| panic!("as planned"), Arc::default());
     let assignments = vec![
-        Assignment { settings: settings(0, 2), device: Box::new(faulty), leases: Arc::default() },
-        Assignment { settings: settings(1, 2), device: Box::new(memory().0), leases: Arc::default() },
+        Assignment { settings: settings(0, 2), device: Box::new(faulty), saved_blocks: Arc::default() },
+        Assignment { settings: settings(1, 2), device: Box::new(memory().0), saved_blocks: Arc::default() },
     ];
     let mut started = start(assignments, 1, 8).expect("starts");
     let failure = block_on(started.failures.recv()).expect("reported");
@@ -230,7 +230,7 @@ fn a_failing_device_is_reported_once() {
     };
     let device = Box::new(Faulty(faulty, Arc::default()));
     let mut started =
-        start(vec![Assignment { settings: settings(0, 1), device, leases: Arc::default() }], 1, 8)
+        start(vec![Assignment { settings: settings(0, 1), device, saved_blocks: Arc::default() }], 1, 8)
             .expect("starts");
     let failure = block_on(started.failures.recv()).expect("reported");
     assert!(matches!(failure.cause, Cause::Device(e) if e.raw_os_error() == Some(libc::EBADFD)));
@@ -241,7 +241,11 @@ fn a_failing_device_is_reported_once() {
 #[test]
 fn dropped_workers_stop() {
     let started = start(
-        vec![Assignment { settings: settings(0, 1), device: Box::new(memory().0), leases: Arc::default() }],
+        vec![Assignment {
+            settings: settings(0, 1),
+            device: Box::new(memory().0),
+            saved_blocks: Arc::default(),
+        }],
         1,
         8,
     )

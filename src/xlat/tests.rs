@@ -1,5 +1,5 @@
-//! A stateless translator of a few lines around the public functions: addresses go by one pref64, as
-//! in fixture S1 of the requirements.
+//! A minimal stateless translator around the public functions. It maps all addresses by one pref64, as
+//! fixture S1 of the requirements does.
 
 mod errors;
 mod headers;
@@ -45,20 +45,20 @@ pub(super) fn b6_to_a6() -> Packet6 {
     Packet6::new(six(B4), six(A4))
 }
 
-/// What became of a packet.
+/// A dropped packet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Dropped {
     pub(super) reason: Reason,
     /// Type, code and second word of the error that was sent.
-    pub(super) told: Option<(u8, u8, u32)>,
+    pub(super) reported: Option<(u8, u8, u32)>,
 }
 
 pub(super) fn silent(reason: Reason) -> Dropped {
-    Dropped { reason, told: None }
+    Dropped { reason, reported: None }
 }
 
-pub(super) fn told(reason: Reason, kind: u8, code: u8, info: u32) -> Dropped {
-    Dropped { reason, told: Some((kind, code, info)) }
+pub(super) fn reported(reason: Reason, kind: u8, code: u8, info: u32) -> Dropped {
+    Dropped { reason, reported: Some((kind, code, info)) }
 }
 
 fn flow6((src, dst): (Ipv4Addr, Ipv4Addr), (from, to): (u16, u16)) -> Flow6 {
@@ -70,7 +70,7 @@ fn flow4((src, dst): (Ipv6Addr, Ipv6Addr), (from, to): (u16, u16)) -> Flow4 {
     Flow4::new(Transport4::new(four(src), from), Transport4::new(four(dst), to))
 }
 
-/// The translated packets as they leave: the buffer first, then the extra ones.
+/// The translated packets in sending order: the buffer first, then the extra ones.
 pub(super) fn out(mut buf: PacketBuf, extra: &mut Batch) -> Vec<PacketBuf> {
     let mut packets = vec![core::mem::replace(&mut buf, PacketBuf::new(0))];
     for slot in extra.packets() {
@@ -85,8 +85,11 @@ pub(super) fn translate4(rules: &Rules, mut buf: PacketBuf, pass: Pass) -> Resul
     let plan = match plan_v4_to_v6(rules, &packet, &mut buf, pass) {
         Ok(plan) => plan,
         Err(refusal) => {
-            let told = refusal.error.filter(|error| originate_error4(&packet, *error, OWN4, 1, &mut buf));
-            return Err(Dropped { reason: refusal.reason, told: told.map(|a| (a.kind, a.code, a.info)) });
+            let reported = refusal.error.filter(|error| originate_error4(&packet, *error, OWN4, 1, &mut buf));
+            return Err(Dropped {
+                reason: refusal.reason,
+                reported: reported.map(|a| (a.kind, a.code, a.info)),
+            });
         }
     };
     let mut quoted = None;
@@ -104,8 +107,11 @@ pub(super) fn translate6(rules: &Rules, mut buf: PacketBuf, pass: Pass) -> Resul
     let plan = match plan_v6_to_v4(rules, &packet, &mut buf, pass) {
         Ok(plan) => plan,
         Err(refusal) => {
-            let told = refusal.error.filter(|error| originate_error6(&packet, *error, OWN6, &mut buf));
-            return Err(Dropped { reason: refusal.reason, told: told.map(|a| (a.kind, a.code, a.info)) });
+            let reported = refusal.error.filter(|error| originate_error6(&packet, *error, OWN6, &mut buf));
+            return Err(Dropped {
+                reason: refusal.reason,
+                reported: reported.map(|a| (a.kind, a.code, a.info)),
+            });
         }
     };
     let mut quoted = None;
@@ -131,7 +137,7 @@ pub(super) fn to_v4(packet: &[u8]) -> Result<Vec<u8>, Dropped> {
     Ok(out[0].bytes().to_vec())
 }
 
-/// Forgets the identification of an IPv4 packet, which is free.
+/// Clears the identification of an IPv4 packet, which tests do not compare.
 pub(super) fn without_id(mut packet: Vec<u8>) -> Vec<u8> {
     packet[4..6].fill(0);
     packet[10..12].fill(0);

@@ -34,7 +34,7 @@ fn answer_all(addr: &str) -> io::Result<()> {
         buffer[2..4].copy_from_slice(&FLAGS);
         buffer[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);
         buffer[end..end + ANSWER.len()].copy_from_slice(&ANSWER);
-        // The client may be gone.
+        // The client may have disconnected.
         let _ = socket.send_to(&buffer[..end + ANSWER.len()], from);
     }
 }

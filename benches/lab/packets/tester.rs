@@ -164,10 +164,10 @@ impl Tester {
         }
         let before = now();
         generator.flush()?;
-        let took = before.elapsed();
+        let elapsed = before.elapsed();
         let first = streams.iter().position(|s| s.from == side);
-        if let Some(at) = first.filter(|_| took < INTERRUPTED) {
-            counts[at].sending += took.as_secs_f64();
+        if let Some(at) = first.filter(|_| elapsed < INTERRUPTED) {
+            counts[at].sending += elapsed.as_secs_f64();
         }
         Ok(())
     }

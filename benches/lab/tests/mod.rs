@@ -45,8 +45,8 @@ fn rounds(
 ) -> Result<(), LabError> {
     let many = beds.len();
     for round in 0..rounds {
-        for turn in 0..many {
-            measure(&mut beds[(round + turn) % many], round)?;
+        for shift in 0..many {
+            measure(&mut beds[(round + shift) % many], round)?;
         }
     }
     Ok(())

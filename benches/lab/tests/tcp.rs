@@ -75,9 +75,9 @@ fn bulk(bed: &Bed, flows: usize, up: bool, seconds: f64) -> std::io::Result<f64>
         thread::park_timeout(Duration::from_secs_f64(SETTLE));
         let (start, before) = (now(), arrived.load(Ordering::Relaxed));
         thread::park_timeout(Duration::from_secs_f64(seconds));
-        let (took, after) = (start.elapsed(), arrived.load(Ordering::Relaxed));
+        let (elapsed, after) = (start.elapsed(), arrived.load(Ordering::Relaxed));
         over.store(true, Ordering::Relaxed);
-        (after - before) as f64 * 8.0 / 1e9 / took.as_secs_f64()
+        (after - before) as f64 * 8.0 / 1e9 / elapsed.as_secs_f64()
     });
     Ok(rate)
 }

@@ -33,14 +33,14 @@ impl Model {
         let mapped = self.bindings[binding].mapped;
         let port = if flow.proto == Proto::Icmp { mapped.port } else { flow.src };
         let about = Transport4::new(about, port);
-        let turns = match flow.proto {
+        let hairpins = match flow.proto {
             Proto::Icmp => self.is_pool_address(about.addr),
             _ => self.is_pool_endpoint(flow.proto, about),
         };
         self.judge6_error(packet)?;
         let out = packet::error_to_v4(packet, (mapped, remote), (about, mapped), &self.settings.rules);
         let out = out.ok_or(Reason::IcmpType)?;
-        if !turns {
+        if !hairpins {
             return Ok(Outcome { verdict: Verdict::Forward, packets: vec![out] });
         }
         self.at(flow.proto, about).ok_or(Reason::NoBinding)?;

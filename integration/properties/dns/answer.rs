@@ -63,8 +63,8 @@ fn query(choice: u8, (name, kind): (&[u8], u16)) -> Vec<u8> {
 fn next(replies: &mut &[u8], ask: &Transmit) -> Upstream {
     let [how, high, low, rest @ ..] = replies else { return Upstream::IsSilent };
     let len = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
-    let (said, behind) = rest.split_at(len);
-    *replies = behind;
+    let (said, following) = rest.split_at(len);
+    *replies = following;
     match how % 8 {
         0 => Upstream::IsSilent,
         1 => Upstream::Fails,

@@ -79,10 +79,10 @@ impl Client {
         query: &[u8],
         mut upstream: impl FnMut(&Transmit) -> Upstream,
     ) -> Option<Answer> {
-        let begun = self.now;
+        let started = self.now;
         let client = CLIENT.parse().expect("literal");
         let mut asked = 0;
-        let answer = match self.engine.query(begun, client, transport, query, || Ok(())) {
+        let answer = match self.engine.query(started, client, transport, query, || Ok(())) {
             QueryAction::Answer(answer) => answer,
             QueryAction::Drop(_, outcome) => {
                 assert_eq!(outcome, Outcome::Ignored);
@@ -98,7 +98,7 @@ impl Client {
                     break answer;
                 }
                 self.now = self.engine.deadline();
-                assert!(self.now - begun <= TOTAL, "an answer that does not come: {query:02x?}");
+                assert!(self.now - started <= TOTAL, "an answer that does not come: {query:02x?}");
                 self.engine.timeout(self.now);
             },
         };

@@ -39,7 +39,7 @@ pub(super) struct Reply {
     pub(super) authentic: bool,
     pub(super) edns: bool,
     pub(super) answers: Vec<Record>,
-    pub(super) took: Duration,
+    pub(super) elapsed: Duration,
 }
 
 impl Reply {
@@ -117,8 +117,8 @@ impl Asker {
         let id = getrandom::u32().ok()? as u16;
         wire::set_u16(&mut query, 0, id);
         let answer = if bits.tcp { self.over_tcp(&query) } else { self.over_udp(&query) }.ok()?;
-        let took = now().duration_since(began);
-        read(&answer, took)
+        let elapsed = now().duration_since(began);
+        read(&answer, elapsed)
     }
 
     fn over_udp(&self, query: &[u8]) -> io::Result<Vec<u8>> {
@@ -155,7 +155,7 @@ impl Asker {
     }
 }
 
-fn read(answer: &[u8], took: Duration) -> Option<Reply> {
+fn read(answer: &[u8], elapsed: Duration) -> Option<Reply> {
     let layout = wire::layout(answer)?;
     let flags = wire::u16_at(answer, 2)?;
     let edns = layout.opt.and_then(|opt| Opt::read(answer, &opt.at)).is_some();
@@ -170,6 +170,6 @@ fn read(answer: &[u8], took: Duration) -> Option<Reply> {
         authentic: flags & flag::AD != 0,
         edns,
         answers: wire::answers(answer).filter_map(record).collect(),
-        took,
+        elapsed,
     })
 }

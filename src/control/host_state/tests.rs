@@ -176,7 +176,7 @@ fn masquerade_reserves_ports_and_sets_conntrack_timeouts() {
             host_state.release().await;
             assert_eq!(tree.read(RESERVED_PORTS).expect("there"), "8080");
         });
-        assert!(output("nft list tables").contains("table ip theirs"), "not ours to remove");
+        assert!(output("nft list tables").contains("table ip theirs"), "another program's table");
     });
 }
 
@@ -304,7 +304,7 @@ fn a_dropping_firewall_is_reported() {
             let why =
                 host_state.apply(&checked, &requirements(&checked)).await.expect_err("dropped").to_string();
             assert!(why.contains("type: nft insert rule ip filter FORWARD iifname gate64 accept"), "{why}");
-            host_state.apply(&ignored, &requirements(&ignored)).await.expect("as told");
+            host_state.apply(&ignored, &requirements(&ignored)).await.expect("applied");
             host_state.release().await;
             run("nft insert rule ip filter FORWARD iifname gate64 accept");
             let mut host_state = open(dir.path()).await;

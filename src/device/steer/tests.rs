@@ -122,7 +122,7 @@ fn assert_agreement(steering: &Steering, owners: &Owners) {
         let port = if n % 5 == 0 { bits >> 22 } else { bits >> 16 } as u16;
         let mapped = Transport4::new(Ipv4Addr::from(addr), port);
         let proto = Proto::ALL[(bits >> 3) as usize % 3];
-        let owner = owners.place(proto, mapped).expect("a pool address");
+        let owner = owners.owner_of(proto, mapped).expect("a pool address");
         for packet in packets_to(proto, mapped, n as usize % 11) {
             assert_worker(steering, &packet, owner.0, &format!("{proto:?} to {mapped}"));
         }
@@ -169,7 +169,7 @@ fn program_and_owners_agree_after_a_reload() {
         steering.update(&new).expect("fits");
         assert_agreement(&steering, &new);
         let freed = Transport4::new(Ipv4Addr::new(192, 0, 2, 70), 443);
-        let owner = new.place(Proto::Tcp, freed).expect("a pool address");
+        let owner = new.owner_of(Proto::Tcp, freed).expect("a pool address");
         assert_worker(&steering, &packets_to(Proto::Tcp, freed, 0)[0], owner.0, "a removed binding");
     });
 }
@@ -217,7 +217,7 @@ fn packets_arrive_at_the_queue_of_their_owner() {
         for n in 0..60 {
             let to = Transport4::new(Ipv4Addr::new(10, 9, 0, 2 + (n % 7) as u8), scatter(n) as u16 | 1);
             socket.send_to(&[7], (to.addr, to.port)).expect("sent");
-            let queue = &mut queues[usize::from(owners.place(Proto::Udp, to).expect("a pool address").0)];
+            let queue = &mut queues[usize::from(owners.owner_of(Proto::Udp, to).expect("a pool address").0)];
             loop {
                 queue.wait(&waker, Some(Duration::from_secs(20))).expect("waits");
                 assert_eq!(queue.recv(&mut packets).expect("readable"), 1, "{to} arrived");

@@ -27,8 +27,8 @@ fn header(flags: u8, kind: u8, numbers: [u16; 4]) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[0] = flags;
     header[1] = kind;
-    for (place, number) in numbers.iter().enumerate() {
-        header[2 + 2 * place..4 + 2 * place].copy_from_slice(&number.to_ne_bytes());
+    for (index, number) in numbers.iter().enumerate() {
+        header[2 + 2 * index..4 + 2 * index].copy_from_slice(&number.to_ne_bytes());
     }
     header
 }

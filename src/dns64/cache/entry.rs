@@ -144,9 +144,9 @@ impl NameEntry {
 
     /// Removes the answer of a type and flags.
     pub(super) fn remove(&mut self, key: &Key) {
-        let gone =
+        let removed =
             RecordSetHeader { kind: key.kind, flags: key.flags.number(), ..RecordSetHeader::default() };
-        self.put(&gone, &[]);
+        self.put(&removed, &[]);
     }
 }
 

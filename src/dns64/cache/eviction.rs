@@ -143,14 +143,14 @@ mod tests {
 
     #[test]
     fn removal_in_any_order() {
-        for gone in 0..5 {
+        for removed in 0..5 {
             let mut lists = EvictionLists::new();
             for index in 0..5 {
                 lists.add(index, 0, 10);
             }
-            lists.remove(gone);
-            lists.add(gone, 1, 20);
-            lists.resize(gone, 30);
+            lists.remove(removed);
+            lists.add(removed, 1, 20);
+            lists.resize(removed, 30);
             let mut seen = Vec::new();
             while let Some(index) = lists.victim(1) {
                 lists.remove(index);

@@ -157,7 +157,7 @@ impl Cache {
         let own = entry.find(key);
         // A name that does not exist has no records of any type (RFC 2308 §5). An alias to such a name
         // does exist.
-        let gone = || {
+        let nonexistent = || {
             entry.answers().find(|(header, _)| {
                 header.rcode == rcode::NXDOMAIN
                     && header.counts[0] == 0
@@ -165,7 +165,8 @@ impl Cache {
                     && header.is_fresh(now)
             })
         };
-        let Some((header, records)) = own.filter(|(header, _)| header.is_fresh(now)).or_else(gone).or(own)
+        let Some((header, records)) =
+            own.filter(|(header, _)| header.is_fresh(now)).or_else(nonexistent).or(own)
         else {
             return cached;
         };

@@ -97,7 +97,7 @@ fn a_flood_of_random_names_evicts_only_its_own() {
         cache.get(NOW, &key, flooder);
     }
     assert!((0..200).all(|n| knows(&mut cache, &format!("wanted{n}.example"))));
-    assert!(cache.bytes() > 390_000, "and it may use space that nobody else needs");
+    assert!(cache.bytes() > 390_000, "it uses space that other groups do not need");
 }
 
 #[test]

@@ -31,8 +31,8 @@ const BATCH: usize = 64;
 const LONGEST: usize = 2048;
 /// Step of the virtual clock, in microseconds.
 const STEP_MICROS: u64 = 50;
-/// Maximum number of turns of a step; more means a deadlock.
-const TURNS: u32 = 200_000;
+/// Maximum number of poll rounds of a step; more means a deadlock.
+const MAX_ROUNDS: u32 = 200_000;
 
 /// The simulation: hosts, gateway, clock.
 pub(super) struct World {
@@ -119,17 +119,17 @@ impl World {
     /// Runs the simulation until `done` returns true.
     ///
     /// # Errors
-    /// If it does not within the maximum number of turns, or the capture can't be written.
+    /// If it does not within the maximum number of rounds, or the capture can't be written.
     pub(super) fn until(
         &mut self,
         what: &str,
         mut done: impl FnMut(&mut Self) -> Result<bool, LabError>,
     ) -> Result<(), LabError> {
-        for _ in 0..TURNS {
+        for _ in 0..MAX_ROUNDS {
             if done(self)? {
                 return Ok(());
             }
-            self.turn()?;
+            self.round()?;
         }
         Err(LabError::Story(format!("the demonstration is stuck waiting for {what}")))
     }
@@ -140,7 +140,7 @@ impl World {
     }
 
     /// Polls each host once and delivers the packets they sent.
-    fn turn(&mut self) -> Result<(), LabError> {
+    fn round(&mut self) -> Result<(), LabError> {
         let now = smoltcp::time::Instant::from_micros(i64::try_from(self.micros).unwrap_or(i64::MAX));
         for host in [&mut self.client, &mut self.server, &mut self.gateway] {
             host.poll(now);

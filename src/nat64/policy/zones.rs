@@ -243,7 +243,7 @@ fn renumber(old: &[Pref64], wanted: &[Pref64]) -> Vec<Pref64> {
             continue;
         }
         match new.iter_mut().find(|p| !wanted.contains(p)) {
-            Some(place) => *place = pref64,
+            Some(old) => *old = pref64,
             None => new.push(pref64),
         }
     }

@@ -229,16 +229,16 @@ impl Bib {
 
     /// Unlinks a binding from the quarantine queue.
     fn leave(&mut self, slot: u32) {
-        let (before, behind) = (self.slab[slot].prev, self.slab[slot].next);
-        if before == NIL {
-            self.quarantined.0 = behind;
+        let (prev, next) = (self.slab[slot].prev, self.slab[slot].next);
+        if prev == NIL {
+            self.quarantined.0 = next;
         } else {
-            self.slab[before].next = behind;
+            self.slab[prev].next = next;
         }
-        if behind == NIL {
-            self.quarantined.1 = before;
+        if next == NIL {
+            self.quarantined.1 = prev;
         } else {
-            self.slab[behind].prev = before;
+            self.slab[next].prev = prev;
         }
     }
 

@@ -189,15 +189,15 @@ impl Blocks {
         &mut self,
         summary: BlockSummary,
         ports: PortRange,
-        place: (u32, u16),
+        position: (u32, u16),
         allowed: Ports,
         host: u32,
         next: u32,
     ) -> Option<u32> {
-        let slot = self.slab.insert(Block::new(ports, place, allowed, host, next))?;
+        let slot = self.slab.insert(Block::new(ports, position, allowed, host, next))?;
         // The slab uses new slots in order.
         match self.summaries.get_mut(slot as usize) {
-            Some(place) => *place = summary,
+            Some(old) => *old = summary,
             None => self.summaries.push(summary),
         }
         Some(slot)

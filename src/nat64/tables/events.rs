@@ -135,8 +135,8 @@ impl Events {
     /// Moves the oldest events to `out`; returns their number.
     pub(in crate::nat64) fn fetch(&mut self, out: &mut [Event]) -> usize {
         let n = out.len().min(self.waiting.len());
-        for (place, event) in out.iter_mut().zip(self.waiting.drain(..n)) {
-            *place = event;
+        for (slot, event) in out.iter_mut().zip(self.waiting.drain(..n)) {
+            *slot = event;
         }
         n
     }

@@ -334,7 +334,7 @@ impl FragmentCache {
     /// Adds a datagram; `None` if the cache or the sender's share is full.
     fn open(&mut self, now: Instant, arrival: &Arrival<'_>) -> Option<u32> {
         let words = [96, 64, 32, 0].map(|shift| (arrival.source >> shift) as u32);
-        let share = self.shares.place(mix(self.seed, &words));
+        let share = self.shares.index_of(mix(self.seed, &words));
         if !self.shares.open(share) {
             return None;
         }
@@ -444,9 +444,9 @@ impl FragmentCache {
                 self.cells.release(piece.cells);
                 self.shares.release(share, cells::needed(piece.len as usize) as u32);
             }
-            let behind = core::mem::replace(&mut piece.next, self.free);
+            let following = core::mem::replace(&mut piece.next, self.free);
             self.free = next;
-            next = behind;
+            next = following;
         }
     }
 

@@ -140,16 +140,16 @@ impl Pool4 {
 
     /// The binding at an IPv4 transport address, quarantined ones included.
     #[inline]
-    pub(in crate::nat64) fn find(&self, proto: Proto, place: Transport4, bib: &Bib) -> Option<u32> {
-        self.blocks.find(self.list_at(place)?, proto, bib)
+    pub(in crate::nat64) fn find(&self, proto: Proto, mapped: Transport4, bib: &Bib) -> Option<u32> {
+        self.blocks.find(self.list_at(mapped)?, proto, bib)
     }
 
     /// The list of the bindings at an IPv4 transport address, if its block is assigned.
     #[inline]
-    pub(in crate::nat64) fn list_at(&self, place: Transport4) -> Option<usize> {
-        let row = self.owners.position(place.addr)?;
-        let slot = self.active[row * BLOCKS + block_of(place.port)].checked_sub(1)?;
-        Some(Blocks::head(slot, place.port))
+    pub(in crate::nat64) fn list_at(&self, mapped: Transport4) -> Option<usize> {
+        let row = self.owners.position(mapped.addr)?;
+        let slot = self.active[row * BLOCKS + block_of(mapped.port)].checked_sub(1)?;
+        Some(Blocks::head(slot, mapped.port))
     }
 
     /// The blocks of a host.
@@ -222,11 +222,12 @@ impl Pool4 {
             None => self.hosts.insert(key).ok_or(Reason::TableFull)?,
         };
         let next = self.hosts.of(host).first_block;
-        let place = (row as u32, number as u16);
+        let position = (row as u32, number as u16);
         let summary = BlockSummary { addr, zone: key.zone };
-        let slot = self.blocks.insert(summary, ports, place, allowed, host, next).ok_or(Reason::TableFull)?;
-        for (proto, place) in self.statics.iter().filter(|(_, place)| place.addr == addr) {
-            self.blocks.of_mut(slot).reserve(*proto, place.port);
+        let slot =
+            self.blocks.insert(summary, ports, position, allowed, host, next).ok_or(Reason::TableFull)?;
+        for (proto, mapped) in self.statics.iter().filter(|(_, mapped)| mapped.addr == addr) {
+            self.blocks.of_mut(slot).reserve(*proto, mapped.port);
         }
         self.hosts.of_mut(host).first_block = slot;
         self.active[row * BLOCKS + number] = slot + 1;
@@ -348,10 +349,12 @@ impl Pool4 {
 
     /// Whether a transport address is in a pool.
     #[inline]
-    pub(in crate::nat64) fn contains(&self, place: Transport4) -> bool {
-        self.has(place.addr)
+    pub(in crate::nat64) fn contains(&self, mapped: Transport4) -> bool {
+        self.has(mapped.addr)
             && self.pools.iter().any(|pool| {
-                pool.ranges.iter().any(|(net, ports)| net.contains(place.addr) && ports.contains(place.port))
+                pool.ranges
+                    .iter()
+                    .any(|(net, ports)| net.contains(mapped.addr) && ports.contains(mapped.port))
             })
     }
 
@@ -365,11 +368,11 @@ impl Pool4 {
         key: HostKey,
         pool: u16,
         proto: Proto,
-        place: Transport4,
+        mapped: Transport4,
         events: &mut Events,
     ) -> Result<u32, Reason> {
-        let slot = self.block_around(key, pool, place, events)?;
-        if self.blocks.of(slot).is_free(proto, place.port) { Ok(slot) } else { Err(Reason::PoolExhausted) }
+        let slot = self.block_around(key, pool, mapped, events)?;
+        if self.blocks.of(slot).is_free(proto, mapped.port) { Ok(slot) } else { Err(Reason::PoolExhausted) }
     }
 
     /// Assigns a host its block of before a restart; its quarantine begins now.
@@ -383,8 +386,8 @@ impl Pool4 {
         pool: u16,
         events: &mut Events,
     ) -> Result<(), Reason> {
-        let place = Transport4::new(assignment.addr, assignment.ports.first());
-        let slot = self.block_around(assignment.host, pool, place, events)?;
+        let mapped = Transport4::new(assignment.addr, assignment.ports.first());
+        let slot = self.block_around(assignment.host, pool, mapped, events)?;
         let block = self.blocks.of_mut(slot);
         block.since = QuarantineTick::of(now).0;
         if block.is_empty() && !core::mem::replace(&mut block.queued, true) {
@@ -398,11 +401,11 @@ impl Pool4 {
         &mut self,
         key: HostKey,
         pool: u16,
-        place: Transport4,
+        mapped: Transport4,
         events: &mut Events,
     ) -> Result<u32, Reason> {
-        let row = self.owners.position(place.addr).ok_or(Reason::NotPool4)?;
-        let number = block_of(place.port);
+        let row = self.owners.position(mapped.addr).ok_or(Reason::NotPool4)?;
+        let number = block_of(mapped.port);
         let host = self.hosts.find(key);
         let paired = host.and_then(|host| self.row_of(host)).is_none_or(|of_host| of_host == row);
         if !paired && self.pairing == Pairing::Strict {
@@ -435,11 +438,11 @@ impl Pool4 {
             let allowed = pool.map_or([0; 4], |pool| self.allowed(pool, row as usize, number));
             let block = self.blocks.of_mut(slot);
             block.allow(allowed);
-            for (proto, place) in withdrawn.iter().filter(|(_, place)| place.addr == addr) {
-                block.free_port(*proto, place.port);
+            for (proto, mapped) in withdrawn.iter().filter(|(_, mapped)| mapped.addr == addr) {
+                block.free_port(*proto, mapped.port);
             }
-            for (proto, place) in self.statics.iter().filter(|(_, place)| place.addr == addr) {
-                block.reserve(*proto, place.port);
+            for (proto, mapped) in self.statics.iter().filter(|(_, mapped)| mapped.addr == addr) {
+                block.reserve(*proto, mapped.port);
             }
         }
         for slot in 0..self.blocks.end() {

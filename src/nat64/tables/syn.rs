@@ -79,15 +79,15 @@ impl Syns {
         }
         let fingerprint = self.fingerprint(from, to);
         let (first, end) = (self.first, self.first + self.len);
-        let is = |place: &usize| {
-            self.fingerprints[*place] == fingerprint && {
-                let waiting = &self.ring[*place];
+        let is = |index: &usize| {
+            self.fingerprints[*index] == fingerprint && {
+                let waiting = &self.ring[*index];
                 waiting.from == from && waiting.to == to && !waiting.cancelled
             }
         };
         let before = end.saturating_sub(self.limit);
-        let place = (first..end.min(self.limit)).chain(0..before).find(is)?;
-        self.ring.get_mut(place)
+        let index = (first..end.min(self.limit)).chain(0..before).find(is)?;
+        self.ring.get_mut(index)
     }
 
     /// Stores a copy of a SYN.
@@ -120,14 +120,14 @@ impl Syns {
         };
         waiting.bytes[..kept].copy_from_slice(&bytes[..kept]);
         *self.count(from.addr) += 1;
-        let place = (self.first + self.len) % self.limit;
+        let index = (self.first + self.len) % self.limit;
         let fingerprint = self.fingerprint(from, to);
-        if place == self.ring.len() {
+        if index == self.ring.len() {
             self.ring.push(waiting);
             self.fingerprints.push(fingerprint);
         } else {
-            self.ring[place] = waiting;
-            self.fingerprints[place] = fingerprint;
+            self.ring[index] = waiting;
+            self.fingerprints[index] = fingerprint;
         }
         self.len += 1;
         Ok(())
@@ -143,10 +143,10 @@ impl Syns {
         let oldest = self.ring.get(self.first).filter(|w| self.len > 0 && w.until <= now)?;
         let source = oldest.from.addr;
         *self.count(source) -= 1;
-        let place = self.first;
+        let index = self.first;
         self.first = (self.first + 1) % self.limit;
         self.len -= 1;
-        let oldest = &self.ring[place];
+        let oldest = &self.ring[index];
         Some((!oldest.cancelled).then_some(oldest))
     }
 

@@ -20,7 +20,7 @@ const PORTS: u16 = 150;
 fn settings() -> translator::Settings {
     let mut settings = n1();
     settings.nat64.pools[0].ranges = vec![("203.0.113.0/28".parse().expect("a prefix"), PortRange::ALL)];
-    // One inside the other: what an address means depends on all of them.
+    // One prefix contains the other: the longest match decides.
     settings.nat64.zones[0].pref64.push("2001:db8:64::/48".parse().expect("a pref64"));
     settings.nat64.timers.udp = Duration::from_secs(2000);
     settings.nat64.limits.sessions = 20_000;
@@ -44,7 +44,7 @@ fn client(host: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 1, host)
 }
 
-/// Packets of all kinds, which may or may not belong to something.
+/// Generates packets of all kinds, with and without a session.
 struct Source {
     rng: Rng,
     mapped: Vec<Transport4>,
@@ -83,10 +83,10 @@ impl Source {
     }
 
     fn inward(&mut self) -> Vec<u8> {
-        let place = self.rng.below(self.mapped.len() as u32 + 1) as usize;
-        let place = self.mapped.get(place).copied();
-        let place = place.unwrap_or_else(|| Transport4::new(v4("203.0.113.3"), 2000));
-        let mut packet = Packet4::new(v4(self.one_of(&[Z, Z, Z, W, "203.0.113.3"])), place.addr)
+        let mapped = self.rng.below(self.mapped.len() as u32 + 1) as usize;
+        let mapped = self.mapped.get(mapped).copied();
+        let mapped = mapped.unwrap_or_else(|| Transport4::new(v4("203.0.113.3"), 2000));
+        let mut packet = Packet4::new(v4(self.one_of(&[Z, Z, Z, W, "203.0.113.3"])), mapped.addr)
             .tos(self.one_of(&[0, 3, 0xb8]))
             .ttl(self.one_of(&[64, 64, 64, 2, 1]));
         if self.rng.below(2) == 0 {
@@ -97,9 +97,9 @@ impl Source {
         }
         let payload = self.payload();
         match self.rng.below(8) {
-            0..3 => packet.tcp(Tcp::new(80, place.port).flags(self.flags()), &payload),
-            3 => packet.udp_without_checksum(53, place.port, &payload),
-            _ => packet.udp(53, place.port, &payload),
+            0..3 => packet.tcp(Tcp::new(80, mapped.port).flags(self.flags()), &payload),
+            3 => packet.udp_without_checksum(53, mapped.port, &payload),
+            _ => packet.udp(53, mapped.port, &payload),
         }
     }
 
@@ -126,7 +126,7 @@ impl Source {
     }
 }
 
-/// A copy of a packet that takes the slow path, as whatever was handed over does.
+/// A copy of a packet that takes the slow path, as all packets handed over do.
 fn with_slow_path(packet: &PacketBuf) -> PacketBuf {
     let mut buf = PacketBuf::holding(packet.bytes());
     buf.offload = packet.offload;
@@ -141,7 +141,7 @@ fn tallies(gate: &Translator) -> Vec<u64> {
     all.chain(Reason::ALL.iter().map(|reason| gate.counters().drops(*reason))).collect()
 }
 
-/// Everything that is known of all sessions.
+/// The exported records of all sessions.
 fn records(bench: &Bench) -> Vec<translator::Record> {
     let mut records = Vec::new();
     let mut cursor = translator::Cursor::default();
@@ -177,7 +177,7 @@ fn compare(batches: &mut Bench, singles: &mut Bench, mut together: Vec<PacketBuf
         assert_eq!(alone.offload, together[at].offload, "round {round}, packet {at}");
         for extra in singles.extra.packets() {
             let same = more.next().expect("as many");
-            assert_eq!(extra.packet.bytes(), same.packet.bytes(), "round {round}, behind packet {at}");
+            assert_eq!(extra.packet.bytes(), same.packet.bytes(), "round {round}, after packet {at}");
         }
     }
     assert!(more.next().is_none(), "round {round}");
@@ -200,7 +200,7 @@ fn batches_give_the_same_result_as_single_packets_on_the_slow_path() {
         let count = 2 + source.rng.below(80);
         let packets = (0..count).map(|_| source.packet()).collect();
         compare(&mut batches, &mut singles, packets, round);
-        // Now and then sessions and rests end, or the settings change.
+        // Sometimes sessions and quarantines end, or the settings change.
         let pause = Duration::from_secs(if source.rng.below(20) == 0 { 130 } else { 1 });
         assert_eq!(batches.wait(pause), singles.wait(pause));
         if round % 25 == 24 {
@@ -217,11 +217,11 @@ fn batches_give_the_same_result_as_single_packets_on_the_slow_path() {
     assert!(forwarded.iter().all(|packets| *packets > 2000), "{forwarded:?} packets are few");
 }
 
-/// Whatever slot is prefetched, the same binding is found from either side, and none where there is none.
+/// The prefetched slot does not change which binding is found, from either side.
 #[test]
 fn a_candidate_slot_decides_nothing() {
-    let who = Identity { worker: WorkerId(0), workers: 1, seed: 42, owner_seed: 7 };
-    let mut nat64 = Nat64::new(who, Rules::default(), &settings().nat64, Arc::new(Counters::new(1)));
+    let identity = Identity { worker: WorkerId(0), workers: 1, seed: 42, owner_seed: 7 };
+    let mut nat64 = Nat64::new(identity, Rules::default(), &settings().nat64, Arc::new(Counters::new(1)));
     let mut extra = Batch::new(10, 2000);
     let (mut clients, mut addrs, mut ports) = (Vec::new(), Vec::new(), Vec::new());
     for host in 0..HOSTS {
@@ -241,13 +241,13 @@ fn a_candidate_slot_decides_nothing() {
     let mut found = 0;
     for proto in [Proto::Udp, Proto::Tcp] {
         for (addr, port) in addrs.iter().flat_map(|addr| ports.iter().map(move |port| (addr, port))) {
-            let place = Transport4::new(*addr, *port);
+            let mapped = Transport4::new(*addr, *port);
             nat64.candidate = NIL;
-            let binding = nat64.binding_at(proto, place);
+            let binding = nat64.binding_at(proto, mapped);
             found += u32::from(binding.is_some());
             for slot in 0..2 * u32::from(HOSTS) + 1 {
                 nat64.candidate = slot;
-                assert_eq!(nat64.binding_at(proto, place), binding, "{place}, slot {slot}");
+                assert_eq!(nat64.binding_at(proto, mapped), binding, "{mapped}, slot {slot}");
             }
         }
         for client in &clients {

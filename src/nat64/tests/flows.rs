@@ -124,19 +124,19 @@ fn simultaneous_open() {
         let mut settings = n1();
         settings.nat64.filtering = [filtering; 3];
         let mut n1 = Bench::new(settings);
-        let place = Transport4::new(v4(T), 40_000);
-        assert_eq!(n1.send(&tcp4(Z, place, Flags::SYN)).0, Verdict::Hold);
+        let mapped = Transport4::new(v4(T), 40_000);
+        assert_eq!(n1.send(&tcp4(Z, mapped, Flags::SYN)).0, Verdict::Hold);
         n1.secs(3);
         let (out, _) = n1.to4(&tcp6(C, 40_000, Z, Flags::SYN));
-        assert_eq!(out.src, place.addr);
+        assert_eq!(out.src, mapped.addr);
         assert!(n1.secs(7000).is_empty(), "no error, and established");
         assert_eq!(n1.sessions(), 1);
     }
 }
 
 #[test]
-fn a_closed_session_beside_a_binding_blocks_nothing() {
-    // With a binding all but a SYN pass without a session.
+fn a_closed_session_does_not_block_its_binding() {
+    // With a binding, every packet except a SYN passes without a session.
     let mut n1 = Bench::new(n1());
     n1.to4(&tcp6(C, 40_000, Z, Flags::SYN));
     let mapped = Transport4::new(v4(T), 40_000);
@@ -165,7 +165,7 @@ fn hairpin() {
     let connect = Packet6::new(v6(C), under(T)).tcp(Tcp::new(40_001, 80).flags(Flags::SYN), b"");
     let (out, _) = n1.to6(&connect);
     assert!(matches!(out.transport, Transport::Tcp { src: 40_001, dst: 80, .. }));
-    // An echo has one identifier, and on the way in it is its sender's: it pings itself.
+    // An echo has one identifier. Inbound it is the sender's, so the host pings itself.
     let (out, _) = n1.to6(&Packet6::new(v6(C), under(T)).echo(77, 1, b""));
     assert_eq!((out.src, out.dst), (under(T), v6(C)));
     assert!(matches!(out.transport, Transport::Echo { id: 77, reply: false }));
@@ -256,7 +256,7 @@ fn two_prefixes_at_once() {
     let mapped = Transport4::new(out.src, 40_000);
     assert_eq!(n1.to6(&udp4("8.8.8.8", 53, mapped)).0.src, well_known);
     assert_eq!(n1.to6(&udp4(Z, 53, mapped)).0.src, under(Z));
-    // What the Well-Known Prefix may not carry (RFC 6052 §3.1).
+    // Addresses that the Well-Known Prefix must not represent (RFC 6052 §3.1).
     let banned = crate::addr::Pref64::WELL_KNOWN.embed(v4(Z));
     assert_eq!(n1.drop_of(&Packet6::new(v6(C), banned).udp(1, 2, b"")), Reason::WellKnownNotGlobal);
 }

@@ -1,5 +1,4 @@
-//! The whole of RFC 6146 through the translator's door, with the fixtures of the requirements: N1 and
-//! its variants.
+//! RFC 6146 through `Translator::process`, with fixture N1 of the requirements and its variants.
 
 mod basic;
 mod fast_path;
@@ -109,7 +108,7 @@ impl Bench {
         verdicts[0]
     }
 
-    /// What becomes of a packet.
+    /// Processes a packet. Returns the verdict and the buffer.
     pub(super) fn send(&mut self, packet: &[u8]) -> (Verdict, Vec<u8>) {
         self.extra.clear();
         let mut buf = PacketBuf::holding(packet);
@@ -133,21 +132,21 @@ impl Bench {
         }
     }
 
-    /// The IPv4 packet that comes of a packet.
+    /// Translates a packet to IPv4.
     pub(super) fn to4(&mut self, packet: &[u8]) -> (Ipv4Packet, Vec<u8>) {
         let (verdict, out) = self.send(packet);
         assert_eq!(verdict, Verdict::Forward);
         (Ipv4Packet::parse(&out, &crate::wire::buf::Offload::default()).expect("IPv4"), out)
     }
 
-    /// The IPv6 packet that comes of a packet.
+    /// Translates a packet to IPv6.
     pub(super) fn to6(&mut self, packet: &[u8]) -> (Ipv6Packet, Vec<u8>) {
         let (verdict, out) = self.send(packet);
         assert_eq!(verdict, Verdict::Forward);
         (Ipv6Packet::parse(&out, &crate::wire::buf::Offload::default()).expect("IPv6"), out)
     }
 
-    /// Lets time pass, timers included; what they sent.
+    /// Advances the clock and runs timers. Returns the packets that they sent.
     pub(super) fn wait(&mut self, by: Duration) -> Vec<Vec<u8>> {
         let end = self.now + by;
         let mut sent = Vec::new();

@@ -1,10 +1,10 @@
-//! Floods stay within their bounds, leave other hosts what is theirs, and every refusal has its reason.
+//! Floods stay within their limits and do not affect other hosts; every refusal has a reason.
 
 use super::*;
 use crate::wire::build::fragments6;
 use crate::wire::icmp;
 
-/// Drops of a zone, or of none.
+/// Drops for this reason.
 fn drops(bench: &Bench, reason: Reason) -> u64 {
     bench.gate.counters().drops(reason)
 }
@@ -19,27 +19,27 @@ fn a_scan_from_outside_leaves_a_host_half_of_its_sessions() {
     let mut settings = n1();
     settings.nat64.zones[0].sessions_per_host = 10;
     let mut bench = Bench::new(settings);
-    let place = bench.udp_mapping(C, 5000);
-    let passed = (1..=100).filter(|port| forwarded(&mut bench, &udp4(W, 1000 + port, place))).count();
-    assert_eq!(passed, 4, "five sessions with the host's own");
+    let mapped = bench.udp_mapping(C, 5000);
+    let passed = (1..=100).filter(|port| forwarded(&mut bench, &udp4(W, 1000 + port, mapped))).count();
+    assert_eq!(passed, 4, "five sessions, the host's own included");
     assert_eq!(drops(&bench, Reason::SessionLimit), 96);
     let own = |port: u16| Packet6::new(v6(C), under(Z)).udp(port, 53, b"q");
     assert_eq!((6000..6100).filter(|port| forwarded(&mut bench, &own(*port))).count(), 5);
-    assert!(forwarded(&mut bench, &udp4(Z, 53, place)), "what was there goes on");
+    assert!(forwarded(&mut bench, &udp4(Z, 53, mapped)), "existing sessions continue");
 }
 
 #[test]
 fn a_scan_of_a_static_binding_leaves_a_quarter_of_the_table() {
     let mut settings = n1();
     settings.nat64.limits.sessions = 40;
-    let place = Transport4::new(v4(T), 8080);
+    let mapped = Transport4::new(v4(T), 8080);
     settings.nat64.statics = vec![crate::nat64::StaticBinding {
         proto: crate::addr::Proto::Udp,
         v6: crate::addr::Transport6::new(v6(C), 80),
-        v4: place,
+        v4: mapped,
     }];
     let mut bench = Bench::new(settings);
-    let passed = (1..=100).filter(|port| forwarded(&mut bench, &udp4(W, 1000 + port, place))).count();
+    let passed = (1..=100).filter(|port| forwarded(&mut bench, &udp4(W, 1000 + port, mapped))).count();
     assert_eq!(passed, 30);
     assert_eq!(drops(&bench, Reason::SessionLimit), 70);
     let own = |port: u16| Packet6::new(v6(C2), under(Z)).udp(port, 53, b"q");
@@ -47,7 +47,7 @@ fn a_scan_of_a_static_binding_leaves_a_quarter_of_the_table() {
 }
 
 #[test]
-fn a_host_that_floods_with_syns_uses_up_only_its_own() {
+fn a_syn_flood_uses_up_only_the_quota_of_its_host() {
     // id 6146-5.3-dos
     let mut settings = n1();
     settings.nat64.zones[0].sessions_per_host = 100;
@@ -96,10 +96,10 @@ fn scans_and_errors_from_outside_are_refused_one_by_one() {
 #[test]
 fn stored_syns_of_one_source_leave_room_for_those_of_another() {
     let mut bench = Bench::new(n1());
-    let place = |port| Transport4::new(v4(T), port);
-    let held = (2000..2100).filter(|port| bench.send(&tcp4(W, place(*port), Flags::SYN)).0 == Verdict::Hold);
+    let mapped = |port| Transport4::new(v4(T), port);
+    let held = (2000..2100).filter(|port| bench.send(&tcp4(W, mapped(*port), Flags::SYN)).0 == Verdict::Hold);
     assert_eq!(held.count(), 5);
     assert_eq!(drops(&bench, Reason::SynLimit), 95);
-    assert_eq!(bench.drop_of(&tcp4(W, place(2000), Flags::SYN)), Reason::UnsolicitedSyn, "kept already");
-    assert_eq!(bench.send(&tcp4(Z, place(2000), Flags::SYN)).0, Verdict::Hold);
+    assert_eq!(bench.drop_of(&tcp4(W, mapped(2000), Flags::SYN)), Reason::UnsolicitedSyn, "already stored");
+    assert_eq!(bench.send(&tcp4(Z, mapped(2000), Flags::SYN)).0, Verdict::Hold);
 }

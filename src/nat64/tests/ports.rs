@@ -1,15 +1,15 @@
-//! Which port a binding gets, and when a port is free again.
+//! Port selection and quarantine.
 
 use super::*;
 use crate::translator::{BlockAssignment, Event};
 
 fn events(bench: &mut Bench) -> Vec<Event> {
-    let mut out = [Event::PoolExhausted { host: NOBODY }; 200];
+    let mut out = [Event::PoolExhausted { host: NO_HOST }; 200];
     let n = bench.gate.events(&mut out);
     out[..n].to_vec()
 }
 
-const NOBODY: crate::addr::HostKey = crate::addr::HostKey::new(ZoneId(0), Ipv6Addr::UNSPECIFIED, 0);
+const NO_HOST: crate::addr::HostKey = crate::addr::HostKey::new(ZoneId(0), Ipv6Addr::UNSPECIFIED, 0);
 
 fn with_ports(first: u16, last: u16) -> translator::Settings {
     let mut settings = n1();
@@ -71,9 +71,13 @@ fn no_address_is_bound_twice_on_either_side() {
         }
         let at = if kind == 2 { 24 } else { 20 };
         let client = (kind, host, port);
-        let place = (kind, [out[12], out[13], out[14], out[15]], [out[at], out[at + 1]]);
-        assert_eq!(*inside.entry(client.clone()).or_insert(place), place, "{client:?} has a second one");
-        assert_eq!(*outside.entry(place).or_insert_with(|| client.clone()), client, "{place:?} twice");
+        let mapped = (kind, [out[12], out[13], out[14], out[15]], [out[at], out[at + 1]]);
+        assert_eq!(
+            *inside.entry(client.clone()).or_insert(mapped),
+            mapped,
+            "{client:?} has two mapped addresses"
+        );
+        assert_eq!(*outside.entry(mapped).or_insert_with(|| client.clone()), client, "{mapped:?} twice");
     }
     assert!(inside.len() > 40_000, "{}", inside.len());
 }
@@ -86,7 +90,7 @@ fn low_ports_overflow_upwards() {
 }
 
 #[test]
-fn one_address_a_host_in_all_protocols() {
+fn a_host_has_one_address_in_all_protocols() {
     // ids 6146-3.5.1.1-sameT, 4787-2, 6m-sticky
     let mut bench = Bench::new(two_addresses());
     for host in 2..40u16 {
@@ -114,7 +118,7 @@ fn a_host_can_be_a_prefix() {
 }
 
 #[test]
-fn the_three_bibs_are_apart() {
+fn the_three_bibs_are_independent() {
     // ids E-6146-1, 6146-3.1-bib-sep, 7857-5, 7857-6: three addresses of one host, one free port
     let mut settings = with_ports(40_001, 40_001);
     settings.nat64.zones[0].host_len = 64;
@@ -237,7 +241,7 @@ fn pools_of_many_ranges_and_partial_blocks() {
         range("203.0.113.8/31", 5000, 5003),
     ];
     settings.nat64.zones[0].host_len = 64;
-    let mut given = std::collections::HashSet::new();
+    let mut assigned = std::collections::HashSet::new();
     let mut bench = Bench::new(settings);
     for subnet in 0..30u16 {
         for n in 0..100u16 {
@@ -245,7 +249,7 @@ fn pools_of_many_ranges_and_partial_blocks() {
             let (verdict, out) = bench.send(&Packet6::new(v6(&client), under(Z)).udp(7000 + n, 53, b""));
             if verdict == Verdict::Forward {
                 let port = u16::from_be_bytes([out[20], out[21]]);
-                assert!(given.insert((out[15], port)));
+                assert!(assigned.insert((out[15], port)));
                 let inside = match out[15] {
                     1 => (1100..=1130).contains(&port) || (2000..=2047).contains(&port),
                     8 | 9 => (5000..=5003).contains(&port),
@@ -255,11 +259,11 @@ fn pools_of_many_ranges_and_partial_blocks() {
             }
         }
     }
-    assert_eq!(given.len(), 31 + 48 + 8);
+    assert_eq!(assigned.len(), 31 + 48 + 8);
 }
 
 #[test]
-fn blocks_of_before_a_restart_go_to_their_hosts_first() {
+fn after_a_restart_hosts_get_their_blocks_back() {
     // id 6888-8-restart
     let mut settings = n1();
     settings.nat64.pools[0].ranges[0].1 = PortRange::new(5120, 5375).expect("one block");
@@ -268,7 +272,7 @@ fn blocks_of_before_a_restart_go_to_their_hosts_first() {
     let assignment =
         BlockAssignment { host, addr: v4(T), ports: PortRange::new(5120, 5375).expect("a range") };
     assert_eq!(bench.gate.restore_block(bench.now, &assignment), Ok(()));
-    assert_eq!(bench.gate.restore_block(bench.now, &assignment), Ok(()), "once more changes nothing");
+    assert_eq!(bench.gate.restore_block(bench.now, &assignment), Ok(()), "repeating it changes nothing");
     let outside_zones =
         BlockAssignment { host: crate::addr::HostKey { zone: ZoneId(7), ..host }, ..assignment };
     assert_eq!(bench.gate.restore_block(bench.now, &outside_zones), Err(Reason::NoZone));
@@ -278,7 +282,7 @@ fn blocks_of_before_a_restart_go_to_their_hosts_first() {
     assert_eq!(bench.drop_of(&other), Reason::PoolExhausted);
     assert_eq!(bench.udp_mapping(C, 5120).port, 5120);
     bench.secs(300);
-    assert_eq!(bench.drop_of(&other), Reason::PoolExhausted, "a quarantine like any other");
+    assert_eq!(bench.drop_of(&other), Reason::PoolExhausted, "in quarantine as usual");
     bench.secs(121);
     bench.to4(&other);
 }

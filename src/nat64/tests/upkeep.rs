@@ -25,7 +25,7 @@ fn a_static_binding_serves_and_stays() {
     n1.secs(8000);
     assert_eq!((n1.sessions(), n1.bindings(), n1.blocks()), (0, 1, 0));
     n1.to6(&tcp4(Z, web().v4, Flags::SYN));
-    // Nobody else is given its port.
+    // Other clients do not get its port.
     let (_, bytes) = n1.to4(&tcp6(C2, 80, Z, Flags::SYN));
     assert_ne!(bytes[20..22], 80u16.to_be_bytes());
 }
@@ -58,7 +58,7 @@ fn fragments_in_any_order() {
     assert_eq!(n1.send(&pieces[1]).0, Verdict::Forward);
 }
 
-/// Two workers that hand packets to each other until they are done with.
+/// Two workers that hand packets over to each other.
 struct Pair([Bench; 2]);
 
 impl Pair {
@@ -67,7 +67,7 @@ impl Pair {
         Self([of(0), of(1)])
     }
 
-    /// Gives a packet to a worker; what leaves, and how many hand-overs it took.
+    /// Passes a packet to a worker. Returns the output and the number of hand-overs.
     fn send(&mut self, at: usize, packet: &[u8]) -> (Vec<Vec<u8>>, u8) {
         let mut queue = std::collections::VecDeque::from([(at, PacketBuf::holding(packet))]);
         let (mut sent, mut hops) = (Vec::new(), 0);
@@ -111,7 +111,7 @@ fn workers_hand_over_packets_of_other_owners() {
         let (sent, over) = pair.send(1, &udp4(Z, 53, mapped));
         assert_eq!(sent[0][24..40], v6(&client).octets());
         hops[1] += over;
-        // A fragmented answer finds its way whichever worker it meets first.
+        // The client receives a fragmented answer whichever worker receives it first.
         let whole = Packet4::new(v4(Z), v4(T)).id(n).udp(53, port, &[7; 2000]);
         let sent: usize =
             fragments4(&whole, 1500).iter().rev().map(|piece| pair.send(0, piece).0.len()).sum();
@@ -170,9 +170,9 @@ fn a_reload_ends_only_what_the_settings_no_longer_allow() {
 
     let mut bench = Bench::new(more.clone());
     let mapped = bench.udp_mapping(C, 40_000);
-    let mut gone = more;
-    gone.nat64.zones[0].pref64.truncate(1);
-    bench.gate.reconfigure(bench.now, change(&gone));
+    let mut removed = more;
+    removed.nat64.zones[0].pref64.truncate(1);
+    bench.gate.reconfigure(bench.now, change(&removed));
     assert_eq!(bench.drop_of(&udp4(Z, 53, mapped)), Reason::NoBinding);
 }
 

@@ -1,4 +1,4 @@
-//! Cookies between the resolver and its upstreams, and where there is little room for them.
+//! Cookies between the resolver and its upstreams, and answers with little room for them.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn cookie_of(query: &[u8]) -> Vec<u8> {
     frame::option(query, query_key::COOKIE).expect("a cookie to every upstream").to_vec()
 }
 
-/// With id, port, question and its case all right: only the client cookie is not the one sent.
+/// A reply with the right id, port, question and case, but another client cookie.
 fn forged_first(query: &[u8]) -> Vec<Vec<u8>> {
     let cookie = cookie_of(query);
     let mut other = cookie.clone();

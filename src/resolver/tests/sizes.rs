@@ -7,10 +7,10 @@ use crate::resolver::cookie;
 const AROUND: usize = 12 + 11 + 4 + 12 + 1;
 /// An OPT record without options.
 const OPT: usize = 11;
-/// What the server's cookie adds to an answer.
+/// Bytes that the server's cookie adds to an answer.
 const COOKIE: usize = cookie::OPTION_LEN;
 
-/// A TXT record that makes an answer of `len` bytes, OPT record and cookie included if `overhead` says so.
+/// A TXT record that makes an answer of `len` bytes, including OPT record and cookie if `overhead`.
 fn text(len: usize, overhead: usize) -> RData {
     // Each string of 255 bytes has a length of one byte.
     let mut rest = len - overhead - (AROUND - 1);
@@ -23,7 +23,7 @@ fn text(len: usize, overhead: usize) -> RData {
     RData::TXT(TXT::new(strings))
 }
 
-/// A resolver whose upstream has this record, which it gives over TCP only.
+/// A resolver whose upstream sends this record over TCP only.
 async fn resolver_with(record: RData) -> (Upstream, Resolver) {
     let upstream = Upstream::start().await;
     upstream.on("x.example.", RecordType::TXT, Does::Truncate(vec![record]));
@@ -31,7 +31,7 @@ async fn resolver_with(record: RData) -> (Upstream, Resolver) {
     (upstream, resolver)
 }
 
-/// A query with this UDP payload size, if any, and a client cookie if `cookie` says so.
+/// A query with this UDP payload size, if any, and a client cookie if `cookie`.
 fn asking(size: Option<u16>, cookie: bool) -> Vec<u8> {
     let mut bytes = query("x.example.", RecordType::TXT).to_vec().expect("encodes");
     if let Some(size) = size {
@@ -90,7 +90,7 @@ async fn a_cached_tcp_answer_is_truncated_over_udp() {
         let ready = resolver.counters().zone(Some(ZoneId(3))).cached_answers();
         assert_eq!(ready, 1, "the third answer");
         assert_truncated(&over_udp(&resolver, &query).await, limit);
-        // And what was truncated over UDP is whole over TCP.
+        // An answer truncated over UDP is complete over TCP.
         for _ in 0..3 {
             assert_truncated(&over_udp(&resolver, &query).await, limit);
         }
@@ -117,14 +117,14 @@ async fn a_cached_answer_of_the_limit_serves_udp_and_tcp() {
 #[tokio::test]
 async fn a_cookie_counts_towards_the_limit() {
     for (edns, limit) in [(Some(600), 600), (Some(4_096), 1_232)] {
-        // One byte more than there is room for with a cookie, none more without.
+        // One byte too long with a cookie; fits without.
         let (_upstream, resolver) = resolver_with(text(limit + 1, OPT + COOKIE)).await;
         let (plain, with_cookie) = (asking(edns, false), asking(edns, true));
         for _ in 0..3 {
             // From the engine, then from the answer cache.
             let answer = over_udp(&resolver, &with_cookie).await;
             assert_truncated(&answer, limit);
-            assert!(frame::option(&answer, query_key::COOKIE).is_some(), "a cookie all the same");
+            assert!(frame::option(&answer, query_key::COOKIE).is_some(), "a cookie nevertheless");
         }
         for _ in 0..3 {
             assert_whole(&over_udp(&resolver, &plain).await, limit + 1 - COOKIE);

@@ -22,18 +22,18 @@ pub(super) struct Health {
 
 impl Health {
     /// Records a reply, whatever its content.
-    pub(super) fn answered(&mut self, now: Instant, took: Duration) {
-        let smoothed = (self.srtt * 7 + took) / 8;
-        self.srtt = if self.srtt.is_zero() { took } else { smoothed };
+    pub(super) fn answered(&mut self, now: Instant, rtt: Duration) {
+        let smoothed = (self.srtt * 7 + rtt) / 8;
+        self.srtt = if self.srtt.is_zero() { rtt } else { smoothed };
         self.failures = 0;
         self.demoted_until = Instant::ZERO;
         self.last_reply = now;
     }
 
-    /// Records a timeout of a query sent at `asked`. It counts only if no reply has arrived since: a single
+    /// Records a timeout of a query sent at `sent_at`. It counts only if no reply has arrived since: a single
     /// name may time out on its own.
-    pub(super) fn timed_out(&mut self, now: Instant, asked: Instant) {
-        if self.last_reply <= asked {
+    pub(super) fn timed_out(&mut self, now: Instant, sent_at: Instant) {
+        if self.last_reply <= sent_at {
             self.failed(now);
         }
     }

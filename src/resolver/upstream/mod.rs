@@ -117,9 +117,9 @@ impl Pool {
         }
     }
 
-    fn place(&mut self, addr: SocketAddr, via: &BTreeMap<SocketAddr, Via>, counters: &Counters) -> usize {
-        if let Some(place) = self.upstreams.iter().position(|upstream| upstream.addr == addr) {
-            return place;
+    fn index_of(&mut self, addr: SocketAddr, via: &BTreeMap<SocketAddr, Via>, counters: &Counters) -> usize {
+        if let Some(index) = self.upstreams.iter().position(|upstream| upstream.addr == addr) {
+            return index;
         }
         self.upstreams.push(Upstream {
             addr,
@@ -147,17 +147,17 @@ impl Pool {
         random: &mut Random,
     ) -> usize {
         let (via, group) = (&settings.network.via, settings.servers(transmit.group));
-        let mut order: Vec<_> = group.iter().map(|addr| self.place(*addr, via, counters)).collect();
+        let mut order: Vec<_> = group.iter().map(|addr| self.index_of(*addr, via, counters)).collect();
         if order.len() <= 1 {
-            return self.place(transmit.upstream, via, counters);
+            return self.index_of(transmit.upstream, via, counters);
         }
         self.asked += 1;
-        order.sort_by_key(|place| self.upstreams[*place].health.rank(now));
+        order.sort_by_key(|index| self.upstreams[*index].health.rank(now));
         if self.asked.is_multiple_of(PROBE_INTERVAL) {
             let by = random.below(order.len()).unwrap_or(0);
             order.rotate_left(by);
         }
-        let new = order.iter().find(|place| !transmit.tried.contains(&self.upstreams[**place].addr));
+        let new = order.iter().find(|index| !transmit.tried.contains(&self.upstreams[**index].addr));
         new.copied().unwrap_or_else(|| order[usize::from(transmit.attempt) % order.len()])
     }
 
@@ -169,9 +169,9 @@ impl Pool {
         context: (&Settings, &Counters),
         random: &mut Random,
     ) -> SocketAddr {
-        let place = self.choose(now, &transmit, context, random);
+        let index = self.choose(now, &transmit, context, random);
         let exchange = Exchange { transmit, sent_at: now, retried: false };
-        let upstream = &mut self.upstreams[place];
+        let upstream = &mut self.upstreams[index];
         match upstream.via {
             Via::Udp => upstream.udp_queue.push(exchange),
             Via::Tcp | Via::Tls(_) => upstream.stream_queue.push(exchange),
@@ -206,12 +206,12 @@ impl Pool {
     ) -> Vec<Exchange> {
         self.expire(now, timeout);
         let mut failed = Vec::new();
-        for place in 0..self.upstreams.len() {
-            if !self.upstreams[place].udp_queue.is_empty() {
-                self.send_udp(now, place, random, opened, &mut failed);
+        for index in 0..self.upstreams.len() {
+            if !self.upstreams[index].udp_queue.is_empty() {
+                self.send_udp(now, index, random, opened, &mut failed);
             }
-            if !self.upstreams[place].stream_queue.is_empty() {
-                self.send_stream(now, place, random, opened, &mut failed);
+            if !self.upstreams[index].stream_queue.is_empty() {
+                self.send_stream(now, index, random, opened, &mut failed);
             }
         }
         failed
@@ -220,20 +220,20 @@ impl Pool {
     fn send_udp(
         &mut self,
         now: Instant,
-        place: usize,
+        index: usize,
         random: &mut Random,
         opened: &mut Vec<NewChannel>,
         failed: &mut Vec<Exchange>,
     ) {
-        let mut exchanges = std::mem::take(&mut self.upstreams[place].udp_queue);
-        let id = match self.socket(now, place, random, opened) {
+        let mut exchanges = std::mem::take(&mut self.upstreams[index].udp_queue);
+        let id = match self.socket(now, index, random, opened) {
             Ok(id) => id,
             Err(error) => {
-                tracing::warn!(%error, "no socket for upstream {}", self.upstreams[place].addr);
+                tracing::warn!(%error, "no socket for upstream {}", self.upstreams[index].addr);
                 return failed.append(&mut exchanges);
             }
         };
-        let upstream = &mut self.upstreams[place];
+        let upstream = &mut self.upstreams[index];
         let Some(channel) = self.channels.find_mut(id) else { return failed.append(&mut exchanges) };
         for exchange in exchanges.drain(..) {
             upstream.counters.asked();
@@ -266,12 +266,12 @@ impl Pool {
     fn socket(
         &mut self,
         now: Instant,
-        place: usize,
+        index: usize,
         random: &mut Random,
         opened: &mut Vec<NewChannel>,
     ) -> io::Result<Id> {
         let Self { upstreams, channels, .. } = self;
-        let upstream = &mut upstreams[place];
+        let upstream = &mut upstreams[index];
         let (worn, good): (Vec<_>, Vec<_>) = upstream
             .sockets
             .iter()
@@ -291,7 +291,7 @@ impl Pool {
         }
         let socket = Channel::udp(upstream.addr)?;
         let kind = Kind::Udp { socket: Rc::clone(&socket), sent: 0, opened: now };
-        let id = channels.insert(Channel::new(place, kind));
+        let id = channels.insert(Channel::new(index, kind));
         upstream.sockets.push(id);
         opened.push(NewChannel::Udp(id, socket));
         Ok(id)
@@ -300,17 +300,17 @@ impl Pool {
     fn send_stream(
         &mut self,
         now: Instant,
-        place: usize,
+        index: usize,
         random: &mut Random,
         opened: &mut Vec<NewChannel>,
         failed: &mut Vec<Exchange>,
     ) {
         let Self { upstreams, channels, in_flight, .. } = self;
-        let upstream = &mut upstreams[place];
+        let upstream = &mut upstreams[index];
         let usable = |id: &Id| channels.find_mut(*id).is_some_and(|channel| !channel.is_exhausted(now));
         let id = upstream.stream.filter(usable).unwrap_or_else(|| {
             let (out, queue) = mpsc::channel(STREAM_QUEUE);
-            let id = channels.insert(Channel::new(place, Kind::Stream { out }));
+            let id = channels.insert(Channel::new(index, Kind::Stream { out }));
             opened.push(NewChannel::Stream(id, upstream.addr, upstream.via.clone(), queue));
             id
         });

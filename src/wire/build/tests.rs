@@ -1,4 +1,4 @@
-//! etherparse reads what is built here, and agrees about every checksum.
+//! etherparse parses the built packets and verifies every checksum.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 

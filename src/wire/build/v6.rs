@@ -89,24 +89,24 @@ impl Packet6 {
     pub fn payload(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
         let kinds = self.extensions.iter().map(|(kind, _)| *kind);
         let mut next = kinds.skip(1).chain([protocol]);
-        let mut behind = Vec::new();
+        let mut upper = Vec::new();
         for (_, bytes) in &self.extensions {
-            let start = behind.len();
-            behind.extend_from_slice(bytes);
-            behind[start] = next.next().unwrap_or(protocol);
+            let start = upper.len();
+            upper.extend_from_slice(bytes);
+            upper[start] = next.next().unwrap_or(protocol);
         }
-        behind.extend_from_slice(payload);
+        upper.extend_from_slice(payload);
         let first = 0x6000_0000 | u32::from(self.traffic_class) << 20 | self.flow_label;
-        let mut bytes = Vec::with_capacity(HEADER + behind.len());
+        let mut bytes = Vec::with_capacity(HEADER + upper.len());
         bytes.extend_from_slice(&first.to_be_bytes());
-        bytes.extend_from_slice(&(behind.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(&(upper.len() as u16).to_be_bytes());
         bytes.extend_from_slice(&[
             self.extensions.first().map_or(protocol, |(kind, _)| *kind),
             self.hop_limit,
         ]);
         bytes.extend_from_slice(&self.src.octets());
         bytes.extend_from_slice(&self.dst.octets());
-        bytes.extend_from_slice(&behind);
+        bytes.extend_from_slice(&upper);
         bytes
     }
 

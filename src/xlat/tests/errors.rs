@@ -1,4 +1,4 @@
-//! Requirements section 15: ICMP errors of our own.
+//! Requirements section 15: ICMP errors that the translator originates.
 
 use super::*;
 use crate::wire::build::{Tcp, checksums_are_right, fragments4, fragments6, super_packet};

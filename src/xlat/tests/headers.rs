@@ -76,13 +76,13 @@ fn what_is_refused_from_ipv4() {
     let cut = udp(a4_to_b4())[..28].to_vec();
     let cases = [
         // ids 7915-4.1-ttl1, 7915-4.1-ttl1-icmperr
-        (udp(a4_to_b4().ttl(1)), told(Reason::HopLimit, 11, 0, 0)),
-        (udp(a4_to_b4().ttl(0)), told(Reason::HopLimit, 11, 0, 0)),
+        (udp(a4_to_b4().ttl(1)), reported(Reason::HopLimit, 11, 0, 0)),
+        (udp(a4_to_b4().ttl(0)), reported(Reason::HopLimit, 11, 0, 0)),
         (a4_to_b4().ttl(1).icmp(3, 1, 0, &udp(Packet4::new(B4, A4))), silent(Reason::HopLimit)),
         // ids 7915-4.1-srcroute-live, 7915-4.1-opts-malformed
         (udp(a4_to_b4().options(&[131, 11, 4])), silent(Reason::Ipv4Options)),
-        (udp(a4_to_b4().options(&[131, 7, 4, 1, 2, 3, 4, 0])), told(Reason::SourceRoute, 3, 5, 0)),
-        (udp(a4_to_b4().options(&[1, 137, 7, 4, 1, 2, 3, 4])), told(Reason::SourceRoute, 3, 5, 0)),
+        (udp(a4_to_b4().options(&[131, 7, 4, 1, 2, 3, 4, 0])), reported(Reason::SourceRoute, 3, 5, 0)),
+        (udp(a4_to_b4().options(&[1, 137, 7, 4, 1, 2, 3, 4])), reported(Reason::SourceRoute, 3, 5, 0)),
         (udp(a4_to_b4().options(&[7, 0, 0, 0])), silent(Reason::Ipv4Options)),
         (udp(a4_to_b4().options(&[7, 1, 0, 0])), silent(Reason::Ipv4Options)),
         (udp(a4_to_b4().options(&[7, 5, 0, 0])), silent(Reason::Ipv4Options)),
@@ -169,19 +169,19 @@ fn extension_headers_are_skipped_or_refused() {
     long[41] = 200;
     let after = |kind| udp(b6_to_a6().fragment(1, 0, false).extension(kind, &[0; 8]));
     let cases = [
-        (udp(b6_to_a6().routing(1)), told(Reason::RoutingHeader, 4, 0, 43)),
-        (udp(b6_to_a6().hop_by_hop().routing(2)), told(Reason::RoutingHeader, 4, 0, 51)),
+        (udp(b6_to_a6().routing(1)), reported(Reason::RoutingHeader, 4, 0, 43)),
+        (udp(b6_to_a6().hop_by_hop().routing(2)), reported(Reason::RoutingHeader, 4, 0, 51)),
         (udp(b6_to_a6().destination_options().hop_by_hop()), silent(Reason::ExtensionHeader)),
         (many(9), silent(Reason::ExtensionLimit)),
         (many(64), silent(Reason::ExtensionLimit)),
         (long, silent(Reason::ExtensionHeader)),
-        (after(60), told(Reason::ExtensionAfterFragment, 1, 1, 0)),
-        (after(43), told(Reason::ExtensionAfterFragment, 1, 1, 0)),
-        (after(0), told(Reason::ExtensionAfterFragment, 1, 1, 0)),
-        (after(51), told(Reason::ExtensionAfterFragment, 1, 1, 0)),
+        (after(60), reported(Reason::ExtensionAfterFragment, 1, 1, 0)),
+        (after(43), reported(Reason::ExtensionAfterFragment, 1, 1, 0)),
+        (after(0), reported(Reason::ExtensionAfterFragment, 1, 1, 0)),
+        (after(51), reported(Reason::ExtensionAfterFragment, 1, 1, 0)),
         // ids 7915-5.1-hl1, 4443-2.4e1, 7915-5.5-udp0-v6, 7915-5-len
-        (udp(b6_to_a6().hop_limit(1)), told(Reason::HopLimit, 3, 0, 0)),
-        (b6_to_a6().hop_limit(1).echo(1, 1, b""), told(Reason::HopLimit, 3, 0, 0)),
+        (udp(b6_to_a6().hop_limit(1)), reported(Reason::HopLimit, 3, 0, 0)),
+        (b6_to_a6().hop_limit(1).echo(1, 1, b""), reported(Reason::HopLimit, 3, 0, 0)),
         (b6_to_a6().udp_without_checksum(1, 2, b""), silent(Reason::UdpZeroChecksum)),
         (udp(b6_to_a6())[..58].to_vec(), silent(Reason::Ipv6Header)),
         (b6_to_a6().payload(0, b""), silent(Reason::Ipv6Header)),
@@ -234,7 +234,7 @@ fn fragments_from_ipv6_keep_offset_and_identification() {
 fn packets_without_df_are_cut_to_the_lowest_mtu() {
     // ids 7915-4.1-frag-df0, 7915-4.1-frag-df0-1261, 7915-4.1-frag-mtucfg, 7915-4.1-frag-refrag,
     // 7915-4.1-frag-1252: in bytes of IPv4 packet and of
-    // the payloads behind the IPv6 headers
+    // the payloads after the IPv6 headers
     let cases: [(usize, u16, bool, &[usize]); 7] = [
         (1260, 1280, false, &[1240]),
         (1261, 1280, false, &[1232, 9]),
@@ -274,9 +274,9 @@ fn packets_with_df_that_are_too_big_are_refused() {
         translate4(&rules, PacketBuf::holding(&bytes), Pass::Direct).map(|got| lens(&got))
     };
     assert_eq!(run(a4_to_b4(), 1380), Ok(vec![1400]));
-    assert_eq!(run(a4_to_b4(), 1381), Err(told(Reason::TooBig, 3, 4, 1380)));
+    assert_eq!(run(a4_to_b4(), 1381), Err(reported(Reason::TooBig, 3, 4, 1380)));
     assert_eq!(run(a4_to_b4().fragment(0, true), 1372), Ok(vec![1400]));
-    assert_eq!(run(a4_to_b4().fragment(0, true), 1376), Err(told(Reason::TooBig, 3, 4, 1372)));
+    assert_eq!(run(a4_to_b4().fragment(0, true), 1376), Err(reported(Reason::TooBig, 3, 4, 1372)));
 }
 
 #[test]
@@ -288,10 +288,10 @@ fn a_small_ipv4_mtu() {
         translate6(&rules, PacketBuf::holding(&bytes), Pass::Direct)
     };
     let refused = |result: Result<Vec<PacketBuf>, Dropped>| result.map(|got| lens(&got));
-    assert_eq!(refused(run(1400, b6_to_a6(), 1452)), Err(told(Reason::TooBig, 2, 0, 1420)));
-    assert_eq!(refused(run(1000, b6_to_a6(), 1352)), Err(told(Reason::TooBig, 2, 0, 1280)));
+    assert_eq!(refused(run(1400, b6_to_a6(), 1452)), Err(reported(Reason::TooBig, 2, 0, 1420)));
+    assert_eq!(refused(run(1000, b6_to_a6(), 1352)), Err(reported(Reason::TooBig, 2, 0, 1280)));
     let fragment = b6_to_a6().fragment(9, 0, true);
-    assert_eq!(refused(run(1400, fragment, 1384)), Err(told(Reason::TooBig, 2, 0, 1420)));
+    assert_eq!(refused(run(1400, fragment, 1384)), Err(reported(Reason::TooBig, 2, 0, 1420)));
 
     let got = run(1200, b6_to_a6(), 1232).expect("cut");
     assert_eq!(lens(&got), [1196, 84]);
@@ -362,7 +362,7 @@ fn neutral_prefixes_leave_checksums_alone() {
         let plan = plan_v4_to_v6(&Rules::default(), &read, &mut buf, Pass::Direct).expect("accepted");
         let to = To6 { outer: flow, quoted: None };
         plan.apply(&Rules::default(), &to, &mut extra).expect("translated");
-        assert_eq!(buf.bytes()[40..], packet[20..], "every byte behind the IP header");
+        assert_eq!(buf.bytes()[40..], packet[20..], "every byte after the IP header");
         assert!(checksums_are_right(buf.bytes()));
     }
 }

@@ -22,7 +22,7 @@ fn error6(kind: u8, code: u8, info: u32, body: &[u8]) -> Vec<u8> {
     Packet6::new(six(R4), six(A4)).icmp(kind, code, info, body)
 }
 
-/// Type, code and second word of what comes out, its checksum known to be right.
+/// Type, code and second word of the translated error, after checking its checksum.
 fn header6(packet: &[u8]) -> Result<(u8, u8, u32), Dropped> {
     let got = to_v6(packet)?;
     assert!(checksums_are_right(&got));
@@ -164,7 +164,7 @@ fn mtus_from_ipv4() {
         ((0, 1300, 9000, 9000), 1280),
         ((67, 1500, 9000, 9000), 1512),
         ((68, 1500, 9000, 9000), 1280),
-        // id 4884-ctype-fn: the length attribute stands beside the MTU.
+        // id 4884-ctype-fn: the length attribute precedes the MTU.
         ((0x0005_0000 | 1400, 1500, 1500, 1500), 1420),
     ];
     for ((mtu, len, mtu6, mtu4), want) in cases {
@@ -223,7 +223,7 @@ fn the_quoted_packet_is_translated_but_its_hop_limit_stays() {
 fn quoted_fragments() {
     // ids 7915-4.3-inner-frag, 7915-4.3-inner-nonfirst, 7915-5.3-inner-fh, 7915-5.3-inner-ext
     for offset in [0, 80] {
-        // Nines are no ports and no checksum behind the first fragment, and must stay; in front they are both.
+        // In later fragments the nines are payload and must stay. In the first they are ports and checksum.
         let nines = [9; 8];
         let quoted = Packet4::new(B4, A4).id(0x1234).fragment(offset, true).payload(UDP, &nines);
         let got = to_v6(&error4(3, 1, 0, &quoted)).expect("translated");
@@ -315,7 +315,7 @@ fn errors_are_cut_to_what_each_family_allows() {
     assert!(checksums_are_right(&got));
 }
 
-/// An extension structure with one object that nobody knows.
+/// An extension structure with one unknown object.
 const EXTENSION: [u8; 12] = [0x20, 0, 0, 0, 0, 8, 0x0f, 1, 0xde, 0xad, 0xbe, 0xef];
 
 fn extended(mut quoted: Vec<u8>, padded: usize, extension: &[u8]) -> Vec<u8> {
@@ -358,7 +358,7 @@ fn extensions_that_have_no_place() {
         assert_eq!((got[40], got[41], u32_at(&got, 44)), want);
         assert_eq!(got.len(), 48 + 40 + 19);
     }
-    // No attribute, or an impossible one: all of it is quoted packet.
+    // No length attribute, or an invalid one: the whole message is quoted packet.
     for attribute in [0, 2, 35, 255] {
         let got = to_v6(&error4(11, 0, attribute << 16, &body)).expect("translated");
         assert_eq!((got.len(), u32_at(&got, 44)), (48 + 20 + body.len(), 0), "{attribute}");

@@ -1,5 +1,5 @@
-//! Super-packets and partial checksums: what a packet in memory does must be what its packets on the
-//! wire would do, one by one.
+//! Super-packets and partial checksums: translating a super-packet must equal translating its segments one
+//! by one.
 
 use super::*;
 use crate::wire::buf::{Checksum, Segmentation};
@@ -7,8 +7,8 @@ use crate::wire::build::{Tcp, checksums_are_right, super_packet};
 use crate::wire::tcp::Flags;
 use crate::wire::u16_at;
 
-/// The packets that a packet stands for, checksums complete.
-fn cut_up(mut buf: PacketBuf) -> Vec<Vec<u8>> {
+/// The packets of a super-packet, with complete checksums.
+fn segmented(mut buf: PacketBuf) -> Vec<Vec<u8>> {
     let mut extra = Batch::new(128, 2048);
     cut(&mut buf, &mut extra).expect("there is room");
     out(buf, &mut extra).iter().map(|p| p.bytes().to_vec()).collect()
@@ -48,12 +48,12 @@ fn a_super_packet_from_ipv6_is_translated_whole() {
     assert_eq!(got.len(), 1);
     assert_eq!(got[0].offload.checksum, Checksum::Partial);
     assert_eq!(got[0].offload.segmentation, Segmentation::Tcp { size: 1428, ecn: true });
-    // DF, as its segments are longer than 1,260 bytes; identifications that follow each other.
+    // DF, since segments are longer than 1,260 bytes; consecutive identifications.
     let first = u16_at(got[0].bytes(), 4);
     let from = Packet4::new(B4, A4).ttl(63).df();
     let want =
         singles(&payload, 1428, |i, tcp, part| from.clone().id(first.wrapping_add(i as u16)).tcp(tcp, part));
-    assert_eq!(cut_up(got.into_iter().next().expect("one")), want);
+    assert_eq!(segmented(got.into_iter().next().expect("one")), want);
 }
 
 #[test]
@@ -64,19 +64,19 @@ fn a_super_packet_from_ipv4_is_translated_whole() {
     assert_eq!((got.len(), got[0].len()), (1, 40 + 32 + 9_999));
     let want =
         singles(&payload, 1428, |_, tcp, part| Packet6::new(six(A4), six(B4)).hop_limit(63).tcp(tcp, part));
-    assert_eq!(cut_up(got.into_iter().next().expect("one")), want);
+    assert_eq!(segmented(got.into_iter().next().expect("one")), want);
 }
 
 #[test]
 fn a_super_packet_is_judged_by_its_segments() {
-    // One segment more than fits is answered as a single packet would be.
+    // A segment that is too long is answered as a single packet would be.
     let run = |size, rules: &Rules| {
         let buf = super_packet(&a4_to_b4().df().tcp(tcp(), &bytes(9_000)), size);
         translate4(rules, buf, Pass::Direct).map(|got| got[0].offload.segmentation)
     };
     let rules = Rules::default();
     assert_eq!(run(1428, &rules), Ok(Segmentation::Tcp { size: 1428, ecn: true }));
-    assert_eq!(run(1429, &rules), Err(told(Reason::TooBig, 3, 4, 1480)));
+    assert_eq!(run(1429, &rules), Err(reported(Reason::TooBig, 3, 4, 1480)));
     let rules = Rules { tcp_resegment: true, ..rules };
     assert_eq!(run(1448, &rules), Ok(Segmentation::Tcp { size: 1428, ecn: true }));
 
@@ -87,7 +87,7 @@ fn a_super_packet_is_judged_by_its_segments() {
     };
     let rules = Rules { mtu4: 1400, ..Rules::default() };
     assert_eq!(run(1348, &rules), Ok((Segmentation::Tcp { size: 1348, ecn: true }, 0x4000)));
-    assert_eq!(run(1349, &rules), Err(told(Reason::TooBig, 2, 0, 1420)));
+    assert_eq!(run(1349, &rules), Err(reported(Reason::TooBig, 2, 0, 1420)));
     assert_eq!(run(1208, &rules), Ok((Segmentation::Tcp { size: 1208, ecn: true }, 0)));
     let rules = Rules { tcp_resegment: true, ..rules };
     assert_eq!(run(1428, &rules), Ok((Segmentation::Tcp { size: 1348, ecn: true }, 0x4000)));
@@ -147,7 +147,7 @@ fn a_run_of_datagrams_that_fits_stays_one() {
         .chunks(1000)
         .map(|part| Packet6::new(six(A4), six(B4)).hop_limit(63).udp(1, 2, part))
         .collect();
-    assert_eq!(cut_up(got.into_iter().next().expect("one")), want);
+    assert_eq!(segmented(got.into_iter().next().expect("one")), want);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_partial_checksum_stays_partial() {
         buf.offload.segmentation = Segmentation::None;
         let got = translate6(&rules, buf, Pass::Direct).expect("translated");
         assert_eq!(got[0].offload.checksum, Checksum::Partial);
-        assert!(checksums_are_right(&cut_up(got.into_iter().next().expect("one"))[0]));
+        assert!(checksums_are_right(&segmented(got.into_iter().next().expect("one"))[0]));
     }
 }
 
@@ -204,7 +204,7 @@ fn cuts_write_what_cut_writes() {
             assert!(checksums_are_right(single.bytes()));
             got.push(single.bytes().to_vec());
         }
-        assert_eq!(got, cut_up(buf));
+        assert_eq!(got, segmented(buf));
     }
     let single = PacketBuf::holding(&a4_to_b4().udp(1, 2, b""));
     assert!(Cuts::of(single.bytes(), &single.offload).is_none());
@@ -225,5 +225,5 @@ fn what_ipv4_has_no_length_for_is_cut() {
     assert_eq!((got.len(), u16_at(got[0].bytes(), 2)), (1, 65_535));
     let packet = PacketBuf::holding(&b6_to_a6().payload(132, &[0; 65_516]));
     let got = translate6(&Rules::default(), packet, Pass::HairpinOut);
-    assert_eq!(got.err(), Some(told(Reason::TooBig, 2, 0, 65_555)));
+    assert_eq!(got.err(), Some(reported(Reason::TooBig, 2, 0, 65_555)));
 }

@@ -1,4 +1,4 @@
-//! What holds for every packet.
+//! Properties of every packet.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use crate::wire::buf::{Checksum, Offload, Segmentation};
 use crate::wire::build::{Tcp, checksums_are_right};
 use crate::wire::tcp::Flags;
 
-/// A packet from B to A, whole and of a kind that passes: UDP, TCP, echo, and one without a checksum.
+/// An unfragmented packet from B to A that is translated: UDP, TCP, echo, or UDP without a checksum.
 fn any_packet6(kinds: core::ops::Range<u8>) -> impl Strategy<Value = Vec<u8>> {
     let payload = vec(any::<u8>(), 0..1200);
     (any::<u8>(), 2..=255u8, any::<(u16, u16)>(), payload, kinds, 0..3).prop_map(
@@ -67,7 +67,7 @@ proptest! {
             *first = if version { 0x60 } else { 0x40 | (*first & 0x07) };
         }
         if packet.len() >= 8 {
-            // Lengths and protocols that let most of them through the first checks.
+            // Lengths and protocols with which most pass the first checks.
             let len = packet.len() as u16;
             if version {
                 packet[4..6].copy_from_slice(&len.saturating_sub(40).to_be_bytes());

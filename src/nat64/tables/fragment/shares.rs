@@ -29,36 +29,36 @@ impl Shares {
     }
 
     /// The position of a source with this hash.
-    pub(in crate::nat64) const fn place(&self, hash: u32) -> u32 {
+    pub(in crate::nat64) const fn index_of(&self, hash: u32) -> u32 {
         ((hash as u64 * self.counts.len() as u64) >> 32) as u32
     }
 
     /// Adds one datagram; false if that exceeds the share.
-    pub(in crate::nat64) fn open(&mut self, place: u32) -> bool {
-        let share = &mut self.counts[place as usize];
+    pub(in crate::nat64) fn open(&mut self, share: u32) -> bool {
+        let share = &mut self.counts[share as usize];
         let fits = share.datagrams < self.most.datagrams;
         share.datagrams += u32::from(fits);
         fits
     }
 
     /// Subtracts one datagram.
-    pub(in crate::nat64) fn close(&mut self, place: u32) {
-        self.counts[place as usize].datagrams -= 1;
+    pub(in crate::nat64) fn close(&mut self, share: u32) {
+        self.counts[share as usize].datagrams -= 1;
     }
 
     /// Whether a source may use this many more cells.
-    pub(in crate::nat64) fn has_room(&self, place: u32, cells: u32) -> bool {
-        self.counts[place as usize].cells + cells <= self.most.cells
+    pub(in crate::nat64) fn has_room(&self, share: u32, cells: u32) -> bool {
+        self.counts[share as usize].cells + cells <= self.most.cells
     }
 
     /// Adds cells.
-    pub(in crate::nat64) fn take(&mut self, place: u32, cells: u32) {
-        self.counts[place as usize].cells += cells;
+    pub(in crate::nat64) fn take(&mut self, share: u32, cells: u32) {
+        self.counts[share as usize].cells += cells;
     }
 
     /// Subtracts cells.
-    pub(in crate::nat64) fn release(&mut self, place: u32, cells: u32) {
-        self.counts[place as usize].cells -= cells;
+    pub(in crate::nat64) fn release(&mut self, share: u32, cells: u32) {
+        self.counts[share as usize].cells -= cells;
     }
 
     /// Whether all counters are zero.

@@ -140,7 +140,11 @@ fn overlapping_fragments_kill_the_datagram_until_its_deadline() {
     assert_eq!(offer(&mut cache, &fragment6(2, 160, 80, false), PORTS), Step::Held, "another datagram");
     assert_eq!(offer(&mut cache, &fragment6(2, 240, 8, true), PORTS), dead(1), "after the last one");
     assert_eq!(offer(&mut cache, &fragment4(3, 160, 80, true), PORTS), Step::Held);
-    assert_eq!(offer(&mut cache, &fragment4(3, 80, 80, false), PORTS), dead(1), "a last one in the middle");
+    assert_eq!(
+        offer(&mut cache, &fragment4(3, 80, 80, false), PORTS),
+        dead(1),
+        "a last fragment in the middle"
+    );
     assert_eq!(offer(&mut cache, &fragment4(4, 80, 80, false), PORTS), Step::Held);
     assert_eq!(offer(&mut cache, &fragment4(4, 88, 80, false), PORTS), dead(1), "two different ends");
     let later = Instant::from_secs(10) + TIMEOUT;
@@ -208,7 +212,7 @@ fn a_full_cache_refuses_until_datagrams_expire() {
         (0..100_u16).map(|id| offer(&mut cache, &fragment4(id, 80, 80, true), PORTS)).collect();
     assert!(steps[..32].iter().all(|step| *step == Step::Held));
     assert!(steps[32..].iter().all(|step| *step == limit));
-    // What needs no memory of packets still passes, as long as there are datagrams and fragments.
+    // Fragments that need no packet memory still pass while entries are free.
     assert_eq!(pass(offer(&mut cache, &fragment4(200, 0, 80, true), PORTS)), None);
     let later = Instant::from_secs(12);
     assert_eq!(std::iter::from_fn(|| cache.expire(later)).map(|e| e.held).sum::<u32>(), 32);
@@ -224,10 +228,10 @@ fn one_source_leaves_room_to_the_others() {
     let from = |cache: &mut FragmentCache, source: u128, packet: &[u8]| {
         cache.offer(Instant::from_secs(10), &Arrival { source, ..arrival(packet, PORTS) })
     };
-    // First fragments that nothing follows: 128 of 1,024 datagrams, then no more.
+    // First fragments without followers: 128 of 1,024 datagrams, then no more.
     let passed = (0..1000).filter(|id| from(&mut cache, 1, &fragment4(*id, 0, 80, true)) != limit).count();
     assert_eq!(passed, 128);
-    // Fragments that wait for their first: as much memory as the longest datagram takes.
+    // Fragments that wait for their first fragment: at most the memory of the longest datagram.
     let held = (2000..3000).filter(|id| from(&mut cache, 2, &fragment4(*id, 80, 80, true)) != limit).count();
     assert_eq!(held, 128);
     assert_eq!(pass(from(&mut cache, 3, &fragment4(4000, 0, 80, true))), None);

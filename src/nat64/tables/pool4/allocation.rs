@@ -160,7 +160,7 @@ impl Pool4 {
         if host.is_none() && self.hosts.is_full() || self.blocks.is_full() {
             return Err(Reason::TableFull);
         }
-        let place = match host.and_then(|host| self.row_of(host)) {
+        let position = match host.and_then(|host| self.row_of(host)) {
             Some(row) => {
                 let paired = self.block_at(row, request, class, rng);
                 match self.pairing {
@@ -170,8 +170,8 @@ impl Pool4 {
             }
             None => self.address(request, class, rng),
         };
-        let place = place.ok_or(Reason::PoolExhausted)?;
-        self.assign(host, request.host, request.pool, place, events)
+        let position = position.ok_or(Reason::PoolExhausted)?;
+        self.assign(host, request.host, request.pool, position, events)
     }
 
     /// An address for a host that has none, and its first block there, if possible the one with the client's

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::counters::Counters;
-use crate::nat64::{self, Nat64};
+use crate::nat64::{self, Candidates, Context, Nat64};
 use crate::reason::Reason;
 use crate::siit::{self, Siit};
 use crate::time::Instant;
-use crate::wire::buf::{Handed, PacketBuf};
+use crate::wire::buf::{Handed, MAX_PACKET, PacketBuf};
 use crate::xlat;
 
 pub use crate::addr::WorkerId;
@@ -63,6 +63,10 @@ pub struct Translator {
     counters: Arc<Counters>,
     siit: Option<Box<Siit>>,
     nat64: Nat64,
+    /// Prefetched bindings of the current batch.
+    candidates: Candidates,
+    /// Buffer for one packet outside the batch.
+    scratch: PacketBuf,
 }
 
 impl Translator {
@@ -79,7 +83,8 @@ impl Translator {
             Box::new(Siit::new(settings.siit_identity(), settings.rules, mappings, counters.clone()))
         });
         let nat64 = Nat64::new(identity, settings.rules, &settings.nat64, counters.clone());
-        Self { counters, siit, nat64 }
+        let (candidates, scratch) = (Candidates::new(), PacketBuf::new(MAX_PACKET));
+        Self { counters, siit, nat64, candidates, scratch }
     }
 
     /// Translates a batch in place. `verdicts[i]` is the verdict on `packets[i]`.
@@ -93,46 +98,24 @@ impl Translator {
         verdicts: &mut [Verdict],
         extra: &mut Batch,
     ) {
+        let Self { counters, siit, nat64, candidates, scratch } = self;
         let verdicts = &mut verdicts[..packets.len()];
-        self.nat64.prefetch(packets);
+        nat64.prefetch(packets, candidates);
+        let mut context = Context::new(now, scratch, extra);
         for (at, (packet, verdict)) in packets.iter_mut().zip(verdicts).enumerate() {
-            extra.follow(at as u16);
-            self.nat64.select_packet(at);
+            context.select_packet(at, candidates.of(at));
             *verdict = match packet.bytes().first().map(|byte| byte >> 4) {
-                Some(6) => self.packet6(now, packet, extra),
-                Some(4) => self.packet4(now, packet, extra),
+                Some(6) => from_v6(siit, nat64, &mut context, packet),
+                Some(4) => from_v4(siit, nat64, &mut context, packet),
                 Some(_) | None => {
-                    self.counters.zone(None).drops(Reason::NotIp).add(1);
+                    counters.zone(None).drops(Reason::NotIp).add(1);
                     Verdict::Drop(Reason::NotIp)
                 }
             };
             if matches!(verdict, Verdict::HandOver(_)) {
-                self.counters.handed_over.add(1);
+                counters.handed_over.add(1);
             }
         }
-    }
-
-    /// Tries stateless translation first. Packets handed over by another worker are stateful.
-    #[inline]
-    fn packet6(&mut self, now: Instant, packet: &mut PacketBuf, extra: &mut Batch) -> Verdict {
-        if let Some(siit) = &mut self.siit
-            && packet.handed == Handed::default()
-            && let Some(verdict) = siit.from_v6(now, packet, extra)
-        {
-            return verdict;
-        }
-        self.nat64.from_v6(now, packet, extra)
-    }
-
-    #[inline]
-    fn packet4(&mut self, now: Instant, packet: &mut PacketBuf, extra: &mut Batch) -> Verdict {
-        if let Some(siit) = &mut self.siit
-            && packet.handed == Handed::default()
-            && let Some(verdict) = siit.from_v4(now, packet, extra)
-        {
-            return verdict;
-        }
-        self.nat64.from_v4(now, packet, extra)
     }
 
     /// Restores a host's port block of before a restart. No other host gets it until its quarantine ends
@@ -152,7 +135,7 @@ impl Translator {
     /// Expires timers due at `now`, at most `budget` sessions. Packets that timers send go to `extra`. Returns
     /// whether more timers are due.
     pub fn expire(&mut self, now: Instant, budget: usize, extra: &mut Batch) -> bool {
-        self.nat64.expire(now, budget, extra)
+        self.nat64.expire(now, budget, &mut self.scratch, extra)
     }
 
     /// Switches to new settings between two batches. Takes time proportional to the number of sessions.
@@ -206,4 +189,38 @@ impl Translator {
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
+}
+
+/// Tries stateless translation first. Packets handed over by another worker are stateful.
+#[inline]
+fn from_v6(
+    siit: &mut Option<Box<Siit>>,
+    nat64: &mut Nat64,
+    context: &mut Context<'_>,
+    packet: &mut PacketBuf,
+) -> Verdict {
+    if let Some(siit) = siit
+        && packet.handed == Handed::default()
+        && let Some(verdict) = siit.from_v6(context.now(), packet, context.extra())
+    {
+        return verdict;
+    }
+    nat64.from_v6(context, packet)
+}
+
+/// As [`from_v6`], for a packet from the IPv4 side.
+#[inline]
+fn from_v4(
+    siit: &mut Option<Box<Siit>>,
+    nat64: &mut Nat64,
+    context: &mut Context<'_>,
+    packet: &mut PacketBuf,
+) -> Verdict {
+    if let Some(siit) = siit
+        && packet.handed == Handed::default()
+        && let Some(verdict) = siit.from_v4(context.now(), packet, context.extra())
+    {
+        return verdict;
+    }
+    nat64.from_v4(context, packet)
 }

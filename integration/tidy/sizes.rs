@@ -7,9 +7,6 @@ use super::{Source, sources};
 /// Functions with more than five parameters beside `self`: file, name, reason.
 const MANY_PARAMETERS: &[(&str, &str, &str)] = &[
     ("src/dns64/upstream_query.rs", "new", "each fills a field of its own"),
-    ("src/nat64/filter.rs", "update6", "a packet's context, passed apart"),
-    ("src/nat64/filter.rs", "update4", "a packet's context, passed apart"),
-    ("src/nat64/outgoing.rs", "error6", "a packet's context, passed apart"),
     ("src/nat64/tables/bib.rs", "insert", "each fills a field of its own"),
     ("src/nat64/tables/block.rs", "insert", "each fills a field of its own"),
     ("src/nat64/tables/pool4.rs", "unlink", "the BIB is not the pool's"),

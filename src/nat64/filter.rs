@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
+use super::context::Context;
 use super::policy::zones::Destination;
+use super::prefetch::Candidate;
 use super::tables::pool4::{PortRequest, RateCheck};
 use super::tables::session::Traffic;
 use super::tables::tcp::{Kind, Lifetime, Side, State, on_segment};
@@ -12,7 +14,6 @@ use crate::addr::Proto;
 use crate::addr::{HostKey, Transport4, Transport6};
 use crate::reason::Reason;
 use crate::time::Instant;
-use crate::wire::batch::Batch;
 use crate::xlat::{ErrorHeader, Refusal};
 
 /// The table entries of a flow.
@@ -51,21 +52,20 @@ impl Nat64 {
     /// Finds or creates the binding and session of a packet from the IPv6 side.
     pub(super) fn update6(
         &mut self,
-        now: Instant,
+        context: &mut Context<'_>,
         destination: &Destination,
         client: Transport6,
         tuple: &Tuple,
         traffic: Traffic,
-        extra: &mut Batch,
     ) -> Result<Outward, Refusal> {
-        let proto = tuple.proto;
+        let (now, candidate, proto) = (context.now, context.candidate, tuple.proto);
         let remote = remote_of(proto, Transport4::new(destination.remote, tuple.dst));
-        let mut found = self.find6(proto, client, remote);
+        let mut found = self.find6(candidate, proto, client, remote);
         while let Some(slot) = found.session
             && self.sessions.of(slot).is_expired(now)
         {
-            self.expire_session(slot, extra);
-            found = self.find6(proto, client, remote);
+            self.expire_session(slot, context.extra);
+            found = self.find6(candidate, proto, client, remote);
         }
         let opens = proto != Proto::Tcp || tuple.kind == Kind::Syn;
         let (binding, session) = match (found.binding, found.session) {
@@ -94,26 +94,25 @@ impl Nat64 {
     /// The reason for the drop; [`Reason::UnsolicitedSyn`] for a SYN to store or drop.
     pub(super) fn update4(
         &mut self,
-        now: Instant,
+        context: &mut Context<'_>,
         remote: Transport4,
         mapped: Transport4,
         tuple: &Tuple,
         traffic: Traffic,
-        extra: &mut Batch,
     ) -> Result<Inward, Reason> {
-        let proto = tuple.proto;
+        let (now, candidate, proto) = (context.now, context.candidate, tuple.proto);
         let remote = remote_of(proto, remote);
-        let mut found = self.find4(proto, mapped, remote);
+        let mut found = self.find4(candidate, proto, mapped, remote);
         while let Some(slot) = found.session
             && self.sessions.of(slot).is_expired(now)
         {
-            self.expire_session(slot, extra);
-            found = self.find4(proto, mapped, remote);
+            self.expire_session(slot, context.extra);
+            found = self.find4(candidate, proto, mapped, remote);
         }
         let syn = proto == Proto::Tcp && tuple.kind == Kind::Syn;
         let refused = |reason| if syn { Reason::UnsolicitedSyn } else { reason };
         let binding = found.binding.ok_or_else(|| refused(Reason::NoBinding))?;
-        self.zone = self.zone_of(binding);
+        context.zone = self.zone_of(binding);
         let pref64 = match found.session {
             Some(session) => self.sessions.of(session).pref64,
             None => self.bib.of(binding).pref64,
@@ -149,13 +148,13 @@ impl Nat64 {
         Ok(Inward { client: self.bib.of(binding).v6(), pref64, session })
     }
 
-    fn find6(&self, proto: Proto, client: Transport6, remote: Transport4) -> Found {
-        let binding = self.binding_of(proto, client);
+    fn find6(&self, candidate: Candidate, proto: Proto, client: Transport6, remote: Transport4) -> Found {
+        let binding = self.binding_of(candidate, proto, client);
         Found { binding, session: binding.and_then(|slot| self.session_with(slot, remote)) }
     }
 
-    fn find4(&self, proto: Proto, mapped: Transport4, remote: Transport4) -> Found {
-        let binding = self.binding_at(proto, mapped);
+    fn find4(&self, candidate: Candidate, proto: Proto, mapped: Transport4, remote: Transport4) -> Found {
+        let binding = self.binding_at(candidate, proto, mapped);
         Found { binding, session: binding.and_then(|slot| self.session_with(slot, remote)) }
     }
 
@@ -167,11 +166,11 @@ impl Nat64 {
 
     /// The live binding at an IPv4 transport address.
     #[inline(always)]
-    pub(super) fn binding_at(&self, proto: Proto, mapped: Transport4) -> Option<u32> {
+    pub(super) fn binding_at(&self, candidate: Candidate, proto: Proto, mapped: Transport4) -> Option<u32> {
         if let Some(binding) = self.statics.find(proto, mapped) {
             return Some(binding);
         }
-        let prefetched = Some(self.candidate).filter(|slot| self.is_at(*slot, proto, mapped));
+        let prefetched = Some(candidate.0).filter(|slot| self.is_at(*slot, proto, mapped));
         let found = prefetched.or_else(|| self.pool4.find(proto, mapped, &self.bib));
         found.filter(|slot| !self.bib.of(*slot).is_quarantined())
     }
@@ -189,8 +188,8 @@ impl Nat64 {
 
     /// The live binding of a client's transport address.
     #[inline(always)]
-    pub(super) fn binding_of(&self, proto: Proto, client: Transport6) -> Option<u32> {
-        let prefetched = Some(self.candidate).filter(|slot| self.bib.is(*slot, proto, client));
+    pub(super) fn binding_of(&self, candidate: Candidate, proto: Proto, client: Transport6) -> Option<u32> {
+        let prefetched = Some(candidate.0).filter(|slot| self.bib.is(*slot, proto, client));
         let found = prefetched.or_else(|| self.bib.find(proto, client));
         found.filter(|slot| !self.bib.of(*slot).is_quarantined())
     }

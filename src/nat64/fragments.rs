@@ -2,12 +2,12 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
+use super::context::Context;
 use super::tables::fragment::{Arrival, First, Key, Step};
 use super::{Nat64, tuple};
 use crate::addr::ZoneId;
 use crate::reason::Reason;
-use crate::time::Instant;
-use crate::wire::batch::{Batch, Verdict};
+use crate::wire::batch::Verdict;
 use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
@@ -15,7 +15,7 @@ use crate::wire::{Fragment, Transport};
 use crate::xlat::{ErrorHeader, Refusal};
 
 /// The entry point of a side, for fragments released from the cache.
-type Enter = fn(&mut Nat64, Instant, &mut PacketBuf, &mut Batch) -> Result<Verdict, Refusal>;
+type Enter = fn(&mut Nat64, &mut Context<'_>, &mut PacketBuf) -> Result<Verdict, Refusal>;
 
 /// What the first fragment reveals about its datagram; `None` if this is not the first.
 fn first<Q>(transport: &Transport<Q>, protocol: u8, refused: ErrorHeader) -> Result<Option<First>, Refusal> {
@@ -36,11 +36,10 @@ impl Nat64 {
     /// A fragment from the IPv6 side.
     pub(super) fn fragment6(
         &mut self,
-        now: Instant,
+        context: &mut Context<'_>,
         packet: &Ipv6Packet,
         fragment: Fragment,
         buf: &mut PacketBuf,
-        extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         if let Transport::Udp { checksum: 0, .. } = packet.transport {
             return Err(Reason::UdpZeroChecksum.into());
@@ -55,18 +54,17 @@ impl Nat64 {
             data_at: packet.upper_at,
             first,
         };
-        let step = self.fragments.offer(now, &arrival);
-        self.apply(now, step, Self::packet6, buf, extra)
+        let step = self.fragments.offer(context.now, &arrival);
+        self.apply(context, step, Self::packet6, buf)
     }
 
     /// A fragment from the IPv4 side; the worker that owns its datagram processes it.
     pub(super) fn fragment4(
         &mut self,
-        now: Instant,
+        context: &mut Context<'_>,
         packet: &Ipv4Packet,
         fragment: Fragment,
         buf: &mut PacketBuf,
-        extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         let owner = self.pool4.owners().datagram(packet.src, packet.dst, packet.protocol, packet.id);
         if owner != self.me {
@@ -82,8 +80,8 @@ impl Nat64 {
             data_at: packet.header_len,
             first,
         };
-        let step = self.fragments.offer(now, &arrival);
-        self.apply(now, step, Self::packet4, buf, extra)
+        let step = self.fragments.offer(context.now, &arrival);
+        self.apply(context, step, Self::packet4, buf)
     }
 
     /// The bits of the host that an address belongs to.
@@ -95,29 +93,28 @@ impl Nat64 {
     /// Carries out the cache's decision.
     fn apply(
         &mut self,
-        now: Instant,
+        context: &mut Context<'_>,
         step: Step,
         enter: Enter,
         buf: &mut PacketBuf,
-        extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         match step {
             Step::Pass { ports, held } => {
                 buf.handed.ports = Some(ports);
-                let verdict = enter(self, now, buf, extra);
-                while let Some(datagram) = held
-                    && self.fragments.held(datagram) > 0
-                    && extra.room() > 0
-                    && let Some(mut released) = self.scratch.take()
+                let verdict = enter(self, context, buf);
+                if let Some(datagram) = held
+                    && let Some(released) = context.scratch.take()
                 {
-                    self.fragments.release(datagram, &mut released);
-                    self.forward_held(now, enter, &mut released, extra);
-                    self.scratch = Some(released);
+                    while self.fragments.held(datagram) > 0 && context.extra.room() > 0 {
+                        self.fragments.release(datagram, released);
+                        self.forward_held(context, enter, released);
+                    }
+                    context.scratch = Some(released);
                 }
                 verdict
             }
             Step::Held => {
-                self.counters.zone(self.zone).held.add(1);
+                self.counters.zone(context.zone).held.add(1);
                 buf.clear();
                 Ok(Verdict::Hold)
             }
@@ -127,32 +124,33 @@ impl Nat64 {
                     return Err(Reason::FragmentSize.into());
                 }
                 buf.handed.hops = hops;
-                enter(self, now, buf, extra)
+                enter(self, context, buf)
             }
             Step::Drop { reason, held } => {
-                self.counters.zone(self.zone).drops(reason).add(u64::from(held));
+                self.counters.zone(context.zone).drops(reason).add(u64::from(held));
                 Err(reason.into())
             }
         }
     }
 
     /// Translates a fragment released from the cache and adds it to the batch.
-    fn forward_held(&mut self, now: Instant, enter: Enter, released: &mut PacketBuf, extra: &mut Batch) {
-        let to = match enter(self, now, released, extra) {
+    fn forward_held(&mut self, context: &mut Context<'_>, enter: Enter, released: &mut PacketBuf) {
+        let to = match enter(self, context, released) {
             Ok(Verdict::Forward) => None,
             Ok(Verdict::HandOver(worker)) => Some(worker),
             Ok(Verdict::Hold) => return,
             Ok(Verdict::Reject(reason) | Verdict::Drop(reason)) => {
-                self.counters.zone(self.zone).drops(reason).add(1);
+                self.counters.zone(context.zone).drops(reason).add(1);
                 return;
             }
             Err(refusal) => {
-                self.counters.zone(self.zone).drops(refusal.reason).add(1);
+                self.counters.zone(context.zone).drops(refusal.reason).add(1);
                 return;
             }
         };
-        let Some(output) = extra.next_slot().filter(|slot| released.len() <= slot.packet.room()) else {
-            self.counters.zone(self.zone).drops(Reason::ExtraFull).add(1);
+        let Some(output) = context.extra.next_slot().filter(|slot| released.len() <= slot.packet.room())
+        else {
+            self.counters.zone(context.zone).drops(Reason::ExtraFull).add(1);
             return;
         };
         output.packet.fill(released.bytes());

@@ -1,11 +1,11 @@
 //! Hairpinning: zone hosts that talk to each other by their mapped addresses (RFC 6146 §3.8).
 
 use super::Nat64;
+use super::context::Context;
 use crate::addr::Proto;
 use crate::addr::{Transport4, WorkerId};
 use crate::reason::Reason;
-use crate::time::Instant;
-use crate::wire::batch::{Batch, Verdict};
+use crate::wire::batch::Verdict;
 use crate::wire::buf::{Handed, PacketBuf};
 use crate::xlat::{Pass, PlanTo4, Refusal, To4};
 
@@ -31,16 +31,15 @@ impl Nat64 {
     #[inline]
     pub(super) fn forward4(
         &mut self,
-        now: Instant,
+        context: &mut Context<'_>,
         flow: (Proto, Transport4),
         plan: PlanTo4<'_>,
         to: &To4,
-        extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         if plan.pass() == Pass::HairpinOut {
-            return self.hairpin(now, flow, plan, to, extra);
+            return self.hairpin(context, flow, plan, to);
         }
-        let buf = self.write4(plan, to, extra)?;
+        let buf = self.write4(context, plan, to)?;
         buf.handed = Handed::default();
         Ok(Verdict::Forward)
     }
@@ -50,22 +49,21 @@ impl Nat64 {
     /// A drop in the second half sends no error: the buffer no longer holds what the sender sent.
     fn hairpin(
         &mut self,
-        now: Instant,
+        context: &mut Context<'_>,
         (proto, mapped): (Proto, Transport4),
         plan: PlanTo4<'_>,
         to: &To4,
-        extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         let owner = self.pool4.owners().owner_of(proto, mapped).ok_or(Reason::NotPool4)?;
-        if owner == self.me && self.binding_at(proto, mapped).is_none() {
+        if owner == self.me && self.binding_at(context.candidate, proto, mapped).is_none() {
             return Err(Reason::NoBinding.into());
         }
-        let buf = self.write4(plan, to, extra)?;
+        let buf = self.write4(context, plan, to)?;
         buf.handed.hairpin = true;
         if owner != self.me {
             return Ok(Verdict::HandOver(owner));
         }
-        self.packet4(now, buf, extra).map_err(|refusal| refusal.reason.into())
+        self.packet4(context, buf).map_err(|refusal| refusal.reason.into())
     }
 
     /// Hands the packet over if another worker owns this mapped address.

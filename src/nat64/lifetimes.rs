@@ -12,6 +12,7 @@ use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::ICMP4;
 use crate::wire::batch::Batch;
+use crate::wire::buf::PacketBuf;
 use crate::xlat::{ErrorHeader, originate_error4};
 
 impl Nat64 {
@@ -31,7 +32,13 @@ impl Nat64 {
     }
 
     /// Ends what has expired by `now`, at most `budget` entries. Returns true if more is due.
-    pub fn expire(&mut self, now: Instant, budget: usize, extra: &mut Batch) -> bool {
+    pub fn expire(
+        &mut self,
+        now: Instant,
+        budget: usize,
+        scratch: &mut PacketBuf,
+        extra: &mut Batch,
+    ) -> bool {
         let mut left = budget;
         while left > 0
             && let Some(session) = self.sessions.due(now, &mut left)
@@ -39,7 +46,7 @@ impl Nat64 {
             self.expire_session(session, extra);
             left = left.saturating_sub(1);
         }
-        while left > 0 && self.expire_syn(now, extra) {
+        while left > 0 && self.expire_syn(now, scratch, extra) {
             left -= 1;
         }
         while left > 0
@@ -135,23 +142,21 @@ impl Nat64 {
     }
 
     /// Answers an expired unsolicited SYN with an ICMP error. Returns false if none is due.
-    fn expire_syn(&mut self, now: Instant, extra: &mut Batch) -> bool {
+    fn expire_syn(&mut self, now: Instant, scratch: &mut PacketBuf, extra: &mut Batch) -> bool {
         let Some(due) = self.syns.due(now) else { return false };
         let Some(syn) = due else { return true };
         self.counters.zone(None).drops(Reason::UnsolicitedSyn).add(1);
-        let Some(mut packet) = self.scratch.take() else { return true };
-        packet.fill(syn.bytes());
+        scratch.fill(syn.bytes());
         let (header, error) = (syn.packet, ErrorHeader::unreachable4(3));
         let id = self.ids.take(self.policy.address4, header.src, ICMP4, false, 1);
         if extra.room() > 0
             && self.buckets[1].take(now, self.policy.rules.error_rate[1], self.policy.rules.error_burst)
-            && originate_error4(&header, error, self.policy.address4, id, &mut packet)
+            && originate_error4(&header, error, self.policy.address4, id, scratch)
             && let Some(output) = extra.next_slot()
         {
-            output.packet.fill(packet.bytes());
+            output.packet.fill(scratch.bytes());
             self.counters.zone(None).errors_sent.add(1);
         }
-        self.scratch = Some(packet);
         true
     }
 

@@ -7,19 +7,19 @@
 //! | compute the outgoing tuple, translate | §3.6, §3.7 | `outgoing` |
 //! | hairpin | §3.8 | `hairpin` |
 //!
-//! `prefetch` and `fast_path` only save time: they decide nothing. `lifetimes` ends sessions, bindings and
+//! The steps of one packet share a [`Context`](context::Context). `prefetch` and `fast_path` only save time:
+//! they decide nothing. `lifetimes` ends sessions, bindings and
 //! blocks; `reload` switches settings; `transfer` exports and imports sessions. `policy` holds what only a
 //! reload changes, `tables` the state. All memory is allocated when a translator is built.
 
 use std::sync::Arc;
 
-use crate::addr::{Proto, Transport4, Transport6, WorkerId, ZoneId};
+use crate::addr::{Proto, Transport4, Transport6, WorkerId};
 use crate::counters::Counters;
 use crate::reason::Reason;
-use crate::time::Instant;
 use crate::wire::Transport;
-use crate::wire::batch::{Batch, Verdict};
-use crate::wire::buf::{MAX_PACKET, PacketBuf};
+use crate::wire::batch::Verdict;
+use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Pass, Refusal, Rules, To4, To6};
@@ -27,17 +27,16 @@ use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Pass, Refusal, Rules, To4, To
 use filter::Outward;
 use policy::Policy;
 use policy::zones::{Destination, Zones};
-use prefetch::Candidates;
 use tables::bib::Bib;
 use tables::events::Events;
 use tables::fragment::FragmentCache;
 use tables::hash::Rng;
 use tables::pool4::Pool4;
 use tables::session::Sessions;
-use tables::slab::NIL;
 use tables::statics::Statics;
 use tables::syn::Syns;
 
+mod context;
 mod fast_path;
 mod filter;
 mod fragments;
@@ -56,6 +55,8 @@ mod tuple;
 #[cfg(test)]
 mod tests;
 
+pub use context::Context;
+pub use prefetch::{Candidate, Candidates};
 pub use settings::{Filtering, Limits, Pairing, Pool, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone};
 pub use tables::events::{BlockAssignment, Event, Record};
 
@@ -89,14 +90,6 @@ pub struct Nat64 {
     events: Events,
     /// Counters, which other threads read.
     counters: Arc<Counters>,
-    /// Zone of the current packet, once known.
-    zone: Option<ZoneId>,
-    /// Prefetched binding slots of the current batch.
-    candidates: Candidates,
-    /// Slot that may hold the binding of the current packet.
-    candidate: u32,
-    /// Buffer for one packet outside the batch; `None` while in use.
-    scratch: Option<PacketBuf>,
 }
 
 /// The worker's number, the number of workers, and the seeds of all random numbers.
@@ -133,10 +126,6 @@ impl Nat64 {
             rng,
             events: Events::new(limits.events, counters.clone()),
             counters,
-            zone: None,
-            candidates: Candidates::new(),
-            candidate: NIL,
-            scratch: Some(PacketBuf::new(MAX_PACKET)),
         };
         nat64.bind_statics();
         nat64
@@ -144,33 +133,33 @@ impl Nat64 {
 
     /// Translates a packet from the IPv6 side, or returns the reason for the drop.
     #[inline]
-    pub fn from_v6(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Verdict {
-        if let Some(verdict) = self.fast_path6(now, buf) {
+    pub fn from_v6(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Verdict {
+        if let Some(verdict) = self.fast_path6(context, buf) {
             return verdict;
         }
-        self.zone = None;
-        match self.packet6(now, buf, extra) {
+        context.zone = None;
+        match self.packet6(context, buf) {
             Ok(verdict) => verdict,
-            Err(refusal) => self.refuse6(now, refusal, buf),
+            Err(refusal) => self.refuse6(context, refusal, buf),
         }
     }
 
     /// Translates a packet from the IPv4 side, or returns the reason for the drop.
     #[inline]
-    pub fn from_v4(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Verdict {
-        if let Some(verdict) = self.fast_path4(now, buf) {
+    pub fn from_v4(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Verdict {
+        if let Some(verdict) = self.fast_path4(context, buf) {
             return verdict;
         }
-        self.zone = None;
-        match self.packet4(now, buf, extra) {
+        context.zone = None;
+        match self.packet4(context, buf) {
             Ok(verdict) => verdict,
-            Err(refusal) => self.refuse4(now, refusal, buf),
+            Err(refusal) => self.refuse4(context, refusal, buf),
         }
     }
 
-    fn packet6(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Result<Verdict, Refusal> {
+    fn packet6(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Result<Verdict, Refusal> {
         let packet = Ipv6Packet::parse(buf.bytes(), &buf.offload)?;
-        let (destination, owner) = self.admit6(&packet)?;
+        let (destination, owner) = self.admit6(context, &packet)?;
         if owner != self.me {
             return Ok(self.hand_over(owner, buf)?);
         }
@@ -178,10 +167,10 @@ impl Nat64 {
             xlat::check_extensions(&packet)?;
         }
         if let Some(fragment) = packet.fragment.filter(|f| !f.is_atomic() && buf.handed.ports.is_none()) {
-            return self.fragment6(now, &packet, fragment, buf, extra);
+            return self.fragment6(context, &packet, fragment, buf);
         }
         if let Transport::Error(error) = &packet.transport {
-            return self.error6(now, &destination, &packet, error, buf, extra);
+            return self.error6(context, &destination, &packet, error, buf);
         }
         let tuple = tuple::of6(&packet, buf.handed.ports)?;
         let client = Transport6::new(packet.src, tuple.src);
@@ -189,25 +178,25 @@ impl Nat64 {
         let pass = self.pass6(tuple.proto, remote);
         let plan = xlat::plan_v6_to_v4(&self.policy.rules, &packet, buf, pass)?;
         let traffic = outgoing::traffic6(&packet, plan.buf());
-        let Outward { mapped, session } = self.update6(now, &destination, client, &tuple, traffic, extra)?;
+        let Outward { mapped, session } = self.update6(context, &destination, client, &tuple, traffic)?;
         if pass == Pass::Direct {
             self.allow_fast_path6(session, packet.dst);
         }
         let port = if tuple.proto == Proto::Icmp { mapped.port } else { remote.port };
         let remote = Transport4::new(remote.addr, port);
         let to = To4 { outer: Flow4::new(mapped, remote), quoted: None };
-        self.forward4(now, (tuple.proto, remote), plan, &to, extra)
+        self.forward4(context, (tuple.proto, remote), plan, &to)
     }
 
-    fn packet4(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Result<Verdict, Refusal> {
+    fn packet4(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Result<Verdict, Refusal> {
         let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload)?;
         self.admit4(&packet, buf)?;
         if let Some(fragment) = packet.fragment.filter(|_| buf.handed.ports.is_none()) {
-            return self.fragment4(now, &packet, fragment, buf, extra);
+            return self.fragment4(context, &packet, fragment, buf);
         }
         let pass = if buf.handed.hairpin { Pass::HairpinIn } else { Pass::Direct };
         if let Transport::Error(error) = &packet.transport {
-            return self.error4(&packet, error, pass, buf, extra);
+            return self.error4(context, &packet, error, pass, buf);
         }
         let tuple = tuple::of4(&packet, buf.handed.ports)?;
         let mapped = Transport4::new(packet.dst, tuple.dst);
@@ -217,8 +206,8 @@ impl Nat64 {
         let plan = xlat::plan_v4_to_v6(&self.policy.rules, &packet, buf, pass)?;
         let traffic = outgoing::traffic4(&packet, plan.buf());
         let remote = Transport4::new(packet.src, tuple.src);
-        let inward = match self.update4(now, remote, mapped, &tuple, traffic, extra) {
-            Err(Reason::UnsolicitedSyn) => return self.unsolicited(now, remote, mapped, &packet, buf),
+        let inward = match self.update4(context, remote, mapped, &tuple, traffic) {
+            Err(Reason::UnsolicitedSyn) => return self.unsolicited(context, (remote, mapped), &packet, buf),
             found => found?,
         };
         if pass == Pass::Direct {
@@ -227,17 +216,21 @@ impl Nat64 {
         let server = self.policy.zones.pref64(inward.pref64).embed(packet.src);
         let port = if tuple.proto == Proto::Icmp { inward.client.port } else { tuple.src };
         let to = To6 { outer: Flow6::new(Transport6::new(server, port), inward.client), quoted: None };
-        self.write6(plan, &to, extra)
+        self.write6(context, plan, &to)
     }
 
     /// Finds the destination and the owner of a packet. An ICMP error belongs to the host that sent the
     /// quoted packet, whichever router sent the error.
     #[inline]
-    fn admit6(&mut self, packet: &Ipv6Packet) -> Result<(Destination, WorkerId), Reason> {
+    fn admit6(
+        &self,
+        context: &mut Context<'_>,
+        packet: &Ipv6Packet,
+    ) -> Result<(Destination, WorkerId), Reason> {
         self.policy.zones.check_source(packet.src)?;
         let client = packet.transport.quoted().map_or(packet.src, |quoted| quoted.dst);
         let zone = self.policy.zones.of(client).ok_or_else(|| Zones::reason_outside_zones(packet.src))?;
-        self.zone = Some(self.policy.zones.rules(zone).id);
+        context.zone = Some(self.policy.zones.rules(zone).id);
         let destination = self.policy.zones.destination(zone, packet.dst)?;
         let owner =
             if self.alone { self.me } else { self.pool4.owners().host(self.policy.zones.host(zone, client)) };
@@ -260,9 +253,8 @@ impl Nat64 {
     /// Stores or drops an unsolicited SYN, by policy (RFC 6146 §3.5.2.2).
     fn unsolicited(
         &mut self,
-        now: Instant,
-        remote: Transport4,
-        mapped: Transport4,
+        context: &Context<'_>,
+        (remote, mapped): (Transport4, Transport4),
         packet: &Ipv4Packet,
         buf: &mut PacketBuf,
     ) -> Result<Verdict, Refusal> {
@@ -270,8 +262,8 @@ impl Nat64 {
             return Err(Reason::UnsolicitedSyn.into());
         }
         let syn = (packet, buf.bytes());
-        self.syns.store(now, self.policy.timers.tcp_incoming_syn, remote, mapped, syn)?;
-        self.counters.zone(self.zone).held.add(1);
+        self.syns.store(context.now, self.policy.timers.tcp_incoming_syn, remote, mapped, syn)?;
+        self.counters.zone(context.zone).held.add(1);
         buf.clear();
         Ok(Verdict::Hold)
     }

@@ -1,6 +1,7 @@
 //! Outgoing packets: translated ones, ICMP errors about them, and the gateway's own errors (RFC 6146 §3.6,
 //! §3.7).
 
+use super::context::Context;
 use super::policy::zones::Destination;
 use super::tables::session::Traffic;
 use super::tables::tcp::Side;
@@ -8,8 +9,7 @@ use super::{Nat64, tuple};
 use crate::addr::Proto;
 use crate::addr::{Transport4, Transport6};
 use crate::reason::Reason;
-use crate::time::Instant;
-use crate::wire::batch::{Batch, Verdict};
+use crate::wire::batch::Verdict;
 use crate::wire::buf::{Handed, PacketBuf, Segmentation};
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
@@ -53,13 +53,13 @@ impl Nat64 {
     #[inline]
     pub(super) fn write4<'p>(
         &mut self,
+        context: &mut Context<'_>,
         plan: PlanTo4<'p>,
         to: &To4,
-        extra: &mut Batch,
     ) -> Result<&'p mut PacketBuf, Reason> {
         let traffic = traffic6(plan.packet(), plan.buf());
-        let buf = plan.apply(&self.policy.rules, to, &mut self.ids, extra)?;
-        let row = self.counters.zone(self.zone);
+        let buf = plan.apply(&self.policy.rules, to, &mut self.ids, context.extra)?;
+        let row = self.counters.zone(context.zone);
         row.packets_v6_to_v4.add(u64::from(traffic.packets));
         row.bytes_v6_to_v4.add(traffic.bytes);
         Ok(buf)
@@ -69,13 +69,13 @@ impl Nat64 {
     #[inline]
     pub(super) fn write6(
         &mut self,
+        context: &mut Context<'_>,
         plan: PlanTo6<'_>,
         to: &To6,
-        extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         let (traffic, len) = (traffic4(plan.packet(), plan.buf()), plan.packet().total_len);
-        let buf = plan.apply(&self.policy.rules, to, extra)?;
-        let row = self.counters.zone(self.zone);
+        let buf = plan.apply(&self.policy.rules, to, context.extra)?;
+        let row = self.counters.zone(context.zone);
         row.packets_v4_to_v6.add(u64::from(traffic.packets));
         row.bytes_v4_to_v6.add(len as u64);
         buf.handed = Handed::default();
@@ -86,12 +86,11 @@ impl Nat64 {
     /// changes no state. Its source becomes the mapped address, whoever sent it (RFC 5508 REQ-5c).
     pub(super) fn error6(
         &mut self,
-        now: Instant,
+        context: &mut Context<'_>,
         destination: &Destination,
         packet: &Ipv6Packet,
         error: &IcmpError<Quoted6>,
         buf: &mut PacketBuf,
-        extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         let quoted = tuple::of_quoted(error.quoted.transport, error.quoted.protocol)?;
         let about = self
@@ -103,7 +102,8 @@ impl Nat64 {
             return Err(Reason::IcmpQuoted.into());
         }
         let client = Transport6::new(error.quoted.dst, quoted.dst);
-        let binding = self.binding_of(quoted.proto, client).ok_or(Reason::IcmpNoBinding)?;
+        let binding =
+            self.binding_of(context.candidate, quoted.proto, client).ok_or(Reason::IcmpNoBinding)?;
         let mapped = self.mapped(binding);
         let port = if quoted.proto == Proto::Icmp { mapped.port } else { quoted.src };
         let server = Transport4::new(about.remote, port);
@@ -113,17 +113,17 @@ impl Nat64 {
         };
         let pass = self.pass6(quoted.proto, server);
         let plan = xlat::plan_v6_to_v4(&self.policy.rules, packet, buf, pass)?;
-        self.forward4(now, (quoted.proto, server), plan, &to, extra)
+        self.forward4(context, (quoted.proto, server), plan, &to)
     }
 
     /// An ICMP error from the IPv4 side, about a packet from a zone host.
     pub(super) fn error4(
         &mut self,
+        context: &mut Context<'_>,
         packet: &Ipv4Packet,
         error: &IcmpError<Quoted4>,
         pass: Pass,
         buf: &mut PacketBuf,
-        extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         let quoted = tuple::of_quoted(error.quoted.transport, error.quoted.protocol)?;
         if error.quoted.src != packet.dst {
@@ -133,8 +133,9 @@ impl Nat64 {
         if let Some(worker) = self.hand_over_to_owner(quoted.proto, mapped, buf)? {
             return Ok(worker);
         }
-        let binding = self.binding_at(quoted.proto, mapped).ok_or(Reason::IcmpNoBinding)?;
-        self.zone = self.zone_of(binding);
+        let binding =
+            self.binding_at(context.candidate, quoted.proto, mapped).ok_or(Reason::IcmpNoBinding)?;
+        context.zone = self.zone_of(binding);
         let client = self.bib.of(binding).v6();
         let server = Transport4::new(error.quoted.dst, quoted.dst);
         let pref64 = self.pref64_towards(binding, quoted.proto, server);
@@ -147,20 +148,25 @@ impl Nat64 {
             outer: Flow6::new(Transport6::new(pref64.embed(packet.src), 0), client),
             quoted: Some(Flow6::new(client, Transport6::new(pref64.embed(server.addr), port))),
         };
-        self.write6(plan, &to, extra)
+        self.write6(context, plan, &to)
     }
 
     /// Drops a refused IPv6 packet, or replaces it by its ICMP error if the rate limit allows.
-    pub(super) fn refuse6(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
+    pub(super) fn refuse6(
+        &mut self,
+        context: &Context<'_>,
+        refusal: Refusal,
+        buf: &mut PacketBuf,
+    ) -> Verdict {
         let reason = refusal.reason;
-        self.counters.zone(self.zone).drops(reason).add(1);
+        self.counters.zone(context.zone).drops(reason).add(1);
         let (rate, burst) = (self.policy.rules.error_rate[0], self.policy.rules.error_burst);
         if let Some(error) = refusal.error
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
-            && self.buckets[0].take(now, rate, burst)
+            && self.buckets[0].take(context.now, rate, burst)
             && xlat::originate_error6(&packet, error, self.policy.address6, buf)
         {
-            self.counters.zone(self.zone).errors_sent.add(1);
+            self.counters.zone(context.zone).errors_sent.add(1);
             return Verdict::Reject(reason);
         }
         Verdict::Drop(reason)
@@ -168,18 +174,23 @@ impl Nat64 {
 
     /// Drops a refused IPv4 packet, or replaces it by its ICMP error if the rate limit allows. A hairpinned
     /// packet gets no error: its sender is an IPv6 host.
-    pub(super) fn refuse4(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
+    pub(super) fn refuse4(
+        &mut self,
+        context: &Context<'_>,
+        refusal: Refusal,
+        buf: &mut PacketBuf,
+    ) -> Verdict {
         let reason = refusal.reason;
-        self.counters.zone(self.zone).drops(reason).add(1);
+        self.counters.zone(context.zone).drops(reason).add(1);
         let (rate, burst) = (self.policy.rules.error_rate[1], self.policy.rules.error_burst);
         if let Some(error) = refusal.error
             && !buf.handed.hairpin
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
-            && self.buckets[1].take(now, rate, burst)
+            && self.buckets[1].take(context.now, rate, burst)
         {
             let id = self.ids.take(self.policy.address4, packet.src, ICMP4, false, 1);
             if xlat::originate_error4(&packet, error, self.policy.address4, id, buf) {
-                self.counters.zone(self.zone).errors_sent.add(1);
+                self.counters.zone(context.zone).errors_sent.add(1);
                 return Verdict::Reject(reason);
             }
         }

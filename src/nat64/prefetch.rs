@@ -33,40 +33,56 @@ enum Lookup {
     Port(usize),
 }
 
-/// The prefetched slots of a batch.
-pub(super) struct Candidates {
-    /// The slot that may hold the binding of each packet, or [`NIL`].
+/// Slot that may hold the binding of a packet. Every user compares the binding with the packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate(pub(super) u32);
+
+impl Candidate {
+    /// No slot: the tables are searched.
+    pub(super) const NONE: Self = Self(NIL);
+}
+
+/// The candidates of a batch.
+#[derive(Debug)]
+pub struct Candidates {
     slots: [u32; WINDOW],
     count: usize,
 }
 
 impl Candidates {
-    pub(super) const fn new() -> Self {
+    /// Memory for the candidates of any batch.
+    pub const fn new() -> Self {
         Self { slots: [NIL; WINDOW], count: 0 }
+    }
+
+    /// The candidate of the packet with this number in the batch.
+    #[inline]
+    pub fn of(&self, number: usize) -> Candidate {
+        if number < self.count { Candidate(self.slots[number]) } else { Candidate::NONE }
+    }
+}
+
+impl Default for Candidates {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Nat64 {
-    /// Loads the table entries of a batch into the cache.
-    pub fn prefetch(&mut self, packets: &[PacketBuf]) {
+    /// Loads the table entries of a batch into the cache, and notes where they are.
+    pub fn prefetch(&self, packets: &[PacketBuf], candidates: &mut Candidates) {
         let packets = &packets[..packets.len().min(WINDOW)];
-        self.candidates.count = packets.len();
+        candidates.count = packets.len();
         match self.bib.len() {
-            0 => self.candidates.count = 0,
-            1..PREFETCH_ALL_FROM => self.prefetch_index(packets),
-            PREFETCH_ALL_FROM.. => self.prefetch_tables(packets),
+            0 => candidates.count = 0,
+            1..PREFETCH_ALL_FROM => self.prefetch_index(packets, candidates),
+            PREFETCH_ALL_FROM.. => self.prefetch_tables(packets, candidates),
         }
     }
 
-    /// Selects the packet with this number in the batch as the current one.
-    #[inline]
-    pub fn select_packet(&mut self, number: usize) {
-        self.candidate = if number < self.candidates.count { self.candidates.slots[number] } else { NIL };
-    }
-
     /// Looks up packets from the IPv6 side in the index. Lookups from the IPv4 side use no index.
-    fn prefetch_index(&mut self, packets: &[PacketBuf]) {
-        for (slot, packet) in self.candidates.slots.iter_mut().zip(packets) {
+    fn prefetch_index(&self, packets: &[PacketBuf], candidates: &mut Candidates) {
+        for (slot, packet) in candidates.slots.iter_mut().zip(packets) {
             *slot = match packet.bytes().first() {
                 Some(0x60..=0x6f) => match lookup6(&self.bib, packet.bytes()) {
                     Lookup::Index(home) => self.bib.candidate(home),
@@ -77,7 +93,7 @@ impl Nat64 {
         }
     }
 
-    fn prefetch_tables(&mut self, packets: &[PacketBuf]) {
+    fn prefetch_tables(&self, packets: &[PacketBuf], candidates: &mut Candidates) {
         let mut lookups = [Lookup::None; WINDOW];
         for (lookup, packet) in lookups.iter_mut().zip(packets) {
             *lookup = self.lookup(packet.bytes());
@@ -92,14 +108,14 @@ impl Nat64 {
             };
         }
         for (at, lookup) in lookups.iter().enumerate() {
-            self.candidates.slots[at] = match *lookup {
+            candidates.slots[at] = match *lookup {
                 Lookup::None => NIL,
                 Lookup::Index(home) => self.bib.candidate(home),
                 Lookup::Port(at) => self.pool4.blocks().first_at(at),
             };
         }
         let mut links = [(NIL, NIL); WINDOW];
-        for (link, slot) in links.iter_mut().zip(&self.candidates.slots[..packets.len()]) {
+        for (link, slot) in links.iter_mut().zip(&candidates.slots[..packets.len()]) {
             *link = self.bib.prefetch_links(*slot);
         }
         for (session, block) in &links[..packets.len()] {

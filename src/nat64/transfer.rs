@@ -1,5 +1,6 @@
 //! Export and import of sessions, and restored block assignments.
 
+use super::prefetch::Candidate;
 use super::tables::tcp::State;
 use super::{BlockAssignment, Nat64, Record};
 use crate::addr::Proto;
@@ -41,7 +42,7 @@ impl Nat64 {
             .ok_or(Reason::NoSession)?;
         let zone = self.policy.zones.of(record.v6.addr).ok_or(Reason::NoZone)?;
         let pref64 = self.policy.zones.pref64_of(zone, record.pref64).ok_or(Reason::NotPref64)?;
-        let binding = match self.binding_of(record.proto, record.v6) {
+        let binding = match self.binding_of(Candidate::NONE, record.proto, record.v6) {
             Some(binding) if self.mapped(binding) == record.v4 => binding,
             Some(_) => return Err(Reason::NoBinding),
             None => self.import_binding(now, zone, pref64, record)?,

@@ -8,8 +8,7 @@ use crate::addr::Proto;
 use crate::addr::Transport6;
 use crate::counters::{Counters, Tally};
 use crate::nat64::tables::hash::Rng;
-use crate::nat64::tables::slab::NIL;
-use crate::nat64::{Filtering, Identity, Nat64};
+use crate::nat64::{Candidate, Context, Filtering, Identity, Nat64};
 use crate::translator::Change;
 use crate::wire::build::super_packet;
 
@@ -222,7 +221,7 @@ fn batches_give_the_same_result_as_single_packets_on_the_slow_path() {
 fn a_candidate_slot_decides_nothing() {
     let identity = Identity { worker: WorkerId(0), workers: 1, seed: 42, owner_seed: 7 };
     let mut nat64 = Nat64::new(identity, Rules::default(), &settings().nat64, Arc::new(Counters::new(1)));
-    let mut extra = Batch::new(10, 2000);
+    let (mut scratch, mut extra) = (PacketBuf::new(2000), Batch::new(10, 2000));
     let (mut clients, mut addrs, mut ports) = (Vec::new(), Vec::new(), Vec::new());
     for host in 0..HOSTS {
         let packets = [
@@ -231,7 +230,9 @@ fn a_candidate_slot_decides_nothing() {
         ];
         for packet in packets {
             let mut buf = PacketBuf::holding(&packet);
-            assert_eq!(nat64.from_v6(Instant::from_secs(1), &mut buf, &mut extra), Verdict::Forward);
+            let mut context = Context::new(Instant::from_secs(1), &mut scratch, &mut extra);
+            let verdict = nat64.from_v6(&mut context, &mut buf);
+            assert_eq!(verdict, Verdict::Forward);
             let out = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("translated");
             addrs.push(out.src);
             ports.push(u16::from_be_bytes([buf.bytes()[20], buf.bytes()[21]]));
@@ -242,20 +243,24 @@ fn a_candidate_slot_decides_nothing() {
     for proto in [Proto::Udp, Proto::Tcp] {
         for (addr, port) in addrs.iter().flat_map(|addr| ports.iter().map(move |port| (addr, port))) {
             let mapped = Transport4::new(*addr, *port);
-            nat64.candidate = NIL;
-            let binding = nat64.binding_at(proto, mapped);
+            let binding = nat64.binding_at(Candidate::NONE, proto, mapped);
             found += u32::from(binding.is_some());
             for slot in 0..2 * u32::from(HOSTS) + 1 {
-                nat64.candidate = slot;
-                assert_eq!(nat64.binding_at(proto, mapped), binding, "{mapped}, slot {slot}");
+                assert_eq!(
+                    nat64.binding_at(Candidate(slot), proto, mapped),
+                    binding,
+                    "{mapped}, slot {slot}"
+                );
             }
         }
         for client in &clients {
-            nat64.candidate = NIL;
-            let binding = nat64.binding_of(proto, *client);
+            let binding = nat64.binding_of(Candidate::NONE, proto, *client);
             for slot in 0..2 * u32::from(HOSTS) + 1 {
-                nat64.candidate = slot;
-                assert_eq!(nat64.binding_of(proto, *client), binding, "{client}, slot {slot}");
+                assert_eq!(
+                    nat64.binding_of(Candidate(slot), proto, *client),
+                    binding,
+                    "{client}, slot {slot}"
+                );
             }
         }
     }

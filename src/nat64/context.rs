@@ -1,0 +1,46 @@
+//! The context of a packet.
+
+use super::prefetch::Candidate;
+use crate::addr::ZoneId;
+use crate::time::Instant;
+use crate::wire::batch::Batch;
+use crate::wire::buf::PacketBuf;
+
+/// What the steps of one packet share, beside the packet and the tables. The packets of a batch take turns.
+pub struct Context<'a> {
+    /// Time of arrival.
+    pub(super) now: Instant,
+    /// The client's zone, once known: whose counters count the packet.
+    pub(super) zone: Option<ZoneId>,
+    /// The prefetched binding.
+    pub(super) candidate: Candidate,
+    /// Buffer for one packet outside the batch; `None` while in use.
+    pub(super) scratch: Option<&'a mut PacketBuf>,
+    /// Packets sent after this one.
+    pub(super) extra: &'a mut Batch,
+}
+
+impl<'a> Context<'a> {
+    /// The context of a batch that arrives at `now`. `scratch` has room for a packet of any size; `extra`
+    /// receives further packets to send.
+    pub const fn new(now: Instant, scratch: &'a mut PacketBuf, extra: &'a mut Batch) -> Self {
+        Self { now, zone: None, candidate: Candidate::NONE, scratch: Some(scratch), extra }
+    }
+
+    /// Turns to the packet with this number in the batch.
+    #[inline]
+    pub fn select_packet(&mut self, number: usize, candidate: Candidate) {
+        self.candidate = candidate;
+        self.extra.follow(number as u16);
+    }
+
+    /// Time of arrival.
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Further packets to send.
+    pub const fn extra(&mut self) -> &mut Batch {
+        self.extra
+    }
+}

@@ -216,7 +216,7 @@ fn explain_uses_the_configured_transports() -> Test {
     let gateway = gateway(&site, &dns)?;
     for (name, words) in [
         ("alias.plain.lab", ["CNAME v4.plain.lab.", "-> 198.51.100.80 synthesised as", "synthesised_nodata"]),
-        ("dual.plain.lab", ["upstreams)", "2001:db8:80::80 counts", "native"]),
+        ("dual.plain.lab", ["upstreams)", "2001:db8:80::80 used", "native"]),
         ("forged.secure.lab", ["SERVFAIL", "EDE", "bogus"]),
         ("a.cut.lab", ["a forward zone", "-> 198.51.100.80 synthesised as", "synthesised_nodata"]),
     ] {

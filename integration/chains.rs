@@ -111,7 +111,7 @@ fn long_packets_are_fragmented_or_refused() {
     upper[10..].copy_from_slice(&1480u16.to_be_bytes());
     upper.extend_from_slice(&whole[20..]);
     let sum = upper.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(*w.get(1).unwrap_or(&0))).sum::<u32>();
-    assert_eq!(((sum & 0xffff) + (sum >> 16)) as u16, 0xffff, "the checksum over all of it");
+    assert_eq!(((sum & 0xffff) + (sum >> 16)) as u16, 0xffff, "the checksum of the whole message");
     let tight = Packet4::new(host, server).df().udp(5000, 53, &[7; 1453]);
     let refusals = through(&mut clat, vec![tight]);
     assert_eq!((refusals[0][20], refusals[0][21]), (3, 4));

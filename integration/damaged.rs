@@ -1,5 +1,5 @@
-//! Truncated and corrupt packets of each kind, with one damage at a time: every length, every bit of the
-//! headers. `storm` combines damages randomly.
+//! Truncated and corrupt packets of each kind, one error at a time: every length, every bit of the
+//! headers. `storm` combines errors randomly.
 
 use gate64::reason::Reason;
 use gate64::time::Instant;
@@ -77,7 +77,7 @@ fn is_v4(packet: &[u8]) -> bool {
 }
 
 /// Adapts the length fields to a truncated packet.
-fn settle(packet: &mut [u8]) {
+fn set_lengths(packet: &mut [u8]) {
     let len = packet.len();
     if is_v4(packet) {
         packet[2..4].copy_from_slice(&(len as u16).to_be_bytes());
@@ -125,7 +125,7 @@ fn truncated_headers_are_dropped() {
         let header = if is_v4(&whole) { usize::from(whole[0] & 15) * 4 } else { 40 };
         for len in header..*needed {
             let mut packet = whole[..len].to_vec();
-            settle(&mut packet);
+            set_lengths(&mut packet);
             let (verdict, _) = outcome(&settings(), &packet);
             assert!(
                 matches!(
@@ -146,7 +146,7 @@ fn truncated_headers_are_dropped() {
         // Missing data at the end pass; the receiver finds the wrong checksum.
         for len in *needed..whole.len() {
             let mut packet = whole[..len].to_vec();
-            settle(&mut packet);
+            set_lengths(&mut packet);
             let (verdict, out) = outcome(&settings(), &packet);
             if verdict == Verdict::Forward {
                 oracle::judge(&out, Checksum::Unverified, false)

@@ -240,7 +240,7 @@ proptest! {
     /// For every zone, order and time of queries, cached or not: the answer is that of the RFC, it arrives
     /// in time, and no TTL grows, except that of stale data, which are marked as stale.
     #[test]
-    fn answers_are_what_the_rfc_says(
+    fn answers_follow_rfc_6147(
         world in world(),
         asked in prop::collection::vec((0..NAMES, 0_u64..200_000), 1..24),
     ) {
@@ -266,7 +266,7 @@ proptest! {
 
     /// With concurrent clients, each receives the answer it would receive alone.
     #[test]
-    fn a_crowd_gets_what_one_gets(world in world(), at in 0..NAMES, crowd in 1_usize..20) {
+    fn concurrent_clients_receive_the_answer_of_a_single_one(world in world(), at in 0..NAMES, crowd in 1_usize..20) {
         let mut engine = Engine::new(settings(), 7);
         let mut asked = Vec::new();
         let mut waits = 0;

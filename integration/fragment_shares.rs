@@ -1,4 +1,4 @@
-//! What one source may have of the fragment cache. The scenarios are long and regular, so they are written here.
+//! The share of the fragment cache that one source may use. The scenarios are generated, because they are long.
 
 use std::fmt::Write;
 
@@ -8,13 +8,13 @@ fn holds(text: &str) {
     run_text(text, |act| act()).unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// A fragment that is not the first, of its own datagram, and what becomes of it.
+/// A non-first fragment of its own datagram, and the expected outcome.
 fn fragment(text: &mut String, from_to: &str, id: u32, outcome: &str) {
     let side = if from_to.contains("::") { "v6" } else { "v4" };
     writeln!(text, "{side}> udp {from_to} data=2000 frag={id}:1232+\n{outcome}").expect("memory");
 }
 
-/// A cache of 2,048 cells and 4,096 datagrams: a source may have 256 of the ones and 512 of the others.
+/// A cache of 2,048 cells and 4,096 datagrams: a source may use 256 cells and 512 datagrams.
 const LARGE: &str = "set limit hold_bytes 4194304\n";
 
 #[test]
@@ -31,7 +31,7 @@ fn a_source_fills_an_eighth_of_the_memory() {
         (0..256).for_each(|id| fragment(&mut text, first, id, "hold"));
         fragment(&mut text, first, 256, "drop fragment_limit");
         fragment(&mut text, second, 257, "hold");
-        // What has waited long enough makes room again.
+        // Expired fragments make room.
         text += "wait 2s\ncounter fragment_timeout 257\n";
         fragment(&mut text, first, 258, "hold");
         holds(&text);

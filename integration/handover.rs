@@ -1,4 +1,4 @@
-//! Packets that one worker hands to another: a bound on how often, and no ICMPv4 error to a host of a zone.
+//! Packets handed over between workers: at most four times, and no ICMPv4 error to a zone host.
 
 use gate64::addr::WorkerId;
 use gate64::ownership::Owners;
@@ -59,7 +59,7 @@ fn a_packet_is_handed_over_four_times_at_most() {
 }
 
 #[test]
-fn a_hairpinned_packet_does_not_circle() {
+fn a_hairpinned_packet_does_not_loop() {
     // ids workers, 6146-3.8-self
     let mapped = gate64::addr::Transport4::new([203, 0, 113, 1].into(), 50_000);
     let owner = owners().owner_of(gate64::addr::Proto::Udp, mapped).expect("a pool address");

@@ -80,7 +80,7 @@ fn a_block_returns_to_its_own_host_alone() {
         "it has an owner"
     );
     for (what, host) in [
-        ("of a zone that has other hosts now", HostKey::new(ZoneId(0), client(2), 64)),
+        ("of a zone that now has other hosts", HostKey::new(ZoneId(0), client(2), 64)),
         ("of another length", HostKey::new(ZoneId(1), client(2), 128)),
         ("in no zone", HostKey::new(ZoneId(0), client(3), 128)),
     ] {

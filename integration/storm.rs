@@ -1,6 +1,6 @@
 //! Thousands of damaged packets (`STORM=5000` for more) through translators with state: the packets of all
 //! scenarios with bytes changed, truncated, joined, and wrong offload metadata. Nothing may panic. A dropped
-//! packet is unchanged, a held packet is taken, and every output is a valid packet.
+//! packet is unchanged, a held packet leaves its buffer, and every output is a valid packet.
 
 use gate64::addr::WorkerId;
 use gate64::time::Instant;

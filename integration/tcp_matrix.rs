@@ -125,7 +125,7 @@ fn every_cell() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// A session that began with a stored SYN: the cells of V4INIT also hold where filtering holds the SYN back.
+/// A session that began with a stored SYN: the cells of V4INIT also apply where filtering stores the SYN.
 #[test]
 fn a_stored_syn_is_v4init_too() {
     // ids 6146-3.5.2.2-V4INIT-V6S, 6146-3.5.2.2-V4INIT-TO, 6146-3.5.2.2-CLOSED+BIB-V4S

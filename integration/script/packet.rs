@@ -336,7 +336,7 @@ fn frag(text: &str) -> Result<Frag, String> {
     Ok(Frag { id, offset: int(offset)? as usize, len })
 }
 
-/// `hbh`, `dst`, `rh0` (no segments left) and `rh1`, each the shortest there is.
+/// `hbh`, `dst`, `rh0` (no segments left) and `rh1`, each of minimum length.
 fn extension(text: &str) -> Result<(u8, Vec<u8>), String> {
     match text {
         "hbh" => Ok((0, vec![0, 1, 4, 0, 0, 0, 0])),

@@ -51,22 +51,12 @@ const INNER_LAYERS: [(&str, &[&str]); 2] = [
 
 /// Imports that still close a circle, each with the reason. Remove the line with the circle; add none.
 const CIRCLES: &[(&str, &str, &str)] = &[
-    ("src/dns64/cache/record_set.rs", "src/dns64/cache/mod.rs", "the limits of the cache"),
-    ("src/dns64/query.rs", "src/dns64/exchange.rs", "a query and the transport it came by"),
-    ("src/dns64/upstream_query.rs", "src/dns64/exchange.rs", "an upstream query and its message"),
-    ("src/dns64/upstream_query.rs", "src/dns64/settings.rs", "the timeouts"),
-    ("src/dns64/settings.rs", "src/dns64/local.rs", "local names are part of the settings"),
     (
         "src/nat64/tables/timer_wheel.rs",
         "src/nat64/tables/session.rs",
         "a session and its position in the wheel",
     ),
-    ("src/nat64/tables/fragment/table.rs", "src/nat64/tables/fragment.rs", "the key of a datagram"),
-    ("src/resolver/report.rs", "src/resolver/thread.rs", "commands to a thread and its reports"),
     ("src/resolver/tasks.rs", "src/resolver/worker.rs", "tasks share the state of their thread"),
-    ("src/resolver/upstream/channel.rs", "src/resolver/upstream/mod.rs", "the message to a channel"),
-    ("src/xlat/segment.rs", "src/xlat/fragment.rs", "segments may be fragmented"),
-    ("src/xlat/header.rs", "src/xlat/fragment.rs", "segments may be fragmented"),
 ];
 
 /// The top-level module: `nat64` for `src/nat64/tables/bib.rs`.

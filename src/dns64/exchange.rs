@@ -1,57 +1,12 @@
 //! Input and output types of an engine.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::Outcome;
 use super::answer::Draft;
-use super::query::Query;
-use super::slab::Id;
+use super::query::{Query, Transport};
 use super::wire::{ede, rcode};
-use super::{Outcome, upstream_query};
 use crate::addr::ZoneId;
-
-/// Transport of a client query.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Transport {
-    /// Datagram: answers have a size limit. Refused queries get no answer, so that forged sources cannot
-    /// abuse it for reflection.
-    Udp,
-    /// Stream: answers may have 65,535 bytes, and refused queries get REFUSED.
-    Tcp,
-}
-
-/// Identifies an attempt of an upstream query.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct TransmitId {
-    pub(super) query: Id,
-    pub(super) attempt: u8,
-}
-
-/// An upstream query to send.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Transmit {
-    /// To pass to [`Engine::reply`](super::Engine::reply).
-    pub id: TransmitId,
-    /// Suggested server: attempts rotate over the group.
-    pub upstream: SocketAddr,
-    /// Group of servers that may receive it: the argument of
-    /// [`Settings::servers`](super::Settings::servers).
-    pub group: usize,
-    /// Number of earlier attempts.
-    pub attempt: u8,
-    /// Servers of earlier attempts; this attempt should use another one.
-    pub tried: Vec<SocketAddr>,
-    /// The message. Its id (the first two bytes) is 0: the sender sets a random one and compares it with
-    /// the reply.
-    pub query: Vec<u8>,
-}
-
-impl Transmit {
-    /// Whether `reply` answers this query, ignoring the id.
-    pub fn is_answered_by(&self, reply: &[u8]) -> bool {
-        upstream_query::is_reply(&self.query, reply)
-    }
-}
 
 /// An answer for a client.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -31,6 +31,7 @@ pub(crate) mod slab;
 mod synthesis;
 #[cfg(test)]
 mod tests;
+mod transmit;
 mod upstream_query;
 pub(crate) mod wire;
 
@@ -38,13 +39,15 @@ pub use crate::message::AddressKind;
 pub use cache::CacheLimits;
 pub use domains::Domains;
 pub use engine::Engine;
-pub use exchange::{Answer, QueryAction, Transmit, TransmitId, Transport, refuse};
+pub use exchange::{Answer, QueryAction, refuse};
 pub use key::name_hash;
 pub use ledger::{LedgerLimits, NameUsage, Reach};
 pub use local::LocalRecords;
 pub use network::{Network, Tls, Via};
 pub use outcome::Outcome;
 pub use play::{Played, address_query, address_question, address_reply, addresses, play};
+pub use query::Transport;
 pub use settings::{
     Forward, Limits, MAPPED, Mapping, Rules, Settings, Synthesize, Timeouts, WhenDown, WithDo, Zone,
 };
+pub use transmit::{Transmit, TransmitId};

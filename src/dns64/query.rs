@@ -1,7 +1,17 @@
 //! A client query, decoded as far as DNS64 needs it.
 
+use super::Outcome;
 use super::wire::{self, Opt, flag, rcode, rr};
-use super::{Outcome, Transport};
+
+/// Transport of a client query.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// Datagram: answers have a size limit. Refused queries get no answer, so that forged sources cannot
+    /// abuse it for reflection.
+    Udp,
+    /// Stream: answers may have 65,535 bytes, and refused queries get REFUSED.
+    Tcp,
+}
 
 /// A client's query.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -3,10 +3,11 @@
 use core::net::SocketAddr;
 use std::sync::Arc;
 
+use super::Settings;
 use super::key::Key;
 use super::slab::Id;
+use super::transmit::{Transmit, TransmitId, is_reply};
 use super::wire::{self, Opt, flag, rcode};
-use super::{Settings, Transmit, TransmitId};
 use crate::time::Instant;
 
 /// Result of an upstream query.
@@ -207,26 +208,6 @@ impl UpstreamQuery {
 
 const fn uncached(message: Arc<[u8]>) -> UpstreamResult {
     UpstreamResult::Reply(UpstreamReply { message, stale: false, left: Some(0) })
-}
-
-/// Whether `reply` answers `query`: the questions are equal except for case (0x20). An error may have no
-/// question (RFC 1035 §4.1.1: FORMERR).
-pub(super) fn is_reply(query: &[u8], reply: &[u8]) -> bool {
-    let Some(flags) = wire::u16_at(reply, 2).filter(|_| reply.len() >= wire::HEADER) else { return false };
-    if flags & flag::QR == 0 || flags & flag::OPCODE != 0 {
-        return false;
-    }
-    let Some(asked) = wire::question(query) else { return false };
-    match wire::question(reply) {
-        Some(answered) => {
-            let (asked, answered) = (&query[asked], &reply[answered]);
-            let name = asked.len() - 4;
-            asked.len() == answered.len()
-                && asked[name..] == answered[name..]
-                && asked[..name].eq_ignore_ascii_case(&answered[..name])
-        }
-        None => wire::u16_at(reply, 4) == Some(0) && flags & flag::RCODE != 0,
-    }
 }
 
 /// Whether a reply is an error that says nothing about the name.

@@ -18,6 +18,7 @@ mod query_key;
 mod random;
 mod rate;
 mod report;
+mod reporter;
 mod shared;
 mod socket;
 mod stream;
@@ -38,7 +39,8 @@ use crate::addr::ZoneId;
 use crate::dns64::Settings;
 
 pub use counters::{Counters, UpstreamCounters, WAIT_BUCKETS, ZoneCounters};
-pub use report::{Name, Report, Reporter, ZoneReport};
+pub use report::{Name, Report, ZoneReport};
+pub use reporter::Reporter;
 
 use cookie::Secret;
 use shared::{ActiveSettings, Shared};

@@ -3,9 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-
-use super::thread::Command;
 use crate::addr::ZoneId;
 use crate::dns64::{Engine, Reach, Settings};
 use crate::time::Instant;
@@ -47,29 +44,6 @@ pub struct Name {
     pub last: Duration,
 }
 
-/// Queries the threads of a running resolver.
-#[derive(Clone, Debug)]
-pub struct Reporter(pub(super) Vec<mpsc::UnboundedSender<Command>>);
-
-impl Reporter {
-    /// The state of the engines, with at most `most` names per zone. Skips threads that have ended.
-    pub async fn report(&self, most: usize) -> Report {
-        let mut whole = Report::default();
-        for thread in &self.0 {
-            let (to, from) = oneshot::channel();
-            if thread.send(Command::Report(most, to)).is_ok()
-                && let Ok(part) = from.await
-            {
-                whole.add(part);
-            }
-        }
-        for zone in whole.zones.values_mut() {
-            zone.keep(most);
-        }
-        whole
-    }
-}
-
 impl Report {
     /// The state of one engine.
     pub(super) fn of<T>(engine: &Engine<T>, settings: &Settings, now: Instant, most: usize) -> Self {
@@ -91,7 +65,7 @@ impl Report {
         Self { cached_names, cached_bytes, zones }
     }
 
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.cached_names += other.cached_names;
         self.cached_bytes += other.cached_bytes;
         for (id, part) in other.zones {
@@ -104,7 +78,7 @@ impl Report {
 }
 
 impl ZoneReport {
-    fn keep(&mut self, most: usize) {
+    pub(super) fn keep(&mut self, most: usize) {
         self.names.sort_by(|a, b| b.times.cmp(&a.times).then_with(|| a.name.cmp(&b.name)));
         self.names.truncate(most);
     }

@@ -3,8 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
 
-use super::fragment::IpHeader;
-use super::header::{Header4, Header6};
+use super::header::{Header4, Header6, IpHeader};
 use super::refusal::ErrorHeader;
 use super::segment::{Run, complete};
 use crate::addr::special::is_host_v4;

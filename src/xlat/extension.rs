@@ -4,8 +4,7 @@
 use core::net::Ipv6Addr;
 
 use super::error::MAX_ERROR4;
-use super::fragment::IpHeader;
-use super::header::Header4;
+use super::header::{Header4, IpHeader};
 use crate::wire::buf::PacketBuf;
 use crate::wire::checksum::Sum;
 use crate::wire::{icmp, ipv4, put_u16};

@@ -1,35 +1,11 @@
 //! Cuts super-packets into packets and packets into fragments that fit the next link's MTU.
 
+use super::header::{Header4, Header6, IpHeader};
 use super::segment::{Run, complete};
+use crate::reason::Reason;
 use crate::wire::batch::Batch;
 use crate::wire::buf::{Checksum, Offload, PacketBuf};
-use crate::wire::checksum::Sum;
-
-/// The operations on an IP header that cutting needs, for both families.
-pub(super) trait IpHeader: Copy {
-    /// Length of the header in bytes.
-    fn len(&self) -> usize;
-
-    /// Length of the header on a fragment, in bytes.
-    fn fragment_len(&self) -> usize;
-
-    /// Protocol number of the transport header.
-    fn protocol(&self) -> u8;
-
-    /// Sum of the transport's pseudo-header without its length field.
-    fn pseudo(&self) -> Sum;
-
-    /// The header of packet `index` of a super-packet.
-    #[must_use]
-    fn segment(self, index: usize) -> Self;
-
-    /// The header of the fragment `offset` bytes into the packet; `more` is the M flag.
-    #[must_use]
-    fn fragment(self, offset: usize, more: bool) -> Self;
-
-    /// Writes the header to the start of `out`; `upper` bytes of the packet follow it.
-    fn write(&self, out: &mut [u8], upper: usize);
-}
+use crate::wire::{ipv4, ipv6};
 
 /// How a message is cut into packets and fragments.
 #[derive(Clone, Copy, Debug)]
@@ -163,4 +139,34 @@ impl Shape {
             skip = skip.saturating_sub(parts[0].len());
         }
     }
+}
+
+/// Cuts a translated super-packet into its packets: the first stays in `buf`, the others go to `extra`. For a
+/// single packet, only completes a partial checksum.
+///
+/// # Errors
+/// [`Reason::ExtraFull`] if `extra` has too little room; nothing is written then.
+pub fn cut(buf: &mut PacketBuf, extra: &mut Batch) -> Result<(), Reason> {
+    match buf.bytes().first().map(|first| first >> 4) {
+        Some(4) if buf.len() >= ipv4::HEADER => {
+            let head = Header4::read(buf.bytes().first_chunk().ok_or(Reason::Ipv4Header)?);
+            cut_after(&head, buf, extra)
+        }
+        Some(6) if buf.len() >= ipv6::HEADER => {
+            let head = Header6::read(buf.bytes().first_chunk().ok_or(Reason::Ipv6Header)?);
+            cut_after(&head, buf, extra)
+        }
+        _ => Err(Reason::NotIp),
+    }
+}
+
+/// Cuts the message after `head`.
+fn cut_after<H: IpHeader>(head: &H, buf: &mut PacketBuf, extra: &mut Batch) -> Result<(), Reason> {
+    let shape = Shape::of(head, &buf.bytes()[head.len()..], &buf.offload, usize::MAX);
+    if !shape.fits(extra) {
+        return Err(Reason::ExtraFull);
+    }
+    buf.shrink_front(head.len());
+    shape.cut(head, buf, extra);
+    Ok(())
 }

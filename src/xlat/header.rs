@@ -2,11 +2,36 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::fragment::IpHeader;
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4;
 use crate::wire::ipv6::{self, FRAGMENT_HEADER};
 use crate::wire::{Fragment, put_u16, put_u32, u16_at, u32_at};
+
+/// The operations on an IP header that cutting needs, for both families.
+pub(super) trait IpHeader: Copy {
+    /// Length of the header in bytes.
+    fn len(&self) -> usize;
+
+    /// Length of the header on a fragment, in bytes.
+    fn fragment_len(&self) -> usize;
+
+    /// Protocol number of the transport header.
+    fn protocol(&self) -> u8;
+
+    /// Sum of the transport's pseudo-header without its length field.
+    fn pseudo(&self) -> Sum;
+
+    /// The header of packet `index` of a super-packet.
+    #[must_use]
+    fn segment(self, index: usize) -> Self;
+
+    /// The header of the fragment `offset` bytes into the packet; `more` is the M flag.
+    #[must_use]
+    fn fragment(self, offset: usize, more: bool) -> Self;
+
+    /// Writes the header to the start of `out`; `upper` bytes of the packet follow it.
+    fn write(&self, out: &mut [u8], upper: usize);
+}
 
 /// An IPv4 header without options. Total Length and checksum are computed when it is written.
 #[derive(Clone, Copy, Debug)]

@@ -27,6 +27,7 @@ mod transport;
 pub use error::{originate_error4, originate_error6};
 pub use extension::{Object, add_object};
 pub use flow::{Flow4, Flow6, To4, To6};
+pub use fragment::cut;
 pub use ids::Ids;
 pub use limit::Bucket;
 pub use plain::{Plain, Ports};
@@ -34,7 +35,7 @@ pub(crate) use plan::IGMP;
 pub use plan::{Pass, PlanTo4, PlanTo6, check_extensions, plan_v4_to_v6, plan_v6_to_v4};
 pub use refusal::{ErrorHeader, Refusal};
 pub use rules::{Plateaus, Rules, TrafficClass};
-pub use segment::{Cuts, cut};
+pub use segment::Cuts;
 
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::flow::{Flow4, Flow6};
-use super::fragment::IpHeader;
-use super::header::{Header4, Header6};
+use super::header::{Header4, Header6, IpHeader};
 use super::ids::Ids;
 use super::plan::MAX_WITHOUT_DF;
 use super::rewrite::traffic_class;

@@ -2,8 +2,7 @@
 
 use super::error::MAX_ERROR4;
 use super::flow::{Flow4, Flow6, To4, To6};
-use super::fragment::IpHeader;
-use super::header::{Header4, Header6};
+use super::header::{Header4, Header6, IpHeader};
 use super::icmp::TranslatedError;
 use super::plan::MAX_WITHOUT_DF;
 use super::rules::Rules;

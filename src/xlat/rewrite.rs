@@ -1,8 +1,8 @@
 //! Applies a plan: rewrites the packet from the payload towards the front.
 
 use super::flow::{Flow4, Flow6, To4, To6};
-use super::fragment::{IpHeader, Shape};
-use super::header::{Header4, Header6};
+use super::fragment::Shape;
+use super::header::{Header4, Header6, IpHeader};
 use super::ids::Ids;
 use super::plan::{Action, MAX_WITHOUT_DF, PlanTo4, PlanTo6};
 use super::quoted::{error_to_v4, error_to_v6};

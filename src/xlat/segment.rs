@@ -2,11 +2,8 @@
 
 use core::ops::Range;
 
-use super::fragment::{self, IpHeader};
-use super::header::{Header4, Header6};
+use super::header::{Header4, Header6, IpHeader};
 use super::rules::Rules;
-use crate::reason::Reason;
-use crate::wire::batch::Batch;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::wire::checksum::Sum;
 use crate::wire::tcp::Flags;
@@ -207,34 +204,4 @@ fn write<H: IpHeader>(head: &H, run: &Run, message: &[u8], index: usize, out: &m
     transport.copy_from_slice(&header[..header_len]);
     body.copy_from_slice(payload);
     out.offload.checksum = Checksum::Verified;
-}
-
-/// Cuts a translated super-packet into its packets: the first stays in `buf`, the others go to `extra`. For a
-/// single packet, only completes a partial checksum.
-///
-/// # Errors
-/// [`Reason::ExtraFull`] if `extra` has too little room; nothing is written then.
-pub fn cut(buf: &mut PacketBuf, extra: &mut Batch) -> Result<(), Reason> {
-    match buf.bytes().first().map(|first| first >> 4) {
-        Some(4) if buf.len() >= ipv4::HEADER => {
-            let head = Header4::read(buf.bytes().first_chunk().ok_or(Reason::Ipv4Header)?);
-            cut_after(&head, buf, extra)
-        }
-        Some(6) if buf.len() >= ipv6::HEADER => {
-            let head = Header6::read(buf.bytes().first_chunk().ok_or(Reason::Ipv6Header)?);
-            cut_after(&head, buf, extra)
-        }
-        _ => Err(Reason::NotIp),
-    }
-}
-
-/// Cuts the message after `head`.
-fn cut_after<H: IpHeader>(head: &H, buf: &mut PacketBuf, extra: &mut Batch) -> Result<(), Reason> {
-    let shape = fragment::Shape::of(head, &buf.bytes()[head.len()..], &buf.offload, usize::MAX);
-    if !shape.fits(extra) {
-        return Err(Reason::ExtraFull);
-    }
-    buf.shrink_front(head.len());
-    shape.cut(head, buf, extra);
-    Ok(())
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::super::key::Key;
 use super::super::wire::{self, Opt, flag, rcode, rr};
-use super::CacheLimits;
 use super::entry::{AUTHENTIC, RecordSetHeader};
+use super::limits::CacheLimits;
 
 /// TTL of stale records, in seconds (RFC 8767 §4).
 const STALE_TTL: u32 = 30;

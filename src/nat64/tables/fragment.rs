@@ -32,49 +32,26 @@
 //! again. A packet with `handed.ports` has been through another worker's cache and is not offered again.
 //! IPv6 atomic fragments (RFC 6946) and whole packets are never offered.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 use core::time::Duration;
 
 use self::cells::{Cells, NONE};
+pub(in crate::nat64) use self::key::Key;
 use self::shares::Shares;
-use self::table::Table;
+use self::table::{State, Table};
 use crate::ownership::mix;
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::buf::PacketBuf;
 
 mod cells;
+mod key;
 mod reassembly;
 mod shares;
 mod table;
 
 /// Maximum fragments per datagram: enough for 64 KiB over a path with an MTU of 576 bytes.
 pub(in crate::nat64) const MAX_FRAGMENTS: u32 = 128;
-
-/// The key of a datagram, common to its fragments.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(in crate::nat64) struct Key {
-    /// Source.
-    pub(in crate::nat64) src: IpAddr,
-    /// Destination, of the same family.
-    pub(in crate::nat64) dst: IpAddr,
-    /// IPv4 protocol, or the next header after the IPv6 Fragment header.
-    pub(in crate::nat64) protocol: u8,
-    /// Identification: 16 bits in IPv4, 32 in IPv6.
-    pub(in crate::nat64) id: u32,
-}
-
-impl Key {
-    /// The key of an IPv4 datagram.
-    pub(in crate::nat64) const fn v4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, id: u16) -> Self {
-        Self { src: IpAddr::V4(src), dst: IpAddr::V4(dst), protocol, id: id as u32 }
-    }
-
-    /// The key of an IPv6 datagram.
-    pub(in crate::nat64) const fn v6(src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, id: u32) -> Self {
-        Self { src: IpAddr::V6(src), dst: IpAddr::V6(dst), protocol, id }
-    }
-}
 
 /// What the first fragment reveals about its datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -145,18 +122,6 @@ pub(in crate::nat64) struct Expired {
     pub(in crate::nat64) key: Key,
     /// Number of held fragments, dropped for [`Reason::FragmentTimeout`].
     pub(in crate::nat64) held: u32,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    /// The first fragment is missing.
-    Waiting,
-    /// The first fragment has passed.
-    Passing(u16, u16),
-    /// The first fragment requires reassembly.
-    Gathering,
-    /// Fragments overlapped.
-    Dead,
 }
 
 /// One fragment of a datagram, held or passed.

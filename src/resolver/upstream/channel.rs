@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::super::frame;
 use super::super::random::Random;
-use super::Exchange;
+use super::exchange::Exchange;
 use crate::dns64::wire;
 use crate::time::Instant;
 

@@ -5,6 +5,7 @@
 //! over TCP.
 
 mod channel;
+mod exchange;
 mod health;
 pub(super) mod stream;
 
@@ -30,6 +31,7 @@ use crate::dns64::{Settings, Transmit, TransmitId, Via, wire};
 use crate::time::Instant;
 
 use channel::{Channel, Kind, QuestionMatch};
+use exchange::Exchange;
 use health::Health;
 
 /// UDP sockets per upstream, each with its own port.
@@ -40,15 +42,6 @@ const STREAM_QUEUE: usize = 1_024;
 const PROBE_INTERVAL: usize = 64;
 /// Consecutive replies in another case after which the upstream is assumed not to preserve case.
 const MAX_CASE_MISMATCHES: u32 = 8;
-
-/// An attempt in flight.
-#[derive(Clone, Debug)]
-pub(super) struct Exchange {
-    pub(super) transmit: Transmit,
-    pub(super) sent_at: Instant,
-    /// Resent because the upstream renewed its cookie.
-    retried: bool,
-}
 
 /// Result of a message from an upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,9 +3,22 @@
 use core::net::IpAddr;
 
 use super::cells::NONE;
-use super::{Key, State};
+use super::key::Key;
 use crate::ownership::mix;
 use crate::time::Instant;
+
+/// State of a datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::nat64) enum State {
+    /// The first fragment is missing.
+    Waiting,
+    /// The first fragment has passed.
+    Passing(u16, u16),
+    /// The first fragment requires reassembly.
+    Gathering,
+    /// Fragments overlapped.
+    Dead,
+}
 
 /// One datagram.
 #[derive(Clone, Copy)]

@@ -1,0 +1,28 @@
+//! The key of a datagram.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The key of a datagram, common to its fragments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(in crate::nat64) struct Key {
+    /// Source.
+    pub(in crate::nat64) src: IpAddr,
+    /// Destination, of the same family.
+    pub(in crate::nat64) dst: IpAddr,
+    /// IPv4 protocol, or the next header after the IPv6 Fragment header.
+    pub(in crate::nat64) protocol: u8,
+    /// Identification: 16 bits in IPv4, 32 in IPv6.
+    pub(in crate::nat64) id: u32,
+}
+
+impl Key {
+    /// The key of an IPv4 datagram.
+    pub(in crate::nat64) const fn v4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, id: u16) -> Self {
+        Self { src: IpAddr::V4(src), dst: IpAddr::V4(dst), protocol, id: id as u32 }
+    }
+
+    /// The key of an IPv6 datagram.
+    pub(in crate::nat64) const fn v6(src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, id: u32) -> Self {
+        Self { src: IpAddr::V6(src), dst: IpAddr::V6(dst), protocol, id }
+    }
+}

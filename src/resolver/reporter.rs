@@ -1,0 +1,29 @@
+//! Collects reports of all threads.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::report::Report;
+use super::thread::Command;
+
+/// Queries the threads of a running resolver.
+#[derive(Clone, Debug)]
+pub struct Reporter(pub(super) Vec<mpsc::UnboundedSender<Command>>);
+
+impl Reporter {
+    /// The state of the engines, with at most `most` names per zone. Skips threads that have ended.
+    pub async fn report(&self, most: usize) -> Report {
+        let mut whole = Report::default();
+        for thread in &self.0 {
+            let (to, from) = oneshot::channel();
+            if thread.send(Command::Report(most, to)).is_ok()
+                && let Ok(part) = from.await
+            {
+                whole.add(part);
+            }
+        }
+        for zone in whole.zones.values_mut() {
+            zone.keep(most);
+        }
+        whole
+    }
+}

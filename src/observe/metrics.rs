@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 
+use super::http::{self, Limits};
 use super::view::View;
 use crate::addr::Proto;
 use crate::addr::ZoneId;
@@ -25,19 +27,21 @@ use crate::dns64::{Outcome, Reach};
 use crate::reason::Reason;
 use crate::resolver::{self, Report};
 
+/// Bounds of the listener. A scrape takes milliseconds; Prometheus gives up after 10 s.
+const LIMITS: Limits = Limits { connections: 64, total: Duration::from_secs(10), header: 8192 };
+
 /// Serves `/metrics` on `listen` until the runtime ends.
 ///
 /// # Errors
 /// The address is in use or not available.
 pub async fn serve(listen: SocketAddr, view: Arc<View>) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
-    let router = Router::new().route("/metrics", get(answer)).with_state(view);
-    tokio::spawn(async move {
-        if let Err(why) = axum::serve(listener, router).await {
-            tracing::error!("metrics: {why}");
-        }
-    });
+    tokio::spawn(http::serve(listener, router(view), LIMITS));
     Ok(())
+}
+
+pub(super) fn router(view: Arc<View>) -> Router {
+    Router::new().route("/metrics", get(answer)).with_state(view)
 }
 
 async fn answer(State(view): State<Arc<View>>) -> Response {

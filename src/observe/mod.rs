@@ -3,6 +3,7 @@
 //! This module handles no packets: each request reads the counters of the workers.
 
 pub mod admin;
+mod http;
 pub mod metrics;
 pub mod status;
 pub mod view;

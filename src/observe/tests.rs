@@ -1,10 +1,15 @@
 //! Metrics and status of a gateway in memory.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::status::Status;
 use super::view::View;
-use super::{admin, metrics};
+use super::{admin, http, metrics};
 use crate::addr::Proto;
 use crate::addr::ZoneId;
 use crate::config::tests::{FakeHost, load_on};
@@ -118,5 +123,71 @@ async fn a_file_that_is_not_a_socket_stays() {
     std::fs::write(&path, "data").expect("written");
     admin::serve(&path, view).await.expect_err("in use");
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), "data");
+    drop(started);
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// Serves the metrics with these limits.
+async fn served(limits: http::Limits) -> (SocketAddr, Started) {
+    let (view, started) = view(&config());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let addr = listener.local_addr().expect("bound");
+    tokio::spawn(http::serve(listener, metrics::router(view), limits));
+    (addr, started)
+}
+
+async fn send(to: SocketAddr, text: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(to).await.expect("connects");
+    // The server may have closed it already.
+    let _ = stream.write_all(text.as_bytes()).await;
+    stream
+}
+
+/// What the server sends before it closes the connection.
+async fn received(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let end = tokio::time::timeout(LONG, stream.read_to_end(&mut bytes)).await;
+    let _ = end.expect("the server closes the connection");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+const REQUEST: &str = "GET /metrics HTTP/1.1\r\nHost: gate64\r\n\r\n";
+const HALF: &str = "GET /metrics HTTP/1.1\r\nX: ";
+
+#[tokio::test]
+async fn many_half_open_requests_do_not_prevent_a_scrape() {
+    let limits = http::Limits { connections: 8, total: Duration::from_secs(3600), header: 8192 };
+    let (addr, started) = served(limits).await;
+    let mut slow = Vec::new();
+    for _ in 0..400 {
+        slow.push(send(addr, HALF).await);
+    }
+    let text = received(&mut send(addr, REQUEST).await).await;
+    assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("# EOF\n"), "{text}");
+    for stream in &mut slow[..400 - limits.connections] {
+        assert_eq!(received(stream).await, "", "the oldest are closed");
+    }
+    drop(started);
+}
+
+#[tokio::test]
+async fn a_half_open_request_ends_in_time() {
+    let limits = http::Limits { connections: 8, total: Duration::from_millis(20), header: 8192 };
+    let (addr, started) = served(limits).await;
+    assert_eq!(received(&mut send(addr, HALF).await).await, "");
+    assert_eq!(received(&mut send(addr, "").await).await, "");
+    drop(started);
+}
+
+#[tokio::test]
+async fn a_connection_serves_one_request_with_bounded_headers() {
+    let limits = http::Limits { connections: 8, total: LONG, header: 8192 };
+    let (addr, started) = served(limits).await;
+    let text = received(&mut send(addr, &format!("{REQUEST}{REQUEST}")).await).await;
+    assert_eq!(text.matches("HTTP/1.1 200").count(), 1, "{text}");
+    let long = format!("{HALF}{}\r\n\r\n", "x".repeat(20_000));
+    let text = received(&mut send(addr, &long).await).await;
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 4"), "{text}");
     drop(started);
 }

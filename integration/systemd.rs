@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gate64::lab::{LabError, Run};
+use gate64::lab::{CommandLine, LabError};
 
 use crate::lab::{Test, expect, lock_machine, program, wrong};
 
@@ -46,7 +46,7 @@ fn the_unit_starts_reloads_stops_and_cleans_up() -> Test {
         unit.display()
     );
     // Only the transcript says whether the test passed; the exit code is systemd's.
-    let outcome = Run::new(&line).limit(60).outcome()?;
+    let outcome = CommandLine::new(&line).limit(60).outcome()?;
     let output = shared.read("transcript");
     eprintln!("{output}\n{}\n{}", shared.read("boot.log"), outcome.stderr);
     for wanted in [

@@ -132,7 +132,7 @@ impl Translator {
         self.nat64.next_deadline()
     }
 
-    /// Expires timers due at `now`, at most `budget` sessions. Packets that timers send go to `extra`. Returns
+    /// Expires timers due at `now`, at most `budget` entries. Packets that timers send go to `extra`. Returns
     /// whether more timers are due.
     pub fn expire(&mut self, now: Instant, budget: usize, extra: &mut Batch) -> bool {
         self.nat64.expire(now, budget, &mut self.scratch, extra)

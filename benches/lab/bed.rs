@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use gate64::lab::{Deadline, Lab, LabError, Namespace, Plan, Run, until};
+use gate64::lab::{CommandLine, Deadline, Lab, LabError, Namespace, Plan, until};
 
 use crate::contestant::{Contestant, Running, TAYGA_POOL};
 use crate::machine;
@@ -62,7 +62,7 @@ impl Bed {
         let [_, gateway] = machine::cpus();
         let Some(pid) = self.running.pid() else { return Ok(()) };
         let cpus = if apart { gateway.to_string() } else { format!("0-{}", machine::count() - 1) };
-        Run::new(&format!("taskset -a -c -p {cpus} {pid}")).text().map(drop)
+        CommandLine::new(&format!("taskset -a -c -p {cpus} {pid}")).text().map(drop)
     }
 
     /// The server's own address, for sockets.
@@ -117,5 +117,5 @@ fn mac(namespace: &Namespace, device: &str) -> Result<[u8; 6], LabError> {
     let text = namespace.text(&format!("cat /sys/class/net/{device}/address"))?;
     let bytes: Vec<u8> =
         text.trim().split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
-    bytes.try_into().map_err(|_| LabError::Story(format!("{device} has no MAC address: {text}")))
+    bytes.try_into().map_err(|_| LabError::DemoFailed(format!("{device} has no MAC address: {text}")))
 }

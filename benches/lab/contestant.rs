@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gate64::lab::{Daemon, Gateway, GatewayConfig, Lab, LabError, Run};
+use gate64::lab::{CommandLine, Daemon, Gateway, GatewayConfig, Lab, LabError};
 
 /// A compared gateway.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -150,6 +150,6 @@ fn masquerade(lab: &Lab) -> Result<(), LabError> {
 
 /// The version of Debian's tayga.
 pub(crate) fn tayga_version() -> String {
-    let version = Run::new("dpkg-query -W -f ${Version} tayga").text();
+    let version = CommandLine::new("dpkg-query -W -f ${Version} tayga").text();
     format!("tayga {}", version.as_deref().unwrap_or("of unknown version").trim())
 }

@@ -126,7 +126,7 @@ impl Bed {
         for (flow, seen) in (0..).zip(seen) {
             let Some(to) = *seen else {
                 let name = self.contestant.name();
-                return Err(LabError::Story(format!("{name}: flow {flow} does not pass")));
+                return Err(LabError::DemoFailed(format!("{name}: flow {flow} does not pass")));
             };
             let from = server(self.contestant, flow / flows.hosts % SERVERS)[0];
             let packet = frame::udp(SocketAddr::new(from, SERVICE), to, flows.trial, flow);

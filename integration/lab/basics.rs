@@ -1,6 +1,6 @@
 //! The lab itself, and a page by name.
 
-use gate64::lab::{GatewayConfig, Run};
+use gate64::lab::{CommandLine, GatewayConfig};
 
 use super::{Test, WWW, build, expect};
 
@@ -11,7 +11,7 @@ fn the_lab_starts_and_leaves_nothing() -> Test {
     expect(&page, "Hello! To this server you are 203.0.113.1 port")?;
     let names: Vec<_> = site.lab.hosts.iter().map(|host| host.name().to_owned()).collect();
     drop(site);
-    let left = Run::new("ip netns list").text()?;
+    let left = CommandLine::new("ip netns list").text()?;
     assert!(names.iter().all(|name| !left.contains(name)), "{left}");
     Ok(())
 }

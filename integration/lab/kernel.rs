@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use gate64::lab::{Daemon, Deadline, GatewayConfig, LabError, Namespace, Run, until};
+use gate64::lab::{CommandLine, Daemon, Deadline, GatewayConfig, LabError, Namespace, until};
 
 use super::{FAR, Site, Test, WWW, build, digest, expect, program, tool, wrong};
 
@@ -302,7 +302,7 @@ fn simultaneous_open() -> Test {
     }
     let gateway = site.start(&published())?;
     // While the gateway is stopped, both SYNs wait for it: neither end has seen the other's.
-    let signal = |name| Run::new(&format!("kill -{name} {}", gateway.pid())).text();
+    let signal = |name| CommandLine::new(&format!("kill -{name} {}", gateway.pid())).text();
     signal("STOP")?;
     let open = |at: &Namespace, words: &str, log: &str| {
         at.daemon(&format!("curl -sS -N --http0.9 -m 15 {words}"), &site.file(log))

@@ -21,7 +21,7 @@ mod transfer;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gate64::lab::{Gateway, GatewayConfig, Lab, LabError, Namespace, Plan, Run};
+use gate64::lab::{CommandLine, Gateway, GatewayConfig, Lab, LabError, Namespace, Plan};
 
 /// The result of a lab test: its first error.
 pub(crate) type Test = Result<(), LabError>;
@@ -121,13 +121,13 @@ pub(crate) fn build(hosts: u8, far: Option<u16>) -> Result<Option<Site>, LabErro
 }
 
 /// Runs a tool of the lab: `probe` or `listen`.
-pub(crate) fn tool(at: &Namespace, words: &str) -> Run {
+pub(crate) fn tool(at: &Namespace, words: &str) -> CommandLine {
     at.run(&format!("{} lab {words}", program().display()))
 }
 
 /// An error of the test itself.
 pub(crate) fn wrong(what: impl Into<String>) -> LabError {
-    LabError::Story(what.into())
+    LabError::DemoFailed(what.into())
 }
 
 /// Fails with the output unless it contains `wanted`.
@@ -137,6 +137,6 @@ pub(crate) fn expect(output: &str, wanted: &str) -> Test {
 
 /// The SHA-256 of a file.
 pub(crate) fn digest(file: &Path) -> Result<String, LabError> {
-    let text = Run::new("sha256sum").arg(file.display().to_string()).text()?;
+    let text = CommandLine::new("sha256sum").arg(file.display().to_string()).text()?;
     Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gate64::lab::{Daemon, Deadline, LabError, Run};
+use gate64::lab::{CommandLine, Daemon, Deadline, LabError};
 
 use super::{Site, program, wrong};
 
@@ -51,7 +51,7 @@ fn address(site: &Site, addr: &str) -> Result<(), LabError> {
 /// Signs a zone, with expired signatures if it is to be bogus. The AAAA record of `forged` is then removed,
 /// so that its denial is forged.
 fn sign(dir: &Path, zone: &str, past: bool) -> Result<(), LabError> {
-    let run = |words: String| Run::new(&format!("env -C {} {words}", dir.display())).limit(60).text();
+    let run = |words: String| CommandLine::new(&format!("env -C {} {words}", dir.display())).limit(60).text();
     let key = run(format!("dnssec-keygen -q -a ECDSAP256SHA256 -f KSK {zone}"))?.trim().to_owned();
     run(format!("dnssec-keygen -q -a ECDSAP256SHA256 {zone}"))?;
     let times = if past { "-s 20200101000000 -e 20200201000000" } else { "" };
@@ -83,7 +83,7 @@ pub(crate) fn authority(site: &Site) -> Result<Daemon, LabError> {
     }
     sign(&dir, "secure.lab", false)?;
     sign(&dir, "old.lab", true)?;
-    let check = Run::new(&format!("{} dns64-check --zone check.lab", program().display())).text()?;
+    let check = CommandLine::new(&format!("{} dns64-check --zone check.lab", program().display())).text()?;
     write(&dir.join("check.lab.zone"), &check)?;
     let zones: String = [
         ("plain.lab", "plain.lab.zone"),
@@ -114,17 +114,19 @@ pub(crate) fn authority(site: &Site) -> Result<Daemon, LabError> {
 /// A certificate for `dns.example`, and its key.
 pub(crate) fn certificate(site: &Site) -> Result<(PathBuf, PathBuf), LabError> {
     let (certificate, key) = (site.file("dns.crt"), site.file("dns.key"));
-    let run = Run::new("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30")
-        .arg("-subj")
-        .arg("/CN=dns.example")
-        .arg("-addext")
-        .arg("subjectAltName=DNS:dns.example")
-        .arg("-addext")
-        .arg("basicConstraints=critical,CA:FALSE")
-        .arg("-keyout")
-        .arg(key.display().to_string())
-        .arg("-out")
-        .arg(certificate.display().to_string());
+    let run = CommandLine::new(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30",
+    )
+    .arg("-subj")
+    .arg("/CN=dns.example")
+    .arg("-addext")
+    .arg("subjectAltName=DNS:dns.example")
+    .arg("-addext")
+    .arg("basicConstraints=critical,CA:FALSE")
+    .arg("-keyout")
+    .arg(key.display().to_string())
+    .arg("-out")
+    .arg(certificate.display().to_string());
     run.text()?;
     Ok((certificate, key))
 }

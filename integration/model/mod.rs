@@ -13,16 +13,16 @@ mod tcp;
 mod write;
 
 use generate::{Generator, Random};
-use play::{Play, Run, Step};
+use play::{Case, Play, Step};
 use write::Script;
 
 /// Steps of one run.
 const LENGTH: usize = 500;
 
 /// Generates and runs steps; the error is the first difference, with the run up to it.
-fn run(random: Random<'_>, length: usize) -> Result<(), (Run, String)> {
+fn run(random: Random<'_>, length: usize) -> Result<(), (Case, String)> {
     let mut generator = Generator::new(random);
-    let mut run = Run { settings: generator.settings(), steps: Vec::new() };
+    let mut run = Case { settings: generator.settings(), steps: Vec::new() };
     let mut play = match Play::new(&run.settings) {
         Ok(play) => play,
         Err(error) => return Err((run, error)),
@@ -43,7 +43,7 @@ fn run(random: Random<'_>, length: usize) -> Result<(), (Run, String)> {
 }
 
 /// Runs the steps and compares all state after each.
-fn again(run: &Run, script: Option<Script>) -> (Result<(), String>, Option<Script>) {
+fn again(run: &Case, script: Option<Script>) -> (Result<(), String>, Option<Script>) {
     let mut play = match Play::new(&run.settings) {
         Ok(play) => play,
         Err(error) => return (Err(error), script),
@@ -61,8 +61,8 @@ fn guarded(act: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
 }
 
 /// A readable failure: the shortest failing run, as a scenario.
-fn report(run: &Run, error: &str) -> String {
-    let fails = |run: &Run| play::settings(&run.settings).is_ok() && again(run, None).0.is_err();
+fn report(run: &Case, error: &str) -> String {
+    let fails = |run: &Case| play::settings(&run.settings).is_ok() && again(run, None).0.is_err();
     if !fails(run) {
         return format!("{error}\nand it does not fail if everything is looked at after each step");
     }

@@ -33,7 +33,7 @@ pub(crate) enum Step {
 
 /// A whole run: initial settings, then steps.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Run {
+pub(crate) struct Case {
     pub(crate) settings: Vec<String>,
     pub(crate) steps: Vec<Step>,
 }

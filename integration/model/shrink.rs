@@ -1,9 +1,9 @@
 //! Shortens a failing run by leaving out lines and steps.
 
-use super::play::Run;
+use super::play::Case;
 
 /// The shortest failing run that leaving out finds.
-pub(super) fn shrink(mut run: Run, fails: &dyn Fn(&Run) -> bool) -> Run {
+pub(super) fn shrink(mut run: Case, fails: &dyn Fn(&Case) -> bool) -> Case {
     loop {
         let before = (run.settings.len(), run.steps.len());
         run = shorter(run, |run| &mut run.steps, fails);
@@ -15,7 +15,11 @@ pub(super) fn shrink(mut run: Run, fails: &dyn Fn(&Run) -> bool) -> Run {
 }
 
 /// Leaves out sequences of items: half of them first, single ones last, the last ones first.
-fn shorter<T: Clone>(mut run: Run, items: fn(&mut Run) -> &mut Vec<T>, fails: &dyn Fn(&Run) -> bool) -> Run {
+fn shorter<T: Clone>(
+    mut run: Case,
+    items: fn(&mut Case) -> &mut Vec<T>,
+    fails: &dyn Fn(&Case) -> bool,
+) -> Case {
     let mut size = items(&mut run).len().div_ceil(2);
     while size > 0 {
         let mut end = items(&mut run).len();

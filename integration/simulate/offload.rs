@@ -19,14 +19,14 @@ fn word(packet: &[u8], at: usize) -> u32 {
 }
 
 /// A sequence of segments that may still grow.
-struct Run {
+struct CommandLine {
     packet: Vec<u8>,
     /// Payload bytes of its first segment.
     size: usize,
     segments: usize,
 }
 
-impl Run {
+impl CommandLine {
     /// Adds a segment if it is the next one; returns false otherwise.
     fn add(&mut self, next: &[u8]) -> bool {
         let (Some((at, data)), Some((_, start))) = (tcp_at(next), tcp_at(&self.packet)) else { return false };
@@ -58,16 +58,16 @@ impl Run {
 /// Joins the packets that a host sent at once.
 pub(super) fn join(packets: Vec<Vec<u8>>) -> Vec<PacketBuf> {
     let mut out = Vec::new();
-    let mut run: Option<Run> = None;
+    let mut run: Option<CommandLine> = None;
     for packet in packets {
         if run.as_mut().is_some_and(|run| run.add(&packet)) {
             continue;
         }
-        out.extend(run.take().map(Run::finish));
+        out.extend(run.take().map(CommandLine::finish));
         let size = tcp_at(&packet).map_or(0, |(_, data)| packet.len() - data);
-        run = Some(Run { packet, size, segments: 1 });
+        run = Some(CommandLine { packet, size, segments: 1 });
     }
-    out.extend(run.map(Run::finish));
+    out.extend(run.map(CommandLine::finish));
     out
 }
 

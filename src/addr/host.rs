@@ -26,6 +26,6 @@ pub struct HostKey {
 impl HostKey {
     /// The host of `addr` in a zone with host prefixes of length `host_len`.
     pub const fn new(zone: ZoneId, addr: Ipv6Addr, host_len: u8) -> Self {
-        Self { zone, prefix: Ipv6Prefix::holding(addr, host_len) }
+        Self { zone, prefix: Ipv6Prefix::containing(addr, host_len) }
     }
 }

@@ -126,7 +126,8 @@ mod tests {
     fn every_prefix_length_matches() {
         // id 8504-14.4-lpm
         let addr: Ipv6Addr = "2001:db8:1:2:3:4:5:6".parse().expect("literal");
-        let table = Longest::of_v6((0..=128u8).map(|len| (Ipv6Prefix::holding(addr, len), u32::from(len))));
+        let table =
+            Longest::of_v6((0..=128u8).map(|len| (Ipv6Prefix::containing(addr, len), u32::from(len))));
         for len in 0..=128u32 {
             // Differs from `addr` in the first bit after the prefix.
             let other =
@@ -143,7 +144,7 @@ mod tests {
             state >> 8
         };
         let all: Vec<_> = (0..2_000)
-            .map(|n| (Ipv4Prefix::holding(Ipv4Addr::from_bits(next() << 8), 8 + (next() % 25) as u8), n))
+            .map(|n| (Ipv4Prefix::containing(Ipv4Addr::from_bits(next() << 8), 8 + (next() % 25) as u8), n))
             .collect();
         let table = Longest::of_v4(all.iter().copied());
         for (prefix, _) in &all {

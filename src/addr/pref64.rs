@@ -47,7 +47,8 @@ impl core::error::Error for Pref64Error {}
 
 impl Pref64 {
     /// The Well-Known Prefix 64:ff9b::/96 (RFC 6052 §2.1).
-    pub const WELL_KNOWN: Self = Self(Ipv6Prefix::holding(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96));
+    pub const WELL_KNOWN: Self =
+        Self(Ipv6Prefix::containing(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96));
 
     /// Validates a prefix as a pref64.
     ///
@@ -101,7 +102,7 @@ impl Pref64 {
     pub const fn covering(self, v4: super::Ipv4Prefix) -> Ipv6Prefix {
         let len = self.0.len() + v4.len();
         let len = if self.0.len() < 96 && len > 64 { len + 8 } else { len };
-        Ipv6Prefix::holding(self.embed(v4.addr()), len)
+        Ipv6Prefix::containing(self.embed(v4.addr()), len)
     }
 
     /// The IPv4 address embedded in `addr`; `None` if the prefix does not contain `addr`.
@@ -277,7 +278,7 @@ mod tests {
     #[test]
     fn invalid_prefixes_are_refused() {
         for len in [0, 16, 33, 44, 72, 95, 97, 128] {
-            let prefix = Ipv6Prefix::holding(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), len);
+            let prefix = Ipv6Prefix::containing(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), len);
             assert_eq!(Pref64::new(prefix), Err(Pref64Error::Length(len)), "{prefix}");
         }
         assert_eq!("2001:db8:1:2:100::/96".parse::<Pref64>(), Err(Pref64Error::UOctet));

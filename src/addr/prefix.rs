@@ -53,7 +53,7 @@ macro_rules! prefix {
             }
 
             /// The prefix of length `len` (at most the address width) that contains `addr`.
-            pub const fn holding(addr: $addr, len: u8) -> Self {
+            pub const fn containing(addr: $addr, len: u8) -> Self {
                 let len = if len > $width { $width } else { len };
                 Self { addr: <$addr>::from_bits(addr.to_bits() & Self::bits_of(len)), len }
             }

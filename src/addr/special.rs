@@ -5,7 +5,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::Ipv4Prefix;
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, len: u8) -> Ipv4Prefix {
-    Ipv4Prefix::holding(Ipv4Addr::new(a, b, c, d), len)
+    Ipv4Prefix::containing(Ipv4Addr::new(a, b, c, d), len)
 }
 
 /// Private and shared space: RFC 1918 and RFC 6598.

@@ -89,7 +89,8 @@ pub(super) fn translate(args: &TranslateArgs) -> ExitCode {
         config.warnings.iter().for_each(|warning| errln!("warning: {warning}"));
     }
     let settings = config.worker(WorkerId(0), 1, args.seed, args.seed as u32);
-    let mut run = Run { args, replay: Replay::new(settings), explanation: explanation.as_mut(), first: None };
+    let mut run =
+        Translation { args, replay: Replay::new(settings), explanation: explanation.as_mut(), first: None };
     match run.all(BufReader::new(input.lock()), BufWriter::new(output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
@@ -110,7 +111,7 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
 }
 
 /// The translation of one capture.
-struct Run<'a, W: Write> {
+struct Translation<'a, W: Write> {
     args: &'a TranslateArgs,
     replay: Replay,
     explanation: Option<&'a mut Explanation<W>>,
@@ -118,7 +119,7 @@ struct Run<'a, W: Write> {
     first: Option<Instant>,
 }
 
-impl<W: Write> Run<'_, W> {
+impl<W: Write> Translation<'_, W> {
     /// Translates the readable part of the capture: up to the damage, if it is damaged or truncated.
     /// Afterwards timers run until the end that `--until` sets.
     fn all(&mut self, input: impl Read, output: impl Write) -> Result<(), Failure> {

@@ -22,7 +22,7 @@ pub(super) fn rules(reader: &mut Reader<'_>, file: &schema::File, section: &sche
         host_len: default.host_len,
         exclude_aaaa: prefixes6(reader, section.exclude_aaaa.as_ref(), default.exclude_aaaa),
         never_translate_ipv4: prefixes4(reader, section.never_translate_ipv4.as_ref(), Vec::new()),
-        private_under_well_known: translator.is_some_and(schema::Translator::opens_private),
+        private_under_well_known: translator.is_some_and(schema::Translator::allows_private_destinations),
         with_do: with_do(reader, section.with_do.as_ref(), None),
     }
 }

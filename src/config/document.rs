@@ -2,7 +2,7 @@
 //!
 //! toml's own deserializer describes errors in English text only. This one is a serde data format over toml's
 //! syntax tree: it knows which kind of value a key needs, which kind it has, and which keys a table has. So
-//! every message is composed here, with the place in the file.
+//! every message is composed here, with the position in the file.
 
 use std::fmt::{self, Display};
 use std::ops::Range;

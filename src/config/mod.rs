@@ -208,7 +208,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         deny,
         filtering,
         unsolicited_syn,
-        private_under_well_known: section.opens_private(),
+        private_under_well_known: section.allows_private_destinations(),
         errors_under_well_known: section.wkp_icmp_errors.unwrap_or(false),
         inbound_refresh: section.inbound_refresh.unwrap_or(true),
         parity: section.parity.unwrap_or(true),

@@ -1,4 +1,4 @@
-//! Parses single values. Records each error with its place and continues with the default, so that one run
+//! Parses single values. Records each error with its position and continues with the default, so that one run
 //! reports all errors.
 
 use std::fmt::Display;

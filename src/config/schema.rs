@@ -10,9 +10,9 @@ use toml::Spanned;
 
 use super::shape::{List, TextOr, WordOrNumber};
 
-/// A string with its place in the file.
+/// A string with its position in the file.
 pub(crate) type Text = Spanned<String>;
-/// An integer with its place in the file.
+/// An integer with its position in the file.
 pub(crate) type Number = Spanned<i64>;
 /// A string, or an array of strings.
 pub(crate) type Texts = List<String>;
@@ -67,7 +67,7 @@ pub(crate) struct Translator {
 
 impl Translator {
     /// Whether clients may reach private addresses under the Well-Known Prefix.
-    pub(crate) fn opens_private(&self) -> bool {
+    pub(crate) fn allows_private_destinations(&self) -> bool {
         self.wkp_private.as_ref().is_some_and(|value| *value.get_ref())
     }
 }

@@ -57,7 +57,8 @@ pub(super) fn siit(
     let taken: Vec<_> = pools.chain(statics.iter().map(|s| Ipv4Prefix::host(s.v4.addr))).collect();
     refuse_overlaps(reader, section, &taken, &eams, &hosts);
     let translator = file.translator.as_ref().map(|t| t.get_ref());
-    let private = translator.is_some_and(schema::Translator::opens_private) || inside == Inside::V4;
+    let private =
+        translator.is_some_and(schema::Translator::allows_private_destinations) || inside == Inside::V4;
     let sources = sources(reader, section, inside);
     let settings = Settings {
         inside,
@@ -152,12 +153,12 @@ fn eam(reader: &mut Reader<'_>, entry: &Spanned<EamEntry>) -> Option<Eam> {
 /// Warns about overlapping mappings: they are legal, but a host may be mapped to different addresses in the
 /// two directions (RFC 7757 §5, figure 2).
 fn warn_about_overlaps(reader: &mut Reader<'_>, read: &[(Eam, Range<usize>)]) {
-    let mut held = vec![0usize; read.len()];
+    let mut nested = vec![0usize; read.len()];
     let by_v4 = |eam: Eam| (u128::from(eam.v4().addr().to_bits()), eam.v4().len());
     let by_v6 = |eam: Eam| (eam.v6().addr().to_bits(), eam.v6().len());
-    count_held(read, &mut held, by_v4, |outer, inner| outer.v4().contains(inner.v4().addr()));
-    count_held(read, &mut held, by_v6, |outer, inner| outer.v6().contains(inner.v6().addr()));
-    for ((outer, at), count) in read.iter().zip(held).filter(|(_, count)| *count > 0) {
+    count_nested(read, &mut nested, by_v4, |outer, inner| outer.v4().contains(inner.v4().addr()));
+    count_nested(read, &mut nested, by_v6, |outer, inner| outer.v6().contains(inner.v6().addr()));
+    for ((outer, at), count) in read.iter().zip(nested).filter(|(_, count)| *count > 0) {
         let found = format!("{outer} overlaps {count} other mappings; the longest prefix decides");
         reader.warn(
             at.clone(),
@@ -167,19 +168,19 @@ fn warn_about_overlaps(reader: &mut Reader<'_>, read: &[(Eam, Range<usize>)]) {
     }
 }
 
-/// Counts for each prefix the prefixes within it. In sorted order, they follow it.
-fn count_held(
+/// Number of prefixes nested in each. Sorted, they follow their parent.
+fn count_nested(
     read: &[(Eam, Range<usize>)],
-    held: &mut [usize],
+    nested: &mut [usize],
     key: impl Fn(Eam) -> (u128, u8),
-    holds: impl Fn(Eam, Eam) -> bool,
+    contains: impl Fn(Eam, Eam) -> bool,
 ) {
     let mut order: Vec<usize> = (0..read.len()).collect();
     order.sort_unstable_by_key(|n| key(read[*n].0));
     let Some(mut outer) = order.first().copied() else { return };
     for inner in order.into_iter().skip(1) {
-        if holds(read[outer].0, read[inner].0) {
-            held[outer] += 1;
+        if contains(read[outer].0, read[inner].0) {
+            nested[outer] += 1;
         } else {
             outer = inner;
         }
@@ -347,7 +348,7 @@ fn routes(
             let prefix = settings.hosts_pref64.or(settings.pref64);
             let mut inside: Vec<_> = settings.eams.iter().map(|eam| eam.v6()).collect();
             inside.extend(prefix.iter().flat_map(|p| settings.hosts.iter().map(|host| p.covering(*host))));
-            let all = Ipv4Prefix::holding(std::net::Ipv4Addr::UNSPECIFIED, 0);
+            let all = Ipv4Prefix::containing(std::net::Ipv4Addr::UNSPECIFIED, 0);
             (vec![all], outermost(inside, |outer, inner| outer.contains(inner.addr())))
         }
     }
@@ -358,9 +359,9 @@ fn routed(pref64: Option<Pref64>) -> Vec<Ipv6Prefix> {
 }
 
 /// Removes prefixes that lie within others.
-fn outermost<P: Ord + Copy>(mut prefixes: Vec<P>, holds: impl Fn(P, P) -> bool) -> Vec<P> {
+fn outermost<P: Ord + Copy>(mut prefixes: Vec<P>, contains: impl Fn(P, P) -> bool) -> Vec<P> {
     prefixes.sort_unstable();
-    prefixes.dedup_by(|inner, outer| holds(*outer, *inner));
+    prefixes.dedup_by(|inner, outer| contains(*outer, *inner));
     prefixes
 }
 

@@ -114,8 +114,10 @@ pub(super) fn unsolicited_syn(reader: &mut Reader<'_>, section: &schema::Transla
 /// The deny list of the file or its default, plus the addresses of this host that are not in a pool4.
 pub(super) fn deny(reader: &mut Reader<'_>, section: &schema::Translator, zones: &Zones) -> Vec<Ipv4Prefix> {
     let what = "IPv4 addresses or prefixes, such as \"127.0.0.0/8\"";
-    if let Some(opened) =
-        section.wkp_private.as_ref().filter(|_| section.opens_private() && section.deny.is_none())
+    if let Some(opened) = section
+        .wkp_private
+        .as_ref()
+        .filter(|_| section.allows_private_destinations() && section.deny.is_none())
     {
         let advice = "a deny list of the private addresses that clients must not reach";
         reader.warn(opened.span(), "clients can reach all private addresses", advice);

@@ -234,7 +234,7 @@ impl Zones {
 fn warn_if_on_link(reader: &mut Reader<'_>, text: &schema::Text, pref64: Pref64) {
     let subnet = reader.host.addresses().iter().find_map(|own| match own.addr {
         IpAddr::V6(addr) if own.len < pref64.prefix().len() => {
-            Some((Ipv6Prefix::holding(addr, own.len), own.interface.clone()))
+            Some((Ipv6Prefix::containing(addr, own.len), own.interface.clone()))
                 .filter(|(subnet, _)| subnet.contains(pref64.prefix().addr()))
         }
         _ => None,

@@ -91,7 +91,7 @@ impl Seeds {
         Ok(Self { workers: drawn.map_err(failed)?, owner: getrandom::u32().map_err(failed)? })
     }
 
-    /// Which worker owns what under a configuration.
+    /// Ownership of hosts and port blocks.
     pub(super) fn owners(&self, config: &Config) -> Owners {
         config.nat64.owners(self.owner, u8::try_from(self.workers.len()).unwrap_or(u8::MAX))
     }

@@ -100,7 +100,7 @@ impl HostState {
             self.ensure(&wanted, config.host.sysctls)?;
         }
         self.egress(config).await?;
-        self.grow(requirements, config.host.sysctls).await
+        self.add_missing(requirements, config.host.sysctls).await
     }
 
     /// Configures the device while it is down: the kernel assigns a link-local address when it comes up. Then adds
@@ -156,14 +156,14 @@ impl HostState {
     ///
     /// # Errors
     /// The first addition that fails; the earlier ones are removed again.
-    pub(crate) async fn grow(&mut self, wanted: &Requirements, how: Sysctls) -> Result<(), HostError> {
+    pub(crate) async fn add_missing(&mut self, wanted: &Requirements, how: Sysctls) -> Result<(), HostError> {
         if let Some(conflict) = wanted.conflicts.first() {
             return Err(HostError::Conflict(conflict.clone()));
         }
         let before = self.requirements.clone();
         let grown = self.add(wanted, how).await;
         if grown.is_err() {
-            self.shrink(&before).await;
+            self.remove_obsolete(&before).await;
         }
         grown
     }
@@ -251,7 +251,7 @@ impl HostState {
     }
 
     /// Removes what `wanted` does not need. Logs what the kernel refuses.
-    pub(crate) async fn shrink(&mut self, wanted: &Requirements) {
+    pub(crate) async fn remove_obsolete(&mut self, wanted: &Requirements) {
         let mut kept = std::mem::take(&mut self.requirements);
         for to in kept.routes.extract_if(.., |to| !wanted.routes.contains(to)) {
             if let Err(why) = self.netlink.remove_route(to, self.index).await {

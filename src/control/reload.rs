@@ -141,13 +141,13 @@ impl Gateway {
         let names: Vec<_> = lingering.iter().map(|l| l.pref64).collect();
         let requirements = Requirements::of(&new, own, &names);
         let held = self.host_state.requirements().clone();
-        self.host_state.grow(&requirements, new.host.sysctls).await?;
+        self.host_state.add_missing(&requirements, new.host.sysctls).await?;
         if let Err(why) = self.switch(&new, &with_old).await {
             self.switch_back().await;
-            self.host_state.shrink(&held).await;
+            self.host_state.remove_obsolete(&held).await;
             return Err(why);
         }
-        self.host_state.shrink(&requirements).await;
+        self.host_state.remove_obsolete(&requirements).await;
         self.config = new;
         self.lingering = lingering;
         self.view.show(&self.config, self.resolver.as_ref());
@@ -157,12 +157,12 @@ impl Gateway {
         Ok(())
     }
 
-    /// Switches translation, then DNS64. `both` also has the lingering prefixes.
-    async fn switch(&mut self, new: &Config, both: &Config) -> Result<(), ReloadError> {
+    /// Switches translation, then DNS64. `effective` also has the lingering prefixes.
+    async fn switch(&mut self, new: &Config, effective: &Config) -> Result<(), ReloadError> {
         self.host_state.egress(new).await?;
-        let switched = self.workers.reconfigure(self.seeds.settings(both)).await;
+        let switched = self.workers.reconfigure(self.seeds.settings(effective)).await;
         switched.map_err(|worker| ReloadError::Worker(worker.0))?;
-        self.steer(both);
+        self.steer(effective);
         match (&mut self.resolver, &new.dns64) {
             (Some(resolver), Some(dns)) => {
                 resolver.reconfigure(dns.settings.clone()).map_err(ReloadError::Resolver)
@@ -223,7 +223,7 @@ impl Gateway {
         match LocalHost::read(device).await {
             Ok(system) => {
                 let own = crate::config::HostInfo::addresses(&system);
-                self.host_state.shrink(&Requirements::of(&self.config, own, &names)).await;
+                self.host_state.remove_obsolete(&Requirements::of(&self.config, own, &names)).await;
             }
             Err(why) => tracing::warn!("addresses: {why}"),
         }

@@ -58,7 +58,7 @@ impl Requirements {
 
     fn announce(&mut self, how: Announce, prefix: Ipv4Prefix, own: &[OwnAddress]) {
         let connected = own.iter().find(|own| match own.addr {
-            IpAddr::V4(addr) => own.len < 32 && Ipv4Prefix::holding(addr, own.len).overlaps(prefix),
+            IpAddr::V4(addr) => own.len < 32 && Ipv4Prefix::containing(addr, own.len).overlaps(prefix),
             IpAddr::V6(_) => false,
         });
         match (how, connected) {

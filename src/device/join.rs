@@ -4,7 +4,7 @@
 //! Packets are joined only if segmentation restores exactly these packets: equal headers, equal sizes
 //! except for a shorter last one, TCP in sequence, IPv4 identifications in sequence unless DF is set.
 //! Packets with an incorrect checksum are not joined: segmentation computes new checksums and would
-//! hide the damage.
+//! make a corrupt packet look valid.
 //!
 //! The order within a flow is kept; the order between flows may change.
 

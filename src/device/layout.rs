@@ -43,7 +43,7 @@ impl Layout {
         fits.then_some(Self { v6, protocol, transport_at, payload_at: transport_at + header_len })
     }
 
-    /// Where the checksum lies, counted from the transport header.
+    /// Offset of the checksum field from the transport header.
     pub(super) const fn checksum_offset(self) -> usize {
         if self.protocol == TCP { 16 } else { 6 }
     }

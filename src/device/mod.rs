@@ -61,7 +61,7 @@ pub struct Tallies {
     /// Packets sent joined with others of their flow.
     pub joined: Tally,
     /// Super-packets segmented in software because the kernel refused them.
-    pub cut: Tally,
+    pub segmented_in_software: Tally,
     /// Packets that the device refused.
     pub refused: Tally,
 }

@@ -6,7 +6,7 @@
 //!
 //! The crate `pcap-file` 2.0 does not replace this module. It reads each pcapng timestamp as nanoseconds
 //! although the default is microseconds, ignores `if_tsoffset`, and its errors name neither frame nor
-//! offset. Link types would remain ours.
+//! offset. It does not parse link-layer headers.
 
 mod error;
 mod link;

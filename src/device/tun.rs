@@ -231,7 +231,7 @@ impl Device for Queue {
             for index in self.joiner.members(group) {
                 let sent = write(&self.file, packets[index]).or_else(|error| {
                     let sent = write_segments(&self.file, packets[index], &mut self.segment, error);
-                    self.tallies.cut.add(sent.is_ok().into());
+                    self.tallies.segmented_in_software.add(sent.is_ok().into());
                     sent
                 });
                 refused += usize::from(sent.is_err());

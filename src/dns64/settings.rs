@@ -7,7 +7,7 @@ use super::{CacheLimits, Domains, LedgerLimits, LocalRecords, Network};
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
 
 /// IPv4-mapped addresses, which AAAA records should not contain (RFC 6147 §5.1.4).
-pub const MAPPED: Ipv6Prefix = Ipv6Prefix::holding(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
+pub const MAPPED: Ipv6Prefix = Ipv6Prefix::containing(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
 
 /// When to synthesise for a client that set DO and may validate (RFC 6147 §5.5, RFC 8683 §4.1.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

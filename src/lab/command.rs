@@ -7,7 +7,7 @@ use super::LabError;
 
 /// A command to run to completion.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct CommandLine {
     words: Vec<String>,
     netns: Option<String>,
     seconds: u64,
@@ -28,7 +28,7 @@ pub struct Outcome {
     pub stderr: String,
 }
 
-impl Run {
+impl CommandLine {
     /// A program and its arguments, separated by spaces. Use [`arg`](Self::arg) for arguments with spaces.
     pub fn new(line: &str) -> Self {
         let words = line.split_whitespace().map(str::to_owned).collect();
@@ -169,10 +169,10 @@ mod tests {
 
     #[test]
     fn output_failure_and_time_limit() {
-        assert_eq!(Run::new("echo a b").text().unwrap(), "a b\n");
-        assert_eq!(Run::new("cat").input("hello").text().unwrap(), "hello");
-        assert!(matches!(Run::new("false").text(), Err(LabError::Failed { .. })));
-        let killed = Run::new("tail -f /dev/null").limit(1).outcome().unwrap();
+        assert_eq!(CommandLine::new("echo a b").text().unwrap(), "a b\n");
+        assert_eq!(CommandLine::new("cat").input("hello").text().unwrap(), "hello");
+        assert!(matches!(CommandLine::new("false").text(), Err(LabError::Failed { .. })));
+        let killed = CommandLine::new("tail -f /dev/null").limit(1).outcome().unwrap();
         assert!(!killed.ok);
     }
 

@@ -36,7 +36,7 @@ pub enum LabError {
     },
     /// A condition did not become true in time.
     #[error("timed out after {seconds} s: {what}")]
-    Late {
+    Timeout {
         /// The condition.
         what: String,
         /// The timeout in seconds.
@@ -44,7 +44,7 @@ pub enum LabError {
     },
     /// A step of the demonstration had another result than expected.
     #[error("{0}")]
-    Story(String),
+    DemoFailed(String),
 }
 
 impl LabError {

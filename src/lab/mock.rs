@@ -1,5 +1,5 @@
-//! `gate64 lab upstream`: an upstream resolver whose faults are selected by the queried name, for tests
-//! and measurements of DNS64.
+//! `gate64 lab upstream`: an upstream resolver whose errors the queried name selects, for tests and
+//! measurements of DNS64.
 //!
 //! Labels of the name select its behaviour, in any order and mixed with other labels:
 //!
@@ -165,7 +165,7 @@ pub(super) fn serve(listen: &[SocketAddr]) -> Result<(), LabError> {
         serving.push(thread::spawn(move || connections(&tcp, &counts)));
     }
     for one in serving {
-        one.join().map_err(|_| LabError::Story("the upstream has ended".to_owned()))?;
+        one.join().map_err(|_| LabError::DemoFailed("the upstream has ended".to_owned()))?;
     }
     Ok(())
 }

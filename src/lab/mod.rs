@@ -24,7 +24,7 @@ mod web;
 mod wire;
 
 pub use args::{Action, Args};
-pub use command::{Outcome, Run};
+pub use command::{CommandLine, Outcome};
 pub use error::LabError;
 pub use gateway::{Gateway, GatewayConfig};
 pub use namespace::Namespace;

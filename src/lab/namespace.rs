@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Daemon, LabError, Run};
+use super::{CommandLine, Daemon, LabError};
 
 /// A named network namespace, created by `ip netns`. Dropping it kills its processes and deletes it.
 ///
@@ -21,7 +21,7 @@ impl Namespace {
     /// # Errors
     /// The error of `ip`.
     pub fn new(name: String) -> Result<Self, LabError> {
-        Run::new(&format!("ip netns add {name}")).text()?;
+        CommandLine::new(&format!("ip netns add {name}")).text()?;
         let namespace = Self { name };
         namespace.sysctl(&["net.ipv6.conf.default.accept_dad=0"])?;
         namespace.ip("link set lo up")?;
@@ -34,14 +34,14 @@ impl Namespace {
     }
 
     /// A command to run in it.
-    pub fn run(&self, line: &str) -> Run {
-        Run::new(line).within(&self.name)
+    pub fn run(&self, line: &str) -> CommandLine {
+        CommandLine::new(line).within(&self.name)
     }
 
     /// Runs a command in it and returns its standard output.
     ///
     /// # Errors
-    /// As [`Run::text`].
+    /// As [`CommandLine::text`].
     pub fn text(&self, line: &str) -> Result<String, LabError> {
         self.run(line).text()
     }
@@ -51,7 +51,7 @@ impl Namespace {
     /// # Errors
     /// The error of `ip`.
     pub fn ip(&self, line: &str) -> Result<String, LabError> {
-        Run::new(&format!("ip -n {} {line}", self.name)).text()
+        CommandLine::new(&format!("ip -n {} {line}", self.name)).text()
     }
 
     /// Starts a background program in it.
@@ -76,8 +76,10 @@ impl Namespace {
     /// The error of `ip`.
     pub fn join(&self, device: &str, peer: &Self, peer_device: &str) -> Result<(), LabError> {
         let (a, b) = (&self.name, &peer.name);
-        Run::new(&format!("ip link add {device} netns {a} type veth peer name {peer_device} netns {b}"))
-            .text()?;
+        CommandLine::new(&format!(
+            "ip link add {device} netns {a} type veth peer name {peer_device} netns {b}"
+        ))
+        .text()?;
         self.ip(&format!("link set {device} up"))?;
         peer.ip(&format!("link set {peer_device} up"))?;
         Ok(())
@@ -113,13 +115,13 @@ fn etc(name: &str) -> PathBuf {
 
 /// Kills the processes in a namespace and deletes it. Ignores errors: the next start removes the rest.
 pub(super) fn remove(name: &str) {
-    if let Ok(pids) = Run::new(&format!("ip netns pids {name}")).text() {
+    if let Ok(pids) = CommandLine::new(&format!("ip netns pids {name}")).text() {
         let own = std::process::id().to_string();
         for pid in pids.split_whitespace().filter(|pid| *pid != own) {
-            let _ = Run::new(&format!("kill -KILL {pid}")).outcome();
+            let _ = CommandLine::new(&format!("kill -KILL {pid}")).outcome();
         }
     }
-    let _ = Run::new(&format!("ip netns del {name}")).outcome();
+    let _ = CommandLine::new(&format!("ip netns del {name}")).outcome();
     let _ = fs::remove_dir_all(etc(name));
     // Fails if another lab uses it.
     let _ = fs::remove_dir("/etc/netns");

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 
-use super::{Deadline, LabError, Run, until};
+use super::{CommandLine, Deadline, LabError, until};
 
 /// A background program. Dropping it sends SIGTERM, then SIGKILL after 5 s.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Daemon {
     ///
     /// # Errors
     /// [`LabError::Io`] if it can't be started or the log can't be created.
-    pub fn start(run: &Run, log: &Path) -> Result<Self, LabError> {
+    pub fn start(run: &CommandLine, log: &Path) -> Result<Self, LabError> {
         let out = File::create(log).map_err(LabError::io(log.display().to_string()))?;
         let err = out.try_clone().map_err(LabError::io(log.display().to_string()))?;
         let child = run
@@ -77,13 +77,13 @@ impl Daemon {
     /// # Errors
     /// If it has exited.
     pub fn signal(&self, name: &str) -> Result<(), LabError> {
-        Run::new(&format!("kill -{name} {}", self.pid())).text().map(drop)
+        CommandLine::new(&format!("kill -{name} {}", self.pid())).text().map(drop)
     }
 
     /// Sends a signal and waits for the exit.
     ///
     /// # Errors
-    /// [`LabError::Late`] if it has not exited before the deadline.
+    /// [`LabError::Timeout`] if it has not exited before the deadline.
     pub fn end(&mut self, signal: &str, deadline: Deadline) -> Result<ExitStatus, LabError> {
         if self.is_running() {
             self.signal(signal)?;

@@ -5,7 +5,9 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Action, Args, Gateway, GatewayConfig, Lab, LabError, Plan, Run, mock, probe, sweep, web, wire};
+use super::{
+    Action, Args, CommandLine, Gateway, GatewayConfig, Lab, LabError, Plan, mock, probe, sweep, web, wire,
+};
 use crate::output::{errln, outln};
 
 /// Exit code of a program that SIGINT ended.
@@ -82,7 +84,7 @@ fn step(lab: &Lab, why: &str, line: &str, expect: &str) -> Result<(), LabError> 
     if said.ok && said.stdout.contains(expect) {
         return Ok(());
     }
-    Err(LabError::Story(format!("expected `{expect}` from `{line}`, exit code {:?}", said.code)))
+    Err(LabError::DemoFailed(format!("expected `{expect}` from `{line}`, exit code {:?}", said.code)))
 }
 
 fn story() -> Result<(), LabError> {
@@ -140,7 +142,7 @@ fn shell() -> Result<(), LabError> {
     );
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
     // Ignore its exit code, which is that of the last command run in it.
-    Run::new(&shell).within(lab.host().name()).interact()?;
+    CommandLine::new(&shell).within(lab.host().name()).interact()?;
     gateway.stop()?;
     outln!("The lab is removed.");
     Ok(())

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Run, namespace};
+use super::{CommandLine, namespace};
 
 /// Prefix of all names.
 const PREFIX: &str = "g64lab";
@@ -93,7 +93,7 @@ fn kill_by_path(dir: &Path) {
     for pid in pids.filter(|pid| *pid != own) {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         if String::from_utf8_lossy(&line).contains(&needle) {
-            let _ = Run::new(&format!("kill -KILL {pid}")).outcome();
+            let _ = CommandLine::new(&format!("kill -KILL {pid}")).outcome();
         }
     }
 }

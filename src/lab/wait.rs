@@ -33,14 +33,14 @@ impl Deadline {
 /// Checks `condition` repeatedly until it holds.
 ///
 /// # Errors
-/// [`LabError::Late`] with `what` if it does not hold before the deadline.
+/// [`LabError::Timeout`] with `what` if it does not hold before the deadline.
 pub fn until(deadline: Deadline, what: &str, mut condition: impl FnMut() -> bool) -> Result<(), LabError> {
     loop {
         if condition() {
             return Ok(());
         }
         if deadline.passed() {
-            return Err(LabError::Late { what: what.to_owned(), seconds: deadline.span.as_secs() });
+            return Err(LabError::Timeout { what: what.to_owned(), seconds: deadline.span.as_secs() });
         }
         thread::park_timeout(INTERVAL);
     }

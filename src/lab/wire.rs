@@ -44,7 +44,7 @@ pub(super) fn wire(interface: &str, segment: Option<u16>) -> Result<(), LabError
 }
 
 fn feed(to: &Tap, segment: Option<u16>) -> Result<(), LabError> {
-    let story = |why: crate::device::pcap::PcapError| LabError::Story(format!("standard input: {why}"));
+    let story = |why: crate::device::pcap::PcapError| LabError::DemoFailed(format!("standard input: {why}"));
     let mut reader = Reader::new(io::stdin().lock()).map_err(story)?;
     while let Some(packet) = reader.next_packet().map_err(story)? {
         let offload = segment.map_or_else(Offload::default, |size| offload_of(packet.bytes, size));

@@ -43,7 +43,7 @@ pub async fn serve(path: &Path, view: Arc<View>) -> io::Result<()> {
 }
 
 async fn answer(State(view): State<Arc<View>>) -> Response {
-    let known = view.known(NAMES).await;
+    let known = view.resolver_report(NAMES).await;
     match serde_json::to_vec(&Status::of(&view, known.as_ref())) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

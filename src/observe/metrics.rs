@@ -45,7 +45,7 @@ pub(super) fn router(view: Arc<View>) -> Router {
 }
 
 async fn answer(State(view): State<Arc<View>>) -> Response {
-    let known = view.known(0).await;
+    let known = view.resolver_report(0).await;
     match render(&view, known) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -208,7 +208,9 @@ fn workers(encoder: &mut DescriptorEncoder<'_>, view: &View) -> fmt::Result {
         ("device_sent", "Packets written to the device; a super-packet counts once", |t| t.sent.read()),
         ("device_writes", "Write calls to the device", |t| t.writes.read()),
         ("device_joined", "Packets that were joined into a super-packet", |t| t.joined.read()),
-        ("device_cut", "Super-packets split in software", |t| t.cut.read()),
+        ("device_segmented_in_software", "Super-packets segmented in software", |t| {
+            t.segmented_in_software.read()
+        }),
         ("device_refused", "Packets that the device rejected", |t| t.refused.read()),
     ];
     for (name, help, number) in of_devices {

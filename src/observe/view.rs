@@ -122,7 +122,7 @@ impl View {
     }
 
     /// Ledger and cache of the resolver, if there is one, with at most `names` names per zone.
-    pub async fn known(&self, names: usize) -> Option<Report> {
+    pub async fn resolver_report(&self, names: usize) -> Option<Report> {
         let reporter = {
             let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
             resolver.as_ref().map(|(_, reporter)| reporter.clone())

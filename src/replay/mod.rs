@@ -1,7 +1,7 @@
 //! Replays packets through the translator with a virtual clock: `gate64 translate`.
 //!
 //! Calls [`Translator::process`] as the daemon does. The caller sets the time, so equal input gives
-//! equal output and an hour of capture takes no time.
+//! equal output; it runs without real-time delays.
 
 mod explain;
 mod summary;

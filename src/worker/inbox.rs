@@ -66,14 +66,14 @@ impl Inbox {
 }
 
 /// One worker's access to the inboxes of all workers.
-pub(super) struct Post {
+pub(super) struct HandoverSender {
     own: WorkerId,
     inboxes: Arc<[Inbox]>,
     /// A bit for each worker that received a packet since the last [`wake`](Self::wake).
     pending: u64,
 }
 
-impl Post {
+impl HandoverSender {
     /// The handover of worker `own`; there are at most 64 workers.
     pub(super) fn new(own: WorkerId, inboxes: Arc<[Inbox]>) -> Self {
         assert!(inboxes.len() <= 64, "a bit per worker");
@@ -134,7 +134,7 @@ mod tests {
         const EACH: u32 = 2000;
         let inboxes: Arc<[Inbox]> = (0..3).map(|_| Inbox::new(16).expect("eventfd")).collect();
         let threads = [1u8, 2].map(|sender| {
-            let mut post = Post::new(WorkerId(sender), inboxes.clone());
+            let mut handover = HandoverSender::new(WorkerId(sender), inboxes.clone());
             std::thread::spawn(move || {
                 let mut buf = PacketBuf::new(MAX_PACKET);
                 for n in 0..EACH {
@@ -142,10 +142,10 @@ mod tests {
                     bytes[0] = sender;
                     bytes[1..].copy_from_slice(&n.to_be_bytes());
                     buf.fill(&bytes);
-                    while !post.hand_over(WorkerId(0), &mut buf) {
+                    while !handover.hand_over(WorkerId(0), &mut buf) {
                         std::thread::yield_now();
                     }
-                    post.wake();
+                    handover.wake();
                 }
             })
         });

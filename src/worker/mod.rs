@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::counters::Counters;
 use crate::device::{Device, Tallies};
 use crate::translator::{BlockAssignment, Change, Settings, Translator, WorkerId};
-use inbox::{Inbox, Post};
+use inbox::{HandoverSender, Inbox};
 use run::{Channels, Clock, Command, Worker};
 
 pub use report::{Cause, Failure, Notice};
@@ -97,20 +97,20 @@ pub fn start(assignments: Vec<Assignment>, zones: usize, events: usize) -> io::R
                 // Fails for blocks of another worker and for blocks outside the pool.
                 let _ = translator.restore_block(clock.now(), block);
             }
-            let post = Post::new(id, inboxes.clone());
-            (id, translator, a.device, post)
+            let handover = HandoverSender::new(id, inboxes.clone());
+            (id, translator, a.device, handover)
         })
         .collect();
-    for (id, translator, device, post) in ready {
+    for (id, translator, device, handover) in ready {
         let counters = translator.counters().clone();
         let tallies = device.tallies().clone();
         let (commands, inbound) = commands::channel();
-        let channels = Channels { post, commands: inbound, notices: notices.clone() };
+        let channels = Channels { handover, commands: inbound, notices: notices.clone() };
         let worker = Worker::new(id, translator, device, clock, channels);
         let failing = failing.clone();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{}", id.0))
-            .spawn(move || run::guarded(worker, &failing))?;
+            .spawn(move || run::run_and_report_panic(worker, &failing))?;
         workers.handles.push(Handle { commands, counters, tallies, thread });
     }
     Ok(Started { workers, events, failures })

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::inbox::Post;
+use super::inbox::HandoverSender;
 use super::report::{Cause, Failure, Notice};
 use crate::device::{BATCH, BATCH_BYTES, Device};
 use crate::reason::Reason;
@@ -16,8 +16,8 @@ use crate::translator::{Batch, Change, Event, Translator, Verdict, WorkerId};
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
 /// Capacity for extra packets of a batch. The worst case is a batch of UDP super-packets: Linux sends
-/// them without DF, so each datagram longer than 1,260 bytes becomes two fragments. The kernel
-/// backs unused buffers with no memory.
+/// them without DF, so each datagram longer than 1,260 bytes becomes two fragments. Unused buffers
+/// occupy no physical memory.
 const EXTRA: usize = 2 * (BATCH_BYTES + MAX_PACKET) / 1240 + BATCH;
 /// Sessions that may expire between two batches.
 const EXPIRE: usize = 64;
@@ -51,9 +51,9 @@ pub(super) enum Command {
 
 /// A list of packets to send that keeps its allocation between batches.
 #[derive(Default)]
-pub(super) struct Outgoing(Vec<&'static PacketBuf>);
+pub(super) struct SendList(Vec<&'static PacketBuf>);
 
-impl Outgoing {
+impl SendList {
     /// Lends the empty list, for references that live as long as this batch.
     pub(super) fn lend<'a>(&mut self) -> Vec<&'a PacketBuf> {
         std::mem::take(&mut self.0)
@@ -69,7 +69,7 @@ impl Outgoing {
 /// A worker's connections to other threads.
 pub(super) struct Channels {
     /// Packets from and to other workers.
-    pub(super) post: Post,
+    pub(super) handover: HandoverSender,
     pub(super) commands: commands::Receiver<Command>,
     pub(super) notices: mpsc::Sender<Notice>,
 }
@@ -83,7 +83,7 @@ pub(super) struct Worker {
     packets: Vec<PacketBuf>,
     verdicts: Vec<Verdict>,
     extra: Batch,
-    outgoing: Outgoing,
+    outgoing: SendList,
     events: Vec<Event>,
     /// When to stop, once commanded.
     stop: Option<Instant>,
@@ -92,7 +92,7 @@ pub(super) struct Worker {
 }
 
 /// Runs the worker until it stops, reports a panic, and returns the device.
-pub(super) fn guarded(mut worker: Worker, failures: &mpsc::Sender<Failure>) -> Box<dyn Device> {
+pub(super) fn run_and_report_panic(mut worker: Worker, failures: &mpsc::Sender<Failure>) -> Box<dyn Device> {
     let id = worker.id;
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| worker.run(failures))) {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string);
@@ -121,7 +121,7 @@ impl Worker {
             packets: (0..BATCH).map(|_| PacketBuf::new(MAX_PACKET)).collect(),
             verdicts: vec![Verdict::Hold; BATCH],
             extra: Batch::new(EXTRA, MAX_PACKET),
-            outgoing: Outgoing::default(),
+            outgoing: SendList::default(),
             events: vec![Event::PoolExhausted { host: NO_HOST }; EVENTS],
             stop: None,
             failing: false,
@@ -181,7 +181,7 @@ impl Worker {
     /// Fills the batch: first with packets from other workers, which have waited longest, up to half
     /// of the batch; then from the device.
     fn read(&mut self, failures: &mpsc::Sender<Failure>) -> usize {
-        let handed = self.channels.post.inbox().take(&mut self.packets[..BATCH / 2]);
+        let handed = self.channels.handover.inbox().take(&mut self.packets[..BATCH / 2]);
         match self.device.recv(&mut self.packets[handed..]) {
             Ok(filled) => {
                 if core::mem::take(&mut self.failing) {
@@ -211,15 +211,16 @@ impl Worker {
         let mut next = 0;
         for (index, packet) in self.packets[..filled].iter_mut().enumerate() {
             if let Verdict::HandOver(to) = self.verdicts[index] {
-                full += u64::from(!self.channels.post.hand_over(to, packet));
+                full += u64::from(!self.channels.handover.hand_over(to, packet));
             }
             while let Some(one) = extra.get_mut(next).filter(|e| usize::from(e.follows) <= index) {
-                full += one.to.map_or(0, |to| u64::from(!self.channels.post.hand_over(to, &mut one.packet)));
+                full +=
+                    one.to.map_or(0, |to| u64::from(!self.channels.handover.hand_over(to, &mut one.packet)));
                 next += 1;
             }
         }
         self.count(Reason::RingFull, full);
-        self.channels.post.wake();
+        self.channels.handover.wake();
         self.send(filled);
     }
 
@@ -251,10 +252,10 @@ impl Worker {
         let more = self.translator.expire(now, EXPIRE, &mut self.extra);
         let mut full = 0;
         for one in self.extra.packets() {
-            full += one.to.map_or(0, |to| u64::from(!self.channels.post.hand_over(to, &mut one.packet)));
+            full += one.to.map_or(0, |to| u64::from(!self.channels.handover.hand_over(to, &mut one.packet)));
         }
         self.count(Reason::RingFull, full);
-        self.channels.post.wake();
+        self.channels.handover.wake();
         self.send(0);
         more
     }
@@ -288,14 +289,14 @@ impl Worker {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        self.channels.post.inbox().waker().arm();
+        self.channels.handover.inbox().waker().arm();
         // Packets and commands from before `arm` sent no wake-up.
-        if self.channels.post.inbox().is_empty() && !self.drain_commands() {
-            let waker = self.channels.post.inbox().waker();
+        if self.channels.handover.inbox().is_empty() && !self.drain_commands() {
+            let waker = self.channels.handover.inbox().waker();
             // A failed sleep returns at once; the loop then tries again.
             let _ = if self.failing { waker.sleep(None, timeout) } else { self.device.wait(waker, timeout) };
         }
-        self.channels.post.inbox().waker().disarm();
+        self.channels.handover.inbox().waker().disarm();
     }
 
     fn count(&self, reason: Reason, packets: u64) {

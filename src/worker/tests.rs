@@ -183,7 +183,7 @@ fn the_fragments_of_a_full_batch_fit() {
 #[test]
 fn the_outgoing_list_keeps_its_allocation() {
     let buf = PacketBuf::new(10);
-    let mut outgoing = run::Outgoing::default();
+    let mut outgoing = run::SendList::default();
     let mut list = outgoing.lend();
     list.resize(100, &buf);
     let (start, capacity) = (list.as_ptr(), list.capacity());

@@ -10,7 +10,7 @@ use super::servers::{Running, SERVER};
 
 /// The result of one run.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Run {
+pub(super) struct LoadResult {
     /// Queries sent, and queries answered without SERVFAIL.
     pub(super) sent: f64,
     pub(super) answered: f64,
@@ -37,7 +37,7 @@ impl Questions {
     }
 
     /// Sends the queries to `server`; `more` are further arguments of dnsperf.
-    pub(super) fn ask(&self, lab: &Lab, server: &Running, more: &str) -> Result<Run, LabError> {
+    pub(super) fn ask(&self, lab: &Lab, server: &Running, more: &str) -> Result<LoadResult, LabError> {
         let line = format!(
             "taskset -c 1 dnsperf -s {SERVER} -p {} -a 2001:db8:1::1 -d {} -c 32 -T 1 {more}",
             server.server.port(),
@@ -57,7 +57,7 @@ impl Questions {
         let latency = |line: &str| line.strip_prefix("> NOERROR")?.split_whitespace().last()?.parse().ok();
         let mut latencies: Vec<f64> = output.lines().filter_map(latency).collect();
         latencies.sort_by(f64::total_cmp);
-        Ok(Run {
+        Ok(LoadResult {
             sent: number("Queries sent:"),
             answered: completed - failed,
             per_second: number("Queries per second:"),

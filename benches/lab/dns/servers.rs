@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gate64::lab::{Daemon, Deadline, Gateway, GatewayConfig, Lab, LabError, Run};
+use gate64::lab::{CommandLine, Daemon, Deadline, Gateway, GatewayConfig, Lab, LabError};
 
 use super::bare;
 
@@ -201,7 +201,7 @@ impl Running {
     }
 
     fn pin(&self) -> Result<(), LabError> {
-        Run::new(&format!("taskset -a -p -c {CPU} {}", self.pid())).text().map(drop)
+        CommandLine::new(&format!("taskset -a -p -c {CPU} {}", self.pid())).text().map(drop)
     }
 
     fn await_answer(&mut self, lab: &Lab) -> Result<(), LabError> {

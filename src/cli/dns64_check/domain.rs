@@ -47,7 +47,7 @@ impl Look<'_> {
     ) -> Option<Reply> {
         let reply = self.ask(name, rr::AAAA, Bits::default());
         let good = reply.as_ref().is_some_and(|r| r.code == rcode::NOERROR) && sorted(reply.as_ref()) == want;
-        self.findings.must(what, source, good, said(reply.as_ref()));
+        self.findings.record_required(what, source, good, said(reply.as_ref()));
         reply
     }
 }
@@ -63,7 +63,7 @@ pub(super) fn look(asker: &Asker, findings: &mut Findings, pref64: &[Pref64], do
     untouched(&mut look);
     let reply = asker.ask(&arpa(pref64[0].embed(V4)), rr::PTR, Bits::default());
     let good = reply.as_ref().is_some_and(|r| matches!(r.code, rcode::NOERROR | rcode::NXDOMAIN));
-    findings.must("PTR of a synthesised address", "RFC 6147 §5.3.1", good, said(reply.as_ref()));
+    findings.record_required("PTR of a synthesised address", "RFC 6147 §5.3.1", good, said(reply.as_ref()));
 }
 
 fn synthesis(look: &mut Look<'_>, pref64: &[Pref64]) {
@@ -72,12 +72,17 @@ fn synthesis(look: &mut Look<'_>, pref64: &[Pref64]) {
     let ttl = reply.iter().flat_map(|r| &r.answers).filter(|r| r.kind == rr::AAAA).map(|r| r.ttl).max();
     let good = ttl.is_some_and(|ttl| ttl <= DENIAL.min(TTL));
     let seen = ttl.map_or_else(|| "none".to_owned(), |ttl| format!("{ttl} s, at most {DENIAL}"));
-    look.findings.must("TTL at most that of A and of SOA", "RFC 6147 §5.1.7", good, seen);
+    look.findings.record_required("TTL at most that of A and of SOA", "RFC 6147 §5.1.7", good, seen);
     look.aaaa("dual", "a name with AAAA", "RFC 6147 §5.1.1", &[V6]);
     look.aaaa("nothing", "a name without addresses", "RFC 6147 §5.1.6", &[]);
     let missing = look.ask("no-such-name", rr::AAAA, Bits::default());
     let good = missing.as_ref().is_some_and(|r| r.code == rcode::NXDOMAIN);
-    look.findings.must("a name that does not exist", "RFC 6147 §5.1.2", good, said(missing.as_ref()));
+    look.findings.record_required(
+        "a name that does not exist",
+        "RFC 6147 §5.1.2",
+        good,
+        said(missing.as_ref()),
+    );
 }
 
 fn exclusions(look: &mut Look<'_>, pref64: &[Pref64]) {
@@ -89,7 +94,7 @@ fn exclusions(look: &mut Look<'_>, pref64: &[Pref64]) {
         let reply = look.ask("private", rr::AAAA, Bits::default());
         let synthesised = sorted(reply.as_ref()) == under(pref64, PRIVATE);
         let seen = if synthesised { "translated" } else { "not translated" };
-        look.findings.shows("private A under a network-specific prefix", "RFC 6052 §3.1", seen);
+        look.findings.record_optional("private A under a network-specific prefix", "RFC 6052 §3.1", seen);
     }
 }
 
@@ -97,7 +102,7 @@ fn aliases(look: &mut Look<'_>, pref64: &[Pref64]) {
     let expected = under(pref64, V4);
     let reply = look.aaaa("alias", "a CNAME chain", "RFC 6147 §5.1.5", &expected);
     let links = reply.iter().flat_map(|r| &r.answers).filter(|r| r.kind == CNAME).count();
-    look.findings.must(
+    look.findings.record_required(
         "and all its CNAMEs are present",
         "RFC 6147 §5.1.5",
         links == 2,
@@ -113,42 +118,47 @@ fn dnssec(look: &mut Look<'_>, pref64: &[Pref64]) {
             look.ask("v4only", rr::AAAA, Bits { dnssec_ok: true, checking_disabled, ..Bits::default() });
         let synthesised = sorted(reply.as_ref()) == expected;
         if checking_disabled {
-            look.findings.must(
+            look.findings.record_required(
                 what,
                 "RFC 6147 §5.5: no synthesis",
                 !synthesised && reply.is_some(),
                 said(reply.as_ref()),
             );
         } else {
-            look.findings.shows(what, "RFC 6147 §5.5", said(reply.as_ref()));
+            look.findings.record_optional(what, "RFC 6147 §5.5", said(reply.as_ref()));
             let signed = reply.as_ref().is_some_and(|r| synthesised && r.has(RRSIG) && !r.has(CNAME));
-            look.findings.must("no RRSIG of the A records", "RFC 6147 §5.5", !signed, "DO set");
+            look.findings.record_required("no RRSIG of the A records", "RFC 6147 §5.5", !signed, "DO set");
         }
     }
     let reply = look.ask("v4only", rr::AAAA, Bits { checking_disabled: true, ..Bits::default() });
-    look.findings.shows("CD set", "RFC 6147 §5.5", said(reply.as_ref()));
+    look.findings.record_optional("CD set", "RFC 6147 §5.5", said(reply.as_ref()));
     let reply = look.ask("v4only", rr::AAAA, Bits::default());
     let good = reply.as_ref().is_some_and(|r| !r.authentic);
-    look.findings.must("no AD unless requested", "RFC 6840 §5.8", good, said(reply.as_ref()));
+    look.findings.record_required("no AD unless requested", "RFC 6840 §5.8", good, said(reply.as_ref()));
 }
 
 fn big(look: &mut Look<'_>, pref64: &[Pref64]) {
     let want = usize::from(MANY) * pref64.len();
     let reply = look.ask("big", rr::AAAA, Bits::default());
     let good = reply.as_ref().is_some_and(|r| r.truncated || r.v6().len() == want);
-    look.findings.must("TC if too large for a datagram", "RFC 6147 §5.4", good, said(reply.as_ref()));
+    look.findings.record_required(
+        "TC if too large for a datagram",
+        "RFC 6147 §5.4",
+        good,
+        said(reply.as_ref()),
+    );
     let reply = look.ask("big", rr::AAAA, Bits { tcp: true, ..Bits::default() });
     let good = reply.as_ref().is_some_and(|r| r.v6().len() == want);
-    look.findings.must("and complete over TCP", "RFC 6147 §5.4", good, said(reply.as_ref()));
+    look.findings.record_required("and complete over TCP", "RFC 6147 §5.4", good, said(reply.as_ref()));
 }
 
 fn untouched(look: &mut Look<'_>) {
     let reply = look.ask("v4only", rr::A, Bits::default());
     let good = reply.as_ref().is_some_and(|r| r.v4() == [V4]);
-    look.findings.must("A records unchanged", "RFC 6147 §5.3.3", good, said(reply.as_ref()));
+    look.findings.record_required("A records unchanged", "RFC 6147 §5.3.3", good, said(reply.as_ref()));
     let reply = look.ask("svc", HTTPS, Bits::default());
     let hint = reply.iter().flat_map(|r| &r.answers).any(|r| r.data.ends_with(&V4.octets()));
-    look.findings.must("ipv4hint of HTTPS unchanged", "RFC 9460 §7.3", hint, said(reply.as_ref()));
+    look.findings.record_required("ipv4hint of HTTPS unchanged", "RFC 9460 §7.3", hint, said(reply.as_ref()));
 }
 
 /// Checks a name whose AAAA query is never answered.
@@ -163,5 +173,5 @@ pub(super) fn look_at_broken(asker: &Asker, findings: &mut Findings, pref64: &[P
         Some(reply) => format!("{} after {} ms", reply.said(), elapsed.as_millis()),
         None => "no answer".to_owned(),
     };
-    findings.must("unanswered AAAA: synthesis within 1 s", "RFC 6147 §5.1.3", good, seen);
+    findings.record_required("unanswered AAAA: synthesis within 1 s", "RFC 6147 §5.1.3", good, seen);
 }

@@ -24,23 +24,28 @@ pub(super) fn look(asker: &Asker, findings: &mut Findings) -> Option<Vec<Pref64>
         Some(_) if pref64.is_empty() => "no prefix in the answer".to_owned(),
         Some(_) => pref64.iter().map(|p| p.prefix().to_string()).collect::<Vec<_>>().join(" "),
     };
-    findings.must("a prefix is announced", "RFC 7050 §3", !pref64.is_empty(), seen);
+    findings.record_required("a prefix is announced", "RFC 7050 §3", !pref64.is_empty(), seen);
     let whole = pref64.iter().all(|p| KNOWN.iter().all(|v4| addresses.contains(&p.embed(*v4))));
     let seen = format!("{} addresses", addresses.len());
-    findings.must("each prefix has both addresses", "RFC 7050 §2.2", whole && !pref64.is_empty(), seen);
+    findings.record_required(
+        "each prefix has both addresses",
+        "RFC 7050 §2.2",
+        whole && !pref64.is_empty(),
+        seen,
+    );
     if pref64.is_empty() {
         return None;
     }
     let v4 = asker.ask(NAME, rr::A, none);
     let mut found = v4.as_ref().map(Reply::v4).unwrap_or_default();
     found.sort_unstable();
-    findings.must("its A records", "RFC 7050 §2.2", found == KNOWN, said(v4.as_ref()));
+    findings.record_required("its A records", "RFC 7050 §2.2", found == KNOWN, said(v4.as_ref()));
     let other = asker.ask(NAME, TXT, none);
     let good = other.as_ref().is_some_and(|r| r.code == rcode::NOERROR && r.answers.is_empty());
-    findings.must("no other records", "RFC 8880 §7", good, said(other.as_ref()));
+    findings.record_required("no other records", "RFC 8880 §7", good, said(other.as_ref()));
     let below = asker.ask(&format!("gate64-check.{NAME}"), rr::AAAA, none);
     let good = below.as_ref().is_some_and(|r| r.code == rcode::NXDOMAIN);
-    findings.must("no names below it", "RFC 8880 §7", good, said(below.as_ref()));
+    findings.record_required("no names below it", "RFC 8880 §7", good, said(below.as_ref()));
     reverse(asker, findings, &pref64);
     transport(asker, findings);
     Some(pref64)
@@ -50,24 +55,29 @@ pub(super) fn look(asker: &Asker, findings: &mut Findings) -> Option<Vec<Pref64>
 fn reverse(asker: &Asker, findings: &mut Findings, pref64: &[Pref64]) {
     let reply = asker.ask(&arpa(pref64[0].embed(KNOWN[0])), rr::PTR, Bits::default());
     let named = reply.as_ref().is_some_and(|r| r.has(rr::PTR) && r.code == rcode::NOERROR);
-    findings.must("PTR of its synthesised address", "RFC 8880 §7.2", named, said(reply.as_ref()));
+    findings.record_required("PTR of its synthesised address", "RFC 8880 §7.2", named, said(reply.as_ref()));
 }
 
 /// EDNS, TCP and unknown record types.
 fn transport(asker: &Asker, findings: &mut Findings) {
     let reply = asker.ask(NAME, rr::AAAA, Bits::default());
-    findings.must("EDNS", "RFC 6891", reply.as_ref().is_some_and(|r| r.edns), said(reply.as_ref()));
+    findings.record_required(
+        "EDNS",
+        "RFC 6891",
+        reply.as_ref().is_some_and(|r| r.edns),
+        said(reply.as_ref()),
+    );
     let reply = asker.ask(NAME, rr::AAAA, Bits { version_1: true, ..Bits::default() });
     let good = reply.as_ref().is_some_and(|r| r.code == rcode::BADVERS);
-    findings.must("an unknown EDNS version", "RFC 6891 §6.1.3", good, said(reply.as_ref()));
+    findings.record_required("an unknown EDNS version", "RFC 6891 §6.1.3", good, said(reply.as_ref()));
     let reply = asker.ask(NAME, rr::AAAA, Bits { tcp: true, ..Bits::default() });
     let good = reply.as_ref().is_some_and(|r| !r.v6().is_empty());
-    findings.must("TCP", "RFC 7766", good, said(reply.as_ref()));
+    findings.record_required("TCP", "RFC 7766", good, said(reply.as_ref()));
     let reply = asker.ask(NAME, UNKNOWN, Bits::default());
     let good = reply.as_ref().is_some_and(|r| r.code == rcode::NOERROR);
-    findings.must("an unknown record type", "RFC 3597", good, said(reply.as_ref()));
+    findings.record_required("an unknown record type", "RFC 3597", good, said(reply.as_ref()));
     let reply = asker.ask(NAME, rr::AAAA, Bits { dnssec_ok: true, ..Bits::default() });
-    findings.must(
+    findings.record_required(
         "no AD on synthesised records",
         "RFC 6147 §5.5",
         reply.is_some_and(|r| !r.authentic),
@@ -86,7 +96,7 @@ fn prefixes(addresses: &[Ipv6Addr]) -> Vec<Pref64> {
     for addr in addresses {
         // Longest first: the bytes at a shorter length's offset may match randomly.
         let fits = [96, 64, 56, 48, 40, 32].into_iter().find_map(|len| {
-            let pref64 = Pref64::new(Ipv6Prefix::holding(*addr, len)).ok()?;
+            let pref64 = Pref64::new(Ipv6Prefix::containing(*addr, len)).ok()?;
             pref64.extract(*addr).filter(|v4| KNOWN.contains(v4)).map(|_| pref64)
         });
         found.extend(fits.filter(|pref64| !found.contains(pref64)));

@@ -2,7 +2,7 @@
 
 /// The result of one check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Verdict {
+enum CheckResult {
     /// Conforms.
     Good,
     /// The RFCs allow several behaviours.
@@ -14,7 +14,7 @@ enum Verdict {
 /// One line of the table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Finding {
-    verdict: Verdict,
+    result: CheckResult,
     what: &'static str,
     /// What the server answered.
     seen: String,
@@ -28,29 +28,34 @@ pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
     /// Records a check that the RFCs require, and what the server answered.
-    pub(super) fn must(
+    pub(super) fn record_required(
         &mut self,
         what: &'static str,
         source: &'static str,
         good: bool,
         seen: impl Into<String>,
     ) {
-        let verdict = if good { Verdict::Good } else { Verdict::Bad };
-        self.0.push(Finding { verdict, what, seen: seen.into(), source });
+        let result = if good { CheckResult::Good } else { CheckResult::Bad };
+        self.0.push(Finding { result, what, seen: seen.into(), source });
     }
 
     /// Records behaviour that the RFCs leave open.
-    pub(super) fn shows(&mut self, what: &'static str, source: &'static str, seen: impl Into<String>) {
-        self.0.push(Finding { verdict: Verdict::Open, what, seen: seen.into(), source });
+    pub(super) fn record_optional(
+        &mut self,
+        what: &'static str,
+        source: &'static str,
+        seen: impl Into<String>,
+    ) {
+        self.0.push(Finding { result: CheckResult::Open, what, seen: seen.into(), source });
     }
 
     pub(super) fn table(&self) -> String {
         let width = self.0.iter().map(|finding| finding.what.len()).max().unwrap_or(0);
-        let lines = self.0.iter().map(|Finding { verdict, what, seen, source }| {
-            let word = match verdict {
-                Verdict::Good => "ok",
-                Verdict::Open => "--",
-                Verdict::Bad => "BAD",
+        let lines = self.0.iter().map(|Finding { result, what, seen, source }| {
+            let word = match result {
+                CheckResult::Good => "ok",
+                CheckResult::Open => "--",
+                CheckResult::Bad => "BAD",
             };
             format!("{word:<4} {what:<width$}  {seen}  [{source}]\n")
         });
@@ -59,7 +64,7 @@ impl Findings {
 
     /// Number of violated checks.
     pub(super) fn bad(&self) -> usize {
-        self.0.iter().filter(|finding| finding.verdict == Verdict::Bad).count()
+        self.0.iter().filter(|finding| finding.result == CheckResult::Bad).count()
     }
 
     /// Number of checks.
@@ -75,9 +80,9 @@ mod tests {
     #[test]
     fn the_table_shows_failed_checks() {
         let mut findings = Findings::default();
-        findings.must("one thing", "RFC 1", true, "fine");
-        findings.must("another", "RFC 2", false, "broken");
-        findings.shows("a third", "RFC 3", "so");
+        findings.record_required("one thing", "RFC 1", true, "fine");
+        findings.record_required("another", "RFC 2", false, "broken");
+        findings.record_optional("a third", "RFC 3", "so");
         assert_eq!(findings.bad(), 1);
         let table = findings.table();
         assert!(

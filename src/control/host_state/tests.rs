@@ -127,7 +127,7 @@ fn all_ipv6_routes_share_a_neighbour() {
                 (Some(&"fe80::64"), Some(&"PERMANENT")),
                 "{neighbours}"
             );
-            host_state.shrink(&Requirements::default()).await;
+            host_state.remove_obsolete(&Requirements::default()).await;
             assert!(!output("ip -6 route").contains("gate64 proto 64"), "{}", output("ip -6 route"));
             host_state.release().await;
         });
@@ -270,14 +270,14 @@ fn grow_is_all_or_nothing_and_shrink_removes_the_rest() {
             // A foreign route conflicts with one of gate64.
             run("ip route add 192.0.2.64/28 via 203.0.113.2");
             let why = host_state
-                .grow(&requirements(&second), Sysctls::Set)
+                .add_missing(&requirements(&second), Sysctls::Set)
                 .await
                 .expect_err("a route of somebody else");
             assert!(why.to_string().contains("route to 192.0.2.64/28: File exists"), "{why}");
             run("ip route del 192.0.2.64/28 via 203.0.113.2");
             assert_eq!((output("ip route"), output("ip neigh show proxy")), (routes, proxies));
-            host_state.grow(&requirements(&second), Sysctls::Set).await.expect("free now");
-            host_state.shrink(&requirements(&second)).await;
+            host_state.add_missing(&requirements(&second), Sysctls::Set).await.expect("free now");
+            host_state.remove_obsolete(&requirements(&second)).await;
             let routes = output("ip route");
             assert!(
                 routes.contains("192.0.2.64/28 dev gate64") && !routes.contains("203.0.113.64/30"),
@@ -308,7 +308,7 @@ fn a_dropping_firewall_is_reported() {
             host_state.release().await;
             run("nft insert rule ip filter FORWARD iifname gate64 accept");
             let mut host_state = open(dir.path()).await;
-            host_state.shrink(&Requirements::default()).await;
+            host_state.remove_obsolete(&Requirements::default()).await;
             run("ip link set gate64 down");
             host_state.apply(&checked, &requirements(&checked)).await.expect("a rule names the device");
             host_state.release().await;

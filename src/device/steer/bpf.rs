@@ -1,6 +1,6 @@
 //! bpf(2): maps and programs. The C structures are those of `linux/bpf.h`.
 //!
-//! The call stays ours: `nix` and `rustix` do not wrap bpf(2), and the BPF crates load ELF objects.
+//! Implemented here because no crate wraps it: `nix` and `rustix` lack bpf(2), and the BPF crates load ELF objects.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

@@ -63,7 +63,7 @@ impl Maps {
         // In reverse: if a prefix occurs twice, the first one wins, as in `Owners`.
         for (net, host_len) in owners.zones().iter().rev() {
             let key = prefix6(*net);
-            let mask = Ipv6Prefix::holding(net.addr(), *host_len).mask();
+            let mask = Ipv6Prefix::containing(net.addr(), *host_len).mask();
             self.zones.set(&key, &mask.to_be_bytes())?;
             keys.zones.push(key);
         }

@@ -81,7 +81,7 @@ impl Host {
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
-        let full = || LabError::Story("the host's IP stack refuses its address or route".to_owned());
+        let full = || LabError::DemoFailed("the host's IP stack refuses its address or route".to_owned());
         let mut accepted = true;
         let len = if matches!(address, IpAddress::Ipv4(_)) { 32 } else { 128 };
         interface.update_ip_addrs(|list| accepted = list.push(IpCidr::new(address, len)).is_ok());
@@ -129,7 +129,7 @@ impl Host {
     pub(super) fn udp(&mut self, port: u16) -> Result<SocketHandle, LabError> {
         let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 8], vec![0; 16 << 10]);
         let mut socket = udp::Socket::new(buffer(), buffer());
-        socket.bind(port).map_err(|e| LabError::Story(format!("UDP port {port}: {e}")))?;
+        socket.bind(port).map_err(|e| LabError::DemoFailed(format!("UDP port {port}: {e}")))?;
         Ok(self.sockets.add(socket))
     }
 
@@ -142,7 +142,7 @@ impl Host {
         let mut socket = icmp::Socket::new(buffer(), buffer());
         socket
             .bind(icmp::Endpoint::Ident(identifier))
-            .map_err(|e| LabError::Story(format!("ICMP identifier {identifier}: {e}")))?;
+            .map_err(|e| LabError::DemoFailed(format!("ICMP identifier {identifier}: {e}")))?;
         Ok(self.sockets.add(socket))
     }
 
@@ -174,6 +174,6 @@ impl Host {
         let socket: &mut tcp::Socket<'static> = self.sockets.get_mut(socket);
         socket
             .connect(self.interface.context(), to, port)
-            .map_err(|e| LabError::Story(format!("connecting to {}: {e}", to.0)))
+            .map_err(|e| LabError::DemoFailed(format!("connecting to {}: {e}", to.0)))
     }
 }

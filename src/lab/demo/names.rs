@@ -32,7 +32,7 @@ pub(super) struct Answered {
 }
 
 fn failed(what: impl std::fmt::Display) -> LabError {
-    LabError::Story(format!("DNS: {what}"))
+    LabError::DemoFailed(format!("DNS: {what}"))
 }
 
 impl Names {

@@ -20,7 +20,7 @@ fn heading(number: u32, text: &str) {
 }
 
 fn failed(what: impl std::fmt::Display) -> LabError {
-    LabError::Story(what.to_string())
+    LabError::DemoFailed(what.to_string())
 }
 
 /// Runs and prints all steps. The file of the last step has `bytes` bytes.

@@ -53,17 +53,17 @@ pub(super) struct World {
 
 /// The NAT64 prefix.
 pub(super) fn pref64() -> Pref64 {
-    Pref64::new(crate::addr::Ipv6Prefix::holding(Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, 0), 96))
+    Pref64::new(crate::addr::Ipv6Prefix::containing(Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, 0), 96))
         .expect("a documentation prefix of length 96")
 }
 
 /// The client's zone.
 pub(super) fn clients() -> crate::addr::Ipv6Prefix {
-    crate::addr::Ipv6Prefix::holding(CLIENT, 64)
+    crate::addr::Ipv6Prefix::containing(CLIENT, 64)
 }
 
 fn settings() -> Settings {
-    let pool = crate::addr::Ipv4Prefix::holding(Ipv4Addr::new(192, 0, 2, 64), 28);
+    let pool = crate::addr::Ipv4Prefix::containing(Ipv4Addr::new(192, 0, 2, 64), 28);
     let limits = nat64::Limits {
         sessions: 1_000,
         bindings: 1_000,
@@ -131,7 +131,7 @@ impl World {
             }
             self.round()?;
         }
-        Err(LabError::Story(format!("the demonstration is stuck waiting for {what}")))
+        Err(LabError::DemoFailed(format!("the demonstration is stuck waiting for {what}")))
     }
 
     /// The virtual time.

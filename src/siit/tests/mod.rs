@@ -88,8 +88,8 @@ fn the_longest_prefix_wins_on_either_side() {
 fn every_pair_of_lengths_round_trips() {
     for len4 in 0..=32u8 {
         for len6 in 0..=128 - (32 - len4) {
-            let v4_prefix = crate::addr::Ipv4Prefix::holding(v4("198.51.100.7"), len4);
-            let v6_prefix = crate::addr::Ipv6Prefix::holding(v6("2001:db8:1:2:3:4:5:6"), len6);
+            let v4_prefix = crate::addr::Ipv4Prefix::containing(v4("198.51.100.7"), len4);
+            let v6_prefix = crate::addr::Ipv6Prefix::containing(v6("2001:db8:1:2:3:4:5:6"), len6);
             let eam = Eam::new(v4_prefix, v6_prefix).expect("room enough");
             let mapping = Mapping::new(&Settings { eams: vec![eam], ..Settings::default() });
             for addr in [v4_prefix.addr(), v4_prefix.last(), v4("198.51.100.7")] {

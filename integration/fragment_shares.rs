@@ -15,7 +15,7 @@ fn fragment(text: &mut String, from_to: &str, id: u32, outcome: &str) {
 }
 
 /// A cache of 2,048 cells and 4,096 datagrams: a source may use 256 cells and 512 datagrams.
-const LARGE: &str = "set limit hold_bytes 4194304\n";
+const LARGE: &str = "set limit fragment_bytes 4194304\n";
 
 #[test]
 fn a_source_fills_an_eighth_of_the_memory() {

@@ -171,8 +171,7 @@ fn one_socket_answers_from_every_address() -> Test {
 fn a_random_name_flood_evicts_and_starves_no_client() -> Test {
     let Some(site) = build(2, None)? else { return Ok(()) };
     let _mock = parts::mock(&site)?;
-    let limits =
-        "cache_bytes = 400000\nready_bytes = 65536\nin_flight = 64\nqueries_per_second = 0\nthreads = 1";
+    let limits = "cache_bytes = 400000\nanswer_cache_bytes = 65536\nin_flight = 64\nqueries_per_second = 0\nthreads = 1";
     let gateway = gateway(&site, &format!("upstreams = [\"{MOCK}\"]\n{limits}"))?;
     let (flooder, quiet) = (&site.lab.hosts[0], &site.lab.hosts[1]);
     let list = |file: &str, labels: &str| -> Result<String, LabError> {

@@ -163,7 +163,7 @@ impl<'a> Generator<'a> {
                     ["udp 120s", "udp 300s", "icmp 60s", "icmp 90s", "tcp_opening 250s", "tcp_closing 260s"];
                 format!("timer {}", random.of(&timers))
             }
-            7 => format!("timer port_rest {}", random.of(&["120s", "10s", "0s"])),
+            7 => format!("timer port_quarantine {}", random.of(&["120s", "10s", "0s"])),
             8 => format!("zone {} blocks={}", random.below(2), 1 + random.below(3)),
             9 => format!("zone {} sessions={}", random.below(2), 2 + random.below(12)),
             10 => "static tcp 2001:db8:1::80.80 T.80".to_owned(),

@@ -180,7 +180,7 @@ fn timers(settings: &Settings) -> String {
         ("icmp", time(timers.icmp)),
         ("unsolicited_syn", time(timers.tcp_incoming_syn)),
         ("fragment", time(timers.fragment)),
-        ("port_rest", time(timers.quarantine)),
+        ("port_quarantine", time(timers.quarantine)),
     ];
     table("timers", &lines)
 }
@@ -192,7 +192,7 @@ fn limits(settings: &Settings) -> String {
         ("bindings", limits.bindings),
         ("blocks", limits.blocks),
         ("hosts", limits.hosts),
-        ("hold_bytes", limits.fragment_bytes as u32),
+        ("fragment_bytes", limits.fragment_bytes as u32),
         ("unsolicited_syns", limits.unsolicited_syns),
         ("unsolicited_syns_per_source", limits.unsolicited_syns_per_source),
         ("events", limits.events),

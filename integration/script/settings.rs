@@ -182,7 +182,7 @@ fn timer(timers: &mut Timers, words: &[&str]) -> Result<(), String> {
         "icmp" => &mut timers.icmp,
         "tcp_incoming_syn" => &mut timers.tcp_incoming_syn,
         "fragment" => &mut timers.fragment,
-        "port_rest" => &mut timers.quarantine,
+        "port_quarantine" => &mut timers.quarantine,
         other => return Err(format!("no timer `{other}`")),
     };
     *field = duration(value)?;
@@ -200,7 +200,7 @@ fn limit(limits: &mut Limits, words: &[&str]) -> Result<(), String> {
         "unsolicited_syns" => &mut limits.unsolicited_syns,
         "unsolicited_syns_per_source" => &mut limits.unsolicited_syns_per_source,
         "events" => &mut limits.events,
-        "hold_bytes" => {
+        "fragment_bytes" => {
             limits.fragment_bytes = value as usize;
             return Ok(());
         }

@@ -75,6 +75,7 @@ impl Error for ReadError {
     }
 
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
+        let known: Vec<_> = known.iter().filter(|known| !FORMER_NAMES.contains(known)).collect();
         if let Some(near) = known.iter().find(|known| is_near(key, known)) {
             let allowed = format!("`{near}`, or another key that reference.toml has here");
             return Self::new(format!("unknown key `{key}`; did you mean `{near}`?"), allowed);
@@ -83,10 +84,21 @@ impl Error for ReadError {
         Self::new(format!("unknown key `{key}`"), known.join(", "))
     }
 
+    /// TOML itself rejects the same key twice, so one of the two has its former name.
+    fn duplicate_field(key: &'static str) -> Self {
+        Self::new(
+            format!("`{key}` is set twice: under this name and under its former name"),
+            format!("only `{key}`"),
+        )
+    }
+
     fn missing_field(key: &'static str) -> Self {
         Self::new(format!("the key `{key}` is missing"), format!("a table with `{key} = …`"))
     }
 }
+
+/// Former names of keys, still accepted (`#[serde(alias)]` in the schema). Messages do not propose them.
+const FORMER_NAMES: [&str; 3] = ["port_rest", "hold_bytes", "ready_bytes"];
 
 /// Whether one key is the other with at most two wrong letters.
 fn is_near(a: &str, b: &str) -> bool {

@@ -84,7 +84,8 @@ pub(crate) struct Timers {
     pub(crate) icmp: Option<Text>,
     pub(crate) unsolicited_syn: Option<Text>,
     pub(crate) fragment: Option<Text>,
-    pub(crate) port_rest: Option<Text>,
+    #[serde(alias = "port_rest")]
+    pub(crate) port_quarantine: Option<Text>,
 }
 
 #[derive(Deserialize, Debug, Default)]
@@ -94,7 +95,8 @@ pub(crate) struct Limits {
     pub(crate) bindings: Option<Number>,
     pub(crate) blocks: Option<Number>,
     pub(crate) hosts: Option<Number>,
-    pub(crate) hold_bytes: Option<Number>,
+    #[serde(alias = "hold_bytes")]
+    pub(crate) fragment_bytes: Option<Number>,
     pub(crate) unsolicited_syns: Option<Number>,
     pub(crate) unsolicited_syns_per_source: Option<Number>,
     pub(crate) events: Option<Number>,
@@ -136,7 +138,8 @@ pub(crate) struct Dns64 {
     pub(crate) connection_total: Option<Text>,
     pub(crate) queries_per_second: Option<Number>,
     pub(crate) responses_per_second: Option<Number>,
-    pub(crate) ready_bytes: Option<Number>,
+    #[serde(alias = "ready_bytes")]
+    pub(crate) answer_cache_bytes: Option<Number>,
     pub(crate) cache_bytes: Option<Number>,
     pub(crate) cache_stale: Option<Text>,
     pub(crate) stale_wait: Option<Text>,

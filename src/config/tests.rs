@@ -288,3 +288,18 @@ fn plateaus() {
     let rules = load(&with("plateaus = [1400, 9000]", "", "")).expect("good").rules;
     assert_eq!(rules.plateaus, crate::xlat::Plateaus::new(&[9000, 1400]).expect("few"));
 }
+
+#[test]
+fn former_names_of_keys_are_accepted() {
+    let dns = "[dns64]\nlisten = [\"[2001:db8:1::53]:53\"]\nupstreams = [\"198.51.100.53\"]\n";
+    let text = |port: &str, fragment: &str, answer: &str| {
+        let tables = format!("[timers]\n{port} = \"7s\"\n[limits]\n{fragment} = 70000\n{dns}{answer} = 5\n");
+        with("", "", &tables)
+    };
+    let load = |text: &str| load_on(text, &FakeHost::new());
+    let old = load(&text("port_rest", "hold_bytes", "ready_bytes")).expect("the former names");
+    let new = load(&text("port_quarantine", "fragment_bytes", "answer_cache_bytes")).expect("the names");
+    assert_eq!(old, new);
+    assert_eq!(new.nat64.timers.quarantine, Duration::from_secs(7));
+    assert_eq!(new.nat64.limits.fragment_bytes, 70_000);
+}

@@ -165,7 +165,7 @@ pub(super) fn timers(reader: &mut Reader<'_>, section: Option<&schema::Timers>) 
             " (RFC 6146 §4, TCP_INCOMING_SYN)",
         ),
         fragment: reader.duration(section.fragment.as_ref(), default.fragment, secs(1), ""),
-        quarantine: reader.duration(section.port_rest.as_ref(), default.quarantine, secs(0), ""),
+        quarantine: reader.duration(section.port_quarantine.as_ref(), default.quarantine, secs(0), ""),
     };
     let short = [
         (&section.tcp_transitory, transitory),
@@ -221,7 +221,11 @@ pub(super) fn limits(reader: &mut Reader<'_>, section: Option<&schema::Limits>, 
         bindings: reader.number(section.bindings.as_ref(), default.bindings, 1..=100_000_000),
         blocks: reader.number(section.blocks.as_ref(), default.blocks, 1..=16_777_216),
         hosts: reader.number(section.hosts.as_ref(), default.hosts, 1..=16_777_216),
-        fragment_bytes: reader.number(section.hold_bytes.as_ref(), default.fragment_bytes, 65_536..=1 << 30),
+        fragment_bytes: reader.number(
+            section.fragment_bytes.as_ref(),
+            default.fragment_bytes,
+            65_536..=1 << 30,
+        ),
         unsolicited_syns: reader.number(
             section.unsolicited_syns.as_ref(),
             default.unsolicited_syns,

@@ -2,7 +2,7 @@
 //! get a block immediately and receive late packets of the previous one (RFC 6888 REQ-8).
 //!
 //! The assignments follow the workers' events; a file has them every [`INTERVAL`] and at exit. A gateway that
-//! starts within the quarantine (`port_rest`) returns the blocks to their hosts. After a kill, or after lost
+//! starts within the quarantine (`port_quarantine`) returns the blocks to their hosts. After a kill, or after lost
 //! events, the assignments of the last seconds are missing.
 
 use std::collections::BTreeMap;

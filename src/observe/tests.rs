@@ -20,7 +20,7 @@ use crate::translator::WorkerId;
 use crate::worker::{self, Assignment, Started};
 
 fn config() -> Config {
-    let small = "[limits]\nsessions = 64\nbindings = 64\nblocks = 16\nhosts = 16\nhold_bytes = 65536\n";
+    let small = "[limits]\nsessions = 64\nbindings = 64\nblocks = 16\nhosts = 16\nfragment_bytes = 65536\n";
     let text = format!("{small}{}", include_str!("../../configs/nat64.toml"));
     load_on(&text, &FakeHost::new()).expect("a good file")
 }

@@ -7,9 +7,6 @@ use super::{Source, sources};
 /// Functions with more than five parameters beside `self`: file, name, reason.
 const MANY_PARAMETERS: &[(&str, &str, &str)] = &[
     ("src/dns64/upstream_query.rs", "new", "each fills a field of its own"),
-    ("src/nat64/tables/bib.rs", "insert", "each fills a field of its own"),
-    ("src/nat64/tables/block.rs", "insert", "each fills a field of its own"),
-    ("src/nat64/tables/pool4.rs", "unlink", "the BIB is not the pool's"),
     ("src/siit/outward.rs", "error6", "a packet's context, passed apart"),
 ];
 
@@ -21,8 +18,6 @@ const MANY_FIELDS: &[(&str, &str, &str)] = &[
         "a datagram in the fragment cache: key, expiry, lists, sizes",
     ),
     ("src/dns64/cache/entry.rs", "RecordSetHeader", "a cache entry's fixed part, stored as bytes"),
-    ("src/nat64/mod.rs", "Nat64", "the tables and what a packet needs of them"),
-    ("src/nat64/tables/pool4.rs", "Pool4", "addresses, blocks and hosts, which change together"),
     ("src/nat64/tables/session.rs", "Session", "one record per session, laid out for the cache line"),
     ("src/siit/mod.rs", "Siit", "the mappings and the counters of one translator"),
     ("src/resolver/worker.rs", "State", "all that one resolver thread owns"),

@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::context::Context;
 use super::policy::zones::Destination;
 use super::prefetch::Candidate;
+use super::tables::bib::Allocation;
 use super::tables::pool4::{PortRequest, RateCheck};
 use super::tables::session::Traffic;
 use super::tables::tcp::{Kind, Lifetime, Side, State, on_segment};
@@ -283,9 +284,11 @@ impl Nat64 {
             return Err(Reason::TableFull);
         }
         let (block, port) = self.pool4.allocate(request, &mut self.rng, &mut self.events)?;
-        let slot =
-            self.bib.insert(request.proto, client, block, port, pref64, false).ok_or(Reason::TableFull)?;
-        self.pool4.link(block, request.proto, port, slot, &mut self.bib);
+        let slot = self
+            .bib
+            .insert(request.proto, client, Allocation::Block(block), port, pref64)
+            .ok_or(Reason::TableFull)?;
+        self.pool4.link(slot, &mut self.bib);
         self.count_binding(slot, 1);
         if check == RateCheck::NewHost {
             // The host has an entry now: charge its first binding.

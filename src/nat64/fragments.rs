@@ -67,7 +67,7 @@ impl Nat64 {
         buf: &mut PacketBuf,
     ) -> Result<Verdict, Refusal> {
         let owner = self.pool4.owners().datagram(packet.src, packet.dst, packet.protocol, packet.id);
-        if owner != self.me {
+        if owner != self.pool4.me() {
             return Ok(self.hand_over(owner, buf)?);
         }
         let first = first(&packet.transport, packet.protocol, ErrorHeader::unreachable4(2))?;

@@ -55,12 +55,12 @@ impl Nat64 {
         to: &To4,
     ) -> Result<Verdict, Refusal> {
         let owner = self.pool4.owners().owner_of(proto, mapped).ok_or(Reason::NotPool4)?;
-        if owner == self.me && self.binding_at(context.candidate, proto, mapped).is_none() {
+        if owner == self.pool4.me() && self.binding_at(context.candidate, proto, mapped).is_none() {
             return Err(Reason::NoBinding.into());
         }
         let buf = self.write4(context, plan, to)?;
         buf.handed.hairpin = true;
-        if owner != self.me {
+        if owner != self.pool4.me() {
             return Ok(Verdict::HandOver(owner));
         }
         self.packet4(context, buf).map_err(|refusal| refusal.reason.into())
@@ -77,11 +77,11 @@ impl Nat64 {
         mapped: Transport4,
         buf: &PacketBuf,
     ) -> Result<Option<Verdict>, Reason> {
-        if self.alone {
+        if self.is_alone() {
             return Ok(None);
         }
         match self.pool4.owners().owner_of(proto, mapped) {
-            Some(owner) if owner != self.me => self.hand_over(owner, buf).map(Some),
+            Some(owner) if owner != self.pool4.me() => self.hand_over(owner, buf).map(Some),
             Some(_) | None => Ok(None),
         }
     }

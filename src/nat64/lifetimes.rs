@@ -128,10 +128,9 @@ impl Nat64 {
     /// Removes a binding and frees its port.
     pub(super) fn unbind(&mut self, now: Instant, slot: u32) {
         let binding = self.bib.of(slot);
-        let (block, proto, port) = (binding.allocation, binding.proto(), binding.port);
         let since =
             if binding.is_quarantined() { QuarantineTick(binding.first) } else { QuarantineTick::of(now) };
-        self.pool4.unlink(since, block, proto, port, slot, &mut self.bib);
+        self.pool4.unlink(since, slot, &mut self.bib);
         self.bib.remove(slot);
     }
 

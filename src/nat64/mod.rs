@@ -31,7 +31,7 @@ use tables::bib::Bib;
 use tables::events::Events;
 use tables::fragment::FragmentCache;
 use tables::hash::Rng;
-use tables::pool4::Pool4;
+use tables::pool4::{Pool4, Sizes};
 use tables::session::Sessions;
 use tables::statics::Statics;
 use tables::syn::Syns;
@@ -62,10 +62,6 @@ pub use tables::events::{BlockAssignment, Event, Record};
 
 /// One worker's state, and the operations on it.
 pub struct Nat64 {
-    /// This worker.
-    me: WorkerId,
-    /// Whether this is the only worker.
-    alone: bool,
     /// What only a reload changes.
     policy: Policy,
     /// Bindings, indexed by their IPv6 side.
@@ -111,13 +107,13 @@ impl Nat64 {
         let mut rng = Rng::new(who.seed);
         let owners = settings.owners(who.owner_seed, who.workers);
         let limits = &settings.limits;
+        let sizes = Sizes { blocks: limits.blocks, hosts: limits.hosts };
+        let pool_rules = reload::pool_rules(settings, owners);
         let mut nat64 = Self {
-            me: who.worker,
-            alone: who.workers <= 1,
             policy: Policy::new(rules, settings, None),
             bib: Bib::new(limits.bindings, &mut rng),
             sessions: Sessions::new(limits.sessions, &mut rng),
-            pool4: Pool4::new(settings, owners, who.worker, &mut rng, counters.clone()),
+            pool4: Pool4::new(who.worker, sizes, pool_rules, &mut rng, counters.clone()),
             statics: Statics::new(&settings.statics),
             syns: Syns::new(limits.unsolicited_syns, limits.unsolicited_syns_per_source, &mut rng),
             fragments: FragmentCache::new(limits.fragment_bytes, settings.timers.fragment, rng.next() as u32),
@@ -160,7 +156,7 @@ impl Nat64 {
     fn packet6(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Result<Verdict, Refusal> {
         let packet = Ipv6Packet::parse(buf.bytes(), &buf.offload)?;
         let (destination, owner) = self.admit6(context, &packet)?;
-        if owner != self.me {
+        if owner != self.pool4.me() {
             return Ok(self.hand_over(owner, buf)?);
         }
         if packet.fragment.is_some() {
@@ -232,9 +228,17 @@ impl Nat64 {
         let zone = self.policy.zones.of(client).ok_or_else(|| Zones::reason_outside_zones(packet.src))?;
         context.zone = Some(self.policy.zones.rules(zone).id);
         let destination = self.policy.zones.destination(zone, packet.dst)?;
-        let owner =
-            if self.alone { self.me } else { self.pool4.owners().host(self.policy.zones.host(zone, client)) };
+        let owner = if self.is_alone() {
+            self.pool4.me()
+        } else {
+            self.pool4.owners().host(self.policy.zones.host(zone, client))
+        };
         Ok((destination, owner))
+    }
+
+    /// Whether this is the only worker.
+    const fn is_alone(&self) -> bool {
+        self.pool4.owners().workers() <= 1
     }
 
     /// Checks that an IPv4 packet is for a pool or static address. Unless hairpinned, its source must not

@@ -2,12 +2,25 @@
 
 use super::policy::Policy;
 use super::policy::zones::Zones;
-use super::tables::bib;
+use super::tables::bib::{Allocation, Binding};
+use super::tables::pool4::PoolRules;
 use super::tables::slab::NIL;
 use super::tables::statics::Statics;
 use super::{Nat64, Settings};
+use crate::ownership::Owners;
 use crate::time::Instant;
 use crate::xlat::Rules;
+
+/// What the settings decide about the assignment of ports.
+pub(super) fn pool_rules(settings: &Settings, owners: Owners) -> PoolRules {
+    PoolRules {
+        owners,
+        pools: settings.pools.clone(),
+        zone_pools: settings.zones.iter().map(|zone| (zone.id, zone.pool)).collect(),
+        statics: settings.statics.iter().map(|entry| (entry.proto, entry.v4)).collect(),
+        pairing: settings.pairing,
+    }
+}
 
 impl Nat64 {
     /// Switches to new settings, except for the limits. Visits all bindings and sessions once.
@@ -22,7 +35,7 @@ impl Nat64 {
         self.fragments.set_timeout(settings.timers.fragment);
         self.drop_statics(now, settings);
         self.count_statics(1);
-        self.pool4.reconfigure(settings, owners);
+        self.pool4.reconfigure(pool_rules(settings, owners));
         self.bind_statics();
     }
 
@@ -98,7 +111,7 @@ impl Nat64 {
     /// Adds all static bindings to the gauges of their zones, or subtracts them.
     fn count_statics(&self, by: i64) {
         for slot in 0..self.bib.end() {
-            if self.bib.at(slot).is_some_and(bib::Binding::is_static) {
+            if self.bib.at(slot).is_some_and(Binding::is_static) {
                 self.count_binding(slot, by);
             }
         }
@@ -136,7 +149,7 @@ impl Nat64 {
         for number in 0.. {
             let Some(entry) = self.statics.entry(number).copied() else { break };
             if self.statics.find(entry.proto, entry.v4).is_some()
-                || !self.alone && self.pool4.owners().source(entry.v6.addr) != self.me
+                || !self.is_alone() && self.pool4.owners().source(entry.v6.addr) != self.pool4.me()
             {
                 continue;
             }
@@ -145,7 +158,9 @@ impl Nat64 {
             else {
                 continue;
             };
-            if let Some(slot) = self.bib.insert(entry.proto, entry.v6, number, entry.v4.port, pref64, true) {
+            if let Some(slot) =
+                self.bib.insert(entry.proto, entry.v6, Allocation::Static(number), entry.v4.port, pref64)
+            {
                 self.statics.set_slot(number, slot);
                 self.count_binding(slot, 1);
             }

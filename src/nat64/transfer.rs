@@ -1,6 +1,7 @@
 //! Export and import of sessions, and restored block assignments.
 
 use super::prefetch::Candidate;
+use super::tables::bib::Allocation;
 use super::tables::tcp::State;
 use super::{BlockAssignment, Nat64, Record};
 use crate::addr::Proto;
@@ -90,9 +91,9 @@ impl Nat64 {
         let block = self.pool4.reserve_port(host, pool, record.proto, record.v4, &mut self.events)?;
         let slot = self
             .bib
-            .insert(record.proto, record.v6, block, record.v4.port, pref64, false)
+            .insert(record.proto, record.v6, Allocation::Block(block), record.v4.port, pref64)
             .ok_or(Reason::TableFull)?;
-        self.pool4.link(block, record.proto, record.v4.port, slot, &mut self.bib);
+        self.pool4.link(slot, &mut self.bib);
         self.count_binding(slot, 1);
         Ok(slot)
     }

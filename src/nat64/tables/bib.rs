@@ -92,6 +92,15 @@ impl Binding {
     }
 }
 
+/// What a binding takes its IPv4 address from.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nat64) enum Allocation {
+    /// The port block in this slot.
+    Block(u32),
+    /// The static binding with this number.
+    Static(u32),
+}
+
 /// Start of a quarantine in units of 2^27 ns (about 1/8 s), rounded up. 32 bits last 18 years.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct QuarantineTick(pub(in crate::nat64) u32);
@@ -182,17 +191,20 @@ impl Bib {
         &mut self,
         proto: Proto,
         v6: Transport6,
-        allocation: u32,
+        allocation: Allocation,
         port: u16,
         pref64: u16,
-        is_static: bool,
     ) -> Option<u32> {
+        let (state, allocation) = match allocation {
+            Allocation::Block(slot) => (State::Live, slot),
+            Allocation::Static(number) => (State::Static, number),
+        };
         let slot = self.slab.insert(Binding {
             v6: v6.addr,
             v6_port: v6.port,
             port,
             proto,
-            state: if is_static { State::Static } else { State::Live },
+            state,
             pref64,
             allocation,
             ..Binding::free(NIL)
@@ -312,8 +324,8 @@ mod tests {
     fn quarantine_ends_in_order_and_reuse_leaves_the_queue() {
         let quarantine = Duration::from_secs(120);
         let mut bib = Bib::new(10, &mut Rng::new(1));
-        let [a, b, c, d] =
-            [1, 2, 3, 4].map(|n| bib.insert(Proto::Udp, client(n), 0, n, 0, false).expect("room"));
+        let [a, b, c, d] = [1, 2, 3, 4]
+            .map(|n| bib.insert(Proto::Udp, client(n), Allocation::Block(0), n, 0).expect("room"));
         for (slot, secs) in [(a, 10), (b, 20), (c, 25), (d, 30)] {
             bib.quarantine(slot, Instant::from_secs(secs));
         }

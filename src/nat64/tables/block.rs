@@ -67,7 +67,14 @@ impl Item for Block {
 }
 
 impl Block {
-    const fn new(ports: PortRange, (row, number): (u32, u16), allowed: Ports, host: u32, next: u32) -> Self {
+    /// An empty block of a host, in front of its block `next`.
+    pub(in crate::nat64) const fn new(
+        ports: PortRange,
+        (row, number): (u32, u16),
+        allowed: Ports,
+        host: u32,
+        next: u32,
+    ) -> Self {
         Self {
             host,
             next,
@@ -185,16 +192,8 @@ impl Blocks {
     }
 
     /// Adds a block; `None` if the table is full.
-    pub(in crate::nat64) fn insert(
-        &mut self,
-        summary: BlockSummary,
-        ports: PortRange,
-        position: (u32, u16),
-        allowed: Ports,
-        host: u32,
-        next: u32,
-    ) -> Option<u32> {
-        let slot = self.slab.insert(Block::new(ports, position, allowed, host, next))?;
+    pub(in crate::nat64) fn insert(&mut self, summary: BlockSummary, block: Block) -> Option<u32> {
+        let slot = self.slab.insert(block)?;
         // The slab uses new slots in order.
         match self.summaries.get_mut(slot as usize) {
             Some(old) => *old = summary,
@@ -235,10 +234,12 @@ impl Blocks {
         None
     }
 
-    /// Assigns a free port of a block to a binding.
-    pub(in crate::nat64) fn link(&mut self, slot: u32, proto: Proto, port: u16, binding: u32, bib: &mut Bib) {
+    /// Marks a binding's port as in use, and adds the binding to the port's list.
+    pub(in crate::nat64) fn link(&mut self, binding: u32, bib: &mut Bib) {
+        let of = bib.of_mut(binding);
+        let (slot, proto, port) = (of.allocation, of.proto(), of.port);
         let head = &mut self.heads[Self::head(slot, port)];
-        bib.of_mut(binding).same_port = head.wrapping_sub(1);
+        of.same_port = head.wrapping_sub(1);
         *head = binding + 1;
         let block = &mut self.slab[slot];
         block.reserve(proto, port);
@@ -246,16 +247,10 @@ impl Blocks {
     }
 
     /// Frees the port of a binding.
-    pub(in crate::nat64) fn unlink(
-        &mut self,
-        slot: u32,
-        proto: Proto,
-        port: u16,
-        binding: u32,
-        bib: &mut Bib,
-    ) {
+    pub(in crate::nat64) fn unlink(&mut self, binding: u32, bib: &mut Bib) {
+        let of = bib.of(binding);
+        let (slot, proto, port, next) = (of.allocation, of.proto(), of.port, of.same_port);
         let head = &mut self.heads[Self::head(slot, port)];
-        let next = bib.of(binding).same_port;
         let mut link = head.wrapping_sub(1);
         if link == binding {
             *head = next.wrapping_add(1);

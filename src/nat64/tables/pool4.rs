@@ -9,14 +9,14 @@ use core::time::Duration;
 
 use super::bib::{Bib, QuarantineTick};
 use super::block::{Block, BlockSummary, Blocks, Ports, bits_of};
-use super::events::{Event, Events};
+use super::events::{BlockAssignment, Event, Events};
 use super::hash::Rng;
 use super::hosts::{Host, Hosts};
 use super::slab::NIL;
 use crate::addr::Proto;
-use crate::addr::{HostKey, Transport4, WorkerId};
+use crate::addr::{HostKey, Transport4, WorkerId, ZoneId};
 use crate::counters::Counters;
-use crate::nat64::{BlockAssignment, Pairing, Pool, Settings};
+use crate::nat64::settings::{Pairing, Pool};
 use crate::ownership::{BLOCKS, Owners, block_of, ports_of};
 use crate::reason::Reason;
 use crate::time::Instant;
@@ -38,51 +38,76 @@ pub(in crate::nat64) enum RateCheck {
     NewHost,
 }
 
+/// Maximum numbers of assigned blocks and of their hosts.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nat64) struct Sizes {
+    pub(in crate::nat64) blocks: u32,
+    pub(in crate::nat64) hosts: u32,
+}
+
+/// What can be assigned, and to whom. Only a reload changes it.
+#[derive(Clone, Debug)]
+pub(in crate::nat64) struct PoolRules {
+    /// Ownership of hosts and port blocks.
+    pub(in crate::nat64) owners: Owners,
+    /// Addresses and ports of each pool.
+    pub(in crate::nat64) pools: Vec<Pool>,
+    /// Index of each zone's pool.
+    pub(in crate::nat64) zone_pools: Vec<(ZoneId, usize)>,
+    /// Mapped addresses of static bindings.
+    pub(in crate::nat64) statics: Vec<(Proto, Transport4)>,
+    /// Whether a host may have ports of several addresses.
+    pub(in crate::nat64) pairing: Pairing,
+}
+
+impl PoolRules {
+    fn pool_of(&self, zone: ZoneId) -> Option<usize> {
+        self.zone_pools.iter().find(|(id, _)| *id == zone).map(|(_, pool)| *pool)
+    }
+}
+
 /// The pools, the assigned blocks and their hosts.
 pub(in crate::nat64) struct Pool4 {
+    /// This worker.
     me: WorkerId,
-    owners: Owners,
-    pools: Vec<Pool>,
-    /// Mapped addresses of static bindings.
-    statics: Vec<(Proto, Transport4)>,
+    rules: PoolRules,
     /// Slot plus one of each assigned block, by row and number; zero if unassigned.
     active: Box<[u32]>,
     /// Number of this worker's unassigned blocks by row, below 1024 and above.
     unused: Box<[[u16; 2]]>,
     /// Whether the last search of a whole pool found no block, by pool and class.
     exhausted: Vec<[bool; 2]>,
+    /// The assigned blocks.
     blocks: Blocks,
+    /// The hosts that hold them.
     hosts: Hosts,
     /// Release queue of empty blocks in quarantine, the oldest first: start and slot. It holds each block at
     /// most once, never with too late a start.
     empty: BinaryHeap<Reverse<(u32, u32)>>,
     /// Second, plus one, of the last [`Event::PoolExhausted`].
     last_report: u32,
-    pairing: Pairing,
+    /// Counters, which other threads read.
     counters: Arc<Counters>,
 }
 
 impl Pool4 {
     pub(in crate::nat64) fn new(
-        settings: &Settings,
-        owners: Owners,
         me: WorkerId,
+        sizes: Sizes,
+        rules: PoolRules,
         rng: &mut Rng,
         counters: Arc<Counters>,
     ) -> Self {
         let mut pool4 = Self {
             me,
-            owners,
-            pools: settings.pools.clone(),
-            statics: settings.statics.iter().map(|entry| (entry.proto, entry.v4)).collect(),
+            rules,
             active: Box::default(),
             unused: Box::default(),
             exhausted: Vec::new(),
-            blocks: Blocks::new(settings.limits.blocks),
-            hosts: Hosts::new(settings.limits.hosts, rng),
-            empty: BinaryHeap::with_capacity(settings.limits.blocks as usize),
+            blocks: Blocks::new(sizes.blocks),
+            hosts: Hosts::new(sizes.hosts, rng),
+            empty: BinaryHeap::with_capacity(sizes.blocks as usize),
             last_report: 0,
-            pairing: settings.pairing,
             counters,
         };
         pool4.rebuild_active();
@@ -91,13 +116,13 @@ impl Pool4 {
 
     /// Rebuilds the table of assigned blocks from the owners' rows and the blocks.
     fn rebuild_active(&mut self) {
-        let rows = self.owners.table().len() / BLOCKS;
+        let rows = self.rules.owners.table().len() / BLOCKS;
         self.active = vec![0; rows * BLOCKS].into_boxed_slice();
         self.unused = vec![[0; 2]; rows].into_boxed_slice();
-        self.exhausted = vec![[false; 2]; self.pools.len()];
+        self.exhausted = vec![[false; 2]; self.rules.pools.len()];
         for slot in 0..self.blocks.end() {
             let Some(block) = self.blocks.at(slot) else { continue };
-            let row = self.owners.position(self.blocks.summary(slot).addr);
+            let row = self.rules.owners.position(self.blocks.summary(slot).addr);
             if let Some(row) = row {
                 self.active[row * BLOCKS + usize::from(block.number)] = slot + 1;
             }
@@ -106,16 +131,21 @@ impl Pool4 {
         for row in 0..rows {
             for block in 0..BLOCKS {
                 let at = row * BLOCKS + block;
-                if self.active[at] == 0 && self.owners.table()[at] == self.me.0 {
+                if self.active[at] == 0 && self.rules.owners.table()[at] == self.me.0 {
                     self.unused[row][Class::of(block) as usize] += 1;
                 }
             }
         }
     }
 
+    /// This worker.
+    pub(in crate::nat64) const fn me(&self) -> WorkerId {
+        self.me
+    }
+
     /// Ownership of hosts and port blocks.
     pub(in crate::nat64) const fn owners(&self) -> &Owners {
-        &self.owners
+        &self.rules.owners
     }
 
     /// The assigned blocks.
@@ -135,7 +165,7 @@ impl Pool4 {
 
     /// Whether an address is in a pool.
     pub(in crate::nat64) fn has(&self, addr: Ipv4Addr) -> bool {
-        self.owners.position(addr).is_some()
+        self.rules.owners.position(addr).is_some()
     }
 
     /// The binding at an IPv4 transport address, quarantined ones included.
@@ -147,7 +177,7 @@ impl Pool4 {
     /// The list of the bindings at an IPv4 transport address, if its block is assigned.
     #[inline]
     pub(in crate::nat64) fn list_at(&self, mapped: Transport4) -> Option<usize> {
-        let row = self.owners.position(mapped.addr)?;
+        let row = self.rules.owners.position(mapped.addr)?;
         let slot = self.active[row * BLOCKS + block_of(mapped.port)].checked_sub(1)?;
         Some(Blocks::head(slot, mapped.port))
     }
@@ -177,12 +207,12 @@ impl Pool4 {
     fn is_assignable(&self, pool: usize, row: usize, block: usize) -> bool {
         let at = row * BLOCKS + block;
         self.active[at] == 0
-            && self.owners.table()[at] == self.me.0
+            && self.rules.owners.table()[at] == self.me.0
             && self.allowed(pool, row, block).iter().any(|word| *word != 0)
     }
 
     fn addr_of(&self, row: usize) -> Ipv4Addr {
-        let nets = self.owners.pools();
+        let nets = self.rules.owners.pools();
         let (net, first) = nets[nets.partition_point(|(_, first)| *first <= row) - 1];
         Ipv4Addr::from_bits(net.addr().to_bits() + (row - first) as u32)
     }
@@ -191,7 +221,7 @@ impl Pool4 {
     fn allowed(&self, pool: usize, row: usize, block: usize) -> Ports {
         let (addr, ports) = (self.addr_of(row), ports_of(block));
         let mut allowed = [0; 4];
-        let of_addr = self.pools[pool].ranges.iter().filter(|(net, _)| net.contains(addr));
+        let of_addr = self.rules.pools[pool].ranges.iter().filter(|(net, _)| net.contains(addr));
         for (_, range) in of_addr.filter(|(_, range)| range.overlaps(ports)) {
             // Port zero is never assigned.
             let first = range.first().max(ports.first()).max(1);
@@ -222,11 +252,10 @@ impl Pool4 {
             None => self.hosts.insert(key).ok_or(Reason::TableFull)?,
         };
         let next = self.hosts.of(host).first_block;
-        let position = (row as u32, number as u16);
+        let block = Block::new(ports, (row as u32, number as u16), allowed, host, next);
         let summary = BlockSummary { addr, zone: key.zone };
-        let slot =
-            self.blocks.insert(summary, ports, position, allowed, host, next).ok_or(Reason::TableFull)?;
-        for (proto, mapped) in self.statics.iter().filter(|(_, mapped)| mapped.addr == addr) {
+        let slot = self.blocks.insert(summary, block).ok_or(Reason::TableFull)?;
+        for (proto, mapped) in self.rules.statics.iter().filter(|(_, mapped)| mapped.addr == addr) {
             self.blocks.of_mut(slot).reserve(*proto, mapped.port);
         }
         self.hosts.of_mut(host).first_block = slot;
@@ -237,30 +266,16 @@ impl Pool4 {
         Ok(slot)
     }
 
-    /// Assigns a port of a block to a binding.
-    pub(in crate::nat64) fn link(
-        &mut self,
-        block: u32,
-        proto: Proto,
-        port: u16,
-        binding: u32,
-        bib: &mut Bib,
-    ) {
-        self.blocks.link(block, proto, port, binding, bib);
+    /// Marks a binding's port as in use.
+    pub(in crate::nat64) fn link(&mut self, binding: u32, bib: &mut Bib) {
+        self.blocks.link(binding, bib);
     }
 
-    /// Frees a port that has been out of use since `since`. An empty block stays with its host until the
+    /// Frees a binding's port, which has been out of use since `since`. An empty block stays with its host until the
     /// quarantine of its last port ends.
-    pub(in crate::nat64) fn unlink(
-        &mut self,
-        since: QuarantineTick,
-        slot: u32,
-        proto: Proto,
-        port: u16,
-        binding: u32,
-        bib: &mut Bib,
-    ) {
-        self.blocks.unlink(slot, proto, port, binding, bib);
+    pub(in crate::nat64) fn unlink(&mut self, since: QuarantineTick, binding: u32, bib: &mut Bib) {
+        let slot = bib.of(binding).allocation;
+        self.blocks.unlink(binding, bib);
         let block = self.blocks.of_mut(slot);
         block.since = block.since.max(since.0);
         if block.is_empty() && !core::mem::replace(&mut block.queued, true) {
@@ -351,7 +366,7 @@ impl Pool4 {
     #[inline]
     pub(in crate::nat64) fn contains(&self, mapped: Transport4) -> bool {
         self.has(mapped.addr)
-            && self.pools.iter().any(|pool| {
+            && self.rules.pools.iter().any(|pool| {
                 pool.ranges
                     .iter()
                     .any(|(net, ports)| net.contains(mapped.addr) && ports.contains(mapped.port))
@@ -404,11 +419,11 @@ impl Pool4 {
         mapped: Transport4,
         events: &mut Events,
     ) -> Result<u32, Reason> {
-        let row = self.owners.position(mapped.addr).ok_or(Reason::NotPool4)?;
+        let row = self.rules.owners.position(mapped.addr).ok_or(Reason::NotPool4)?;
         let number = block_of(mapped.port);
         let host = self.hosts.find(key);
         let paired = host.and_then(|host| self.row_of(host)).is_none_or(|of_host| of_host == row);
-        if !paired && self.pairing == Pairing::Strict {
+        if !paired && self.rules.pairing == Pairing::Strict {
             return Err(Reason::PoolExhausted);
         }
         match self.active[row * BLOCKS + number].checked_sub(1) {
@@ -420,28 +435,24 @@ impl Pool4 {
         }
     }
 
-    /// Switches to new pools. The caller has ended the bindings that they do not contain. Blocks outside the
+    /// Switches to new rules. The caller has ended the bindings that they do not contain. Blocks outside the
     /// new pools take no new binding and are released after their quarantine. A host with no other blocks
     /// leaves the index, so that it may receive a new address.
-    pub(in crate::nat64) fn reconfigure(&mut self, settings: &Settings, owners: Owners) {
-        self.owners = owners;
-        self.pairing = settings.pairing;
-        self.pools.clone_from(&settings.pools);
-        let statics = settings.statics.iter().map(|entry| (entry.proto, entry.v4)).collect();
-        let withdrawn = core::mem::replace(&mut self.statics, statics);
+    pub(in crate::nat64) fn reconfigure(&mut self, rules: PoolRules) {
+        let withdrawn = core::mem::replace(&mut self.rules, rules).statics;
         self.rebuild_active();
         for slot in 0..self.blocks.end() {
             let Some(block) = self.blocks.at(slot) else { continue };
             let (row, number, addr) = (block.row, usize::from(block.number), self.blocks.summary(slot).addr);
             let zone = self.hosts.of(block.host).key.zone;
-            let pool = settings.zones.iter().find(|z| z.id == zone).map(|z| z.pool).filter(|_| row != NIL);
+            let pool = self.rules.pool_of(zone).filter(|_| row != NIL);
             let allowed = pool.map_or([0; 4], |pool| self.allowed(pool, row as usize, number));
             let block = self.blocks.of_mut(slot);
             block.allow(allowed);
             for (proto, mapped) in withdrawn.iter().filter(|(_, mapped)| mapped.addr == addr) {
                 block.free_port(*proto, mapped.port);
             }
-            for (proto, mapped) in self.statics.iter().filter(|(_, mapped)| mapped.addr == addr) {
+            for (proto, mapped) in self.rules.statics.iter().filter(|(_, mapped)| mapped.addr == addr) {
                 block.reserve(*proto, mapped.port);
             }
         }

@@ -163,7 +163,7 @@ impl Pool4 {
         let position = match host.and_then(|host| self.row_of(host)) {
             Some(row) => {
                 let paired = self.block_at(row, request, class, rng);
-                match self.pairing {
+                match self.rules.pairing {
                     Pairing::Strict => paired,
                     Pairing::Soft => paired.or_else(|| self.address(request, class, rng)),
                 }
@@ -197,7 +197,7 @@ impl Pool4 {
 
     /// All rows of a pool, starting at the fraction `start / 2^32`.
     fn rows(&self, pool: usize, start: u64) -> impl Iterator<Item = usize> + '_ {
-        let ranges = &self.pools[pool].ranges;
+        let ranges = &self.rules.pools[pool].ranges;
         let size: u64 = ranges.iter().map(|(net, _)| net.size()).sum();
         (0..size).filter_map(move |n| {
             let mut at = (((start * size) >> 32) + n) % size;
@@ -206,7 +206,7 @@ impl Pool4 {
                 at -= if inside { 0 } else { net.size() };
                 inside
             })?;
-            self.owners.position(Ipv4Addr::from_bits(net.addr().to_bits() + at as u32))
+            self.rules.owners.position(Ipv4Addr::from_bits(net.addr().to_bits() + at as u32))
         })
     }
 

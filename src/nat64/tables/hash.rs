@@ -58,7 +58,8 @@ impl Rng {
     }
 }
 
-/// SipHash-2-4 of one eight-byte word.
+/// SipHash-2-4 of one eight-byte word. Not the crate `siphasher`: without the
+/// feature `daemon` this library has no dependency.
 const fn sip(key: [u64; 2], word: u64) -> u64 {
     let mut v = [
         key[0] ^ 0x736f_6d65_7073_6575,

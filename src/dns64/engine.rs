@@ -135,8 +135,13 @@ impl<T> Engine<T> {
 
     /// Fills lookups from the cache, and prefetches answers that expire soon.
     fn look_up_cache(&mut self, now: Instant, pending: &mut PendingQuery, owner: u8) {
+        let ignores_aaaa = pending.ignores_aaaa();
         for lookup in &mut pending.lookups {
-            let cached = self.cache.get(now, &lookup.key, owner);
+            let cached = if ignores_aaaa {
+                self.cache.look_up_ignoring_aaaa(now, &lookup.key, owner)
+            } else {
+                self.cache.get(now, &lookup.key, owner)
+            };
             lookup.result = match (cached.fresh, cached.failing, cached.stale) {
                 (Some(fresh), ..) => Some(UpstreamResult::Reply(fresh)),
                 (None, Some(_), Some(stale)) => Some(UpstreamResult::Reply(stale)),

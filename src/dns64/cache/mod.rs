@@ -19,7 +19,7 @@ use self::eviction::EvictionLists;
 use self::record_set::{Reading, message};
 use super::key::{Key, Seed};
 use super::upstream_query::{UpstreamReply, UpstreamResult};
-use super::wire::{self, flag, rcode};
+use super::wire::{self, flag, rcode, rr};
 use crate::time::Instant;
 
 use self::eviction::OWNERS;
@@ -129,6 +129,23 @@ impl Cache {
 
     /// Looks up `key` on behalf of the client group `owner`.
     pub(super) fn get(&mut self, now: Instant, key: &Key, owner: u8) -> Cached {
+        self.look_up_where(now, key, owner, |_| true)
+    }
+
+    /// The same for a name whose AAAA records are ignored: an NXDOMAIN for AAAA is ignored as well, and
+    /// denies no other type.
+    pub(super) fn look_up_ignoring_aaaa(&mut self, now: Instant, key: &Key, owner: u8) -> Cached {
+        self.look_up_where(now, key, owner, |denial| denial.kind != rr::AAAA)
+    }
+
+    /// Looks up `key`. `denies` selects the NXDOMAIN answers for other types that hold for this one.
+    fn look_up_where(
+        &mut self,
+        now: Instant,
+        key: &Key,
+        owner: u8,
+        denies: impl Fn(&RecordSetHeader) -> bool,
+    ) -> Cached {
         let now = seconds(now);
         let mut cached = Cached::default();
         let Some(index) = self.index(&key.name).filter(|_| key.is_cacheable()) else { return cached };
@@ -143,6 +160,7 @@ impl Cache {
                     && header.counts[0] == 0
                     && header.flags == key.flags.number()
                     && header.is_fresh(now)
+                    && denies(header)
             })
         };
         let Some((header, records)) =

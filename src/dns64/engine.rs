@@ -3,11 +3,11 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::answer::Draft;
-use super::cache::Cache;
+use super::cache::{Cache, Failure};
 use super::exchange::answer;
 use super::failures::BrokenAaaaZones;
 use super::key::{Key, Seed};
@@ -45,6 +45,8 @@ pub struct Engine<T> {
     cache: Cache,
     broken_aaaa: BrokenAaaaZones,
     ledger: Ledger,
+    /// Time of the last reply, by upstream group in `settings`.
+    last_replies: BTreeMap<usize, Instant>,
     /// Zones whose translator is down.
     down: BTreeSet<ZoneId>,
     upstream_queries: Slab<UpstreamQuery>,
@@ -63,6 +65,7 @@ impl<T> Engine<T> {
             cache: Cache::new(settings.cache_limits_per_engine(), Seed(seed)),
             broken_aaaa: BrokenAaaaZones::default(),
             ledger: Ledger::new(settings.ledger_limits_per_engine(), Seed(seed)),
+            last_replies: BTreeMap::new(),
             down: BTreeSet::new(),
             settings,
             upstream_queries: Slab::default(),
@@ -79,6 +82,8 @@ impl<T> Engine<T> {
         self.cache.set(settings.cache_limits_per_engine());
         let serves = |zone| settings.zones.iter().any(|known| known.id == zone);
         self.ledger.set(settings.ledger_limits_per_engine(), serves);
+        // Groups may have other numbers.
+        self.last_replies.clear();
         self.settings = settings;
     }
 
@@ -142,7 +147,12 @@ impl<T> Engine<T> {
             } else {
                 self.cache.get(now, &lookup.key, owner)
             };
-            lookup.result = match (cached.fresh, cached.failing, cached.stale) {
+            let is_over = |failed_at| {
+                let last_reply = self.last_replies.get(&self.settings.group_of(&lookup.key.name));
+                last_reply.is_some_and(|last_reply| *last_reply >= failed_at)
+            };
+            let failing = cached.failing.filter(|_| !cached.outage.is_some_and(is_over));
+            lookup.result = match (cached.fresh, failing, cached.stale) {
                 (Some(fresh), ..) => Some(UpstreamResult::Reply(fresh)),
                 (None, Some(_), Some(stale)) => Some(UpstreamResult::Reply(stale)),
                 (None, failing, None) => failing,
@@ -239,18 +249,20 @@ impl<T> Engine<T> {
     fn finish_upstream_query(&mut self, now: Instant, id: Id) {
         let Some(upstream_query) = self.upstream_queries.remove(id) else { return };
         self.by_key.remove(&upstream_query.key);
+        let is_outage = self.is_outage(&upstream_query);
         let (Some(mut result), key) = (upstream_query.result, upstream_query.key) else { return };
-        let failed = match &mut result {
-            UpstreamResult::NoReply => true,
-            UpstreamResult::Reply(reply) if upstream_query::is_failure(reply) => true,
+        let failure = match &mut result {
+            UpstreamResult::NoReply if is_outage => Some(Failure::Outage),
+            UpstreamResult::NoReply => Some(Failure::NoReply),
+            UpstreamResult::Reply(reply) if upstream_query::is_failure(reply) => Some(Failure::Reply(reply)),
             UpstreamResult::Reply(reply) => {
                 reply.left = self.cache.store(now, &key, upstream_query.owner, reply);
-                false
+                None
             }
         };
-        if failed {
-            let reply = if let UpstreamResult::Reply(reply) = &result { Some(&reply[..]) } else { None };
-            self.cache.store_failure(now, &key, upstream_query.owner, reply);
+        let failed = failure.is_some();
+        if let Some(failure) = failure {
+            self.cache.store_failure(now, &key, upstream_query.owner, failure);
         }
         self.learn_broken_zones(now, &key, upstream_query.purpose, &result, upstream_query.owner);
         for (id, lookup) in upstream_query.waiters {
@@ -263,6 +275,11 @@ impl<T> Engine<T> {
                 self.finish_pending(now, id);
             }
         }
+    }
+
+    /// Whether the upstreams have answered nothing since the query began.
+    fn is_outage(&self, query: &UpstreamQuery) -> bool {
+        self.last_replies.get(&query.group).is_none_or(|last_reply| *last_reply < query.started)
     }
 
     /// Learns which zones do not answer AAAA queries.
@@ -336,6 +353,9 @@ impl<T> Engine<T> {
         // A reply to a finished query is accepted and ignored.
         let Some(upstream_query) = self.upstream_queries.find_mut(id.query) else { return true };
         let taken = upstream_query.reply(message, &self.settings);
+        if taken {
+            self.last_replies.insert(upstream_query.group, now);
+        }
         self.advance(now, id.query);
         taken
     }
@@ -426,7 +446,7 @@ impl<T> Engine<T> {
     }
 
     /// Number of such names by reachability.
-    pub fn reach(&self, zone: ZoneId) -> std::collections::BTreeMap<Reach, u64> {
+    pub fn reach(&self, zone: ZoneId) -> BTreeMap<Reach, u64> {
         self.ledger.count(zone)
     }
 

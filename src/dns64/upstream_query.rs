@@ -52,7 +52,7 @@ pub(super) struct UpstreamQuery {
     pub(super) key: Key,
     pub(super) purpose: Purpose,
     /// Upstream group in the settings.
-    group: usize,
+    pub(super) group: usize,
     query: Vec<u8>,
     pub(super) started: Instant,
     /// Group of the first client, for cache eviction.

@@ -11,7 +11,7 @@ const MAX_ANSWERS: usize = 16;
 pub(super) struct RecordSetHeader {
     pub(super) kind: u16,
     pub(super) flags: u8,
-    /// [`DATA`], [`AUTHENTIC`] and [`NO_REPLY`].
+    /// [`DATA`], [`AUTHENTIC`], [`NO_REPLY`] and [`OUTAGE`].
     pub(super) bits: u8,
     pub(super) rcode: u16,
     /// Code of the reply's first extended error plus one; 0 is none.
@@ -37,6 +37,8 @@ pub(super) const DATA: u8 = 1;
 pub(super) const AUTHENTIC: u8 = 2;
 /// The failure was a timeout.
 pub(super) const NO_REPLY: u8 = 4;
+/// No query to the upstream was answered while this one failed.
+pub(super) const OUTAGE: u8 = 8;
 
 impl RecordSetHeader {
     const SIZE: usize = 32;

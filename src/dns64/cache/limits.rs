@@ -10,7 +10,7 @@ pub struct CacheLimits {
     /// Maximum TTL of negative answers, in seconds (1 h; RFC 2308 §5 suggests 1 h to 3 h).
     pub max_negative_ttl: u32,
     /// How long a failure is cached, in seconds (5 s). Each consecutive failure doubles it, up to 300 s
-    /// (RFC 9520 §3.2).
+    /// (RFC 9520 §3.2). During an outage of the upstreams it is 2 s.
     pub failure: u32,
     /// How long expired data is kept, in seconds (1 day); 0 disables stale data (RFC 8767 §5).
     pub stale: u32,

@@ -14,7 +14,7 @@ mod tests;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hash as _, Hasher};
 
-use self::entry::{AUTHENTIC, DATA, NO_REPLY, NameEntry, RecordSetHeader};
+use self::entry::{AUTHENTIC, DATA, NO_REPLY, NameEntry, OUTAGE, RecordSetHeader};
 use self::eviction::EvictionLists;
 use self::record_set::{Reading, message};
 use super::key::{Key, Seed};
@@ -32,6 +32,20 @@ const OVERHEAD: usize =
 /// Longest time a failure is cached, in seconds (RFC 9520 §3.2).
 const MOST_FAILURE: u32 = 300;
 
+/// How long a failure is cached during an outage, in seconds.
+const OUTAGE_RETRY: u32 = 2;
+
+/// A failed upstream query.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Failure<'a> {
+    /// An error.
+    Reply(&'a [u8]),
+    /// A timeout of this query, while others were answered.
+    NoReply,
+    /// A timeout while no query to the upstream was answered. It says nothing about the name.
+    Outage,
+}
+
 /// Cached data for a question.
 #[derive(Debug, Default)]
 pub(super) struct Cached {
@@ -43,6 +57,8 @@ pub(super) struct Cached {
     pub(super) stale: Option<UpstreamReply>,
     /// Set while upstreams are not queried after a failure.
     pub(super) failing: Option<UpstreamResult>,
+    /// Time of that failure if it was part of an outage. A later reply of the upstream invalidates it.
+    pub(super) outage: Option<Instant>,
 }
 
 /// The cache of an engine.
@@ -186,6 +202,8 @@ impl Cache {
         }
         if now < header.retry {
             cached.failing = Some(failure(key, &header));
+            let failed_at = Instant::from_secs(header.retry.saturating_sub(OUTAGE_RETRY).into());
+            cached.outage = (header.bits & OUTAGE != 0).then_some(failed_at);
         }
         cached
     }
@@ -221,8 +239,8 @@ impl Cache {
         Some(ttl)
     }
 
-    /// Stores a failure: the error `reply`, or a timeout.
-    pub(super) fn store_failure(&mut self, now: Instant, key: &Key, owner: u8, reply: Option<&[u8]>) {
+    /// Stores a failure. Consecutive failures are cached longer, except during an outage.
+    pub(super) fn store_failure(&mut self, now: Instant, key: &Key, owner: u8, failure: Failure<'_>) {
         if !key.is_cacheable() || self.cache_limits.failure == 0 {
             return;
         }
@@ -234,19 +252,24 @@ impl Cache {
         let (mut header, records) = known.unwrap_or_default();
         header.kind = key.kind;
         header.flags = key.flags.number();
-        // Failures are consecutive only within this time.
-        let in_a_row = now < header.retry.saturating_add(MOST_FAILURE);
-        header.failures = if in_a_row { header.failures.saturating_add(1) } else { 1 };
-        let factor = 1_u32.checked_shl(u32::from(header.failures - 1)).unwrap_or(u32::MAX);
-        let doubled = self.cache_limits.failure.saturating_mul(factor);
-        header.retry = now.saturating_add(doubled.clamp(1, MOST_FAILURE));
-        match reply {
-            None => header.bits |= NO_REPLY,
-            Some(reply) => {
-                header.bits &= !NO_REPLY;
+        header.bits &= !(NO_REPLY | OUTAGE);
+        match failure {
+            Failure::Reply(reply) => {
                 header.failed_rcode = wire::rcode_of(reply).to_le_bytes()[0];
                 header.failed_error = record_set::error_of(reply);
             }
+            Failure::NoReply => header.bits |= NO_REPLY,
+            Failure::Outage => header.bits |= NO_REPLY | OUTAGE,
+        }
+        if failure == Failure::Outage {
+            header.retry = now.saturating_add(OUTAGE_RETRY);
+        } else {
+            // Failures are consecutive only within this time.
+            let in_a_row = now < header.retry.saturating_add(MOST_FAILURE);
+            header.failures = if in_a_row { header.failures.saturating_add(1) } else { 1 };
+            let factor = 1_u32.checked_shl(u32::from(header.failures - 1)).unwrap_or(u32::MAX);
+            let doubled = self.cache_limits.failure.saturating_mul(factor);
+            header.retry = now.saturating_add(doubled.clamp(1, MOST_FAILURE));
         }
         self.put(key, owner, &header, &records);
     }

@@ -69,7 +69,7 @@ fn the_byte_limit_holds() {
         let key = key(&format!("n{number}.example"), if number % 3 == 0 { rr::AAAA } else { rr::A });
         let owner = owner(&cache, number % 100);
         match number % 5 {
-            0 => cache.store_failure(NOW, &key, owner, None),
+            0 => cache.store_failure(NOW, &key, owner, Failure::NoReply),
             _ => _ = cache.store(NOW, &key, owner, &reply(&key)),
         }
         cache.get(NOW, &key, owner);
@@ -141,7 +141,7 @@ fn failures_without_end_are_remembered_for_300_s() {
             let is_failing =
                 |cache: &mut Cache, at| cache.get(Instant::from_secs(at), &key, 0).failing.is_some();
             assert!(!is_failing(&mut cache, now));
-            cache.store_failure(Instant::from_secs(now), &key, 0, None);
+            cache.store_failure(Instant::from_secs(now), &key, 0, Failure::NoReply);
             let holds = (u64::from(failure) << times.min(16)).min(300);
             assert!(is_failing(&mut cache, now + holds - 1), "{failure} s, {times} times");
             now += holds;

@@ -10,6 +10,9 @@ const MAX_FAILURES: u32 = 3;
 const DEMOTION: Duration = Duration::from_secs(2);
 const MAX_DEMOTION: Duration = Duration::from_secs(60);
 
+/// Time between two probes of a demoted upstream.
+const PROBE_DELAY: Duration = Duration::from_secs(2);
+
 /// Health of an upstream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Health {
@@ -18,6 +21,7 @@ pub(super) struct Health {
     failures: u32,
     demoted_until: Instant,
     last_reply: Instant,
+    next_probe: Instant,
 }
 
 impl Health {
@@ -58,6 +62,15 @@ impl Health {
 
     pub(super) fn is_demoted(&self, now: Instant) -> bool {
         now < self.demoted_until
+    }
+
+    /// Whether to send it a copy of a query now, to notice its return.
+    pub(super) fn starts_probe(&mut self, now: Instant) -> bool {
+        let starts = self.is_demoted(now) && now >= self.next_probe;
+        if starts {
+            self.next_probe = now + PROBE_DELAY;
+        }
+        starts
     }
 }
 

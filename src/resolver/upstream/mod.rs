@@ -8,6 +8,8 @@ mod channel;
 mod exchange;
 mod health;
 pub(super) mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -131,18 +133,19 @@ impl Pool {
         self.upstreams.len() - 1
     }
 
-    /// Selects the healthiest and fastest upstream of the group that earlier attempts have not used.
+    /// Selects the healthiest and fastest upstream of the group that earlier attempts have not used, and a
+    /// demoted one to probe.
     fn choose(
         &mut self,
         now: Instant,
         transmit: &Transmit,
         (settings, counters): (&Settings, &Counters),
         random: &mut Random,
-    ) -> usize {
+    ) -> (usize, Option<usize>) {
         let (via, group) = (&settings.network.via, settings.servers(transmit.group));
         let mut order: Vec<_> = group.iter().map(|addr| self.index_of(*addr, via, counters)).collect();
         if order.len() <= 1 {
-            return self.index_of(transmit.upstream, via, counters);
+            return (self.index_of(transmit.upstream, via, counters), None);
         }
         self.asked += 1;
         order.sort_by_key(|index| self.upstreams[*index].health.rank(now));
@@ -151,7 +154,9 @@ impl Pool {
             order.rotate_left(by);
         }
         let new = order.iter().find(|index| !transmit.tried.contains(&self.upstreams[**index].addr));
-        new.copied().unwrap_or_else(|| order[usize::from(transmit.attempt) % order.len()])
+        let chosen = new.copied().unwrap_or_else(|| order[usize::from(transmit.attempt) % order.len()]);
+        let mut others = order.into_iter().filter(|index| *index != chosen);
+        (chosen, others.find(|index| self.upstreams[*index].health.starts_probe(now)))
     }
 
     /// Queues an attempt for the next [`Pool::send`]. Returns the selected server.
@@ -162,13 +167,13 @@ impl Pool {
         context: (&Settings, &Counters),
         random: &mut Random,
     ) -> SocketAddr {
-        let index = self.choose(now, &transmit, context, random);
-        let exchange = Exchange { transmit, sent_at: now, retried: false };
-        let upstream = &mut self.upstreams[index];
-        match upstream.via {
-            Via::Udp => upstream.udp_queue.push(exchange),
-            Via::Tcp | Via::Tls(_) => upstream.stream_queue.push(exchange),
+        let (index, probed) = self.choose(now, &transmit, context, random);
+        let exchange = Exchange { transmit, sent_at: now, retried: false, is_probe: false };
+        if let Some(probed) = probed {
+            self.upstreams[probed].enqueue(Exchange { is_probe: true, ..exchange.clone() });
         }
+        let upstream = &mut self.upstreams[index];
+        upstream.enqueue(exchange);
         upstream.addr
     }
 
@@ -207,6 +212,7 @@ impl Pool {
                 self.send_stream(now, index, random, opened, &mut failed);
             }
         }
+        failed.retain(|exchange| !exchange.is_probe);
         failed
     }
 
@@ -348,6 +354,9 @@ impl Pool {
         let Some(mut exchange) = channel.finish(message) else { return Received::Ignored };
         upstream.health.answered(now, now.since(exchange.sent_at));
         upstream.counters.answered(upstream.health.srtt);
+        if exchange.is_probe {
+            return Received::Ignored;
+        }
         if udp_queue && matched == QuestionMatch::OtherCase {
             upstream.case_mismatches = upstream.case_mismatches.saturating_add(1);
         } else if udp_queue {
@@ -382,11 +391,12 @@ impl Pool {
         let Some(mut channel) = self.channels.remove(id) else { return Vec::new() };
         let upstream = &mut self.upstreams[channel.upstream];
         upstream.sockets.retain(|other| *other != id);
-        let lost = channel.drain();
+        let mut lost = channel.drain();
         if !lost.is_empty() {
             upstream.health.failed(now);
             upstream.counters.set_demoted(upstream.health.is_demoted(now));
         }
+        lost.retain(|exchange| !exchange.is_probe);
         lost
     }
 }
@@ -405,6 +415,13 @@ enum ReplyCookie {
 }
 
 impl Upstream {
+    fn enqueue(&mut self, exchange: Exchange) {
+        match self.via {
+            Via::Udp => self.udp_queue.push(exchange),
+            Via::Tcp | Via::Tls(_) => self.stream_queue.push(exchange),
+        }
+    }
+
     fn verify_cookie(&mut self, message: &[u8]) -> ReplyCookie {
         let Some(content) = frame::option(message, query_key::COOKIE) else {
             // FORMERR may come without an OPT record.

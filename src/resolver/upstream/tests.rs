@@ -1,0 +1,152 @@
+//! The pool with simulated time: upstreams are sockets on loopback that the test reads and answers.
+
+use std::net::{Ipv4Addr, UdpSocket};
+
+use super::*;
+use crate::addr::{Pref64, ZoneId};
+use crate::dns64::{Engine, Network, QueryAction, Rules, Transport, Zone};
+
+/// A pool with an engine that makes its queries.
+struct Bench {
+    settings: Arc<Settings>,
+    counters: Counters,
+    engine: Engine<()>,
+    pool: Pool,
+    random: Random,
+    opened: Vec<NewChannel>,
+    queries: u16,
+}
+
+impl Bench {
+    fn new(upstreams: &[SocketAddr], via: Via) -> Self {
+        let settings = Arc::new(Settings {
+            zones: vec![Zone {
+                id: ZoneId(0),
+                name: "test".to_owned(),
+                clients: vec!["2001:db8:1::/64".parse().expect("literal")],
+                pref64: vec![Pref64::WELL_KNOWN.into()],
+                rules: Rules::default(),
+            }],
+            upstreams: upstreams.to_vec(),
+            network: Network {
+                via: upstreams.iter().map(|addr| (*addr, via.clone())).collect(),
+                ..Network::default()
+            },
+            ..Settings::default()
+        });
+        Self {
+            engine: Engine::new(Arc::clone(&settings), 0),
+            settings,
+            counters: Counters::default(),
+            pool: Pool::new(Secret::new([1, 2])),
+            random: Random::new(),
+            opened: Vec::new(),
+            queries: 0,
+        }
+    }
+
+    /// Sends a query for another name. Returns the selected upstream.
+    fn ask(&mut self, now: Instant) -> SocketAddr {
+        self.queries += 1;
+        let name = wire::name_of(&format!("n{}.example.", self.queries)).expect("literal");
+        let query = wire::upstream_query(&name, wire::rr::A, wire::rr::IN, wire::flag::RD, false);
+        let client = "2001:db8:1::5".parse().expect("literal");
+        let action = self.engine.query(now, client, Transport::Udp, &query, || Ok(()));
+        assert!(matches!(action, QueryAction::Pending));
+        let transmit = self.engine.poll_transmit().expect("a query");
+        let context = (&*self.settings, &self.counters);
+        let upstream = self.pool.submit(now, transmit, context, &mut self.random);
+        self.send(now);
+        upstream
+    }
+
+    fn send(&mut self, now: Instant) {
+        let timeout = self.settings.timeouts.attempt;
+        let failed = self.pool.send(now, timeout, &mut self.random, &mut self.opened);
+        assert!(failed.is_empty());
+    }
+
+    /// The UDP channel with this local port.
+    fn channel(&self, port: u16) -> Id {
+        let has_port = |channel: &NewChannel| match channel {
+            NewChannel::Udp(id, socket) => {
+                (socket.local_addr().expect("bound").port() == port).then_some(*id)
+            }
+            NewChannel::Stream(..) => None,
+        };
+        self.opened.iter().find_map(has_port).expect("an open channel")
+    }
+
+    /// Passes `reply` to the channel that sent `query`.
+    fn reply(&mut self, now: Instant, query: &Datagram, mut reply: Vec<u8>) -> Received {
+        let id = self.channel(query.from.port());
+        self.pool.receive(now, id, &mut reply)
+    }
+}
+
+/// A query that a server has received.
+struct Datagram {
+    bytes: Vec<u8>,
+    from: SocketAddr,
+}
+
+impl Datagram {
+    /// A reply without records, with the options of the query.
+    fn reply(&self) -> Vec<u8> {
+        let mut reply = self.bytes.clone();
+        reply[2] |= 0x80;
+        reply
+    }
+}
+
+fn server() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+    socket.set_nonblocking(true).expect("a socket");
+    let addr = socket.local_addr().expect("bound");
+    (socket, addr)
+}
+
+/// The queries that a server has received. Loopback delivers them before the sender's call returns.
+fn received(server: &UdpSocket) -> Vec<Datagram> {
+    let mut buffer = [0; 1_500];
+    std::iter::from_fn(|| {
+        let (len, from) = server.recv_from(&mut buffer).ok()?;
+        Some(Datagram { bytes: buffer[..len].to_vec(), from })
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_dead_upstream_is_probed_and_used_again_within_2_s() {
+    let ((dead, dead_addr), (good, good_addr)) = (server(), server());
+    let mut bench = Bench::new(&[dead_addr, good_addr], Via::Udp);
+    let at = |seconds: u64| Instant::from_secs(10 + seconds);
+    for second in 0..3 {
+        assert_eq!(bench.ask(at(second)), dead_addr);
+    }
+    assert_eq!(received(&dead).len(), 3);
+    // Three timeouts demote it. Each client is now served by the other one, and every two seconds the dead
+    // one receives a copy.
+    let mut probes = Vec::new();
+    for second in 3..60 {
+        bench.send(at(second));
+        if bench.ask(at(second)) == good_addr {
+            let queries = received(&good);
+            assert_eq!(queries.len(), 1, "at {second} s");
+            bench.reply(at(second), &queries[0], queries[0].reply());
+        } else {
+            assert_eq!(second, 3, "the third timeout is due after the query");
+        }
+        probes.push(received(&dead));
+    }
+    let sent: usize = probes.iter().map(Vec::len).sum();
+    assert!((27..=31).contains(&sent), "{sent} queries to the dead upstream in 57 s");
+    // It returns.
+    let probe = (60..62).find_map(|second| {
+        bench.ask(at(second));
+        received(&dead).pop().map(|probe| (at(second), probe))
+    });
+    let (now, probe) = probe.expect("a query within 2 s");
+    assert_eq!(bench.reply(now, &probe, probe.reply()), Received::Ignored, "the client has its answer");
+    assert_eq!(bench.ask(now), dead_addr);
+}

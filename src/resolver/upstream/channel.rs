@@ -22,6 +22,9 @@ const MAX_QUERIES: u32 = 512;
 const MAX_AGE: Duration = Duration::from_secs(30);
 /// How long a replaced socket still accepts late replies.
 const LATE_REPLIES: Duration = Duration::from_secs(10);
+/// How long a stream with queries in flight may receive nothing. Then another stream replaces it; this one
+/// still accepts late replies.
+const SILENCE: Duration = Duration::from_millis(2_500);
 /// Maximum number of queries in flight per channel.
 const MAX_PENDING: usize = 4_096;
 
@@ -59,6 +62,8 @@ pub(super) struct Channel {
     pub(super) reader: Option<AbortHandle>,
     /// At most [`MAX_PENDING`], and at most [`MAX_QUERIES`] over UDP.
     pending: HashMap<u16, Pending>,
+    /// Time of the last message received, or of the first query in flight if that is later.
+    waiting_since: Instant,
 }
 
 impl Drop for Channel {
@@ -71,7 +76,7 @@ impl Drop for Channel {
 
 impl Channel {
     pub(super) fn new(upstream: usize, kind: Kind) -> Self {
-        Self { upstream, kind, reader: None, pending: HashMap::new() }
+        Self { upstream, kind, reader: None, pending: HashMap::new(), waiting_since: Instant::ZERO }
     }
 
     /// A socket on a random port chosen by the kernel.
@@ -91,8 +96,18 @@ impl Channel {
         self.pending.len() >= MAX_PENDING
             || match &self.kind {
                 Kind::Udp { sent, opened, .. } => *sent >= MAX_QUERIES || now.since(*opened) > MAX_AGE,
-                Kind::Stream { out } => out.is_closed(),
+                Kind::Stream { out } => out.is_closed() || self.is_silent(now),
             }
+    }
+
+    /// Whether a query is in flight and nothing has been received for [`SILENCE`].
+    fn is_silent(&self, now: Instant) -> bool {
+        !self.pending.is_empty() && now.since(self.waiting_since) >= SILENCE
+    }
+
+    /// Records that a message was received.
+    pub(super) const fn heard(&mut self, now: Instant) {
+        self.waiting_since = now;
     }
 
     /// Whether no reply can arrive any more.
@@ -123,6 +138,9 @@ impl Channel {
         wire::set_u16(&mut message, 0, id);
         if shuffle {
             frame::shuffle_case(&mut message, random.octets()?);
+        }
+        if self.pending.is_empty() {
+            self.waiting_since = exchange.sent_at;
         }
         let question = wire::question(&message).map(|at| message[at].into()).unwrap_or_default();
         self.pending.insert(id, Pending { exchange, question });

@@ -339,6 +339,7 @@ impl Pool {
     /// Processes a message from a channel. For a reply, restores the case of the engine's question.
     pub(super) fn receive(&mut self, now: Instant, id: Id, message: &mut [u8]) -> Received {
         let Some(channel) = self.channels.find_mut(id) else { return Received::Ignored };
+        channel.heard(now);
         let upstream = &mut self.upstreams[channel.upstream];
         let udp_queue = matches!(channel.kind, Kind::Udp { .. });
         let matched = channel.compare(message);
@@ -392,8 +393,9 @@ impl Pool {
         let upstream = &mut self.upstreams[channel.upstream];
         upstream.sockets.retain(|other| *other != id);
         let mut lost = channel.drain();
-        if !lost.is_empty() {
-            upstream.health.failed(now);
+        if let Some(last) = lost.iter().map(|exchange| exchange.sent_at).max() {
+            // Not a failure if another channel has received a reply since.
+            upstream.health.timed_out(now, last);
             upstream.counters.set_demoted(upstream.health.is_demoted(now));
         }
         lost.retain(|exchange| !exchange.is_probe);

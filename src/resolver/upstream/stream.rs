@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::rustls::ClientConfig;
@@ -16,6 +17,9 @@ use crate::message::{Bytes, Frames};
 
 /// Timeout of the connection setup.
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// How long sent data may stay unacknowledged before the kernel closes the connection (RFC 5482).
+const USER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Connects, sends messages from `queue` and passes received ones to `came`. Returns when the upstream
 /// closes the connection, after [`STREAM_IDLE`] without messages, or when the queue is closed.
@@ -31,6 +35,7 @@ pub(in super::super) async fn run_connection(
 ) -> io::Result<()> {
     let connected = tokio::time::timeout(CONNECT, TcpStream::connect(addr)).await.map_err(late)??;
     connected.set_nodelay(true)?;
+    SockRef::from(&connected).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     let Via::Tls(name) = via else { return exchange(connected, addr, queue, came).await };
     let handshake = tls::connect(authorities, name, connected);
     let stream = tokio::time::timeout(CONNECT, handshake).await.map_err(late)??;

@@ -150,3 +150,54 @@ async fn a_dead_upstream_is_probed_and_used_again_within_2_s() {
     assert_eq!(bench.reply(now, &probe, probe.reply()), Received::Ignored, "the client has its answer");
     assert_eq!(bench.ask(now), dead_addr);
 }
+
+/// The streams opened so far, with the number of messages queued on each.
+fn streams(bench: &mut Bench) -> Vec<(Id, Vec<Vec<u8>>)> {
+    let queued = |channel: &mut NewChannel| match channel {
+        NewChannel::Stream(id, .., queue) => {
+            Some((*id, std::iter::from_fn(|| queue.try_recv().ok()).collect()))
+        }
+        NewChannel::Udp(..) => None,
+    };
+    bench.opened.iter_mut().filter_map(queued).collect()
+}
+
+#[tokio::test]
+async fn a_silent_stream_is_replaced() {
+    let addr = "192.0.2.53:53".parse().expect("literal");
+    for via in [Via::Tcp, Via::Tls("dns.example".to_owned())] {
+        let mut bench = Bench::new(&[addr], via);
+        let at = |millis: u64| Instant::from_millis(10_000 + millis);
+        bench.ask(at(0));
+        let first = streams(&mut bench).pop().expect("a stream");
+        // Idle for long, but no query is in flight: the stream stays.
+        let mut reply = first.1[0].clone();
+        reply[2] |= 0x80;
+        assert!(matches!(bench.pool.receive(at(10), first.0, &mut reply), Received::Answer(_)));
+        for millis in [8_000, 9_000, 10_499] {
+            bench.ask(at(millis));
+        }
+        let open = streams(&mut bench);
+        assert_eq!(open.iter().map(|(_, queued)| queued.len()).collect::<Vec<_>>(), [3]);
+        // Nothing for 2.5 s after the first of them.
+        bench.ask(at(10_500));
+        let now_open = streams(&mut bench);
+        assert_eq!(now_open.iter().map(|(_, queued)| queued.len()).collect::<Vec<_>>(), [0, 1]);
+        // The old stream may still deliver replies.
+        let mut late = open[0].1[0].clone();
+        late[2] |= 0x80;
+        assert!(matches!(bench.pool.receive(at(10_600), first.0, &mut late), Received::Answer(_)));
+        // A stream on which something arrives stays, though one query is never answered.
+        bench.ask(at(12_000));
+        let mut reply = streams(&mut bench)[1].1[0].clone();
+        reply[2] |= 0x80;
+        assert!(matches!(bench.pool.receive(at(12_100), now_open[1].0, &mut reply), Received::Answer(_)));
+        bench.ask(at(14_000));
+        assert_eq!(streams(&mut bench).len(), 2);
+        // The end of the old stream is not a failure of the upstream, which has replied since.
+        for _ in 0..5 {
+            bench.pool.channel_closed(at(14_100), first.0);
+        }
+        assert!(!bench.pool.upstreams[0].health.is_demoted(at(14_100)));
+    }
+}

@@ -89,3 +89,29 @@ async fn an_extended_error_makes_room_for_the_cookie() {
     assert_eq!(frame::option(answer, 15), None);
     resolver.stop(PATIENCE).await;
 }
+
+/// The genuine data, with a client cookie of earlier if the query has a cookie.
+fn with_an_old_cookie(query: &[u8]) -> Vec<Vec<u8>> {
+    let cookie =
+        frame::option(query, query_key::COOKIE).map(|_| (query_key::COOKIE, &b"oldclient-server"[..]));
+    vec![reply(query, GENUINE, cookie.as_slice())]
+}
+
+#[tokio::test]
+async fn an_upstream_with_old_client_cookies_answers_all_names() {
+    let upstream = Upstream::start().await;
+    for n in 0..6 {
+        let name = format!("n{n}.example.");
+        upstream.on(&name, RecordType::A, Does::Datagrams(with_an_old_cookie));
+    }
+    let mut settings = settings(&[upstream.addr]);
+    settings.timeouts.attempt = Duration::from_millis(50);
+    // The upstream closes TCP connections for these names, so the last attempt is one without a cookie.
+    settings.limits.attempts = 4;
+    let resolver = start(settings).expect("starts");
+    for n in 0..6 {
+        let answer = over_udp(&resolver, &query(&format!("n{n}.example."), RecordType::A)).await;
+        assert_eq!(data(&answer), [RData::A(A(GENUINE.into()))]);
+    }
+    resolver.stop(PATIENCE).await;
+}

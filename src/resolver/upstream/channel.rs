@@ -34,6 +34,8 @@ pub(super) struct Pending {
     pub(super) exchange: Exchange,
     /// Name, type and class as sent, including case.
     question: Box<[u8]>,
+    /// Whether a reply contained another client cookie.
+    mismatched: bool,
 }
 
 /// How a reply matches the query in flight.
@@ -143,7 +145,7 @@ impl Channel {
             self.waiting_since = exchange.sent_at;
         }
         let question = wire::question(&message).map(|at| message[at].into()).unwrap_or_default();
-        self.pending.insert(id, Pending { exchange, question });
+        self.pending.insert(id, Pending { exchange, question, mismatched: false });
         if let Kind::Udp { sent, .. } = &mut self.kind {
             *sent += 1;
         }
@@ -162,6 +164,13 @@ impl Channel {
             Some(at) if answer[at.clone()] != *pending.question => QuestionMatch::OtherCase,
             Some(_) | None => QuestionMatch::Same,
         }
+    }
+
+    /// Marks the query that `answer` belongs to: its cookie does not match. Returns whether that is the first
+    /// such reply.
+    pub(super) fn is_first_mismatch(&mut self, answer: &[u8]) -> bool {
+        let pending = wire::u16_at(answer, 0).and_then(|id| self.pending.get_mut(&id));
+        pending.is_some_and(|pending| !std::mem::replace(&mut pending.mismatched, true))
     }
 
     /// Removes and returns the query that a reply answers.

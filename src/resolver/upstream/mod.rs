@@ -5,6 +5,7 @@
 //! over TCP.
 
 mod channel;
+mod cookies;
 mod exchange;
 mod health;
 pub(super) mod stream;
@@ -23,16 +24,16 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::cookie::{ClientCookie, Secret};
+use super::cookie::Secret;
 use super::counters::{Counters, UpstreamCounters};
 use super::mmsg::Outgoing;
 use super::random::Random;
-use super::{frame, query_key};
 use crate::dns64::slab::{Id, Slab};
 use crate::dns64::{Settings, Transmit, TransmitId, Via, wire};
 use crate::time::Instant;
 
 use channel::{Channel, Kind, QuestionMatch};
+use cookies::{Cookies, ReplyCookie};
 use exchange::Exchange;
 use health::Health;
 
@@ -69,9 +70,7 @@ struct Upstream {
     sockets: Vec<Id>,
     retired: Vec<Id>,
     stream: Option<Id>,
-    client_cookie: ClientCookie,
-    /// The server part, once received.
-    server_cookie: Vec<u8>,
+    cookies: Cookies,
     /// Consecutive replies in another case.
     case_mismatches: u32,
     udp_queue: Vec<Exchange>,
@@ -124,8 +123,7 @@ impl Pool {
             sockets: Vec::new(),
             retired: Vec::new(),
             stream: None,
-            client_cookie: self.secret.client(addr),
-            server_cookie: Vec::new(),
+            cookies: Cookies::new(self.secret.client(addr)),
             case_mismatches: 0,
             udp_queue: Vec::new(),
             stream_queue: Vec::new(),
@@ -244,7 +242,7 @@ impl Pool {
                     self.out.push(None, |bytes| {
                         let start = bytes.len();
                         bytes.extend_from_slice(&message);
-                        with_cookie(bytes, start, upstream.client_cookie, &upstream.server_cookie);
+                        upstream.cookies.append(now, bytes, start);
                         true
                     });
                 }
@@ -347,10 +345,13 @@ impl Pool {
             upstream.counters.stray();
             return Received::Ignored;
         }
-        let cookie = if udp_queue { upstream.verify_cookie(message) } else { ReplyCookie::Valid };
-        if cookie == ReplyCookie::Forged {
+        let cookie = if udp_queue { upstream.cookies.verify(now, message) } else { ReplyCookie::Valid };
+        if cookie == ReplyCookie::Mismatch {
             upstream.counters.stray();
-            return Received::Ignored;
+            // One query counts once, however many forged replies arrive.
+            if !channel.is_first_mismatch(message) || !upstream.cookies.count_mismatch(now) {
+                return Received::Ignored;
+            }
         }
         let Some(mut exchange) = channel.finish(message) else { return Received::Ignored };
         upstream.health.answered(now, now.since(exchange.sent_at));
@@ -372,9 +373,7 @@ impl Pool {
             return Received::Ignored;
         }
         let cut_short = message[2] & 0x02 != 0;
-        if udp_queue
-            && (other_case || cut_short || matches!(cookie, ReplyCookie::Missing | ReplyCookie::Renewed))
-        {
+        if udp_queue && (other_case || cut_short || cookie != ReplyCookie::Valid) {
             upstream.counters.tcp_retries();
             upstream.stream_queue.push(exchange);
             return Received::Ignored;
@@ -403,19 +402,6 @@ impl Pool {
     }
 }
 
-/// Status of the cookie in a reply (RFC 7873 §5.3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum ReplyCookie {
-    /// Valid, or not expected.
-    Valid,
-    /// Absent, although the upstream has sent one before.
-    Missing,
-    /// Not the cookie that was sent: the reply is forged.
-    Forged,
-    /// The upstream requires its new cookie (BADCOOKIE).
-    Renewed,
-}
-
 impl Upstream {
     fn enqueue(&mut self, exchange: Exchange) {
         match self.via {
@@ -423,41 +409,6 @@ impl Upstream {
             Via::Tcp | Via::Tls(_) => self.stream_queue.push(exchange),
         }
     }
-
-    fn verify_cookie(&mut self, message: &[u8]) -> ReplyCookie {
-        let Some(content) = frame::option(message, query_key::COOKIE) else {
-            // FORMERR may come without an OPT record.
-            let formerr = wire::rcode_of(message) == wire::rcode::FORMERR;
-            return if self.server_cookie.is_empty() || formerr {
-                ReplyCookie::Valid
-            } else {
-                ReplyCookie::Missing
-            };
-        };
-        match content.split_first_chunk::<8>() {
-            Some((client, server)) if *client == self.client_cookie && server.len() <= 32 => {
-                let renewed = wire::rcode_of(message) == BADCOOKIE;
-                if self.server_cookie != server {
-                    self.server_cookie = server.to_vec();
-                }
-                if renewed { ReplyCookie::Renewed } else { ReplyCookie::Valid }
-            }
-            Some(_) | None => ReplyCookie::Forged,
-        }
-    }
-}
-
-/// Response code BADCOOKIE (RFC 7873 §8).
-const BADCOOKIE: u16 = 23;
-
-/// Adds a cookie to the query at `start`, if it has an OPT record without options.
-fn with_cookie(bytes: &mut Vec<u8>, start: usize, client: ClientCookie, server: &[u8]) {
-    let Some(opt) = frame::trailing_empty_opt(&bytes[start..]) else { return };
-    let mut content = [0; 40];
-    content[..8].copy_from_slice(&client);
-    let len = 8 + server.len().min(32);
-    content[8..len].copy_from_slice(&server[..len - 8]);
-    frame::push_option(bytes, start + opt, query_key::COOKIE, &content[..len]);
 }
 
 /// Idle timeout of a stream to an upstream.

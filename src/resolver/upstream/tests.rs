@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, UdpSocket};
 
+use super::super::{frame, query_key};
 use super::*;
 use crate::addr::{Pref64, ZoneId};
 use crate::dns64::{Engine, Network, QueryAction, Rules, Transport, Zone};
@@ -200,4 +201,76 @@ async fn a_silent_stream_is_replaced() {
         }
         assert!(!bench.pool.upstreams[0].health.is_demoted(at(14_100)));
     }
+}
+
+/// The cookie of a query.
+fn cookie_of(query: &Datagram) -> Option<Vec<u8>> {
+    frame::option(&query.bytes, query_key::COOKIE).map(<[u8]>::to_vec)
+}
+
+/// A reply with this cookie instead of the query's.
+fn reply_with(query: &Datagram, cookie: Option<&[u8]>) -> Vec<u8> {
+    let mut reply = query.reply();
+    let opt = frame::last_opt(&reply).expect("every query has an OPT record");
+    frame::clear_options(&mut reply, opt);
+    if let Some(cookie) = cookie {
+        frame::push_option(&mut reply, opt, query_key::COOKIE, cookie);
+    }
+    reply
+}
+
+#[tokio::test]
+async fn an_upstream_with_old_client_cookies_is_queried_without() {
+    let (socket, addr) = server();
+    let mut bench = Bench::new(&[addr], Via::Udp);
+    let at = |seconds: u64| Instant::from_secs(10 + seconds);
+    let old = b"oldclient-server";
+    for second in 0..3 {
+        bench.ask(at(second));
+        let query = received(&socket).pop().expect("a query");
+        assert!(cookie_of(&query).is_some());
+        // Several forged replies to one query count once.
+        for _ in 0..3 {
+            let result = bench.reply(at(second), &query, reply_with(&query, Some(old)));
+            assert_eq!(result, Received::Ignored);
+        }
+    }
+    bench.send(at(2));
+    let open = streams(&mut bench);
+    assert_eq!(open.len(), 1, "the third query is repeated over TCP");
+    assert_eq!(open[0].1.len(), 1);
+    for second in [3, 100, 301] {
+        bench.ask(at(second));
+        let query = received(&socket).pop().expect("a query");
+        assert_eq!(cookie_of(&query), None, "at {second} s");
+        let result = bench.reply(at(second), &query, reply_with(&query, Some(old)));
+        assert!(matches!(result, Received::Answer(_)));
+    }
+    bench.ask(at(302));
+    assert!(cookie_of(&received(&socket).pop().expect("a query")).is_some(), "tried again after 300 s");
+}
+
+#[tokio::test]
+async fn support_for_cookies_is_not_required_for_ever() {
+    let (socket, addr) = server();
+    let mut bench = Bench::new(&[addr], Via::Udp);
+    let now = Instant::from_secs(10);
+    let mut ask = |with_server_part: bool| {
+        bench.ask(now);
+        let query = received(&socket).pop().expect("a query");
+        let client = cookie_of(&query).expect("a cookie")[..8].to_vec();
+        let whole = [&client[..], b"serverck"].concat();
+        bench.reply(now, &query, reply_with(&query, with_server_part.then_some(&*whole)))
+    };
+    assert!(matches!(ask(true), Received::Answer(_)));
+    // A cookie is expected now; without one the query is repeated over TCP.
+    assert_eq!(ask(false), Received::Ignored);
+    assert_eq!(ask(false), Received::Ignored);
+    assert!(matches!(ask(true), Received::Answer(_)), "only consecutive replies count");
+    for _ in 0..3 {
+        assert_eq!(ask(false), Received::Ignored);
+    }
+    assert!(matches!(ask(false), Received::Answer(_)));
+    assert!(matches!(ask(true), Received::Answer(_)));
+    assert_eq!(ask(false), Received::Ignored, "support seen again");
 }

@@ -3,13 +3,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::packet_builder::{Packet4, Packet6, Tcp, checksums_are_right};
 use gate64::addr::{PortRange, Pref64};
 use gate64::nat64::Pool;
 use gate64::siit::{self, Inside};
 use gate64::time::Instant;
 use gate64::translator::{Batch, Settings, Translator, Verdict};
 use gate64::wire::buf::PacketBuf;
-use gate64::wire::build::{Packet4, Packet6, Tcp, checksums_are_right};
 
 use crate::script::fixture::fixture;
 use crate::script::settings::apply;

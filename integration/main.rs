@@ -14,6 +14,9 @@ mod handover;
 mod lab;
 mod matrix;
 mod model;
+#[allow(dead_code, reason = "the unit tests use more of it")]
+mod packet_builder;
+mod packet_builder_tests;
 mod properties;
 mod saved_blocks;
 mod scenarios;

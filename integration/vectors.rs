@@ -1,10 +1,10 @@
 //! The expected packets of `vectors.json`, byte for byte, through `Translator::process`.
 
+use crate::packet_builder::checksums_are_right;
 use gate64::addr::WorkerId;
 use gate64::time::Instant;
 use gate64::translator::{Batch, Settings, Translator, Verdict};
 use gate64::wire::buf::PacketBuf;
-use gate64::wire::build::checksums_are_right;
 use serde::Deserialize;
 
 use crate::script::fixture::fixture;

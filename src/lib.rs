@@ -50,3 +50,11 @@ pub(crate) mod replay;
 pub mod resolver;
 #[cfg(feature = "daemon")]
 pub mod worker;
+
+// The tests' packet builder names this crate as the integration tests do.
+#[cfg(test)]
+extern crate self as gate64;
+#[cfg(test)]
+#[path = "../integration/packet_builder/mod.rs"]
+#[allow(dead_code, reason = "the integration tests use more of it")]
+mod packet_builder;

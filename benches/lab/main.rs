@@ -10,6 +10,9 @@ mod cpu;
 mod dns;
 mod machine;
 mod options;
+#[path = "../../integration/packet_builder/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests use more of it")]
+mod packet_builder;
 mod packets;
 mod publish;
 mod record;

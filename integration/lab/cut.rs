@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use crate::packet_builder::{Packet4, Packet6, Tcp, super_packet};
 use gate64::lab::{Gateway, LabError, Namespace};
-use gate64::wire::build::{Packet4, Packet6, Tcp, super_packet};
 use gate64::wire::tcp::Flags;
 
 use super::doors::{DEVICE, Wire, quiet};

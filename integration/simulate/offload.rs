@@ -1,7 +1,7 @@
 //! The kernel's offloads, for hosts that have none: joins segments on input, cuts super-packets on output.
 
+use crate::packet_builder::super_packet;
 use gate64::wire::buf::{Checksum, PacketBuf, Segmentation};
-use gate64::wire::build::super_packet;
 
 use crate::script::build::{add, fold};
 

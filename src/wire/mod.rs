@@ -4,7 +4,6 @@
 
 pub mod batch;
 pub mod buf;
-pub mod build;
 pub mod checksum;
 pub mod icmp;
 pub mod ipv4;

@@ -10,11 +10,11 @@ mod properties;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::addr::{Pref64, Transport4, Transport6};
+use crate::packet_builder::{Packet4, Packet6};
 use crate::reason::Reason;
 use crate::wire::Transport;
 use crate::wire::batch::Batch;
 use crate::wire::buf::PacketBuf;
-use crate::wire::build::{Packet4, Packet6};
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;

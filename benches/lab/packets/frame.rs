@@ -12,7 +12,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use gate64::wire::build::{Packet4, Packet6};
+use crate::packet_builder::{Packet4, Packet6};
 use gate64::wire::checksum::Sum;
 
 const ETHERNET: usize = 14;

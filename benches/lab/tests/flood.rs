@@ -4,8 +4,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::packet_builder::{Packet4, Packet6, Tcp};
 use gate64::lab::LabError;
-use gate64::wire::build::{Packet4, Packet6, Tcp};
 use gate64::wire::tcp::Flags;
 
 use super::{rounds, small};

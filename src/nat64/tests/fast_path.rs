@@ -9,8 +9,8 @@ use crate::addr::Transport6;
 use crate::counters::{Counters, Tally};
 use crate::nat64::tables::hash::Rng;
 use crate::nat64::{Candidate, Context, Filtering, Identity, Nat64};
+use crate::packet_builder::super_packet;
 use crate::translator::Change;
-use crate::wire::build::super_packet;
 
 /// Enough bindings for batches to be prefetched.
 const HOSTS: u16 = 40;

@@ -12,11 +12,11 @@ use core::time::Duration;
 
 use super::{Filtering, Limits, Pool, Settings, UnsolicitedSyn, Zone};
 use crate::addr::{PortRange, Transport4, WorkerId, ZoneId};
+use crate::packet_builder::{Packet4, Packet6, Tcp, checksums_are_right};
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::translator::{self, Batch, Translator, Verdict};
 use crate::wire::buf::PacketBuf;
-use crate::wire::build::{Packet4, Packet6, Tcp, checksums_are_right};
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 use crate::wire::tcp::Flags;

@@ -1,7 +1,7 @@
 //! Floods stay within their limits and do not affect other hosts; every refusal has a reason.
 
 use super::*;
-use crate::wire::build::fragments6;
+use crate::packet_builder::fragments6;
 use crate::wire::icmp;
 
 /// Drops for this reason.

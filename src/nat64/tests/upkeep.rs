@@ -3,8 +3,8 @@
 use super::super::{Proto, StaticBinding};
 use super::*;
 use crate::addr::Transport6;
+use crate::packet_builder::{fragments4, fragments6};
 use crate::translator::{Change, Cursor, Record};
-use crate::wire::build::{fragments4, fragments6};
 
 fn web() -> StaticBinding {
     let v6 = Transport6::new(v6(C), 8080);

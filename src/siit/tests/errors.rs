@@ -4,8 +4,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{v4, v6};
 use crate::addr::Ipv4Prefix;
+use crate::packet_builder::{Packet6, checksums_are_right};
 use crate::siit::*;
-use crate::wire::build::{Packet6, checksums_are_right};
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::{Transport, u16_at};
@@ -151,8 +151,8 @@ fn ipv6_sources_come_from_their_pool() {
         s.hosts_pref64 = Some("2001:db8:64::/96".parse().expect("literal"));
         s.error_pool6 = vec!["2001:db8:ffff::/64".parse().expect("literal")];
     });
-    let inner = crate::wire::build::Packet4::new(v4("192.0.2.33"), v4("8.8.8.8")).udp(1, 2, b"x");
-    let packet = crate::wire::build::Packet4::new(v4("10.0.0.1"), v4("192.0.2.33")).icmp(11, 0, 0, &inner);
+    let inner = crate::packet_builder::Packet4::new(v4("192.0.2.33"), v4("8.8.8.8")).udp(1, 2, b"x");
+    let packet = crate::packet_builder::Packet4::new(v4("10.0.0.1"), v4("192.0.2.33")).icmp(11, 0, 0, &inner);
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..20 {
         let (mut buf, mut extra) = (PacketBuf::holding(&packet), Batch::new(4, 2048));

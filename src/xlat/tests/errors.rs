@@ -1,7 +1,7 @@
 //! Requirements section 15: ICMP errors that the translator originates.
 
 use super::*;
-use crate::wire::build::{Tcp, checksums_are_right, fragments4, fragments6, super_packet};
+use crate::packet_builder::{Tcp, checksums_are_right, fragments4, fragments6, super_packet};
 use crate::wire::{u16_at, u32_at};
 
 fn own6(packet: &[u8], error: ErrorHeader) -> Option<Vec<u8>> {

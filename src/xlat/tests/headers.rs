@@ -1,7 +1,7 @@
 //! Requirements sections 2 to 4: IP headers, fragments, transport checksums.
 
 use super::*;
-use crate::wire::build::{Tcp, checksums_are_right, fragments4, fragments6};
+use crate::packet_builder::{Tcp, checksums_are_right, fragments4, fragments6};
 use crate::wire::tcp::Flags;
 use crate::wire::{UDP, u16_at};
 

@@ -1,7 +1,7 @@
 //! Requirements sections 5 to 7: ICMP errors both ways, what they quote, RFC 4884 extensions.
 
 use super::*;
-use crate::wire::build::{Tcp, checksums_are_right};
+use crate::packet_builder::{Tcp, checksums_are_right};
 use crate::wire::{ICMP4, ICMP6, TCP, UDP, put_u16, u16_at, u32_at};
 
 /// What B sent to A, as the IPv4 side quotes it.

@@ -2,8 +2,8 @@
 //! by one.
 
 use super::*;
+use crate::packet_builder::{Tcp, checksums_are_right, super_packet};
 use crate::wire::buf::{Checksum, Segmentation};
-use crate::wire::build::{Tcp, checksums_are_right, super_packet};
 use crate::wire::tcp::Flags;
 use crate::wire::u16_at;
 

@@ -4,8 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::packet_builder::{Tcp, checksums_are_right};
 use crate::wire::buf::{Checksum, Offload, Segmentation};
-use crate::wire::build::{Tcp, checksums_are_right};
 use crate::wire::tcp::Flags;
 
 /// An unfragmented packet from B to A that is translated: UDP, TCP, echo, or UDP without a checksum.

@@ -2,83 +2,84 @@
 
 use core::net::Ipv6Addr;
 
-use super::{Tcp, icmp_message, seal, udp_message};
-use crate::wire::checksum::Sum;
-use crate::wire::icmp::v6;
-use crate::wire::ipv6::{DESTINATION, FRAGMENT, HEADER, HOP_BY_HOP, ROUTING};
-use crate::wire::{ICMP6, TCP, UDP, put_u16, udp};
+use gate64::wire::checksum::Sum;
+use gate64::wire::icmp::v6;
+use gate64::wire::ipv6::{DESTINATION, FRAGMENT, HEADER, HOP_BY_HOP, ROUTING};
+use gate64::wire::{ICMP6, TCP, UDP, udp};
 
-/// An IPv6 header in the making: hop limit 64, no extension headers.
+use super::{Tcp, icmp_message, put_checksum, put_u16, udp_message};
+
+/// An IPv6 header: hop limit 64, no extension headers.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Packet6 {
+pub(crate) struct Packet6 {
     src: Ipv6Addr,
     dst: Ipv6Addr,
     traffic_class: u8,
     flow_label: u32,
     hop_limit: u8,
-    /// Types and bytes of the extension headers; the first byte of each is filled in at the end.
+    /// Types and bytes of the extension headers; `payload` fills in the first byte of each.
     extensions: Vec<(u8, Vec<u8>)>,
 }
 
 impl Packet6 {
     /// A header from `src` to `dst`.
-    pub const fn new(src: Ipv6Addr, dst: Ipv6Addr) -> Self {
+    pub(crate) const fn new(src: Ipv6Addr, dst: Ipv6Addr) -> Self {
         Self { src, dst, traffic_class: 0, flow_label: 0, hop_limit: 64, extensions: Vec::new() }
     }
 
     /// Sets the traffic class.
     #[must_use]
-    pub const fn traffic_class(mut self, traffic_class: u8) -> Self {
+    pub(crate) const fn traffic_class(mut self, traffic_class: u8) -> Self {
         self.traffic_class = traffic_class;
         self
     }
 
     /// Sets the flow label, 20 bits.
     #[must_use]
-    pub const fn flow_label(mut self, label: u32) -> Self {
+    pub(crate) const fn flow_label(mut self, label: u32) -> Self {
         self.flow_label = label & 0xf_ffff;
         self
     }
 
     /// Sets the hop limit.
     #[must_use]
-    pub const fn hop_limit(mut self, hop_limit: u8) -> Self {
+    pub(crate) const fn hop_limit(mut self, hop_limit: u8) -> Self {
         self.hop_limit = hop_limit;
         self
     }
 
-    /// Adds an extension header: its type and its bytes, a multiple of eight. The first byte, Next
-    /// Header, is filled in.
+    /// Adds an extension header: its type and its bytes, a multiple of eight. `payload` fills in the first
+    /// byte, Next Header.
     #[must_use]
-    pub fn extension(mut self, kind: u8, bytes: &[u8]) -> Self {
+    pub(crate) fn extension(mut self, kind: u8, bytes: &[u8]) -> Self {
         self.extensions.push((kind, bytes.to_vec()));
         self
     }
 
-    /// Adds a Hop-by-Hop Options header of 8 bytes with nothing in it.
+    /// Adds a Hop-by-Hop Options header of 8 bytes, all padding.
     #[must_use]
-    pub fn hop_by_hop(self) -> Self {
+    pub(crate) fn hop_by_hop(self) -> Self {
         self.extension(HOP_BY_HOP, &[0, 0, 1, 4, 0, 0, 0, 0])
     }
 
-    /// Adds a Destination Options header of 8 bytes with nothing in it.
+    /// Adds a Destination Options header of 8 bytes, all padding.
     #[must_use]
-    pub fn destination_options(self) -> Self {
+    pub(crate) fn destination_options(self) -> Self {
         self.extension(DESTINATION, &[0, 0, 1, 4, 0, 0, 0, 0])
     }
 
     /// Adds a Routing header of type 0 with one address.
     #[must_use]
-    pub fn routing(self, segments_left: u8) -> Self {
+    pub(crate) fn routing(self, segments_left: u8) -> Self {
         let mut bytes = [0; 24];
         bytes[1] = 2;
         bytes[3] = segments_left;
         self.extension(ROUTING, &bytes)
     }
 
-    /// Adds a Fragment header: `offset` bytes, a multiple of 8, and whether more follow.
+    /// Adds a Fragment header. `offset` is in bytes, a multiple of 8; `more` is the M flag.
     #[must_use]
-    pub fn fragment(self, id: u32, offset: u16, more: bool) -> Self {
+    pub(crate) fn fragment(self, id: u32, offset: u16, more: bool) -> Self {
         let mut bytes = [0; 8];
         put_u16(&mut bytes, 2, offset & 0xfff8 | u16::from(more));
         bytes[4..].copy_from_slice(&id.to_be_bytes());
@@ -86,7 +87,7 @@ impl Packet6 {
     }
 
     /// A packet with any payload.
-    pub fn payload(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn payload(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
         let kinds = self.extensions.iter().map(|(kind, _)| *kind);
         let mut next = kinds.skip(1).chain([protocol]);
         let mut upper = Vec::new();
@@ -110,42 +111,42 @@ impl Packet6 {
         bytes
     }
 
-    fn sealed(&self, protocol: u8, mut message: Vec<u8>) -> Vec<u8> {
+    fn with_checksum(&self, protocol: u8, mut message: Vec<u8>) -> Vec<u8> {
         let pseudo = Sum::pseudo6(self.src, self.dst, protocol, message.len());
-        seal(&mut message, protocol, pseudo);
+        put_checksum(&mut message, protocol, pseudo);
         self.payload(protocol, &message)
     }
 
     /// A UDP packet.
-    pub fn udp(&self, src: u16, dst: u16, payload: &[u8]) -> Vec<u8> {
-        self.sealed(UDP, udp_message(src, dst, payload))
+    pub(crate) fn udp(&self, src: u16, dst: u16, payload: &[u8]) -> Vec<u8> {
+        self.with_checksum(UDP, udp_message(src, dst, payload))
     }
 
     /// A UDP packet without checksum, which IPv6 forbids.
-    pub fn udp_without_checksum(&self, src: u16, dst: u16, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn udp_without_checksum(&self, src: u16, dst: u16, payload: &[u8]) -> Vec<u8> {
         let mut message = udp_message(src, dst, payload);
         put_u16(&mut message, udp::CHECKSUM, 0);
         self.payload(UDP, &message)
     }
 
     /// A TCP packet.
-    pub fn tcp(&self, header: Tcp, payload: &[u8]) -> Vec<u8> {
-        self.sealed(TCP, header.message(payload))
+    pub(crate) fn tcp(&self, header: Tcp, payload: &[u8]) -> Vec<u8> {
+        self.with_checksum(TCP, header.message(payload))
     }
 
     /// An echo request.
-    pub fn echo(&self, id: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn echo(&self, id: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
         self.icmp(v6::ECHO, 0, u32::from(id) << 16 | u32::from(sequence), payload)
     }
 
     /// An echo reply.
-    pub fn echo_reply(&self, id: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn echo_reply(&self, id: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
         self.icmp(v6::ECHO_REPLY, 0, u32::from(id) << 16 | u32::from(sequence), payload)
     }
 
-    /// Any ICMP message, errors too: `body` is then the quoted packet.
-    pub fn icmp(&self, kind: u8, code: u8, info: u32, body: &[u8]) -> Vec<u8> {
-        self.sealed(ICMP6, icmp_message(kind, code, info, body))
+    /// Any ICMP message. The `body` of an error is the quoted packet.
+    pub(crate) fn icmp(&self, kind: u8, code: u8, info: u32, body: &[u8]) -> Vec<u8> {
+        self.with_checksum(ICMP6, icmp_message(kind, code, info, body))
     }
 }
 
@@ -153,7 +154,7 @@ impl Packet6 {
 ///
 /// # Panics
 /// If `mtu` is shorter than the headers and 8 bytes.
-pub fn fragments6(packet: &[u8], id: u32, mtu: usize) -> Vec<Vec<u8>> {
+pub(crate) fn fragments6(packet: &[u8], id: u32, mtu: usize) -> Vec<Vec<u8>> {
     let size = (mtu - HEADER - 8) & !7;
     assert!(size > 0, "no fragment fits {mtu} bytes");
     let pieces: Vec<_> = packet[HEADER..].chunks(size).collect();

@@ -2,15 +2,16 @@
 
 use core::net::Ipv4Addr;
 
-use super::{Tcp, icmp_message, seal, udp_message};
-use crate::wire::checksum::Sum;
-use crate::wire::icmp::v4;
-use crate::wire::ipv4::HEADER;
-use crate::wire::{ICMP4, TCP, UDP, put_u16, u16_at, udp};
+use gate64::wire::checksum::Sum;
+use gate64::wire::icmp::v4;
+use gate64::wire::ipv4::HEADER;
+use gate64::wire::{ICMP4, TCP, UDP, udp};
 
-/// An IPv4 header in the making: TTL 64, no options, DF clear.
+use super::{Tcp, icmp_message, put_checksum, put_u16, u16_at, udp_message};
+
+/// An IPv4 header: TTL 64, no options, DF clear.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Packet4 {
+pub(crate) struct Packet4 {
     src: Ipv4Addr,
     dst: Ipv4Addr,
     tos: u8,
@@ -22,55 +23,55 @@ pub struct Packet4 {
 
 impl Packet4 {
     /// A header from `src` to `dst`.
-    pub const fn new(src: Ipv4Addr, dst: Ipv4Addr) -> Self {
+    pub(crate) const fn new(src: Ipv4Addr, dst: Ipv4Addr) -> Self {
         Self { src, dst, tos: 0, ttl: 64, id: 0, flags_offset: 0, options: Vec::new() }
     }
 
     /// Sets type of service.
     #[must_use]
-    pub const fn tos(mut self, tos: u8) -> Self {
+    pub(crate) const fn tos(mut self, tos: u8) -> Self {
         self.tos = tos;
         self
     }
 
     /// Sets time to live.
     #[must_use]
-    pub const fn ttl(mut self, ttl: u8) -> Self {
+    pub(crate) const fn ttl(mut self, ttl: u8) -> Self {
         self.ttl = ttl;
         self
     }
 
     /// Sets the identification.
     #[must_use]
-    pub const fn id(mut self, id: u16) -> Self {
+    pub(crate) const fn id(mut self, id: u16) -> Self {
         self.id = id;
         self
     }
 
     /// Sets "don't fragment".
     #[must_use]
-    pub const fn df(mut self) -> Self {
+    pub(crate) const fn df(mut self) -> Self {
         self.flags_offset |= 0x4000;
         self
     }
 
-    /// Makes it a fragment: `offset` bytes, a multiple of 8, and whether more follow.
+    /// Makes it a fragment. `offset` is in bytes, a multiple of 8; `more` is the More Fragments flag.
     #[must_use]
-    pub const fn fragment(mut self, offset: u16, more: bool) -> Self {
+    pub(crate) const fn fragment(mut self, offset: u16, more: bool) -> Self {
         self.flags_offset = self.flags_offset & 0x4000 | (more as u16) << 13 | offset >> 3;
         self
     }
 
     /// Sets the options, padded to a multiple of four; at most 40 bytes.
     #[must_use]
-    pub fn options(mut self, options: &[u8]) -> Self {
+    pub(crate) fn options(mut self, options: &[u8]) -> Self {
         self.options = options.to_vec();
         self.options.resize(options.len().next_multiple_of(4), 0);
         self
     }
 
     /// A packet with any payload.
-    pub fn payload(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn payload(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
         let header = HEADER + self.options.len();
         let mut bytes = vec![0x40 | (header / 4) as u8, self.tos];
         for word in [(header + payload.len()) as u16, self.id, self.flags_offset] {
@@ -86,42 +87,42 @@ impl Packet4 {
         bytes
     }
 
-    fn sealed(&self, protocol: u8, mut message: Vec<u8>) -> Vec<u8> {
+    fn with_checksum(&self, protocol: u8, mut message: Vec<u8>) -> Vec<u8> {
         let pseudo = Sum::pseudo4(self.src, self.dst, protocol, message.len());
-        seal(&mut message, protocol, pseudo);
+        put_checksum(&mut message, protocol, pseudo);
         self.payload(protocol, &message)
     }
 
     /// A UDP packet.
-    pub fn udp(&self, src: u16, dst: u16, payload: &[u8]) -> Vec<u8> {
-        self.sealed(UDP, udp_message(src, dst, payload))
+    pub(crate) fn udp(&self, src: u16, dst: u16, payload: &[u8]) -> Vec<u8> {
+        self.with_checksum(UDP, udp_message(src, dst, payload))
     }
 
     /// A UDP packet without checksum.
-    pub fn udp_without_checksum(&self, src: u16, dst: u16, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn udp_without_checksum(&self, src: u16, dst: u16, payload: &[u8]) -> Vec<u8> {
         let mut message = udp_message(src, dst, payload);
         put_u16(&mut message, udp::CHECKSUM, 0);
         self.payload(UDP, &message)
     }
 
     /// A TCP packet.
-    pub fn tcp(&self, header: Tcp, payload: &[u8]) -> Vec<u8> {
-        self.sealed(TCP, header.message(payload))
+    pub(crate) fn tcp(&self, header: Tcp, payload: &[u8]) -> Vec<u8> {
+        self.with_checksum(TCP, header.message(payload))
     }
 
     /// An echo request.
-    pub fn echo(&self, id: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn echo(&self, id: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
         self.icmp(v4::ECHO, 0, u32::from(id) << 16 | u32::from(sequence), payload)
     }
 
     /// An echo reply.
-    pub fn echo_reply(&self, id: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn echo_reply(&self, id: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
         self.icmp(v4::ECHO_REPLY, 0, u32::from(id) << 16 | u32::from(sequence), payload)
     }
 
-    /// Any ICMP message, errors too: `body` is then the quoted packet.
-    pub fn icmp(&self, kind: u8, code: u8, info: u32, body: &[u8]) -> Vec<u8> {
-        self.sealed(ICMP4, icmp_message(kind, code, info, body))
+    /// Any ICMP message. The `body` of an error is the quoted packet.
+    pub(crate) fn icmp(&self, kind: u8, code: u8, info: u32, body: &[u8]) -> Vec<u8> {
+        self.with_checksum(ICMP4, icmp_message(kind, code, info, body))
     }
 }
 
@@ -129,7 +130,7 @@ impl Packet4 {
 ///
 /// # Panics
 /// If `mtu` is shorter than the header and 8 bytes.
-pub fn fragments4(packet: &[u8], mtu: usize) -> Vec<Vec<u8>> {
+pub(crate) fn fragments4(packet: &[u8], mtu: usize) -> Vec<Vec<u8>> {
     let header = usize::from(packet[0] & 15) * 4;
     let size = (mtu - header) & !7;
     assert!(size > 0, "no fragment fits {mtu} bytes");

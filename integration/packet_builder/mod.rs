@@ -1,31 +1,22 @@
-//! Whole packets from their parts, checksums included: for tests, benches, demos and tools.
+//! Builds whole packets from their parts, checksums included.
 //!
-//! ```
-//! use gate64::wire::build::{Packet6, Tcp, fragments6};
-//! use gate64::wire::tcp::Flags;
-//!
-//! let to = Packet6::new("2001:db8:1::2".parse()?, "2001:db8:64::c633:6407".parse()?).hop_limit(9);
-//! let syn = to.tcp(Tcp::new(40_000, 80).flags(Flags::SYN).mss(1440), b"");
-//! assert_eq!(syn.len(), 64);
-//! let fragments = fragments6(&to.udp(1234, 53, &[0; 3000]), 0xbeef, 1280);
-//! assert_eq!(fragments.len(), 3);
-//! # Ok::<(), std::net::AddrParseError>(())
-//! ```
+//! The integration tests declare this module; the unit tests and `benches/lab` include it by its path.
+//! It is not part of the library.
 
 mod v4;
 mod v6;
 
-pub use v4::{Packet4, fragments4};
-pub use v6::{Packet6, fragments6};
+pub(crate) use v4::{Packet4, fragments4};
+pub(crate) use v6::{Packet6, fragments6};
 
-use super::buf::{Checksum, PacketBuf, Segmentation};
-use super::checksum::Sum;
-use super::tcp::{self, Flags};
-use super::{ICMP4, TCP, UDP, put_u16, u16_at, udp};
+use gate64::wire::buf::{Checksum, PacketBuf, Segmentation};
+use gate64::wire::checksum::Sum;
+use gate64::wire::tcp::{self, Flags};
+use gate64::wire::{ICMP4, ICMP6, TCP, UDP, icmp, udp};
 
-/// A TCP header; numbers that don't matter to a translator start at zero.
+/// A TCP header. Fields that a translator ignores are zero.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Tcp {
+pub(crate) struct Tcp {
     src: u16,
     dst: u16,
     seq: u32,
@@ -37,20 +28,20 @@ pub struct Tcp {
 
 impl Tcp {
     /// A header from port `src` to port `dst`: ACK, no options.
-    pub const fn new(src: u16, dst: u16) -> Self {
+    pub(crate) const fn new(src: u16, dst: u16) -> Self {
         Self { src, dst, seq: 0, ack: 0, flags: Flags::ACK, window: 64_240, options: Vec::new() }
     }
 
     /// Sets the flags.
     #[must_use]
-    pub const fn flags(mut self, flags: Flags) -> Self {
+    pub(crate) const fn flags(mut self, flags: Flags) -> Self {
         self.flags = flags;
         self
     }
 
     /// Sets sequence and acknowledgment number.
     #[must_use]
-    pub const fn numbers(mut self, seq: u32, ack: u32) -> Self {
+    pub(crate) const fn numbers(mut self, seq: u32, ack: u32) -> Self {
         self.seq = seq;
         self.ack = ack;
         self
@@ -58,14 +49,14 @@ impl Tcp {
 
     /// Sets the window.
     #[must_use]
-    pub const fn window(mut self, window: u16) -> Self {
+    pub(crate) const fn window(mut self, window: u16) -> Self {
         self.window = window;
         self
     }
 
     /// Sets the options, padded to a multiple of four; at most 40 bytes.
     #[must_use]
-    pub fn options(mut self, options: &[u8]) -> Self {
+    pub(crate) fn options(mut self, options: &[u8]) -> Self {
         self.options = options.to_vec();
         self.options.resize(options.len().next_multiple_of(4), 0);
         self
@@ -73,7 +64,7 @@ impl Tcp {
 
     /// Sets the maximum segment size as the only option.
     #[must_use]
-    pub fn mss(self, mss: u16) -> Self {
+    pub(crate) fn mss(self, mss: u16) -> Self {
         let [high, low] = mss.to_be_bytes();
         self.options(&[2, 4, high, low])
     }
@@ -94,6 +85,14 @@ impl Tcp {
     }
 }
 
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
 fn udp_message(src: u16, dst: u16, payload: &[u8]) -> Vec<u8> {
     let len = (udp::HEADER + payload.len()) as u16;
     let mut bytes: Vec<u8> = [src, dst, len, 0].iter().flat_map(|word| word.to_be_bytes()).collect();
@@ -108,17 +107,17 @@ fn icmp_message(kind: u8, code: u8, info: u32, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Where the checksum of a protocol stands in its message.
+/// Offset of the checksum in a message, in bytes.
 const fn checksum_at(protocol: u8) -> usize {
     match protocol {
         TCP => tcp::CHECKSUM,
         UDP => udp::CHECKSUM,
-        _ => super::icmp::CHECKSUM,
+        _ => icmp::CHECKSUM,
     }
 }
 
 /// Writes the checksum of a TCP, UDP or ICMP message.
-fn seal(message: &mut [u8], protocol: u8, pseudo: Sum) {
+fn put_checksum(message: &mut [u8], protocol: u8, pseudo: Sum) {
     let at = checksum_at(protocol);
     put_u16(message, at, 0);
     let pseudo = if protocol == ICMP4 { Sum::ZERO } else { pseudo };
@@ -126,12 +125,12 @@ fn seal(message: &mut [u8], protocol: u8, pseudo: Sum) {
     put_u16(message, at, if protocol == UDP { sum.udp_checksum() } else { sum.checksum() });
 }
 
-/// Makes a super-packet of a whole TCP or UDP packet, without extension headers, as the kernel would:
-/// `size` bytes of payload a segment, and a partial checksum.
+/// Turns a TCP or UDP packet without extension headers into a super-packet like the kernel's: `size`
+/// bytes of payload per segment, and a partial checksum.
 ///
 /// # Panics
 /// If `packet` is neither TCP nor UDP.
-pub fn super_packet(packet: &[u8], size: u16) -> PacketBuf {
+pub(crate) fn super_packet(packet: &[u8], size: u16) -> PacketBuf {
     let v4 = packet[0] >> 4 == 4;
     let (at, protocol) = if v4 { (usize::from(packet[0] & 15) * 4, packet[9]) } else { (40, packet[6]) };
     let mut buf = PacketBuf::holding(packet);
@@ -148,9 +147,9 @@ pub fn super_packet(packet: &[u8], size: u16) -> PacketBuf {
     buf
 }
 
-/// Whether the checksums of a whole, unfragmented packet are right: IPv4 header, TCP, UDP and ICMP,
-/// not those of a packet it quotes. Only walks headers that [`Packet4`] and [`Packet6`] write.
-pub fn checksums_are_right(packet: &[u8]) -> bool {
+/// Whether the checksums of an unfragmented packet are right: IPv4 header, TCP, UDP and ICMP. Ignores those
+/// of a quoted packet. Parses only the headers that [`Packet4`] and [`Packet6`] write.
+pub(crate) fn checksums_are_right(packet: &[u8]) -> bool {
     let v4 = packet[0] >> 4 == 4;
     let (mut at, mut protocol) =
         if v4 { (usize::from(packet[0] & 15) * 4, packet[9]) } else { (40, packet[6]) };
@@ -167,11 +166,8 @@ pub fn checksums_are_right(packet: &[u8]) -> bool {
     let pseudo = Sum::of(addresses).word(u16::from(protocol)).pair(message.len() as u32);
     match protocol {
         UDP if u16_at(message, udp::CHECKSUM) == 0 => v4,
-        TCP | UDP | super::ICMP6 => pseudo.plus(Sum::of(message)).checksum() == 0,
+        TCP | UDP | ICMP6 => pseudo.plus(Sum::of(message)).checksum() == 0,
         ICMP4 => Sum::of(message).checksum() == 0,
         _ => true,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -66,10 +66,10 @@ pub(crate) fn name(scenario: &Path) -> String {
 pub(crate) fn in_words_of_a_file(settings: &Settings) -> Settings {
     let mut settings = settings.clone();
     if let Some(siit) = &mut settings.siit
-        && siit.untranslatable == Untranslatable::Pool
-        && siit.error_pool4.is_empty()
+        && siit.error_sources.untranslatable == Untranslatable::Pool
+        && siit.error_sources.pool4.is_empty()
     {
-        siit.untranslatable = Untranslatable::Own;
+        siit.error_sources.untranslatable = Untranslatable::Own;
     }
     settings
 }

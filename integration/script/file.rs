@@ -145,7 +145,7 @@ fn stateless(siit: &siit::Settings) -> String {
         ),
         (
             "untranslatable_source",
-            word(match siit.untranslatable {
+            word(match siit.error_sources.untranslatable {
                 Untranslatable::Pool => "pool",
                 Untranslatable::Dummy => "dummy",
                 Untranslatable::Own => "own",
@@ -154,7 +154,7 @@ fn stateless(siit: &siit::Settings) -> String {
         ),
         (
             "error_object",
-            word(match siit.error_object {
+            word(match siit.error_sources.object {
                 Some(Object::Interface) => "interface",
                 Some(Object::Node) => "node",
                 None => "none",
@@ -162,8 +162,9 @@ fn stateless(siit: &siit::Settings) -> String {
         ),
     ];
     lines.extend(siit.hosts_pref64.map(|pref64| ("hosts_pref64", word(&pref64.to_string()))));
-    lines.extend((!siit.error_pool4.is_empty()).then(|| ("error_pool4", list(&siit.error_pool4))));
-    lines.extend((!siit.error_pool6.is_empty()).then(|| ("error_pool6", list(&siit.error_pool6))));
+    let (pool4, pool6) = (&siit.error_sources.pool4, &siit.error_sources.pool6);
+    lines.extend((!pool4.is_empty()).then(|| ("error_pool4", list(pool4))));
+    lines.extend((!pool6.is_empty()).then(|| ("error_pool6", list(pool6))));
     table("siit", &lines)
 }
 

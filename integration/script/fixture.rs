@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use gate64::addr::{Ipv4Prefix, PortRange, Pref64, WorkerId, ZoneId};
 use gate64::nat64::{self, Limits, Pool, Zone};
-use gate64::siit::{self, Inside, Untranslatable, WellKnown, ZeroChecksum};
+use gate64::siit::{self, ErrorSources, Inside, Untranslatable, WellKnown, ZeroChecksum};
 use gate64::translator::Settings;
 use gate64::xlat::{self, Object};
 
@@ -72,7 +72,10 @@ pub(crate) fn named(name: &str) -> Result<Settings, String> {
             eams: FIGURE_1.iter().map(|text| text.parse().expect("literal")).collect(),
             well_known: WellKnown::Any,
             udp_zero_checksum: ZeroChecksum::Drop,
-            error_pool4: vec![Ipv4Prefix::host(Ipv4Addr::new(198, 51, 100, 1))],
+            error_sources: ErrorSources {
+                pool4: vec![Ipv4Prefix::host(Ipv4Addr::new(198, 51, 100, 1))],
+                ..ErrorSources::default()
+            },
             ..siit::Settings::default()
         },
         // RFC 6877 appendix A.
@@ -82,8 +85,11 @@ pub(crate) fn named(name: &str) -> Result<Settings, String> {
             hosts_pref64: Some("2001:db8:aaaa::/96".parse().expect("literal")),
             inside: Inside::V4,
             well_known: WellKnown::Private,
-            untranslatable: Untranslatable::Dummy,
-            error_object: Some(Object::Node),
+            error_sources: ErrorSources {
+                untranslatable: Untranslatable::Dummy,
+                object: Some(Object::Node),
+                ..ErrorSources::default()
+            },
             ..siit::Settings::default()
         },
         other => return Err(format!("no fixture `{other}`")),

@@ -49,14 +49,14 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
                 ("own", Untranslatable::Own),
                 ("drop", Untranslatable::Drop),
             ];
-            siit.untranslatable = one_of(first, &words)?;
+            siit.error_sources.untranslatable = one_of(first, &words)?;
         }
-        "error_pool4" => siit.error_pool4 = parsed(values)?,
-        "error_pool6" => siit.error_pool6 = parsed(values)?,
+        "error_pool4" => siit.error_sources.pool4 = parsed(values)?,
+        "error_pool6" => siit.error_sources.pool6 = parsed(values)?,
         "error_object" => {
             let words =
                 [("interface", Some(Object::Interface)), ("node", Some(Object::Node)), ("none", None)];
-            siit.error_object = one_of(first, &words)?;
+            siit.error_sources.object = one_of(first, &words)?;
         }
         other => return Err(format!("no setting `siit {other}`")),
     }

@@ -7,7 +7,6 @@ use super::{Source, sources};
 /// Functions with more than five parameters beside `self`: file, name, reason.
 const MANY_PARAMETERS: &[(&str, &str, &str)] = &[
     ("src/dns64/upstream_query.rs", "new", "each fills a field of its own"),
-    ("src/siit/outward.rs", "error6", "a packet's context, passed apart"),
 ];
 
 /// Structs with more than twelve fields outside configuration and wire formats, each with the reason.
@@ -19,7 +18,6 @@ const MANY_FIELDS: &[(&str, &str, &str)] = &[
     ),
     ("src/dns64/cache/entry.rs", "RecordSetHeader", "a cache entry's fixed part, stored as bytes"),
     ("src/nat64/tables/session.rs", "Session", "one record per session, laid out for the cache line"),
-    ("src/siit/mod.rs", "Siit", "the mappings and the counters of one translator"),
     ("src/resolver/worker.rs", "State", "all that one resolver thread owns"),
     ("src/dns64/upstream_query.rs", "UpstreamQuery", "one record per upstream query"),
 ];

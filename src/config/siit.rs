@@ -11,7 +11,7 @@ use super::shape::{List, TextOr};
 use super::zones::Zones;
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, special};
 use crate::nat64::StaticBinding;
-use crate::siit::{Eam, Hairpin, Inside, Settings, Untranslatable, WellKnown, ZeroChecksum};
+use crate::siit::{Eam, ErrorSources, Hairpin, Inside, Settings, Untranslatable, WellKnown, ZeroChecksum};
 use crate::xlat::Object;
 
 /// Settings of `[siit]`.
@@ -59,7 +59,7 @@ pub(super) fn siit(
     let translator = file.translator.as_ref().map(|t| t.get_ref());
     let private =
         translator.is_some_and(schema::Translator::allows_private_destinations) || inside == Inside::V4;
-    let sources = sources(reader, section, inside);
+    let error_sources = error_sources(reader, section, inside);
     let settings = Settings {
         inside,
         hairpin: hairpin(reader, section, inside),
@@ -71,10 +71,7 @@ pub(super) fn siit(
         pref64,
         hosts,
         hosts_pref64,
-        untranslatable: sources.untranslatable,
-        error_pool4: sources.pool4,
-        error_pool6: sources.pool6,
-        error_object: sources.object,
+        error_sources,
     };
     let (routes4, routes6) = routes(reader, section, &settings);
     Some(Siit { settings, routes4, routes6 })
@@ -260,16 +257,8 @@ fn well_known(reader: &mut Reader<'_>, section: &schema::Siit, private: bool) ->
     reader.word(section.wkp.as_ref(), default, &words)
 }
 
-/// The settings for sources of ICMP errors (RFC 6791).
-struct Sources {
-    untranslatable: Untranslatable,
-    pool4: Vec<Ipv4Prefix>,
-    pool6: Vec<Ipv6Prefix>,
-    object: Option<Object>,
-}
-
 /// Settings for ICMP errors whose senders have no address in the other family.
-fn sources(reader: &mut Reader<'_>, section: &schema::Siit, inside: Inside) -> Sources {
+fn error_sources(reader: &mut Reader<'_>, section: &schema::Siit, inside: Inside) -> ErrorSources {
     let pool4 = prefixes4(reader, section.error_pool4.as_ref());
     let pool6 = section.error_pool6.as_ref().map(|list| prefixes6(reader, list)).unwrap_or_default();
     let default = match inside {
@@ -288,7 +277,7 @@ fn sources(reader: &mut Reader<'_>, section: &schema::Siit, inside: Inside) -> S
     let default = if untranslatable == Untranslatable::Dummy { Object::Node } else { Object::Interface };
     let words = [("interface", Some(Object::Interface)), ("node", Some(Object::Node)), ("none", None)];
     let object = reader.word(section.error_object.as_ref(), Some(default), &words);
-    Sources { untranslatable, pool4, pool6, object }
+    ErrorSources { untranslatable, pool4, pool6, object }
 }
 
 fn check_pool(reader: &mut Reader<'_>, section: &schema::Siit, policy: Untranslatable, pool4: &[Ipv4Prefix]) {
@@ -393,7 +382,7 @@ mod tests {
     fn a_border_relay_and_a_clat() {
         let relay = good(include_str!("../../configs/siit.toml")).siit.expect("mappings");
         assert_eq!(relay.settings.eams.len(), 3);
-        assert_eq!(relay.settings.untranslatable, Untranslatable::Pool);
+        assert_eq!(relay.settings.error_sources.untranslatable, Untranslatable::Pool);
         assert_eq!(texts(&relay.routes4), ["192.0.2.1/32", "192.0.2.2/32", "192.0.2.16/28"]);
         assert_eq!(texts(&relay.routes6), ["2001:db8:46::/96"]);
         // id 6877-2-two
@@ -401,8 +390,8 @@ mod tests {
         let prefix = |p: Option<Pref64>| p.map(|p| p.to_string()).unwrap_or_default();
         assert_eq!(prefix(clat.settings.pref64), "2001:db8:1234::/96");
         assert_eq!(prefix(clat.settings.hosts_pref64), "2001:db8:aaaa::/96");
-        assert_eq!(clat.settings.untranslatable, Untranslatable::Dummy);
-        assert_eq!(clat.settings.error_object, Some(Object::Node));
+        assert_eq!(clat.settings.error_sources.untranslatable, Untranslatable::Dummy);
+        assert_eq!(clat.settings.error_sources.object, Some(Object::Node));
         assert_eq!(texts(&clat.routes4), ["0.0.0.0/0"]);
         assert_eq!(texts(&clat.routes6), ["2001:db8:aaaa::c0a8:100/120"]);
     }

@@ -26,7 +26,7 @@ impl Siit {
     /// Whether this translator handles an IPv6 packet: it is from or to an inside host. An ICMP error
     /// belongs to the inside host of the quoted packet, whichever router sent the error.
     pub(super) fn handles6(&self, packet: &Ipv6Packet, ends: &MappedEnds) -> bool {
-        let inside = match self.inside {
+        let inside = match self.policy.inside {
             Inside::V4 => ends.dst,
             Inside::V6 => match packet.transport.quoted() {
                 Some(quoted) => self.mapping.to_v4(quoted.dst),
@@ -39,7 +39,7 @@ impl Siit {
 
     /// Whether this translator handles an IPv4 packet: it is to or from an inside host.
     pub(super) fn handles4(&self, packet: &Ipv4Packet) -> bool {
-        let addr = match self.inside {
+        let addr = match self.policy.inside {
             Inside::V6 => packet.dst,
             Inside::V4 => packet.transport.quoted().map_or(packet.src, |quoted| quoted.dst),
         };

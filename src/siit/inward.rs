@@ -27,26 +27,35 @@ fn with_default_error(refusal: Refusal, packet: &Ipv4Packet) -> Refusal {
 }
 
 impl Siit {
+    /// Refuses and records a UDP datagram without a checksum, if none is to be computed (RFC 7915 §4.5).
+    pub(super) fn check_udp_checksum(
+        &mut self,
+        now: Instant,
+        packet: &Ipv4Packet,
+        buf: &PacketBuf,
+    ) -> Result<(), Refusal> {
+        if let Transport::Udp { checksum: 0, .. } = packet.transport
+            && buf.offload.checksum != Checksum::Partial
+            && (self.policy.udp_zero_checksum == ZeroChecksum::Drop || packet.fragment.is_some())
+        {
+            self.record_zero_checksum(now, packet);
+            return Err(prohibited(Reason::UdpZeroChecksum));
+        }
+        Ok(())
+    }
+
     /// Translates a packet to IPv6.
     pub(super) fn packet4(
         &mut self,
-        now: Instant,
         packet: &Ipv4Packet,
         pass: Pass,
         buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
-        if let Transport::Udp { checksum: 0, .. } = packet.transport
-            && buf.offload.checksum != Checksum::Partial
-            && (self.udp_zero_checksum == ZeroChecksum::Drop || packet.fragment.is_some())
-        {
-            self.record_zero_checksum(now, packet);
-            return Err(prohibited(Reason::UdpZeroChecksum));
-        }
         let plan = xlat::plan_v4_to_v6(&self.rules, packet, buf, pass);
         let plan = plan.map_err(|refusal| with_default_error(refusal, packet))?;
         // A hairpinned packet's source must be the address that the receiver replies to (RFC 7757 §4.2.1).
-        let by_prefix = pass == Pass::HairpinIn || self.hairpin == Hairpin::Simple;
+        let by_prefix = pass == Pass::HairpinIn || self.policy.hairpin == Hairpin::Simple;
         if let Transport::Error(error) = &packet.transport {
             return self.error4(plan, error, by_prefix, extra);
         }
@@ -102,7 +111,10 @@ impl Siit {
     /// The IPv6 destination of `dst`, unless the deny list has it.
     fn destination6(&self, dst: Ipv4Addr) -> Result<Ipv6Addr, Refusal> {
         let addr = self.host6(dst, self.mapping.to_v6(dst))?;
-        if self.inside == Inside::V4 && !self.denied.is_empty() && self.denied.find_v4(dst).is_some() {
+        if self.policy.inside == Inside::V4
+            && !self.policy.denied.is_empty()
+            && self.policy.denied.find_v4(dst).is_some()
+        {
             return Err(Reason::Denied.into());
         }
         Ok(addr)

@@ -7,13 +7,14 @@
 //! | Does this translator handle a packet? | `admit` |
 //! | How is a packet translated to IPv4, to IPv6, or hairpinned? | `outward`, `inward` |
 //! | Which source address does an ICMP error get? | `sources` |
+//! | What does only a reload change? | `settings`, `policy` |
 //!
 //! The translator handles a packet if its inside host has a mapping. Any worker can translate it: there is no
 //! per-flow state.
 
 use std::sync::Arc;
 
-use crate::addr::{Longest, Transport4};
+use crate::addr::Transport4;
 use crate::counters::Counters;
 use crate::time::Instant;
 use crate::wire::ICMP4;
@@ -21,9 +22,10 @@ use crate::wire::batch::{Batch, Verdict};
 use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
-use crate::xlat::{self, Bucket, Ids, Object, Pass, Refusal, Rules};
+use crate::xlat::{self, Bucket, Ids, Pass, Refusal, Rules};
 
 use mapping::Mapping;
+use policy::Policy;
 use sources::Sources;
 
 mod admit;
@@ -31,6 +33,7 @@ mod eam;
 mod inward;
 mod mapping;
 mod outward;
+mod policy;
 mod settings;
 mod sources;
 
@@ -38,7 +41,9 @@ mod sources;
 mod tests;
 
 pub use eam::{Eam, EamError};
-pub use settings::{Hairpin, Identity, Inside, Settings, Untranslatable, WellKnown, ZeroChecksum};
+pub use settings::{
+    ErrorSources, Hairpin, Identity, Inside, Settings, Untranslatable, WellKnown, ZeroChecksum,
+};
 
 /// One worker's stateless translator. Equal settings give equal packets on every worker and gateway, except
 /// for IPv4 identifications and random sources from a pool.
@@ -46,13 +51,10 @@ pub struct Siit {
     identity: Identity,
     rules: Rules,
     mapping: Mapping,
-    inside: Inside,
-    hairpin: Hairpin,
-    udp_zero_checksum: ZeroChecksum,
-    errors_under_well_known: bool,
-    denied: Longest,
+    policy: Policy,
+    /// Sources of ICMP errors from addresses without a mapping.
     sources: Sources,
-    object: Option<Object>,
+    /// Generator of IPv4 identifications.
     ids: Ids,
     /// Rate limits of originated errors to the IPv6 and to the IPv4 side.
     buckets: [Bucket; 2],
@@ -75,14 +77,8 @@ impl Siit {
         Self {
             rules,
             mapping: Mapping::new(settings),
-            inside: settings.inside,
-            // Hosts on the IPv4 side reach each other without the translator.
-            hairpin: if settings.inside == Inside::V6 { settings.hairpin } else { Hairpin::Off },
-            udp_zero_checksum: settings.udp_zero_checksum,
-            errors_under_well_known: settings.errors_under_well_known,
-            denied: Longest::of_v4(settings.deny.iter().map(|prefix| (*prefix, 0))),
+            policy: Policy::new(settings),
             sources: Sources::new(&identity, settings),
-            object: settings.error_object,
             ids: Ids::new(identity.seed),
             buckets: [Bucket::new(); 2],
             zero_checksum: ZeroChecksumRecord::default(),
@@ -111,7 +107,7 @@ impl Siit {
         if !self.handles6(&packet, &ends) {
             return self.identity.alone.then(|| self.refuse6(now, admit::refusal6(&packet), buf));
         }
-        Some(match self.packet6(now, &packet, &ends, buf, extra) {
+        Some(match self.packet6(&packet, &ends, buf, extra) {
             Ok(verdict) => verdict,
             Err(refusal) => self.refuse6(now, refusal, buf),
         })
@@ -127,7 +123,8 @@ impl Siit {
         if !self.handles4(&packet) {
             return self.identity.alone.then(|| self.refuse4(now, admit::refusal4(&packet), buf));
         }
-        Some(match self.packet4(now, &packet, Pass::Direct, buf, extra) {
+        let checked = self.check_udp_checksum(now, &packet, buf);
+        Some(match checked.and_then(|()| self.packet4(&packet, Pass::Direct, buf, extra)) {
             Ok(verdict) => verdict,
             Err(refusal) => self.refuse4(now, refusal, buf),
         })

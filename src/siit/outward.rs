@@ -7,7 +7,6 @@ use super::mapping::{By, Mapped};
 use super::{Hairpin, Siit};
 use crate::addr::{Transport4, special};
 use crate::reason::Reason;
-use crate::time::Instant;
 use crate::wire::Transport;
 use crate::wire::batch::{Batch, Verdict};
 use crate::wire::buf::{Handed, PacketBuf};
@@ -26,14 +25,13 @@ impl Siit {
     /// Translates a packet to IPv4, or hairpins it.
     pub(super) fn packet6(
         &mut self,
-        now: Instant,
         packet: &Ipv6Packet,
         ends: &MappedEnds,
         buf: &mut PacketBuf,
         extra: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         if let Transport::Error(error) = &packet.transport {
-            return self.error6(now, packet, error, ends, buf, extra);
+            return self.error6(packet, error, ends, buf, extra);
         }
         let (Some(src), Some(dst)) = (ends.src, ends.dst) else {
             // Invalid host addresses are refused silently.
@@ -49,7 +47,7 @@ impl Siit {
             quoted: None,
         };
         if self.is_hairpin(dst) {
-            return self.hairpin_packet(now, packet, &to, buf, extra);
+            return self.hairpin_packet(packet, &to, buf, extra);
         }
         let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
         self.write4(plan, &to, extra)?;
@@ -59,7 +57,6 @@ impl Siit {
     /// An ICMP error from the IPv6 side. Its sender may be a router without an IPv4 address.
     fn error6(
         &mut self,
-        now: Instant,
         packet: &Ipv6Packet,
         error: &IcmpError<Quoted6>,
         ends: &MappedEnds,
@@ -81,12 +78,12 @@ impl Siit {
         let to =
             To4 { outer: Flow4::new(Transport4::new(src, 0), Transport4::new(dst, 0)), quoted: Some(about) };
         if self.is_hairpin(from) {
-            return self.hairpin_packet(now, packet, &to, buf, extra);
+            return self.hairpin_packet(packet, &to, buf, extra);
         }
         // Packet Too Big carries no RFC 4884 extension.
         let extensible = plan.is_extensible_error();
         let buf = self.write4(plan, &to, extra)?;
-        if let Some(object) = self.object.filter(|_| substituted && extensible) {
+        if let Some(object) = self.policy.error_object.filter(|_| substituted && extensible) {
             xlat::add_object(object, packet.src, self.rules.mtu4, buf);
         }
         Ok(Verdict::Forward)
@@ -110,7 +107,10 @@ impl Siit {
     /// The IPv4 destination, unless the deny list has it.
     fn destination4(&self, dst: Mapped<Ipv4Addr>) -> Result<Ipv4Addr, Reason> {
         let addr = self.host4(dst, Reason::DestinationAddress)?;
-        if dst.by == By::Pref64 && !self.denied.is_empty() && self.denied.find_v4(addr).is_some() {
+        if dst.by == By::Pref64
+            && !self.policy.denied.is_empty()
+            && self.policy.denied.find_v4(addr).is_some()
+        {
             return Err(Reason::Denied);
         }
         Ok(addr)
@@ -119,7 +119,9 @@ impl Siit {
     /// Whether a packet to `mapped`, or an ICMP error about a packet from it, is for an inside host: the
     /// prefix represents the address, and an explicit mapping exists for it.
     fn is_hairpin(&self, mapped: Mapped<Ipv4Addr>) -> bool {
-        self.hairpin == Hairpin::Intrinsic && mapped.by == By::Pref64 && self.mapping.has_eam(mapped.addr)
+        self.policy.hairpin == Hairpin::Intrinsic
+            && mapped.by == By::Pref64
+            && self.mapping.has_eam(mapped.addr)
     }
 
     /// Rewrites a packet to IPv4 and counts it.
@@ -143,7 +145,6 @@ impl Siit {
     /// A refusal in the second half is silent: the buffer no longer holds the sender's packet.
     fn hairpin_packet(
         &mut self,
-        now: Instant,
         packet: &Ipv6Packet,
         to: &To4,
         buf: &mut PacketBuf,
@@ -153,7 +154,7 @@ impl Siit {
         let buf = self.write4(plan, to, extra)?;
         buf.handed.hairpin = true;
         let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload)?;
-        let done = self.packet4(now, &packet, Pass::HairpinIn, buf, extra);
+        let done = self.packet4(&packet, Pass::HairpinIn, buf, extra);
         let verdict = done.map_err(|refusal| refusal.reason)?;
         buf.handed = Handed::default();
         Ok(verdict)

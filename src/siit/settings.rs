@@ -99,14 +99,8 @@ pub struct Settings {
     pub errors_under_well_known: bool,
     /// IPv4 destinations that inside hosts must not reach.
     pub deny: Vec<Ipv4Prefix>,
-    /// Source of ICMPv4 errors whose sender has no IPv4 address.
-    pub untranslatable: Untranslatable,
-    /// Addresses for [`Untranslatable::Pool`].
-    pub error_pool4: Vec<Ipv4Prefix>,
-    /// Source of ICMPv6 errors whose IPv4 sender cannot be mapped.
-    pub error_pool6: Vec<Ipv6Prefix>,
-    /// Object that carries the IPv6 source of such an ICMPv4 error; `None` adds none.
-    pub error_object: Option<Object>,
+    /// Sources of ICMP errors whose sender has no address in the other family.
+    pub error_sources: ErrorSources,
 }
 
 impl Default for Settings {
@@ -123,10 +117,32 @@ impl Default for Settings {
             well_known: WellKnown::default(),
             errors_under_well_known: false,
             deny: Vec::new(),
+            error_sources: ErrorSources::default(),
+        }
+    }
+}
+
+/// Sources of ICMP errors whose sender has no address in the other family (RFC 6791).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ErrorSources {
+    /// Source of ICMPv4 errors whose sender has no IPv4 address.
+    pub untranslatable: Untranslatable,
+    /// Addresses for [`Untranslatable::Pool`].
+    pub pool4: Vec<Ipv4Prefix>,
+    /// Sources of ICMPv6 errors whose IPv4 sender cannot be mapped.
+    pub pool6: Vec<Ipv6Prefix>,
+    /// Object that carries the IPv6 source of such an ICMPv4 error; `None` adds none.
+    pub object: Option<Object>,
+}
+
+impl Default for ErrorSources {
+    /// No pools.
+    fn default() -> Self {
+        Self {
             untranslatable: Untranslatable::default(),
-            error_pool4: Vec::new(),
-            error_pool6: Vec::new(),
-            error_object: Some(Object::Interface),
+            pool4: Vec::new(),
+            pool6: Vec::new(),
+            object: Some(Object::Interface),
         }
     }
 }

@@ -26,10 +26,10 @@ pub(super) struct Sources {
 impl Sources {
     pub(super) fn new(identity: &Identity, settings: &Settings) -> Self {
         Self {
-            policy: settings.untranslatable,
-            v4: settings.error_pool4.clone(),
-            v6: settings.error_pool6.clone(),
-            size4: settings.error_pool4.iter().map(|prefix| prefix.size()).sum(),
+            policy: settings.error_sources.untranslatable,
+            v4: settings.error_sources.pool4.clone(),
+            v6: settings.error_sources.pool6.clone(),
+            size4: settings.error_sources.pool4.iter().map(|prefix| prefix.size()).sum(),
             own4: identity.address4,
             own6: identity.address6,
             state: identity.seed,
@@ -83,7 +83,9 @@ impl Siit {
     ) -> Result<(Ipv4Addr, bool), Reason> {
         match mapped {
             Some(mapped) if !special::is_host_v4(mapped.addr) => Err(Reason::SourceAddress),
-            Some(mapped) if self.mapping.allows(mapped.addr, mapped.by) || self.errors_under_well_known => {
+            Some(mapped)
+                if self.mapping.allows(mapped.addr, mapped.by) || self.policy.errors_under_well_known =>
+            {
                 Ok((mapped.addr, false))
             }
             Some(_) => Err(Reason::WellKnownNotGlobal),
@@ -98,7 +100,7 @@ impl Siit {
         mapped: Option<Mapped<Ipv6Addr>>,
     ) -> Result<Ipv6Addr, Reason> {
         match mapped {
-            Some(mapped) if self.mapping.allows(src, mapped.by) || self.errors_under_well_known => {
+            Some(mapped) if self.mapping.allows(src, mapped.by) || self.policy.errors_under_well_known => {
                 Ok(mapped.addr)
             }
             Some(_) => self.sources.pick_v6().ok_or(Reason::WellKnownNotGlobal),

@@ -28,24 +28,12 @@ impl Flow4 {
     pub const fn new(src: Transport4, dst: Transport4) -> Self {
         Self { src, dst }
     }
-
-    /// The reverse direction.
-    #[must_use]
-    pub const fn reversed(self) -> Self {
-        Self { src: self.dst, dst: self.src }
-    }
 }
 
 impl Flow6 {
     /// A flow from `src` to `dst`.
     pub const fn new(src: Transport6, dst: Transport6) -> Self {
         Self { src, dst }
-    }
-
-    /// The reverse direction.
-    #[must_use]
-    pub const fn reversed(self) -> Self {
-        Self { src: self.dst, dst: self.src }
     }
 }
 

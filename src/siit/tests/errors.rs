@@ -9,6 +9,7 @@ use crate::siit::*;
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::{Transport, u16_at};
+use crate::xlat::Object;
 
 const ROUTER: &str = "2001:db8:9::1";
 
@@ -53,7 +54,7 @@ fn extension(packet: &[u8]) -> (usize, &[u8]) {
 fn sources_are_random_addresses_of_the_pool() {
     // ids 6791-5-pool, 6791-3.2-single, X-knob
     let pool: Ipv4Prefix = "203.0.113.8/30".parse().expect("literal");
-    let mut siit = siit(|s| s.error_pool4 = vec![pool, "198.51.100.77".parse().expect("literal")]);
+    let mut siit = siit(|s| s.error_sources.pool4 = vec![pool, "198.51.100.77".parse().expect("literal")]);
     let mut seen = std::collections::BTreeMap::new();
     for _ in 0..500 {
         let got = translated(&mut siit, &error(v6(ROUTER), 3, 0, 0, &quoted(5))).expect("forwarded");
@@ -71,8 +72,8 @@ fn an_object_carries_the_ipv6_source() {
     let cases = [(Object::Interface, [2, 4]), (Object::Node, [5, 4])];
     for (object, class) in cases {
         let mut siit = siit(|s| {
-            s.untranslatable = Untranslatable::Dummy;
-            s.error_object = Some(object);
+            s.error_sources.untranslatable = Untranslatable::Dummy;
+            s.error_sources.object = Some(object);
         });
         for (len, want) in [(5, 128), (200, 228), (1100, 520)] {
             let got = translated(&mut siit, &error(v6(ROUTER), 3, 0, 0, &quoted(len))).expect("forwarded");
@@ -149,7 +150,7 @@ fn ipv6_sources_come_from_their_pool() {
     let mut siit = siit(|s| {
         s.pref64 = Some(crate::addr::Pref64::WELL_KNOWN);
         s.hosts_pref64 = Some("2001:db8:64::/96".parse().expect("literal"));
-        s.error_pool6 = vec!["2001:db8:ffff::/64".parse().expect("literal")];
+        s.error_sources.pool6 = vec!["2001:db8:ffff::/64".parse().expect("literal")];
     });
     let inner = crate::packet_builder::Packet4::new(v4("192.0.2.33"), v4("8.8.8.8")).udp(1, 2, b"x");
     let packet = crate::packet_builder::Packet4::new(v4("10.0.0.1"), v4("192.0.2.33")).icmp(11, 0, 0, &inner);

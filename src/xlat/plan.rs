@@ -35,15 +35,22 @@ pub enum Pass {
 
 /// How a packet is rewritten. `Q` is the packet that an ICMP error quotes.
 #[derive(Debug)]
-pub(super) enum Action<'p, Q> {
+pub(super) enum Rewrite<'p, Q> {
+    /// A packet that is not an ICMP error.
+    Message(Action),
+    /// An ICMP error, translated with the packet that it quotes.
+    Error(TranslatedError, &'p IcmpError<Q>),
+}
+
+/// How a packet that is not an ICMP error is rewritten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Action {
     /// As one packet or one super-packet.
     Whole,
     /// A TCP super-packet gets this segment size, in bytes of payload.
     Resegment(u16),
     /// Cuts a super-packet into its packets, and packets longer than `max` bytes into fragments.
     Cut { max: u16 },
-    /// An ICMP error, translated with the packet that it quotes.
-    Error(TranslatedError, &'p IcmpError<Q>),
 }
 
 /// An IPv6 packet that may be translated to IPv4, and how.
@@ -54,7 +61,7 @@ pub(super) enum Action<'p, Q> {
 pub struct PlanTo4<'p> {
     pub(super) packet: &'p Ipv6Packet,
     pub(super) buf: &'p mut PacketBuf,
-    pub(super) action: Action<'p, Quoted6>,
+    pub(super) rewrite: Rewrite<'p, Quoted6>,
     /// TTL of the translated packet.
     pub(super) ttl: u8,
     pass: Pass,
@@ -87,7 +94,7 @@ impl PlanTo4<'_> {
 
     /// Whether the translated packet is an ICMP error that may carry an RFC 4884 extension.
     pub const fn is_extensible_error(&self) -> bool {
-        matches!(self.action, Action::Error(TranslatedError { extensible: true, .. }, _))
+        matches!(self.rewrite, Rewrite::Error(TranslatedError { extensible: true, .. }, _))
     }
 }
 
@@ -99,7 +106,7 @@ impl PlanTo4<'_> {
 pub struct PlanTo6<'p> {
     pub(super) packet: &'p Ipv4Packet,
     pub(super) buf: &'p mut PacketBuf,
-    pub(super) action: Action<'p, Quoted4>,
+    pub(super) rewrite: Rewrite<'p, Quoted4>,
     /// Hop limit of the translated packet.
     pub(super) hop_limit: u8,
 }
@@ -137,18 +144,17 @@ pub fn plan_v6_to_v4<'p>(
     buf: &'p mut PacketBuf,
     pass: Pass,
 ) -> Result<PlanTo4<'p>, Refusal> {
+    if let Transport::Error(error) = &packet.transport {
+        let (error, ttl) = decide_error_to_v4(rules, packet, error, pass)?;
+        return Ok(PlanTo4 { packet, buf, rewrite: error, ttl, pass });
+    }
     let (action, ttl) = decide_v6_to_v4(rules, packet, buf, pass)?;
-    Ok(PlanTo4 { packet, buf, action, ttl, pass })
+    Ok(PlanTo4 { packet, buf, rewrite: Rewrite::Message(action), ttl, pass })
 }
 
-/// The action for an IPv6 packet, and the TTL of the translated packet.
-#[inline]
-fn decide_v6_to_v4<'p>(
-    rules: &Rules,
-    packet: &'p Ipv6Packet,
-    buf: &PacketBuf,
-    pass: Pass,
-) -> Result<(Action<'p, Quoted6>, u8), Refusal> {
+/// Checks the header of an IPv6 packet and returns the TTL of the translated packet.
+#[inline(always)]
+fn check_header6(packet: &Ipv6Packet, pass: Pass) -> Result<u8, Refusal> {
     if !is_host_v6(packet.src) {
         return Err(Reason::SourceAddress.into());
     }
@@ -156,9 +162,20 @@ fn decide_v6_to_v4<'p>(
         return Err(Reason::DestinationAddress.into());
     }
     check_extensions(packet)?;
-    let ttl = forwarded_hop_limit(packet.hop_limit, pass, ErrorHeader::HOP_LIMIT6)?;
+    forwarded_hop_limit(packet.hop_limit, pass, ErrorHeader::HOP_LIMIT6)
+}
+
+/// The action for an IPv6 packet that is not an ICMP error, and the TTL of the translated packet.
+#[inline(always)]
+fn decide_v6_to_v4(
+    rules: &Rules,
+    packet: &Ipv6Packet,
+    buf: &PacketBuf,
+    pass: Pass,
+) -> Result<(Action, u8), Refusal> {
+    let ttl = check_header6(packet, pass)?;
     let fragmented = packet.fragment.is_some_and(|f| !f.is_atomic());
-    let action = match packet.transport {
+    match packet.transport {
         Transport::Udp { checksum: 0, .. } if buf.offload.checksum != Checksum::Partial => {
             return Err(Reason::UdpZeroChecksum.into());
         }
@@ -169,23 +186,34 @@ fn decide_v6_to_v4<'p>(
         Transport::Fragment | Transport::Other if packet.protocol == ICMP4 => {
             return Err(Reason::Protocol.into());
         }
-        Transport::Icmp => return Err(icmp_reason(fragmented).into()),
-        Transport::Error(ref error) => {
-            if error.quoted.transport == QuotedTransport::Error {
-                return Err(Reason::IcmpQuoted.into());
-            }
-            Action::Error(icmp::to_v4(error, rules).ok_or(Reason::IcmpType)?, error)
-        }
+        Transport::Icmp | Transport::Error(_) => return Err(icmp_reason(fragmented).into()),
         Transport::Tcp { .. }
         | Transport::Udp { .. }
         | Transport::Echo { .. }
         | Transport::Fragment
-        | Transport::Other => action_to_v4(rules, packet, buf, pass)?,
-    };
-    if pass == Pass::HairpinOut {
-        check_return(rules, packet, buf, &action)?;
+        | Transport::Other => {}
+    }
+    let action = action_to_v4(rules, packet, buf, pass)?;
+    if pass == Pass::HairpinOut && action == Action::Whole {
+        check_return(rules, packet, buf)?;
     }
     Ok((action, ttl))
+}
+
+/// The translated ICMPv6 error, and the TTL of the translated packet.
+#[cold]
+fn decide_error_to_v4<'p>(
+    rules: &Rules,
+    packet: &Ipv6Packet,
+    error: &'p IcmpError<Quoted6>,
+    pass: Pass,
+) -> Result<(Rewrite<'p, Quoted6>, u8), Refusal> {
+    let ttl = check_header6(packet, pass)?;
+    if error.quoted.transport == QuotedTransport::Error {
+        return Err(Reason::IcmpQuoted.into());
+    }
+    let header = icmp::to_v4(error, rules).ok_or(Reason::IcmpType)?;
+    Ok((Rewrite::Error(header, error), ttl))
 }
 
 /// Refuses a hairpinned packet that exceeds the IPv6 MTU. The second half of the hairpin can't send an ICMP error:
@@ -195,13 +223,8 @@ fn decide_v6_to_v4<'p>(
 /// # Errors
 /// [`Reason::TooBig`], with Packet Too Big.
 #[inline(never)]
-fn check_return(
-    rules: &Rules,
-    packet: &Ipv6Packet,
-    buf: &PacketBuf,
-    action: &Action<'_, Quoted6>,
-) -> Result<(), Refusal> {
-    if !matches!(action, Action::Whole) || packet.fragment.is_some() {
+fn check_return(rules: &Rules, packet: &Ipv6Packet, buf: &PacketBuf) -> Result<(), Refusal> {
+    if packet.fragment.is_some() {
         return Ok(());
     }
     let segments = Segments::of(&buf.bytes()[packet.upper_at..packet.len], buf.offload.segmentation);
@@ -241,31 +264,40 @@ pub fn plan_v4_to_v6<'p>(
     buf: &'p mut PacketBuf,
     pass: Pass,
 ) -> Result<PlanTo6<'p>, Refusal> {
+    if let Transport::Error(error) = &packet.transport {
+        let (error, hop_limit) = decide_error_to_v6(rules, packet, error, pass)?;
+        return Ok(PlanTo6 { packet, buf, rewrite: error, hop_limit });
+    }
     let (action, hop_limit) = decide_v4_to_v6(rules, packet, buf, pass)?;
-    Ok(PlanTo6 { packet, buf, action, hop_limit })
+    Ok(PlanTo6 { packet, buf, rewrite: Rewrite::Message(action), hop_limit })
 }
 
-/// The action for an IPv4 packet, and the hop limit of the translated packet.
-#[inline]
-fn decide_v4_to_v6<'p>(
-    rules: &Rules,
-    packet: &'p Ipv4Packet,
-    buf: &PacketBuf,
-    pass: Pass,
-) -> Result<(Action<'p, Quoted4>, u8), Refusal> {
-    // An ICMP error is useful even from a source that is not a host address (RFC 7915 §4.1).
-    if !is_host_v4(packet.src) && !matches!(packet.transport, Transport::Error(_)) {
-        return Err(Reason::SourceAddress.into());
-    }
+/// Checks the header of an IPv4 packet, except its source, and returns the hop limit of the translated packet.
+#[inline(always)]
+fn check_header4(packet: &Ipv4Packet, pass: Pass) -> Result<u8, Refusal> {
     if !is_host_v4(packet.dst) {
         return Err(Reason::DestinationAddress.into());
     }
     if packet.source_route {
         return Err(Refusal::with_error(Reason::SourceRoute, ErrorHeader::SOURCE_ROUTE4));
     }
-    let hop_limit = forwarded_hop_limit(packet.ttl, pass, ErrorHeader::TTL4)?;
+    forwarded_hop_limit(packet.ttl, pass, ErrorHeader::TTL4)
+}
+
+/// The action for an IPv4 packet that is not an ICMP error, and the hop limit of the translated packet.
+#[inline(always)]
+fn decide_v4_to_v6(
+    rules: &Rules,
+    packet: &Ipv4Packet,
+    buf: &PacketBuf,
+    pass: Pass,
+) -> Result<(Action, u8), Refusal> {
+    if !is_host_v4(packet.src) {
+        return Err(Reason::SourceAddress.into());
+    }
+    let hop_limit = check_header4(packet, pass)?;
     let fragmented = packet.fragment.is_some();
-    let action = match packet.transport {
+    match packet.transport {
         Transport::Udp { checksum: 0, .. } if fragmented => return Err(Reason::UdpZeroChecksum.into()),
         Transport::Echo { .. } if fragmented => return Err(Reason::IcmpFragment.into()),
         Transport::Fragment | Transport::Other if packet.protocol == ICMP4 => {
@@ -274,20 +306,31 @@ fn decide_v4_to_v6<'p>(
         Transport::Fragment | Transport::Other if !has_meaning_in_v6(packet.protocol) => {
             return Err(Reason::Protocol.into());
         }
-        Transport::Icmp => return Err(icmp_reason(fragmented).into()),
-        Transport::Error(ref error) => {
-            if error.quoted.transport == QuotedTransport::Error {
-                return Err(Reason::IcmpQuoted.into());
-            }
-            Action::Error(icmp::to_v6(error, rules).ok_or(Reason::IcmpType)?, error)
-        }
+        Transport::Icmp | Transport::Error(_) => return Err(icmp_reason(fragmented).into()),
         Transport::Tcp { .. }
         | Transport::Udp { .. }
         | Transport::Echo { .. }
         | Transport::Fragment
-        | Transport::Other => action_to_v6(rules, packet, buf)?,
-    };
-    Ok((action, hop_limit))
+        | Transport::Other => {}
+    }
+    Ok((action_to_v6(rules, packet, buf)?, hop_limit))
+}
+
+/// The translated ICMPv4 error, and the hop limit of the translated packet. An ICMP error is useful even
+/// from a source that is not a host address (RFC 7915 §4.1).
+#[cold]
+fn decide_error_to_v6<'p>(
+    rules: &Rules,
+    packet: &Ipv4Packet,
+    error: &'p IcmpError<Quoted4>,
+    pass: Pass,
+) -> Result<(Rewrite<'p, Quoted4>, u8), Refusal> {
+    let hop_limit = check_header4(packet, pass)?;
+    if error.quoted.transport == QuotedTransport::Error {
+        return Err(Reason::IcmpQuoted.into());
+    }
+    let header = icmp::to_v6(error, rules).ok_or(Reason::IcmpType)?;
+    Ok((Rewrite::Error(header, error), hop_limit))
 }
 
 /// The hop limit or TTL of the translated packet; `error` is for a packet whose hop limit is exhausted.
@@ -312,12 +355,7 @@ const fn has_meaning_in_v6(protocol: u8) -> bool {
 
 /// The action for an IPv6 packet that is not an ICMP error.
 #[inline(always)]
-fn action_to_v4<'p>(
-    rules: &Rules,
-    packet: &Ipv6Packet,
-    buf: &PacketBuf,
-    pass: Pass,
-) -> Result<Action<'p, Quoted6>, Refusal> {
+fn action_to_v4(rules: &Rules, packet: &Ipv6Packet, buf: &PacketBuf, pass: Pass) -> Result<Action, Refusal> {
     let len = ipv4::HEADER + packet.len - packet.upper_at;
     if buf.offload.segmentation == Segmentation::None && len <= usize::from(rules.mtu4) {
         return Ok(Action::Whole);
@@ -327,12 +365,12 @@ fn action_to_v4<'p>(
 
 /// The action for a super-packet or a packet that exceeds the IPv4 MTU.
 #[inline(never)]
-fn oversized_to_v4<'p>(
+fn oversized_to_v4(
     rules: &Rules,
     packet: &Ipv6Packet,
     buf: &PacketBuf,
     pass: Pass,
-) -> Result<Action<'p, Quoted6>, Refusal> {
+) -> Result<Action, Refusal> {
     let segments = Segments::of(&buf.bytes()[packet.upper_at..packet.len], buf.offload.segmentation);
     // A hairpinned packet crosses no IPv4 link: only the IPv4 length field limits it.
     let mtu = if pass == Pass::HairpinOut { u16::MAX } else { rules.mtu4 };
@@ -355,11 +393,7 @@ fn oversized_to_v4<'p>(
 
 /// The action for an IPv4 packet that is not an ICMP error.
 #[inline(always)]
-fn action_to_v6<'p>(
-    rules: &Rules,
-    packet: &Ipv4Packet,
-    buf: &PacketBuf,
-) -> Result<Action<'p, Quoted4>, Refusal> {
+fn action_to_v6(rules: &Rules, packet: &Ipv4Packet, buf: &PacketBuf) -> Result<Action, Refusal> {
     let extension = if packet.fragment.is_some() { ipv6::FRAGMENT_HEADER } else { 0 };
     let header = ipv6::HEADER + extension;
     let max = if packet.df { rules.mtu6 } else { rules.lowest_ipv6_mtu };
@@ -372,13 +406,13 @@ fn action_to_v6<'p>(
 
 /// The action for a super-packet or a packet that exceeds `max`, the MTU of the IPv6 side in bytes.
 #[inline(never)]
-fn oversized_to_v6<'p>(
+fn oversized_to_v6(
     rules: &Rules,
     packet: &Ipv4Packet,
     buf: &PacketBuf,
     header: usize,
     max: u16,
-) -> Result<Action<'p, Quoted4>, Refusal> {
+) -> Result<Action, Refusal> {
     let message = &buf.bytes()[packet.header_len..packet.total_len];
     let segments = Segments::of(message, buf.offload.segmentation);
     if header + segments.longest <= usize::from(max) {

@@ -4,7 +4,7 @@ use super::flow::{Flow4, Flow6, To4, To6};
 use super::fragment::Shape;
 use super::header::{Header4, Header6, IpHeader};
 use super::ids::Ids;
-use super::plan::{Action, MAX_WITHOUT_DF, PlanTo4, PlanTo6};
+use super::plan::{Action, MAX_WITHOUT_DF, PlanTo4, PlanTo6, Rewrite};
 use super::quoted::{error_to_v4, error_to_v6};
 use super::rules::{Rules, TrafficClass};
 use super::segment::{Segments, complete};
@@ -31,7 +31,7 @@ impl<'p> PlanTo4<'p> {
         ids: &mut Ids,
         extra: &mut Batch,
     ) -> Result<&'p mut PacketBuf, Reason> {
-        let Self { packet, buf, action, ttl, .. } = self;
+        let Self { packet, buf, rewrite, ttl, .. } = self;
         buf.set_len(packet.len);
         let (src, dst) = (to.outer.src.addr, to.outer.dst.addr);
         let protocol = if packet.protocol == ICMP6 { ICMP4 } else { packet.protocol };
@@ -47,9 +47,9 @@ impl<'p> PlanTo4<'p> {
             more: packet.fragment.is_some_and(|f| f.more),
         };
         let mut count = 1;
-        match action {
-            Action::Error(message, error) => error_to_v4(rules, message, error, to, buf),
-            Action::Cut { max } => {
+        match rewrite {
+            Rewrite::Error(message, error) => error_to_v4(rules, message, error, to, buf),
+            Rewrite::Message(Action::Cut { max }) => {
                 let message = &buf.bytes()[packet.upper_at..];
                 let shape = Shape::of(&header, message, &buf.offload, usize::from(max));
                 if !shape.fits(extra) {
@@ -63,7 +63,7 @@ impl<'p> PlanTo4<'p> {
                 shape.cut(&header, buf, extra);
                 return Ok(buf);
             }
-            Action::Whole | Action::Resegment(_) => {
+            Rewrite::Message(action @ (Action::Whole | Action::Resegment(_))) => {
                 if let Action::Resegment(size) = action {
                     resegment(buf, size);
                 }
@@ -90,7 +90,7 @@ impl<'p> PlanTo6<'p> {
     /// [`Reason::ExtraFull`] if `extra` has too little room; nothing is written then.
     #[inline]
     pub fn apply(self, rules: &Rules, to: &To6, extra: &mut Batch) -> Result<&'p mut PacketBuf, Reason> {
-        let Self { packet, buf, action, hop_limit } = self;
+        let Self { packet, buf, rewrite, hop_limit } = self;
         buf.set_len(packet.total_len);
         let header = Header6 {
             src: to.outer.src.addr,
@@ -101,9 +101,9 @@ impl<'p> PlanTo6<'p> {
             fragment: packet.fragment,
             id: u32::from(packet.id),
         };
-        match action {
-            Action::Error(message, error) => error_to_v6(message, error, to, buf),
-            Action::Cut { max } => {
+        match rewrite {
+            Rewrite::Error(message, error) => error_to_v6(message, error, to, buf),
+            Rewrite::Message(Action::Cut { max }) => {
                 let message = &buf.bytes()[packet.header_len..];
                 let shape = Shape::of(&header, message, &buf.offload, usize::from(max));
                 if !shape.fits(extra) {
@@ -114,7 +114,7 @@ impl<'p> PlanTo6<'p> {
                 shape.cut(&header, buf, extra);
                 return Ok(buf);
             }
-            Action::Whole | Action::Resegment(_) => {
+            Rewrite::Message(action @ (Action::Whole | Action::Resegment(_))) => {
                 if let Action::Resegment(size) = action {
                     resegment(buf, size);
                 }

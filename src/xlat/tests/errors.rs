@@ -25,7 +25,7 @@ fn own4(packet: &[u8], error: ErrorHeader) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn an_error_quotes_the_packet_as_it_came() {
+fn an_error_quotes_the_received_packet() {
     // ids 4443-2.4c, 4443-2.2, 5508-7.7, 1812-576, 7915-4.1-fn-mtu
     let packet = b6_to_a6().traffic_class(0xbb).udp(1, 2, b"x");
     let want = Packet6::new(OWN6, six(B4)).traffic_class(0xb8).icmp(2, 0, 1420, &packet);
@@ -41,7 +41,7 @@ fn an_error_quotes_the_packet_as_it_came() {
 }
 
 #[test]
-fn padding_behind_a_packet_is_not_quoted() {
+fn padding_after_a_packet_is_not_quoted() {
     let packet = a4_to_b4().udp(1, 2, b"x");
     let mut padded = packet.clone();
     padded.resize(60, 0xaa);
@@ -49,7 +49,7 @@ fn padding_behind_a_packet_is_not_quoted() {
 }
 
 #[test]
-fn about_what_no_icmpv6_error_is_sent() {
+fn packets_that_get_no_icmpv6_error() {
     // ids 4443-2.4e1, 4443-2.4e3, 4443-2.4e6, 7915-5.4-default, C-17
     let error = b6_to_a6().icmp(1, 0, 0, &Packet6::new(six(A4), six(B4)).udp(1, 2, b""));
     let many: Ipv6Addr = "ff0e::1".parse().expect("literal");
@@ -74,7 +74,7 @@ fn about_what_no_icmpv6_error_is_sent() {
 }
 
 #[test]
-fn about_what_no_icmpv4_error_is_sent() {
+fn packets_that_get_no_icmpv4_error() {
     // id 1812-4.3.2.7
     let udp = |src: [u8; 4], dst: [u8; 4]| Packet4::new(src.into(), dst.into()).udp(1, 2, b"");
     let silent = [

@@ -10,7 +10,7 @@ fn lens(packets: &[PacketBuf]) -> Vec<usize> {
 }
 
 #[test]
-fn a_packet_from_ipv4_becomes_the_one_that_ipv6_would_have_sent() {
+fn packets_from_ipv4_equal_native_ipv6_packets() {
     // ids 7915-4.1-base, 7915-4.1-tc-copy, 7915-4.1-flow0, 7915-4.1-ttl-dec, 7915-4-df0-noatomic,
     // 7915-4.5-tcp, 7915-4.5-udp, 7915-4.5-icmp
     let from = a4_to_b4().tos(0xb8).id(77);
@@ -25,7 +25,7 @@ fn a_packet_from_ipv4_becomes_the_one_that_ipv6_would_have_sent() {
 }
 
 #[test]
-fn a_packet_from_ipv6_becomes_the_one_that_ipv4_would_have_sent() {
+fn packets_from_ipv6_equal_native_ipv4_packets() {
     // ids 7915-5.1-base, 7915-5.1-tos-copy, 7915-5.1-hl-dec, 7915-5.1-mf-off, 7915-5.1-df0-1260,
     // 7915-5.5-all
     let from = b6_to_a6().traffic_class(0x2f).flow_label(0xabcde);
@@ -67,7 +67,7 @@ fn traffic_class_and_tos_can_be_set() {
 }
 
 #[test]
-fn what_is_refused_from_ipv4() {
+fn refused_packets_from_ipv4() {
     let udp = |packet: Packet4| packet.udp(1, 2, b"x");
     let mut bad_header = udp(a4_to_b4());
     bad_header[10] ^= 1;
@@ -114,7 +114,7 @@ fn what_is_refused_from_ipv4() {
 }
 
 #[test]
-fn addresses_that_are_no_hosts() {
+fn addresses_that_are_not_host_addresses() {
     // ids 7915-4.1-src-illegal, 7915-4.1-dst-illegal, 7915-1.2-mcast, 7915-5.1-src-illegal,
     // 7915-5.1-dst-mcast
     for bad in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.5", "255.255.255.255", "240.0.0.1"] {
@@ -137,7 +137,7 @@ fn addresses_that_are_no_hosts() {
 }
 
 #[test]
-fn ipv4_options_are_left_out() {
+fn ipv4_options_are_removed() {
     // ids 7915-4.1-opts-ignored, 7915-4.1-srcroute-expired, 7915-4.1-trailer
     let want = Packet6::new(six(A4), six(B4)).hop_limit(63).udp(1, 2, b"x");
     let options: [&[u8]; 5] = [
@@ -193,7 +193,7 @@ fn extension_headers_are_skipped_or_refused() {
 }
 
 #[test]
-fn other_protocols_pass_untouched() {
+fn other_protocols_keep_their_payload() {
     // ids 7915-4.5-unknown, 7915-5.1-proto-copy, 7915-5.1-ah, 7915-5.1-nonext59, 7915-5.1.1-fh-esp
     for protocol in [41, 47, 50, 51, 59, 132, 136, 253] {
         let got = to_v6(&a4_to_b4().payload(protocol, &[9; 40])).expect("translated");
@@ -266,7 +266,7 @@ fn packets_without_df_are_cut_to_the_lowest_mtu() {
 }
 
 #[test]
-fn packets_with_df_that_are_too_big_are_refused() {
+fn oversized_packets_with_df_are_refused() {
     // ids 7915-4.1-df1-toobig, 7915-4.1-df1-frag-toobig, C-11
     let rules = Rules { mtu6: 1400, ..Rules::default() };
     let run = |packet: Packet4, len: usize| {
@@ -327,7 +327,7 @@ fn udp_checksums() {
 }
 
 #[test]
-fn the_mss_is_clamped_if_asked() {
+fn the_mss_is_clamped_if_configured() {
     // id 6m-mss
     let rules = Rules { mss_clamp: true, ..Rules::default() };
     let syn = Tcp::new(1, 2).flags(Flags::SYN).mss(1460);
@@ -341,7 +341,7 @@ fn the_mss_is_clamped_if_asked() {
 }
 
 #[test]
-fn the_hop_limit_falls_once_on_a_hairpin() {
+fn a_hairpin_decrements_the_hop_limit_once() {
     // ids 6146-3.8-ttl, 7757-4.2.2-hl
     let rules = Rules { mtu4: 1000, ..Rules::default() };
     let packet = b6_to_a6().udp(1, 2, &[0; 1400]);
@@ -352,7 +352,7 @@ fn the_hop_limit_falls_once_on_a_hairpin() {
 }
 
 #[test]
-fn neutral_prefixes_leave_checksums_alone() {
+fn checksum_neutral_prefixes_keep_checksums() {
     // id 7915-4.5-neutral
     let wkp = Pref64::WELL_KNOWN;
     let flow = Flow6::new(Transport6::new(wkp.embed(A4), 1), Transport6::new(wkp.embed(B4), 2));

@@ -211,7 +211,7 @@ fn the_quoted_packet_is_translated_but_its_hop_limit_stays() {
         let got = to_v6(&error4(3, 1, 0, &quoted)).expect("translated");
         let outer = Packet6::new(six(R4), six(B4)).hop_limit(63);
         assert_eq!(got, outer.icmp(1, 0, 0, &want), "{quoted:02x?}");
-        // And back: from6 is what `want` was.
+        // And back.
         let got = to_v4(&Packet6::new(six(R4), six(B4)).icmp(1, 4, 0, &want)).expect("translated");
         let quoted = if quoted[0] == 0x46 { from4.udp(53, 1234, b"x") } else { quoted };
         let want = Packet4::new(R4, B4).ttl(63).icmp(3, 3, 0, &quoted);
@@ -244,7 +244,7 @@ fn quoted_fragments() {
 }
 
 #[test]
-fn quoted_packets_that_are_of_no_use() {
+fn invalid_quoted_packets() {
     // ids 7915-4.3-nested, 7915-5.3-nested, 5508-3, 5508-3a, 4884-lenbad
     let nested4 = Packet4::new(B4, A4).icmp(3, 1, 0, &Packet4::new(A4, B4).udp(1, 2, b""));
     let nested6 = Packet6::new(six(A4), six(B4)).icmp(1, 0, 0, &quoted6());
@@ -279,7 +279,7 @@ fn quoted_packets_that_are_of_no_use() {
 }
 
 #[test]
-fn quoted_packets_that_are_cut_off() {
+fn truncated_quoted_packets() {
     // ids 7915-4.3-inner-short, 7915-4.3-inner-len, 7915-4.3-inner-udp0, 7915-4.3-inner-csum-partial,
     // 5508-3c
     for len in 20..28 {
@@ -303,7 +303,7 @@ fn quoted_packets_that_are_cut_off() {
 }
 
 #[test]
-fn errors_are_cut_to_what_each_family_allows() {
+fn errors_are_truncated_to_the_limit_of_each_family() {
     // ids 7915-4.3-max1280, 7915-5.3-trunc576, C-18
     let quoted = Packet4::new(B4, A4).udp(1, 2, &[5; 1444]);
     let got = to_v6(&error4(3, 1, 0, &quoted)).expect("translated");
@@ -325,7 +325,7 @@ fn extended(mut quoted: Vec<u8>, padded: usize, extension: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn extensions_are_measured_anew() {
+fn extension_lengths_are_computed_again() {
     // ids 4884-46-len, 4884-64-len, 4884-min128, 4884-pad, 4884-opaque: in bytes: quoted IPv4 packet, its padded
     // length, and that of the IPv6 one
     for (len, padded4, padded6) in [(128, 128, 152), (136, 136, 160), (48, 128, 128), (156, 156, 176)] {
@@ -347,7 +347,7 @@ fn extensions_are_measured_anew() {
 }
 
 #[test]
-fn extensions_that_have_no_place() {
+fn extensions_that_cannot_be_carried() {
     // ids 4884-pp46, 4884-ptb46, 4884-len0, 4884-lenbad
     let body = extended(quoted4(), 128, &EXTENSION);
     let words = 32 << 16;

@@ -68,7 +68,7 @@ fn a_super_packet_from_ipv4_is_translated_whole() {
 }
 
 #[test]
-fn a_super_packet_is_judged_by_its_segments() {
+fn the_segment_size_of_a_super_packet_decides() {
     // A segment that is too long is answered as a single packet would be.
     let run = |size, rules: &Rules| {
         let buf = super_packet(&a4_to_b4().df().tcp(tcp(), &bytes(9_000)), size);
@@ -113,7 +113,7 @@ fn tcp_without_df_that_does_not_fit_is_cut_and_fragmented() {
 }
 
 #[test]
-fn a_run_of_datagrams_that_outgrow_the_mtu_is_split_first() {
+fn udp_super_packets_above_the_mtu_are_split_first() {
     let payload = bytes(1472 * 3 + 100);
     let buf = super_packet(&a4_to_b4().id(9).udp(1, 2, &payload), 1472);
     let got = translate4(&Rules::default(), buf, Pass::Direct).expect("translated");
@@ -139,7 +139,7 @@ fn a_run_of_datagrams_that_outgrow_the_mtu_is_split_first() {
 }
 
 #[test]
-fn a_run_of_datagrams_that_fits_stays_one() {
+fn udp_super_packets_within_the_mtu_stay_whole() {
     let payload = bytes(1000 * 9 + 10);
     let buf = super_packet(&a4_to_b4().udp(1, 2, &payload), 1000);
     let got = translate4(&Rules::default(), buf, Pass::Direct).expect("translated");
@@ -176,7 +176,7 @@ fn a_partial_checksum_is_complete_in_fragments() {
 }
 
 #[test]
-fn without_room_nothing_is_written() {
+fn nothing_is_written_if_extra_is_full() {
     let bytes = a4_to_b4().udp(1, 2, &bytes(1472));
     let mut buf = PacketBuf::holding(&bytes);
     let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("a good packet");
@@ -190,7 +190,7 @@ fn without_room_nothing_is_written() {
 }
 
 #[test]
-fn cuts_write_what_cut_writes() {
+fn cuts_and_cut_write_equal_packets() {
     let payload = bytes(5_000);
     for buf in [
         super_packet(&a4_to_b4().id(3).tcp(tcp(), &payload), 1000),
@@ -211,7 +211,7 @@ fn cuts_write_what_cut_writes() {
 }
 
 #[test]
-fn what_ipv4_has_no_length_for_is_cut() {
+fn packets_above_the_ipv4_length_field_are_cut() {
     // 65,516 bytes of payload are fine in IPv6; with an IPv4 header they are 65,536.
     let payload = bytes(65_516 - 32);
     for pass in [Pass::Direct, Pass::HairpinOut] {

@@ -32,7 +32,7 @@ fn any_packet6(kinds: core::ops::Range<u8>) -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn there_and_back_keeps_what_both_families_can_say(packet in any_packet6(0..4)) {
+    fn a_round_trip_keeps_what_both_families_have(packet in any_packet6(0..4)) {
         let four = to_v4(&packet).expect("translated");
         prop_assert!(checksums_are_right(&four));
         let four_parsed = Ipv4Packet::parse(&four, &Offload::default()).expect("good");
@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_do_no_harm(
+    fn arbitrary_bytes_do_not_panic(
         mut packet in vec(any::<u8>(), 0..300), version: bool, kind in 0..6u8, sum in 0..3u8, size: u16,
     ) {
         if let Some(first) = packet.first_mut() {
@@ -97,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn an_error_that_quotes_arbitrary_bytes_does_no_harm(
+    fn errors_that_quote_arbitrary_bytes_do_not_panic(
         quoted in vec(any::<u8>(), 0..600), version: bool, kind in 1..5u8, code in 0..5u8, info: u32, cut: u16,
     ) {
         let mut body = if version {

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use super::{Source, sources};
 
 /// Functions with more than five parameters beside `self`: file, name, reason.
-const MANY_PARAMETERS: &[(&str, &str, &str)] = &[
-    ("src/dns64/upstream_query.rs", "new", "each fills a field of its own"),
-];
+const MANY_PARAMETERS: &[(&str, &str, &str)] =
+    &[("src/dns64/upstream_query.rs", "new", "each fills a field of its own")];
 
 /// Structs with more than twelve fields outside configuration and wire formats, each with the reason.
 const MANY_FIELDS: &[(&str, &str, &str)] = &[

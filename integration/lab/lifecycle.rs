@@ -50,13 +50,14 @@ fn configs() -> [GatewayConfig; 2] {
 }
 
 #[test]
-fn a_clean_stop_leaves_nothing() -> Test {
+fn a_stop_and_cleanup_leave_nothing() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let before = snapshot(&site.lab.gateway)?;
     for config in configs() {
         let gateway = site.start(&config)?;
         site.page()?;
         gateway.stop()?;
+        cleanup(&site)?;
         assert_same(&before, &snapshot(&site.lab.gateway)?);
     }
     Ok(())
@@ -109,6 +110,7 @@ fn the_next_start_removes_host_state_of_a_killed_gateway() -> Test {
     let gateway = site.start(&pool)?;
     site.page()?;
     gateway.stop()?;
+    cleanup(&site)?;
     assert_same(&before, &snapshot(&site.lab.gateway)?);
     Ok(())
 }
@@ -173,4 +175,33 @@ fn a_second_gateway_on_the_same_device_is_refused() -> Test {
         site.page()?;
     }
     gateway.stop()
+}
+
+#[test]
+fn a_stopped_gateway_makes_its_prefixes_unreachable() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let router = &site.lab.gateway;
+    site.lab.internet.ip("route add 203.0.113.128/25 via 192.0.2.2")?;
+    // The host is a router also without gate64.
+    router.text("sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")?;
+    let pool = "pool4 = \"203.0.113.128/28\"".to_owned();
+    let config = GatewayConfig { pool, ..GatewayConfig::default() };
+    for kill in [false, true] {
+        let gateway = site.start(&config)?;
+        site.page()?;
+        if kill {
+            gateway.kill()?;
+        } else {
+            gateway.stop()?;
+        }
+        let ping = |from: &Namespace, target: &str| {
+            from.run(&format!("ping -n -c 1 -W 2 {target}")).outcome().map(|output| output.stdout)
+        };
+        expect(&ping(site.host(), WWW)?, "Destination unreachable")?;
+        expect(&ping(&site.lab.internet, "203.0.113.130")?, "Destination Host Unreachable")?;
+    }
+    cleanup(&site)?;
+    assert_eq!(router.text("ip route show proto 64")?, "");
+    assert_eq!(router.text("ip -6 route show proto 64")?, "");
+    Ok(())
 }

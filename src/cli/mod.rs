@@ -37,7 +37,7 @@ enum Command {
     Explain(ExplainArgs),
     /// Show the state and counters of a running gateway.
     Status(StatusArgs),
-    /// Remove the routes, addresses and sysctls that a killed gateway left on this host.
+    /// Undo what a stopped or killed gateway left on this host: routes, addresses, sysctls.
     Cleanup(CleanupArgs),
     /// Test a DNS64 server, gate64 or any other, against RFC 6147, RFC 7050 and RFC 8880.
     Dns64Check(dns64_check::Args),
@@ -102,6 +102,9 @@ struct CleanupArgs {
     /// State directory, which holds the journal of changes to this host.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Leave the unreachable routes, which stand in for a stopped gateway.
+    #[arg(long)]
+    after_stop: bool,
 }
 
 /// Parses the arguments and runs the subcommand.
@@ -111,7 +114,9 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args.config),
         Command::Explain(args) => explain::explain(&args.config, &args.name, args.client),
         Command::Status(args) => status::status(args.config.as_deref(), args.socket.as_deref(), args.json),
-        Command::Cleanup(args) => run::clean(args.config.as_deref(), args.state_dir.as_deref()),
+        Command::Cleanup(args) => {
+            run::clean(args.config.as_deref(), args.state_dir.as_deref(), args.after_stop)
+        }
         Command::Dns64Check(args) => dns64_check::run(&args),
         Command::Translate(args) => translate::translate(&args),
         Command::Demo(args) => lab::demo::run(&args),

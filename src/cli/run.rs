@@ -25,13 +25,14 @@ pub(super) fn run(config: &Path) -> ExitCode {
 }
 
 /// Undoes the changes that a killed gateway left on this host.
-pub(super) fn clean(config: Option<&Path>, state_dir: Option<&Path>) -> ExitCode {
+pub(super) fn clean(config: Option<&Path>, state_dir: Option<&Path>, after_stop: bool) -> ExitCode {
     let dir = match (state_dir, config) {
         (Some(dir), _) => dir.to_owned(),
         (None, Some(config)) => cleanup::state_dir_of(config),
         (None, None) => cleanup::state_dir_of(Path::new(CONFIG)),
     };
-    match cleanup::cleanup(&dir) {
+    let extent = if after_stop { cleanup::Extent::Stop } else { cleanup::Extent::All };
+    match cleanup::cleanup(&dir, extent) {
         Ok(0) => {
             outln!("nothing to clean up");
             ExitCode::SUCCESS

@@ -47,6 +47,8 @@ pub struct Host {
     pub steering: bool,
     /// How neighbours reach pool4.
     pub announce: Announce,
+    /// Whether unreachable routes stand in for a stopped gateway.
+    pub unreachable_routes: bool,
     /// Handling of sysctls with a wrong value.
     pub sysctls: Sysctls,
     /// Whether to refuse to start if a firewall drops forwarded packets.
@@ -80,6 +82,7 @@ pub(super) fn host(reader: &mut Reader<'_>, section: Option<&schema::Host>) -> H
         offloads: section.offloads.unwrap_or(true),
         steering: section.steering.unwrap_or(true),
         announce: reader.word(section.announce.as_ref(), Announce::default(), &announce),
+        unreachable_routes: section.unreachable_routes.unwrap_or(true),
         sysctls: reader.word(section.sysctls.as_ref(), Sysctls::default(), &sysctls),
         check_firewall: reader.word(section.firewall.as_ref(), true, &[("check", true), ("ignore", false)]),
         state_dir: path(reader, section.state_dir.as_ref(), "/var/lib/gate64"),

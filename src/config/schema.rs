@@ -176,6 +176,7 @@ pub(crate) struct Host {
     pub(crate) offloads: Option<bool>,
     pub(crate) steering: Option<bool>,
     pub(crate) announce: Option<Text>,
+    pub(crate) unreachable_routes: Option<bool>,
     pub(crate) sysctls: Option<Text>,
     pub(crate) firewall: Option<Text>,
     pub(crate) state_dir: Option<Text>,

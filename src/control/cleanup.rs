@@ -8,6 +8,8 @@ use super::logging;
 use super::netlink::Netlink;
 use super::sysctl::Tree;
 
+pub(crate) use super::journal::Extent;
+
 /// Default state directory.
 pub(crate) const STATE_DIR: &str = "/var/lib/gate64";
 
@@ -20,12 +22,12 @@ pub(crate) fn state_dir_of(config: &Path) -> PathBuf {
     PathBuf::from(dir.unwrap_or(STATE_DIR))
 }
 
-/// Undoes all changes in the journal of `dir`; returns their number. A second call does nothing. The
+/// Undoes the changes in the journal of `dir`; returns their number. A second call does nothing. The
 /// caller may be root, and `dir` of another user.
 ///
 /// # Errors
 /// A running gateway has locked the journal, or it cannot be removed.
-pub(crate) fn cleanup(dir: &Path) -> io::Result<usize> {
+pub(crate) fn cleanup(dir: &Path, extent: Extent) -> io::Result<usize> {
     logging::init();
     if !Journal::exists(dir) {
         return Ok(0);
@@ -36,7 +38,7 @@ pub(crate) fn cleanup(dir: &Path) -> io::Result<usize> {
         if journal.is_empty() {
             return Ok(0);
         }
-        journal.undo(&Tree::kernel(), &Netlink::open()?).await.map_err(io::Error::other)
+        journal.undo(extent, &Tree::kernel(), &Netlink::open()?).await.map_err(io::Error::other)
     })
 }
 
@@ -63,14 +65,14 @@ mod tests {
         std::fs::write(&victim, "before").expect("written");
         let key = format!("../..{}", victim.display());
         journal::tests::write(dir.path(), vec![journal::tests::sysctl(&key, "forged", "before")]);
-        assert_eq!(cleanup(dir.path()).expect("nothing to do"), 0);
+        assert_eq!(cleanup(dir.path(), Extent::All).expect("nothing to do"), 0);
         assert_eq!(std::fs::read_to_string(&victim).expect("there"), "before");
     }
 
     #[test]
     fn a_missing_or_empty_state_directory() {
         let dir = tempfile::tempdir().expect("a directory");
-        assert_eq!(cleanup(&dir.path().join("absent")).expect("nothing to do"), 0);
-        assert_eq!(cleanup(dir.path()).expect("nothing to do"), 0);
+        assert_eq!(cleanup(&dir.path().join("absent"), Extent::All).expect("nothing to do"), 0);
+        assert_eq!(cleanup(dir.path(), Extent::All).expect("nothing to do"), 0);
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::journal::{self, Change, Journal, JournalError};
-use super::netlink::{Netlink, NetlinkError};
+use super::journal::{self, Change, Extent, Journal, JournalError};
+use super::netlink::{Destination, Netlink, NetlinkError};
 use super::nft::{self, NftError};
 use super::requirements::Requirements;
 use super::sysctl::{ICMP_TIMEOUT, RESERVED_PORTS, Setting, SysctlError, Tree};
@@ -175,8 +175,30 @@ impl HostState {
                 self.requirements.routes.insert(*to);
             }
         }
+        self.add_unreachable(wanted).await?;
         self.add_addresses(wanted).await?;
         self.add_proxies(wanted, how).await
+    }
+
+    async fn add_unreachable(&mut self, wanted: &Requirements) -> Result<(), HostError> {
+        let new: Vec<_> = wanted.unreachable.difference(&self.requirements.unreachable).copied().collect();
+        let mut existing = self.unrecorded(new.iter().map(unreachable));
+        self.journal.record_all(existing.iter().cloned())?;
+        let mut result = Ok(());
+        for to in new {
+            match self.netlink.add_unreachable(to).await {
+                Ok(true) => existing.retain(|change| *change != unreachable(&to)),
+                // It existed before, so it stays.
+                Ok(false) => {}
+                Err(why) => {
+                    result = Err(why.into());
+                    break;
+                }
+            }
+            self.requirements.unreachable.insert(to);
+        }
+        self.journal.forget(&existing)?;
+        result
     }
 
     async fn add_addresses(&mut self, wanted: &Requirements) -> Result<(), HostError> {
@@ -258,8 +280,10 @@ impl HostState {
                 tracing::warn!("{why}");
             }
         }
+        let routes = kept.unreachable.extract_if(.., |to| !wanted.unreachable.contains(to));
+        let mut removed: Vec<Change> = routes.map(|to| unreachable(&to)).collect();
         let addresses = kept.addresses.extract_if(.., |a| !wanted.addresses.contains(a));
-        let mut removed: Vec<Change> = addresses.map(|entry| address(&entry)).collect();
+        removed.extend(addresses.map(|entry| address(&entry)));
         let proxies = kept.proxies.extract_if(.., |p| !wanted.proxies.contains(p));
         removed.extend(proxies.map(|entry| proxy(&entry)));
         self.requirements = kept;
@@ -273,9 +297,9 @@ impl HostState {
         }
     }
 
-    /// Undoes all changes.
-    pub(crate) async fn release(mut self) {
-        match self.journal.undo(&self.tree, &self.netlink).await {
+    /// Undoes the changes.
+    pub(crate) async fn release(mut self, extent: Extent) {
+        match self.journal.undo(extent, &self.tree, &self.netlink).await {
             Ok(0) => {}
             Ok(changes) => tracing::info!("undid {changes} changes to this host"),
             Err(why) => tracing::warn!("{why}"),
@@ -286,6 +310,10 @@ impl HostState {
 /// Prefix length of a single address.
 const fn host_len(addr: IpAddr) -> u8 {
     if addr.is_ipv4() { 32 } else { 128 }
+}
+
+fn unreachable(to: &Destination) -> Change {
+    Change::Unreachable { addr: to.addr, len: to.len }
 }
 
 fn address((interface, addr): &(String, IpAddr)) -> Change {

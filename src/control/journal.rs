@@ -2,7 +2,7 @@
 //!
 //! Each change is recorded before it is made, so that the journal is complete even after `kill -9`. It omits
 //! routes and neighbours of the gate64 device, which vanish with the device. Every start, every orderly exit and
-//! `gate64 cleanup` undo the changes, the last one first.
+//! `gate64 cleanup` undo the changes, the last one first. An orderly exit leaves the unreachable routes.
 //!
 //! The file is not trusted: it belongs to the user of the service, and root runs `gate64 cleanup`. Entries that
 //! gate64 cannot have written are ignored, and no path in the directory is followed out of it. Neither is a
@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::atomic_file;
-use super::netlink::Netlink;
+use super::netlink::{Destination, Netlink};
 use super::nft;
 use super::sysctl::{self, Tree};
 
@@ -51,6 +51,13 @@ pub(crate) enum Change {
         /// Prefix length.
         len: u8,
     },
+    /// An unreachable route. It stays when the gateway stops.
+    Unreachable {
+        /// First address of the destination.
+        addr: IpAddr,
+        /// Prefix length.
+        len: u8,
+    },
     /// An nftables table.
     Table {
         /// Name, in the family `ip`.
@@ -58,7 +65,21 @@ pub(crate) enum Change {
     },
 }
 
+/// Which changes to undo.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Extent {
+    /// All.
+    All,
+    /// All except those that stand in for a stopped gateway: the unreachable routes.
+    Stop,
+}
+
 impl Change {
+    /// Whether the change stays when the gateway stops.
+    const fn outlasts_stop(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
     /// Whether gate64 can have made this change.
     fn is_known(&self) -> bool {
         match self {
@@ -67,6 +88,9 @@ impl Change {
             Self::Address { interface, addr, len } => {
                 let whole = if addr.is_ipv4() { 32 } else { 128 };
                 sysctl::is_interface(interface) && *len == whole && is_of_host(*addr)
+            }
+            Self::Unreachable { addr, len } => {
+                (1..=if addr.is_ipv4() { 32 } else { 128 }).contains(len) && is_of_host(*addr)
             }
             Self::Table { name } => nft::is_table(name),
         }
@@ -149,6 +173,11 @@ impl Journal {
         fs::symlink_metadata(dir.join(FILE)).is_ok()
     }
 
+    /// Whether a gateway has not stopped in an orderly way.
+    pub(crate) fn is_of_killed(&self) -> bool {
+        self.record.changes.iter().any(|change| !change.outlasts_stop())
+    }
+
     /// Whether there is nothing to undo.
     pub(crate) fn is_empty(&self) -> bool {
         self.record.changes.is_empty()
@@ -207,13 +236,19 @@ impl Journal {
         atomic_file::replace(&self.path, &text).map_err(failed)
     }
 
-    /// Undoes all changes, the last one first; returns their number. Logs and forgets changes that cannot be
+    /// Undoes changes, the last one first; returns their number. Logs and forgets changes that cannot be
     /// undone, so that a second call does nothing.
     ///
     /// # Errors
     /// The file cannot be removed.
-    pub(crate) async fn undo(&mut self, tree: &Tree, netlink: &Netlink) -> Result<usize, JournalError> {
-        let changes = std::mem::take(&mut self.record.changes);
+    pub(crate) async fn undo(
+        &mut self,
+        extent: Extent,
+        tree: &Tree,
+        netlink: &Netlink,
+    ) -> Result<usize, JournalError> {
+        let undone = |change: &mut Change| extent == Extent::All || !change.outlasts_stop();
+        let changes: Vec<_> = self.record.changes.extract_if(.., undone).collect();
         for change in changes.iter().rev() {
             undo(change, tree, netlink).await;
         }
@@ -269,6 +304,10 @@ pub(super) async fn undo(change: &Change, tree: &Tree, netlink: &Netlink) {
         }
         Change::Address { interface, addr, len } => {
             netlink.remove_address(interface, *addr, *len).await.map_err(|why| why.to_string())
+        }
+        Change::Unreachable { addr, len } => {
+            let to = Destination { addr: *addr, len: *len };
+            netlink.remove_unreachable(to).await.map_err(|why| why.to_string())
         }
         Change::Table { name } => nft::remove(name).await.map_err(|why| why.to_string()),
     };
@@ -348,6 +387,7 @@ pub(super) mod tests {
             addr: addr.parse().expect("literal"),
             len,
         };
+        let to = |addr: &str, len| Change::Unreachable { addr: addr.parse().expect("literal"), len };
         let table = |name: &str| Change::Table { name: name.to_owned() };
         let known = vec![
             change(1),
@@ -358,6 +398,8 @@ pub(super) mod tests {
             sysctl("net/ipv4/ip_local_reserved_ports", "", "8080,40960-65535"),
             sysctl("net/netfilter/nf_conntrack_icmp_timeout", "30", "60"),
             on("eth0", "2001:db8:1::53", 128),
+            to("2001:db8:64::", 96),
+            to("192.0.2.64", 28),
             table("gate64"),
             table("gate64_nat_2"),
         ];
@@ -379,6 +421,8 @@ pub(super) mod tests {
             on("a name of 16 byt", "192.0.2.1", 32),
             table("gate64; flush ruleset"),
             table("gate64_\ninclude \"/etc/shadow\""),
+            to("::", 0),
+            to("192.0.2.64", 33),
             table("filter"),
             table("gate64_"),
         ];

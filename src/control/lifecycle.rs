@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::gateway::{Gateway, Seeds, log_warnings, notify, start_resolver};
 use super::host_info::LocalHost;
 use super::host_state::{HostError, HostState};
-use super::journal::Journal;
+use super::journal::{Extent, Journal};
 use super::netlink::Netlink;
 use super::requirements::Requirements;
 use super::saved_blocks::{self, SavedBlocks};
@@ -75,11 +75,13 @@ fn prepare(path: &Path) -> Result<Prepared, RunError> {
         return Err(RunError::NotAllowed);
     }
     let mut journal = Journal::open(&config.host.state_dir)?;
-    if !journal.is_empty() {
+    if journal.is_of_killed() {
         tracing::warn!("a previous gateway was killed; undoing its changes");
+    }
+    if !journal.is_empty() {
         runtime.block_on(async {
             let netlink = Netlink::open().map_err(RunError::system("netlink"))?;
-            Ok::<_, RunError>(journal.undo(&Tree::kernel(), &netlink).await?)
+            Ok::<_, RunError>(journal.undo(Extent::All, &Tree::kernel(), &netlink).await?)
         })?;
     }
     let host = &config.host;
@@ -122,7 +124,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     let own = netlink.addresses(Some(interface.name())).await.map_err(HostError::from)?;
     let taken = host_state.apply(&config, &Requirements::of(&config, &own, &[])).await;
     if let Err(why) = taken {
-        host_state.release().await;
+        host_state.release(Extent::All).await;
         return Err(why.into());
     }
     let offloads = interface.offloads();
@@ -152,7 +154,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
             ended
         }
         Err(why) => {
-            host_state.release().await;
+            host_state.release(Extent::All).await;
             Err(why)
         }
     }
@@ -273,7 +275,7 @@ impl Gateway {
         let devices = tokio::task::spawn_blocking(move || workers.stop(drain)).await;
         drop(devices);
         self.saved_blocks.save(&self.config, clock::wall());
-        self.host_state.release().await;
+        self.host_state.release(Extent::Stop).await;
         // A missing socket is not an error.
         let _ = std::fs::remove_file(&self.config.observe.admin);
         tracing::info!("stopped");

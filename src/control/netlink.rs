@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt;
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::packet_route::route::RouteMessage;
-use rtnetlink::packet_route::{AddressFamily, route::RouteProtocol};
+use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteType};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use crate::config::OwnAddress;
@@ -151,6 +151,25 @@ impl Netlink {
     pub(crate) async fn remove_route(&self, to: Destination, index: u32) -> Result<(), NetlinkError> {
         let removed = self.0.route().del(route(to, index)).execute().await;
         ignore_absent(removed, || format!("removing the route to {to}"))
+    }
+
+    /// Adds an unreachable route. Returns false if there is one already.
+    ///
+    /// # Errors
+    /// The kernel refuses the operation.
+    pub(crate) async fn add_unreachable(&self, to: Destination) -> Result<bool, NetlinkError> {
+        let Err(why) = self.0.route().add(unreachable(to)).execute().await else { return Ok(true) };
+        let why = NetlinkError::new(format!("unreachable route to {to}"), &why);
+        if why.errno == libc::EEXIST { Ok(false) } else { Err(why) }
+    }
+
+    /// Removes an unreachable route of gate64; a missing route is not an error.
+    ///
+    /// # Errors
+    /// The kernel refuses the operation.
+    pub(crate) async fn remove_unreachable(&self, to: Destination) -> Result<(), NetlinkError> {
+        let removed = self.0.route().del(unreachable(to)).execute().await;
+        ignore_absent(removed, || format!("removing the unreachable route to {to}"))
     }
 
     /// Assigns an address, usable immediately. Returns false if the interface has it already.
@@ -318,6 +337,24 @@ fn route(to: Destination, index: u32) -> RouteMessage {
             .gateway(NEXT_HOP)
             .onlink()
             .output_interface(index)
+            .protocol(RouteProtocol::Other(PROTOCOL))
+            .build(),
+    }
+}
+
+/// Applies only without any other route to the same destination.
+fn unreachable(to: Destination) -> RouteMessage {
+    match to.addr {
+        IpAddr::V4(addr) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(addr, to.len)
+            .kind(RouteType::Unreachable)
+            .priority(u32::MAX)
+            .protocol(RouteProtocol::Other(PROTOCOL))
+            .build(),
+        IpAddr::V6(addr) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(addr, to.len)
+            .kind(RouteType::Unreachable)
+            .priority(u32::MAX)
             .protocol(RouteProtocol::Other(PROTOCOL))
             .build(),
     }

@@ -17,6 +17,8 @@ const MAX_PROXIES: u64 = 1024;
 pub(crate) struct Requirements {
     /// Destinations routed to the device.
     pub(crate) routes: BTreeSet<Destination>,
+    /// Unreachable routes, which stand in for a stopped gateway.
+    pub(crate) unreachable: BTreeSet<Destination>,
     /// Addresses for which the kernel answers ARP, by interface.
     pub(crate) proxies: BTreeSet<(String, IpAddr)>,
     /// Addresses to assign to an interface: the listen addresses of DNS64, with `assign`.
@@ -47,6 +49,9 @@ impl Requirements {
                 requirements.announce(config.host.announce, prefix, own);
             }
         }
+        if config.host.unreachable_routes {
+            requirements.unreachable = requirements.routed_here().collect();
+        }
         if let Some(dns) = &config.dns64
             && let Some(interface) = &dns.assign
         {
@@ -54,6 +59,14 @@ impl Requirements {
             requirements.addresses.extend(listens);
         }
         requirements
+    }
+
+    /// Destinations that other routers route to this host. Not the addresses in its subnets, which another host may
+    /// take over.
+    fn routed_here(&self) -> impl Iterator<Item = Destination> + '_ {
+        let v6 = self.routes.iter().filter(|to| to.addr.is_ipv6() && to.len > 0).copied();
+        let v4 = self.upstream_routes.iter();
+        v6.chain(v4.map(|prefix| Destination { addr: prefix.addr().into(), len: prefix.len() }))
     }
 
     fn announce(&mut self, how: Announce, prefix: Ipv4Prefix, own: &[OwnAddress]) {
@@ -123,6 +136,9 @@ mod tests {
         assert_eq!(texts(&found.routes), ["192.0.2.64/28", "2001:db8:64::/96"]);
         assert_eq!(texts(&found.upstream_routes), ["192.0.2.64/28"]);
         assert!(found.proxies.is_empty());
+        assert_eq!(texts(&found.unreachable), ["192.0.2.64/28", "2001:db8:64::/96"]);
+        let found = requirements("pool4 = \"192.0.2.64/28\"", "[host]\nunreachable_routes = false");
+        assert!(found.unreachable.is_empty());
     }
 
     #[test]
@@ -133,6 +149,11 @@ mod tests {
             .into();
         assert_eq!(found.proxies, both);
         assert!(found.upstream_routes.is_empty());
+        assert_eq!(
+            texts(&found.unreachable),
+            ["2001:db8:64::/96"],
+            "another host may take the addresses over"
+        );
         let found = requirements("pool4 = \"203.0.113.64/31\"", "[host]\nannounce = \"routed\"");
         assert!(found.proxies.is_empty());
         assert_eq!(texts(&found.upstream_routes), ["203.0.113.64/31"]);
@@ -182,6 +203,7 @@ mod tests {
         let found = stateless(clat);
         assert_eq!(texts(&found.routes), ["0.0.0.0/0", "2001:db8:aaaa::c0a8:100/120"]);
         assert!(found.upstream_routes.is_empty() && found.conflicts.is_empty());
+        assert_eq!(texts(&found.unreachable), ["2001:db8:aaaa::c0a8:100/120"], "not all of IPv4");
         let found = stateless(&format!("{clat}\nroutes = [\"198.51.100.0/24\", \"2001:db8:aaaa::/96\"]"));
         assert_eq!(texts(&found.routes), ["198.51.100.0/24", "2001:db8:aaaa::/96"]);
     }

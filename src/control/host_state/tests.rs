@@ -95,7 +95,7 @@ fn release_undoes_all_changes() {
                 assert!(!output("ip addr show gate64").contains("fe80"), "no link-local address");
                 let delay = Tree::kernel().read("net/ipv4/neigh/eth0/proxy_delay").expect("there");
                 assert_eq!(delay == "0", pool == ON_LINK, "{pool}: {delay}");
-                host_state.release().await;
+                host_state.release(Extent::All).await;
             });
             run("ip link set gate64 down");
             assert_eq!(host(), before, "{pool}");
@@ -129,7 +129,7 @@ fn all_ipv6_routes_share_a_neighbour() {
             );
             host_state.remove_obsolete(&Requirements::default()).await;
             assert!(!output("ip -6 route").contains("gate64 proto 64"), "{}", output("ip -6 route"));
-            host_state.release().await;
+            host_state.release(Extent::All).await;
         });
         run("ip link set gate64 down");
         assert_eq!(output("ip -6 neigh show dev gate64 nud permanent"), "", "it vanishes with the device");
@@ -151,9 +151,9 @@ fn cleanup_undoes_the_changes_of_a_killed_gateway_once() {
         }
         run("ip link set gate64 down");
         assert_ne!(host(), before);
-        assert_ne!(crate::control::cleanup::cleanup(dir.path()).expect("undone"), 0);
+        assert_ne!(crate::control::cleanup::cleanup(dir.path(), Extent::All).expect("undone"), 0);
         assert_eq!(host(), before);
-        assert_eq!(crate::control::cleanup::cleanup(dir.path()).expect("nothing to do"), 0);
+        assert_eq!(crate::control::cleanup::cleanup(dir.path(), Extent::All).expect("nothing to do"), 0);
     });
 }
 
@@ -173,7 +173,7 @@ fn masquerade_reserves_ports_and_sets_conntrack_timeouts() {
             assert_eq!(tree.read(ICMP_TIMEOUT).expect("there"), "60");
             let table = output("nft list table ip gate64");
             assert!(table.contains("unreplied : 300, replied : 300"), "{table}");
-            host_state.release().await;
+            host_state.release(Extent::All).await;
             assert_eq!(tree.read(RESERVED_PORTS).expect("there"), "8080");
         });
         assert!(output("nft list tables").contains("table ip theirs"), "another program's table");
@@ -190,7 +190,7 @@ fn egress_ports_must_leave_ephemeral_ports() {
             let mut host_state = open(dir.path()).await;
             let why = host_state.apply(&config, &requirements(&config)).await.expect_err("no port left");
             assert!(why.to_string().contains("leaves no ephemeral port (32768-60999"), "{why}");
-            host_state.release().await;
+            host_state.release(Extent::All).await;
         });
     });
 }
@@ -208,7 +208,7 @@ fn checked_sysctls_name_the_command() {
             let want = "net.ipv6.conf.all.forwarding is 0 and must be 1 (sysctls = \"check\" leaves it to you); \
                         type: sysctl -w net.ipv6.conf.all.forwarding=\"1\"";
             assert_eq!(why.to_string(), want);
-            host_state.release().await;
+            host_state.release(Extent::All).await;
         });
         run("ip link set gate64 down");
         assert_eq!(host(), before);
@@ -230,7 +230,7 @@ fn a_sysctl_that_another_program_changed_stays() {
             let mut host_state = open(dir.path()).await;
             host_state.apply(&config, &requirements(&config)).await.expect("ready");
             run("sysctl -q -w net.ipv6.conf.eth0.accept_ra=0");
-            host_state.release().await;
+            host_state.release(Extent::All).await;
         });
         assert_eq!(Tree::kernel().read("net/ipv6/conf/eth0/accept_ra").expect("there"), "0");
         assert_eq!(Tree::kernel().read("net/ipv6/conf/lan/accept_ra").expect("there"), "1");
@@ -249,7 +249,7 @@ fn existing_addresses_and_proxies_stay() {
             let mut host_state = open(dir.path()).await;
             host_state.apply(&config, &requirements(&config)).await.expect("ready");
             assert_eq!(output("ip neigh show proxy").lines().count(), 4);
-            host_state.release().await;
+            host_state.release(Extent::All).await;
         });
         assert_eq!(output("ip neigh show proxy").trim(), "203.0.113.65 dev eth0 proxy");
         assert!(output("ip addr show lan").contains("2001:db8:1::53/128"));
@@ -284,7 +284,7 @@ fn grow_is_all_or_nothing_and_shrink_removes_the_rest() {
                 "{routes}"
             );
             assert_eq!(output("ip neigh show proxy").lines().count(), 2);
-            host_state.release().await;
+            host_state.release(Extent::All).await;
             assert_eq!(output("ip neigh show proxy"), "");
         });
     });
@@ -305,13 +305,13 @@ fn a_dropping_firewall_is_reported() {
                 host_state.apply(&checked, &requirements(&checked)).await.expect_err("dropped").to_string();
             assert!(why.contains("type: nft insert rule ip filter FORWARD iifname gate64 accept"), "{why}");
             host_state.apply(&ignored, &requirements(&ignored)).await.expect("applied");
-            host_state.release().await;
+            host_state.release(Extent::All).await;
             run("nft insert rule ip filter FORWARD iifname gate64 accept");
             let mut host_state = open(dir.path()).await;
             host_state.remove_obsolete(&Requirements::default()).await;
             run("ip link set gate64 down");
             host_state.apply(&checked, &requirements(&checked)).await.expect("a rule names the device");
-            host_state.release().await;
+            host_state.release(Extent::All).await;
         });
     });
 }

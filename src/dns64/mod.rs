@@ -22,7 +22,6 @@ mod lru;
 mod network;
 mod outcome;
 mod pending;
-mod play;
 mod query;
 mod response;
 mod reverse;
@@ -35,7 +34,7 @@ mod transmit;
 mod upstream_query;
 pub(crate) mod wire;
 
-pub use crate::message::AddressKind;
+pub use crate::message::{AddressKind, address_query, address_question, address_reply, addresses};
 pub use cache::CacheLimits;
 pub use domains::Domains;
 pub use engine::Engine;
@@ -45,7 +44,6 @@ pub use ledger::{LedgerLimits, NameUsage, Reach};
 pub use local::LocalRecords;
 pub use network::{Network, Tls, Via};
 pub use outcome::Outcome;
-pub use play::{Played, address_query, address_question, address_reply, addresses, play};
 pub use query::Transport;
 pub use settings::{
     Forward, Limits, MAPPED, Mapping, Rules, Settings, Synthesize, Timeouts, WhenDown, WithDo, Zone,

@@ -7,7 +7,10 @@ use super::*;
 use crate::addr::{Pref64, ZoneId};
 use crate::time::Instant;
 
+mod play;
 mod sizes;
+
+use play::play;
 
 const NAME: &[u8] = b"\x03www\x07example\x00";
 

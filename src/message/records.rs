@@ -203,8 +203,8 @@ pub(crate) fn records_text(bytes: &[u8]) -> Option<Vec<String>> {
     Some(sections.iter().flat_map(|(section, records)| records.iter().map(|r| line(section, r))).collect())
 }
 
-/// See `dns64::address_query`.
-pub(crate) fn address_query(id: u16, name: &str, kind: AddressKind) -> Option<Vec<u8>> {
+/// A query for the addresses of `name`, such as `www.example.`. `None` if `name` is not a name.
+pub fn address_query(id: u16, name: &str, kind: AddressKind) -> Option<Vec<u8>> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     let kind = match kind {
@@ -215,8 +215,8 @@ pub(crate) fn address_query(id: u16, name: &str, kind: AddressKind) -> Option<Ve
     message.to_vec().ok()
 }
 
-/// See `dns64::address_question`.
-pub(crate) fn address_question(query: &[u8]) -> Option<(String, AddressKind)> {
+/// Name and type of an address query.
+pub fn address_question(query: &[u8]) -> Option<(String, AddressKind)> {
     let message = Message::from_vec(query).ok()?;
     let question = message.queries.first()?;
     let kind = match question.query_type {
@@ -227,8 +227,9 @@ pub(crate) fn address_question(query: &[u8]) -> Option<(String, AddressKind)> {
     Some((question.name.to_ascii(), kind))
 }
 
-/// See `dns64::address_reply`.
-pub(crate) fn address_reply(query: &[u8], addresses: &[IpAddr], ttl: u32) -> Option<Vec<u8>> {
+/// A server's reply to `query`, with those of `addresses` that have the queried type and a TTL of `ttl`
+/// seconds. `None` if `query` is not an address query.
+pub fn address_reply(query: &[u8], addresses: &[IpAddr], ttl: u32) -> Option<Vec<u8>> {
     let (_, kind) = address_question(query)?;
     let query = Message::from_vec(query).ok()?;
     let mut reply = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
@@ -247,8 +248,8 @@ pub(crate) fn address_reply(query: &[u8], addresses: &[IpAddr], ttl: u32) -> Opt
     reply.to_vec().ok()
 }
 
-/// See `dns64::addresses`.
-pub(crate) fn addresses(answer: &[u8]) -> Vec<(IpAddr, u32)> {
+/// The addresses in an answer, and their TTL in seconds.
+pub fn addresses(answer: &[u8]) -> Vec<(IpAddr, u32)> {
     let answers = Message::from_vec(answer).map(|message| message.answers).unwrap_or_default();
     answers.iter().filter_map(|record| Some((record.data.ip_addr()?, record.ttl))).collect()
 }

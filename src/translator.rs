@@ -192,7 +192,7 @@ impl Translator {
 }
 
 /// Tries stateless translation first. Packets handed over by another worker are stateful.
-#[inline]
+#[inline(always)]
 fn from_v6(
     siit: &mut Option<Box<Siit>>,
     nat64: &mut Nat64,
@@ -209,7 +209,7 @@ fn from_v6(
 }
 
 /// As [`from_v6`], for a packet from the IPv4 side.
-#[inline]
+#[inline(always)]
 fn from_v4(
     siit: &mut Option<Box<Siit>>,
     nat64: &mut Nat64,

@@ -8,7 +8,7 @@
 use core::net::Ipv6Addr;
 
 use super::Nat64;
-use super::context::Context;
+use super::prefetch::Candidate;
 use super::tables::session::Traffic;
 use super::tables::tcp::{Side, State};
 use crate::addr::Proto;
@@ -75,17 +75,21 @@ impl Nat64 {
 
     /// Translates a packet from the IPv6 side, if it can take the fast path.
     #[inline]
-    pub(super) fn fast_path6(&mut self, context: &Context<'_>, buf: &mut PacketBuf) -> Option<Verdict> {
+    pub(super) fn fast_path6(
+        &mut self,
+        now: Instant,
+        candidate: Candidate,
+        buf: &mut PacketBuf,
+    ) -> Option<Verdict> {
         if !is_fresh(buf.handed) {
             return None;
         }
         let packet = Plain::read6(&self.policy.rules, buf)?;
         let proto = proto_of(packet.ports);
-        let binding =
-            self.binding_of(context.candidate, proto, Transport6::new(packet.src, packet.ports.src))?;
+        let binding = self.binding_of(candidate, proto, Transport6::new(packet.src, packet.ports.src))?;
         let session = self.session_to6(binding, Transport6::new(packet.dst, packet.ports.dst))?;
         let traffic = Traffic { from: Side::V6, packets: packet.count as u32, bytes: packet.len as u64 };
-        self.refresh(context.now, session, packet.ports, traffic)?;
+        self.refresh(now, session, packet.ports, traffic)?;
         let (mapped, zone) = self.mapped_and_zone(binding);
         let to = Flow4::new(mapped, self.sessions.of(session).remote());
         packet.rewrite_to4(&self.policy.rules, &to, &mut self.ids, buf);
@@ -97,17 +101,22 @@ impl Nat64 {
 
     /// Translates a packet from the IPv4 side, if it can take the fast path.
     #[inline]
-    pub(super) fn fast_path4(&mut self, context: &Context<'_>, buf: &mut PacketBuf) -> Option<Verdict> {
+    pub(super) fn fast_path4(
+        &mut self,
+        now: Instant,
+        candidate: Candidate,
+        buf: &mut PacketBuf,
+    ) -> Option<Verdict> {
         if !is_fresh(buf.handed) {
             return None;
         }
         let packet = Plain::read4(&self.policy.rules, buf)?;
         let mapped = Transport4::new(packet.dst, packet.ports.dst);
-        let binding = self.binding_at(context.candidate, proto_of(packet.ports), mapped)?;
+        let binding = self.binding_at(candidate, proto_of(packet.ports), mapped)?;
         let session = self.session_with(binding, Transport4::new(packet.src, packet.ports.src))?;
         let bytes = packet.len - crate::wire::ipv4::HEADER + ipv6::HEADER;
         let traffic = Traffic { from: Side::V4, packets: packet.count as u32, bytes: bytes as u64 };
-        self.refresh(context.now, session, packet.ports, traffic)?;
+        self.refresh(now, session, packet.ports, traffic)?;
         let server = Transport6::new(self.server6_of(session), packet.ports.src);
         let to = Flow6::new(server, self.bib.of(binding).v6());
         packet.rewrite_to6(&self.policy.rules, &to, buf);

@@ -130,7 +130,7 @@ impl Nat64 {
     /// Translates a packet from the IPv6 side, or returns the reason for the drop.
     #[inline]
     pub fn from_v6(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Verdict {
-        if let Some(verdict) = self.fast_path6(context, buf) {
+        if let Some(verdict) = self.fast_path6(context.now, context.candidate, buf) {
             return verdict;
         }
         context.zone = None;
@@ -143,7 +143,7 @@ impl Nat64 {
     /// Translates a packet from the IPv4 side, or returns the reason for the drop.
     #[inline]
     pub fn from_v4(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Verdict {
-        if let Some(verdict) = self.fast_path4(context, buf) {
+        if let Some(verdict) = self.fast_path4(context.now, context.candidate, buf) {
             return verdict;
         }
         context.zone = None;
@@ -154,26 +154,28 @@ impl Nat64 {
     }
 
     fn packet6(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Result<Verdict, Refusal> {
-        let packet = Ipv6Packet::parse(buf.bytes(), &buf.offload)?;
-        let (destination, owner) = self.admit6(context, &packet)?;
+        // Borrowed, not moved out: the packet is large.
+        let parsed = Ipv6Packet::parse(buf.bytes(), &buf.offload);
+        let packet = parsed.as_ref().map_err(|reason| *reason)?;
+        let (destination, owner) = self.admit6(context, packet)?;
         if owner != self.pool4.me() {
             return Ok(self.hand_over(owner, buf)?);
         }
         if packet.fragment.is_some() {
-            xlat::check_extensions(&packet)?;
+            xlat::check_extensions(packet)?;
         }
         if let Some(fragment) = packet.fragment.filter(|f| !f.is_atomic() && buf.handed.ports.is_none()) {
-            return self.fragment6(context, &packet, fragment, buf);
+            return self.fragment6(context, packet, fragment, buf);
         }
         if let Transport::Error(error) = &packet.transport {
-            return self.error6(context, &destination, &packet, error, buf);
+            return self.error6(context, &destination, packet, error, buf);
         }
-        let tuple = tuple::of6(&packet, buf.handed.ports)?;
+        let tuple = tuple::of6(packet, buf.handed.ports)?;
         let client = Transport6::new(packet.src, tuple.src);
         let remote = Transport4::new(destination.remote, tuple.dst);
         let pass = self.pass6(tuple.proto, remote);
-        let plan = xlat::plan_v6_to_v4(&self.policy.rules, &packet, buf, pass)?;
-        let traffic = outgoing::traffic6(&packet, plan.buf());
+        let plan = xlat::plan_v6_to_v4(&self.policy.rules, packet, buf, pass)?;
+        let traffic = outgoing::traffic6(packet, plan.buf());
         let Outward { mapped, session } = self.update6(context, &destination, client, &tuple, traffic)?;
         if pass == Pass::Direct {
             self.allow_fast_path6(session, packet.dst);
@@ -185,25 +187,27 @@ impl Nat64 {
     }
 
     fn packet4(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Result<Verdict, Refusal> {
-        let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload)?;
-        self.admit4(&packet, buf)?;
+        // Borrowed, not moved out: the packet is large.
+        let parsed = Ipv4Packet::parse(buf.bytes(), &buf.offload);
+        let packet = parsed.as_ref().map_err(|reason| *reason)?;
+        self.admit4(packet, buf)?;
         if let Some(fragment) = packet.fragment.filter(|_| buf.handed.ports.is_none()) {
-            return self.fragment4(context, &packet, fragment, buf);
+            return self.fragment4(context, packet, fragment, buf);
         }
         let pass = if buf.handed.hairpin { Pass::HairpinIn } else { Pass::Direct };
         if let Transport::Error(error) = &packet.transport {
-            return self.error4(context, &packet, error, pass, buf);
+            return self.error4(context, packet, error, pass, buf);
         }
-        let tuple = tuple::of4(&packet, buf.handed.ports)?;
+        let tuple = tuple::of4(packet, buf.handed.ports)?;
         let mapped = Transport4::new(packet.dst, tuple.dst);
         if let Some(verdict) = self.hand_over_to_owner(tuple.proto, mapped, buf)? {
             return Ok(verdict);
         }
-        let plan = xlat::plan_v4_to_v6(&self.policy.rules, &packet, buf, pass)?;
-        let traffic = outgoing::traffic4(&packet, plan.buf());
+        let plan = xlat::plan_v4_to_v6(&self.policy.rules, packet, buf, pass)?;
+        let traffic = outgoing::traffic4(packet, plan.buf());
         let remote = Transport4::new(packet.src, tuple.src);
         let inward = match self.update4(context, remote, mapped, &tuple, traffic) {
-            Err(Reason::UnsolicitedSyn) => return self.unsolicited(context, (remote, mapped), &packet, buf),
+            Err(Reason::UnsolicitedSyn) => return self.unsolicited(context, (remote, mapped), packet, buf),
             found => found?,
         };
         if pass == Pass::Direct {

@@ -1,4 +1,8 @@
 //! A slab with generations: an id never refers to a value inserted later.
+//!
+//! `nat64/tables/slab.rs` is another one on purpose. It is preallocated and bounded, its items contain the
+//! free links, and its ids have no generation: the tables remove all references with the item. Here late
+//! replies and timers hold ids of values that are gone, and the slab grows with the load.
 
 /// Identifies a value in a [`Slab`]. A slot that is reused gets another generation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -3,6 +3,9 @@
 //! A name belongs to the client group that queried it first. Once a second group queries it, the name is
 //! shared. Eviction starts with the group that uses the most bytes, and there with names queried only once.
 //! A flood of random names from one client thus evicts that client's own names only.
+//!
+//! These are many lists over one slab, moved between and weighed in bytes. The crate `lru`, used for
+//! `dns64/lru.rs`, has one list per map and counts entries.
 
 /// Client groups. Clients are assigned by hash, so two clients may share a group.
 pub(super) const OWNERS: u8 = 64;

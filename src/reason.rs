@@ -27,7 +27,7 @@ named_enum! {
         TransportHeader = "transport_header",
         /// An invalid combination of TCP flags.
         TcpFlags = "tcp_flags",
-        /// The source is not a valid host address.
+        /// The source is not a valid host address, or is a pool address on the IPv4 side.
         SourceAddress = "source_address",
         /// The destination is not a valid host address.
         DestinationAddress = "destination_address",
@@ -83,7 +83,7 @@ named_enum! {
         SessionLimit = "session_limit",
         /// The table of bindings, port blocks or hosts is full.
         TableFull = "table_full",
-        /// A packet that would be hairpinned twice.
+        /// A hairpinned packet exceeded the hand-over limit.
         HairpinLoop = "hairpin_loop",
         /// Fragments of one datagram overlap or contradict each other.
         FragmentOverlap = "fragment_overlap",
@@ -91,7 +91,7 @@ named_enum! {
         FragmentDuplicate = "fragment_duplicate",
         /// A datagram was not complete before its fragment timeout.
         FragmentTimeout = "fragment_timeout",
-        /// The fragment cache is full.
+        /// The fragment cache, or the share of the sender in it, is full.
         FragmentLimit = "fragment_limit",
         /// The first fragment lacks the whole transport header.
         FragmentHeader = "fragment_header",
@@ -101,7 +101,7 @@ named_enum! {
         ExtraFull = "extra_full",
         /// Handed over between workers too many times.
         HandOverLimit = "hand_over_limit",
-        /// The ring to the owning worker is full.
+        /// The inbox of the owning worker is full.
         RingFull = "ring_full",
         /// The device rejected the write.
         DeviceWrite = "device_write",

@@ -118,7 +118,7 @@ impl Translator {
         }
     }
 
-    /// Restores a host's port block of before a restart. No other host gets it until its quarantine ends
+    /// Restores a port block that a host had before the restart. No other host gets it until its quarantine ends
     /// (RFC 6888 REQ-8). Call it before the first packet.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use crate::time::Instant;
 use crate::wire::batch::Batch;
 use crate::wire::buf::PacketBuf;
 
-/// What the steps of one packet share, beside the packet and the tables. The packets of a batch take turns.
+/// Per-packet state that the steps share. It is reused for each packet of a batch.
 pub struct Context<'a> {
     /// Time of arrival.
     pub(super) now: Instant,
@@ -27,7 +27,7 @@ impl<'a> Context<'a> {
         Self { now, zone: None, candidate: Candidate::NONE, scratch: Some(scratch), extra }
     }
 
-    /// Turns to the packet with this number in the batch.
+    /// Selects the packet with this number in the batch.
     #[inline]
     pub fn select_packet(&mut self, number: usize, candidate: Candidate) {
         self.candidate = candidate;

@@ -7,8 +7,9 @@
 //! | compute the outgoing tuple, translate | §3.6, §3.7 | `outgoing` |
 //! | hairpin | §3.8 | `hairpin` |
 //!
-//! The steps of one packet share a [`Context`](context::Context). `prefetch` and `fast_path` only save time:
-//! they decide nothing. `lifetimes` ends sessions, bindings and
+//! `xlat` plans a translation before any state changes, and writes it last. The steps of one packet share
+//! a [`Context`](context::Context). `fast_path` reuses what these steps decided for a flow; `prefetch` only
+//! loads table entries early. `lifetimes` ends sessions, bindings and
 //! blocks; `reload` switches settings; `transfer` exports and imports sessions. `policy` holds what only a
 //! reload changes, `tables` the state. All memory is allocated when a translator is built.
 
@@ -62,7 +63,7 @@ pub use tables::events::{BlockAssignment, Event, Record};
 
 /// One worker's state, and the operations on it.
 pub struct Nat64 {
-    /// What only a reload changes.
+    /// Zones, filtering, timers and rewriting rules; replaced as a whole by a reload.
     policy: Policy,
     /// Bindings, indexed by their IPv6 side.
     bib: Bib,
@@ -70,19 +71,19 @@ pub struct Nat64 {
     sessions: Sessions,
     /// Port blocks, which index bindings by their IPv4 side, and the hosts that hold them.
     pool4: Pool4,
-    /// Static bindings.
+    /// Static bindings of the configuration, each with its slot in `bib`.
     statics: Statics,
     /// Stored unsolicited SYNs.
     syns: Syns,
-    /// Fragments of incomplete datagrams.
+    /// Fragment cache: held fragments, and the ports of datagrams that pass in fragments.
     fragments: FragmentCache,
     /// Generator of IPv4 identifications.
     ids: Ids,
     /// Rate limits of ICMP errors to the IPv6 and to the IPv4 side.
     buckets: [Bucket; 2],
-    /// Random ports and positions.
+    /// Random numbers: ports, blocks, hash keys.
     rng: Rng,
-    /// Events that nobody has fetched yet.
+    /// Pending events; bounded, overflow is counted.
     events: Events,
     /// Counters, which other threads read.
     counters: Arc<Counters>,
@@ -127,7 +128,7 @@ impl Nat64 {
         nat64
     }
 
-    /// Translates a packet from the IPv6 side, or returns the reason for the drop.
+    /// Processes a packet from the IPv6 side and returns its verdict.
     #[inline]
     pub fn from_v6(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Verdict {
         if let Some(verdict) = self.fast_path6(context.now, context.candidate, buf) {
@@ -140,7 +141,7 @@ impl Nat64 {
         }
     }
 
-    /// Translates a packet from the IPv4 side, or returns the reason for the drop.
+    /// Processes a packet from the IPv4 side and returns its verdict.
     #[inline]
     pub fn from_v4(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Verdict {
         if let Some(verdict) = self.fast_path4(context.now, context.candidate, buf) {

@@ -72,8 +72,8 @@ pub enum Pairing {
 /// Handling of a SYN from the IPv4 side without a session (RFC 6146 §3.5.2.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum UnsolicitedSyn {
-    /// Kept for six seconds in case the host inside opens the same connection, then answered
-    /// with ICMPv4 3/3.
+    /// Stored for [`Timers::tcp_incoming_syn`], then rejected with ICMPv4 3/3 unless the client opens the
+    /// same connection.
     #[default]
     Store,
     /// Dropped at once, silently.

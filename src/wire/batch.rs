@@ -13,10 +13,10 @@ pub enum Verdict {
     Reject(Reason),
     /// Held by the translator; the buffer is empty.
     Hold,
-    /// Owned by another worker: pass it the buffer unchanged.
+    /// Owned by another worker: send that worker the buffer as it is now.
     HandOver(WorkerId),
     /// Dropped; the buffer is unchanged. Two exceptions, which `handed` shows: it holds a datagram
-    /// reassembled from fragments, or a hairpinned packet that failed in its second half.
+    /// reassembled from fragments, or a hairpinned packet refused in its IPv4-to-IPv6 pass.
     Drop(Reason),
 }
 

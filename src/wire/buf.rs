@@ -65,7 +65,7 @@ impl Offload {
     }
 }
 
-/// State that a packet carries when one worker hands it over to another.
+/// Processing state that stays with a packet: hand-overs, hairpin, ports of a fragment, reassembly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Handed {
     /// Number of hand-overs; zero for a packet from the device.

@@ -204,7 +204,7 @@ impl Worker {
         }
     }
 
-    /// Hands over the packets of other workers and sends the rest in order of arrival.
+    /// Hands packets that other workers own over to them, and sends the rest in order of arrival.
     fn dispatch(&mut self, filled: usize) {
         let mut full = 0;
         let extra = self.extra.packets();

@@ -81,8 +81,8 @@ pub(in crate::nat64) struct Pool4 {
     blocks: Blocks,
     /// The hosts that hold them.
     hosts: Hosts,
-    /// Release queue of empty blocks in quarantine, the oldest first: start and slot. It holds each block at
-    /// most once, never with too late a start.
+    /// Release queue of empty blocks in quarantine, the oldest first: start and slot. Each block
+    /// appears at most once; its recorded start may be earlier than the real one, never later.
     empty: BinaryHeap<Reverse<(u32, u32)>>,
     /// Second, plus one, of the last [`Event::PoolExhausted`].
     last_report: u32,
@@ -390,7 +390,7 @@ impl Pool4 {
         if self.blocks.of(slot).is_free(proto, mapped.port) { Ok(slot) } else { Err(Reason::PoolExhausted) }
     }
 
-    /// Assigns a host its block of before a restart; its quarantine begins now.
+    /// Restores a block that the host had before the restart; its quarantine begins now.
     ///
     /// # Errors
     /// As [`reserve_port`](Self::reserve_port).

@@ -44,8 +44,9 @@ pub(in crate::nat64) struct PortRequest {
     pub(in crate::nat64) proto: Proto,
     /// The client's port or identifier.
     pub(in crate::nat64) port: u16,
-    /// Index of the zone's pool, and the host's block quota.
+    /// Index of the zone's pool.
     pub(in crate::nat64) pool: u16,
+    /// Maximum port blocks of the host.
     pub(in crate::nat64) quota: u16,
     /// Maximum new bindings per second; 0 is unlimited.
     pub(in crate::nat64) rate: u32,
@@ -67,7 +68,7 @@ impl PortRequest {
 impl Pool4 {
     /// Allocates a port for a new binding (RFC 6146 §3.5.1.1, §3.5.2.3). In order of preference: the client's
     /// port in the host's blocks; any port there of its class and parity; a port in a new block; the other
-    /// parity; a port above 1024.
+    /// parity; a port of 1024 or above.
     ///
     /// # Errors
     /// [`Reason::HostQuota`] or [`Reason::PoolExhausted`] or [`Reason::TableFull`]

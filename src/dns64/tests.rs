@@ -7,10 +7,10 @@ use super::*;
 use crate::addr::{Pref64, ZoneId};
 use crate::time::Instant;
 
-mod play;
+mod simulation;
 mod sizes;
 
-use play::play;
+use simulation::simulate;
 
 const NAME: &[u8] = b"\x03www\x07example\x00";
 
@@ -30,7 +30,7 @@ fn settings() -> Arc<Settings> {
 
 fn answer_to(query: &[u8], upstream: impl FnMut(&Transmit) -> Option<Vec<u8>>) -> Option<Answer> {
     let client = "2001:db8:1::5".parse().expect("literal");
-    play(&settings(), client, query, upstream).map(|played| played.answer)
+    simulate(&settings(), client, query, upstream).map(|simulation| simulation.answer)
 }
 
 fn query(kind: u16, edns: bool) -> Vec<u8> {

@@ -13,43 +13,43 @@ use crate::time::Instant;
 
 /// A finished exchange.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Played {
+pub(super) struct Simulation {
     /// The answer to the client.
     pub(super) answer: Answer,
     /// The upstream queries, in order.
-    pub(super) asked: Vec<Transmit>,
+    pub(super) upstream_queries: Vec<Transmit>,
 }
 
 /// Runs a query of `client`. `upstream` replies to each upstream query immediately, or not at all (`None`).
 ///
 /// `None` if the query gets no answer: the client is in no zone, or the message is not a query.
-pub(super) fn play(
+pub(super) fn simulate(
     settings: &Arc<Settings>,
     client: IpAddr,
     query: &[u8],
     mut upstream: impl FnMut(&Transmit) -> Option<Vec<u8>>,
-) -> Option<Played> {
-    let mut asked = Vec::new();
+) -> Option<Simulation> {
+    let mut upstream_queries = Vec::new();
     let mut now = Instant::ZERO;
     let mut engine = Engine::new(Arc::clone(settings), 0);
     match engine.query(now, client, Transport::Udp, query, || Ok(())) {
-        QueryAction::Answer(answer) => return Some(Played { answer, asked }),
+        QueryAction::Answer(answer) => return Some(Simulation { answer, upstream_queries }),
         QueryAction::Drop(..) => return None,
         QueryAction::Pending => {}
     }
     loop {
         // Sends all pending queries before any reply: A and AAAA leave together.
-        let first = asked.len();
-        asked.extend(core::iter::from_fn(|| engine.poll_transmit()));
-        for transmit in &asked[first..] {
+        let first = upstream_queries.len();
+        upstream_queries.extend(core::iter::from_fn(|| engine.poll_transmit()));
+        for transmit in &upstream_queries[first..] {
             if let Some(reply) = upstream(transmit) {
                 engine.reply(now, transmit.id, &reply);
             }
         }
         if let Some(((), answer)) = engine.poll_answer() {
-            return Some(Played { answer, asked });
+            return Some(Simulation { answer, upstream_queries });
         }
-        if asked.len() == first {
+        if upstream_queries.len() == first {
             now = engine.deadline();
             engine.timeout(now);
         }
@@ -73,22 +73,22 @@ fn an_ipv4_only_name_is_looked_up() {
     let query = address_query(1, "www.v4only.example.", AddressKind::Aaaa).expect("a name");
     let server =
         |transmit: &Transmit| address_reply(&transmit.query, &["8.8.8.8".parse().expect("literal")], 300);
-    let played = play(&settings, client, &query, server).expect("answered");
-    assert_eq!(played.asked.len(), 2);
-    assert_eq!(played.answer.outcome, Outcome::SynthesisedNodata);
+    let simulation = simulate(&settings, client, &query, server).expect("answered");
+    assert_eq!(simulation.upstream_queries.len(), 2);
+    assert_eq!(simulation.answer.outcome, Outcome::SynthesisedNodata);
     let want = ("64:ff9b::808:808".parse().expect("literal"), 300);
-    assert_eq!(addresses(&played.answer.message), [want]);
+    assert_eq!(addresses(&simulation.answer.message), [want]);
 
     let silent = |transmit: &Transmit| match address_question(&transmit.query)? {
         (_, AddressKind::Aaaa) => None,
         (_, AddressKind::A) => server(transmit),
     };
-    let played = play(&settings, client, &query, silent).expect("answered");
-    assert_eq!(played.answer.elapsed, Duration::from_millis(800));
-    assert_eq!(played.answer.outcome, Outcome::SynthesisedTimeout);
+    let simulation = simulate(&settings, client, &query, silent).expect("answered");
+    assert_eq!(simulation.answer.elapsed, Duration::from_millis(800));
+    assert_eq!(simulation.answer.outcome, Outcome::SynthesisedTimeout);
 
-    let dead = play(&settings, client, &query, |_| None).expect("answered");
+    let dead = simulate(&settings, client, &query, |_| None).expect("answered");
     assert_eq!(dead.answer.elapsed, Duration::from_secs(4));
     assert_eq!(dead.answer.outcome, Outcome::UpstreamTimeout);
-    assert_eq!(play(&settings, IpAddr::from([192, 0, 2, 1]), &query, server), None);
+    assert_eq!(simulate(&settings, IpAddr::from([192, 0, 2, 1]), &query, server), None);
 }

@@ -133,7 +133,7 @@ impl PendingQuery {
 
     /// How long the answer may be reused.
     fn keep(&self, outcome: Outcome, message: &[u8]) -> Duration {
-        let holds = |result: Option<&UpstreamResult>| match result {
+        let remaining_ttl = |result: Option<&UpstreamResult>| match result {
             Some(UpstreamResult::Reply(reply)) if !upstream_query::is_failure(reply) => {
                 reply.left.unwrap_or(u32::MAX)
             }
@@ -142,7 +142,7 @@ impl PendingQuery {
         // Ignored AAAA records do not affect the answer.
         let ignored = usize::from(outcome == Outcome::SynthesisedIgnored);
         let used = self.lookups.iter().take(self.used(outcome)).skip(ignored);
-        let least = used.map(|lookup| holds(lookup.result.as_ref())).min().unwrap_or(0);
+        let least = used.map(|lookup| remaining_ttl(lookup.result.as_ref())).min().unwrap_or(0);
         let least = least_ttl(message).map_or(least, |ttl| ttl.min(least));
         if least == u32::MAX { Duration::ZERO } else { reuse_time(least) }
     }

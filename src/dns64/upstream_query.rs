@@ -148,7 +148,7 @@ impl UpstreamQuery {
             return true;
         }
         self.open = self.open.saturating_sub(1);
-        if may_be_local_trouble(bytes) && self.has_untried(settings) {
+        if should_try_next_upstream(bytes) && self.has_untried(settings) {
             self.fallback = Some(bytes.into());
             self.due = true;
         } else {
@@ -162,7 +162,7 @@ impl UpstreamQuery {
         self.open = self.open.saturating_sub(1);
         if self.has_untried(settings) {
             self.due = true;
-        } else if self.open == 0 && !self.may_ask(settings) {
+        } else if self.open == 0 && !self.may_send_attempt(settings) {
             self.finish();
         }
     }
@@ -176,7 +176,7 @@ impl UpstreamQuery {
             return;
         }
         self.next = Instant::NEVER;
-        if self.may_ask(settings) {
+        if self.may_send_attempt(settings) {
             self.due = true;
         } else if self.open == 0 {
             self.finish();
@@ -196,10 +196,10 @@ impl UpstreamQuery {
     }
 
     fn has_untried(&self, settings: &Settings) -> bool {
-        usize::from(self.attempts) < settings.servers(self.group).len() && self.may_ask(settings)
+        usize::from(self.attempts) < settings.servers(self.group).len() && self.may_send_attempt(settings)
     }
 
-    fn may_ask(&self, settings: &Settings) -> bool {
+    fn may_send_attempt(&self, settings: &Settings) -> bool {
         let wanted = !self.waiters.is_empty() || self.key.kind == wire::rr::AAAA;
         // A query without waiters is not retried, except for AAAA, whose timeouts are recorded.
         wanted && self.attempts < settings.limits.attempts.max(1)
@@ -216,7 +216,7 @@ pub(super) fn is_failure(reply: &[u8]) -> bool {
 }
 
 /// Whether another upstream may have a better reply: this one failed for a reason other than bogus data.
-fn may_be_local_trouble(reply: &[u8]) -> bool {
+fn should_try_next_upstream(reply: &[u8]) -> bool {
     is_failure(reply) && !is_bogus(reply)
 }
 

@@ -1,4 +1,4 @@
-//! Datagrams in batches: one system call receives up to [`BATCH`] of them, or sends up to [`SENT`].
+//! Datagrams in batches: one system call receives up to [`BATCH`] of them, or sends up to [`SEND_BATCH`].
 //!
 //! With [`request_destination`] set on a socket, the kernel reports the local address that each datagram
 //! was sent to. [`Outgoing`] sends the answer from that address: a socket bound to `[::]` answers like
@@ -21,8 +21,8 @@ use nix::sys::socket::{
 
 /// Datagrams received by one call.
 pub(super) const BATCH: usize = 32;
-/// Datagrams sent by one call.
-const SENT: usize = 64;
+/// Datagrams per `sendmmsg` call.
+const SEND_BATCH: usize = 64;
 /// Longest datagram that is received whole, in bytes; a longer one is truncated, and then malformed.
 const DATAGRAM: usize = 4_096;
 /// Size of a control message with an `in6_pktinfo`, the larger of the two kinds sent.
@@ -175,7 +175,7 @@ fn write_control(local: LocalAddress, into: &mut Control) -> usize {
 /// Datagrams queued for one socket.
 #[derive(Default)]
 pub(super) struct Outgoing {
-    /// The datagrams, one after another.
+    /// The datagrams, stored back to back.
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     // Arguments of the system call, filled by `lay_out` and reused.
@@ -274,7 +274,7 @@ fn send_some(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) -> io::Resul
         libc::sendmmsg(
             socket.as_raw_fd(),
             headers.as_mut_ptr(),
-            headers.len().min(SENT) as libc::c_uint,
+            headers.len().min(SEND_BATCH) as libc::c_uint,
             (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
         )
     };

@@ -37,8 +37,9 @@ pub(super) fn read_from(worker: &Rc<Worker>, channel: NewChannel) {
         NewChannel::Stream(id, addr, via, queue) => {
             let reader = async move {
                 let authorities = of.shared.active().authorities.clone();
-                let came = |message: &mut [u8]| of.with_state(|state, now| state.receive(now, id, message));
-                if let Err(error) = stream::run_connection(addr, &via, authorities, queue, came).await {
+                let on_message =
+                    |message: &mut [u8]| of.with_state(|state, now| state.receive(now, id, message));
+                if let Err(error) = stream::run_connection(addr, &via, authorities, queue, on_message).await {
                     tracing::debug!(%error, "upstream connection to {addr}");
                 }
                 // In its own task: closing the channel aborts this one.

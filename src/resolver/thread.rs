@@ -72,7 +72,7 @@ impl Thread {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
                 match Worker::new(number, shared, peers) {
-                    Ok(worker) => live(worker, command_queue, inbox).await,
+                    Ok(worker) => run_thread(worker, command_queue, inbox).await,
                     Err(error) => tracing::error!("DNS64 thread {number}: {error}"),
                 }
             });
@@ -102,7 +102,7 @@ impl Thread {
 /// Tasks of one listener.
 type Listening = Vec<AbortHandle>;
 
-async fn live(
+async fn run_thread(
     worker: Rc<Worker>,
     mut command_queue: mpsc::UnboundedReceiver<Command>,
     inbox: mpsc::Receiver<ThreadMessage>,

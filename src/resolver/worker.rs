@@ -16,11 +16,11 @@ use super::answer_cache::AnswerCache;
 use super::client::{ReplyPath, Requestor};
 use super::cookie::{self, CookieStatus, Secret};
 use super::counters::{Counters, ZoneCounters};
-use super::egress::ReplySockets;
 use super::mmsg::Incoming;
 use super::query_key::{self, COOKIE, SimpleQuery};
 use super::random::Random;
 use super::rate::{self, Rate};
+use super::reply_sockets::ReplySockets;
 use super::report::Report;
 use super::shared::{ActiveSettings, Shared};
 use super::upstream::{NewChannel, Pool, Received};
@@ -73,7 +73,7 @@ pub(super) struct State {
     clients: Rate,
     responses: Rate,
     /// Number of limited answers; every other one is sent with TC.
-    withheld: u32,
+    limited_answers: u32,
     pub(super) pool: Pool,
     pub(super) reply_sockets: ReplySockets,
     pub(super) incoming: Option<Box<Incoming>>,
@@ -102,7 +102,7 @@ impl Worker {
             answer_cache: AnswerCache::new(0),
             clients: Rate::new(0),
             responses: Rate::new(0),
-            withheld: 0,
+            limited_answers: 0,
             pool: Pool::new(shared.secret),
             reply_sockets: ReplySockets::default(),
             incoming: Some(Box::new(Incoming::new())),
@@ -227,7 +227,8 @@ impl State {
         simple: &SimpleQuery<'_>,
     ) -> bool {
         let key = simple.key(u16::try_from(zone).unwrap_or(u16::MAX));
-        let Self { answer_cache, reply_sockets, zone_counters, responses, withheld, secret, .. } = self;
+        let Self { answer_cache, reply_sockets, zone_counters, responses, limited_answers, secret, .. } =
+            self;
         requestor.hash = answer_cache.hash(&key);
         let room = requestor.limit.saturating_sub(requestor.cookie.map_or(0, |_| cookie::OPTION_LEN));
         let Some(found) = answer_cache.find(now, requestor.hash, &key, room) else {
@@ -237,19 +238,19 @@ impl State {
         };
         zone_counters[zone].count(found.outcome());
         zone_counters[zone].count_cached_answer();
-        let verdict = rate_limit(now, responses, withheld, requestor);
+        let verdict = rate_limit(now, responses, limited_answers, requestor);
         if verdict != RateLimit::Send {
             zone_counters[zone].count(Outcome::ResponseLimited);
         }
-        let whole = requestor.cookie.and_then(CookieStatus::client);
-        let whole = whole.map(|client| secret.issue(client, requestor.addr, seconds(now)));
+        let client_cookie = requestor.cookie.and_then(CookieStatus::client);
+        let cookie = client_cookie.map(|client| secret.issue(client, requestor.addr, seconds(now)));
         match verdict {
             RateLimit::Drop => true,
             RateLimit::Send => reply_sockets.queue_with(&requestor.reply_path, |bytes| {
                 let start = bytes.len();
                 found.write(now, simple, bytes);
-                if let (Some(opt), Some(whole)) = (found.opt(), &whole) {
-                    frame::push_option(bytes, start + opt, COOKIE, whole);
+                if let (Some(opt), Some(cookie)) = (found.opt(), &cookie) {
+                    frame::push_option(bytes, start + opt, COOKIE, cookie);
                 }
             }),
             RateLimit::Truncate => {
@@ -398,7 +399,7 @@ impl State {
             self.answer_cache.store(now, *slot, key, &answer.message, (answer.outcome, answer.keep));
         }
         let mut message = answer.message;
-        match rate_limit(now, &mut self.responses, &mut self.withheld, &requestor) {
+        match rate_limit(now, &mut self.responses, &mut self.limited_answers, &requestor) {
             RateLimit::Send => {}
             RateLimit::Truncate => {
                 row.count(Outcome::ResponseLimited);
@@ -474,13 +475,18 @@ enum RateLimit {
 }
 
 /// Response rate limiting: above the rate, every other answer is sent without records and with TC.
-fn rate_limit(now: Instant, responses: &mut Rate, withheld: &mut u32, requestor: &Requestor) -> RateLimit {
+fn rate_limit(
+    now: Instant,
+    responses: &mut Rate,
+    limited_answers: &mut u32,
+    requestor: &Requestor,
+) -> RateLimit {
     let forgeable = requestor.may_be_forged() && requestor.hash != 0;
     if !forgeable || responses.allows(now, &(rate::network(requestor.addr), requestor.hash)) {
         return RateLimit::Send;
     }
-    *withheld = withheld.wrapping_add(1);
-    if withheld.is_multiple_of(2) { RateLimit::Drop } else { RateLimit::Truncate }
+    *limited_answers = limited_answers.wrapping_add(1);
+    if limited_answers.is_multiple_of(2) { RateLimit::Drop } else { RateLimit::Truncate }
 }
 
 /// The clock of cookie timestamps.

@@ -30,7 +30,7 @@ const OVERHEAD: usize =
     size_of::<(u64, NameEntry)>() + size_of::<eviction::Links>() + size_of::<(u64, u32)>() + 24;
 
 /// Longest time a failure is cached, in seconds (RFC 9520 §3.2).
-const MOST_FAILURE: u32 = 300;
+const MAX_FAILURE_TTL: u32 = 300;
 
 /// How long a failure is cached during an outage, in seconds.
 const OUTAGE_RETRY: u32 = 2;
@@ -265,11 +265,11 @@ impl Cache {
             header.retry = now.saturating_add(OUTAGE_RETRY);
         } else {
             // Failures are consecutive only within this time.
-            let in_a_row = now < header.retry.saturating_add(MOST_FAILURE);
+            let in_a_row = now < header.retry.saturating_add(MAX_FAILURE_TTL);
             header.failures = if in_a_row { header.failures.saturating_add(1) } else { 1 };
             let factor = 1_u32.checked_shl(u32::from(header.failures - 1)).unwrap_or(u32::MAX);
             let doubled = self.cache_limits.failure.saturating_mul(factor);
-            header.retry = now.saturating_add(doubled.clamp(1, MOST_FAILURE));
+            header.retry = now.saturating_add(doubled.clamp(1, MAX_FAILURE_TTL));
         }
         self.put(key, owner, &header, &records);
     }

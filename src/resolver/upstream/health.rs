@@ -46,8 +46,9 @@ impl Health {
     pub(super) fn failed(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= MAX_FAILURES {
-            let rest = DEMOTION.saturating_mul(1 << (self.failures - MAX_FAILURES).min(8)).min(MAX_DEMOTION);
-            self.demoted_until = now + rest;
+            let demotion =
+                DEMOTION.saturating_mul(1 << (self.failures - MAX_FAILURES).min(8)).min(MAX_DEMOTION);
+            self.demoted_until = now + demotion;
         }
     }
 

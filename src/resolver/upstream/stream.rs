@@ -21,7 +21,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// How long sent data may stay unacknowledged before the kernel closes the connection (RFC 5482).
 const USER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Connects, sends messages from `queue` and passes received ones to `came`. Returns when the upstream
+/// Connects, sends messages from `queue` and passes received ones to `on_message`. Returns when the upstream
 /// closes the connection, after [`STREAM_IDLE`] without messages, or when the queue is closed.
 ///
 /// # Errors
@@ -31,15 +31,15 @@ pub(in super::super) async fn run_connection(
     via: &Via,
     authorities: Option<Arc<ClientConfig>>,
     queue: mpsc::Receiver<Vec<u8>>,
-    came: impl FnMut(&mut [u8]),
+    on_message: impl FnMut(&mut [u8]),
 ) -> io::Result<()> {
     let connected = tokio::time::timeout(CONNECT, TcpStream::connect(addr)).await.map_err(late)??;
     connected.set_nodelay(true)?;
     SockRef::from(&connected).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    let Via::Tls(name) = via else { return exchange(connected, addr, queue, came).await };
+    let Via::Tls(name) = via else { return exchange(connected, addr, queue, on_message).await };
     let handshake = tls::connect(authorities, name, connected);
     let stream = tokio::time::timeout(CONNECT, handshake).await.map_err(late)??;
-    exchange(stream, addr, queue, came).await
+    exchange(stream, addr, queue, on_message).await
 }
 
 fn late(_: tokio::time::error::Elapsed) -> io::Error {
@@ -50,14 +50,14 @@ async fn exchange(
     stream: impl Bytes,
     addr: SocketAddr,
     mut queue: mpsc::Receiver<Vec<u8>>,
-    mut came: impl FnMut(&mut [u8]),
+    mut on_message: impl FnMut(&mut [u8]),
 ) -> io::Result<()> {
     let mut frames = Frames::new(stream, addr);
     loop {
         let idle = tokio::time::sleep(STREAM_IDLE);
         tokio::select! {
             message = frames.next() => match message {
-                Some(message) => came(&mut message?),
+                Some(message) => on_message(&mut message?),
                 None => return Ok(()),
             },
             message = queue.recv() => match message {

@@ -1,6 +1,6 @@
 //! Devices: packet input and output of a worker.
 //!
-//! A worker owns one [`Device`]: one queue of a TUN ([`tun`]) or a pair of queues in memory ([`memory`]).
+//! A worker owns one [`Device`]: one queue of a TUN (`tun`) or a pair of queues in memory ([`memory`]).
 //! [`pcap`] reads and writes capture files. All `unsafe` code of the packet path is in this module.
 
 use std::fmt;

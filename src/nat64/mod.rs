@@ -8,7 +8,7 @@
 //! | hairpin | §3.8 | `hairpin` |
 //!
 //! `xlat` plans a translation before any state changes, and writes it last. The steps of one packet share
-//! a [`Context`](context::Context). `fast_path` reuses what these steps decided for a flow; `prefetch` only
+//! a [`Context`]. `fast_path` reuses what these steps decided for a flow; `prefetch` only
 //! loads table entries early. `lifetimes` ends sessions, bindings and
 //! blocks; `reload` switches settings; `transfer` exports and imports sessions. `policy` holds what only a
 //! reload changes, `tables` the state. All memory is allocated when a translator is built.

@@ -135,7 +135,7 @@ impl View {
         self.counters.iter().map(|worker| number(worker.zone(zone))).sum()
     }
 
-    /// Logs an event. Warns about an exhausted pool4 at most once per [`WARNING_INTERVAL`].
+    /// Logs an event. Warns about an exhausted pool4 at most once per `WARNING_INTERVAL`.
     pub fn note(&self, notice: &Notice) {
         match notice.event {
             Event::PoolExhausted { host } => {

@@ -28,7 +28,7 @@ pub(super) struct Requestor {
     pub(super) cookie: Option<CookieStatus>,
     /// Largest answer that the client accepts, in bytes.
     pub(super) limit: usize,
-    /// Hash of the question; 0 if the query is not simple.
+    /// Hash of the question, which the response rate limit counts; of the name alone if the query is not simple.
     pub(super) hash: u64,
     /// Where to store the answer.
     pub(super) cache_slot: Option<(CacheSlot, Box<Key>)>,

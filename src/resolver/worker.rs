@@ -214,6 +214,8 @@ impl State {
             if self.answer_from_cache(now, zone, &mut requestor, &simple) {
                 return true;
             }
+        } else {
+            requestor.hash = dns64::name_hash(self.seed, query);
         }
         self.forward(now, Box::new(requestor), query)
     }

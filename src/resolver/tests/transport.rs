@@ -287,3 +287,19 @@ async fn an_upstream_over_tcp_only() {
     let answer = over_udp(&resolver, &query("many.example.", RecordType::A)).await;
     assert_eq!(data(&answer), [a("198.51.100.7")]);
 }
+
+#[tokio::test]
+async fn an_edns_option_does_not_lift_the_response_limit() {
+    let upstream = Upstream::start().await;
+    upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
+    let resolver =
+        start(with_network(upstream.addr, |network| network.responses_per_second = 2)).expect("starts");
+    let socket = client(&resolver).await;
+    let mut padded = query("v4.example.", RecordType::AAAA).to_vec().expect("encodes");
+    padded[11] = 1;
+    // An OPT record with an empty padding option (RFC 7830).
+    padded.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x04\x00\x0c\x00\x00");
+    let limited = async { while exchange(&socket, &padded).await[2] & 0x02 == 0 {} };
+    tokio::time::timeout(PATIENCE, limited).await.expect("limited");
+    assert!(resolver.counters().outcome(Outcome::ResponseLimited) > 0);
+}

@@ -139,13 +139,13 @@ impl Nat64 {
         let client = self.bib.of(binding).v6();
         let server = Transport4::new(error.quoted.dst, quoted.dst);
         let pref64 = self.pref64_towards(binding, quoted.proto, server);
-        self.policy.zones.check_error_source(pref64, packet.src)?;
+        let source = self.policy.error_source6(pref64, packet.src);
         self.policy.zones.check_well_known(pref64, server.addr).map_err(|_| Reason::IcmpQuoted)?;
         let plan = xlat::plan_v4_to_v6(&self.policy.rules, packet, buf, pass)?;
         let pref64 = self.policy.zones.pref64(pref64);
         let port = if quoted.proto == Proto::Icmp { client.port } else { server.port };
         let to = To6 {
-            outer: Flow6::new(Transport6::new(pref64.embed(packet.src), 0), client),
+            outer: Flow6::new(Transport6::new(source, 0), client),
             quoted: Some(Flow6::new(client, Transport6::new(pref64.embed(server.addr), port))),
         };
         self.write6(context, plan, &to)

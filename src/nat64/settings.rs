@@ -166,7 +166,8 @@ pub struct Settings {
     pub deny: Vec<Ipv4Prefix>,
     /// Whether the Well-Known Prefix may represent 10/8, 172.16/12, 192.168/16 and 100.64/10.
     pub private_under_well_known: bool,
-    /// Whether ICMP errors pass although the Well-Known Prefix must not represent their sender.
+    /// Whether the Well-Known Prefix represents any sender of an ICMP error; else such errors are sent from
+    /// `address6`.
     pub errors_under_well_known: bool,
     /// Filtering for TCP, UDP and ICMP, in the order of [`Proto`].
     pub filtering: [Filtering; 3],

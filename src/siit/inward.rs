@@ -83,7 +83,7 @@ impl Siit {
         let to = self.host6(quoted.dst, self.map_to_v6(quoted.dst, by_prefix)).map_err(quoted_reason)?;
         // If the quoted packet's destination sent the error, both addresses must map alike.
         let same_host = by_prefix && src == quoted.dst;
-        let src = self.error_source6(src, self.map_to_v6(src, same_host))?;
+        let src = self.error_source6(src, self.map_to_v6(src, same_host));
         let to = To6 {
             outer: Flow6::new(Transport6::new(src, 0), Transport6::new(dst, 0)),
             quoted: Some(Flow6::new(Transport6::new(from, src_port), Transport6::new(to, dst_port))),

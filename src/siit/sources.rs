@@ -93,18 +93,14 @@ impl Siit {
         }
     }
 
-    /// The source of an ICMPv4 error from `src` translated to IPv6.
-    pub(super) fn error_source6(
-        &mut self,
-        src: Ipv4Addr,
-        mapped: Option<Mapped<Ipv6Addr>>,
-    ) -> Result<Ipv6Addr, Reason> {
+    /// The source of an ICMPv4 error from `src` translated to IPv6. Without a mapping, or where the prefix must
+    /// not represent `src`, an address of the pool or the translator's own.
+    pub(super) fn error_source6(&mut self, src: Ipv4Addr, mapped: Option<Mapped<Ipv6Addr>>) -> Ipv6Addr {
         match mapped {
             Some(mapped) if self.mapping.allows(src, mapped.by) || self.policy.errors_under_well_known => {
-                Ok(mapped.addr)
+                mapped.addr
             }
-            Some(_) => self.sources.pick_v6().ok_or(Reason::WellKnownNotGlobal),
-            None => Ok(self.sources.pick_v6().unwrap_or(self.sources.own6)),
+            Some(_) | None => self.sources.pick_v6().unwrap_or(self.sources.own6),
         }
     }
 }

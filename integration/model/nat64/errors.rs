@@ -68,14 +68,13 @@ impl Model {
         let server = Transport4::new(server, flow.dst);
         let session = self.session(binding, flow.remote(server));
         let pref64 = session.map_or(of.pref64, |at| self.sessions[at].pref64);
-        if !self.settings.nat64.errors_under_well_known {
-            self.well_known(pref64, src)?;
-        }
+        let representable =
+            self.settings.nat64.errors_under_well_known || self.well_known(pref64, src).is_ok();
         self.well_known(pref64, server.addr).map_err(|_| Reason::IcmpQuoted)?;
         self.judge4(packet, hairpinned)?;
         let port = if flow.proto == Proto::Icmp { of.client.port } else { server.port };
         let server = Transport6::new(pref64.embed(server.addr), port);
-        let from = pref64.embed(src);
+        let from = if representable { pref64.embed(src) } else { self.settings.nat64.address6 };
         let out = packet::error_to_v6(packet, (from, of.client), server, &self.settings.rules, hairpinned);
         let packets = vec![out.ok_or(Reason::IcmpType)?];
         Ok(Outcome { verdict: Verdict::Forward, packets })

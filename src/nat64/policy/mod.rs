@@ -51,4 +51,15 @@ impl Policy {
             address4: settings.address4,
         }
     }
+
+    /// The IPv6 source of an ICMP error from `router`: under the pref64, or the gateway's own where the
+    /// pref64 must not represent `router`. Dropping such an error would make a path through routers with
+    /// private addresses a black hole for large packets.
+    pub(super) fn error_source6(&self, pref64: u16, router: Ipv4Addr) -> Ipv6Addr {
+        if self.zones.allows_error_source(pref64, router) {
+            self.zones.pref64(pref64).embed(router)
+        } else {
+            self.address6
+        }
+    }
 }

@@ -221,13 +221,9 @@ impl Zones {
         if allowed { Ok(()) } else { Err(Reason::WellKnownNotGlobal) }
     }
 
-    /// Checks that a pref64 may represent the sender of an ICMP error. Without such errors, a path through
-    /// routers with private addresses is a black hole for large packets.
-    ///
-    /// # Errors
-    /// [`Reason::WellKnownNotGlobal`]
-    pub(in crate::nat64) fn check_error_source(&self, pref64: u16, router: Ipv4Addr) -> Result<(), Reason> {
-        if self.errors_under_well_known { Ok(()) } else { self.check_well_known(pref64, router) }
+    /// Whether a pref64 may represent the sender of an ICMP error.
+    pub(in crate::nat64) fn allows_error_source(&self, pref64: u16, router: Ipv4Addr) -> bool {
+        self.errors_under_well_known || self.check_well_known(pref64, router).is_ok()
     }
 }
 

@@ -5,6 +5,7 @@ trap 'systemctl exit' EXIT
 say() { echo "LAB $*"; }
 links() { ip -o link | wc -l; }
 forwarding() { sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding | tr '\n' ' '; }
+name() { dig +time=2 +tries=2 +short @2001:db8:1::53 -b 2001:db8:1::10 ipv4only.arpa AAAA | sort | head -1; }
 show() { systemctl show -p "$1" --value gate64.service; }
 
 ip link set lo up
@@ -24,10 +25,23 @@ say "type: $(show Type)"
 if [ "$pid" != 0 ]; then
     say "uid: $(awk '/^Uid:/ { print ($2 == 0 || $3 == 0) ? "root" : "own" }' /proc/$pid/status)"
     say "device: $([ "$(links)" -gt "$links_before" ] && echo there || echo missing)"
-    say "name: $(dig +time=2 +tries=2 +short @2001:db8:1::53 -b 2001:db8:1::10 ipv4only.arpa AAAA | head -1)"
+    say "name: $(name)"
 fi
 systemctl reload gate64.service
-say "reload: $(show ActiveState) $(show Result)"
+say "reload: $? $(show ActiveState) $(show Result)"
+config=/run/lab/gate64.toml
+cp $config /run/lab/good.toml
+sed -e 's/2001:db8:64::/2001:db8:65::/' -e 's|^clients.*|clients = ["everyone"]|' /run/lab/good.toml >$config
+systemctl reload gate64.service
+say "invalid file: $? $(show ActiveState) $(show Result) $(name)"
+/run/lab/gate64 reload --config $config
+say "exit code: $?"
+sed -e 's/2001:db8:64::/2001:db8:66::/' /run/lab/good.toml >$config
+systemctl reload gate64.service
+say "new prefix: $? $(name)"
+cp /run/lab/good.toml $config
+systemctl reload gate64.service
+say "old prefix: $? $(name)"
 say "same process: $([ "$pid" = "$(show MainPID)" ] && echo yes || echo no)"
 systemctl stop gate64.service
 say "stop: $(show ActiveState) $(show Result)"

@@ -1,9 +1,11 @@
 //! The command line.
 
+mod admin;
 mod check;
 mod constants;
 mod dns64_check;
 mod explain;
+mod reload;
 mod run;
 mod status;
 mod translate;
@@ -31,6 +33,11 @@ struct Cli {
 enum Command {
     /// Run the gateway until SIGTERM. SIGHUP reloads the configuration.
     Run(ConfigFile),
+    /// Reload the configuration of a running gateway and wait for the result.
+    ///
+    /// The gateway reads the file that it was started with. If it refuses the file, it keeps running with
+    /// the old configuration, and the exit code is 2 for an invalid file and 1 otherwise.
+    Reload(ReloadArgs),
     /// Validate a configuration; show its effect and the routes that other routers need.
     Check(ConfigFile),
     /// Trace how DNS64 answers a client's AAAA query: rules, upstream queries, addresses.
@@ -82,13 +89,31 @@ struct ExplainArgs {
 }
 
 #[derive(Args, Debug)]
-struct StatusArgs {
+struct ReloadArgs {
+    #[command(flatten)]
+    socket: AdminSocket,
+}
+
+#[derive(Args, Debug)]
+struct AdminSocket {
     /// Configuration file of the gateway; gate64 reads the path of the admin socket from it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Path of the admin socket.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+}
+
+impl AdminSocket {
+    fn path(&self) -> PathBuf {
+        admin::socket(self.config.as_deref(), self.socket.as_deref())
+    }
+}
+
+#[derive(Args, Debug)]
+struct StatusArgs {
+    #[command(flatten)]
+    socket: AdminSocket,
     /// Print one JSON object, for programs.
     #[arg(long)]
     json: bool,
@@ -113,7 +138,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args.config),
         Command::Check(args) => check::check(&args.config),
         Command::Explain(args) => explain::explain(&args.config, &args.name, args.client),
-        Command::Status(args) => status::status(args.config.as_deref(), args.socket.as_deref(), args.json),
+        Command::Reload(args) => reload::reload(&args.socket.path()),
+        Command::Status(args) => status::status(&args.socket.path(), args.json),
         Command::Cleanup(args) => {
             run::clean(args.config.as_deref(), args.state_dir.as_deref(), args.after_stop)
         }
@@ -140,12 +166,11 @@ mod tests {
 
     #[test]
     fn the_unit_starts_reloads_and_cleans_up() {
-        for (key, command) in [("ExecStart", "Run"), ("ExecStopPost", "Cleanup")] {
+        for (key, command) in [("ExecStart", "Run"), ("ExecReload", "Reload"), ("ExecStopPost", "Cleanup")] {
             let words = value(key)[0].split_whitespace();
             let cli = Cli::try_parse_from(words).expect("valid arguments");
             assert!(format!("{:?}", cli.command).starts_with(command), "{key}: {cli:?}");
         }
-        assert_eq!(value("ExecReload"), ["/bin/kill -HUP $MAINPID"]);
         assert_eq!(value("Type"), ["notify"]);
     }
 

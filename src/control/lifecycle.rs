@@ -25,7 +25,8 @@ use crate::addr::WorkerId;
 use crate::config::{Config, MAX_ZONES};
 use crate::device::steer::Steering;
 use crate::device::tun::{self, Queue};
-use crate::observe::{admin, metrics, view::View};
+use crate::observe::admin::{self, ReloadRequest};
+use crate::observe::{metrics, view::View};
 use crate::resolver::Resolver;
 use crate::translator::BlockAssignment;
 use crate::worker::{self, Assignment, Cause, Failure, Notice, Started};
@@ -34,6 +35,9 @@ pub(crate) use super::gateway::RunError;
 
 /// Capacity of the channel of notices from the workers.
 const NOTICES: usize = 4096;
+
+/// Capacity of the channel of reload requests from the admin socket.
+const RELOADS: usize = 16;
 
 /// Everything that is ready before threads start and capabilities are dropped.
 struct Prepared {
@@ -132,6 +136,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     match begin(&config, &seeds, queues, saved_blocks.all().collect()).await {
         Ok(running) => {
             let Started { workers, events, failures } = running.started;
+            let inputs = Inputs { signals, events, failures, reloads: running.reloads };
             let path = path.to_owned();
             let view = running.view;
             view.set_device(offloads, steering.is_some());
@@ -149,7 +154,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
                 saved_blocks,
                 view,
             };
-            let ended = gateway.run(signals, events, failures).await;
+            let ended = gateway.run(inputs).await;
             drop(interface);
             ended
         }
@@ -165,6 +170,7 @@ struct Running {
     started: Started,
     resolver: Option<Resolver>,
     view: Arc<View>,
+    reloads: mpsc::Receiver<ReloadRequest>,
 }
 
 async fn begin(
@@ -190,8 +196,9 @@ async fn begin(
         metrics::serve(listen, view.clone()).await.map_err(RunError::system(what))?;
     }
     let what = config.observe.admin.display().to_string();
-    admin::serve(&config.observe.admin, view.clone()).await.map_err(RunError::system(what))?;
-    Ok(Running { started, resolver, view })
+    let (sender, reloads) = mpsc::channel(RELOADS);
+    admin::serve(&config.observe.admin, view.clone(), sender).await.map_err(RunError::system(what))?;
+    Ok(Running { started, resolver, view, reloads })
 }
 
 /// The signals that the gateway handles.
@@ -211,21 +218,30 @@ impl Signals {
     }
 }
 
+/// What the main loop waits for.
+struct Inputs {
+    signals: Signals,
+    events: mpsc::Receiver<Notice>,
+    failures: mpsc::Receiver<Failure>,
+    reloads: mpsc::Receiver<ReloadRequest>,
+}
+
 impl Gateway {
     /// Main loop, until a signal ends the gateway or a worker panics.
-    async fn run(
-        mut self,
-        mut signals: Signals,
-        mut events: mpsc::Receiver<Notice>,
-        mut failures: mpsc::Receiver<Failure>,
-    ) -> Result<(), RunError> {
+    async fn run(mut self, inputs: Inputs) -> Result<(), RunError> {
+        let Inputs { mut signals, mut events, mut failures, mut reloads } = inputs;
         notify(&[NotifyState::Ready, NotifyState::Status("translating")]);
         tracing::info!("ready: {} zones", self.config.zone_names.len());
         let mut save = tokio::time::interval(saved_blocks::INTERVAL);
         let mut failing = BTreeSet::new();
         let ended = loop {
             tokio::select! {
-                _ = signals.reload.recv() => self.reload(clock::monotonic()).await,
+                _ = signals.reload.recv() => drop(self.reload(clock::monotonic()).await),
+                Some(request) = reloads.recv() => {
+                    let result = self.reload(clock::monotonic()).await;
+                    // The client may have closed its connection.
+                    let _ = request.send(result);
+                }
                 () = self.linger() => self.forget_lingering(clock::monotonic()).await,
                 Some(notice) = events.recv() => {
                     self.saved_blocks.note(&notice.event);

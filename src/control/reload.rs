@@ -1,4 +1,4 @@
-//! SIGHUP: reloads the configuration in two phases.
+//! Reloads the configuration in two phases, at SIGHUP or a request to the admin socket.
 //!
 //! The first phase reads, validates and prepares everything; a failure changes nothing. The second phase switches
 //! routes, then translation, then DNS64, so that DNS64 never hands out addresses that are not translated yet.
@@ -14,6 +14,7 @@ use super::host_info::LocalHost;
 use super::host_state::HostError;
 use super::requirements::Requirements;
 use crate::config::{Config, LoadError};
+use crate::observe::admin::Refusal;
 
 /// Copies settings that need a restart from `old` to `new`; returns the keys of those that differ.
 fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
@@ -103,24 +104,30 @@ enum ReloadError {
 }
 
 impl Gateway {
-    /// Reloads the file and notifies the service manager of the result.
-    pub(super) async fn reload(&mut self, now: Instant) {
+    /// Reloads the file; logs and returns the result. The service manager is notified first, so that
+    /// `systemctl reload` returns when the unit is active again.
+    pub(super) async fn reload(&mut self, now: Instant) -> Result<String, Refusal> {
         let since_boot = NotifyState::monotonic_usec_now();
         notify(&[NotifyState::Reloading]);
         if let Ok(since_boot) = since_boot {
             notify(&[since_boot]);
         }
-        let status = match self.try_reload(now).await {
+        let result = self.try_reload(now).await;
+        let (status, result) = match result {
             Ok(()) => {
-                tracing::info!("reloaded: {} zones", self.config.zone_names.len());
-                "translating".to_owned()
+                let done = format!("reloaded: {} zones", self.config.zone_names.len());
+                tracing::info!("{done}");
+                ("translating", Ok(done))
             }
             Err(why) => {
-                tracing::error!("reload refused, nothing has changed: {why}");
-                "translating; the last reload was refused, see the log".to_owned()
+                let message = why.to_string();
+                tracing::error!("reload refused, nothing has changed: {message}");
+                let invalid = matches!(why, ReloadError::Load(_));
+                ("translating; the last reload was refused, see the log", Err(Refusal { invalid, message }))
             }
         };
-        notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+        result
     }
 
     async fn try_reload(&mut self, now: Instant) -> Result<(), ReloadError> {

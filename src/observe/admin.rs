@@ -10,8 +10,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
 
 use super::status::Status;
 use super::view::View;
@@ -19,12 +20,34 @@ use super::view::View;
 /// Maximum number of names per zone in the status, those with the most queries.
 const NAMES: usize = 100;
 
-/// Serves `/status` on the socket `path` until the runtime ends. Replaces an existing socket: it is of a killed
+/// HTTP status of a reload that was refused because the file is invalid.
+pub const INVALID: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+
+/// A request to reload the configuration. Its result goes to the sender.
+pub type ReloadRequest = oneshot::Sender<Result<String, Refusal>>;
+
+/// Why a reload was refused. Nothing has changed then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Whether the file is invalid, rather than the host not ready for it.
+    pub invalid: bool,
+    /// The error, as text.
+    pub message: String,
+}
+
+#[derive(Clone)]
+struct Shared {
+    view: Arc<View>,
+    reloads: mpsc::Sender<ReloadRequest>,
+}
+
+/// Serves `GET /status` and `POST /reload` on the socket `path` until the runtime ends. Reload requests go to
+/// `reloads`. Replaces an existing socket: it is of a killed
 /// gateway, since the journal allows only one to run.
 ///
 /// # Errors
 /// The socket cannot be created.
-pub async fn serve(path: &Path, view: Arc<View>) -> io::Result<()> {
+pub async fn serve(path: &Path, view: Arc<View>, reloads: mpsc::Sender<ReloadRequest>) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;
     }
@@ -33,7 +56,10 @@ pub async fn serve(path: &Path, view: Arc<View>) -> io::Result<()> {
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o660))?;
-    let router = Router::new().route("/status", get(answer)).with_state(view);
+    let router = Router::new()
+        .route("/status", get(status))
+        .route("/reload", post(reload))
+        .with_state(Shared { view, reloads });
     tokio::spawn(async move {
         if let Err(why) = axum::serve(listener, router).await {
             tracing::error!("admin socket: {why}");
@@ -42,10 +68,24 @@ pub async fn serve(path: &Path, view: Arc<View>) -> io::Result<()> {
     Ok(())
 }
 
-async fn answer(State(view): State<Arc<View>>) -> Response {
+async fn status(State(Shared { view, .. }): State<Shared>) -> Response {
     let known = view.resolver_report(NAMES).await;
     match serde_json::to_vec(&Status::of(&view, known.as_ref())) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn reload(State(Shared { reloads, .. }): State<Shared>) -> Response {
+    let (sender, result) = oneshot::channel();
+    let stopping = || (StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping").into_response();
+    if reloads.send(sender).await.is_err() {
+        return stopping();
+    }
+    match result.await {
+        Ok(Ok(done)) => done.into_response(),
+        Ok(Err(Refusal { invalid: true, message })) => (INVALID, message).into_response(),
+        Ok(Err(Refusal { message, .. })) => (StatusCode::INTERNAL_SERVER_ERROR, message).into_response(),
+        Err(_) => stopping(),
     }
 }

@@ -1,11 +1,13 @@
 //! Metrics and status of a gateway in memory.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::mpsc;
 
 use super::status::Status;
 use super::view::View;
@@ -69,21 +71,53 @@ async fn metrics_are_sums_over_workers_by_zone() {
     drop(started);
 }
 
+/// Sends a request to the admin socket; returns head and body of the response.
+async fn ask(path: &Path, request: &str) -> (String, String) {
+    let mut stream = UnixStream::connect(path).await.expect("served");
+    let request = format!("{request} HTTP/1.0\r\nHost: gate64\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    (head.to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn a_reload_request_waits_for_its_result() {
+    let (view, started) = view(&config());
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("admin.sock");
+    let (sender, mut requests) = mpsc::channel::<admin::ReloadRequest>(1);
+    admin::serve(&path, view, sender).await.expect("a socket");
+    let (head, _) = ask(&path, "GET /reload").await;
+    assert!(head.starts_with("HTTP/1.0 405"), "{head}");
+    let refusal = |invalid| Err(admin::Refusal { invalid, message: "not now".to_owned() });
+    for (result, code, text) in [
+        (Ok("reloaded".to_owned()), 200, "reloaded"),
+        (refusal(true), 422, "not now"),
+        (refusal(false), 500, "not now"),
+    ] {
+        let gateway = async { requests.recv().await.expect("a request").send(result).expect("a client") };
+        let ((head, body), ()) = tokio::join!(ask(&path, "POST /reload"), gateway);
+        assert!(head.starts_with(&format!("HTTP/1.0 {code} ")), "{head}");
+        assert_eq!(body, text);
+    }
+    drop(requests);
+    let (head, _) = ask(&path, "POST /reload").await;
+    assert!(head.starts_with("HTTP/1.0 503"), "{head}");
+    drop(started);
+}
+
 #[tokio::test]
 async fn the_admin_socket_serves_the_status() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (view, started) = view(&config());
     view.counters()[0].zone(Some(ZoneId(0))).drops(Reason::Denied).add(5);
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("run/admin.sock");
-    admin::serve(&path, view.clone()).await.expect("a socket");
-    let mut stream = tokio::net::UnixStream::connect(&path).await.expect("served");
-    stream.write_all(b"GET /status HTTP/1.0\r\nHost: gate64\r\n\r\n").await.expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("answered");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    admin::serve(&path, view.clone(), mpsc::channel(1).0).await.expect("a socket");
+    let (head, body) = ask(&path, "GET /status").await;
     assert!(head.starts_with("HTTP/1.0 200"), "{head}");
-    let status: Status = serde_json::from_str(body).expect("a status");
+    let status: Status = serde_json::from_str(&body).expect("a status");
     assert_eq!(status.zones[0].drops["denied"], 5);
     assert_eq!(status.workers.len(), 2);
     // id W-plat-default
@@ -121,7 +155,7 @@ async fn a_file_that_is_not_a_socket_stays() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("precious");
     std::fs::write(&path, "data").expect("written");
-    admin::serve(&path, view).await.expect_err("in use");
+    admin::serve(&path, view, mpsc::channel(1).0).await.expect_err("in use");
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), "data");
     drop(started);
 }

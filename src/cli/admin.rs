@@ -1,0 +1,75 @@
+//! Requests to the admin socket of a running gateway.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::output::errln;
+
+/// Default path of the admin socket.
+const SOCKET: &str = "/run/gate64/admin.sock";
+
+/// A response: HTTP status code and body.
+pub(super) struct Response {
+    pub(super) code: u16,
+    pub(super) body: String,
+}
+
+/// Path of the admin socket: `socket`, else that of the configuration file, else the default.
+pub(super) fn socket(config: Option<&Path>, socket: Option<&Path>) -> PathBuf {
+    match (socket, config) {
+        (Some(socket), _) => socket.to_owned(),
+        (None, Some(config)) => socket_of(config),
+        (None, None) => PathBuf::from(SOCKET),
+    }
+}
+
+/// Path of the admin socket in a configuration file; the default path if the file is not valid TOML.
+fn socket_of(config: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    let table: toml::Table = toml::from_str(&text).unwrap_or_default();
+    let admin = table.get("observe").and_then(|observe| observe.get("admin")).and_then(|path| path.as_str());
+    PathBuf::from(admin.unwrap_or(SOCKET))
+}
+
+/// Sends one HTTP/1.0 request, for example `GET /status`.
+///
+/// # Errors
+/// No gateway listens there, or it does not respond within `timeout`.
+pub(super) fn ask(socket: &Path, request: &str, timeout: Duration) -> io::Result<Response> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.write_all(format!("{request} HTTP/1.0\r\nHost: gate64\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    parse(&answer).ok_or_else(|| io::Error::other(answer.lines().next().unwrap_or("no answer").to_owned()))
+}
+
+fn parse(answer: &str) -> Option<Response> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let code = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
+    Some(Response { code, body: body.to_owned() })
+}
+
+/// Reports that the gateway did not respond.
+pub(super) fn failed(socket: &Path, why: &str) -> ExitCode {
+    errln!("gate64: {}: {why}", socket.display());
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_has_a_code_and_a_body() {
+        let response =
+            parse("HTTP/1.0 422 Unprocessable Entity\r\ncontent-length: 3\r\n\r\nbad").expect("valid");
+        assert_eq!((response.code, response.body.as_str()), (422, "bad"));
+        for wrong in ["", "HTTP/1.0 200 OK\r\n", "HTTP/1.0 x\r\n\r\n", "SSH-2.0\r\n\r\n"] {
+            assert!(parse(wrong).is_none(), "{wrong}");
+        }
+    }
+}

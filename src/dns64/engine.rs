@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::answer::Draft;
-use super::cache::{Cache, Failure};
+use super::cache::{Cache, Failure, Site};
 use super::exchange::answer;
 use super::failures::BrokenAaaaZones;
 use super::key::{Key, Seed};
@@ -118,8 +118,8 @@ impl<T> Engine<T> {
         }
         let mut pending = PendingQuery::new(now, &settings, index, host, query);
         pending.translator_down = self.down.contains(&zone.id);
-        let owner = self.cache.owner(client);
-        self.look_up_cache(now, &mut pending, owner);
+        let site = Site::of(client);
+        self.look_up_cache(now, &mut pending, site);
         if let Some(answer) = pending.try_answer(now) {
             pending.record(now, answer.outcome, &mut self.ledger);
             return QueryAction::Answer(answer);
@@ -129,7 +129,7 @@ impl<T> Engine<T> {
             Some(Err(outcome)) => return refuse(id, transport, message, outcome),
             None => return refuse(id, transport, message, Outcome::Busy),
         };
-        self.add_pending(now, context, pending, owner);
+        self.add_pending(now, context, pending, site);
         QueryAction::Pending
     }
 
@@ -139,13 +139,13 @@ impl<T> Engine<T> {
     }
 
     /// Fills lookups from the cache, and prefetches answers that expire soon.
-    fn look_up_cache(&mut self, now: Instant, pending: &mut PendingQuery, owner: u8) {
+    fn look_up_cache(&mut self, now: Instant, pending: &mut PendingQuery, site: Site) {
         let ignores_aaaa = pending.ignores_aaaa();
         for lookup in &mut pending.lookups {
             let cached = if ignores_aaaa {
-                self.cache.look_up_ignoring_aaaa(now, &lookup.key, owner)
+                self.cache.look_up_ignoring_aaaa(now, &lookup.key, site)
             } else {
-                self.cache.get(now, &lookup.key, owner)
+                self.cache.get(now, &lookup.key, site)
             };
             let is_over = |failed_at| {
                 let last_reply = self.last_replies.get(&self.settings.group_of(&lookup.key.name));
@@ -162,7 +162,7 @@ impl<T> Engine<T> {
                 }
             };
             if cached.refresh && self.upstream_queries.len() < self.settings.limits.in_flight {
-                let upstream_query = self.upstream_query_for(now, lookup, owner);
+                let upstream_query = self.upstream_query_for(now, lookup, site);
                 self.advance(now, upstream_query);
             }
         }
@@ -176,11 +176,11 @@ impl<T> Engine<T> {
     }
 
     /// Adds a pending query and starts its upstream queries.
-    fn add_pending(&mut self, now: Instant, context: T, pending: PendingQuery, owner: u8) {
+    fn add_pending(&mut self, now: Instant, context: T, pending: PendingQuery, site: Site) {
         let missing: Vec<usize> =
             (0..pending.lookups.len()).filter(|n| pending.lookups[*n].result.is_none()).collect();
         let upstream_queries: Vec<Id> =
-            missing.iter().map(|n| self.upstream_query_for(now, &pending.lookups[*n], owner)).collect();
+            missing.iter().map(|n| self.upstream_query_for(now, &pending.lookups[*n], site)).collect();
         self.prune_timers();
         let deadlines: Vec<_> = pending.deadlines().collect();
         let id = self.pending_queries.insert((context, pending));
@@ -209,7 +209,7 @@ impl<T> Engine<T> {
     }
 
     /// The upstream query for a lookup: the one in progress, or a new one.
-    fn upstream_query_for(&mut self, now: Instant, lookup: &Lookup, owner: u8) -> Id {
+    fn upstream_query_for(&mut self, now: Instant, lookup: &Lookup, site: Site) -> Id {
         match self.by_key.get(&lookup.key) {
             Some(id) => *id,
             None => {
@@ -220,7 +220,7 @@ impl<T> Engine<T> {
                     key,
                     query,
                     Purpose::Answer,
-                    owner,
+                    site,
                 ))
             }
         }
@@ -256,15 +256,15 @@ impl<T> Engine<T> {
             UpstreamResult::NoReply => Some(Failure::NoReply),
             UpstreamResult::Reply(reply) if upstream_query::is_failure(reply) => Some(Failure::Reply(reply)),
             UpstreamResult::Reply(reply) => {
-                reply.left = self.cache.store(now, &key, upstream_query.owner, reply);
+                reply.left = self.cache.store(now, &key, upstream_query.site, reply);
                 None
             }
         };
         let failed = failure.is_some();
         if let Some(failure) = failure {
-            self.cache.store_failure(now, &key, upstream_query.owner, failure);
+            self.cache.store_failure(now, &key, upstream_query.site, failure);
         }
-        self.learn_broken_zones(now, &key, upstream_query.purpose, &result, upstream_query.owner);
+        self.learn_broken_zones(now, &key, upstream_query.purpose, &result, upstream_query.site);
         for (id, lookup) in upstream_query.waiters {
             if let Some((_, pending)) = self.pending_queries.find_mut(id) {
                 let lookup = &mut pending.lookups[lookup];
@@ -289,7 +289,7 @@ impl<T> Engine<T> {
         key: &Key,
         purpose: Purpose,
         result: &UpstreamResult,
-        owner: u8,
+        site: Site,
     ) {
         match (purpose, result) {
             (Purpose::ZoneCut, UpstreamResult::Reply(reply)) => self.broken_aaaa.learn(now, &key.name, reply),
@@ -300,14 +300,14 @@ impl<T> Engine<T> {
             }
             (Purpose::Answer, UpstreamResult::NoReply) if key.kind == rr::AAAA && key.is_cacheable() => {
                 // The name has A records and its AAAA query timed out. Finds the zone by its SOA record.
-                let known = self.cache.get(now, &key.other(&key.name, rr::A), owner);
+                let known = self.cache.get(now, &key.other(&key.name, rr::A), site);
                 let end = known.fresh.and_then(|a| owner_of(&a, rr::A));
                 let Some(end) = end.filter(|end| !self.broken_aaaa.contains(now, end)) else { return };
                 let key = key.other(&end, rr::SOA);
                 if !self.by_key.contains_key(&key) && self.has_capacity() {
                     let query = key.query();
                     let upstream_query =
-                        UpstreamQuery::new(now, &self.settings, key, query, Purpose::ZoneCut, owner);
+                        UpstreamQuery::new(now, &self.settings, key, query, Purpose::ZoneCut, site);
                     let id = self.add_upstream_query(upstream_query);
                     self.advance(now, id);
                 }

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Settings;
+use super::cache::Site;
 use super::key::Key;
 use super::slab::Id;
 use super::transmit::{Transmit, TransmitId, is_reply};
@@ -55,8 +56,8 @@ pub(super) struct UpstreamQuery {
     pub(super) group: usize,
     query: Vec<u8>,
     pub(super) started: Instant,
-    /// Group of the first client, for cache eviction.
-    pub(super) owner: u8,
+    /// Site of the first client, for cache eviction.
+    pub(super) site: Site,
     /// Pending queries that wait for it, with the index of the lookup.
     pub(super) waiters: Vec<(Id, usize)>,
     /// Attempts sent.
@@ -82,7 +83,7 @@ impl UpstreamQuery {
         key: Key,
         query: Vec<u8>,
         purpose: Purpose,
-        owner: u8,
+        site: Site,
     ) -> Self {
         let group = settings.group_of(&key.name);
         Self {
@@ -91,7 +92,7 @@ impl UpstreamQuery {
             group,
             query,
             started: now,
-            owner,
+            site,
             waiters: Vec::new(),
             attempts: 0,
             tried: Vec::new(),

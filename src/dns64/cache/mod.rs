@@ -12,7 +12,7 @@ mod record_set;
 mod tests;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, BuildHasherDefault, Hash as _, Hasher};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
 
 use self::entry::{AUTHENTIC, DATA, NO_REPLY, NameEntry, OUTAGE, RecordSetHeader};
 use self::eviction::EvictionLists;
@@ -22,7 +22,7 @@ use super::upstream_query::{UpstreamReply, UpstreamResult};
 use super::wire::{self, flag, rcode, rr};
 use crate::time::Instant;
 
-use self::eviction::OWNERS;
+pub(super) use self::eviction::Site;
 pub use self::limits::CacheLimits;
 
 /// Bytes of an entry besides its content: its slots in the tables, and allocator overhead.
@@ -111,17 +111,6 @@ impl Cache {
         self.shrink();
     }
 
-    /// The group of a client, below [`OWNERS`]: one per /64, so that many addresses do not gain more space.
-    pub(super) fn owner(&self, client: core::net::IpAddr) -> u8 {
-        let mut hasher = self.seed.build_hasher();
-        match client {
-            core::net::IpAddr::V4(v4) => v4.hash(&mut hasher),
-            core::net::IpAddr::V6(v6) => hasher.write_u64((v6.to_bits() >> 64) as u64),
-        }
-        // Below 64.
-        (hasher.finish() % u64::from(OWNERS)) as u8
-    }
-
     /// Number of names.
     pub(super) fn names(&self) -> usize {
         self.by_hash.len()
@@ -143,15 +132,15 @@ impl Cache {
         (self.entries[index as usize].1.name() == name).then_some(index)
     }
 
-    /// Looks up `key` on behalf of the client group `owner`.
-    pub(super) fn get(&mut self, now: Instant, key: &Key, owner: u8) -> Cached {
-        self.look_up_where(now, key, owner, |_| true)
+    /// Looks up `key` on behalf of the client site `site`.
+    pub(super) fn get(&mut self, now: Instant, key: &Key, site: Site) -> Cached {
+        self.look_up_where(now, key, site, |_| true)
     }
 
     /// The same for a name whose AAAA records are ignored: an NXDOMAIN for AAAA is ignored as well, and
     /// denies no other type.
-    pub(super) fn look_up_ignoring_aaaa(&mut self, now: Instant, key: &Key, owner: u8) -> Cached {
-        self.look_up_where(now, key, owner, |denial| denial.kind != rr::AAAA)
+    pub(super) fn look_up_ignoring_aaaa(&mut self, now: Instant, key: &Key, site: Site) -> Cached {
+        self.look_up_where(now, key, site, |denial| denial.kind != rr::AAAA)
     }
 
     /// Looks up `key`. `denies` selects the NXDOMAIN answers for other types that hold for this one.
@@ -159,13 +148,13 @@ impl Cache {
         &mut self,
         now: Instant,
         key: &Key,
-        owner: u8,
+        site: Site,
         denies: impl Fn(&RecordSetHeader) -> bool,
     ) -> Cached {
         let now = seconds(now);
         let mut cached = Cached::default();
         let Some(index) = self.index(&key.name).filter(|_| key.is_cacheable()) else { return cached };
-        self.eviction.promote(index, owner);
+        self.eviction.promote(index, site);
         let entry = &self.entries[index as usize].1;
         let own = entry.find(key);
         // A name that does not exist has no records of any type (RFC 2308 §5). An alias to such a name
@@ -210,7 +199,7 @@ impl Cache {
 
     /// Stores an answer that is not an error. Returns its TTL in seconds, or `None` if the answer has none
     /// (a negative answer without SOA, RFC 2308 §5).
-    pub(super) fn store(&mut self, now: Instant, key: &Key, owner: u8, reply: &[u8]) -> Option<u32> {
+    pub(super) fn store(&mut self, now: Instant, key: &Key, site: Site, reply: &[u8]) -> Option<u32> {
         let reading = Reading::of(key, reply, &self.cache_limits)?;
         if !key.is_cacheable() {
             return reading.ttl;
@@ -235,12 +224,12 @@ impl Cache {
             len: u16::try_from(reading.records.len()).ok()?,
             ..RecordSetHeader::default()
         };
-        self.put(key, owner, &header, &reading.records);
+        self.put(key, site, &header, &reading.records);
         Some(ttl)
     }
 
     /// Stores a failure. Consecutive failures are cached longer, except during an outage.
-    pub(super) fn store_failure(&mut self, now: Instant, key: &Key, owner: u8, failure: Failure<'_>) {
+    pub(super) fn store_failure(&mut self, now: Instant, key: &Key, site: Site, failure: Failure<'_>) {
         if !key.is_cacheable() || self.cache_limits.failure == 0 {
             return;
         }
@@ -271,10 +260,10 @@ impl Cache {
             let doubled = self.cache_limits.failure.saturating_mul(factor);
             header.retry = now.saturating_add(doubled.clamp(1, MAX_FAILURE_TTL));
         }
-        self.put(key, owner, &header, &records);
+        self.put(key, site, &header, &records);
     }
 
-    fn put(&mut self, key: &Key, owner: u8, header: &RecordSetHeader, records: &[u8]) {
+    fn put(&mut self, key: &Key, site: Site, header: &RecordSetHeader, records: &[u8]) {
         if let Some(index) = self.index(&key.name) {
             let entry = &mut self.entries[index as usize].1;
             entry.put(header, records);
@@ -299,7 +288,7 @@ impl Cache {
                 }
             };
             self.by_hash.insert(hash, index);
-            self.eviction.add(index, owner, bytes);
+            self.eviction.add(index, site, bytes);
         }
         self.shrink();
     }

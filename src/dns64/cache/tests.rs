@@ -38,8 +38,8 @@ fn reply(key: &Key) -> Vec<u8> {
     message
 }
 
-fn owner(cache: &Cache, client: u32) -> u8 {
-    cache.owner(IpAddr::from([0x2001, 0xdb8, (client >> 16) as u16, client as u16, 0, 0, 0, 1]))
+fn site(client: u32) -> Site {
+    Site::of(IpAddr::from([0x2001, 0xdb8, (client >> 16) as u16, client as u16, 0, 0, 0, 1]))
 }
 
 fn knows(cache: &mut Cache, name: &str) -> bool {
@@ -54,7 +54,7 @@ fn bytes_per_name() {
     for number in 0..2_000 {
         for kind in [rr::A, rr::AAAA] {
             let key = key(&format!("www{number}.some-agency{number}.gov.example"), kind);
-            assert!(cache.store(NOW, &key, 0, &reply(&key)).is_some());
+            assert!(cache.store(NOW, &key, site(0), &reply(&key)).is_some());
         }
     }
     assert_eq!(cache.names(), 2_000);
@@ -67,12 +67,12 @@ fn the_byte_limit_holds() {
     let mut cache = cache(20_000);
     for number in 0..3_000_u32 {
         let key = key(&format!("n{number}.example"), if number % 3 == 0 { rr::AAAA } else { rr::A });
-        let owner = owner(&cache, number % 100);
+        let site = site(number % 100);
         match number % 5 {
-            0 => cache.store_failure(NOW, &key, owner, Failure::NoReply),
-            _ => _ = cache.store(NOW, &key, owner, &reply(&key)),
+            0 => cache.store_failure(NOW, &key, site, Failure::NoReply),
+            _ => _ = cache.store(NOW, &key, site, &reply(&key)),
         }
-        cache.get(NOW, &key, owner);
+        cache.get(NOW, &key, site);
         assert!(cache.bytes() <= 20_000);
         assert_eq!(cache.names() + cache.free.len(), cache.entries.len());
     }
@@ -84,11 +84,11 @@ fn the_byte_limit_holds() {
 #[test]
 fn a_flood_of_random_names_evicts_only_its_own() {
     let mut cache = cache(400_000);
-    let (victim, flooder) = (owner(&cache, 1), owner(&cache, 7));
-    assert_ne!(victim, flooder, "these two do not share a group");
+    let flooder = site(1_000);
+    // Each name belongs to another site: none of them shares the flooder's list.
     for number in 0..200 {
         let key = key(&format!("wanted{number}.example"), rr::A);
-        cache.store(NOW, &key, victim, &reply(&key));
+        cache.store(NOW, &key, site(number), &reply(&key));
     }
     for number in 0..50_000 {
         let key = key(&format!("r{number}.flood.example"), rr::A);
@@ -103,13 +103,12 @@ fn a_flood_of_random_names_evicts_only_its_own() {
 #[test]
 fn shared_names_outlive_names_queried_once() {
     let mut cache = cache(100_000);
-    let owners: Vec<u8> = (0..4).map(|n| owner(&cache, n)).collect();
     let common = key("portal.gov.example", rr::A);
-    cache.store(NOW, &common, owners[0], &reply(&common));
-    cache.get(NOW, &common, *owners.iter().find(|o| **o != owners[0]).expect("several groups"));
+    cache.store(NOW, &common, site(0), &reply(&common));
+    cache.get(NOW, &common, site(1));
     for number in 0..20_000 {
         let key = key(&format!("x{number}.example"), rr::A);
-        cache.store(NOW, &key, owners[number % 4], &reply(&key));
+        cache.store(NOW, &key, site(number % 4), &reply(&key));
     }
     assert!(knows(&mut cache, "portal.gov.example"));
 }
@@ -120,15 +119,18 @@ fn malformed_replies_are_not_cached() {
     let key = key("x.example", rr::A);
     let whole = reply(&key);
     for end in 0..whole.len() {
-        assert_eq!(cache.store(NOW, &key, 0, &whole[..end]), None, "cut at {end}");
+        assert_eq!(cache.store(NOW, &key, site(0), &whole[..end]), None, "cut at {end}");
     }
     assert_eq!(cache.names(), 0);
     let mut odd = whole.clone();
     odd[whole.len() - 10] = 0x80; // a TTL over 2^31
-    assert_eq!(cache.store(NOW, &key, 0, &odd), Some(0));
-    assert_eq!(cache.store(NOW, &key, 0, &whole), Some(300));
-    assert_eq!(cache.store(NOW, &key, 0, &odd), Some(0));
-    assert!(cache.get(NOW, &key, 0).fresh.is_none(), "an answer that must not be cached removes the old one");
+    assert_eq!(cache.store(NOW, &key, site(0), &odd), Some(0));
+    assert_eq!(cache.store(NOW, &key, site(0), &whole), Some(300));
+    assert_eq!(cache.store(NOW, &key, site(0), &odd), Some(0));
+    assert!(
+        cache.get(NOW, &key, site(0)).fresh.is_none(),
+        "an answer that must not be cached removes the old one"
+    );
 }
 
 #[test]
@@ -139,9 +141,9 @@ fn failures_without_end_are_remembered_for_300_s() {
         let mut now = 100;
         for times in 0..600 {
             let is_failing =
-                |cache: &mut Cache, at| cache.get(Instant::from_secs(at), &key, 0).failing.is_some();
+                |cache: &mut Cache, at| cache.get(Instant::from_secs(at), &key, site(0)).failing.is_some();
             assert!(!is_failing(&mut cache, now));
-            cache.store_failure(Instant::from_secs(now), &key, 0, Failure::NoReply);
+            cache.store_failure(Instant::from_secs(now), &key, site(0), Failure::NoReply);
             let holds = (u64::from(failure) << times.min(16)).min(300);
             assert!(is_failing(&mut cache, now + holds - 1), "{failure} s, {times} times");
             now += holds;

@@ -206,5 +206,8 @@ mod tests {
         assert_eq!(texts(&found.unreachable), ["2001:db8:aaaa::c0a8:100/120"], "not all of IPv4");
         let found = stateless(&format!("{clat}\nroutes = [\"198.51.100.0/24\", \"2001:db8:aaaa::/96\"]"));
         assert_eq!(texts(&found.routes), ["198.51.100.0/24", "2001:db8:aaaa::/96"]);
+        // A dedicated /64 for the hosts.
+        let found = stateless(&clat.replace("2001:db8:aaaa::/96", "2001:db8:aaaa::/64"));
+        assert_eq!(texts(&found.routes), ["0.0.0.0/0", "2001:db8:aaaa:0:c0:a801::/96"]);
     }
 }

@@ -126,7 +126,7 @@ fn synthesised_records_on_the_wire() {
 
 #[test]
 fn answers_above_the_size_limit_are_truncated() {
-    // id 6147-5.4-trunc
+    // ids 6147-5.4-trunc, 3901bis-udp
     let forty: Vec<_> = (1..=40).map(|n| std::net::IpAddr::from([198, 51, 100, n])).collect();
     let settings = settings();
     let client = "2001:db8:1::5".parse().expect("literal");

@@ -44,6 +44,7 @@ fn forged_first(query: &[u8]) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn an_answer_with_a_client_cookie_that_was_not_sent_is_forged() {
+    // id dns-cookie-mismatch
     let upstream = Upstream::start().await;
     for n in 0..4 {
         let name = format!("n{n}.example.");
@@ -99,6 +100,7 @@ fn with_an_old_cookie(query: &[u8]) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn an_upstream_with_old_client_cookies_answers_all_names() {
+    // id dns-cookie-mismatch
     let upstream = Upstream::start().await;
     for n in 0..6 {
         let name = format!("n{n}.example.");

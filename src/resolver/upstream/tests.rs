@@ -165,6 +165,7 @@ fn streams(bench: &mut Bench) -> Vec<(Id, Vec<Vec<u8>>)> {
 
 #[tokio::test]
 async fn a_silent_stream_is_replaced() {
+    // id dns-stream-stall
     let addr = "192.0.2.53:53".parse().expect("literal");
     for via in [Via::Tcp, Via::Tls("dns.example".to_owned())] {
         let mut bench = Bench::new(&[addr], via);
@@ -221,6 +222,7 @@ fn reply_with(query: &Datagram, cookie: Option<&[u8]>) -> Vec<u8> {
 
 #[tokio::test]
 async fn an_upstream_with_old_client_cookies_is_queried_without() {
+    // id dns-cookie-mismatch
     let (socket, addr) = server();
     let mut bench = Bench::new(&[addr], Via::Udp);
     let at = |seconds: u64| Instant::from_secs(10 + seconds);
@@ -252,6 +254,7 @@ async fn an_upstream_with_old_client_cookies_is_queried_without() {
 
 #[tokio::test]
 async fn support_for_cookies_is_not_required_for_ever() {
+    // id dns-cookie-forget
     let (socket, addr) = server();
     let mut bench = Bench::new(&[addr], Via::Udp);
     let now = Instant::from_secs(10);

@@ -125,7 +125,7 @@ fn hosts_have_a_separate_prefix() {
 
 #[test]
 fn addresses_that_the_well_known_prefix_may_represent() {
-    // id W-scope
+    // ids W-scope, W-nsp
     let cases = [
         ("8.8.8.8", [true, true, true]),
         ("172.32.0.1", [true, true, true]),
@@ -146,7 +146,7 @@ fn addresses_that_the_well_known_prefix_may_represent() {
     for (addr, want) in cases {
         let policies = [WellKnown::Global, WellKnown::Private, WellKnown::Any];
         assert_eq!(policies.map(|policy| policy.allows(v4(addr))), want, "{addr}");
-        // id W-nsp
+        // The operator's own prefix represents any address.
         let own = Mapping::new(&Settings {
             pref64: Some("64:ff9b:1::/96".parse::<Pref64>().expect("literal")),
             ..Settings::default()

@@ -68,6 +68,8 @@ fn traffic_class_and_tos_can_be_set() {
 
 #[test]
 fn refused_packets_from_ipv4() {
+    // ids 7915-4.1-ttl1, 7915-4.1-ttl1-icmperr, 7915-4.1-srcroute-live, 7915-4.1-opts-malformed, 7915-4.1-ihl,
+    // 7915-4.2-igmp, 7915-4.2-frag-icmp, 7915-4.5-udp0-frag, 7915-4.5-trunc-l4
     let udp = |packet: Packet4| packet.udp(1, 2, b"x");
     let mut bad_header = udp(a4_to_b4());
     bad_header[10] ^= 1;
@@ -75,23 +77,23 @@ fn refused_packets_from_ipv4() {
     version[0] = 0x65;
     let cut = udp(a4_to_b4())[..28].to_vec();
     let cases = [
-        // ids 7915-4.1-ttl1, 7915-4.1-ttl1-icmperr
+        // TTL.
         (udp(a4_to_b4().ttl(1)), reported(Reason::HopLimit, 11, 0, 0)),
         (udp(a4_to_b4().ttl(0)), reported(Reason::HopLimit, 11, 0, 0)),
         (a4_to_b4().ttl(1).icmp(3, 1, 0, &udp(Packet4::new(B4, A4))), silent(Reason::HopLimit)),
-        // ids 7915-4.1-srcroute-live, 7915-4.1-opts-malformed
+        // Options.
         (udp(a4_to_b4().options(&[131, 11, 4])), silent(Reason::Ipv4Options)),
         (udp(a4_to_b4().options(&[131, 7, 4, 1, 2, 3, 4, 0])), reported(Reason::SourceRoute, 3, 5, 0)),
         (udp(a4_to_b4().options(&[1, 137, 7, 4, 1, 2, 3, 4])), reported(Reason::SourceRoute, 3, 5, 0)),
         (udp(a4_to_b4().options(&[7, 0, 0, 0])), silent(Reason::Ipv4Options)),
         (udp(a4_to_b4().options(&[7, 1, 0, 0])), silent(Reason::Ipv4Options)),
         (udp(a4_to_b4().options(&[7, 5, 0, 0])), silent(Reason::Ipv4Options)),
-        // id 7915-4.1-ihl
+        // The header.
         (bad_header, silent(Reason::Ipv4Checksum)),
         (version, silent(Reason::Ipv4Header)),
         (cut, silent(Reason::Ipv4Header)),
         (vec![0x45; 19], silent(Reason::Ipv4Header)),
-        // ids 7915-4.2-igmp, 7915-4.2-frag-icmp, 7915-4.5-udp0-frag, 7915-4.5-trunc-l4
+        // Protocols, fragments and transport headers.
         (a4_to_b4().payload(2, &[0x16, 0, 0, 0, 0, 0, 0, 0]), silent(Reason::Protocol)),
         (a4_to_b4().payload(44, &[17; 16]), silent(Reason::Protocol)),
         (a4_to_b4().payload(58, &[128; 16]), silent(Reason::Protocol)),
@@ -116,14 +118,14 @@ fn refused_packets_from_ipv4() {
 #[test]
 fn addresses_that_are_not_host_addresses() {
     // ids 7915-4.1-src-illegal, 7915-4.1-dst-illegal, 7915-1.2-mcast, 7915-5.1-src-illegal,
-    // 7915-5.1-dst-mcast
+    // 7915-5.1-dst-mcast, 7915-4.1-src-illegal-err
     for bad in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.5", "255.255.255.255", "240.0.0.1"] {
         let bad: Ipv4Addr = bad.parse().expect("literal");
         let packet = Packet4::new(bad, B4).udp(1, 2, b"");
         assert_eq!(to_v6(&packet), Err(silent(Reason::SourceAddress)), "{bad}");
         let packet = Packet4::new(A4, bad).udp(1, 2, b"");
         assert_eq!(to_v6(&packet), Err(silent(Reason::DestinationAddress)), "{bad}");
-        // id 7915-4.1-src-illegal-err
+        // Errors are translated, for troubleshooting.
         let error = Packet4::new(bad, B4).icmp(11, 0, 0, &Packet4::new(B4, A4).udp(1, 2, b""));
         assert!(to_v6(&error).is_ok(), "{bad}");
     }
@@ -158,7 +160,7 @@ fn ipv4_options_are_removed() {
 #[test]
 fn extension_headers_are_skipped_or_refused() {
     // ids 7915-5.1-ext-skip, 7915-5.1-rh-live, 7915-5.1-ext-order, 7915-5.1-ext-trunc, 7915-5.1-ext-limit,
-    // 7915-5.1.1-fh-ext, 8504-5.3-limits
+    // 7915-5.1.1-fh-ext, 8504-5.3-limits, 7915-5.1-hl1, 4443-2.4e1, 7915-5.5-udp0-v6, 7915-5-len
     let want = without_id(Packet4::new(B4, A4).ttl(63).udp(1, 2, b"hello-nat64"));
     let udp = |packet: Packet6| packet.udp(1, 2, b"hello-nat64");
     let got = to_v4(&udp(b6_to_a6().hop_by_hop().destination_options().routing(0))).expect("translated");
@@ -179,8 +181,13 @@ fn extension_headers_are_skipped_or_refused() {
         (after(43), reported(Reason::ExtensionAfterFragment, 1, 1, 0)),
         (after(0), reported(Reason::ExtensionAfterFragment, 1, 1, 0)),
         (after(51), reported(Reason::ExtensionAfterFragment, 1, 1, 0)),
-        // ids 7915-5.1-hl1, 4443-2.4e1, 7915-5.5-udp0-v6, 7915-5-len
+        // Hop limit, and no error about an error.
         (udp(b6_to_a6().hop_limit(1)), reported(Reason::HopLimit, 3, 0, 0)),
+        (udp(b6_to_a6().hop_limit(0)), reported(Reason::HopLimit, 3, 0, 0)),
+        (
+            b6_to_a6().hop_limit(1).icmp(1, 4, 0, &udp(Packet6::new(six(A4), six(B4)))),
+            silent(Reason::HopLimit),
+        ),
         (b6_to_a6().hop_limit(1).echo(1, 1, b""), reported(Reason::HopLimit, 3, 0, 0)),
         (b6_to_a6().udp_without_checksum(1, 2, b""), silent(Reason::UdpZeroChecksum)),
         (udp(b6_to_a6())[..58].to_vec(), silent(Reason::Ipv6Header)),

@@ -137,7 +137,7 @@ fn pointers() {
 #[test]
 fn mtus_from_ipv4() {
     // ids 7915-4.2-3/4-a, 7915-4.2-3/4-b, 7915-4.2-3/4-c, 7915-4.2-3/4-d, 7915-4.2-3/4-0, 7915-4.2-3/4-0a,
-    // 7915-4.2-3/4-0b, 7915-4.2-3/4-0c, 7915-4.2-3/4-low, C-07
+    // 7915-4.2-3/4-0b, 7915-4.2-3/4-0c, 7915-4.2-3/4-low, C-07, 4884-ctype-fn
     let run = |mtu: u32, len: u16, mtu6, mtu4| {
         let mut quoted = quoted4();
         put_u16(&mut quoted, 2, len);
@@ -164,7 +164,7 @@ fn mtus_from_ipv4() {
         ((0, 1300, 9000, 9000), 1280),
         ((67, 1500, 9000, 9000), 1512),
         ((68, 1500, 9000, 9000), 1280),
-        // id 4884-ctype-fn: the length attribute precedes the MTU.
+        // The length attribute precedes the MTU.
         ((0x0005_0000 | 1400, 1500, 1500, 1500), 1420),
     ];
     for ((mtu, len, mtu6, mtu4), want) in cases {

@@ -41,6 +41,9 @@ pool4 = ["192.0.2.64/28"]
 listen = ["[2001:db8:1::53]:53"]
 upstreams = ["198.51.100.53"]
 
+[host]
+workers = 2
+
 [[zone]]
 name = "lab"
 clients = ["2001:db8:1::/64"]

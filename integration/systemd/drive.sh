@@ -26,6 +26,7 @@ if [ "$pid" != 0 ]; then
     say "uid: $(awk '/^Uid:/ { print ($2 == 0 || $3 == 0) ? "root" : "own" }' /proc/$pid/status)"
     say "device: $([ "$(links)" -gt "$links_before" ] && echo there || echo missing)"
     say "name: $(name)"
+    say "$(/run/lab/gate64 status | grep -o 'steering.*')"
 fi
 systemctl reload gate64.service
 say "reload: $? $(show ActiveState) $(show Result)"

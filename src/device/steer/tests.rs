@@ -1,6 +1,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
+use caps::{CapSet, Capability};
+
 use super::*;
 use crate::addr::Proto;
 use crate::addr::{PortRange, Transport4, Transport6, ZoneId};
@@ -200,6 +202,17 @@ fn packets_without_owner_are_distributed() {
         assert_worker(&steering, &[0x50; 40], 0, "not IP");
         let cut = to(1, &[3, 4, 0, 0, 0, 0, 5, 0, 0x45, 0]);
         assert!(bpf::test_run(&steering.program, &cut).expect("runs") < 4, "a truncated quoted packet");
+    });
+}
+
+#[test]
+fn the_capabilities_of_the_unit_suffice() {
+    own_network("the_capabilities_of_the_unit_suffice", || {
+        let unit = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN];
+        caps::set(None, CapSet::Effective, &unit.into()).expect("fewer capabilities");
+        let owners = some_owners(4);
+        let steering = Steering::load(&owners).expect("the verifier accepts it");
+        assert_agreement(&steering, &owners);
     });
 }
 

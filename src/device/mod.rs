@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::counters::Tally;
 use crate::wire::buf::PacketBuf;
 
+mod bpf;
 mod join;
 mod layout;
 pub mod memory;

@@ -4,8 +4,6 @@
 //! from maps, which a reload updates. If it cannot be loaded, the kernel selects queues itself and
 //! the workers hand packets over: slower, but correct.
 
-mod asm;
-mod bpf;
 mod maps;
 mod program;
 #[cfg(test)]
@@ -14,8 +12,8 @@ mod tests;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::sys;
 use super::tun::Queue;
+use super::{bpf, sys};
 use crate::ownership::Owners;
 use maps::Maps;
 

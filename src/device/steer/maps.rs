@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::bpf::{Kind, Map};
 use crate::addr::Proto;
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Transport4};
+use crate::device::bpf::{Kind, Map};
 use crate::ownership::{BLOCKS, Owners};
 
 /// Minimum capacity of a map. Maps have twice the initial entries, for later reloads.

@@ -1,9 +1,9 @@
 //! The steering program: selects the queue of a packet. It makes the same decisions as
 //! [`Owners`](crate::ownership::Owners); a test compares the two.
 
-use super::asm::{Helper, If, Label, Op, Program, Reg, Width};
 use super::maps::Maps;
 use crate::addr::Proto;
+use crate::device::bpf::asm::{Helper, If, Label, Op, Program, Reg, Width};
 use crate::ownership::MULTIPLIER;
 
 use Reg::{Fp, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9};

@@ -1,11 +1,11 @@
-//! An assembler for the instructions of eBPF (RFC 9669) that the steering program uses.
+//! An assembler for the instructions of eBPF (RFC 9669) that the programs of this crate use.
 
 use std::os::fd::RawFd;
 
 /// A register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(super) enum Reg {
+pub(in crate::device) enum Reg {
     /// Result of a call and of the program. Calls clobber `R0` to `R5`.
     R0,
     R1,
@@ -25,7 +25,7 @@ pub(super) enum Reg {
 /// Size of a load or store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(super) enum Width {
+pub(in crate::device) enum Width {
     Word = 0x00,
     Half = 0x08,
     Byte = 0x10,
@@ -34,7 +34,7 @@ pub(super) enum Width {
 /// Arithmetic operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(super) enum Op {
+pub(in crate::device) enum Op {
     Add = 0x00,
     Sub = 0x10,
     Mul = 0x20,
@@ -49,7 +49,7 @@ pub(super) enum Op {
 /// Jump condition; comparisons are unsigned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(super) enum If {
+pub(in crate::device) enum If {
     Equal = 0x10,
     AnyBit = 0x40,
     NotEqual = 0x50,
@@ -58,12 +58,12 @@ pub(super) enum If {
 
 /// A jump target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Label(usize);
+pub(in crate::device) struct Label(usize);
 
 /// A helper function of the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(i32)]
-pub(super) enum Helper {
+pub(in crate::device) enum Helper {
     /// `R1` map, `R2` key. Returns the address of the value, or 0.
     MapLookup = 1,
     /// `R1` packet, `R2` offset, `R3` destination, `R4` length. Returns 0 on success.
@@ -80,7 +80,7 @@ const FROM_REGISTER: u8 = 0x08;
 
 /// A program under construction.
 #[derive(Debug, Default)]
-pub(super) struct Program {
+pub(in crate::device) struct Program {
     code: Vec<u64>,
     /// Index of the instruction at each label, once placed.
     labels: Vec<Option<usize>>,
@@ -101,50 +101,50 @@ impl Program {
     }
 
     /// A new label, to be placed later.
-    pub(super) fn label(&mut self) -> Label {
+    pub(in crate::device) fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() - 1)
     }
 
     /// Places a label at the next instruction.
-    pub(super) fn place(&mut self, label: Label) {
+    pub(in crate::device) fn place(&mut self, label: Label) {
         self.labels[label.0] = Some(self.code.len());
     }
 
     /// `dst = dst op src`, 64 bits wide.
-    pub(super) fn op(&mut self, op: Op, dst: Reg, src: Reg) {
+    pub(in crate::device) fn op(&mut self, op: Op, dst: Reg, src: Reg) {
         self.push(CLASS_ALU64 | FROM_REGISTER | op as u8, dst, src as u8, 0, 0);
     }
 
     /// `dst = dst op number`, 64 bits wide, the number sign-extended.
-    pub(super) fn op_number(&mut self, op: Op, dst: Reg, number: i32) {
+    pub(in crate::device) fn op_number(&mut self, op: Op, dst: Reg, number: i32) {
         self.push(CLASS_ALU64 | op as u8, dst, 0, 0, number);
     }
 
     /// `dst = number`, zero-extended.
-    pub(super) fn set(&mut self, dst: Reg, number: u32) {
+    pub(in crate::device) fn set(&mut self, dst: Reg, number: u32) {
         self.push(CLASS_ALU32 | Op::Mov as u8, dst, 0, 0, number.cast_signed());
     }
 
     /// Clears the high 32 bits of `dst`.
-    pub(super) fn truncate(&mut self, dst: Reg) {
+    pub(in crate::device) fn truncate(&mut self, dst: Reg) {
         self.push(CLASS_ALU32 | FROM_REGISTER | Op::Mov as u8, dst, dst as u8, 0, 0);
     }
 
     /// `dst = number`, two instructions long.
-    pub(super) fn set_wide(&mut self, dst: Reg, number: u64) {
+    pub(in crate::device) fn set_wide(&mut self, dst: Reg, number: u64) {
         self.push(0x18, dst, 0, 0, (number as u32).cast_signed());
         self.push(0, Reg::R0, 0, 0, ((number >> 32) as u32).cast_signed());
     }
 
     /// `dst = map`, two instructions long.
-    pub(super) fn set_map(&mut self, dst: Reg, map: RawFd) {
+    pub(in crate::device) fn set_map(&mut self, dst: Reg, map: RawFd) {
         self.push(0x18, dst, 1, 0, map);
         self.push(0, Reg::R0, 0, 0, 0);
     }
 
     /// Converts the low 16 or 32 bits from network to host order and clears the rest.
-    pub(super) fn swap_to_host(&mut self, dst: Reg, width: Width) {
+    pub(in crate::device) fn swap_to_host(&mut self, dst: Reg, width: Width) {
         let bits = match width {
             Width::Word => 32,
             Width::Half => 16,
@@ -154,39 +154,39 @@ impl Program {
     }
 
     /// `dst = *(base + offset)`, zero-extended.
-    pub(super) fn load(&mut self, width: Width, dst: Reg, base: Reg, offset: i16) {
+    pub(in crate::device) fn load(&mut self, width: Width, dst: Reg, base: Reg, offset: i16) {
         self.push(CLASS_LDX_MEM | width as u8, dst, base as u8, offset, 0);
     }
 
     /// `*(base + offset) = src`.
-    pub(super) fn store(&mut self, width: Width, base: Reg, offset: i16, src: Reg) {
+    pub(in crate::device) fn store(&mut self, width: Width, base: Reg, offset: i16, src: Reg) {
         self.push(CLASS_STX_MEM | width as u8, base, src as u8, offset, 0);
     }
 
     /// `*(base + offset) = number`.
-    pub(super) fn store_number(&mut self, width: Width, base: Reg, offset: i16, number: i32) {
+    pub(in crate::device) fn store_number(&mut self, width: Width, base: Reg, offset: i16, number: i32) {
         self.push(CLASS_ST_MEM | width as u8, base, 0, offset, number);
     }
 
     /// Jumps to `to` if `condition` holds for `dst` and `number`.
-    pub(super) fn jump_if(&mut self, condition: If, dst: Reg, number: i32, to: Label) {
+    pub(in crate::device) fn jump_if(&mut self, condition: If, dst: Reg, number: i32, to: Label) {
         self.jumps.push((self.code.len(), to));
         self.push(CLASS_JMP | condition as u8, dst, 0, 0, number);
     }
 
     /// Jumps to `to`.
-    pub(super) fn jump(&mut self, to: Label) {
+    pub(in crate::device) fn jump(&mut self, to: Label) {
         self.jumps.push((self.code.len(), to));
         self.push(CLASS_JMP, Reg::R0, 0, 0, 0);
     }
 
     /// Calls a helper.
-    pub(super) fn call(&mut self, helper: Helper) {
+    pub(in crate::device) fn call(&mut self, helper: Helper) {
         self.push(0x85, Reg::R0, 0, 0, helper as i32);
     }
 
     /// Ends the program; `R0` is its result.
-    pub(super) fn exit(&mut self) {
+    pub(in crate::device) fn exit(&mut self) {
         self.push(0x95, Reg::R0, 0, 0, 0);
     }
 
@@ -194,7 +194,7 @@ impl Program {
     ///
     /// # Panics
     /// If the target of a jump was not placed, or is more than 32,767 instructions away.
-    pub(super) fn finish(mut self) -> Vec<u64> {
+    pub(in crate::device) fn finish(mut self) -> Vec<u64> {
         for (at, label) in self.jumps {
             let target = self.labels[label.0].expect("every label is placed");
             let distance = i16::try_from(target as isize - at as isize - 1).expect("a short program");

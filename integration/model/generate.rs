@@ -6,6 +6,7 @@ use std::time::Duration;
 use gate64::addr::Proto;
 use gate64::addr::{Pref64, Transport6};
 
+use super::address::embed;
 use super::play::Step;
 use crate::script::packet::{Body, Csum, Frag, FragId, Num, Packet, Quote, filler};
 
@@ -288,7 +289,7 @@ impl<'a> Generator<'a> {
     fn outward(&mut self) -> Step {
         let flow = self.flow();
         let body = self.body(flow.proto, flow.client.port, flow.server_port);
-        let dst = flow.pref64.embed(flow.server);
+        let dst = embed(flow.pref64, flow.server);
         let packet = self.packet(flow.client.addr.into(), dst.into(), body);
         Step::Packet { packet: Box::new(packet), at: None }
     }
@@ -314,7 +315,7 @@ impl<'a> Generator<'a> {
     fn hairpin(&mut self) -> Step {
         let (from, to) = (self.flow(), self.flow());
         let body = self.body(to.proto, from.client.port, to.client.port);
-        let dst = from.pref64.embed([203, 0, 113, 1].into());
+        let dst = embed(from.pref64, [203, 0, 113, 1].into());
         let packet = self.packet(from.client.addr.into(), dst.into(), body);
         Step::Packet { packet: Box::new(packet), at: Some((to.proto, to.client, from.pref64)) }
     }
@@ -339,7 +340,7 @@ impl<'a> Generator<'a> {
     }
 
     fn error_from_v6(&mut self, flow: &Flow) -> Step {
-        let remote: IpAddr = flow.pref64.embed(flow.server).into();
+        let remote: IpAddr = embed(flow.pref64, flow.server).into();
         let id = if flow.proto == Proto::Icmp { flow.client.port } else { flow.server_port };
         let body = self.body(flow.proto, id, flow.client.port);
         let inner = Packet::new(remote, flow.client.addr.into(), body, filler(self.random.below(20)));

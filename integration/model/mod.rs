@@ -2,6 +2,7 @@
 //!
 //! `MODEL_STEPS=10000000 cargo test --release model` runs more steps, `MODEL_SEED=7` others.
 
+mod address;
 pub(crate) mod generate;
 mod nat64;
 mod packet;

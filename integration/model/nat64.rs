@@ -11,12 +11,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use gate64::addr::Proto;
-use gate64::addr::{HostKey, PortRange, Pref64, Transport4, Transport6, special};
+use gate64::addr::{PortRange, Pref64, Transport4, Transport6};
 use gate64::nat64::{Filtering, UnsolicitedSyn, Zone};
 use gate64::reason::Reason;
 use gate64::time::Instant;
 use gate64::translator::Settings;
 
+use super::address::{self, Host, embed, extract};
 use super::packet::{self, Flow, Refusal};
 use super::ports::{Block, Choice, PortRequest, block_of};
 use super::tcp::{self, Event, State};
@@ -111,8 +112,8 @@ impl Model {
         all.filter(|(net, _)| net.contains(addr)).max_by_key(|(net, _)| net.len()).map(|(_, zone)| zone)
     }
 
-    pub(super) fn host(&self, addr: Ipv6Addr) -> Option<HostKey> {
-        self.zone(addr).map(|zone| HostKey::new(zone.id, addr, zone.host_len))
+    pub(super) fn host(&self, addr: Ipv6Addr) -> Option<Host> {
+        self.zone(addr).map(|zone| Host::new(zone.id, addr, zone.host_len))
     }
 
     /// Whether a pool or a static binding contains the address.
@@ -167,8 +168,8 @@ impl Model {
         };
         // No error about an error, and none to an illegal source (RFC 1812 §4.3.2.7, RFC 4443 §2.4).
         let somebody = match packet.src {
-            IpAddr::V4(src) => special::is_host_v4(src),
-            IpAddr::V6(src) => special::is_host_v6(src),
+            IpAddr::V4(src) => address::is_host4(src),
+            IpAddr::V6(src) => address::is_host6(src),
         };
         let rate = self.settings.rules.error_rate[usize::from(packet.src.is_ipv4())];
         let may = rate > 0 && somebody && !packet::is_error(packet);
@@ -197,7 +198,7 @@ impl Model {
             Body::Icmp { quote: Some(Quote::Packet(inner)), .. } => packet::addresses6(inner).1,
             _ => src,
         };
-        let reason = if special::is_host_v6(src) { Reason::NoZone } else { Reason::SourceAddress };
+        let reason = if address::is_host6(src) { Reason::NoZone } else { Reason::SourceAddress };
         let zone = self.zone(who).ok_or(reason)?.clone();
         let (pref64, remote) = self.way(&zone, dst)?;
         if let Body::Icmp { .. } = packet.body {
@@ -228,8 +229,8 @@ impl Model {
     fn way(&self, zone: &Zone, dst: Ipv6Addr) -> Result<(Pref64, Ipv4Addr), Reason> {
         let named = zone.pref64.iter().filter(|pref64| pref64.prefix().contains(dst));
         let pref64 = *named.max_by_key(|pref64| pref64.prefix().len()).ok_or(Reason::NotPref64)?;
-        let remote = pref64.extract(dst).ok_or(Reason::NotPref64)?;
-        if !special::is_host_v4(remote) {
+        let remote = extract(pref64, dst);
+        if !address::is_host4(remote) {
             return Err(Reason::DestinationAddress);
         }
         self.well_known(pref64, remote)?;
@@ -240,9 +241,9 @@ impl Model {
     }
 
     fn well_known(&self, pref64: Pref64, addr: Ipv4Addr) -> Result<(), Reason> {
-        let opened = self.settings.nat64.private_under_well_known && special::is_private(addr);
+        let opened = self.settings.nat64.private_under_well_known && address::is_private(addr);
         let fine = pref64.prefix() != "64:ff9b::/96".parse().expect("literal");
-        if fine || special::is_global(addr) || opened { Ok(()) } else { Err(Reason::WellKnownNotGlobal) }
+        if fine || address::is_global(addr) || opened { Ok(()) } else { Err(Reason::WellKnownNotGlobal) }
     }
 
     /// Hop limit and size (RFC 7915 §5).
@@ -266,10 +267,10 @@ impl Model {
     /// Hop limit and size (RFC 7915 §4).
     fn judge4(&self, packet: &Packet, hairpinned: bool) -> Result<(), Refusal> {
         let (src, dst) = packet::addresses4(packet);
-        if !special::is_host_v4(src) && !packet::is_error(packet) {
+        if !address::is_host4(src) && !packet::is_error(packet) {
             return Err(Reason::SourceAddress.into());
         }
-        if !special::is_host_v4(dst) {
+        if !address::is_host4(dst) {
             return Err(Reason::DestinationAddress.into());
         }
         if !hairpinned && packet.hop.unwrap_or(64) <= 1 {
@@ -341,7 +342,7 @@ impl Model {
     }
 
     /// The number of sessions that count against a host's quota.
-    fn sessions_of(&self, host: Option<HostKey>) -> usize {
+    fn sessions_of(&self, host: Option<Host>) -> usize {
         let counts = |s: &&Session| {
             let binding = self.of(s.proto, s.client).expect("a session has a binding");
             !self.bindings[binding].fixed && self.host(s.client.addr) == host
@@ -494,7 +495,7 @@ impl Model {
         }
         let client = self.bindings[binding].client;
         let port = if flow.proto == Proto::Icmp { client.port } else { server.port };
-        let from = Transport6::new(pref64.embed(src), port);
+        let from = Transport6::new(embed(pref64, src), port);
         let packets = packet::to_v6(packet, from, client, &self.settings.rules, hairpinned);
         Ok(Outcome { verdict: Verdict::Forward, packets })
     }

@@ -10,6 +10,7 @@ use gate64::time::Instant;
 use gate64::translator::{self, Batch, Change, Cursor, Record, Settings, Translator};
 use gate64::wire::buf::{Checksum, Offload, PacketBuf};
 
+use super::address::embed;
 use super::nat64::{Model, Outcome, Verdict};
 use super::tcp::State;
 use super::write::Script;
@@ -288,7 +289,7 @@ fn same(want: &Packet, out: &[u8], input: &[u8], vars: &mut Vars) -> Result<(), 
 /// Sets a packet's destination to a binding's mapped address, and the source of a quoted packet.
 fn aim(packet: &mut Packet, mapped: Transport4, pref64: Pref64) {
     let hairpins = packet.src.is_ipv6();
-    packet.dst = if hairpins { pref64.embed(mapped.addr).into() } else { mapped.addr.into() };
+    packet.dst = if hairpins { embed(pref64, mapped.addr).into() } else { mapped.addr.into() };
     let goal = packet.dst;
     match &mut packet.body {
         Body::Udp { dst, .. } | Body::Tcp { dst, .. } => *dst = Num::Is(mapped.port),

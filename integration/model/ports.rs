@@ -4,14 +4,16 @@
 use std::net::Ipv4Addr;
 
 use gate64::addr::Proto;
-use gate64::addr::{HostKey, PortRange, Transport4};
+use gate64::addr::{PortRange, Transport4};
 use gate64::reason::Reason;
 use gate64::time::Instant;
+
+use super::address::Host;
 
 /// A port block assigned to a host.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
-    pub(super) host: HostKey,
+    pub(super) host: Host,
     pub(super) addr: Ipv4Addr,
     pub(super) ports: PortRange,
     /// Since when the last released port is out of use.
@@ -22,7 +24,7 @@ pub(super) struct Block {
 
 /// The host, protocol and port of a new binding.
 pub(super) struct PortRequest {
-    pub(super) host: HostKey,
+    pub(super) host: Host,
     pub(super) proto: Proto,
     pub(super) port: u16,
 }

@@ -3,16 +3,17 @@
 use std::net::Ipv4Addr;
 
 use gate64::addr::Proto;
-use gate64::addr::{HostKey, PortRange, Transport4};
+use gate64::addr::{PortRange, Transport4};
 use gate64::nat64::Pairing;
 use gate64::reason::Reason;
 
 use super::Model;
+use crate::model::address::Host;
 use crate::model::ports::{Block, Choice, PortRequest, block_of, class_has};
 
 impl Model {
     /// The pool of a zone: every range, with its addresses listed.
-    fn pool(&self, host: HostKey) -> Vec<(Ipv4Addr, PortRange)> {
+    fn pool(&self, host: Host) -> Vec<(Ipv4Addr, PortRange)> {
         let zone = self.settings.nat64.zones.iter().find(|zone| zone.id == host.zone).expect("a host's zone");
         let ranges = &self.settings.nat64.pools[zone.pool].ranges;
         let each = |net: gate64::addr::Ipv4Prefix| {

@@ -7,6 +7,7 @@ use gate64::addr::Transport6;
 use gate64::time::Instant;
 
 use super::{Binding, Model, Sent, Session};
+use crate::model::address::embed;
 use crate::model::packet;
 use crate::model::ports::{Block, block_of};
 use crate::model::tcp::State;
@@ -72,7 +73,7 @@ impl Model {
         if session.state == State::Est {
             session.state = State::Trans;
             session.deadline = when + self.settings.nat64.timers.tcp_closing;
-            let server = Transport6::new(session.pref64.embed(session.remote.addr), session.remote.port);
+            let server = Transport6::new(embed(session.pref64, session.remote.addr), session.remote.port);
             return Some(packet::probe(server, session.client));
         }
         self.end_session(at, when);

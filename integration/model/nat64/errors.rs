@@ -8,6 +8,7 @@ use gate64::nat64::Zone;
 use gate64::reason::Reason;
 
 use super::{Model, Outcome, Verdict};
+use crate::model::address::embed;
 use crate::model::packet::{self, Flow, Refusal};
 use crate::script::packet::{Body, Packet, Quote};
 
@@ -73,8 +74,8 @@ impl Model {
         self.well_known(pref64, server.addr).map_err(|_| Reason::IcmpQuoted)?;
         self.judge4(packet, hairpinned)?;
         let port = if flow.proto == Proto::Icmp { of.client.port } else { server.port };
-        let server = Transport6::new(pref64.embed(server.addr), port);
-        let from = if representable { pref64.embed(src) } else { self.settings.nat64.address6 };
+        let server = Transport6::new(embed(pref64, server.addr), port);
+        let from = if representable { embed(pref64, src) } else { self.settings.nat64.address6 };
         let out = packet::error_to_v6(packet, (from, of.client), server, &self.settings.rules, hairpinned);
         let packets = vec![out.ok_or(Reason::IcmpType)?];
         Ok(Outcome { verdict: Verdict::Forward, packets })

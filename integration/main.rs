@@ -27,4 +27,5 @@ mod systemd;
 mod tcp_matrix;
 mod tidy;
 mod translate;
+mod uncaptured;
 mod vectors;

@@ -188,5 +188,6 @@ fn scenarios_hold_through_the_daemon() -> Test {
     }
     left.report("daemon");
     assert!(failures.is_empty(), "{}:\n{}", failures.len(), failures.join("\n"));
+    left.check("daemon", 50);
     Ok(())
 }

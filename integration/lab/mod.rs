@@ -44,7 +44,7 @@ pub(crate) fn lock_machine() -> Option<MutexGuard<'static, ()>> {
         return Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
     }
     assert!(std::env::var_os("CI").is_none(), "with CI set, the lab tests must run, which need root");
-    eprintln!("SKIPPED: the lab needs root; run `sudo -E make lab`");
+    crate::uncaptured::skipped("the lab needs root; run `sudo -E make lab`");
     None
 }
 

@@ -1,5 +1,6 @@
 //! For tests: a thread in a network namespace of its own, isolated from the host.
 
+use std::io::Write;
 use std::process::Command;
 
 use super::sys;
@@ -16,7 +17,9 @@ pub(crate) fn own_network(name: &str, test: impl FnOnce() + Send + 'static) {
     });
     let Some(error) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) else { return };
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{name} must run under CI: {error}");
-    eprintln!("SKIPPED: {name} needs root and network namespaces: {error}");
+    // Not `eprintln!`, which libtest captures: every run shows it.
+    let line = format!("\nSKIPPED: {name} needs root and network namespaces: {error}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Runs a command line in the thread's network namespace.

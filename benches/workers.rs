@@ -34,6 +34,7 @@ fn settings(worker: u8, workers: u8) -> Settings {
         pref64: vec![Pref64::WELL_KNOWN],
         pool: 0,
         host_len: 128,
+        site_len: 64,
         blocks_per_host: 4,
         sessions_per_host: 1000,
         bindings_per_second: 0,

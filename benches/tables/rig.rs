@@ -106,6 +106,7 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         pref64: vec![flows::pref64()],
         pool: 0,
         host_len: 128,
+        site_len: 64,
         blocks_per_host: 8,
         sessions_per_host: 4096,
         bindings_per_second: 0,

@@ -46,6 +46,7 @@ fn settings() -> Settings {
         pref64: vec![packets::pref64()],
         pool: 0,
         host_len: 128,
+        site_len: 64,
         blocks_per_host: 8,
         sessions_per_host: u32::MAX,
         bindings_per_second: 0,

@@ -89,6 +89,7 @@ fn with_fence(settings: &Settings) -> Settings {
         pref64: vec!["2001:db8:fe64::/96".parse().expect("literal")],
         pool: nat64.pools.len(),
         host_len: 128,
+        site_len: 64,
         blocks_per_host: 1,
         sessions_per_host: 1,
         bindings_per_second: 0,

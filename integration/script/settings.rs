@@ -103,6 +103,7 @@ fn zone(settings: &mut Settings, number: &str, words: &[&str]) -> Result<(), Str
             "pref64" => zone.pref64 = parsed(&list)?,
             "pool" => zone.pool = int(value)? as usize,
             "host" => zone.host_len = int(value)? as u8,
+            "site" => zone.site_len = int(value)? as u8,
             "blocks" => zone.blocks_per_host = int(value)? as u16,
             "sessions" => zone.sessions_per_host = int(value)?,
             "rate" => zone.bindings_per_second = int(value)?,

@@ -28,4 +28,24 @@ impl HostKey {
     pub const fn new(zone: ZoneId, addr: Ipv6Addr, host_len: u8) -> Self {
         Self { zone, prefix: Ipv6Prefix::containing(addr, host_len) }
     }
+
+    /// The site of this host in a zone with sites of length `site_len`. A host is its own site if `site_len` is
+    /// longer than its prefix.
+    pub const fn site(self, site_len: u8) -> SiteKey {
+        let len = if site_len < self.prefix.len() { site_len } else { self.prefix.len() };
+        SiteKey { zone: self.zone, prefix: Ipv6Prefix::containing(self.prefix.addr(), len) }
+    }
+}
+
+/// A site: the routed IPv6 prefix that contains hosts, a /64 by default. Whoever controls one host of a site can
+/// send from every address of it, so hosts compete within their site, and sites with each other (see
+/// [`Usage`](super::Usage)).
+///
+/// A site ends at its zone: equal prefixes of two zones are two sites.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SiteKey {
+    /// Zone of the site.
+    pub zone: ZoneId,
+    /// Prefix of the site.
+    pub prefix: Ipv6Prefix,
 }

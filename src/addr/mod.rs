@@ -1,5 +1,6 @@
 //! Addresses, prefixes and ports as values, and address embedding by RFC 6052.
 
+mod fairness;
 mod host;
 mod longest;
 mod port;
@@ -8,7 +9,8 @@ mod prefix;
 mod proto;
 pub mod special;
 
-pub use host::{HostKey, WorkerId, ZoneId};
+pub use fairness::{Level, Usage};
+pub use host::{HostKey, SiteKey, WorkerId, ZoneId};
 pub use longest::Longest;
 pub use port::{PortRange, Transport4, Transport6};
 pub use pref64::{Pref64, Pref64Error};

@@ -71,8 +71,8 @@ fn zones(config: &Config) -> Vec<String> {
         let ranges = pool.iter().map(|(prefix, ports)| format!("{prefix} ports {ports}"));
         lines.push(format!("  pool4    {}", join(ranges.collect())));
         lines.push(format!(
-            "  limits   {} port blocks and {} sessions per host (/{})",
-            zone.blocks_per_host, zone.sessions_per_host, zone.host_len
+            "  limits   {} port blocks and {} sessions per host (/{}); sites are /{}",
+            zone.blocks_per_host, zone.sessions_per_host, zone.host_len, zone.site_len
         ));
     }
     lines
@@ -173,7 +173,7 @@ zone floor-3
   clients  2001:db8:1::/64
   pref64   2001:db8:64::/96
   pool4    192.0.2.64/28 ports 1-65535
-  limits   8 port blocks and 16384 sessions per host (/128)
+  limits   8 port blocks and 16384 sessions per host (/128); sites are /64
 device gate64: 4 workers, MTU 1500
 ICMP errors from 2001:db8:1::1 and 203.0.113.1
 DNS64 on [2001:db8:1::53]:53, upstreams 198.51.100.53:53

@@ -20,6 +20,7 @@ pub(super) fn rules(reader: &mut Reader<'_>, file: &schema::File, section: &sche
         never_for: domains(reader, section.never_for.as_ref(), default.never_for),
         when_down: when_down(reader, section.translator_down.as_ref(), default.when_down),
         host_len: default.host_len,
+        site_len: default.site_len,
         exclude_aaaa: prefixes6(reader, section.exclude_aaaa.as_ref(), default.exclude_aaaa),
         never_translate_ipv4: prefixes4(reader, section.never_translate_ipv4.as_ref(), Vec::new()),
         private_under_well_known: translator.is_some_and(schema::Translator::allows_private_destinations),
@@ -32,7 +33,7 @@ pub(super) fn zones(reader: &mut Reader<'_>, file: &schema::File, zones: &Zones,
     let mut read = Vec::new();
     for ((zone, name), entry) in zones.zones.iter().zip(&zones.names).zip(&file.zone) {
         let own = entry.get_ref().dns64.as_ref();
-        let shared = Rules { host_len: zone.host_len, ..rules.clone() };
+        let shared = Rules { host_len: zone.host_len, site_len: zone.site_len, ..rules.clone() };
         read.push(Zone {
             id: zone.id,
             name: name.clone(),
@@ -59,6 +60,7 @@ fn own_rules(reader: &mut Reader<'_>, own: &schema::ZoneDns64, shared: Rules) ->
         ),
         with_do: with_do(reader, own.with_do.as_ref(), shared.with_do),
         host_len: shared.host_len,
+        site_len: shared.site_len,
         private_under_well_known: shared.private_under_well_known,
     }
 }

@@ -198,6 +198,7 @@ pub(crate) struct Zone {
     pub(crate) pref64: Option<Texts>,
     pub(crate) pool4: Option<List<PoolEntry>>,
     pub(crate) host_prefix: Option<Number>,
+    pub(crate) site_prefix: Option<Number>,
     pub(crate) limits: Option<ZoneLimits>,
     pub(crate) dns64: Option<ZoneDns64>,
 }

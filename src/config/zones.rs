@@ -143,13 +143,15 @@ fn zone(
     let blocks = limits.and_then(|l| l.blocks_per_host.as_ref());
     let sessions = limits.and_then(|l| l.sessions_per_host.as_ref());
     let rate = limits.and_then(|l| l.bindings_per_second.as_ref());
+    let host_len = reader.number(section.host_prefix.as_ref(), 128, 32..=128);
     zones.names.push(name.clone());
     zones.zones.push(Zone {
         id,
         clients,
         pref64,
         pool: pool.unwrap_or(0),
-        host_len: reader.number(section.host_prefix.as_ref(), 128, 32..=128),
+        host_len,
+        site_len: reader.number(section.site_prefix.as_ref(), host_len.min(64), 32..=host_len),
         blocks_per_host: reader.number(blocks, defaults.blocks_per_host, 1..=u16::MAX),
         sessions_per_host: reader.number(sessions, defaults.sessions_per_host, 1..=100_000_000),
         bindings_per_second: reader.number(rate, defaults.bindings_per_second, 0..=1_000_000),

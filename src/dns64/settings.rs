@@ -58,6 +58,8 @@ pub struct Rules {
     pub when_down: WhenDown,
     /// Prefix length of one host, as in the translator; names are recorded by host.
     pub host_len: u8,
+    /// Prefix length of one site, as in the translator.
+    pub site_len: u8,
     /// AAAA records in these prefixes count as absent (RFC 6147 §5.1.4).
     pub exclude_aaaa: Vec<Ipv6Prefix>,
     /// A records in these prefixes are never translated.
@@ -79,6 +81,7 @@ impl Default for Rules {
             never_for: Domains::default(),
             when_down: WhenDown::default(),
             host_len: 128,
+            site_len: 64,
             exclude_aaaa: vec![MAPPED],
             never_translate_ipv4: Vec::new(),
             private_under_well_known: false,

@@ -19,6 +19,8 @@ pub struct Zone {
     pub pool: usize,
     /// Prefix length that identifies one host, at most 128.
     pub host_len: u8,
+    /// Prefix length of one site, at most `host_len`.
+    pub site_len: u8,
     /// Maximum port blocks per host.
     pub blocks_per_host: u16,
     /// Maximum sessions per host.

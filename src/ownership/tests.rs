@@ -10,6 +10,7 @@ fn settings() -> Settings {
         pref64: vec!["2001:db8:64::/96".parse().expect("literal")],
         pool: 0,
         host_len: 64,
+        site_len: 64,
         blocks_per_host: 8,
         sessions_per_host: 100,
         bindings_per_second: 0,

@@ -98,6 +98,7 @@ fn translating(worker: u8, workers: u8) -> Settings {
         pref64: vec![Pref64::WELL_KNOWN],
         pool: 0,
         host_len: 128,
+        site_len: 64,
         blocks_per_host: 4,
         sessions_per_host: 16,
         bindings_per_second: 0,

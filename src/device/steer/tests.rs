@@ -20,6 +20,7 @@ fn owners(workers: u8, clients: &[(&str, u8)], pools: &[&str], statics: &[(Proto
         pref64: Vec::new(),
         pool: 0,
         host_len: *host_len,
+        site_len: 64,
         blocks_per_host: 8,
         sessions_per_host: 8,
         bindings_per_second: 0,

@@ -86,6 +86,7 @@ fn settings() -> Settings {
                 pref64: vec![pref64()],
                 pool: 0,
                 host_len: 128,
+                site_len: 64,
                 blocks_per_host: 8,
                 sessions_per_host: 1_000,
                 bindings_per_second: 0,

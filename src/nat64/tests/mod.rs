@@ -49,6 +49,7 @@ pub(super) fn n1() -> translator::Settings {
         pref64: vec!["2001:db8:64::/96".parse().expect("a pref64")],
         pool: 0,
         host_len: 128,
+        site_len: 64,
         blocks_per_host: 8,
         sessions_per_host: 1000,
         bindings_per_second: 0,

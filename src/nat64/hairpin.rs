@@ -60,6 +60,10 @@ impl Nat64 {
         }
         let buf = self.write4(context, plan, to)?;
         buf.handed.hairpin = true;
+        if buf.handed.ports.is_some() {
+            // A fragment: its ports are now those of the IPv4 side.
+            buf.handed.ports = Some((to.outer.src.port, to.outer.dst.port));
+        }
         if owner != self.pool4.me() {
             return Ok(Verdict::HandOver(owner));
         }

@@ -7,6 +7,7 @@ use gate64::addr::Proto;
 use gate64::addr::{Pref64, Transport6};
 
 use super::address::embed;
+use super::datagram::{Cut, Order};
 use super::play::Step;
 use crate::script::packet::{Body, Csum, Frag, FragId, Num, Packet, Quote, filler};
 
@@ -86,6 +87,8 @@ pub(crate) struct Generator<'a> {
     prefixes: [Vec<Pref64>; 2],
     /// The latest flows.
     flows: Vec<Flow>,
+    /// The identification of the last datagram in fragments.
+    ids: u16,
 }
 
 /// How many flows are remembered.
@@ -93,7 +96,7 @@ const FLOWS: usize = 12;
 
 impl<'a> Generator<'a> {
     pub(crate) fn new(random: Random<'a>) -> Self {
-        Self { random, prefixes: [Vec::new(), Vec::new()], flows: Vec::new() }
+        Self { random, prefixes: [Vec::new(), Vec::new()], flows: Vec::new(), ids: 0 }
     }
 
     /// Whether the source of decisions is used up.
@@ -117,6 +120,12 @@ impl<'a> Generator<'a> {
         lines.push(format!("zone 0 host={}", self.random.of(&[128, 64])));
         for _ in 0..self.random.below(6) {
             lines.push(self.changeable());
+        }
+        let workers = self.random.of(&[1, 1, 2, 4]);
+        if workers > 1 {
+            // Each worker has its own tables: no limit of theirs is reached.
+            lines.extend([format!("workers {workers}"), "limit sessions 2000".to_owned()]);
+            return lines;
         }
         match self.random.below(8) {
             0 => lines.push(format!("limit sessions {}", 3 + self.random.below(20))),
@@ -286,12 +295,36 @@ impl<'a> Generator<'a> {
         packet
     }
 
+    /// Turns some packets into datagrams in fragments, or into super-packets of an offload.
+    fn long(&mut self, packet: &mut Packet) -> Option<Cut> {
+        let random = &mut self.random;
+        // Only plain segments: later fragments show no flags, and refresh what a FIN or invalid flags do not.
+        let is_not_plain = matches!(packet.body, Body::Tcp { flags, .. } if flags & 7 != 0 || flags == 0);
+        let kind = random.below(24);
+        if is_not_plain || kind > 1 || matches!(packet.body, Body::Proto(_)) {
+            return None;
+        }
+        packet.data = filler(600 + random.below(2400));
+        if kind == 0 && !matches!(packet.body, Body::Echo { .. }) && packet.csum == Csum::Good {
+            // Fits every MTU of these runs.
+            packet.gso = Some(300 + random.below(200) as u16);
+            packet.csum = Csum::Partial;
+            (packet.frag, packet.ext) = (None, Vec::new());
+            return None;
+        }
+        (packet.frag, packet.id, packet.df, packet.ext) = (None, None, false, Vec::new());
+        self.ids += 1;
+        let order = random.of(&[Order::Forward, Order::Backward, Order::Halves, Order::Twice]);
+        Some(Cut { size: random.of(&[256, 512, 1232]), id: self.ids, order })
+    }
+
     fn outward(&mut self) -> Step {
         let flow = self.flow();
         let body = self.body(flow.proto, flow.client.port, flow.server_port);
         let dst = embed(flow.pref64, flow.server);
-        let packet = self.packet(flow.client.addr.into(), dst.into(), body);
-        Step::Packet { packet: Box::new(packet), at: None }
+        let mut packet = self.packet(flow.client.addr.into(), dst.into(), body);
+        let cut = self.long(&mut packet);
+        Step::Packet { packet: Box::new(packet), at: None, cut }
     }
 
     /// To a binding that may exist, or to any port of the pool.
@@ -306,9 +339,11 @@ impl<'a> Generator<'a> {
         }
         let dst = if self.random.once_in(30) { [203, 0, 113, 77] } else { [203, 0, 113, 1] };
         let body = self.body(flow.proto, flow.server_port, flow.client.port);
-        let packet = self.packet(flow.server.into(), IpAddr::from(dst), body);
+        let mut packet = self.packet(flow.server.into(), IpAddr::from(dst), body);
+        let cut = self.long(&mut packet);
         let aimed = !self.random.once_in(20) && !matches!(packet.body, Body::Proto(_));
-        Step::Packet { packet: Box::new(packet), at: aimed.then_some((flow.proto, flow.client, flow.pref64)) }
+        let at = aimed.then_some((flow.proto, flow.client, flow.pref64));
+        Step::Packet { packet: Box::new(packet), at, cut }
     }
 
     /// From client to client by mapped addresses.
@@ -316,8 +351,9 @@ impl<'a> Generator<'a> {
         let (from, to) = (self.flow(), self.flow());
         let body = self.body(to.proto, from.client.port, to.client.port);
         let dst = embed(from.pref64, [203, 0, 113, 1].into());
-        let packet = self.packet(from.client.addr.into(), dst.into(), body);
-        Step::Packet { packet: Box::new(packet), at: Some((to.proto, to.client, from.pref64)) }
+        let mut packet = self.packet(from.client.addr.into(), dst.into(), body);
+        let cut = self.long(&mut packet);
+        Step::Packet { packet: Box::new(packet), at: Some((to.proto, to.client, from.pref64)), cut }
     }
 
     /// An ICMP error about a packet that a client received or sent.
@@ -336,7 +372,7 @@ impl<'a> Generator<'a> {
         let outer = Body::Icmp { kind, code, word, quote: Some(Quote::Packet(Box::new(inner))) };
         let router = if self.random.once_in(2) { flow.server } else { [192, 0, 2, 77].into() };
         let packet = Packet::new(router.into(), pool, outer, Vec::new());
-        Step::Packet { packet: Box::new(packet), at: Some((flow.proto, flow.client, flow.pref64)) }
+        Step::Packet { packet: Box::new(packet), at: Some((flow.proto, flow.client, flow.pref64)), cut: None }
     }
 
     fn error_from_v6(&mut self, flow: &Flow) -> Step {
@@ -355,6 +391,7 @@ impl<'a> Generator<'a> {
         Step::Packet {
             packet: Box::new(packet),
             at: about.map(|other| (flow.proto, other.client, flow.pref64)),
+            cut: None,
         }
     }
 }

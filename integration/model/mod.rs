@@ -3,6 +3,7 @@
 //! `MODEL_STEPS=10000000 cargo test --release model` runs more steps, `MODEL_SEED=7` others.
 
 mod address;
+mod datagram;
 pub(crate) mod generate;
 mod nat64;
 mod packet;
@@ -11,6 +12,7 @@ mod ports;
 mod reload;
 mod shrink;
 mod tcp;
+mod workers;
 mod write;
 
 use generate::{Generator, Random};

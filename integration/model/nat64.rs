@@ -1,6 +1,9 @@
 //! A NAT64 that is slow and obvious: all state is in lists that are searched linearly. Written from RFC 6146
 //! and the requirement matrix; it shares only value types with the translator.
 //!
+//! A datagram in fragments is one packet to the model, a super-packet one packet with the size of its segments.
+//! Which worker owns a host and a port block is an input; nothing else depends on the number of workers.
+//!
 //! Where the RFCs leave a port to a random choice, the model receives the translator's choice and checks it.
 
 mod choice;
@@ -13,6 +16,7 @@ use std::time::Duration;
 use gate64::addr::Proto;
 use gate64::addr::{PortRange, Pref64, Transport4, Transport6};
 use gate64::nat64::{Filtering, UnsolicitedSyn, Zone};
+use gate64::ownership::Owners;
 use gate64::reason::Reason;
 use gate64::time::Instant;
 use gate64::translator::Settings;
@@ -58,6 +62,8 @@ struct Syn {
 
 pub(super) struct Model {
     pub(super) settings: Settings,
+    /// Which worker owns a host, and which a port block.
+    pub(super) owners: Owners,
     pub(super) now: Instant,
     pub(super) bindings: Vec<Binding>,
     pub(super) sessions: Vec<Session>,
@@ -90,9 +96,10 @@ pub(super) type Sent = (Packet, Option<Packet>);
 pub(super) type Chosen<'a> = &'a dyn Fn(Proto, Transport6) -> Option<Transport4>;
 
 impl Model {
-    pub(super) fn new(settings: Settings, now: Instant) -> Self {
+    pub(super) fn new(settings: Settings, owners: Owners, now: Instant) -> Self {
         let mut model = Self {
             settings,
+            owners,
             now,
             bindings: Vec::new(),
             sessions: Vec::new(),
@@ -138,6 +145,13 @@ impl Model {
     pub(super) fn of(&self, proto: Proto, client: Transport6) -> Option<usize> {
         let found = |b: &Binding| b.proto == proto && b.client == client && b.quarantined.is_none();
         self.bindings.iter().position(found)
+    }
+
+    /// Refuses a hairpinned packet to a port without a binding, if its worker owns that port. Otherwise the
+    /// other worker says why.
+    pub(super) fn binding_at(&self, proto: Proto, mapped: Transport4, src: Ipv6Addr) -> Result<(), Reason> {
+        let is_own = self.owners.owner_of(proto, mapped) == Some(self.owners.source(src));
+        if is_own && self.at(proto, mapped).is_none() { Err(Reason::NoBinding) } else { Ok(()) }
     }
 
     fn session(&self, binding: usize, remote: Transport4) -> Option<usize> {
@@ -220,7 +234,7 @@ impl Model {
         if !hairpins {
             return Ok(Outcome { verdict: Verdict::Forward, packets });
         }
-        self.at(proto, target).ok_or(Reason::NoBinding)?;
+        self.binding_at(proto, target, src)?;
         // A failure in the second half of a hairpin sends no error.
         self.packet4(&packets[0], true).map_err(|refusal| refusal.reason.into())
     }
@@ -365,7 +379,7 @@ impl Model {
             return Ok(at);
         }
         let host = self.host(client.addr).expect("its zone was found");
-        let mapped = match self.choice(&PortRequest { host, proto, port: client.port }) {
+        let mapped = match self.choice(&PortRequest { host, proto, client }) {
             Choice::Refused(reason) => return Err(reason),
             Choice::Of(candidates) => match chosen(proto, client) {
                 Some(mapped) if candidates.contains(&mapped) => mapped,
@@ -514,8 +528,11 @@ impl Model {
         if hairpinned || known || self.settings.nat64.unsolicited_syn == UnsolicitedSyn::Drop {
             return Err(Reason::UnsolicitedSyn.into());
         }
-        let of_source = self.syns.iter().filter(|syn| syn.remote.addr == remote.addr).count();
-        if self.syns.len() >= limits.unsolicited_syns as usize
+        // Each worker has a table of its own.
+        let owner = |mapped| self.owners.owner_of(Proto::Tcp, mapped);
+        let of_worker = || self.syns.iter().filter(|syn| owner(syn.mapped) == owner(mapped));
+        let of_source = of_worker().filter(|syn| syn.remote.addr == remote.addr).count();
+        if of_worker().count() >= limits.unsolicited_syns as usize
             || of_source >= limits.unsolicited_syns_per_source as usize
         {
             return Err(Reason::SynLimit.into());

@@ -116,7 +116,8 @@ pub(super) fn message_len(packet: &Packet) -> usize {
         Body::Udp { .. } | Body::Echo { .. } | Body::Icmp { .. } => 8,
         Body::Proto(_) | Body::Raw => 0,
     };
-    header + packet.data.len()
+    // Of a super-packet: that of its segments.
+    header + packet.gso.map_or(packet.data.len(), |size| packet.data.len().min(size.into()))
 }
 
 /// Length of the IPv6 header with its extensions.

@@ -1,18 +1,20 @@
 //! Runs steps through the model and a translator and compares both.
 
 use std::collections::HashMap;
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use gate64::addr::Proto;
-use gate64::addr::{Pref64, Transport4, Transport6, WorkerId, ZoneId};
+use gate64::addr::{Pref64, Transport4, Transport6};
 use gate64::time::Instant;
-use gate64::translator::{self, Batch, Change, Cursor, Record, Settings, Translator};
-use gate64::wire::buf::{Checksum, Offload, PacketBuf};
+use gate64::translator::{Record, Settings};
+use gate64::wire::buf::Offload;
 
 use super::address::embed;
+use super::datagram::{Cut, joined, pieces};
 use super::nat64::{Model, Outcome, Verdict};
 use super::tcp::State;
+use super::workers::{Seen, Workers};
 use super::write::Script;
 use crate::script::build::{Blank, build, learn};
 use crate::script::describe::{describe, difference};
@@ -20,12 +22,14 @@ use crate::script::fixture::fixture;
 use crate::script::oracle;
 use crate::script::packet::{Body, Csum, Num, Packet, Quote, Vars};
 use crate::script::settings::apply;
+use crate::script::world::offload;
 
 /// One step. Its meaning does not depend on other steps, so that a run can be shortened.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// A packet. If it is for a client's binding: which client, and the pref64 if it is hairpinned.
-    Packet { packet: Box<Packet>, at: Option<(Proto, Transport6, Pref64)> },
+    /// A packet, possibly in fragments. If it is for a client's binding: which client, and the pref64 if it is
+    /// hairpinned.
+    Packet { packet: Box<Packet>, at: Option<(Proto, Transport6, Pref64)>, cut: Option<Cut> },
     /// Advances the clock.
     Wait(Duration),
     /// `set` lines, then a reload.
@@ -39,18 +43,14 @@ pub(crate) struct Case {
     pub(crate) steps: Vec<Step>,
 }
 
-/// Zones that counters have rows for.
-const ZONES: usize = 8;
 /// The translator rounds a quarantine up to eighths of a second, that of a port and that of its block.
 const ROUNDING: Duration = Duration::from_millis(600);
 
 pub(super) struct Play {
     pub(super) model: Model,
     pub(super) settings: Settings,
-    translator: Translator,
+    workers: Workers,
     start: Instant,
-    buffer: PacketBuf,
-    extra: Batch,
     /// The numbers of TCP states in exports seen so far: equal numbers are equal states.
     states: HashMap<u8, State>,
     /// The steps in scenario notation, if requested.
@@ -77,13 +77,12 @@ impl Play {
     pub(super) fn new(lines: &[String]) -> Result<Self, String> {
         let settings = settings(lines)?;
         let start = Instant::from_secs(1000);
+        let workers = Workers::new(&settings);
         Ok(Self {
-            model: Model::new(settings.clone(), start),
-            translator: Translator::new(Settings { worker: WorkerId(0), ..settings.clone() }, ZONES),
+            model: Model::new(settings.clone(), workers.owners().clone(), start),
+            workers,
             settings,
             start,
-            buffer: PacketBuf::new(4096),
-            extra: Batch::new(64, 4096),
             states: HashMap::from([(0, State::None)]),
             script: None,
         })
@@ -91,23 +90,25 @@ impl Play {
 
     pub(super) fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Packet { packet, at } => {
+            Step::Packet { packet, at, cut } => {
                 let mut packet = packet.clone();
                 if let Some((proto, client, pref64)) = at
                     && let Some(binding) = self.model.of(*proto, *client)
                 {
                     aim(&mut packet, self.model.bindings[binding].mapped, *pref64);
                 }
-                self.packet(&packet)
+                match cut {
+                    None => self.packet(&packet),
+                    Some(cut) => self.datagram(&packet, *cut),
+                }
             }
             Step::Wait(time) => self.wait(*time),
             Step::Reload(lines) => {
                 for line in lines {
                     set(&mut self.settings, line)?;
                 }
-                let change = Change::Settings(Box::new(self.settings.clone()));
-                self.translator.reconfigure(self.model.now, change);
-                self.model.reload(self.settings.clone());
+                self.workers.reconfigure(self.model.now, &self.settings);
+                self.model.reload(self.settings.clone(), self.workers.owners().clone());
                 self.note(|script, _| script.reload(lines));
                 Ok(())
             }
@@ -123,43 +124,71 @@ impl Play {
     fn packet(&mut self, packet: &Packet) -> Result<(), String> {
         let vars = Vars::new();
         let input = build(packet, Blank { vars: &vars, hop: Some(64), actual: None, input: &[] })?;
-        self.buffer.fill(&input);
-        let mut verdict = [translator::Verdict::Hold];
-        self.extra.clear();
-        let buffer = std::slice::from_mut(&mut self.buffer);
-        self.translator.process(self.model.now, buffer, &mut verdict, &mut self.extra);
-        let got = match verdict[0] {
-            translator::Verdict::Forward => Verdict::Forward,
-            translator::Verdict::Reject(reason) => Verdict::Reject(reason),
-            translator::Verdict::Drop(reason) => Verdict::Drop(reason),
-            translator::Verdict::Hold => Verdict::Hold,
-            translator::Verdict::HandOver(to) => return Err(format!("handed over to {}", to.0)),
-        };
-        let mut out = Vec::new();
-        if matches!(got, Verdict::Forward | Verdict::Reject(_)) {
-            out.push(self.buffer.bytes().to_vec());
-        }
-        out.extend(self.extra.packets().iter().map(|extra| extra.packet.bytes().to_vec()));
-        let (translator, now) = (&self.translator, self.model.now);
-        let chosen = |proto, client| chosen(translator, now, proto, client);
-        let want = match packet.src.is_ipv6() {
-            true => self.model.outward(packet, &chosen)?,
-            false => self.model.inward(packet),
-        };
+        let seen = self.workers.send(self.model.now, &input, offload(packet))?;
+        let want = self.judge(packet)?;
         self.note(|script, _| script.packet(packet, &want));
-        self.compare(&input, &want, got, &out)
-    }
-
-    fn compare(&self, input: &[u8], want: &Outcome, got: Verdict, out: &[Vec<u8>]) -> Result<(), String> {
-        let shown = || out.iter().map(|b| describe(b, Offload::default())).collect::<Vec<_>>().join("; ");
-        if want.verdict != got || want.packets.len() != out.len() {
-            return Err(format!("{:?} was to be, but {got:?} {}", want.verdict, shown()));
+        // An error quotes a super-packet as its first segment.
+        let quotes_a_segment = packet.gso.is_some() && matches!(want.verdict, Verdict::Reject(_));
+        if want.verdict != seen.only() || want.packets.len() != seen.packets.len() {
+            return Err(format!("{:?} was to be, but {seen:?}", want.verdict));
         }
         let mut vars = Vars::new();
-        for (want, out) in want.packets.iter().zip(out) {
-            same(want, out, input, &mut vars)?;
+        for (want, (out, work)) in want.packets.iter().zip(&seen.packets).filter(|_| !quotes_a_segment) {
+            same(want, out, &input, &mut vars)?;
+            if offload(want) != *work {
+                return Err(format!("{:?} was to be, but {work:?}", offload(want)));
+            }
         }
         Ok(())
+    }
+
+    /// What the model says of a packet.
+    fn judge(&mut self, packet: &Packet) -> Result<Outcome, String> {
+        let (workers, now) = (&self.workers, self.model.now);
+        match packet.src.is_ipv6() {
+            true => self.model.outward(packet, &|proto, client| workers.chosen(now, proto, client)),
+            false => Ok(self.model.inward(packet)),
+        }
+    }
+
+    /// A datagram in fragments. Whatever becomes of them on the way, they are one datagram at the end, and it
+    /// is the translation of the whole.
+    fn datagram(&mut self, packet: &Packet, cut: Cut) -> Result<(), String> {
+        let vars = Vars::new();
+        let mut all = Seen::default();
+        for piece in pieces(packet, cut) {
+            let input = build(&piece, Blank { vars: &vars, hop: Some(64), actual: None, input: &[] })?;
+            let seen = self.workers.send(self.model.now, &input, Offload::default())?;
+            all.verdicts.extend(seen.verdicts);
+            all.packets.extend(seen.packets);
+        }
+        // The sizes that matter are those of the fragments, which fit everywhere or are cut again.
+        let rules = self.model.settings.rules;
+        let of = &mut self.model.settings.rules;
+        (of.mtu4, of.mtu6, of.lowest_ipv6_mtu) = (u16::MAX, u16::MAX, u16::MAX);
+        let want = self.judge(packet);
+        self.model.settings.rules = rules;
+        let want = want?;
+        self.note(|script, _| script.datagram(packet, cut, &want));
+        let wrong = |what: &str| Err(format!("{what}: {:?} was to be, but {all:?}", want.verdict));
+        let parts: Vec<_> = all.packets.iter().map(|(bytes, _)| bytes.as_slice()).collect();
+        if want.verdict != Verdict::Forward {
+            // Later fragments may pass: without the first they are nothing.
+            let back = |part: &&&[u8]| !is_to(part, packet.src);
+            let whole = joined(&parts.iter().filter(back).copied().collect::<Vec<_>>()).is_ok();
+            return if !whole && all.verdicts.contains(&want.verdict) { Ok(()) } else { wrong("refused") };
+        }
+        let mtus = [self.settings.rules.mtu4, self.settings.rules.mtu6];
+        if parts.iter().any(|part| part.len() > usize::from(mtus[usize::from(part[0] >> 4 == 6)])) {
+            return wrong("too long");
+        }
+        let whole = match joined(&parts) {
+            Ok(whole) => whole,
+            Err(error) => return wrong(&error),
+        };
+        let mut want = want.packets[0].clone();
+        want.df = whole[0] >> 4 == 4 && whole[6] & 0x40 != 0;
+        same(&want, &whole, &[], &mut Vars::new())
     }
 
     /// Advances the clock like a worker, stopping at every deadline, and on until no quarantine is about to
@@ -174,7 +203,7 @@ impl Play {
         // Sessions end at most one tick of the timer wheel late, about a millisecond.
         until = until + Duration::from_millis(2);
         want.extend(self.model.advance(until));
-        let out = self.expire(until)?;
+        let out = self.workers.expire(until)?;
         let passed = self.model.now.since(self.start);
         self.note(|script, _| script.at(passed, &want));
         if want.len() != out.len() {
@@ -198,45 +227,22 @@ impl Play {
         Ok(())
     }
 
-    fn expire(&mut self, until: Instant) -> Result<Vec<Vec<u8>>, String> {
-        let mut out = Vec::new();
-        for _ in 0..100_000 {
-            let next = self.translator.next_deadline().filter(|next| *next <= until);
-            let now = next.unwrap_or(until);
-            loop {
-                self.extra.clear();
-                let more = self.translator.expire(now, 8, &mut self.extra);
-                out.extend(self.extra.packets().iter().map(|extra| extra.packet.bytes().to_vec()));
-                if !more {
-                    break;
-                }
-            }
-            if next.is_none() {
-                return Ok(out);
-            }
-        }
-        Err("a deadline stands still".to_owned())
-    }
-
     /// Compares all state of both.
     pub(super) fn check(&mut self) -> Result<(), String> {
-        let zones: Vec<_> = (0..ZONES as u16).map(|n| Some(ZoneId(n))).chain([None]).collect();
-        let counters = self.translator.counters();
         for proto in Proto::ALL {
-            let sum = |of: fn(&gate64::counters::ZoneCounters) -> &[gate64::counters::Tally; 3]| -> u64 {
-                zones.iter().map(|zone| of(counters.zone(*zone))[proto as usize].read()).sum()
-            };
             let sessions = self.model.sessions.iter().filter(|s| s.proto == proto).count() as u64;
             let live = self.model.bindings.iter().filter(|b| b.proto == proto && b.quarantined.is_none());
             let (bindings, name) = (live.count() as u64, proto.name());
-            if sum(|zone| &zone.sessions) != sessions {
-                return Err(format!("{} {name} sessions, not {sessions}", sum(|zone| &zone.sessions)));
+            let of_translator = self.workers.sum(|zone| &zone.sessions[proto as usize]);
+            if of_translator != sessions {
+                return Err(format!("{of_translator} {name} sessions, not {sessions}"));
             }
-            if sum(|zone| &zone.bindings) != bindings {
-                return Err(format!("{} {name} bindings, not {bindings}", sum(|zone| &zone.bindings)));
+            let of_translator = self.workers.sum(|zone| &zone.bindings[proto as usize]);
+            if of_translator != bindings {
+                return Err(format!("{of_translator} {name} bindings, not {bindings}"));
             }
         }
-        let blocks: u64 = zones.iter().map(|zone| counters.zone(*zone).blocks.read()).sum();
+        let blocks = self.workers.sum(|zone| &zone.blocks);
         if blocks != self.model.blocks.len() as u64 {
             return Err(format!("{blocks} blocks, not {}", self.model.blocks.len()));
         }
@@ -244,7 +250,7 @@ impl Play {
     }
 
     fn check_sessions(&mut self) -> Result<(), String> {
-        let records = export(&self.translator, self.model.now);
+        let records = self.workers.export(self.model.now);
         for session in &self.model.sessions {
             let binding = self.model.of(session.proto, session.client).expect("a session has a binding");
             let mapped = self.model.bindings[binding].mapped;
@@ -270,6 +276,14 @@ impl Play {
     }
 }
 
+/// Whether a packet is for this address.
+fn is_to(bytes: &[u8], addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => bytes[0] >> 4 == 4 && bytes[16..20] == addr.octets(),
+        IpAddr::V6(addr) => bytes[0] >> 4 == 6 && bytes[24..40] == addr.octets(),
+    }
+}
+
 /// Whether a packet is the expected one.
 fn same(want: &Packet, out: &[u8], input: &[u8], vars: &mut Vars) -> Result<(), String> {
     learn(want, out, vars);
@@ -283,7 +297,7 @@ fn same(want: &Packet, out: &[u8], input: &[u8], vars: &mut Vars) -> Result<(), 
             difference(&bytes, out)
         ));
     }
-    oracle::judge(out, Checksum::Unverified, want.csum == Csum::Good)
+    oracle::judge(out, offload(want).checksum, want.csum == Csum::Good)
 }
 
 /// Sets a packet's destination to a binding's mapped address, and the source of a quoted packet.
@@ -304,29 +318,4 @@ fn aim(packet: &mut Packet, mapped: Transport4, pref64: Pref64) {
         }
         Body::Echo { .. } | Body::Icmp { .. } | Body::Proto(_) | Body::Raw => {}
     }
-}
-
-fn export(translator: &Translator, now: Instant) -> Vec<Record> {
-    let none = Transport4::new([0; 4].into(), 0);
-    let blank = Record {
-        proto: Proto::Udp,
-        v6: Transport6::new(Ipv6Addr::UNSPECIFIED, 0),
-        v4: none,
-        remote: none,
-        pref64: Pref64::WELL_KNOWN,
-        state: 0,
-        remaining: Duration::ZERO,
-    };
-    let (mut all, mut cursor, mut out) = (Vec::new(), Cursor::default(), [blank; 64]);
-    loop {
-        let count = translator.export(now, &mut cursor, &mut out);
-        if count == 0 {
-            return all;
-        }
-        all.extend_from_slice(&out[..count]);
-    }
-}
-
-fn chosen(translator: &Translator, now: Instant, proto: Proto, client: Transport6) -> Option<Transport4> {
-    export(translator, now).iter().find(|r| r.proto == proto && r.v6 == client).map(|record| record.v4)
 }

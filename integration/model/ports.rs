@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use gate64::addr::Proto;
-use gate64::addr::{PortRange, Transport4};
+use gate64::addr::{PortRange, Transport4, Transport6};
 use gate64::reason::Reason;
 use gate64::time::Instant;
 
@@ -22,11 +22,11 @@ pub(super) struct Block {
     pub(super) lost: Option<u32>,
 }
 
-/// The host, protocol and port of a new binding.
+/// The host, protocol and client of a new binding.
 pub(super) struct PortRequest {
     pub(super) host: Host,
     pub(super) proto: Proto,
-    pub(super) port: u16,
+    pub(super) client: Transport6,
 }
 
 /// The ports that the translator may choose from.

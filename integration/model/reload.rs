@@ -1,14 +1,15 @@
 //! New settings with live sessions: state that they no longer allow ends, all other state stays.
 
 use gate64::addr::{Ipv4Prefix, PortRange};
+use gate64::ownership::Owners;
 use gate64::translator::Settings;
 
 use super::nat64::{Binding, Model};
 
 impl Model {
-    pub(super) fn reload(&mut self, settings: Settings) {
+    pub(super) fn reload(&mut self, settings: Settings, owners: Owners) {
         let hosts: Vec<_> = self.bindings.iter().map(|b| self.host(b.client.addr)).collect();
-        self.settings = settings;
+        (self.settings, self.owners) = (settings, owners);
         let keeps: Vec<_> = (self.bindings.iter().zip(hosts))
             .map(|(b, host)| host == self.host(b.client.addr) && self.has_room_for(b))
             .collect();

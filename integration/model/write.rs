@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::datagram::Cut;
 use super::nat64::{Outcome, Sent, Verdict};
 use crate::script::packet::{Body, Csum, Frag, FragId, NAMES, Num, Packet, Quote, filler};
 
@@ -36,6 +37,15 @@ impl Script {
             Verdict::Reject(reason) => self.line(&format!("reject {reason}")),
             Verdict::Hold => self.line("hold"),
         }
+        for packet in &outcome.packets {
+            self.line(&format!("{}< {}", side(packet), text(packet)));
+        }
+    }
+
+    /// Not in scenario notation, since its fragments may leave in several ways.
+    pub(super) fn datagram(&mut self, packet: &Packet, cut: Cut, outcome: &Outcome) {
+        self.line(&format!("# in fragments: {cut:?}, {:?}", outcome.verdict));
+        self.line(&format!("{}> {}", side(packet), text(packet)));
         for packet in &outcome.packets {
             self.line(&format!("{}< {}", side(packet), text(packet)));
         }
@@ -127,6 +137,9 @@ fn fields(p: &Packet, line: &mut String) {
     if !p.data.is_empty() {
         assert_eq!(p.data, filler(p.data.len()), "data as scenarios fill it");
         word(format!("data={}", p.data.len()));
+    }
+    if let Some(size) = p.gso {
+        word(format!("gso={size}"));
     }
     if !p.ext.is_empty() {
         assert!(p.ext.iter().all(|(number, _)| *number == 60), "only Destination Options are made up");

@@ -363,7 +363,7 @@ fn out(buf: &PacketBuf, forwarded: bool) -> Seen {
     Seen::Out { bytes: buf.bytes().to_vec(), offload: buf.offload, forwarded }
 }
 
-fn offload(packet: &Packet) -> Offload {
+pub(crate) fn offload(packet: &Packet) -> Offload {
     let segmentation = match (packet.gso, &packet.body) {
         (Some(size), Body::Tcp { flags, .. }) => Segmentation::Tcp { size, ecn: flags & 0x80 != 0 },
         (Some(size), _) => Segmentation::Udp { size },
@@ -379,7 +379,7 @@ fn offload(packet: &Packet) -> Offload {
 
 /// The queue that the steering program would select. An ICMP error arrives on the first: the program does
 /// not parse quoted ports.
-fn steer(owners: &Owners, bytes: &[u8]) -> WorkerId {
+pub(crate) fn steer(owners: &Owners, bytes: &[u8]) -> WorkerId {
     let word = |at: usize| bytes.get(at..at + 2).map_or(0, |w| u16::from_be_bytes([w[0], w[1]]));
     match bytes.first().map(|b| b >> 4) {
         Some(6) if bytes.len() >= 40 => {

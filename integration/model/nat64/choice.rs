@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use gate64::addr::Proto;
-use gate64::addr::{PortRange, Transport4};
+use gate64::addr::{PortRange, Transport4, WorkerId};
 use gate64::nat64::Pairing;
 use gate64::reason::Reason;
 
@@ -34,7 +34,7 @@ impl Model {
             .collect()
     }
 
-    /// Unassigned blocks of an address and a class.
+    /// Unassigned blocks of an address and a class that belong to the client's worker.
     fn unheld(&self, request: &PortRequest, addr: Ipv4Addr, low: bool) -> Vec<(Ipv4Addr, PortRange)> {
         let mut found = Vec::new();
         for (a, ports) in self.pool(request.host) {
@@ -45,7 +45,9 @@ impl Model {
             while port <= u32::from(ports.last()) {
                 let block = block_of(port as u16);
                 let held = self.blocks.iter().any(|held| held.addr == a && held.ports == block);
-                if class_has(low, block) && !held && !found.contains(&(a, block)) {
+                let anywhere = Transport4::new(a, block.last());
+                let is_own = self.block_owner(anywhere) == Some(self.owners.source(request.client.addr));
+                if class_has(low, block) && !held && is_own && !found.contains(&(a, block)) {
                     found.push((a, block));
                 }
                 port = u32::from(block.last()) + 1;
@@ -54,14 +56,20 @@ impl Model {
         found
     }
 
+    /// The worker that owns a block, without the exceptions for static bindings.
+    fn block_owner(&self, port: Transport4) -> Option<WorkerId> {
+        self.owners.block(port.addr, gate64::ownership::block_of(port.port))
+    }
+
     /// The allowed choices, in order: the client's own port in the host's blocks if free; one of its class
     /// and parity there; a port of a new block, which contains the client's own port if unassigned; the
     /// other parity; and, below 1024, the same above.
     pub(super) fn choice(&self, request: &PortRequest) -> Choice {
         let own: Vec<_> =
             self.blocks.iter().filter(|block| block.host == request.host && block.lost.is_none()).collect();
-        let kept =
-            |candidates: &[Transport4]| candidates.iter().copied().find(|mapped| mapped.port == request.port);
+        let kept = |candidates: &[Transport4]| {
+            candidates.iter().copied().find(|mapped| mapped.port == request.client.port)
+        };
         let free: Vec<_> = own.iter().map(|block| self.free_in(request, block.addr, block.ports)).collect();
         if let Some(mapped) = free.iter().find_map(|candidates| kept(candidates)) {
             return Choice::Of(vec![mapped]);
@@ -71,10 +79,10 @@ impl Model {
             candidates
                 .iter()
                 .copied()
-                .filter(|mapped| !parity || (mapped.port ^ request.port) & 1 == 0)
+                .filter(|mapped| !parity || (mapped.port ^ request.client.port) & 1 == 0)
                 .collect()
         };
-        let low = request.port < 1024 && request.proto != Proto::Icmp;
+        let low = request.client.port < 1024 && request.proto != Proto::Icmp;
         let mut refused = Reason::PoolExhausted;
         for low in if low { vec![true, false] } else { vec![false] } {
             let of_class: Vec<_> = (own.iter().zip(&free))
@@ -138,7 +146,7 @@ impl Model {
             (Some(block), Pairing::Strict) => vec![block.addr],
             (Some(_), Pairing::Soft) | (None, _) => pool.iter().map(|(addr, _)| *addr).collect(),
         };
-        let wanted = block_of(request.port);
+        let wanted = block_of(request.client.port);
         let mut all = Vec::new();
         let mut best = Vec::new();
         for addr in addrs {

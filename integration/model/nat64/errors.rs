@@ -44,7 +44,7 @@ impl Model {
         if !hairpins {
             return Ok(Outcome { verdict: Verdict::Forward, packets: vec![out] });
         }
-        self.at(flow.proto, about).ok_or(Reason::NoBinding)?;
+        self.binding_at(flow.proto, about, client.addr)?;
         self.packet4(&out, true).map_err(|refusal| refusal.reason.into())
     }
 

@@ -11,7 +11,7 @@ use gate64::device::memory::{self, Frame, MemoryPeer};
 use gate64::nat64;
 use gate64::translator::Settings;
 use gate64::worker::{self, Assignment, Started};
-use gate64::xlat::Rules;
+use gate64::xlat::RewriteRules;
 
 #[path = "tables/targets.rs"]
 #[expect(dead_code, reason = "every figure here has a lower bound")]
@@ -45,7 +45,7 @@ fn settings(worker: u8, workers: u8) -> Settings {
         workers,
         seed: u64::from(worker),
         owner_seed: 1,
-        rules: Rules::default(),
+        rules: RewriteRules::default(),
         siit: None,
         nat64: nat64::Settings { zones: vec![zone], pools: vec![pool], ..nat64::Settings::default() },
     }

@@ -8,7 +8,7 @@ use gate64::addr::{PortRange, Pref64};
 use gate64::nat64::Pool;
 use gate64::siit::{self, Inside};
 use gate64::time::Instant;
-use gate64::translator::{Batch, Settings, Translator, Verdict};
+use gate64::translator::{ExtraPackets, Settings, Translator, Verdict};
 use gate64::wire::buf::PacketBuf;
 
 use crate::script::fixture::fixture;
@@ -48,7 +48,7 @@ fn through(gateway: &mut Translator, packets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     for packet in packets {
         let (mut buf, mut extra, mut verdict) =
-            ([PacketBuf::holding(&packet)], Batch::new(8, 2048), [Verdict::Hold]);
+            ([PacketBuf::with_packet(&packet)], ExtraPackets::new(8, 2048), [Verdict::Hold]);
         gateway.process(Instant::from_secs(1000), &mut buf, &mut verdict, &mut extra);
         if matches!(verdict[0], Verdict::Forward | Verdict::Reject(_)) {
             out.push(buf[0].bytes().to_vec());

@@ -1,6 +1,6 @@
 //! A UDP checksum that comes out as 0 is sent as 0xffff, also where super-packets are cut in software.
 
-use gate64::translator::Batch;
+use gate64::translator::ExtraPackets;
 use gate64::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use gate64::xlat;
 
@@ -14,7 +14,7 @@ const CASES: [(&str, &str, usize); 2] =
 fn partial(ends: &str, data: &str, segmentation: Segmentation) -> PacketBuf {
     let packet = Packet::parse(&format!("{ends} data=0x{data} csum=partial")).expect("a packet");
     let blank = Blank { vars: &Vars::new(), hop: Some(64), actual: None, input: &[] };
-    let mut buf = PacketBuf::holding(&build(&packet, blank).expect("complete"));
+    let mut buf = PacketBuf::with_packet(&build(&packet, blank).expect("complete"));
     buf.offload = Offload { segmentation, checksum: Checksum::Partial };
     buf
 }
@@ -24,7 +24,7 @@ fn a_completed_checksum_is_never_zero() {
     // id 7915-4.5-udp-zero-result
     for (ends, data, at) in CASES {
         let mut buf = partial(ends, data, Segmentation::None);
-        xlat::cut(&mut buf, &mut Batch::new(4, 2048)).expect("room");
+        xlat::cut(&mut buf, &mut ExtraPackets::new(4, 2048)).expect("room");
         assert_eq!(buf.bytes()[at..at + 2], [0xff, 0xff], "{ends}");
     }
 }
@@ -34,7 +34,7 @@ fn a_segments_checksum_is_never_zero() {
     // id 7915-4.5-udp-zero-result
     for (ends, data, at) in CASES {
         let mut buf = partial(ends, &data.repeat(3), Segmentation::Udp { size: 2 });
-        let mut extra = Batch::new(4, 2048);
+        let mut extra = ExtraPackets::new(4, 2048);
         xlat::cut(&mut buf, &mut extra).expect("room");
         let others = extra.packets().iter().map(|extra| extra.packet.bytes());
         let checksums: Vec<_> =

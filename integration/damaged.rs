@@ -3,7 +3,7 @@
 
 use gate64::reason::Reason;
 use gate64::time::Instant;
-use gate64::translator::{Batch, Settings, Translator, Verdict};
+use gate64::translator::{ExtraPackets, Settings, Translator, Verdict};
 use gate64::wire::buf::{Checksum, PacketBuf};
 
 use crate::script::build::{Blank, add, build, fold, transport};
@@ -56,8 +56,8 @@ fn bytes(line: &str) -> Vec<u8> {
 /// The verdict of a translator without state.
 fn outcome(settings: &Settings, packet: &[u8]) -> (Verdict, Vec<u8>) {
     let mut translator = Translator::new(settings.clone(), 4);
-    let (mut bufs, mut verdicts) = ([PacketBuf::holding(packet)], [Verdict::Hold]);
-    let mut extra = Batch::new(4, 2048);
+    let (mut bufs, mut verdicts) = ([PacketBuf::with_packet(packet)], [Verdict::Hold]);
+    let mut extra = ExtraPackets::new(4, 2048);
     translator.process(Instant::from_secs(1), &mut bufs, &mut verdicts, &mut extra);
     let [buf] = bufs;
     match verdicts[0] {

@@ -4,7 +4,7 @@ use gate64::addr::WorkerId;
 use gate64::ownership::Owners;
 use gate64::reason::Reason;
 use gate64::time::Instant;
-use gate64::translator::{Batch, Settings, Translator, Verdict};
+use gate64::translator::{ExtraPackets, Settings, Translator, Verdict};
 use gate64::wire::buf::PacketBuf;
 
 use crate::script::build::{Blank, build};
@@ -33,10 +33,10 @@ fn bytes(text: &str) -> Vec<u8> {
 
 /// What a translator does to a packet that was handed over `hops` times.
 fn verdict(translator: &mut Translator, text: &str, hops: u8, hairpin: bool) -> (Verdict, PacketBuf) {
-    let mut batch = [PacketBuf::holding(&bytes(text))];
-    batch[0].handed.hops = hops;
-    batch[0].handed.hairpin = hairpin;
-    let (mut verdicts, mut extra) = ([Verdict::Hold], Batch::new(4, 2048));
+    let mut batch = [PacketBuf::with_packet(&bytes(text))];
+    batch[0].meta.hops = hops;
+    batch[0].meta.hairpin = hairpin;
+    let (mut verdicts, mut extra) = ([Verdict::Hold], ExtraPackets::new(4, 2048));
     translator.process(Instant::from_secs(1000), &mut batch, &mut verdicts, &mut extra);
     let [buf] = batch;
     (verdicts[0], buf)

@@ -4,7 +4,7 @@
 
 use gate64::addr::WorkerId;
 use gate64::time::Instant;
-use gate64::translator::{Batch, Settings, Translator, Verdict};
+use gate64::translator::{ExtraPackets, Settings, Translator, Verdict};
 use gate64::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 
 use crate::script::build::{Blank, build};
@@ -101,7 +101,7 @@ fn storm(seed: u64, settings: &Settings, corpus: &[Vec<u8>]) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let worker = |n| Translator::new(Settings { worker: WorkerId(n), ..settings.clone() }, 4);
     let mut workers: Vec<_> = (0..settings.workers).map(worker).collect();
-    let mut extra = Batch::new(32, 65_535 + 40);
+    let mut extra = ExtraPackets::new(32, 65_535 + 40);
     let mut now = Instant::from_secs(5);
     for _ in 0..400 {
         now = Instant::from_nanos(now.as_nanos() + (1 << random.below(38)));
@@ -113,9 +113,9 @@ fn storm(seed: u64, settings: &Settings, corpus: &[Vec<u8>]) {
         for _ in 0..=random.below(8) {
             let mut packet = corpus[random.below(corpus.len())].clone();
             damage(&mut packet, corpus, &mut random);
-            let mut buf = PacketBuf::holding(&packet);
+            let mut buf = PacketBuf::with_packet(&packet);
             buf.offload = offload(&mut random);
-            buf.handed.hops = (random.below(20) == 0).into();
+            buf.meta.hops = (random.below(20) == 0).into();
             batch.push(buf);
         }
         let before: Vec<_> = batch.iter().map(|buf| buf.bytes().to_vec()).collect();
@@ -126,7 +126,7 @@ fn storm(seed: u64, settings: &Settings, corpus: &[Vec<u8>]) {
             let kept = match verdict {
                 Verdict::Forward | Verdict::Reject(_) => is_packet(buf.bytes()),
                 Verdict::Hold => buf.is_empty(),
-                Verdict::Drop(_) => buf.bytes() == before || buf.handed.gathered || buf.handed.hairpin,
+                Verdict::Drop(_) => buf.bytes() == before || buf.meta.reassembled || buf.meta.hairpin,
                 Verdict::HandOver(to) => to.0 < settings.workers,
             };
             assert!(kept, "seed {seed}: {verdict:?} of {before:02x?} gave {:02x?}", buf.bytes());

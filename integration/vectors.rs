@@ -3,7 +3,7 @@
 use crate::packet_builder::checksums_are_right;
 use gate64::addr::WorkerId;
 use gate64::time::Instant;
-use gate64::translator::{Batch, Settings, Translator, Verdict};
+use gate64::translator::{ExtraPackets, Settings, Translator, Verdict};
 use gate64::wire::buf::PacketBuf;
 use serde::Deserialize;
 
@@ -55,7 +55,7 @@ fn settings(config: &str) -> Settings {
 
 /// The translator's output for a packet.
 fn translated(translator: &mut Translator, packet: &[u8]) -> Vec<Vec<u8>> {
-    let (mut buf, mut extra) = ([PacketBuf::holding(packet)], Batch::new(8, 2048));
+    let (mut buf, mut extra) = ([PacketBuf::with_packet(packet)], ExtraPackets::new(8, 2048));
     let mut verdicts = [Verdict::Hold];
     translator.process(Instant::from_secs(1000), &mut buf, &mut verdicts, &mut extra);
     assert_eq!(verdicts[0], Verdict::Forward);

@@ -99,7 +99,7 @@ named_enum! {
         FragmentSize = "fragment_size",
         /// One batch produced more packets than the output buffer holds.
         ExtraFull = "extra_full",
-        /// Handed over between workers too many times.
+        /// PacketMeta over between workers too many times.
         HandOverLimit = "hand_over_limit",
         /// The inbox of the owning worker is full.
         RingFull = "ring_full",

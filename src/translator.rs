@@ -7,12 +7,12 @@ use crate::nat64::{self, Candidates, Context, Nat64};
 use crate::reason::Reason;
 use crate::siit::{self, Siit};
 use crate::time::Instant;
-use crate::wire::buf::{Handed, MAX_PACKET, PacketBuf};
+use crate::wire::buf::{MAX_PACKET, PacketBuf, PacketMeta};
 use crate::xlat;
 
 pub use crate::addr::WorkerId;
 pub use crate::nat64::{BlockAssignment, Event, Record};
-pub use crate::wire::batch::{Batch, Extra, Verdict};
+pub use crate::wire::batch::{Extra, ExtraPackets, Verdict};
 
 /// Settings of a translator.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,7 +27,7 @@ pub struct Settings {
     /// exported state.
     pub owner_seed: u32,
     /// Translation of single packets.
-    pub rules: xlat::Rules,
+    pub rules: xlat::RewriteRules,
     /// Stateless mappings. They take precedence; all other packets go to `nat64`.
     pub siit: Option<siit::Settings>,
     /// Stateful translation.
@@ -73,7 +73,7 @@ impl Translator {
     /// Allocates all memory; translation allocates none. Zone numbers must be below `zones`.
     pub fn new(settings: Settings, zones: usize) -> Self {
         let counters = Arc::new(Counters::new(zones));
-        let identity = nat64::Identity {
+        let identity = nat64::WorkerIdentity {
             worker: settings.worker,
             workers: settings.workers,
             seed: settings.seed,
@@ -96,14 +96,14 @@ impl Translator {
         now: Instant,
         packets: &mut [PacketBuf],
         verdicts: &mut [Verdict],
-        extra: &mut Batch,
+        extra: &mut ExtraPackets,
     ) {
         let Self { counters, siit, nat64, candidates, scratch } = self;
         let verdicts = &mut verdicts[..packets.len()];
         nat64.prefetch(packets, candidates);
         let mut context = Context::new(now, scratch, extra);
         for (at, (packet, verdict)) in packets.iter_mut().zip(verdicts).enumerate() {
-            context.select_packet(at, candidates.of(at));
+            context.select_packet(at, candidates.get(at));
             *verdict = match packet.bytes().first().map(|byte| byte >> 4) {
                 Some(6) => from_v6(siit, nat64, &mut context, packet),
                 Some(4) => from_v4(siit, nat64, &mut context, packet),
@@ -134,7 +134,7 @@ impl Translator {
 
     /// Expires timers due at `now`, at most `budget` entries. Packets that timers send go to `extra`. Returns
     /// whether more timers are due.
-    pub fn expire(&mut self, now: Instant, budget: usize, extra: &mut Batch) -> bool {
+    pub fn expire(&mut self, now: Instant, budget: usize, extra: &mut ExtraPackets) -> bool {
         self.nat64.expire(now, budget, &mut self.scratch, extra)
     }
 
@@ -200,12 +200,12 @@ fn from_v6(
     packet: &mut PacketBuf,
 ) -> Verdict {
     if let Some(siit) = siit
-        && packet.handed == Handed::default()
+        && packet.meta == PacketMeta::default()
         && let Some(verdict) = siit.from_v6(context.now(), packet, context.extra())
     {
         return verdict;
     }
-    nat64.from_v6(context, packet)
+    nat64.process_v6(context, packet)
 }
 
 /// As [`from_v6`], for a packet from the IPv4 side.
@@ -217,10 +217,10 @@ fn from_v4(
     packet: &mut PacketBuf,
 ) -> Verdict {
     if let Some(siit) = siit
-        && packet.handed == Handed::default()
+        && packet.meta == PacketMeta::default()
         && let Some(verdict) = siit.from_v4(context.now(), packet, context.extra())
     {
         return verdict;
     }
-    nat64.from_v4(context, packet)
+    nat64.process_v4(context, packet)
 }

@@ -8,9 +8,9 @@ use gate64::nat64;
 use gate64::reason::Reason;
 use gate64::time::Instant;
 use gate64::translator::{Settings, Translator, Verdict};
-use gate64::wire::batch::Batch;
+use gate64::wire::batch::ExtraPackets;
 use gate64::wire::buf::{MAX_PACKET, PacketBuf};
-use gate64::xlat::Rules;
+use gate64::xlat::RewriteRules;
 
 use crate::flows::{self, Flow, Kind, PER_HOST, Random};
 
@@ -78,7 +78,7 @@ pub struct Rig {
     translator: Translator,
     buffers: Vec<PacketBuf>,
     verdicts: Vec<Verdict>,
-    extra: Batch,
+    extra: ExtraPackets,
     now: Instant,
     random: Random,
     pool: Ipv4Prefix,
@@ -127,7 +127,7 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         workers: 1,
         seed: 1,
         owner_seed: 1,
-        rules: Rules::default(),
+        rules: RewriteRules::default(),
         siit: None,
         nat64: nat64::Settings {
             zones: vec![zone],
@@ -151,7 +151,7 @@ impl Rig {
             translator: Translator::new(settings(sessions, pool), 1),
             buffers: (0..BATCH).map(|_| PacketBuf::new(2048)).collect(),
             verdicts: vec![Verdict::Hold; BATCH],
-            extra: Batch::new(256, 2048),
+            extra: ExtraPackets::new(256, 2048),
             now: Instant::from_secs(1),
             random: Random(sessions),
             pool,

@@ -7,9 +7,9 @@ use gate64::addr::{PortRange, Transport4, Transport6, WorkerId, ZoneId};
 use gate64::nat64;
 use gate64::time::Instant;
 use gate64::translator::{Settings, Translator, Verdict};
-use gate64::wire::batch::Batch;
+use gate64::wire::batch::ExtraPackets;
 use gate64::wire::buf::{MAX_PACKET, PacketBuf};
-use gate64::xlat::Rules;
+use gate64::xlat::RewriteRules;
 
 use crate::packets::{self, Packet, Shape, Tcp};
 
@@ -20,7 +20,7 @@ pub struct Rig {
     translator: Translator,
     buffers: Vec<PacketBuf>,
     verdicts: Vec<Verdict>,
-    extra: Batch,
+    extra: ExtraPackets,
     now: Instant,
 }
 
@@ -58,7 +58,7 @@ fn settings() -> Settings {
         workers: 1,
         seed: 1,
         owner_seed: 1,
-        rules: Rules::default(),
+        rules: RewriteRules::default(),
         siit: None,
         nat64: nat64::Settings {
             zones: vec![zone],
@@ -79,7 +79,7 @@ impl Rig {
             translator: Translator::new(settings(), 1),
             buffers: (0..64).map(|_| PacketBuf::new(MAX_PACKET)).collect(),
             verdicts: vec![Verdict::Hold; 64],
-            extra: Batch::new(256, 2048),
+            extra: ExtraPackets::new(256, 2048),
             now: Instant::from_secs(1),
         }
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use gate64::addr::Proto;
 use gate64::addr::{Transport4, Transport6};
 use gate64::reason::Reason;
-use gate64::xlat::{Rules, TrafficClass};
+use gate64::xlat::{RewriteRules, TrafficClass};
 
 use super::tcp::{self, Event};
 use crate::script::packet::{Body, Csum, Frag, FragId, Num, Packet, Quote};
@@ -179,7 +179,7 @@ pub(super) fn to_v6(
     packet: &Packet,
     from: Transport6,
     to: Transport6,
-    rules: &Rules,
+    rules: &RewriteRules,
     hairpinned: bool,
 ) -> Vec<Packet> {
     let mut out = between(packet, (from.addr.into(), from.port), (to.addr.into(), to.port), to.port);
@@ -227,7 +227,7 @@ pub(super) fn error_to_v4(
     packet: &Packet,
     (from, to): (Transport4, Ipv4Addr),
     inner: (Transport4, Transport4),
-    rules: &Rules,
+    rules: &RewriteRules,
 ) -> Option<Packet> {
     let Body::Icmp { kind, code, word, quote: Some(Quote::Packet(quoted)) } = &packet.body else {
         return None;
@@ -261,7 +261,7 @@ pub(super) fn error_to_v6(
     packet: &Packet,
     (from, client): (Ipv6Addr, Transport6),
     server: Transport6,
-    rules: &Rules,
+    rules: &RewriteRules,
     hairpinned: bool,
 ) -> Option<Packet> {
     let Body::Icmp { kind, code, word, quote: Some(Quote::Packet(quoted)) } = &packet.body else {

@@ -8,7 +8,7 @@ use gate64::addr::{Proto, Transport4, Transport6, WorkerId, ZoneId};
 use gate64::counters::{Tally, ZoneCounters};
 use gate64::ownership::Owners;
 use gate64::time::Instant;
-use gate64::translator::{self, Batch, Change, Cursor, Record, Settings, Translator};
+use gate64::translator::{self, ExtraPackets, Change, Cursor, Record, Settings, Translator};
 use gate64::wire::buf::{Offload, PacketBuf};
 
 use super::nat64::Verdict;
@@ -49,7 +49,7 @@ pub(super) struct Workers {
     translators: Vec<Translator>,
     owners: Owners,
     buffer: PacketBuf,
-    extra: Batch,
+    extra: ExtraPackets,
 }
 
 impl Workers {
@@ -59,7 +59,7 @@ impl Workers {
             translators: (0..settings.workers).map(worker).collect(),
             owners: settings.nat64.owners(settings.owner_seed, settings.workers),
             buffer: PacketBuf::new(ROOM),
-            extra: Batch::new(64, ROOM),
+            extra: ExtraPackets::new(64, ROOM),
         }
     }
 
@@ -191,6 +191,6 @@ impl Workers {
 /// Takes a packet for another worker out of its buffer.
 fn handed(buffer: &mut PacketBuf) -> PacketBuf {
     let mut packet = std::mem::replace(buffer, PacketBuf::new(ROOM));
-    packet.handed.hops += 1;
+    packet.meta.hops += 1;
     packet
 }

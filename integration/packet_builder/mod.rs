@@ -133,7 +133,7 @@ fn put_checksum(message: &mut [u8], protocol: u8, pseudo: Sum) {
 pub(crate) fn super_packet(packet: &[u8], size: u16) -> PacketBuf {
     let v4 = packet[0] >> 4 == 4;
     let (at, protocol) = if v4 { (usize::from(packet[0] & 15) * 4, packet[9]) } else { (40, packet[6]) };
-    let mut buf = PacketBuf::holding(packet);
+    let mut buf = PacketBuf::with_packet(packet);
     let len = packet.len() - at;
     let addresses = if v4 { &packet[12..20] } else { &packet[8..40] };
     let pseudo = Sum::of(addresses).word(u16::from(protocol)).pair(len as u32);

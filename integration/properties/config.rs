@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use gate64::addr::WorkerId;
 use gate64::config::{Config, HostInfo, OwnAddress};
 use gate64::time::Instant;
-use gate64::translator::{Batch, Translator, Verdict};
+use gate64::translator::{ExtraPackets, Translator, Verdict};
 use gate64::wire::buf::PacketBuf;
 
 /// A host with an address of each family and a route for everything.
@@ -80,7 +80,7 @@ fn run(config: &Config) {
     packet.extend(client.octets());
     packet.extend(pref64.embed("8.8.8.8".parse().expect("literal")).octets());
     packet.extend([0x9c, 0x40, 0, 53, 0, 9, 0x12, 0x34, 1]);
-    let (mut verdict, mut extra) = ([Verdict::Hold], Batch::new(4, 2048));
+    let (mut verdict, mut extra) = ([Verdict::Hold], ExtraPackets::new(4, 2048));
     let mut buf = PacketBuf::new(2048);
     buf.fill(&packet);
     translator.process(Instant::from_secs(1), std::slice::from_mut(&mut buf), &mut verdict, &mut extra);

@@ -2,7 +2,7 @@
 
 use gate64::addr::WorkerId;
 use gate64::time::Instant;
-use gate64::translator::{Batch, Cursor, Record, Settings, Translator, Verdict};
+use gate64::translator::{Cursor, ExtraPackets, Record, Settings, Translator, Verdict};
 use gate64::wire::buf::{Checksum, PacketBuf};
 
 use crate::script::build::{add, fold, transport};
@@ -14,7 +14,7 @@ pub(super) const LONGEST: usize = 4096;
 pub(super) struct Door {
     pub(super) translator: Translator,
     pub(super) now: Instant,
-    extra: Batch,
+    extra: ExtraPackets,
     buffer: PacketBuf,
     /// Packets and bytes of the input, and output packets of any kind.
     work: [usize; 3],
@@ -31,7 +31,7 @@ impl Door {
         Self {
             translator: Translator::new(Settings { worker: WorkerId(0), workers: 1, ..settings }, 8),
             now: Instant::from_secs(1),
-            extra: Batch::new(32, LONGEST + 60),
+            extra: ExtraPackets::new(32, LONGEST + 60),
             buffer: PacketBuf::new(LONGEST + 60),
             work: [0; 3],
         }
@@ -51,7 +51,7 @@ impl Door {
             Verdict::Hold => assert!(self.buffer.is_empty(), "on hold, and still there"),
             Verdict::HandOver(_) => panic!("handed over by the only worker"),
             Verdict::Drop(_) => {
-                let replaced = self.buffer.handed.gathered || self.buffer.handed.hairpin;
+                let replaced = self.buffer.meta.reassembled || self.buffer.meta.hairpin;
                 assert!(replaced || self.buffer.bytes() == packet, "dropped, but changed");
             }
         }

@@ -39,7 +39,7 @@ impl Recording {
     /// Why the daemon can't run the scenario: it uses the real clock and its own random numbers. `None` if
     /// it can.
     pub(crate) fn skipped_by_the_daemon(&self) -> Option<&'static str> {
-        let (settings, default) = (&self.settings, gate64::xlat::Rules::default());
+        let (settings, default) = (&self.settings, gate64::xlat::RewriteRules::default());
         let rules = &settings.rules;
         let rates = rules.error_rate != default.error_rate
             || rules.error_burst != default.error_burst

@@ -9,7 +9,7 @@ use gate64::addr::{Transport4, WorkerId};
 use gate64::ownership::Owners;
 use gate64::reason::Reason;
 use gate64::time::Instant;
-use gate64::translator::{Batch, Change, Settings, Translator, Verdict};
+use gate64::translator::{Change, ExtraPackets, Settings, Translator, Verdict};
 use gate64::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 
 use super::build::{Blank, build, learn, transport};
@@ -38,7 +38,7 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) start: Instant,
     pub(super) vars: Vars,
-    pub(super) extra: Batch,
+    pub(super) extra: ExtraPackets,
     pub(super) handed_over: u32,
     /// The last input packet.
     input: Vec<u8>,
@@ -98,7 +98,7 @@ impl World {
             now: start,
             start,
             vars: Vars::new(),
-            extra: Batch::new(64, 65_535 + 40),
+            extra: ExtraPackets::new(64, 65_535 + 40),
             handed_over: 0,
             input: Vec::new(),
             log: Vec::new(),
@@ -159,7 +159,7 @@ impl World {
     fn input(&mut self, packets: &[(Side, Packet)]) -> Result<Vec<Seen>, String> {
         let blank = Blank { vars: &self.vars, hop: Some(64), actual: None, input: &self.input };
         let bytes: Vec<_> = packets.iter().map(|(_, p)| build(p, blank)).collect::<Result<_, _>>()?;
-        let mut bufs: Vec<_> = bytes.iter().map(|b| PacketBuf::holding(b)).collect();
+        let mut bufs: Vec<_> = bytes.iter().map(|b| PacketBuf::with_packet(b)).collect();
         for (buf, (side, packet)) in bufs.iter_mut().zip(packets) {
             buf.offload = offload(packet);
             let family = if packet.src.is_ipv4() { Side::V4 } else { Side::V6 };
@@ -246,7 +246,7 @@ impl World {
             return Ok(());
         };
         self.handed_over += 1;
-        buf.handed.hops = buf.handed.hops.max(hops as u8 + 1);
+        buf.meta.hops = buf.meta.hops.max(hops as u8 + 1);
         seen.extend(self.process(to, vec![buf], hops + 1)?);
         Ok(())
     }

@@ -48,7 +48,7 @@ impl CommandLine {
 
     fn finish(mut self) -> PacketBuf {
         if self.segments < 2 {
-            return PacketBuf::holding(&self.packet);
+            return PacketBuf::with_packet(&self.packet);
         }
         set_length(&mut self.packet);
         super_packet(&self.packet, self.size as u16)

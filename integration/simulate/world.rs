@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gate64::addr::WorkerId;
 use gate64::time::Instant;
-use gate64::translator::{Batch, Settings, Translator, Verdict};
+use gate64::translator::{ExtraPackets, Settings, Translator, Verdict};
 use gate64::wire::buf::{PacketBuf, Segmentation};
 use smoltcp::wire::IpAddress;
 
@@ -38,7 +38,7 @@ pub(super) struct World {
     pub(super) client: Host,
     pub(super) server: Host,
     workers: Vec<Translator>,
-    extra: Batch,
+    extra: ExtraPackets,
     /// Packets in flight, by time of arrival and order of sending.
     under_way: BTreeMap<(u64, u64), At>,
     sent: u64,
@@ -60,7 +60,7 @@ impl World {
             client: Host::new(IpAddress::v6(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2), seed),
             server: Host::new(IpAddress::v4(198, 51, 100, 7), seed + 1),
             workers: (0..workers).map(worker).collect(),
-            extra: Batch::new(64, 65_535 + 40),
+            extra: ExtraPackets::new(64, 65_535 + 40),
             under_way: BTreeMap::new(),
             sent: 0,
             now: 1_000_000,
@@ -130,7 +130,7 @@ impl World {
         for packets in [from_client, from_server] {
             let packets = match self.offload {
                 true => offload::join(packets),
-                false => packets.iter().map(|packet| PacketBuf::holding(packet)).collect(),
+                false => packets.iter().map(|packet| PacketBuf::with_packet(packet)).collect(),
             };
             for packet in packets {
                 self.send(|| At::Gateway(copy(&packet)));
@@ -206,13 +206,13 @@ impl World {
 }
 
 fn copy(packet: &PacketBuf) -> PacketBuf {
-    let mut copy = PacketBuf::holding(packet.bytes());
+    let mut copy = PacketBuf::with_packet(packet.bytes());
     copy.offload = packet.offload;
-    copy.handed = packet.handed;
+    copy.meta = packet.meta;
     copy
 }
 
 fn handed_on(mut packet: PacketBuf) -> PacketBuf {
-    packet.handed.hops = packet.handed.hops.max(1);
+    packet.meta.hops = packet.meta.hops.max(1);
     packet
 }

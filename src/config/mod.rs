@@ -33,7 +33,7 @@ use crate::addr::WorkerId;
 use crate::addr::{Pref64, ZoneId};
 use crate::nat64;
 use crate::translator::Settings;
-use crate::xlat::Rules;
+use crate::xlat::RewriteRules;
 
 pub use diagnostic::{ConfigError, Diagnostic};
 pub use dns::Dns64;
@@ -56,7 +56,7 @@ pub struct Config {
     /// How packets reach the IPv4 Internet.
     pub egress: Egress,
     /// Rewriting rules, the same for all workers.
-    pub rules: Rules,
+    pub rules: RewriteRules,
     /// Stateless translation, if configured.
     pub siit: Option<Siit>,
     /// Stateful translation, with the limits of the whole gateway.

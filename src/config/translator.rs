@@ -8,13 +8,13 @@ use super::shape::{TextOr, WordOrNumber};
 use super::zones::Zones;
 use crate::addr::Ipv4Prefix;
 use crate::nat64::{Filtering, Limits, Pairing, Timers, UnsolicitedSyn};
-use crate::xlat::{Plateaus, Rules, TrafficClass};
+use crate::xlat::{Plateaus, RewriteRules, TrafficClass};
 
 /// Default of `deny`: loopback and link-local addresses.
 const DENY: [&str; 2] = ["127.0.0.0/8", "169.254.0.0/16"];
 
-pub(super) fn rules(reader: &mut Reader<'_>, section: &schema::Translator, mtu: u16) -> Rules {
-    let default = Rules::default();
+pub(super) fn rules(reader: &mut Reader<'_>, section: &schema::Translator, mtu: u16) -> RewriteRules {
+    let default = RewriteRules::default();
     let mtu6 = reader.number(section.mtu6.as_ref(), mtu, 1280..=mtu);
     let mtu4 = reader.number(section.mtu4.as_ref(), mtu, 68..=mtu);
     if let Some(number) = section.mtu4.as_ref().filter(|_| mtu4 <= 1260) {
@@ -22,7 +22,7 @@ pub(super) fn rules(reader: &mut Reader<'_>, section: &schema::Translator, mtu: 
                       (RFC 7915 §1.4)";
         reader.warn(number.span(), format!("an IPv4 MTU of {mtu4} bytes"), advice);
     }
-    Rules {
+    RewriteRules {
         mtu6,
         mtu4,
         plateaus: plateaus(reader, section.plateaus.as_ref()),
@@ -57,7 +57,7 @@ fn plateaus(reader: &mut Reader<'_>, value: Option<&toml::Spanned<Vec<schema::Nu
 
 /// Parses `lowest_ipv6_mtu`; "auto" is the MTU of the IPv6 side.
 fn lowest_ipv6_mtu(reader: &mut Reader<'_>, value: Option<&toml::Spanned<WordOrNumber>>, mtu6: u16) -> u16 {
-    let default = Rules::default().lowest_ipv6_mtu;
+    let default = RewriteRules::default().lowest_ipv6_mtu;
     let Some(value) = value else { return default };
     let found = match value.get_ref() {
         WordOrNumber::Word(word) if word == "auto" => return mtu6,

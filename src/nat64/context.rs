@@ -3,7 +3,7 @@
 use super::prefetch::Candidate;
 use crate::addr::ZoneId;
 use crate::time::Instant;
-use crate::wire::batch::Batch;
+use crate::wire::batch::ExtraPackets;
 use crate::wire::buf::PacketBuf;
 
 /// Per-packet state that the steps share. It is reused for each packet of a batch.
@@ -17,13 +17,13 @@ pub struct Context<'a> {
     /// Buffer for one packet outside the batch; `None` while in use.
     pub(super) scratch: Option<&'a mut PacketBuf>,
     /// Packets sent after this one.
-    pub(super) extra: &'a mut Batch,
+    pub(super) extra: &'a mut ExtraPackets,
 }
 
 impl<'a> Context<'a> {
     /// The context of a batch that arrives at `now`. `scratch` has room for a packet of any size; `extra`
     /// receives further packets to send.
-    pub const fn new(now: Instant, scratch: &'a mut PacketBuf, extra: &'a mut Batch) -> Self {
+    pub const fn new(now: Instant, scratch: &'a mut PacketBuf, extra: &'a mut ExtraPackets) -> Self {
         Self { now, zone: None, candidate: Candidate::NONE, scratch: Some(scratch), extra }
     }
 
@@ -40,7 +40,7 @@ impl<'a> Context<'a> {
     }
 
     /// Further packets to send.
-    pub const fn extra(&mut self) -> &mut Batch {
+    pub const fn extra(&mut self) -> &mut ExtraPackets {
         self.extra
     }
 }

@@ -11,22 +11,17 @@ use super::Nat64;
 use super::prefetch::Candidate;
 use super::tables::session::Traffic;
 use super::tables::tcp::{Side, State};
-use crate::addr::Proto;
 use crate::addr::{Transport4, Transport6, ZoneId};
 use crate::time::Instant;
 use crate::wire::batch::Verdict;
-use crate::wire::buf::{Handed, PacketBuf};
+use crate::wire::buf::{PacketBuf, PacketMeta};
 use crate::wire::ipv6;
 use crate::wire::tcp::Flags;
-use crate::xlat::{Flow4, Flow6, Plain, Ports};
-
-const fn proto_of(ports: Ports) -> Proto {
-    if ports.flags.is_some() { Proto::Tcp } else { Proto::Udp }
-}
+use crate::xlat::{Flow4, Flow6, Plain, PlainPorts};
 
 /// Whether a packet comes from the device and was neither handed over, hairpinned nor reassembled.
-const fn is_fresh(handed: Handed) -> bool {
-    handed.hops == 0 && !handed.hairpin && handed.ports.is_none() && !handed.gathered
+const fn is_fresh(meta: PacketMeta) -> bool {
+    meta.hops == 0 && !meta.hairpin && meta.ports.is_none() && !meta.reassembled
 }
 
 impl Nat64 {
@@ -37,10 +32,10 @@ impl Nat64 {
     #[inline]
     pub(super) fn allow_fast_path6(&mut self, session: Option<u32>, dst: Ipv6Addr) {
         if let Some(slot) = session
-            && !self.sessions.of(slot).has_fast_path(Side::V6)
+            && !self.sessions.session(slot).has_fast_path(Side::V6)
             && self.server6_of(slot) == dst
         {
-            self.sessions.of_mut(slot).allow_fast_path(Side::V6);
+            self.sessions.session_mut(slot).allow_fast_path(Side::V6);
         }
     }
 
@@ -48,25 +43,26 @@ impl Nat64 {
     #[inline]
     pub(super) fn allow_fast_path4(&mut self, session: Option<u32>) {
         if let Some(slot) = session {
-            self.sessions.of_mut(slot).allow_fast_path(Side::V4);
+            self.sessions.session_mut(slot).allow_fast_path(Side::V4);
         }
     }
 
     /// The IPv6 address by which the client of a session addresses the server.
     #[inline(always)]
     fn server6_of(&self, slot: u32) -> Ipv6Addr {
-        let session = self.sessions.of(slot);
+        let session = self.sessions.session(slot);
         self.policy.zones.pref64(session.pref64).embed(session.remote().addr)
     }
 
     /// The session between a binding and the IPv6 transport address of a server.
     #[inline]
     fn session_to6(&self, slot: u32, server: Transport6) -> Option<u32> {
-        let binding = self.bib.of(slot);
+        let binding = self.bib.binding(slot);
         let is = |session: u32| {
-            self.sessions.of(session).remote().port == server.port && self.server6_of(session) == server.addr
+            self.sessions.session(session).remote().port == server.port
+                && self.server6_of(session) == server.addr
         };
-        if self.sessions.at(binding.first).is_some() && is(binding.first) {
+        if self.sessions.get(binding.first).is_some() && is(binding.first) {
             return Some(binding.first);
         }
         let addr = self.policy.zones.pref64(binding.pref64).extract(server.addr)?;
@@ -81,17 +77,17 @@ impl Nat64 {
         candidate: Candidate,
         buf: &mut PacketBuf,
     ) -> Option<Verdict> {
-        if !is_fresh(buf.handed) {
+        if !is_fresh(buf.meta) {
             return None;
         }
         let packet = Plain::read6(&self.policy.rules, buf)?;
-        let proto = proto_of(packet.ports);
+        let proto = packet.ports.proto();
         let binding = self.binding_of(candidate, proto, Transport6::new(packet.src, packet.ports.src))?;
         let session = self.session_to6(binding, Transport6::new(packet.dst, packet.ports.dst))?;
         let traffic = Traffic { from: Side::V6, packets: packet.count as u32, bytes: packet.len as u64 };
         self.refresh(now, session, packet.ports, traffic)?;
         let (mapped, zone) = self.mapped_and_zone(binding);
-        let to = Flow4::new(mapped, self.sessions.of(session).remote());
+        let to = Flow4::new(mapped, self.sessions.session(session).remote());
         packet.rewrite_to4(&self.policy.rules, &to, &mut self.ids, buf);
         let row = self.counters.zone(zone);
         row.packets_v6_to_v4.add(packet.count as u64);
@@ -107,18 +103,18 @@ impl Nat64 {
         candidate: Candidate,
         buf: &mut PacketBuf,
     ) -> Option<Verdict> {
-        if !is_fresh(buf.handed) {
+        if !is_fresh(buf.meta) {
             return None;
         }
         let packet = Plain::read4(&self.policy.rules, buf)?;
         let mapped = Transport4::new(packet.dst, packet.ports.dst);
-        let binding = self.binding_at(candidate, proto_of(packet.ports), mapped)?;
+        let binding = self.binding_at(candidate, packet.ports.proto(), mapped)?;
         let session = self.session_with(binding, Transport4::new(packet.src, packet.ports.src))?;
         let bytes = packet.len - crate::wire::ipv4::HEADER + ipv6::HEADER;
         let traffic = Traffic { from: Side::V4, packets: packet.count as u32, bytes: bytes as u64 };
         self.refresh(now, session, packet.ports, traffic)?;
         let server = Transport6::new(self.server6_of(session), packet.ports.src);
-        let to = Flow6::new(server, self.bib.of(binding).v6());
+        let to = Flow6::new(server, self.bib.binding(binding).v6());
         packet.rewrite_to6(&self.policy.rules, &to, buf);
         let row = self.counters.zone(self.mapped_and_zone(binding).1);
         row.packets_v4_to_v6.add(packet.count as u64);
@@ -129,7 +125,7 @@ impl Nat64 {
     /// The IPv4 transport address of a binding and its client's zone.
     #[inline(always)]
     fn mapped_and_zone(&self, slot: u32) -> (Transport4, Option<ZoneId>) {
-        let binding = self.bib.of(slot);
+        let binding = self.bib.binding(slot);
         if binding.is_static() {
             return (self.mapped(slot), self.zone_of(slot));
         }
@@ -140,8 +136,8 @@ impl Nat64 {
     /// Refreshes a session and counts the traffic. Returns `None` and changes nothing if the packet needs
     /// the slow path.
     #[inline(always)]
-    fn refresh(&mut self, now: Instant, slot: u32, ports: Ports, traffic: Traffic) -> Option<()> {
-        let session = self.sessions.of(slot);
+    fn refresh(&mut self, now: Instant, slot: u32, ports: PlainPorts, traffic: Traffic) -> Option<()> {
+        let session = self.sessions.session(slot);
         if session.is_expired(now) || !session.has_fast_path(traffic.from) {
             return None;
         }
@@ -156,7 +152,7 @@ impl Nat64 {
             }
         };
         let refreshes = traffic.from == Side::V6 || self.policy.inbound_refresh;
-        self.sessions.credit(slot, traffic, if refreshes { Some(now + lifetime) } else { None });
+        self.sessions.record_traffic(slot, traffic, if refreshes { Some(now + lifetime) } else { None });
         Some(())
     }
 }

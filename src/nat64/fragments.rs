@@ -1,4 +1,4 @@
-//! Fragments on their way through the fragment cache (RFC 6146 §3.4).
+//! Fragments: stores, releases and reassembles them (RFC 6146 §3.4).
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -15,20 +15,24 @@ use crate::wire::{Fragment, Transport};
 use crate::xlat::{ErrorHeader, Refusal};
 
 /// The entry point of a side, for fragments released from the cache.
-type Enter = fn(&mut Nat64, &mut Context<'_>, &mut PacketBuf) -> Result<Verdict, Refusal>;
+type Process = fn(&mut Nat64, &mut Context<'_>, &mut PacketBuf) -> Result<Verdict, Refusal>;
 
 /// What the first fragment reveals about its datagram; `None` if this is not the first.
-fn first<Q>(transport: &Transport<Q>, protocol: u8, refused: ErrorHeader) -> Result<Option<First>, Refusal> {
+fn first<Q>(
+    transport: &Transport<Q>,
+    protocol: u8,
+    protocol_error: ErrorHeader,
+) -> Result<Option<First>, Refusal> {
     match *transport {
         Transport::Tcp { src, dst, .. } => Ok(Some(First::Ports(src, dst))),
         // The new checksum covers the whole datagram.
-        Transport::Udp { checksum: 0, .. } => Ok(Some(First::Gather)),
+        Transport::Udp { checksum: 0, .. } => Ok(Some(First::Reassemble)),
         Transport::Udp { src, dst, .. } => Ok(Some(First::Ports(src, dst))),
         // The ICMPv6 checksum covers the length of the whole message.
-        Transport::Echo { .. } | Transport::Error(_) | Transport::Icmp => Ok(Some(First::Gather)),
+        Transport::Echo { .. } | Transport::Error(_) | Transport::Icmp => Ok(Some(First::Reassemble)),
         Transport::Fragment if tuple::proto_of(protocol).is_some() => Ok(None),
         Transport::Fragment => Err(Reason::Protocol.into()),
-        Transport::Other => Err(Refusal::with_error(Reason::Protocol, refused)),
+        Transport::Other => Err(Refusal::with_error(Reason::Protocol, protocol_error)),
     }
 }
 
@@ -67,7 +71,7 @@ impl Nat64 {
         buf: &mut PacketBuf,
     ) -> Result<Verdict, Refusal> {
         let owner = self.pool4.owners().datagram(packet.src, packet.dst, packet.protocol, packet.id);
-        if owner != self.pool4.me() {
+        if owner != self.pool4.worker() {
             return Ok(self.hand_over(owner, buf)?);
         }
         let first = first(&packet.transport, packet.protocol, ErrorHeader::unreachable4(2))?;
@@ -86,7 +90,8 @@ impl Nat64 {
 
     /// The bits of the host that an address belongs to.
     fn host_bits(&self, addr: Ipv6Addr) -> u128 {
-        let host = self.policy.zones.of(addr).map(|zone| self.policy.zones.host(zone, addr).prefix.addr());
+        let host =
+            self.policy.zones.zone_of(addr).map(|zone| self.policy.zones.host(zone, addr).prefix.addr());
         host.unwrap_or(addr).to_bits()
     }
 
@@ -95,19 +100,19 @@ impl Nat64 {
         &mut self,
         context: &mut Context<'_>,
         step: Step,
-        enter: Enter,
+        process: Process,
         buf: &mut PacketBuf,
     ) -> Result<Verdict, Refusal> {
         match step {
             Step::Pass { ports, held } => {
-                buf.handed.ports = Some(ports);
-                let verdict = enter(self, context, buf);
+                buf.meta.ports = Some(ports);
+                let verdict = process(self, context, buf);
                 if let Some(datagram) = held
                     && let Some(released) = context.scratch.take()
                 {
                     while self.fragments.held(datagram) > 0 && context.extra.room() > 0 {
                         self.fragments.release(datagram, released);
-                        self.forward_held(context, enter, released);
+                        self.forward_held(context, process, released);
                     }
                     context.scratch = Some(released);
                 }
@@ -118,13 +123,13 @@ impl Nat64 {
                 buf.clear();
                 Ok(Verdict::Hold)
             }
-            Step::Whole(datagram) => {
-                let hops = buf.handed.hops;
-                if !self.fragments.assemble(datagram, buf) {
+            Step::Reassemble(datagram) => {
+                let hops = buf.meta.hops;
+                if !self.fragments.reassemble(datagram, buf) {
                     return Err(Reason::FragmentSize.into());
                 }
-                buf.handed.hops = hops;
-                enter(self, context, buf)
+                buf.meta.hops = hops;
+                process(self, context, buf)
             }
             Step::Drop { reason, held } => {
                 self.counters.zone(context.zone).drops(reason).add(u64::from(held));
@@ -134,8 +139,8 @@ impl Nat64 {
     }
 
     /// Translates a fragment released from the cache and adds it to the batch.
-    fn forward_held(&mut self, context: &mut Context<'_>, enter: Enter, released: &mut PacketBuf) {
-        let to = match enter(self, context, released) {
+    fn forward_held(&mut self, context: &mut Context<'_>, process: Process, released: &mut PacketBuf) {
+        let to = match process(self, context, released) {
             Ok(Verdict::Forward) => None,
             Ok(Verdict::HandOver(worker)) => Some(worker),
             Ok(Verdict::Hold) => return,
@@ -155,14 +160,14 @@ impl Nat64 {
         };
         output.packet.fill(released.bytes());
         output.packet.offload = released.offload;
-        output.packet.handed = released.handed;
+        output.packet.meta = released.meta;
         output.to = to;
     }
 
     /// The zone of a cached datagram; unknown from the IPv4 side.
     pub(super) fn zone_of_datagram(&self, key: &Key) -> Option<ZoneId> {
         match key.src {
-            IpAddr::V6(src) => self.policy.zones.of(src).map(|zone| self.policy.zones.rules(zone).id),
+            IpAddr::V6(src) => self.policy.zones.zone_of(src).map(|zone| self.policy.zones.zone(zone).id),
             IpAddr::V4(_) => None,
         }
     }

@@ -6,7 +6,7 @@ use crate::addr::Proto;
 use crate::addr::{Transport4, WorkerId};
 use crate::reason::Reason;
 use crate::wire::batch::Verdict;
-use crate::wire::buf::{Handed, PacketBuf};
+use crate::wire::buf::{PacketBuf, PacketMeta};
 use crate::xlat::{Pass, PlanTo4, Refusal, To4};
 
 /// Maximum hand-overs of a packet. It needs at most three: to the worker of its datagram, to its owner, and
@@ -18,35 +18,35 @@ impl Nat64 {
     /// changes the identifier of an ICMP query, so only its address counts.
     #[inline]
     pub(super) fn pass6(&self, proto: Proto, mapped: Transport4) -> Pass {
-        let is_ours = match proto {
+        let is_local_mapped = match proto {
             // Port zero of a pool address is in no range, but belongs to no other host either.
-            Proto::Tcp | Proto::Udp if mapped.port == 0 => self.pool4.has(mapped.addr),
-            Proto::Tcp | Proto::Udp => self.pool4.contains(mapped) || self.statics.has(proto, mapped),
-            Proto::Icmp => self.pool4.has(mapped.addr) || self.statics.has_address(mapped.addr),
+            Proto::Tcp | Proto::Udp if mapped.port == 0 => self.pool4.contains_addr(mapped.addr),
+            Proto::Tcp | Proto::Udp => self.pool4.contains(mapped) || self.statics.contains(proto, mapped),
+            Proto::Icmp => self.pool4.contains_addr(mapped.addr) || self.statics.contains_addr(mapped.addr),
         };
-        if is_ours { Pass::HairpinOut } else { Pass::Direct }
+        if is_local_mapped { Pass::HairpinOut } else { Pass::Direct }
     }
 
-    /// Forwards an IPv6 packet as IPv4, or hairpins it. `flow` is the receiver's protocol and address.
+    /// Forwards an IPv6 packet as IPv4, or hairpins it. `receiver` is the receiver's protocol and address.
     #[inline]
     pub(super) fn forward4(
         &mut self,
         context: &mut Context<'_>,
-        flow: (Proto, Transport4),
+        receiver: (Proto, Transport4),
         plan: PlanTo4<'_>,
         to: &To4,
     ) -> Result<Verdict, Refusal> {
         if plan.pass() == Pass::HairpinOut {
-            return self.hairpin(context, flow, plan, to);
+            return self.hairpin(context, receiver, plan, to);
         }
         let buf = self.write4(context, plan, to)?;
-        buf.handed = Handed::default();
+        buf.meta = PacketMeta::default();
         Ok(Verdict::Forward)
     }
 
     /// Hairpins a packet: it enters again from the IPv4 side, here or at the receiver's worker.
     ///
-    /// A drop in the second half sends no error: the buffer no longer holds what the sender sent.
+    /// In the IPv4-to-IPv6 pass no error is sent: the original packet is overwritten.
     fn hairpin(
         &mut self,
         context: &mut Context<'_>,
@@ -55,16 +55,16 @@ impl Nat64 {
         to: &To4,
     ) -> Result<Verdict, Refusal> {
         let owner = self.pool4.owners().owner_of(proto, mapped).ok_or(Reason::NotPool4)?;
-        if owner == self.pool4.me() && self.binding_at(context.candidate, proto, mapped).is_none() {
+        if owner == self.pool4.worker() && self.binding_at(context.candidate, proto, mapped).is_none() {
             return Err(Reason::NoBinding.into());
         }
         let buf = self.write4(context, plan, to)?;
-        buf.handed.hairpin = true;
-        if buf.handed.ports.is_some() {
+        buf.meta.hairpin = true;
+        if buf.meta.ports.is_some() {
             // A fragment: its ports are now those of the IPv4 side.
-            buf.handed.ports = Some((to.outer.src.port, to.outer.dst.port));
+            buf.meta.ports = Some((to.outer.src.port, to.outer.dst.port));
         }
-        if owner != self.pool4.me() {
+        if owner != self.pool4.worker() {
             return Ok(Verdict::HandOver(owner));
         }
         self.packet4(context, buf).map_err(|refusal| refusal.reason.into())
@@ -85,16 +85,16 @@ impl Nat64 {
             return Ok(None);
         }
         match self.pool4.owners().owner_of(proto, mapped) {
-            Some(owner) if owner != self.pool4.me() => self.hand_over(owner, buf).map(Some),
+            Some(owner) if owner != self.pool4.worker() => self.hand_over(owner, buf).map(Some),
             Some(_) | None => Ok(None),
         }
     }
 
     /// Hands a packet over, up to the hand-over limit.
     pub(super) fn hand_over(&self, to: WorkerId, buf: &PacketBuf) -> Result<Verdict, Reason> {
-        if buf.handed.hops < MAX_HOPS {
+        if buf.meta.hops < MAX_HOPS {
             return Ok(Verdict::HandOver(to));
         }
-        Err(if buf.handed.hairpin { Reason::HairpinLoop } else { Reason::HandOverLimit })
+        Err(if buf.meta.hairpin { Reason::HairpinLoop } else { Reason::HandOverLimit })
     }
 }

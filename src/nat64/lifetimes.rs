@@ -5,13 +5,13 @@ use core::time::Duration;
 use super::tables::bib::QuarantineTick;
 use super::tables::slab::NIL;
 use super::tables::tcp::{State, on_timeout};
-use super::{Event, Nat64, probe};
+use super::{Event, Nat64, keepalive};
 use crate::addr::Proto;
 use crate::addr::{HostKey, ZoneId};
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::ICMP4;
-use crate::wire::batch::Batch;
+use crate::wire::batch::ExtraPackets;
 use crate::wire::buf::PacketBuf;
 use crate::xlat::{ErrorHeader, originate_error4};
 
@@ -37,7 +37,7 @@ impl Nat64 {
         now: Instant,
         budget: usize,
         scratch: &mut PacketBuf,
-        extra: &mut Batch,
+        extra: &mut ExtraPackets,
     ) -> bool {
         let mut left = budget;
         while left > 0
@@ -70,8 +70,8 @@ impl Nat64 {
     }
 
     /// Handles a session timeout: probes an established TCP session once, ends any other.
-    pub(super) fn expire_session(&mut self, slot: u32, extra: &mut Batch) {
-        let session = self.sessions.of(slot);
+    pub(super) fn expire_session(&mut self, slot: u32, extra: &mut ExtraPackets) {
+        let session = self.sessions.session(slot);
         let deadline = Instant::from_nanos(session.deadline);
         let next = on_timeout(session.state());
         if next == State::Closed {
@@ -79,26 +79,26 @@ impl Nat64 {
             return;
         }
         self.probe(slot, extra);
-        self.sessions.of_mut(slot).set_state(next);
+        self.sessions.session_mut(slot).set_state(next);
         self.sessions.set_deadline(slot, deadline + self.policy.timers.tcp_closing);
     }
 
     /// Sends a keepalive probe to the client. Skips it if the batch has no room.
-    fn probe(&mut self, slot: u32, extra: &mut Batch) {
-        let session = self.sessions.of(slot);
-        let client = self.bib.of(session.binding()).v6();
+    fn probe(&mut self, slot: u32, extra: &mut ExtraPackets) {
+        let session = self.sessions.session(slot);
+        let client = self.bib.binding(session.binding()).v6();
         let server = self.policy.zones.pref64(session.pref64).embed(session.remote().addr);
         if let Some(output) = extra.next_slot() {
-            output.packet.fill(&probe::keepalive(server, session.remote().port, client));
+            output.packet.fill(&keepalive::probe(server, session.remote().port, client));
         }
     }
 
     /// Ends a session, and its binding if it was the last session.
     pub(super) fn end_session(&mut self, now: Instant, slot: u32) {
-        let session = self.sessions.of(slot);
+        let session = self.sessions.session(slot);
         let binding = session.binding();
         let (remote, packets, bytes) = (session.remote(), session.packets(), session.bytes());
-        let of = self.bib.of(binding);
+        let of = self.bib.binding(binding);
         let (proto, v6, mut first) = (of.proto(), of.v6(), of.first);
         let v4 = self.mapped(binding);
         let zone = self.zone_of(binding);
@@ -106,12 +106,12 @@ impl Nat64 {
             self.events.push_minor(Event::SessionEnded { host, proto, v6, v4, remote, packets, bytes });
         }
         self.sessions.remove(slot, &mut first);
-        self.bib.of_mut(binding).first = first;
+        self.bib.binding_mut(binding).first = first;
         self.counters.zone(zone).sessions[proto as usize].sub(1);
-        if self.bib.of(binding).is_static() {
+        if self.bib.binding(binding).is_static() {
             return;
         }
-        let block = self.bib.of(binding).allocation;
+        let block = self.bib.binding(binding).allocation;
         self.pool4.host_of(block).sessions -= 1;
         if first != NIL {
             return;
@@ -127,7 +127,7 @@ impl Nat64 {
 
     /// Removes a binding and frees its port.
     pub(super) fn unbind(&mut self, now: Instant, slot: u32) {
-        let binding = self.bib.of(slot);
+        let binding = self.bib.binding(slot);
         let since =
             if binding.is_quarantined() { QuarantineTick(binding.first) } else { QuarantineTick::of(now) };
         self.pool4.unlink(since, slot, &mut self.bib);
@@ -141,7 +141,7 @@ impl Nat64 {
     }
 
     /// Answers an expired unsolicited SYN with an ICMP error. Returns false if none is due.
-    fn expire_syn(&mut self, now: Instant, scratch: &mut PacketBuf, extra: &mut Batch) -> bool {
+    fn expire_syn(&mut self, now: Instant, scratch: &mut PacketBuf, extra: &mut ExtraPackets) -> bool {
         let Some(due) = self.syns.due(now) else { return false };
         let Some(syn) = due else { return true };
         self.counters.zone(None).drops(Reason::UnsolicitedSyn).add(1);
@@ -161,14 +161,14 @@ impl Nat64 {
 
     /// Adds a binding to the gauge (positive `by`) or subtracts it.
     pub(super) fn count_binding(&self, slot: u32, by: i64) {
-        let gauge = &self.counters.zone(self.zone_of(slot)).bindings[self.bib.of(slot).proto() as usize];
+        let gauge = &self.counters.zone(self.zone_of(slot)).bindings[self.bib.binding(slot).proto() as usize];
         if by > 0 { gauge.add(1) } else { gauge.sub(1) }
     }
 
     /// The zone of a binding's client.
     #[inline]
     pub(super) fn zone_of(&self, slot: u32) -> Option<ZoneId> {
-        let binding = self.bib.of(slot);
+        let binding = self.bib.binding(slot);
         if binding.is_static() {
             return self.host_of(slot).map(|host| host.zone);
         }
@@ -177,11 +177,11 @@ impl Nat64 {
 
     /// The host of a binding.
     pub(super) fn host_of(&self, slot: u32) -> Option<HostKey> {
-        let binding = self.bib.of(slot);
+        let binding = self.bib.binding(slot);
         if binding.is_static() {
             let addr = binding.v6().addr;
-            return self.policy.zones.of(addr).map(|zone| self.policy.zones.host(zone, addr));
+            return self.policy.zones.zone_of(addr).map(|zone| self.policy.zones.host(zone, addr));
         }
-        Some(self.pool4.hosts().of(self.pool4.blocks().of(binding.allocation).host).key)
+        Some(self.pool4.hosts().host(self.pool4.blocks().block(binding.allocation).host).key)
     }
 }

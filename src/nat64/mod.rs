@@ -3,7 +3,7 @@
 //! | step | RFC 6146 | module |
 //! |---|---|---|
 //! | determine the incoming tuple | §3.4 | `tuple`, `fragments` |
-//! | filter, update bindings and sessions | §3.5 | `filter` |
+//! | filter, update bindings and sessions | §3.5 | `update` |
 //! | compute the outgoing tuple, translate | §3.6, §3.7 | `outgoing` |
 //! | hairpin | §3.8 | `hairpin` |
 //!
@@ -23,9 +23,8 @@ use crate::wire::batch::Verdict;
 use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
-use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Pass, Refusal, Rules, To4, To6};
+use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Pass, Refusal, RewriteRules, To4, To6};
 
-use filter::Outward;
 use policy::Policy;
 use policy::zones::{Destination, Zones};
 use tables::bib::Bib;
@@ -36,22 +35,23 @@ use tables::pool4::{Pool4, Sizes};
 use tables::session::Sessions;
 use tables::statics::Statics;
 use tables::syn::Syns;
+use update::Outward;
 
 mod context;
 mod fast_path;
-mod filter;
 mod fragments;
 mod hairpin;
+mod keepalive;
 mod lifetimes;
 mod outgoing;
 mod policy;
 mod prefetch;
-mod probe;
 mod reload;
 mod settings;
 mod tables;
 mod transfer;
 mod tuple;
+mod update;
 
 #[cfg(test)]
 mod tests;
@@ -91,7 +91,7 @@ pub struct Nat64 {
 
 /// The worker's number, the number of workers, and the seeds of all random numbers.
 #[derive(Clone, Copy, Debug)]
-pub struct Identity {
+pub struct WorkerIdentity {
     /// This worker.
     pub worker: WorkerId,
     /// Number of workers, at least 1.
@@ -104,17 +104,22 @@ pub struct Identity {
 
 impl Nat64 {
     /// Allocates all tables; nothing is allocated later.
-    pub fn new(who: Identity, rules: Rules, settings: &Settings, counters: Arc<Counters>) -> Self {
-        let mut rng = Rng::new(who.seed);
-        let owners = settings.owners(who.owner_seed, who.workers);
+    pub fn new(
+        identity: WorkerIdentity,
+        rules: RewriteRules,
+        settings: &Settings,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let mut rng = Rng::new(identity.seed);
+        let owners = settings.owners(identity.owner_seed, identity.workers);
         let limits = &settings.limits;
         let sizes = Sizes { blocks: limits.blocks, hosts: limits.hosts };
-        let pool_rules = reload::pool_rules(settings, owners);
+        let pool_config = reload::pool_config(settings, owners);
         let mut nat64 = Self {
             policy: Policy::new(rules, settings, None),
             bib: Bib::new(limits.bindings, &mut rng),
             sessions: Sessions::new(limits.sessions, &mut rng),
-            pool4: Pool4::new(who.worker, sizes, pool_rules, &mut rng, counters.clone()),
+            pool4: Pool4::new(identity.worker, sizes, pool_config, &mut rng, counters.clone()),
             statics: Statics::new(&settings.statics),
             syns: Syns::new(limits.unsolicited_syns, limits.unsolicited_syns_per_source, &mut rng),
             fragments: FragmentCache::new(limits.fragment_bytes, settings.timers.fragment, rng.next() as u32),
@@ -130,7 +135,7 @@ impl Nat64 {
 
     /// Processes a packet from the IPv6 side and returns its verdict.
     #[inline]
-    pub fn from_v6(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Verdict {
+    pub fn process_v6(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Verdict {
         if let Some(verdict) = self.fast_path6(context.now, context.candidate, buf) {
             return verdict;
         }
@@ -143,7 +148,7 @@ impl Nat64 {
 
     /// Processes a packet from the IPv4 side and returns its verdict.
     #[inline]
-    pub fn from_v4(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Verdict {
+    pub fn process_v4(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Verdict {
         if let Some(verdict) = self.fast_path4(context.now, context.candidate, buf) {
             return verdict;
         }
@@ -159,19 +164,19 @@ impl Nat64 {
         let parsed = Ipv6Packet::parse(buf.bytes(), &buf.offload);
         let packet = parsed.as_ref().map_err(|reason| *reason)?;
         let (destination, owner) = self.admit6(context, packet)?;
-        if owner != self.pool4.me() {
+        if owner != self.pool4.worker() {
             return Ok(self.hand_over(owner, buf)?);
         }
         if packet.fragment.is_some() {
             xlat::check_extensions(packet)?;
         }
-        if let Some(fragment) = packet.fragment.filter(|f| !f.is_atomic() && buf.handed.ports.is_none()) {
+        if let Some(fragment) = packet.fragment.filter(|f| !f.is_atomic() && buf.meta.ports.is_none()) {
             return self.fragment6(context, packet, fragment, buf);
         }
         if let Transport::Error(error) = &packet.transport {
             return self.error6(context, &destination, packet, error, buf);
         }
-        let tuple = tuple::of6(packet, buf.handed.ports)?;
+        let tuple = tuple::of6(packet, buf.meta.ports)?;
         let client = Transport6::new(packet.src, tuple.src);
         let remote = Transport4::new(destination.remote, tuple.dst);
         let pass = self.pass6(tuple.proto, remote);
@@ -192,14 +197,14 @@ impl Nat64 {
         let parsed = Ipv4Packet::parse(buf.bytes(), &buf.offload);
         let packet = parsed.as_ref().map_err(|reason| *reason)?;
         self.admit4(packet, buf)?;
-        if let Some(fragment) = packet.fragment.filter(|_| buf.handed.ports.is_none()) {
+        if let Some(fragment) = packet.fragment.filter(|_| buf.meta.ports.is_none()) {
             return self.fragment4(context, packet, fragment, buf);
         }
-        let pass = if buf.handed.hairpin { Pass::HairpinIn } else { Pass::Direct };
+        let pass = if buf.meta.hairpin { Pass::HairpinIn } else { Pass::Direct };
         if let Transport::Error(error) = &packet.transport {
             return self.error4(context, packet, error, pass, buf);
         }
-        let tuple = tuple::of4(packet, buf.handed.ports)?;
+        let tuple = tuple::of4(packet, buf.meta.ports)?;
         let mapped = Transport4::new(packet.dst, tuple.dst);
         if let Some(verdict) = self.hand_over_to_owner(tuple.proto, mapped, buf)? {
             return Ok(verdict);
@@ -230,11 +235,12 @@ impl Nat64 {
     ) -> Result<(Destination, WorkerId), Reason> {
         self.policy.zones.check_source(packet.src)?;
         let client = packet.transport.quoted().map_or(packet.src, |quoted| quoted.dst);
-        let zone = self.policy.zones.of(client).ok_or_else(|| Zones::reason_outside_zones(packet.src))?;
-        context.zone = Some(self.policy.zones.rules(zone).id);
+        let zone =
+            self.policy.zones.zone_of(client).ok_or_else(|| Zones::reason_outside_zones(packet.src))?;
+        context.zone = Some(self.policy.zones.zone(zone).id);
         let destination = self.policy.zones.destination(zone, packet.dst)?;
         let owner = if self.is_alone() {
-            self.pool4.me()
+            self.pool4.worker()
         } else {
             self.pool4.owners().host(self.policy.zones.host(zone, client))
         };
@@ -250,10 +256,10 @@ impl Nat64 {
     /// be a pool address.
     #[inline]
     fn admit4(&self, packet: &Ipv4Packet, buf: &PacketBuf) -> Result<(), Reason> {
-        if !self.pool4.has(packet.dst) && !self.statics.has_address(packet.dst) {
+        if !self.pool4.contains_addr(packet.dst) && !self.statics.contains_addr(packet.dst) {
             return Err(Reason::NotPool4);
         }
-        if !buf.handed.hairpin && self.pool4.has(packet.src) {
+        if !buf.meta.hairpin && self.pool4.contains_addr(packet.src) {
             return Err(Reason::SourceAddress);
         }
         Ok(())
@@ -267,7 +273,7 @@ impl Nat64 {
         packet: &Ipv4Packet,
         buf: &mut PacketBuf,
     ) -> Result<Verdict, Refusal> {
-        if buf.handed.hairpin || self.policy.unsolicited_syn == UnsolicitedSyn::Drop {
+        if buf.meta.hairpin || self.policy.unsolicited_syn == UnsolicitedSyn::Drop {
             return Err(Reason::UnsolicitedSyn.into());
         }
         let syn = (packet, buf.bytes());
@@ -279,11 +285,11 @@ impl Nat64 {
 
     /// The pref64 under which a binding's client addresses a server: that of their session, else that of
     /// the packet that created the binding.
-    fn pref64_towards(&self, binding: u32, proto: Proto, server: Transport4) -> u16 {
-        let server = filter::remote_of(proto, server);
+    fn pref64_for_server(&self, binding: u32, proto: Proto, server: Transport4) -> u16 {
+        let server = update::remote_of(proto, server);
         match self.session_with(binding, server) {
-            Some(session) => self.sessions.of(session).pref64,
-            None => self.bib.of(binding).pref64,
+            Some(session) => self.sessions.session(session).pref64,
+            None => self.bib.binding(binding).pref64,
         }
     }
 

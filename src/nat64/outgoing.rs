@@ -10,7 +10,7 @@ use crate::addr::Proto;
 use crate::addr::{Transport4, Transport6};
 use crate::reason::Reason;
 use crate::wire::batch::Verdict;
-use crate::wire::buf::{Handed, PacketBuf, Segmentation};
+use crate::wire::buf::{PacketBuf, PacketMeta, Segmentation};
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::{self, Ipv6Packet};
@@ -78,7 +78,7 @@ impl Nat64 {
         let row = self.counters.zone(context.zone);
         row.packets_v4_to_v6.add(u64::from(traffic.packets));
         row.bytes_v4_to_v6.add(len as u64);
-        buf.handed = Handed::default();
+        buf.meta = PacketMeta::default();
         Ok(Verdict::Forward)
     }
 
@@ -136,9 +136,9 @@ impl Nat64 {
         let binding =
             self.binding_at(context.candidate, quoted.proto, mapped).ok_or(Reason::IcmpNoBinding)?;
         context.zone = self.zone_of(binding);
-        let client = self.bib.of(binding).v6();
+        let client = self.bib.binding(binding).v6();
         let server = Transport4::new(error.quoted.dst, quoted.dst);
-        let pref64 = self.pref64_towards(binding, quoted.proto, server);
+        let pref64 = self.pref64_for_server(binding, quoted.proto, server);
         let source = self.policy.error_source6(pref64, packet.src);
         self.policy.zones.check_well_known(pref64, server.addr).map_err(|_| Reason::IcmpQuoted)?;
         let plan = xlat::plan_v4_to_v6(&self.policy.rules, packet, buf, pass)?;
@@ -184,7 +184,7 @@ impl Nat64 {
         self.counters.zone(context.zone).drops(reason).add(1);
         let (rate, burst) = (self.policy.rules.error_rate[1], self.policy.rules.error_burst);
         if let Some(error) = refusal.error
-            && !buf.handed.hairpin
+            && !buf.meta.hairpin
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
             && self.buckets[1].take(context.now, rate, burst)
         {

@@ -57,7 +57,7 @@ impl Candidates {
 
     /// The candidate of the packet with this number in the batch.
     #[inline]
-    pub fn of(&self, number: usize) -> Candidate {
+    pub fn get(&self, number: usize) -> Candidate {
         if number < self.count { Candidate(self.slots[number]) } else { Candidate::NONE }
     }
 }

@@ -3,17 +3,17 @@
 use super::policy::Policy;
 use super::policy::zones::Zones;
 use super::tables::bib::{Allocation, Binding};
-use super::tables::pool4::PoolRules;
+use super::tables::pool4::PoolConfig;
 use super::tables::slab::NIL;
 use super::tables::statics::Statics;
 use super::{Nat64, Settings};
 use crate::ownership::Owners;
 use crate::time::Instant;
-use crate::xlat::Rules;
+use crate::xlat::RewriteRules;
 
 /// What the settings decide about the assignment of ports.
-pub(super) fn pool_rules(settings: &Settings, owners: Owners) -> PoolRules {
-    PoolRules {
+pub(super) fn pool_config(settings: &Settings, owners: Owners) -> PoolConfig {
+    PoolConfig {
         owners,
         pools: settings.pools.clone(),
         zone_pools: settings.zones.iter().map(|zone| (zone.id, zone.pool)).collect(),
@@ -24,7 +24,7 @@ pub(super) fn pool_rules(settings: &Settings, owners: Owners) -> PoolRules {
 
 impl Nat64 {
     /// Switches to new settings, except for the limits. Visits all bindings and sessions once.
-    pub fn reconfigure(&mut self, now: Instant, rules: Rules, owner_seed: u32, settings: &Settings) {
+    pub fn reconfigure(&mut self, now: Instant, rules: RewriteRules, owner_seed: u32, settings: &Settings) {
         let mut owners = settings.owners(owner_seed, self.pool4.owners().workers());
         owners.inherit(self.pool4.owners());
         let policy = Policy::new(rules, settings, Some(&self.policy));
@@ -35,46 +35,48 @@ impl Nat64 {
         self.fragments.set_timeout(settings.timers.fragment);
         self.drop_statics(now, settings);
         self.count_statics(1);
-        self.pool4.reconfigure(pool_rules(settings, owners));
+        self.pool4.reconfigure(pool_config(settings, owners));
         self.bind_statics();
     }
 
     /// Ends the sessions and bindings that the new settings do not allow.
     fn end_invalidated(&mut self, now: Instant, new: &Zones, settings: &Settings) {
         for slot in 0..self.sessions.end() {
-            let Some(session) = self.sessions.at(slot) else { continue };
-            let addr = self.bib.of(session.binding()).v6().addr;
-            let zone = new.of(addr).filter(|_| self.keeps(session.binding(), new, settings));
-            let named = self.policy.zones.pref64(session.pref64);
-            if zone.is_none_or(|zone| new.pref64_of(zone, named).is_none()) {
+            let Some(session) = self.sessions.get(slot) else { continue };
+            let addr = self.bib.binding(session.binding()).v6().addr;
+            let zone = new.zone_of(addr).filter(|_| self.keeps(session.binding(), new, settings));
+            let pref64 = self.policy.zones.pref64(session.pref64);
+            if zone.is_none_or(|zone| new.pref64_of(zone, pref64).is_none()) {
                 self.end_session(now, slot);
             } else {
-                self.sessions.of_mut(slot).clear_fast_path();
+                self.sessions.session_mut(slot).clear_fast_path();
             }
         }
         for slot in 0..self.bib.end() {
-            let Some(binding) = self.bib.at(slot) else { continue };
+            let Some(binding) = self.bib.get(slot) else { continue };
             if !binding.is_static() && !self.keeps(slot, new, settings) {
                 self.end_binding(now, slot);
                 continue;
             }
-            let zone = new.of(binding.v6().addr);
+            let zone = new.zone_of(binding.v6().addr);
             // Compared by value: the index of a removed pref64 may have been reused.
-            let named = self.policy.zones.pref64(binding.pref64);
+            let pref64 = self.policy.zones.pref64(binding.pref64);
             if let Some(zone) = zone
-                && new.pref64_of(zone, named).is_none()
+                && new.pref64_of(zone, pref64).is_none()
                 && let Some(first) = new.first_pref64(zone)
             {
-                self.bib.of_mut(slot).pref64 = first;
+                self.bib.binding_mut(slot).pref64 = first;
             }
         }
     }
 
     /// Whether a binding's host keeps its zone, and that zone's pool keeps its port.
     fn keeps(&self, slot: u32, new: &Zones, settings: &Settings) -> bool {
-        let binding = self.bib.of(slot);
+        let binding = self.bib.binding(slot);
         let addr = binding.v6().addr;
-        let (Some(was), Some(is)) = (self.policy.zones.of(addr), new.of(addr)) else { return false };
+        let (Some(was), Some(is)) = (self.policy.zones.zone_of(addr), new.zone_of(addr)) else {
+            return false;
+        };
         if self.policy.zones.host(was, addr) != new.host(is, addr) {
             return false;
         }
@@ -85,7 +87,7 @@ impl Nat64 {
                 .is_some_and(|entry| settings.statics.contains(entry));
         }
         let mapped = self.mapped(slot);
-        let pool = settings.pools.get(usize::from(new.rules(is).pool));
+        let pool = settings.pools.get(usize::from(new.zone(is).pool));
         let taken = settings.statics.iter().any(|entry| entry.proto == binding.proto() && entry.v4 == mapped);
         let has = |pool: &super::Pool| {
             pool.ranges.iter().any(|(net, ports)| net.contains(mapped.addr) && ports.contains(mapped.port))
@@ -98,20 +100,20 @@ impl Nat64 {
         while let Some(session) = self.first_session(slot) {
             self.end_session(now, session);
         }
-        if self.bib.at(slot).is_some() {
+        if self.bib.get(slot).is_some() {
             self.unbind(now, slot);
         }
     }
 
     fn first_session(&self, slot: u32) -> Option<u32> {
-        let binding = self.bib.at(slot).filter(|binding| !binding.is_quarantined())?;
+        let binding = self.bib.get(slot).filter(|binding| !binding.is_quarantined())?;
         (binding.first != NIL).then_some(binding.first)
     }
 
     /// Adds all static bindings to the gauges of their zones, or subtracts them.
     fn count_statics(&self, by: i64) {
         for slot in 0..self.bib.end() {
-            if self.bib.at(slot).is_some_and(Binding::is_static) {
+            if self.bib.get(slot).is_some_and(Binding::is_static) {
                 self.count_binding(slot, by);
             }
         }
@@ -122,7 +124,7 @@ impl Nat64 {
         let new = Statics::new(&settings.statics);
         let old = core::mem::replace(&mut self.statics, new);
         for slot in 0..self.bib.end() {
-            let Some(binding) = self.bib.at(slot) else { continue };
+            let Some(binding) = self.bib.get(slot) else { continue };
             if !binding.is_static() {
                 // A new static binding replaces a dynamic one with the same IPv6 side.
                 let bound = (0..).map_while(|n| self.statics.entry(n));
@@ -133,9 +135,9 @@ impl Nat64 {
                 continue;
             }
             let number = old.entry(binding.allocation).and_then(|entry| self.statics.number_of(entry));
-            match number.filter(|_| self.policy.zones.of(binding.v6().addr).is_some()) {
+            match number.filter(|_| self.policy.zones.zone_of(binding.v6().addr).is_some()) {
                 Some(number) => {
-                    self.bib.of_mut(slot).allocation = number;
+                    self.bib.binding_mut(slot).allocation = number;
                     self.statics.set_slot(number, slot);
                 }
                 None => self.bib.remove(slot),
@@ -149,12 +151,15 @@ impl Nat64 {
         for number in 0.. {
             let Some(entry) = self.statics.entry(number).copied() else { break };
             if self.statics.find(entry.proto, entry.v4).is_some()
-                || !self.is_alone() && self.pool4.owners().source(entry.v6.addr) != self.pool4.me()
+                || !self.is_alone() && self.pool4.owners().source(entry.v6.addr) != self.pool4.worker()
             {
                 continue;
             }
-            let Some(pref64) =
-                self.policy.zones.of(entry.v6.addr).and_then(|zone| self.policy.zones.first_pref64(zone))
+            let Some(pref64) = self
+                .policy
+                .zones
+                .zone_of(entry.v6.addr)
+                .and_then(|zone| self.policy.zones.first_pref64(zone))
             else {
                 continue;
             };

@@ -15,10 +15,10 @@ impl Nat64 {
         while written < out.len() && *cursor < self.sessions.end() {
             let slot = *cursor;
             *cursor += 1;
-            let Some(session) = self.sessions.at(slot).filter(|session| !session.is_expired(now)) else {
+            let Some(session) = self.sessions.get(slot).filter(|session| !session.is_expired(now)) else {
                 continue;
             };
-            let binding = self.bib.of(session.binding());
+            let binding = self.bib.binding(session.binding());
             out[written] = Record {
                 proto: binding.proto(),
                 v6: binding.v6(),
@@ -41,7 +41,7 @@ impl Nat64 {
         let state = State::from_number(record.state)
             .filter(|state| (*state == State::Closed) == (record.proto != Proto::Tcp))
             .ok_or(Reason::NoSession)?;
-        let zone = self.policy.zones.of(record.v6.addr).ok_or(Reason::NoZone)?;
+        let zone = self.policy.zones.zone_of(record.v6.addr).ok_or(Reason::NoZone)?;
         let pref64 = self.policy.zones.pref64_of(zone, record.pref64).ok_or(Reason::NotPref64)?;
         let binding = match self.binding_of(Candidate::NONE, record.proto, record.v6) {
             Some(binding) if self.mapped(binding) == record.v4 => binding,
@@ -52,7 +52,7 @@ impl Nat64 {
             return Ok(());
         }
         let session = self.open_session(now, binding, record.remote, pref64)?;
-        self.sessions.of_mut(session).set_state(state);
+        self.sessions.session_mut(session).set_state(state);
         self.sessions.set_deadline(session, now + record.remaining);
         Ok(())
     }
@@ -63,11 +63,11 @@ impl Nat64 {
     /// The reason: a full table, or no matching zone or pool.
     pub fn restore_block(&mut self, now: Instant, assignment: &BlockAssignment) -> Result<(), Reason> {
         let addr = assignment.host.prefix.addr();
-        let zone = self.policy.zones.of(addr).ok_or(Reason::NoZone)?;
+        let zone = self.policy.zones.zone_of(addr).ok_or(Reason::NoZone)?;
         if self.policy.zones.host(zone, addr) != assignment.host {
             return Err(Reason::NoZone);
         }
-        let pool = self.policy.zones.rules(zone).pool;
+        let pool = self.policy.zones.zone(zone).pool;
         self.pool4.restore_block(now, assignment, pool, &mut self.events)
     }
 
@@ -86,7 +86,7 @@ impl Nat64 {
             return Err(Reason::TableFull);
         }
         let host = self.policy.zones.host(zone, record.v6.addr);
-        let rules = self.policy.zones.rules(zone);
+        let rules = self.policy.zones.zone(zone);
         let pool = rules.pool;
         let block = self.pool4.reserve_port(host, pool, record.proto, record.v4, &mut self.events)?;
         let slot = self

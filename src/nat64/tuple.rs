@@ -42,11 +42,11 @@ pub(super) const fn proto_of(protocol: u8) -> Option<Proto> {
     }
 }
 
-fn of<Q>(
+fn tuple_of<Q>(
     transport: &Transport<Q>,
     protocol: u8,
-    learnt: Option<(u16, u16)>,
-    refused: ErrorHeader,
+    fragment_ports: Option<(u16, u16)>,
+    protocol_error: ErrorHeader,
 ) -> Result<Tuple, Refusal> {
     let other = tcp::Kind::Other;
     match *transport {
@@ -54,22 +54,22 @@ fn of<Q>(
         Transport::Tcp { src, dst, flags } => Ok(Tuple { proto: Proto::Tcp, src, dst, kind: kind_of(flags) }),
         Transport::Udp { src, dst, .. } => Ok(Tuple { proto: Proto::Udp, src, dst, kind: other }),
         Transport::Echo { id, .. } => Ok(Tuple { proto: Proto::Icmp, src: id, dst: id, kind: other }),
-        Transport::Fragment => match (proto_of(protocol), learnt) {
+        Transport::Fragment => match (proto_of(protocol), fragment_ports) {
             (Some(proto), Some((src, dst))) => Ok(Tuple { proto, src, dst, kind: other }),
             (Some(_), None) | (None, _) => Err(Reason::Protocol.into()),
         },
         Transport::Error(_) | Transport::Icmp => Err(Reason::IcmpType.into()),
-        Transport::Other => Err(Refusal::with_error(Reason::Protocol, refused)),
+        Transport::Other => Err(Refusal::with_error(Reason::Protocol, protocol_error)),
     }
 }
 
-/// The tuple of an IPv6 packet that is not an ICMP error. `learnt` are the ports of a fragment's datagram.
+/// The tuple of an IPv6 packet that is not an ICMP error. `fragment_ports` are the ports of a fragment's datagram.
 ///
 /// # Errors
 /// A protocol without state is answered with ICMPv6 port unreachable.
 #[inline]
-pub(super) fn of6(packet: &Ipv6Packet, learnt: Option<(u16, u16)>) -> Result<Tuple, Refusal> {
-    of(&packet.transport, packet.protocol, learnt, ErrorHeader::unreachable6(4))
+pub(super) fn of6(packet: &Ipv6Packet, fragment_ports: Option<(u16, u16)>) -> Result<Tuple, Refusal> {
+    tuple_of(&packet.transport, packet.protocol, fragment_ports, ErrorHeader::unreachable6(4))
 }
 
 /// The tuple of an IPv4 packet that is not an ICMP error; see [`of6`].
@@ -77,8 +77,8 @@ pub(super) fn of6(packet: &Ipv6Packet, learnt: Option<(u16, u16)>) -> Result<Tup
 /// # Errors
 /// A protocol without state is answered with ICMPv4 protocol unreachable.
 #[inline]
-pub(super) fn of4(packet: &Ipv4Packet, learnt: Option<(u16, u16)>) -> Result<Tuple, Refusal> {
-    of(&packet.transport, packet.protocol, learnt, ErrorHeader::unreachable4(2))
+pub(super) fn of4(packet: &Ipv4Packet, fragment_ports: Option<(u16, u16)>) -> Result<Tuple, Refusal> {
+    tuple_of(&packet.transport, packet.protocol, fragment_ports, ErrorHeader::unreachable4(2))
 }
 
 /// The tuple of the packet that an ICMP error quotes.

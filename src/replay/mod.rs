@@ -11,7 +11,7 @@ mod tests;
 use crate::addr::ZoneId;
 use crate::counters::Tally;
 use crate::time::Instant;
-use crate::translator::{Batch, Event, Settings, Translator, Verdict};
+use crate::translator::{Event, ExtraPackets, Settings, Translator, Verdict};
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
 pub(crate) use explain::Explanation;
@@ -27,7 +27,7 @@ pub(crate) struct Replay {
     zones: u16,
     now: Instant,
     packet: PacketBuf,
-    extra: Batch,
+    extra: ExtraPackets,
     events: Vec<Event>,
 }
 
@@ -71,7 +71,7 @@ impl Replay {
             zones,
             now: Instant::ZERO,
             packet: PacketBuf::new(MAX_PACKET),
-            extra: Batch::new(EXTRA, MAX_PACKET),
+            extra: ExtraPackets::new(EXTRA, MAX_PACKET),
             events: Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ use crate::addr::{Transport4, Transport6};
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::Transport;
-use crate::wire::batch::{Batch, Verdict};
+use crate::wire::batch::{ExtraPackets, Verdict};
 use crate::wire::buf::{Checksum, PacketBuf};
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
@@ -50,7 +50,7 @@ impl Siit {
         packet: &Ipv4Packet,
         pass: Pass,
         buf: &mut PacketBuf,
-        extra: &mut Batch,
+        extra: &mut ExtraPackets,
     ) -> Result<Verdict, Refusal> {
         let plan = xlat::plan_v4_to_v6(&self.rules, packet, buf, pass);
         let plan = plan.map_err(|refusal| with_default_error(refusal, packet))?;
@@ -72,7 +72,7 @@ impl Siit {
         plan: PlanTo6<'_>,
         error: &IcmpError<Quoted4>,
         by_prefix: bool,
-        extra: &mut Batch,
+        extra: &mut ExtraPackets,
     ) -> Result<Verdict, Refusal> {
         let (src, dst) = (plan.packet().src, plan.packet().dst);
         let quoted = &error.quoted;
@@ -121,7 +121,7 @@ impl Siit {
     }
 
     /// Rewrites a packet to IPv6 and counts it.
-    fn write6(&mut self, plan: PlanTo6<'_>, to: &To6, extra: &mut Batch) -> Result<Verdict, Refusal> {
+    fn write6(&mut self, plan: PlanTo6<'_>, to: &To6, extra: &mut ExtraPackets) -> Result<Verdict, Refusal> {
         let (packets, len) = (plan.packets(), plan.packet().total_len);
         plan.apply(&self.rules, to, extra)?;
         let row = self.counters.zone(None);

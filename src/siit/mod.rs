@@ -18,11 +18,11 @@ use crate::addr::Transport4;
 use crate::counters::Counters;
 use crate::time::Instant;
 use crate::wire::ICMP4;
-use crate::wire::batch::{Batch, Verdict};
+use crate::wire::batch::{ExtraPackets, Verdict};
 use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
-use crate::xlat::{self, Bucket, Ids, Pass, Refusal, Rules};
+use crate::xlat::{self, Bucket, Ids, Pass, Refusal, RewriteRules};
 
 use mapping::Mapping;
 use policy::Policy;
@@ -49,7 +49,7 @@ pub use settings::{
 /// for IPv4 identifications and random sources from a pool.
 pub struct Siit {
     identity: Identity,
-    rules: Rules,
+    rules: RewriteRules,
     mapping: Mapping,
     policy: Policy,
     /// Sources of ICMP errors from addresses without a mapping.
@@ -73,7 +73,12 @@ struct ZeroChecksumRecord {
 
 impl Siit {
     /// Allocates all memory; translation allocates none.
-    pub fn new(identity: Identity, rules: Rules, settings: &Settings, counters: Arc<Counters>) -> Self {
+    pub fn new(
+        identity: Identity,
+        rules: RewriteRules,
+        settings: &Settings,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             rules,
             mapping: Mapping::new(settings),
@@ -88,7 +93,7 @@ impl Siit {
     }
 
     /// Switches to new settings. Keeps identifications and rate limits.
-    pub fn reconfigure(&mut self, identity: Identity, rules: Rules, settings: &Settings) {
+    pub fn reconfigure(&mut self, identity: Identity, rules: RewriteRules, settings: &Settings) {
         let new = Self::new(identity, rules, settings, Arc::clone(&self.counters));
         let old = core::mem::replace(self, new);
         self.ids = old.ids;
@@ -98,7 +103,12 @@ impl Siit {
 
     /// Translates or refuses a packet from the IPv6 side; `None` leaves it to the stateful translator.
     #[inline]
-    pub fn from_v6(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Option<Verdict> {
+    pub fn from_v6(
+        &mut self,
+        now: Instant,
+        buf: &mut PacketBuf,
+        extra: &mut ExtraPackets,
+    ) -> Option<Verdict> {
         let packet = match Ipv6Packet::parse(buf.bytes(), &buf.offload) {
             Ok(packet) => packet,
             Err(reason) => return self.identity.alone.then(|| self.refuse6(now, reason.into(), buf)),
@@ -115,7 +125,12 @@ impl Siit {
 
     /// Translates or refuses a packet from the IPv4 side; `None` leaves it to the stateful translator.
     #[inline]
-    pub fn from_v4(&mut self, now: Instant, buf: &mut PacketBuf, extra: &mut Batch) -> Option<Verdict> {
+    pub fn from_v4(
+        &mut self,
+        now: Instant,
+        buf: &mut PacketBuf,
+        extra: &mut ExtraPackets,
+    ) -> Option<Verdict> {
         let packet = match Ipv4Packet::parse(buf.bytes(), &buf.offload) {
             Ok(packet) => packet,
             Err(reason) => return self.identity.alone.then(|| self.refuse4(now, reason.into(), buf)),
@@ -143,7 +158,7 @@ impl Siit {
         self.counters.zone(None).drops(reason).add(1);
         let (rate, burst) = (self.rules.error_rate, self.rules.error_burst);
         if let Some(error) = refusal.error
-            && !buf.handed.hairpin
+            && !buf.meta.hairpin
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
             && self.buckets[0].take(now, rate[0], burst)
             && xlat::originate_error6(&packet, error, self.identity.address6, buf)

@@ -8,8 +8,8 @@ use super::{Hairpin, Siit};
 use crate::addr::{Transport4, special};
 use crate::reason::Reason;
 use crate::wire::Transport;
-use crate::wire::batch::{Batch, Verdict};
-use crate::wire::buf::{Handed, PacketBuf};
+use crate::wire::batch::{ExtraPackets, Verdict};
+use crate::wire::buf::{PacketBuf, PacketMeta};
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
@@ -28,7 +28,7 @@ impl Siit {
         packet: &Ipv6Packet,
         ends: &MappedEnds,
         buf: &mut PacketBuf,
-        extra: &mut Batch,
+        extra: &mut ExtraPackets,
     ) -> Result<Verdict, Refusal> {
         if let Transport::Error(error) = &packet.transport {
             return self.error6(packet, error, ends, buf, extra);
@@ -61,7 +61,7 @@ impl Siit {
         error: &IcmpError<Quoted6>,
         ends: &MappedEnds,
         buf: &mut PacketBuf,
-        extra: &mut Batch,
+        extra: &mut ExtraPackets,
     ) -> Result<Verdict, Refusal> {
         // Plan first: a refused packet must not draw a random source.
         let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
@@ -129,7 +129,7 @@ impl Siit {
         &mut self,
         plan: PlanTo4<'p>,
         to: &To4,
-        extra: &mut Batch,
+        extra: &mut ExtraPackets,
     ) -> Result<&'p mut PacketBuf, Reason> {
         let (packets, len) = (plan.packets(), plan.packet().len);
         let buf = plan.apply(&self.rules, to, &mut self.ids, extra)?;
@@ -148,15 +148,15 @@ impl Siit {
         packet: &Ipv6Packet,
         to: &To4,
         buf: &mut PacketBuf,
-        extra: &mut Batch,
+        extra: &mut ExtraPackets,
     ) -> Result<Verdict, Refusal> {
         let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::HairpinOut)?;
         let buf = self.write4(plan, to, extra)?;
-        buf.handed.hairpin = true;
+        buf.meta.hairpin = true;
         let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload)?;
         let done = self.packet4(&packet, Pass::HairpinIn, buf, extra);
         let verdict = done.map_err(|refusal| refusal.reason)?;
-        buf.handed = Handed::default();
+        buf.meta = PacketMeta::default();
         Ok(verdict)
     }
 }

@@ -15,7 +15,7 @@ pub enum Verdict {
     Hold,
     /// Owned by another worker: send that worker the buffer as it is now.
     HandOver(WorkerId),
-    /// Dropped; the buffer is unchanged. Two exceptions, which `handed` shows: it holds a datagram
+    /// Dropped; the buffer is unchanged. Two exceptions, which `meta` shows: it holds a datagram
     /// reassembled from fragments, or a hairpinned packet refused in its IPv4-to-IPv6 pass.
     Drop(Reason),
 }
@@ -34,13 +34,13 @@ pub struct Extra {
 /// Reusable buffers for the additional packets of a batch: fragments, released held packets, and packets that
 /// timers send.
 #[derive(Debug)]
-pub struct Batch {
+pub struct ExtraPackets {
     slots: Vec<Extra>,
     used: usize,
     follows: u16,
 }
 
-impl Batch {
+impl ExtraPackets {
     /// Allocates buffers for `packets` packets of up to `max` bytes.
     pub fn new(packets: usize, max: usize) -> Self {
         let slot = || Extra { packet: PacketBuf::new(max), follows: 0, to: None };

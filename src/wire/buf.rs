@@ -67,7 +67,7 @@ impl Offload {
 
 /// Processing state that stays with a packet: hand-overs, hairpin, ports of a fragment, reassembly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Handed {
+pub struct PacketMeta {
     /// Number of hand-overs; zero for a packet from the device.
     pub hops: u8,
     /// The packet is hairpinned: translated to IPv4 from a zone host, with its TTL already decremented.
@@ -75,7 +75,7 @@ pub struct Handed {
     /// Source and destination port of a fragment, taken from the first fragment.
     pub ports: Option<(u16, u16)>,
     /// The packet is reassembled from fragments. It may be fragmented again and is never too big.
-    pub gathered: bool,
+    pub reassembled: bool,
 }
 
 /// A buffer for one packet, with headroom so that headers grow without moving the payload.
@@ -85,8 +85,8 @@ pub struct PacketBuf {
     end: u32,
     /// Offload state.
     pub offload: Offload,
-    /// Hand-over state.
-    pub handed: Handed,
+    /// Processing state.
+    pub meta: PacketMeta,
 }
 
 impl PacketBuf {
@@ -101,23 +101,23 @@ impl PacketBuf {
             start: HEADROOM as u32,
             end: HEADROOM as u32,
             offload: Offload::default(),
-            handed: Handed::default(),
+            meta: PacketMeta::default(),
         }
     }
 
     /// Allocates a buffer of [`MAX_PACKET`] bytes with a copy of `packet`. For tests and tools.
-    pub fn holding(packet: &[u8]) -> Self {
+    pub fn with_packet(packet: &[u8]) -> Self {
         let mut buf = Self::new(MAX_PACKET);
         buf.fill(packet);
         buf
     }
 
-    /// Empties the buffer: full headroom, default offload and hand-over state.
+    /// Empties the buffer: full headroom, default offload and processing state.
     pub fn clear(&mut self) {
         self.start = HEADROOM as u32;
         self.end = HEADROOM as u32;
         self.offload = Offload::default();
-        self.handed = Handed::default();
+        self.meta = PacketMeta::default();
     }
 
     /// Replaces the content by `packet`. Returns false and leaves the buffer empty if it does not fit.
@@ -240,7 +240,7 @@ impl fmt::Debug for PacketBuf {
             .field("len", &self.len())
             .field("headroom", &self.headroom())
             .field("offload", &self.offload)
-            .field("handed", &self.handed)
+            .field("meta", &self.meta)
             .finish()
     }
 }
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn headers_grow_and_shrink_without_moving_the_payload() {
-        let mut buf = PacketBuf::holding(&[1, 2, 3, 4]);
+        let mut buf = PacketBuf::with_packet(&[1, 2, 3, 4]);
         buf.grow_front(2);
         buf.bytes_mut()[..2].copy_from_slice(&[8, 9]);
         assert_eq!(buf.bytes(), [8, 9, 1, 2, 3, 4]);
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn changing_the_header_keeps_the_payload() {
-        let mut buf = PacketBuf::holding(&[1, 2, 3, 4, 5]);
+        let mut buf = PacketBuf::with_packet(&[1, 2, 3, 4, 5]);
         assert_eq!(buf.change_header(2, 1, 4)[1..], [3, 4]);
         assert_eq!((buf.len(), buf.headroom()), (3, HEADROOM + 1));
         buf.change_header(1, 4, 3)[..4].copy_from_slice(&[6, 7, 8, 9]);
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "headroom")]
     fn a_header_beyond_the_headroom_panics() {
-        PacketBuf::holding(&[1]).change_header(0, HEADROOM + 1, 1);
+        PacketBuf::with_packet(&[1]).change_header(0, HEADROOM + 1, 1);
     }
 
     #[test]

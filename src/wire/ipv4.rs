@@ -7,7 +7,7 @@ use core::net::Ipv4Addr;
 use super::buf::{Checksum, Offload};
 use super::checksum::Sum;
 use super::quoted::Quoted4;
-use super::transport::{Ports, fits, invalid_header, ports_of};
+use super::transport::{ParsedPorts, fits, invalid_header, ports_of};
 use super::{Fragment, ICMP4, Transport, icmp, u16_at};
 use crate::reason::Reason;
 
@@ -99,14 +99,14 @@ impl Ipv4Packet {
             }
         }
         match ports_of(protocol, message, whole) {
-            Ports::Tcp(src, dst, flags) => with(Transport::Tcp { src, dst, flags }),
-            Ports::Udp(src, dst, checksum) => with(Transport::Udp { src, dst, checksum }),
-            Ports::Bad => Err(invalid_header(whole)),
-            Ports::None if protocol != ICMP4 => with(Transport::Other),
-            Ports::None if whole => {
+            ParsedPorts::Tcp(src, dst, flags) => with(Transport::Tcp { src, dst, flags }),
+            ParsedPorts::Udp(src, dst, checksum) => with(Transport::Udp { src, dst, checksum }),
+            ParsedPorts::Invalid => Err(invalid_header(whole)),
+            ParsedPorts::None if protocol != ICMP4 => with(Transport::Other),
+            ParsedPorts::None if whole => {
                 with(icmp::read4(packet, header_len, offload.checksum == Checksum::Partial)?)
             }
-            Ports::None => with(icmp::first_fragment(message, [icmp::v4::ECHO, icmp::v4::ECHO_REPLY])?),
+            ParsedPorts::None => with(icmp::first_fragment(message, [icmp::v4::ECHO, icmp::v4::ECHO_REPLY])?),
         }
     }
 }

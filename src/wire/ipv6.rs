@@ -6,7 +6,7 @@ use core::net::Ipv6Addr;
 
 use super::buf::{Checksum, Offload};
 use super::quoted::Quoted6;
-use super::transport::{Ports, fits, invalid_header, ports_of};
+use super::transport::{ParsedPorts, fits, invalid_header, ports_of};
 use super::{Fragment, ICMP6, Transport, icmp, u16_at};
 use crate::reason::Reason;
 
@@ -91,15 +91,15 @@ impl Ipv6Packet {
             }
         }
         match ports_of(chain.protocol, message, whole) {
-            Ports::Tcp(src, dst, flags) => with(Transport::Tcp { src, dst, flags }),
-            Ports::Udp(src, dst, checksum) => with(Transport::Udp { src, dst, checksum }),
-            Ports::Bad => Err(invalid_header(whole)),
-            Ports::None if chain.protocol != ICMP6 => with(Transport::Other),
-            Ports::None if whole => {
+            ParsedPorts::Tcp(src, dst, flags) => with(Transport::Tcp { src, dst, flags }),
+            ParsedPorts::Udp(src, dst, checksum) => with(Transport::Udp { src, dst, checksum }),
+            ParsedPorts::Invalid => Err(invalid_header(whole)),
+            ParsedPorts::None if chain.protocol != ICMP6 => with(Transport::Other),
+            ParsedPorts::None if whole => {
                 let partial = offload.checksum == Checksum::Partial;
                 with(icmp::read6(packet, chain.upper_at, src, dst, partial)?)
             }
-            Ports::None => with(icmp::first_fragment(message, [icmp::v6::ECHO, icmp::v6::ECHO_REPLY])?),
+            ParsedPorts::None => with(icmp::first_fragment(message, [icmp::v6::ECHO, icmp::v6::ECHO_REPLY])?),
         }
     }
 }

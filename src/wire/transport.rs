@@ -85,26 +85,26 @@ impl<Q> Transport<Q> {
 }
 
 /// TCP or UDP ports, read without copying the whole [`Transport`].
-pub(super) enum Ports {
+pub(super) enum ParsedPorts {
     Tcp(u16, u16, tcp::Flags),
     Udp(u16, u16, u16),
     /// A truncated or invalid header.
-    Bad,
+    Invalid,
     /// Another protocol.
     None,
 }
 
 /// Parses the TCP or UDP header at the start of `message`. `whole`: the packet is not a fragment.
 #[inline(always)]
-pub(super) fn ports_of(protocol: u8, message: &[u8], whole: bool) -> Ports {
+pub(super) fn ports_of(protocol: u8, message: &[u8], whole: bool) -> ParsedPorts {
     match protocol {
         TCP => match tcp::header_len(message) {
-            None => Ports::Bad,
-            Some(_) => Ports::Tcp(u16_at(message, 0), u16_at(message, 2), tcp::Flags(message[13])),
+            None => ParsedPorts::Invalid,
+            Some(_) => ParsedPorts::Tcp(u16_at(message, 0), u16_at(message, 2), tcp::Flags(message[13])),
         },
-        UDP if !udp::is_valid(message, whole) => Ports::Bad,
-        UDP => Ports::Udp(u16_at(message, 0), u16_at(message, 2), u16_at(message, udp::CHECKSUM)),
-        _ => Ports::None,
+        UDP if !udp::is_valid(message, whole) => ParsedPorts::Invalid,
+        UDP => ParsedPorts::Udp(u16_at(message, 0), u16_at(message, 2), u16_at(message, udp::CHECKSUM)),
+        _ => ParsedPorts::None,
     }
 }
 

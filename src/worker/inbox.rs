@@ -88,7 +88,7 @@ impl HandoverSender {
     /// Hands the packet in `buf` over. Returns false if `to` does not exist or its inbox is full.
     pub(super) fn hand_over(&mut self, to: WorkerId, buf: &mut PacketBuf) -> bool {
         let Some(inbox) = self.inboxes.get(usize::from(to.0)) else { return false };
-        buf.handed.hops = buf.handed.hops.saturating_add(1);
+        buf.meta.hops = buf.meta.hops.saturating_add(1);
         let put = inbox.put(buf);
         if put {
             self.pending |= 1 << to.0;
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn full_buffers_are_exchanged_for_empty_ones() {
         let inbox = Inbox::new(2).expect("eventfd");
-        let mut buf = PacketBuf::holding(&[1, 2, 3]);
+        let mut buf = PacketBuf::with_packet(&[1, 2, 3]);
         assert!(inbox.put(&mut buf));
         assert!(buf.is_empty());
         buf.fill(&[4]);

@@ -12,7 +12,7 @@ use super::report::{Cause, Failure, Notice};
 use crate::device::{BATCH, BATCH_BYTES, Device};
 use crate::reason::Reason;
 use crate::time::Instant;
-use crate::translator::{Batch, Change, Event, Translator, Verdict, WorkerId};
+use crate::translator::{Change, Event, ExtraPackets, Translator, Verdict, WorkerId};
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
 /// Capacity for extra packets of a batch. The worst case is a batch of UDP super-packets: Linux sends
@@ -82,7 +82,7 @@ pub(super) struct Worker {
     channels: Channels,
     packets: Vec<PacketBuf>,
     verdicts: Vec<Verdict>,
-    extra: Batch,
+    extra: ExtraPackets,
     outgoing: SendList,
     events: Vec<Event>,
     /// When to stop, once commanded.
@@ -120,7 +120,7 @@ impl Worker {
             channels,
             packets: (0..BATCH).map(|_| PacketBuf::new(MAX_PACKET)).collect(),
             verdicts: vec![Verdict::Hold; BATCH],
-            extra: Batch::new(EXTRA, MAX_PACKET),
+            extra: ExtraPackets::new(EXTRA, MAX_PACKET),
             outgoing: SendList::default(),
             events: vec![Event::PoolExhausted { host: NO_HOST }; EVENTS],
             stop: None,

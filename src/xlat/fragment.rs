@@ -3,7 +3,7 @@
 use super::header::{Header4, Header6, IpHeader};
 use super::segment::{Run, complete};
 use crate::reason::Reason;
-use crate::wire::batch::Batch;
+use crate::wire::batch::ExtraPackets;
 use crate::wire::buf::{Checksum, Offload, PacketBuf};
 use crate::wire::{ipv4, ipv6};
 
@@ -57,14 +57,14 @@ impl Shape {
     }
 
     /// Whether `extra` has room for all packets except the first.
-    pub(super) fn fits(&self, extra: &Batch) -> bool {
+    pub(super) fn fits(&self, extra: &ExtraPackets) -> bool {
         let longest = self.header + self.segment_len(0).min(self.whole.max(self.piece));
         extra.has_room(self.packets() - 1, longest)
     }
 
     /// Cuts the message in `buf`, which has no IP header. The first packet stays in `buf`, the others go to
     /// `extra`. The caller has checked [`fits`](Self::fits).
-    pub(super) fn cut<H: IpHeader>(&self, head: &H, buf: &mut PacketBuf, extra: &mut Batch) {
+    pub(super) fn cut<H: IpHeader>(&self, head: &H, buf: &mut PacketBuf, extra: &mut ExtraPackets) {
         if self.run.is_none() && buf.offload.checksum == Checksum::Partial {
             complete(buf.bytes_mut(), head.protocol());
             buf.offload.checksum = Checksum::Verified;
@@ -146,7 +146,7 @@ impl Shape {
 ///
 /// # Errors
 /// [`Reason::ExtraFull`] if `extra` has too little room; nothing is written then.
-pub fn cut(buf: &mut PacketBuf, extra: &mut Batch) -> Result<(), Reason> {
+pub fn cut(buf: &mut PacketBuf, extra: &mut ExtraPackets) -> Result<(), Reason> {
     match buf.bytes().first().map(|first| first >> 4) {
         Some(4) if buf.len() >= ipv4::HEADER => {
             let head = Header4::read(buf.bytes().first_chunk().ok_or(Reason::Ipv4Header)?);
@@ -161,7 +161,7 @@ pub fn cut(buf: &mut PacketBuf, extra: &mut Batch) -> Result<(), Reason> {
 }
 
 /// Cuts the message after `head`.
-fn cut_after<H: IpHeader>(head: &H, buf: &mut PacketBuf, extra: &mut Batch) -> Result<(), Reason> {
+fn cut_after<H: IpHeader>(head: &H, buf: &mut PacketBuf, extra: &mut ExtraPackets) -> Result<(), Reason> {
     let shape = Shape::of(head, &buf.bytes()[head.len()..], &buf.offload, usize::MAX);
     if !shape.fits(extra) {
         return Err(Reason::ExtraFull);

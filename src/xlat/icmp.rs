@@ -1,6 +1,6 @@
 //! Translates ICMP types, codes, pointers and MTUs between the families (RFC 7915 §4.2, §5.2).
 
-use super::rules::Rules;
+use super::rules::RewriteRules;
 use crate::wire::icmp::{IcmpError, v4, v6};
 use crate::wire::quoted::{Quoted4, Quoted6};
 
@@ -34,7 +34,7 @@ const NEXT_HEADER: u32 = 6;
 const MIN_MTU4: u32 = 68;
 
 /// Translates the header of an ICMPv4 error; `None` if ICMPv6 has no counterpart.
-pub(super) fn to_v6(error: &IcmpError<Quoted4>, rules: &Rules) -> Option<TranslatedError> {
+pub(super) fn to_v6(error: &IcmpError<Quoted4>, rules: &RewriteRules) -> Option<TranslatedError> {
     match (error.kind, error.code) {
         (v4::UNREACHABLE, 2) => Some(TranslatedError::plain(v6::PARAMETER, 1, NEXT_HEADER)),
         (v4::UNREACHABLE, 4) => {
@@ -53,7 +53,7 @@ pub(super) fn to_v6(error: &IcmpError<Quoted4>, rules: &Rules) -> Option<Transla
 }
 
 /// Translates the header of an ICMPv6 error; `None` if ICMPv4 has no counterpart.
-pub(super) fn to_v4(error: &IcmpError<Quoted6>, rules: &Rules) -> Option<TranslatedError> {
+pub(super) fn to_v4(error: &IcmpError<Quoted6>, rules: &RewriteRules) -> Option<TranslatedError> {
     match (error.kind, error.code) {
         (v6::UNREACHABLE, 0 | 2 | 3) => Some(TranslatedError::extensible(v4::UNREACHABLE, 1)),
         (v6::UNREACHABLE, 1) => Some(TranslatedError::extensible(v4::UNREACHABLE, 10)),
@@ -74,14 +74,14 @@ pub(super) fn to_v4(error: &IcmpError<Quoted6>, rules: &Rules) -> Option<Transla
 
 /// The MTU reported to the IPv6 side, at least 1,280 bytes. `mtu` is the router's value; if it is not a
 /// valid MTU, the plateau below the quoted packet's length replaces it.
-fn mtu_to_v6(mtu: u32, quoted_len: usize, rules: &Rules) -> u32 {
+fn mtu_to_v6(mtu: u32, quoted_len: usize, rules: &RewriteRules) -> u32 {
     let mtu = if mtu < MIN_MTU4 { u32::from(rules.plateaus.below(quoted_len)) } else { mtu };
     (mtu + 20).min(u32::from(rules.mtu6)).min(u32::from(rules.mtu4) + 20).max(1280)
 }
 
 /// The MTU reported to the IPv4 side. Translation shortens a packet by 20 bytes, or by 28 if it has a
 /// Fragment header. Values below 1,280, the IPv6 minimum, count as 1,280.
-fn mtu_to_v4(mtu: u32, fragment_header: bool, rules: &Rules) -> u32 {
+fn mtu_to_v4(mtu: u32, fragment_header: bool, rules: &RewriteRules) -> u32 {
     let removed = if fragment_header { 28 } else { 20 };
     let own = u32::from(rules.mtu6).saturating_sub(removed);
     (mtu.max(1280) - removed).min(u32::from(rules.mtu4)).min(own)

@@ -30,11 +30,11 @@ pub use flow::{Flow4, Flow6, To4, To6};
 pub use fragment::cut;
 pub use ids::Ids;
 pub use limit::Bucket;
-pub use plain::{Plain, Ports};
+pub use plain::{Plain, PlainPorts};
 pub(crate) use plan::IGMP;
 pub use plan::{Pass, PlanTo4, PlanTo6, check_extensions, plan_v4_to_v6, plan_v6_to_v4};
 pub use refusal::{ErrorHeader, Refusal};
-pub use rules::{Plateaus, Rules, TrafficClass};
+pub use rules::{Plateaus, RewriteRules, TrafficClass};
 pub use segment::Cuts;
 
 #[cfg(test)]

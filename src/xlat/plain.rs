@@ -1,5 +1,5 @@
-//! Fast path of the translation: unfragmented TCP and UDP without IP options or extension headers, short
-//! enough to leave uncut.
+//! Fast path of the translation: TCP and UDP packets that are not fragments and need no fragmentation, without
+//! IP options or extension headers.
 //!
 //! A packet that reads as plain would be accepted by [`plan_v6_to_v4`](super::plan_v6_to_v4) or
 //! [`plan_v4_to_v6`](super::plan_v4_to_v6), addresses apart, and is rewritten to the same bytes. All other
@@ -12,9 +12,10 @@ use super::header::{Header4, Header6, IpHeader};
 use super::ids::Ids;
 use super::plan::MAX_WITHOUT_DF;
 use super::rewrite::traffic_class;
-use super::rules::Rules;
+use super::rules::RewriteRules;
 use super::segment::Segments;
 use super::transport::{Addresses, rewrite_tcp, rewrite_udp};
+use crate::addr::Proto;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::wire::checksum::Sum;
 use crate::wire::tcp::Flags;
@@ -28,7 +29,7 @@ pub struct Plain<A> {
     /// Destination.
     pub dst: A,
     /// Source and destination port, and TCP's flags.
-    pub ports: Ports,
+    pub ports: PlainPorts,
     /// Length of the packet in bytes.
     pub len: usize,
     /// Number of packets on the wire, at least 1.
@@ -42,7 +43,7 @@ pub struct Plain<A> {
 
 /// Ports and flags of the transport header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ports {
+pub struct PlainPorts {
     /// Source port.
     pub src: u16,
     /// Destination port.
@@ -51,7 +52,13 @@ pub struct Ports {
     pub flags: Option<Flags>,
 }
 
-impl Ports {
+impl PlainPorts {
+    /// TCP or UDP.
+    #[inline(always)]
+    pub const fn proto(self) -> Proto {
+        if self.flags.is_some() { Proto::Tcp } else { Proto::Udp }
+    }
+
     #[inline(always)]
     fn of(protocol: u8, message: &[u8], offload: Offload) -> Option<Self> {
         // A TCP header is longer than a UDP header.
@@ -93,7 +100,7 @@ impl Ports {
 impl Plain<Ipv6Addr> {
     /// Reads a packet from the IPv6 side.
     #[inline(always)]
-    pub fn read6(rules: &Rules, buf: &PacketBuf) -> Option<Self> {
+    pub fn read6(rules: &RewriteRules, buf: &PacketBuf) -> Option<Self> {
         let bytes = buf.bytes();
         let head = bytes.first_chunk::<{ ipv6::HEADER }>()?;
         let len = ipv6::HEADER + usize::from(u16_at(head, 4));
@@ -101,7 +108,7 @@ impl Plain<Ipv6Addr> {
         if head[0] >> 4 != 6 || head[7] <= 1 {
             return None;
         }
-        let ports = Ports::of(head[6], message, buf.offload)?;
+        let ports = PlainPorts::of(head[6], message, buf.offload)?;
         let segments = Segments::of(message, buf.offload.segmentation);
         let fits = ipv4::HEADER + segments.longest <= usize::from(rules.mtu4);
         // An IPv6 super-packet can exceed the IPv4 Total Length field.
@@ -120,7 +127,7 @@ impl Plain<Ipv6Addr> {
 
     /// Rewrites the packet in `buf` to IPv4.
     #[inline(always)]
-    pub fn rewrite_to4(&self, rules: &Rules, to: &Flow4, ids: &mut Ids, buf: &mut PacketBuf) {
+    pub fn rewrite_to4(&self, rules: &RewriteRules, to: &Flow4, ids: &mut Ids, buf: &mut PacketBuf) {
         let (src, dst) = (to.src.addr, to.dst.addr);
         let addresses = Addresses {
             old: Sum::of_v6(self.src).plus(Sum::of_v6(self.dst)),
@@ -148,7 +155,7 @@ impl Plain<Ipv6Addr> {
 impl Plain<Ipv4Addr> {
     /// Reads a packet from the IPv4 side.
     #[inline(always)]
-    pub fn read4(rules: &Rules, buf: &PacketBuf) -> Option<Self> {
+    pub fn read4(rules: &RewriteRules, buf: &PacketBuf) -> Option<Self> {
         let bytes = buf.bytes();
         let head = bytes.first_chunk::<{ ipv4::HEADER }>()?;
         let len = usize::from(u16_at(head, 2));
@@ -158,7 +165,7 @@ impl Plain<Ipv4Addr> {
         if head[0] != 0x45 || fragment || head[8] <= 1 || ipv4::header_sum(head).checksum() != 0 {
             return None;
         }
-        let ports = Ports::of(head[9], message, buf.offload)?;
+        let ports = PlainPorts::of(head[9], message, buf.offload)?;
         let segments = Segments::of(message, buf.offload.segmentation);
         let max = if df { rules.mtu6 } else { rules.lowest_ipv6_mtu };
         (ipv6::HEADER + segments.longest <= usize::from(max)).then(|| Self {
@@ -175,7 +182,7 @@ impl Plain<Ipv4Addr> {
 
     /// Rewrites the packet in `buf` to IPv6.
     #[inline(always)]
-    pub fn rewrite_to6(&self, rules: &Rules, to: &Flow6, buf: &mut PacketBuf) {
+    pub fn rewrite_to6(&self, rules: &RewriteRules, to: &Flow6, buf: &mut PacketBuf) {
         let addresses = Addresses {
             old: Sum::of_v4(self.src).plus(Sum::of_v4(self.dst)),
             new: Sum::of_v6(to.src.addr).plus(Sum::of_v6(to.dst.addr)),

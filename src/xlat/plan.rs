@@ -2,7 +2,7 @@
 
 use super::icmp::{self, TranslatedError};
 use super::refusal::{ErrorHeader, Refusal};
-use super::rules::Rules;
+use super::rules::RewriteRules;
 use super::segment::{self, Segments};
 use crate::addr::special::{is_host_v4, is_host_v6};
 use crate::reason::Reason;
@@ -139,7 +139,7 @@ impl PlanTo6<'_> {
 /// A [`Refusal`] if the packet must not be translated.
 #[inline(always)]
 pub fn plan_v6_to_v4<'p>(
-    rules: &Rules,
+    rules: &RewriteRules,
     packet: &'p Ipv6Packet,
     buf: &'p mut PacketBuf,
     pass: Pass,
@@ -168,7 +168,7 @@ fn check_header6(packet: &Ipv6Packet, pass: Pass) -> Result<u8, Refusal> {
 /// The action for an IPv6 packet that is not an ICMP error, and the TTL of the translated packet.
 #[inline(always)]
 fn decide_v6_to_v4(
-    rules: &Rules,
+    rules: &RewriteRules,
     packet: &Ipv6Packet,
     buf: &PacketBuf,
     pass: Pass,
@@ -203,7 +203,7 @@ fn decide_v6_to_v4(
 /// The translated ICMPv6 error, and the TTL of the translated packet.
 #[cold]
 fn decide_error_to_v4<'p>(
-    rules: &Rules,
+    rules: &RewriteRules,
     packet: &Ipv6Packet,
     error: &'p IcmpError<Quoted6>,
     pass: Pass,
@@ -223,7 +223,7 @@ fn decide_error_to_v4<'p>(
 /// # Errors
 /// [`Reason::TooBig`], with Packet Too Big.
 #[inline(never)]
-fn check_return(rules: &Rules, packet: &Ipv6Packet, buf: &PacketBuf) -> Result<(), Refusal> {
+fn check_return(rules: &RewriteRules, packet: &Ipv6Packet, buf: &PacketBuf) -> Result<(), Refusal> {
     if packet.fragment.is_some() {
         return Ok(());
     }
@@ -259,7 +259,7 @@ pub fn check_extensions(packet: &Ipv6Packet) -> Result<(), Refusal> {
 /// A [`Refusal`] if the packet must not be translated.
 #[inline(always)]
 pub fn plan_v4_to_v6<'p>(
-    rules: &Rules,
+    rules: &RewriteRules,
     packet: &'p Ipv4Packet,
     buf: &'p mut PacketBuf,
     pass: Pass,
@@ -287,7 +287,7 @@ fn check_header4(packet: &Ipv4Packet, pass: Pass) -> Result<u8, Refusal> {
 /// The action for an IPv4 packet that is not an ICMP error, and the hop limit of the translated packet.
 #[inline(always)]
 fn decide_v4_to_v6(
-    rules: &Rules,
+    rules: &RewriteRules,
     packet: &Ipv4Packet,
     buf: &PacketBuf,
     pass: Pass,
@@ -320,7 +320,7 @@ fn decide_v4_to_v6(
 /// from a source that is not a host address (RFC 7915 §4.1).
 #[cold]
 fn decide_error_to_v6<'p>(
-    rules: &Rules,
+    rules: &RewriteRules,
     packet: &Ipv4Packet,
     error: &'p IcmpError<Quoted4>,
     pass: Pass,
@@ -355,7 +355,12 @@ const fn has_meaning_in_v6(protocol: u8) -> bool {
 
 /// The action for an IPv6 packet that is not an ICMP error.
 #[inline(always)]
-fn action_to_v4(rules: &Rules, packet: &Ipv6Packet, buf: &PacketBuf, pass: Pass) -> Result<Action, Refusal> {
+fn action_to_v4(
+    rules: &RewriteRules,
+    packet: &Ipv6Packet,
+    buf: &PacketBuf,
+    pass: Pass,
+) -> Result<Action, Refusal> {
     let len = ipv4::HEADER + packet.len - packet.upper_at;
     if buf.offload.segmentation == Segmentation::None && len <= usize::from(rules.mtu4) {
         return Ok(Action::Whole);
@@ -366,7 +371,7 @@ fn action_to_v4(rules: &Rules, packet: &Ipv6Packet, buf: &PacketBuf, pass: Pass)
 /// The action for a super-packet or a packet that exceeds the IPv4 MTU.
 #[inline(never)]
 fn oversized_to_v4(
-    rules: &Rules,
+    rules: &RewriteRules,
     packet: &Ipv6Packet,
     buf: &PacketBuf,
     pass: Pass,
@@ -384,7 +389,7 @@ fn oversized_to_v4(
         return Ok(Action::Resegment(size));
     }
     // The sender can't go below the IPv6 minimum MTU of 1,280 bytes (RFC 8200 §5).
-    if packet.upper_at + segments.longest <= MIN_MTU || buf.handed.gathered {
+    if packet.upper_at + segments.longest <= MIN_MTU || buf.meta.reassembled {
         return Ok(Action::Cut { max: mtu });
     }
     let mtu = (u32::from(mtu) + 20).max(MIN_MTU as u32);
@@ -393,7 +398,7 @@ fn oversized_to_v4(
 
 /// The action for an IPv4 packet that is not an ICMP error.
 #[inline(always)]
-fn action_to_v6(rules: &Rules, packet: &Ipv4Packet, buf: &PacketBuf) -> Result<Action, Refusal> {
+fn action_to_v6(rules: &RewriteRules, packet: &Ipv4Packet, buf: &PacketBuf) -> Result<Action, Refusal> {
     let extension = if packet.fragment.is_some() { ipv6::FRAGMENT_HEADER } else { 0 };
     let header = ipv6::HEADER + extension;
     let max = if packet.df { rules.mtu6 } else { rules.lowest_ipv6_mtu };
@@ -407,7 +412,7 @@ fn action_to_v6(rules: &Rules, packet: &Ipv4Packet, buf: &PacketBuf) -> Result<A
 /// The action for a super-packet or a packet that exceeds `max`, the MTU of the IPv6 side in bytes.
 #[inline(never)]
 fn oversized_to_v6(
-    rules: &Rules,
+    rules: &RewriteRules,
     packet: &Ipv4Packet,
     buf: &PacketBuf,
     header: usize,

@@ -5,7 +5,7 @@ use super::flow::{Flow4, Flow6, To4, To6};
 use super::header::{Header4, Header6, IpHeader};
 use super::icmp::TranslatedError;
 use super::plan::MAX_WITHOUT_DF;
-use super::rules::Rules;
+use super::rules::RewriteRules;
 use super::transport::{Addresses, put_echo, put_ports};
 use crate::addr::{Transport4, Transport6};
 use crate::wire::buf::{Offload, PacketBuf};
@@ -62,7 +62,7 @@ pub(super) fn error_to_v6(
 
 /// Rewrites an ICMPv6 error to ICMPv4, without the outer IP header; see [`error_to_v6`].
 pub(super) fn error_to_v4(
-    rules: &Rules,
+    rules: &RewriteRules,
     message: TranslatedError,
     error: &IcmpError<Quoted6>,
     to: &To4,

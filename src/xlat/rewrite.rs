@@ -6,11 +6,11 @@ use super::header::{Header4, Header6, IpHeader};
 use super::ids::Ids;
 use super::plan::{Action, MAX_WITHOUT_DF, PlanTo4, PlanTo6, Rewrite};
 use super::quoted::{error_to_v4, error_to_v6};
-use super::rules::{Rules, TrafficClass};
+use super::rules::{RewriteRules, TrafficClass};
 use super::segment::{Segments, complete};
 use super::transport::{Addresses, add_udp_checksum, put_echo, rewrite_tcp, rewrite_udp};
 use crate::reason::Reason;
-use crate::wire::batch::Batch;
+use crate::wire::batch::ExtraPackets;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{self, Ipv4Packet};
@@ -26,10 +26,10 @@ impl<'p> PlanTo4<'p> {
     #[inline]
     pub fn apply(
         self,
-        rules: &Rules,
+        rules: &RewriteRules,
         to: &To4,
         ids: &mut Ids,
-        extra: &mut Batch,
+        extra: &mut ExtraPackets,
     ) -> Result<&'p mut PacketBuf, Reason> {
         let Self { packet, buf, rewrite, ttl, .. } = self;
         buf.set_len(packet.len);
@@ -89,7 +89,12 @@ impl<'p> PlanTo6<'p> {
     /// # Errors
     /// [`Reason::ExtraFull`] if `extra` has too little room; nothing is written then.
     #[inline]
-    pub fn apply(self, rules: &Rules, to: &To6, extra: &mut Batch) -> Result<&'p mut PacketBuf, Reason> {
+    pub fn apply(
+        self,
+        rules: &RewriteRules,
+        to: &To6,
+        extra: &mut ExtraPackets,
+    ) -> Result<&'p mut PacketBuf, Reason> {
         let Self { packet, buf, rewrite, hop_limit } = self;
         buf.set_len(packet.total_len);
         let header = Header6 {
@@ -152,14 +157,14 @@ fn resegment(buf: &mut PacketBuf, size: u16) {
 
 /// Upper bound for the MSS option of a SYN, in bytes, so that segments fit both MTUs; `None` if the MSS
 /// is not clamped.
-fn max_mss(rules: &Rules, flags: tcp::Flags) -> Option<u16> {
+fn max_mss(rules: &RewriteRules, flags: tcp::Flags) -> Option<u16> {
     (rules.mss_clamp && flags.has(tcp::Flags::SYN))
         .then(|| rules.mtu6.saturating_sub(60).min(rules.mtu4.saturating_sub(40)))
 }
 
 /// Rewrites the transport header of a packet to IPv4.
 #[inline(always)]
-fn message_to_v4(rules: &Rules, packet: &Ipv6Packet, to: &Flow4, buf: &mut PacketBuf) {
+fn message_to_v4(rules: &RewriteRules, packet: &Ipv6Packet, to: &Flow4, buf: &mut PacketBuf) {
     let mut offload = buf.offload;
     let message = &mut buf.bytes_mut()[packet.upper_at..];
     let addresses = Addresses {
@@ -185,7 +190,7 @@ fn message_to_v4(rules: &Rules, packet: &Ipv6Packet, to: &Flow4, buf: &mut Packe
 
 /// Rewrites the transport header of a packet to IPv6.
 #[inline(always)]
-fn message_to_v6(rules: &Rules, packet: &Ipv4Packet, to: &Flow6, buf: &mut PacketBuf) {
+fn message_to_v6(rules: &RewriteRules, packet: &Ipv4Packet, to: &Flow6, buf: &mut PacketBuf) {
     let mut offload = buf.offload;
     let message = &mut buf.bytes_mut()[packet.header_len..];
     let addresses = Addresses {

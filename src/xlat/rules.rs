@@ -37,7 +37,7 @@ impl Plateaus {
 
 /// Options that RFC 7915 leaves to the operator, and the MTUs of both sides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rules {
+pub struct RewriteRules {
     /// Next-hop MTU of the IPv6 side, 1,280 to 65,535 bytes.
     pub mtu6: u16,
     /// Next-hop MTU of the IPv4 side, 68 to 65,535 bytes.
@@ -62,7 +62,7 @@ pub struct Rules {
     pub error_burst: u32,
 }
 
-impl Default for Rules {
+impl Default for RewriteRules {
     fn default() -> Self {
         Self {
             mtu6: 1500,

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::header::{Header4, Header6, IpHeader};
-use super::rules::Rules;
+use super::rules::RewriteRules;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::wire::checksum::Sum;
 use crate::wire::tcp::Flags;
@@ -119,7 +119,7 @@ impl Segments {
 
     /// The segment size, in payload bytes, with which a TCP super-packet fits `mtu`, given an IP header of
     /// `header` bytes. `None` if resegmentation is off or impossible.
-    pub(super) fn resegmented(&self, rules: &Rules, mtu: usize, header: usize) -> Option<u16> {
+    pub(super) fn resegmented(&self, rules: &RewriteRules, mtu: usize, header: usize) -> Option<u16> {
         let room = mtu.checked_sub(header + self.tcp_header?)?;
         (rules.tcp_resegment && room > 0).then_some(room as u16)
     }

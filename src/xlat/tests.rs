@@ -13,7 +13,7 @@ use crate::addr::{Pref64, Transport4, Transport6};
 use crate::packet_builder::{Packet4, Packet6};
 use crate::reason::Reason;
 use crate::wire::Transport;
-use crate::wire::batch::Batch;
+use crate::wire::batch::ExtraPackets;
 use crate::wire::buf::PacketBuf;
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
@@ -71,7 +71,7 @@ fn flow4((src, dst): (Ipv6Addr, Ipv6Addr), (from, to): (u16, u16)) -> Flow4 {
 }
 
 /// The translated packets in sending order: the buffer first, then the extra ones.
-pub(super) fn out(mut buf: PacketBuf, extra: &mut Batch) -> Vec<PacketBuf> {
+pub(super) fn out(mut buf: PacketBuf, extra: &mut ExtraPackets) -> Vec<PacketBuf> {
     let mut packets = vec![core::mem::replace(&mut buf, PacketBuf::new(0))];
     for slot in extra.packets() {
         packets.push(core::mem::replace(&mut slot.packet, PacketBuf::new(0)));
@@ -79,8 +79,12 @@ pub(super) fn out(mut buf: PacketBuf, extra: &mut Batch) -> Vec<PacketBuf> {
     packets
 }
 
-pub(super) fn translate4(rules: &Rules, mut buf: PacketBuf, pass: Pass) -> Result<Vec<PacketBuf>, Dropped> {
-    let mut extra = Batch::new(128, 2048);
+pub(super) fn translate4(
+    rules: &RewriteRules,
+    mut buf: PacketBuf,
+    pass: Pass,
+) -> Result<Vec<PacketBuf>, Dropped> {
+    let mut extra = ExtraPackets::new(128, 2048);
     let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload).map_err(silent)?;
     let plan = match plan_v4_to_v6(rules, &packet, &mut buf, pass) {
         Ok(plan) => plan,
@@ -101,8 +105,12 @@ pub(super) fn translate4(rules: &Rules, mut buf: PacketBuf, pass: Pass) -> Resul
     Ok(out(buf, &mut extra))
 }
 
-pub(super) fn translate6(rules: &Rules, mut buf: PacketBuf, pass: Pass) -> Result<Vec<PacketBuf>, Dropped> {
-    let mut extra = Batch::new(128, 2048);
+pub(super) fn translate6(
+    rules: &RewriteRules,
+    mut buf: PacketBuf,
+    pass: Pass,
+) -> Result<Vec<PacketBuf>, Dropped> {
+    let mut extra = ExtraPackets::new(128, 2048);
     let packet = Ipv6Packet::parse(buf.bytes(), &buf.offload).map_err(silent)?;
     let plan = match plan_v6_to_v4(rules, &packet, &mut buf, pass) {
         Ok(plan) => plan,
@@ -125,14 +133,14 @@ pub(super) fn translate6(rules: &Rules, mut buf: PacketBuf, pass: Pass) -> Resul
 
 /// One packet translated to one packet, under default rules.
 pub(super) fn to_v6(packet: &[u8]) -> Result<Vec<u8>, Dropped> {
-    let out = translate4(&Rules::default(), PacketBuf::holding(packet), Pass::Direct)?;
+    let out = translate4(&RewriteRules::default(), PacketBuf::with_packet(packet), Pass::Direct)?;
     assert_eq!(out.len(), 1);
     Ok(out[0].bytes().to_vec())
 }
 
 /// One packet translated to one packet, under default rules.
 pub(super) fn to_v4(packet: &[u8]) -> Result<Vec<u8>, Dropped> {
-    let out = translate6(&Rules::default(), PacketBuf::holding(packet), Pass::Direct)?;
+    let out = translate6(&RewriteRules::default(), PacketBuf::with_packet(packet), Pass::Direct)?;
     assert_eq!(out.len(), 1);
     Ok(out[0].bytes().to_vec())
 }

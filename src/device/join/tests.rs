@@ -45,12 +45,12 @@ impl Packet {
         let sum = layout.pseudo(&self.bytes, self.bytes.len());
         let sum = sum.plus(crate::wire::checksum::Sum::of(&self.bytes[layout.transport_at..]));
         layout.set_checksum(&mut self.bytes, sum.udp_checksum());
-        PacketBuf::holding(&self.bytes)
+        PacketBuf::with_packet(&self.bytes)
     }
 
     fn with_checksum(self, checksum: u16, known: Checksum) -> PacketBuf {
         let layout = Layout::of(&self.bytes).expect("TCP or UDP");
-        let mut buf = PacketBuf::holding(&self.bytes);
+        let mut buf = PacketBuf::with_packet(&self.bytes);
         layout.set_checksum(buf.bytes_mut(), checksum);
         buf.offload.checksum = known;
         buf
@@ -175,7 +175,7 @@ fn order_within_a_flow_is_kept_while_flows_are_interleaved() {
 fn no_packet_is_reordered_across_a_fragment() {
     let mut fragment = Packet::udp4(50);
     fragment.bytes[6] = 0x20;
-    let fragment = PacketBuf::holding(&fragment.bytes);
+    let fragment = PacketBuf::with_packet(&fragment.bytes);
     let packets = [Packet::udp4(50).complete(), fragment, Packet::udp4(50).complete()];
     assert_eq!(joined(&packets), [[0], [1], [2]]);
 }

@@ -114,7 +114,7 @@ fn datagrams(queue: &mut Queue, sizes: &[usize], damage: Option<usize>) -> Vec<V
         if damage == Some(index) {
             bytes[26] ^= 1;
         }
-        PacketBuf::holding(&bytes)
+        PacketBuf::with_packet(&bytes)
     };
     let packets: Vec<_> = sizes.iter().enumerate().map(packet).collect();
     assert_eq!(queue.send(&packets.iter().collect::<Vec<_>>()), 0);
@@ -164,7 +164,7 @@ fn a_refused_super_packet_is_segmented_in_software() {
         let mut bytes = Vec::new();
         let builder = etherparse::PacketBuilder::ipv4([10, 9, 0, 2], [10, 9, 0, 1], 64).udp(4000, port);
         builder.write(&mut bytes, &payload).expect("fits");
-        let mut packet = PacketBuf::holding(&bytes);
+        let mut packet = PacketBuf::with_packet(&bytes);
         packet.offload =
             Offload { segmentation: Segmentation::Udp { size: 1000 }, checksum: Checksum::Partial };
         let refusal = || io::Error::from_raw_os_error(libc::EINVAL);
@@ -256,7 +256,7 @@ fn an_interface_is_opened_once() {
 fn a_refused_packet_is_counted() {
     own_network("a_refused_packet_is_counted", || {
         let (_interface, mut queues) = opened(1, true);
-        let nonsense = PacketBuf::holding(&[0xff; 30]);
+        let nonsense = PacketBuf::with_packet(&[0xff; 30]);
         assert_eq!(queues[0].send(&[&nonsense]), 1);
         assert_eq!(queues[0].tallies().refused.read(), 1);
     });

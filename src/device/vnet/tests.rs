@@ -49,7 +49,7 @@ fn headers_decode_and_encode() {
         (false, UDP, 8, 5, header(0, 0, [0; 4]), Segmentation::None, Checksum::Unverified),
     ];
     for (v6, protocol, head, payload, header, segmentation, checksum) in cases {
-        let mut buf = PacketBuf::holding(&packet(v6, protocol, head, payload));
+        let mut buf = PacketBuf::with_packet(&packet(v6, protocol, head, payload));
         assert_eq!(decode(&header, &mut buf), Ok(()), "{header:?}");
         assert_eq!(buf.offload, Offload { segmentation, checksum }, "{header:?}");
         assert_eq!(encode(buf.bytes(), buf.offload), Some(header));
@@ -58,14 +58,14 @@ fn headers_decode_and_encode() {
 
 #[test]
 fn a_wrong_header_length_is_ignored() {
-    let mut buf = PacketBuf::holding(&packet(false, TCP, 32, 4000));
+    let mut buf = PacketBuf::with_packet(&packet(false, TCP, 32, 4000));
     decode(&header(1, 1, [1500, 1448, 20, 16]), &mut buf).expect("readable");
     assert_eq!(encode(buf.bytes(), buf.offload), Some(header(1, 1, [52, 1448, 20, 16])));
 }
 
 #[test]
 fn a_verified_checksum_stays_verified() {
-    let mut buf = PacketBuf::holding(&packet(false, TCP, 20, 10));
+    let mut buf = PacketBuf::with_packet(&packet(false, TCP, 20, 10));
     decode(&header(2, 0, [0; 4]), &mut buf).expect("readable");
     assert_eq!(buf.offload.checksum, Checksum::Verified);
     assert_eq!(encode(buf.bytes(), buf.offload), Some([0; HEADER]));
@@ -73,7 +73,7 @@ fn a_verified_checksum_stays_verified() {
 
 #[test]
 fn a_super_packet_without_partial_checksum_gets_one() {
-    let mut buf = PacketBuf::holding(&packet(true, TCP, 20, 4000));
+    let mut buf = PacketBuf::with_packet(&packet(true, TCP, 20, 4000));
     decode(&header(2, 4, [60, 1000, 40, 16]), &mut buf).expect("readable");
     assert_eq!(buf.offload.checksum, Checksum::Partial);
     let layout = Layout::of(buf.bytes()).expect("TCP");
@@ -84,7 +84,7 @@ fn a_super_packet_without_partial_checksum_gets_one() {
 fn a_partial_checksum_of_another_protocol_is_completed() {
     let mut bytes = packet(true, 58, 8, 7);
     bytes[42..44].copy_from_slice(&0x1234u16.to_be_bytes());
-    let mut buf = PacketBuf::holding(&bytes);
+    let mut buf = PacketBuf::with_packet(&bytes);
     decode(&header(1, 0, [0, 0, 40, 2]), &mut buf).expect("readable");
     assert_eq!(buf.offload, Offload { checksum: Checksum::Verified, ..Offload::default() });
     assert_eq!(Sum::of(&buf.bytes()[40..]).fold(), 0xffff - 0x1234, "the old field is part of the sum");
@@ -102,7 +102,7 @@ fn headers_that_contradict_their_packet() {
         ("field beyond the end", false, 58, header(1, 0, [0, 0, 20, 5000])),
     ];
     for (name, v6, protocol, header) in cases {
-        let mut buf = PacketBuf::holding(&packet(v6, protocol, 20, 3000));
+        let mut buf = PacketBuf::with_packet(&packet(v6, protocol, 20, 3000));
         assert_eq!(decode(&header, &mut buf), Err(Unreadable), "{name}");
     }
 }

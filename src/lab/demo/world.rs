@@ -15,7 +15,7 @@ use crate::nat64;
 use crate::output::outln;
 use crate::time::Instant;
 use crate::translator::{Settings, Translator, Verdict};
-use crate::wire::batch::Batch;
+use crate::wire::batch::ExtraPackets;
 use crate::wire::buf::PacketBuf;
 use crate::xlat;
 
@@ -46,7 +46,7 @@ pub(super) struct World {
     translator: Translator,
     buffers: Vec<PacketBuf>,
     verdicts: Vec<Verdict>,
-    extra: Batch,
+    extra: ExtraPackets,
     micros: u64,
     capture: Option<Capture>,
 }
@@ -77,7 +77,7 @@ fn settings() -> Settings {
         workers: 1,
         seed: 64,
         owner_seed: 46,
-        rules: xlat::Rules::default(),
+        rules: xlat::RewriteRules::default(),
         siit: None,
         nat64: nat64::Settings {
             zones: vec![nat64::Zone {
@@ -111,7 +111,7 @@ impl World {
             translator: Translator::new(settings(), 1),
             buffers: (0..BATCH).map(|_| PacketBuf::new(LONGEST)).collect(),
             verdicts: vec![Verdict::Hold; BATCH],
-            extra: Batch::new(2 * BATCH, LONGEST),
+            extra: ExtraPackets::new(2 * BATCH, LONGEST),
             micros: 1_000_000,
             capture,
         })

@@ -4,7 +4,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::{Filtering, Settings, Timers, UnsolicitedSyn};
-use crate::xlat::Rules;
+use crate::xlat::RewriteRules;
 
 use zones::Zones;
 
@@ -14,7 +14,7 @@ pub(in crate::nat64) mod zones;
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     /// How one packet is rewritten: MTUs, traffic class, checksums.
-    pub(super) rules: Rules,
+    pub(super) rules: RewriteRules,
     /// Zones, their pref64s, and denied destinations.
     pub(super) zones: Zones,
     /// Filtering of packets from outside (RFC 4787 §5), by [`Proto`](crate::addr::Proto).
@@ -37,7 +37,7 @@ pub(super) struct Policy {
 
 impl Policy {
     /// Builds the policy. pref64s that `old` has keep their index.
-    pub(super) fn new(rules: Rules, settings: &Settings, old: Option<&Self>) -> Self {
+    pub(super) fn new(rules: RewriteRules, settings: &Settings, old: Option<&Self>) -> Self {
         Self {
             rules,
             zones: Zones::new(settings, old.map(|old| &old.zones)),

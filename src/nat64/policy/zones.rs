@@ -55,9 +55,9 @@ fn rows(prefixes: &[Ipv4Prefix]) -> Vec<(u32, Vec<u32>)> {
     rows
 }
 
-/// The rules of a zone.
+/// The policy of a zone.
 #[derive(Clone, Debug)]
-pub(in crate::nat64) struct ZoneRules {
+pub(in crate::nat64) struct ZonePolicy {
     /// Zone number.
     pub(in crate::nat64) id: ZoneId,
     /// Pref64s with their indices, the longest first.
@@ -89,7 +89,7 @@ pub(in crate::nat64) struct Destination {
 /// All zones, and the address rules common to them.
 #[derive(Clone, Debug)]
 pub(in crate::nat64) struct Zones {
-    zones: Vec<ZoneRules>,
+    zones: Vec<ZonePolicy>,
     clients: Prefixes<u16>,
     /// The pref64s of all zones. A reload keeps the index of every pref64 still in use.
     pref64s: Vec<Pref64>,
@@ -106,14 +106,14 @@ impl Zones {
         let wanted: Vec<_> = settings.zones.iter().flat_map(|zone| zone.pref64.iter().copied()).collect();
         let pref64s = renumber(old.map_or(&[], |old| &old.pref64s), &wanted);
         let index = |pref64: &Pref64| pref64s.iter().position(|p| p == pref64).unwrap_or_default() as u16;
-        let named = |zone: &Zone| {
-            let mut named: Vec<_> = zone.pref64.iter().map(|p| (*p, index(p))).collect();
-            named.sort_by_key(|(p, _)| core::cmp::Reverse(p.prefix().len()));
-            named
+        let pref64_of_zone = |zone: &Zone| {
+            let mut sorted: Vec<_> = zone.pref64.iter().map(|p| (*p, index(p))).collect();
+            sorted.sort_by_key(|(p, _)| core::cmp::Reverse(p.prefix().len()));
+            sorted
         };
-        let rules = |zone: &Zone| ZoneRules {
+        let policy = |zone: &Zone| ZonePolicy {
             id: zone.id,
-            pref64: named(zone),
+            pref64: pref64_of_zone(zone),
             first: zone.pref64.first().map(index),
             pool: zone.pool as u16,
             host_len: zone.host_len,
@@ -121,7 +121,7 @@ impl Zones {
             sessions_per_host: zone.sessions_per_host,
             bindings_per_second: zone.bindings_per_second,
         };
-        let zones: Vec<_> = settings.zones.iter().map(rules).collect();
+        let zones: Vec<_> = settings.zones.iter().map(policy).collect();
         let clients = settings
             .zones
             .iter()
@@ -140,12 +140,12 @@ impl Zones {
 
     /// The zone of a client address.
     #[inline]
-    pub(in crate::nat64) fn of(&self, addr: Ipv6Addr) -> Option<u16> {
+    pub(in crate::nat64) fn zone_of(&self, addr: Ipv6Addr) -> Option<u16> {
         self.clients.find(addr)
     }
 
     /// The zone with this index.
-    pub(in crate::nat64) fn rules(&self, zone: u16) -> &ZoneRules {
+    pub(in crate::nat64) fn zone(&self, zone: u16) -> &ZonePolicy {
         &self.zones[usize::from(zone)]
     }
 
@@ -156,18 +156,18 @@ impl Zones {
 
     /// The index of a zone's pref64, by value.
     pub(in crate::nat64) fn pref64_of(&self, zone: u16, pref64: Pref64) -> Option<u16> {
-        self.rules(zone).pref64.iter().find(|(named, _)| *named == pref64).map(|(_, index)| *index)
+        self.zone(zone).pref64.iter().find(|(candidate, _)| *candidate == pref64).map(|(_, index)| *index)
     }
 
     /// The index of the pref64 that a zone advertises.
     pub(in crate::nat64) fn first_pref64(&self, zone: u16) -> Option<u16> {
-        self.rules(zone).first
+        self.zone(zone).first
     }
 
     /// The host of a client address.
     pub(in crate::nat64) fn host(&self, zone: u16, addr: Ipv6Addr) -> HostKey {
-        let rules = self.rules(zone);
-        HostKey::new(rules.id, addr, rules.host_len)
+        let zone = self.zone(zone);
+        HostKey::new(zone.id, addr, zone.host_len)
     }
 
     /// Checks that a source address is in no pref64 (RFC 6146 §3.5).
@@ -194,19 +194,19 @@ impl Zones {
     /// The reason why it must not be translated.
     #[inline]
     pub(in crate::nat64) fn destination(&self, zone: u16, dst: Ipv6Addr) -> Result<Destination, Reason> {
-        let mut of_zone = self.rules(zone).pref64.iter();
-        let named = of_zone.find_map(|(named, index)| Some((named, *index, named.extract(dst)?)));
-        let (named, pref64, remote) = named.ok_or(Reason::NotPref64)?;
+        let mut of_zone = self.zone(zone).pref64.iter();
+        let found = of_zone.find_map(|(pref64, index)| Some((pref64, *index, pref64.extract(dst)?)));
+        let (pref64, index, remote) = found.ok_or(Reason::NotPref64)?;
         if !special::is_host_v4(remote) {
             return Err(Reason::DestinationAddress);
         }
-        if named.is_well_known() {
-            self.check_well_known(pref64, remote)?;
+        if pref64.is_well_known() {
+            self.check_well_known(index, remote)?;
         }
         if self.denied.iter().any(|(mask, row)| row.binary_search(&(remote.to_bits() & mask)).is_ok()) {
             return Err(Reason::Denied);
         }
-        Ok(Destination { zone, pref64, remote })
+        Ok(Destination { zone, pref64: index, remote })
     }
 
     /// Checks that a pref64 may represent `remote` (RFC 6052 §3.1).

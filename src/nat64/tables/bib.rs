@@ -146,7 +146,7 @@ impl Bib {
     /// The binding of a client's transport address, quarantined ones included.
     #[inline]
     pub(in crate::nat64) fn find(&self, proto: Proto, v6: Transport6) -> Option<u32> {
-        self.index.find(self.hash(proto, v6), |slot| self.is(slot, proto, v6))
+        self.index.find(self.hash(proto, v6), |slot| self.matches(slot, proto, v6))
     }
 
     /// Where the index search for a binding begins.
@@ -169,14 +169,14 @@ impl Bib {
 
     /// Whether a slot holds this binding.
     #[inline]
-    pub(in crate::nat64) fn is(&self, slot: u32, proto: Proto, v6: Transport6) -> bool {
-        self.slab.at(slot).is_some_and(|b| b.proto == proto && b.v6 == v6.addr && b.v6_port == v6.port)
+    pub(in crate::nat64) fn matches(&self, slot: u32, proto: Proto, v6: Transport6) -> bool {
+        self.slab.get(slot).is_some_and(|b| b.proto == proto && b.v6 == v6.addr && b.v6_port == v6.port)
     }
 
     /// Loads a binding into the cache; returns its first session and its block, or [`NIL`].
     #[inline]
     pub(in crate::nat64) fn prefetch_links(&self, slot: u32) -> (u32, u32) {
-        let Some(binding) = self.slab.at(slot) else { return (NIL, NIL) };
+        let Some(binding) = self.slab.get(slot) else { return (NIL, NIL) };
         core::hint::black_box((binding.v6.octets()[0], binding.next));
         (binding.first, binding.allocation)
     }
@@ -217,10 +217,10 @@ impl Bib {
     /// went back, the quarantine begins with that of the last in the queue.
     pub(in crate::nat64) fn quarantine(&mut self, slot: u32, now: Instant) {
         let (first, last) = self.quarantined;
-        let longest = if last == NIL { 0 } else { self.slab[last].first };
+        let newest_start = if last == NIL { 0 } else { self.slab[last].first };
         let binding = &mut self.slab[slot];
         binding.state = State::Quarantined;
-        binding.first = QuarantineTick::of(now).0.max(longest);
+        binding.first = QuarantineTick::of(now).0.max(newest_start);
         (binding.prev, binding.next) = (last, NIL);
         if last == NIL {
             self.quarantined = (slot, slot);
@@ -232,7 +232,7 @@ impl Bib {
 
     /// Ends a binding's quarantine because its client uses it again.
     pub(in crate::nat64) fn reuse(&mut self, slot: u32, pref64: u16) {
-        self.leave(slot);
+        self.unlink_quarantined(slot);
         let binding = &mut self.slab[slot];
         binding.state = State::Live;
         binding.first = NIL;
@@ -240,7 +240,7 @@ impl Bib {
     }
 
     /// Unlinks a binding from the quarantine queue.
-    fn leave(&mut self, slot: u32) {
+    fn unlink_quarantined(&mut self, slot: u32) {
         let (prev, next) = (self.slab[slot].prev, self.slab[slot].next);
         if prev == NIL {
             self.quarantined.0 = next;
@@ -261,14 +261,14 @@ impl Bib {
         now: Instant,
         quarantine: Option<Duration>,
     ) -> Option<u32> {
-        let longest = self.slab.at(self.quarantined.0)?;
-        let over = quarantine.is_none_or(|quarantine| QuarantineTick(longest.first).end(quarantine) <= now);
+        let oldest = self.slab.get(self.quarantined.0)?;
+        let over = quarantine.is_none_or(|quarantine| QuarantineTick(oldest.first).end(quarantine) <= now);
         over.then_some(self.quarantined.0)
     }
 
     /// When [`quarantine_ended`](Self::quarantine_ended) has a result next.
     pub(in crate::nat64) fn next_quarantine_end(&self, quarantine: Duration) -> Option<Instant> {
-        self.slab.at(self.quarantined.0).map(|longest| QuarantineTick(longest.first).end(quarantine))
+        self.slab.get(self.quarantined.0).map(|oldest| QuarantineTick(oldest.first).end(quarantine))
     }
 
     /// Removes a binding. The caller has unlinked it from its block.
@@ -276,24 +276,24 @@ impl Bib {
         let binding = &self.slab[slot];
         self.index.remove(self.hash(binding.proto(), binding.v6()), slot);
         if self.slab[slot].is_quarantined() {
-            self.leave(slot);
+            self.unlink_quarantined(slot);
         }
         self.slab.remove(slot);
     }
 
     /// The binding in an occupied slot.
-    pub(in crate::nat64) fn of(&self, slot: u32) -> &Binding {
+    pub(in crate::nat64) fn binding(&self, slot: u32) -> &Binding {
         &self.slab[slot]
     }
 
     /// The binding in an occupied slot, mutably.
-    pub(in crate::nat64) fn of_mut(&mut self, slot: u32) -> &mut Binding {
+    pub(in crate::nat64) fn binding_mut(&mut self, slot: u32) -> &mut Binding {
         &mut self.slab[slot]
     }
 
     /// The binding in a slot, if there is one.
-    pub(in crate::nat64) fn at(&self, slot: u32) -> Option<&Binding> {
-        self.slab.at(slot)
+    pub(in crate::nat64) fn get(&self, slot: u32) -> Option<&Binding> {
+        self.slab.get(slot)
     }
 
     /// Upper bound of occupied slots.

@@ -9,10 +9,10 @@ use crate::addr::{PortRange, ZoneId};
 use crate::ownership::offset_of;
 
 /// A set of ports: one bit per port, from the block's first port.
-pub(in crate::nat64) type Ports = [u64; 4];
+pub(in crate::nat64) type PortSet = [u64; 4];
 
 /// The bits `first` to `last`, both included.
-pub(in crate::nat64) fn bits_of(first: usize, last: usize) -> Ports {
+pub(in crate::nat64) fn port_set(first: usize, last: usize) -> PortSet {
     core::array::from_fn(|word| {
         let (low, high) = (word * 64, word * 64 + 63);
         if last < low || high < first {
@@ -48,9 +48,9 @@ pub(in crate::nat64) struct Block {
     bindings: u16,
     ports: PortRange,
     /// Ports that bindings may use.
-    allowed: Ports,
+    allowed: PortSet,
     /// Ports in use, by protocol.
-    taken: [Ports; 3],
+    taken: [PortSet; 3],
     /// Tick at which the last port fell out of use, and whether the block is in the release queue.
     pub(in crate::nat64) since: u32,
     pub(in crate::nat64) queued: bool,
@@ -71,7 +71,7 @@ impl Block {
     pub(in crate::nat64) const fn new(
         ports: PortRange,
         (row, number): (u32, u16),
-        allowed: Ports,
+        allowed: PortSet,
         host: u32,
         next: u32,
     ) -> Self {
@@ -145,7 +145,7 @@ impl Block {
     }
 
     /// Sets the ports that bindings may use.
-    pub(in crate::nat64) const fn allow(&mut self, allowed: Ports) {
+    pub(in crate::nat64) const fn allow(&mut self, allowed: PortSet) {
         self.allowed = allowed;
     }
 
@@ -225,7 +225,7 @@ impl Blocks {
     pub(in crate::nat64) fn find(&self, head: usize, proto: Proto, bib: &Bib) -> Option<u32> {
         let mut link = self.first_at(head);
         while link != NIL {
-            let binding = bib.of(link);
+            let binding = bib.binding(link);
             if binding.proto() == proto {
                 return Some(link);
             }
@@ -236,10 +236,10 @@ impl Blocks {
 
     /// Marks a binding's port as in use, and adds the binding to the port's list.
     pub(in crate::nat64) fn link(&mut self, binding: u32, bib: &mut Bib) {
-        let of = bib.of_mut(binding);
-        let (slot, proto, port) = (of.allocation, of.proto(), of.port);
+        let entry = bib.binding_mut(binding);
+        let (slot, proto, port) = (entry.allocation, entry.proto(), entry.port);
         let head = &mut self.heads[Self::head(slot, port)];
-        of.same_port = head.wrapping_sub(1);
+        entry.same_port = head.wrapping_sub(1);
         *head = binding + 1;
         let block = &mut self.slab[slot];
         block.reserve(proto, port);
@@ -248,17 +248,17 @@ impl Blocks {
 
     /// Frees the port of a binding.
     pub(in crate::nat64) fn unlink(&mut self, binding: u32, bib: &mut Bib) {
-        let of = bib.of(binding);
-        let (slot, proto, port, next) = (of.allocation, of.proto(), of.port, of.same_port);
+        let entry = bib.binding(binding);
+        let (slot, proto, port, next) = (entry.allocation, entry.proto(), entry.port, entry.same_port);
         let head = &mut self.heads[Self::head(slot, port)];
         let mut link = head.wrapping_sub(1);
         if link == binding {
             *head = next.wrapping_add(1);
         } else {
-            while bib.of(link).same_port != binding {
-                link = bib.of(link).same_port;
+            while bib.binding(link).same_port != binding {
+                link = bib.binding(link).same_port;
             }
-            bib.of_mut(link).same_port = next;
+            bib.binding_mut(link).same_port = next;
         }
         let block = &mut self.slab[slot];
         block.free_port(proto, port);
@@ -278,18 +278,18 @@ impl Blocks {
     }
 
     /// The block in an occupied slot.
-    pub(in crate::nat64) fn of(&self, slot: u32) -> &Block {
+    pub(in crate::nat64) fn block(&self, slot: u32) -> &Block {
         &self.slab[slot]
     }
 
     /// The block in an occupied slot, mutably.
-    pub(in crate::nat64) fn of_mut(&mut self, slot: u32) -> &mut Block {
+    pub(in crate::nat64) fn block_mut(&mut self, slot: u32) -> &mut Block {
         &mut self.slab[slot]
     }
 
     /// The block in a slot, if there is one.
-    pub(in crate::nat64) fn at(&self, slot: u32) -> Option<&Block> {
-        self.slab.at(slot)
+    pub(in crate::nat64) fn get(&self, slot: u32) -> Option<&Block> {
+        self.slab.get(slot)
     }
 
     /// Whether the table is full.
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn bits_of_sets_exactly_the_given_range() {
         for (first, last) in [(0, 0), (0, 255), (63, 64), (1, 62), (128, 191), (200, 255), (255, 255)] {
-            let bits = bits_of(first, last);
+            let bits = port_set(first, last);
             for at in 0..256 {
                 assert_eq!(bits[at / 64] >> (at % 64) & 1 == 1, (first..=last).contains(&at), "{at}");
             }

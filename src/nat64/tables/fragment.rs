@@ -6,7 +6,7 @@
 //! - Until the first fragment arrives, all are [held](Step::Held).
 //! - A first fragment that [contains the ports](First::Ports) passes. The held fragments follow it in order
 //!   of arrival. The cache remembers the ports for later fragments.
-//! - A first fragment may require [reassembly](First::Gather): UDP without a checksum, and ICMP, need a
+//! - A first fragment may require [reassembly](First::Reassemble): UDP without a checksum, and ICMP, need a
 //!   checksum over the whole datagram. All fragments are held until the last missing one arrives.
 //!
 //! A datagram leaves the cache when all of it has passed, or at its deadline, counted from its first
@@ -17,19 +17,19 @@
 //! ```text
 //! match cache.offer(now, &arrival) {
 //!     Step::Pass { ports, held } => {
-//!         // Translate the packet, or hand it over with `handed.ports = Some(ports)`. Then:
+//!         // Translate the packet, or hand it over with `meta.ports = Some(ports)`. Then:
 //!         while let Some(datagram) = held && cache.held(datagram) > 0 && let Some(slot) = extra.next_slot() {
 //!             cache.release(datagram, &mut slot.packet);
-//!             // Translate slot.packet, whose `handed.ports` is set.
+//!             // Translate slot.packet, whose `meta.ports` is set.
 //!         }
 //!     }
 //!     Step::Held => Verdict::Hold,
-//!     Step::Whole(datagram) => { cache.assemble(datagram, &mut whole); /* process as a new packet */ }
+//!     Step::Reassemble(datagram) => { cache.reassemble(datagram, &mut buf); /* process as a new packet */ }
 //!     Step::Drop { reason, held } => // count 1 + held packets
 //! }
 //! ```
 //! Fragments without room in the batch stay held; the next fragment of the datagram returns it in `held`
-//! again. A packet with `handed.ports` has been through another worker's cache and is not offered again.
+//! again. A packet with `meta.ports` has been through another worker's cache and is not offered again.
 //! IPv6 atomic fragments (RFC 6946) and whole packets are never offered.
 
 use core::net::IpAddr;
@@ -59,7 +59,7 @@ pub(in crate::nat64) enum First {
     /// Source and destination port; the fragments are translated one by one.
     Ports(u16, u16),
     /// The datagram must be reassembled before translation.
-    Gather,
+    Reassemble,
 }
 
 /// An arriving fragment.
@@ -98,8 +98,8 @@ pub(in crate::nat64) enum Step {
     },
     /// The cache holds a copy.
     Held,
-    /// It was the last missing one: [assemble](FragmentCache::assemble) the datagram.
-    Whole(Datagram),
+    /// It was the last missing one: [reassemble](FragmentCache::reassemble) the datagram.
+    Reassemble(Datagram),
     /// It is dropped.
     Drop {
         /// The reason.
@@ -196,58 +196,58 @@ impl FragmentCache {
             return Step::drop(Reason::FragmentLimit);
         };
         match self.conflict(at, start, end, arrival.more) {
-            Some(Reason::FragmentOverlap) => return self.kill(at),
+            Some(Reason::FragmentOverlap) => return self.invalidate(at),
             Some(reason) => return Step::drop(reason),
             None => {}
         }
-        let state = match (self.datagrams.at(at).state, arrival.first) {
-            (State::Dead, _) => return Step::drop(Reason::FragmentOverlap),
+        let state = match (self.datagrams.entry(at).state, arrival.first) {
+            (State::Invalid, _) => return Step::drop(Reason::FragmentOverlap),
             (State::Waiting, Some(First::Ports(src, dst))) => State::Passing(src, dst),
-            (State::Waiting, Some(First::Gather)) => State::Gathering,
+            (State::Waiting, Some(First::Reassemble)) => State::Reassembling,
             (state, _) => state,
         };
         let passes = matches!(state, State::Passing(..));
         if !self.add(at, arrival, (start, end), passes) {
-            if self.datagrams.at(at).count == 0 {
+            if self.datagrams.entry(at).count == 0 {
                 self.forget(at);
             }
             return Step::drop(Reason::FragmentLimit);
         }
-        self.datagrams.at_mut(at).state = state;
+        self.datagrams.entry_mut(at).state = state;
         match state {
             State::Passing(src, dst) => {
-                let held = (self.datagrams.at(at).held > 0).then_some(Datagram(at));
+                let held = (self.datagrams.entry(at).held > 0).then_some(Datagram(at));
                 self.close_if_done(at);
                 Step::Pass { ports: (src, dst), held }
             }
-            State::Gathering if self.complete(at) => Step::Whole(Datagram(at)),
-            State::Gathering | State::Waiting | State::Dead => Step::Held,
+            State::Reassembling if self.complete(at) => Step::Reassemble(Datagram(at)),
+            State::Reassembling | State::Waiting | State::Invalid => Step::Held,
         }
     }
 
     /// Number of held fragments of `datagram`.
     pub(in crate::nat64) fn held(&self, datagram: Datagram) -> u32 {
-        self.datagrams.at(datagram.0).held
+        self.datagrams.entry(datagram.0).held
     }
 
-    /// Moves the oldest held fragment to `out`, its ports in `handed`. Returns false if there is none, or if
+    /// Moves the oldest held fragment to `out`, its ports in `meta`. Returns false if there is none, or if
     /// `out` is too small, which loses the fragment.
     pub(in crate::nat64) fn release(&mut self, datagram: Datagram, out: &mut PacketBuf) -> bool {
-        let entry = self.datagrams.at_mut(datagram.0);
-        let (State::Passing(src, dst), on_hold) = (entry.state, entry.on_hold) else { return false };
+        let entry = self.datagrams.entry_mut(datagram.0);
+        let (State::Passing(src, dst), first_held) = (entry.state, entry.first_held) else { return false };
         if entry.held == 0 {
             return false;
         }
-        let piece = &mut self.pieces[on_hold as usize];
+        let piece = &mut self.pieces[first_held as usize];
         entry.held -= 1;
-        entry.on_hold = piece.next;
+        entry.first_held = piece.next;
         let chain = core::mem::replace(&mut piece.cells, NONE);
         let len = piece.len as usize;
         out.clear();
         let fits = len <= out.room();
         if fits {
             self.cells.copy(chain, 0, out.append(len));
-            out.handed.ports = Some((src, dst));
+            out.meta.ports = Some((src, dst));
         }
         self.cells.release(chain);
         self.shares.release(entry.share, cells::needed(len) as u32);
@@ -259,24 +259,24 @@ impl FragmentCache {
     ///
     /// An IPv4 datagram has the first fragment's header and identification, without DF and fragment bits. An
     /// IPv6 datagram has the first fragment's headers with an atomic Fragment header, which keeps the
-    /// identification. `handed.gathered` allows fragmenting it again. Returns false if `out` is too small;
+    /// identification. `meta.reassembled` allows fragmenting it again. Returns false if `out` is too small;
     /// 64 KiB suffice.
-    pub(in crate::nat64) fn assemble(&mut self, datagram: Datagram, out: &mut PacketBuf) -> bool {
+    pub(in crate::nat64) fn reassemble(&mut self, datagram: Datagram, out: &mut PacketBuf) -> bool {
         out.clear();
-        let written = self.complete(datagram.0) && self.write_whole(datagram.0, out);
+        let written = self.complete(datagram.0) && self.write_reassembled(datagram.0, out);
         self.forget(datagram.0);
         written
     }
 
     /// The next time at which [`expire`](Self::expire) has work.
     pub(in crate::nat64) fn next_deadline(&self) -> Option<Instant> {
-        self.datagrams.oldest().map(|at| self.datagrams.at(at).deadline)
+        self.datagrams.oldest().map(|at| self.datagrams.entry(at).deadline)
     }
 
     /// Removes one datagram whose deadline is at or before `now`; `None` if there is none.
     pub(in crate::nat64) fn expire(&mut self, now: Instant) -> Option<Expired> {
         let at = self.datagrams.oldest()?;
-        let entry = self.datagrams.at(at);
+        let entry = self.datagrams.entry(at);
         let expired = Expired { key: entry.key, held: entry.held };
         (entry.deadline <= now).then(|| {
             self.forget(at);
@@ -312,7 +312,7 @@ impl FragmentCache {
 
     /// The conflict between a fragment and those of its datagram, if any.
     fn conflict(&self, at: u32, start: u32, end: u32, more: bool) -> Option<Reason> {
-        let entry = self.datagrams.at(at);
+        let entry = self.datagrams.entry(at);
         let mut beyond = entry.total.is_some_and(|total| end > total || (!more && end != total));
         let mut next = entry.first;
         while next != NONE {
@@ -329,7 +329,7 @@ impl FragmentCache {
     /// Adds a fragment to a datagram; false if the cache is full.
     fn add(&mut self, at: u32, arrival: &Arrival<'_>, (start, end): (u32, u32), passes: bool) -> bool {
         let number = self.free;
-        let entry = self.datagrams.at_mut(at);
+        let entry = self.datagrams.entry_mut(at);
         if number == NONE || entry.count == MAX_FRAGMENTS {
             return false;
         }
@@ -359,13 +359,13 @@ impl FragmentCache {
         }
         entry.last = number;
         entry.count += 1;
-        entry.seen += end - start;
+        entry.bytes_received += end - start;
         if !arrival.more {
             entry.total = Some(end);
         }
         if !passes {
             if entry.held == 0 {
-                entry.on_hold = number;
+                entry.first_held = number;
             }
             entry.held += 1;
         }
@@ -373,35 +373,35 @@ impl FragmentCache {
     }
 
     fn complete(&self, at: u32) -> bool {
-        let entry = self.datagrams.at(at);
-        entry.total == Some(entry.seen)
+        let entry = self.datagrams.entry(at);
+        entry.total == Some(entry.bytes_received)
     }
 
     fn close_if_done(&mut self, at: u32) {
-        if self.datagrams.at(at).held == 0 && self.complete(at) {
+        if self.datagrams.entry(at).held == 0 && self.complete(at) {
             self.forget(at);
         }
     }
 
     /// Drops a datagram's fragments and marks it as invalid.
-    fn kill(&mut self, at: u32) -> Step {
-        let held = self.datagrams.at(at).held;
+    fn invalidate(&mut self, at: u32) -> Step {
+        let held = self.datagrams.entry(at).held;
         self.free_pieces(at);
-        self.datagrams.at_mut(at).state = State::Dead;
+        self.datagrams.entry_mut(at).state = State::Invalid;
         Step::Drop { reason: Reason::FragmentOverlap, held }
     }
 
     fn forget(&mut self, at: u32) {
         self.free_pieces(at);
-        self.shares.close(self.datagrams.at(at).share);
+        self.shares.close(self.datagrams.entry(at).share);
         self.datagrams.close(at);
     }
 
     fn free_pieces(&mut self, at: u32) {
-        let entry = self.datagrams.at_mut(at);
+        let entry = self.datagrams.entry_mut(at);
         let share = entry.share;
         let mut next = core::mem::replace(&mut entry.first, NONE);
-        (entry.last, entry.on_hold, entry.held, entry.count, entry.seen) = (NONE, NONE, 0, 0, 0);
+        (entry.last, entry.first_held, entry.held, entry.count, entry.bytes_received) = (NONE, NONE, 0, 0, 0);
         entry.total = None;
         while next != NONE {
             let piece = &mut self.pieces[next as usize];
@@ -415,15 +415,15 @@ impl FragmentCache {
         }
     }
 
-    fn write_whole(&self, at: u32, out: &mut PacketBuf) -> bool {
-        let entry = self.datagrams.at(at);
+    fn write_reassembled(&self, at: u32, out: &mut PacketBuf) -> bool {
+        let entry = self.datagrams.entry(at);
         let pieces = || {
             let piece = |number: u32| (number != NONE).then(|| &self.pieces[number as usize]);
             core::iter::successors(piece(entry.first), move |before| piece(before.next))
         };
         let Some(first) = pieces().find(|piece| piece.start == 0) else { return false };
         let header = first.data_at as usize;
-        let len = header + entry.seen as usize;
+        let len = header + entry.bytes_received as usize;
         if len > out.room() {
             return false;
         }
@@ -437,7 +437,7 @@ impl FragmentCache {
             IpAddr::V4(_) => reassembly::header4(packet, header),
             IpAddr::V6(_) => reassembly::headers6(packet, header),
         }
-        out.handed.gathered = true;
+        out.meta.reassembled = true;
         true
     }
 }

@@ -94,12 +94,12 @@ impl Hosts {
     }
 
     /// The host in an occupied slot.
-    pub(in crate::nat64) fn of(&self, slot: u32) -> &Host {
+    pub(in crate::nat64) fn host(&self, slot: u32) -> &Host {
         &self.slab[slot]
     }
 
     /// The host in an occupied slot, mutably.
-    pub(in crate::nat64) fn of_mut(&mut self, slot: u32) -> &mut Host {
+    pub(in crate::nat64) fn host_mut(&mut self, slot: u32) -> &mut Host {
         &mut self.slab[slot]
     }
 

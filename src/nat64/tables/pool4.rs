@@ -8,7 +8,7 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use super::bib::{Bib, QuarantineTick};
-use super::block::{Block, BlockSummary, Blocks, Ports, bits_of};
+use super::block::{Block, BlockSummary, Blocks, PortSet, port_set};
 use super::events::{BlockAssignment, Event, Events};
 use super::hash::Rng;
 use super::hosts::{Host, Hosts};
@@ -47,7 +47,7 @@ pub(in crate::nat64) struct Sizes {
 
 /// What can be assigned, and to whom. Only a reload changes it.
 #[derive(Clone, Debug)]
-pub(in crate::nat64) struct PoolRules {
+pub(in crate::nat64) struct PoolConfig {
     /// Ownership of hosts and port blocks.
     pub(in crate::nat64) owners: Owners,
     /// Addresses and ports of each pool.
@@ -60,7 +60,7 @@ pub(in crate::nat64) struct PoolRules {
     pub(in crate::nat64) pairing: Pairing,
 }
 
-impl PoolRules {
+impl PoolConfig {
     fn pool_of(&self, zone: ZoneId) -> Option<usize> {
         self.zone_pools.iter().find(|(id, _)| *id == zone).map(|(_, pool)| *pool)
     }
@@ -69,8 +69,8 @@ impl PoolRules {
 /// The pools, the assigned blocks and their hosts.
 pub(in crate::nat64) struct Pool4 {
     /// This worker.
-    me: WorkerId,
-    rules: PoolRules,
+    worker: WorkerId,
+    config: PoolConfig,
     /// Slot plus one of each assigned block, by row and number; zero if unassigned.
     active: Box<[u32]>,
     /// Number of this worker's unassigned blocks by row, below 1024 and above.
@@ -92,15 +92,15 @@ pub(in crate::nat64) struct Pool4 {
 
 impl Pool4 {
     pub(in crate::nat64) fn new(
-        me: WorkerId,
+        worker: WorkerId,
         sizes: Sizes,
-        rules: PoolRules,
+        config: PoolConfig,
         rng: &mut Rng,
         counters: Arc<Counters>,
     ) -> Self {
         let mut pool4 = Self {
-            me,
-            rules,
+            worker,
+            config,
             active: Box::default(),
             unused: Box::default(),
             exhausted: Vec::new(),
@@ -116,36 +116,36 @@ impl Pool4 {
 
     /// Rebuilds the table of assigned blocks from the owners' rows and the blocks.
     fn rebuild_active(&mut self) {
-        let rows = self.rules.owners.table().len() / BLOCKS;
+        let rows = self.config.owners.table().len() / BLOCKS;
         self.active = vec![0; rows * BLOCKS].into_boxed_slice();
         self.unused = vec![[0; 2]; rows].into_boxed_slice();
-        self.exhausted = vec![[false; 2]; self.rules.pools.len()];
+        self.exhausted = vec![[false; 2]; self.config.pools.len()];
         for slot in 0..self.blocks.end() {
-            let Some(block) = self.blocks.at(slot) else { continue };
-            let row = self.rules.owners.position(self.blocks.summary(slot).addr);
+            let Some(block) = self.blocks.get(slot) else { continue };
+            let row = self.config.owners.position(self.blocks.summary(slot).addr);
             if let Some(row) = row {
                 self.active[row * BLOCKS + usize::from(block.number)] = slot + 1;
             }
-            self.blocks.of_mut(slot).row = row.map_or(NIL, |row| row as u32);
+            self.blocks.block_mut(slot).row = row.map_or(NIL, |row| row as u32);
         }
         for row in 0..rows {
             for block in 0..BLOCKS {
                 let at = row * BLOCKS + block;
-                if self.active[at] == 0 && self.rules.owners.table()[at] == self.me.0 {
-                    self.unused[row][Class::of(block) as usize] += 1;
+                if self.active[at] == 0 && self.config.owners.table()[at] == self.worker.0 {
+                    self.unused[row][Class::of_block(block) as usize] += 1;
                 }
             }
         }
     }
 
     /// This worker.
-    pub(in crate::nat64) const fn me(&self) -> WorkerId {
-        self.me
+    pub(in crate::nat64) const fn worker(&self) -> WorkerId {
+        self.worker
     }
 
     /// Ownership of hosts and port blocks.
     pub(in crate::nat64) const fn owners(&self) -> &Owners {
-        &self.rules.owners
+        &self.config.owners
     }
 
     /// The assigned blocks.
@@ -160,12 +160,12 @@ impl Pool4 {
 
     /// The host that holds a block.
     pub(in crate::nat64) fn host_of(&mut self, block: u32) -> &mut Host {
-        self.hosts.of_mut(self.blocks.of(block).host)
+        self.hosts.host_mut(self.blocks.block(block).host)
     }
 
     /// Whether an address is in a pool.
-    pub(in crate::nat64) fn has(&self, addr: Ipv4Addr) -> bool {
-        self.rules.owners.position(addr).is_some()
+    pub(in crate::nat64) fn contains_addr(&self, addr: Ipv4Addr) -> bool {
+        self.config.owners.position(addr).is_some()
     }
 
     /// The binding at an IPv4 transport address, quarantined ones included.
@@ -177,17 +177,17 @@ impl Pool4 {
     /// The list of the bindings at an IPv4 transport address, if its block is assigned.
     #[inline]
     pub(in crate::nat64) fn list_at(&self, mapped: Transport4) -> Option<usize> {
-        let row = self.rules.owners.position(mapped.addr)?;
+        let row = self.config.owners.position(mapped.addr)?;
         let slot = self.active[row * BLOCKS + block_of(mapped.port)].checked_sub(1)?;
         Some(Blocks::head(slot, mapped.port))
     }
 
     /// The blocks of a host.
     fn blocks_of(&self, host: u32) -> impl Iterator<Item = u32> + '_ {
-        let mut next = self.hosts.of(host).first_block;
+        let mut next = self.hosts.host(host).first_block;
         core::iter::from_fn(move || {
             let slot = next;
-            next = self.blocks.at(slot)?.next;
+            next = self.blocks.get(slot)?.next;
             Some(slot)
         })
     }
@@ -196,38 +196,38 @@ impl Pool4 {
     /// first one takes precedence (RFC 7857 §4).
     fn oldest(&self, host: u32, fit: impl Fn(&Block) -> bool) -> Option<u32> {
         // The newest block is the first of the list.
-        self.blocks_of(host).filter(|slot| fit(self.blocks.of(*slot))).last()
+        self.blocks_of(host).filter(|slot| fit(self.blocks.block(*slot))).last()
     }
 
     /// Row of a host's address; `None` if its pool has none of its blocks any more.
     fn row_of(&self, host: u32) -> Option<usize> {
-        self.oldest(host, |block| !block.is_withdrawn()).map(|slot| self.blocks.of(slot).row as usize)
+        self.oldest(host, |block| !block.is_withdrawn()).map(|slot| self.blocks.block(slot).row as usize)
     }
 
     fn is_assignable(&self, pool: usize, row: usize, block: usize) -> bool {
         let at = row * BLOCKS + block;
         self.active[at] == 0
-            && self.rules.owners.table()[at] == self.me.0
+            && self.config.owners.table()[at] == self.worker.0
             && self.allowed(pool, row, block).iter().any(|word| *word != 0)
     }
 
     fn addr_of(&self, row: usize) -> Ipv4Addr {
-        let nets = self.rules.owners.pools();
+        let nets = self.config.owners.pools();
         let (net, first) = nets[nets.partition_point(|(_, first)| *first <= row) - 1];
         Ipv4Addr::from_bits(net.addr().to_bits() + (row - first) as u32)
     }
 
     /// The ports of a block that are in a pool. A range may begin or end inside a block.
-    fn allowed(&self, pool: usize, row: usize, block: usize) -> Ports {
+    fn allowed(&self, pool: usize, row: usize, block: usize) -> PortSet {
         let (addr, ports) = (self.addr_of(row), ports_of(block));
         let mut allowed = [0; 4];
-        let of_addr = self.rules.pools[pool].ranges.iter().filter(|(net, _)| net.contains(addr));
+        let of_addr = self.config.pools[pool].ranges.iter().filter(|(net, _)| net.contains(addr));
         for (_, range) in of_addr.filter(|(_, range)| range.overlaps(ports)) {
             // Port zero is never assigned.
             let first = range.first().max(ports.first()).max(1);
             let last = range.last().min(ports.last());
             if first <= last {
-                let bits = bits_of(usize::from(first - ports.first()), usize::from(last - ports.first()));
+                let bits = port_set(usize::from(first - ports.first()), usize::from(last - ports.first()));
                 allowed = core::array::from_fn(|word| allowed[word] | bits[word]);
             }
         }
@@ -246,21 +246,21 @@ impl Pool4 {
         let allowed = self.allowed(usize::from(pool), row, number);
         let host = match host {
             Some(host) => {
-                self.hosts.of_mut(host).blocks += 1;
+                self.hosts.host_mut(host).blocks += 1;
                 host
             }
             None => self.hosts.insert(key).ok_or(Reason::TableFull)?,
         };
-        let next = self.hosts.of(host).first_block;
+        let next = self.hosts.host(host).first_block;
         let block = Block::new(ports, (row as u32, number as u16), allowed, host, next);
         let summary = BlockSummary { addr, zone: key.zone };
         let slot = self.blocks.insert(summary, block).ok_or(Reason::TableFull)?;
-        for (proto, mapped) in self.rules.statics.iter().filter(|(_, mapped)| mapped.addr == addr) {
-            self.blocks.of_mut(slot).reserve(*proto, mapped.port);
+        for (proto, mapped) in self.config.statics.iter().filter(|(_, mapped)| mapped.addr == addr) {
+            self.blocks.block_mut(slot).reserve(*proto, mapped.port);
         }
-        self.hosts.of_mut(host).first_block = slot;
+        self.hosts.host_mut(host).first_block = slot;
         self.active[row * BLOCKS + number] = slot + 1;
-        self.unused[row][Class::of(number) as usize] -= 1;
+        self.unused[row][Class::of_block(number) as usize] -= 1;
         self.counters.zone(Some(key.zone)).blocks.add(1);
         events.push(Event::BlockAssigned { host: key, addr, ports });
         Ok(slot)
@@ -274,9 +274,9 @@ impl Pool4 {
     /// Frees a binding's port, which has been out of use since `since`. An empty block stays with its host until the
     /// quarantine of its last port ends.
     pub(in crate::nat64) fn unlink(&mut self, since: QuarantineTick, binding: u32, bib: &mut Bib) {
-        let slot = bib.of(binding).allocation;
+        let slot = bib.binding(binding).allocation;
         self.blocks.unlink(binding, bib);
-        let block = self.blocks.of_mut(slot);
+        let block = self.blocks.block_mut(slot);
         block.since = block.since.max(since.0);
         if block.is_empty() && !core::mem::replace(&mut block.queued, true) {
             self.empty.push(Reverse((block.since, slot)));
@@ -301,7 +301,7 @@ impl Pool4 {
             return false;
         }
         self.empty.pop();
-        let block = self.blocks.of_mut(slot);
+        let block = self.blocks.block_mut(slot);
         if block.is_empty() && block.since != since {
             self.empty.push(Reverse((block.since, slot)));
             return true;
@@ -315,19 +315,19 @@ impl Pool4 {
 
     /// Returns an empty block to the pool, and removes its host if it was the last one.
     fn release(&mut self, slot: u32, events: &mut Events) {
-        let (block, addr) = (self.blocks.of(slot).clone(), self.blocks.summary(slot).addr);
-        let before = self.blocks_of(block.host).find(|other| self.blocks.of(*other).next == slot);
-        match before {
-            Some(before) => self.blocks.of_mut(before).next = block.next,
-            None => self.hosts.of_mut(block.host).first_block = block.next,
+        let (block, addr) = (self.blocks.block(slot).clone(), self.blocks.summary(slot).addr);
+        let prev = self.blocks_of(block.host).find(|other| self.blocks.block(*other).next == slot);
+        match prev {
+            Some(prev) => self.blocks.block_mut(prev).next = block.next,
+            None => self.hosts.host_mut(block.host).first_block = block.next,
         }
         let (row, number) = (block.row as usize, usize::from(block.number));
         if block.row != NIL {
             self.active[row * BLOCKS + number] = 0;
-            self.unused[row][Class::of(number) as usize] += 1;
+            self.unused[row][Class::of_block(number) as usize] += 1;
         }
         self.exhausted.fill([false; 2]);
-        let host = self.hosts.of_mut(block.host);
+        let host = self.hosts.host_mut(block.host);
         host.blocks -= 1;
         let (key, left) = (host.key, host.blocks);
         self.counters.zone(Some(key.zone)).blocks.sub(1);
@@ -344,7 +344,7 @@ impl Pool4 {
             return RateCheck::Charged;
         }
         let Some(slot) = self.hosts.find(host) else { return RateCheck::NewHost };
-        if self.hosts.of_mut(slot).bindings.take(now, rate, rate) {
+        if self.hosts.host_mut(slot).bindings.take(now, rate, rate) {
             RateCheck::Charged
         } else {
             RateCheck::Exceeded
@@ -354,7 +354,7 @@ impl Pool4 {
     /// The second of a host's last report, mutably; `None` if it holds no block.
     pub(in crate::nat64) fn last_report_of(&mut self, host: HostKey) -> Option<&mut u32> {
         let slot = self.hosts.find(host)?;
-        Some(&mut self.hosts.of_mut(slot).last_report)
+        Some(&mut self.hosts.host_mut(slot).last_report)
     }
 
     /// Whether no exhaustion was reported in this second yet; records this report.
@@ -365,8 +365,8 @@ impl Pool4 {
     /// Whether a transport address is in a pool.
     #[inline]
     pub(in crate::nat64) fn contains(&self, mapped: Transport4) -> bool {
-        self.has(mapped.addr)
-            && self.rules.pools.iter().any(|pool| {
+        self.contains_addr(mapped.addr)
+            && self.config.pools.iter().any(|pool| {
                 pool.ranges
                     .iter()
                     .any(|(net, ports)| net.contains(mapped.addr) && ports.contains(mapped.port))
@@ -386,8 +386,12 @@ impl Pool4 {
         mapped: Transport4,
         events: &mut Events,
     ) -> Result<u32, Reason> {
-        let slot = self.block_around(key, pool, mapped, events)?;
-        if self.blocks.of(slot).is_free(proto, mapped.port) { Ok(slot) } else { Err(Reason::PoolExhausted) }
+        let slot = self.block_of_mapped(key, pool, mapped, events)?;
+        if self.blocks.block(slot).is_free(proto, mapped.port) {
+            Ok(slot)
+        } else {
+            Err(Reason::PoolExhausted)
+        }
     }
 
     /// Restores a block that the host had before the restart; its quarantine begins now.
@@ -402,8 +406,8 @@ impl Pool4 {
         events: &mut Events,
     ) -> Result<(), Reason> {
         let mapped = Transport4::new(assignment.addr, assignment.ports.first());
-        let slot = self.block_around(assignment.host, pool, mapped, events)?;
-        let block = self.blocks.of_mut(slot);
+        let slot = self.block_of_mapped(assignment.host, pool, mapped, events)?;
+        let block = self.blocks.block_mut(slot);
         block.since = QuarantineTick::of(now).0;
         if block.is_empty() && !core::mem::replace(&mut block.queued, true) {
             self.empty.push(Reverse((block.since, slot)));
@@ -412,22 +416,22 @@ impl Pool4 {
     }
 
     /// The block of a mapped address, assigned to the host if it is unassigned.
-    fn block_around(
+    fn block_of_mapped(
         &mut self,
         key: HostKey,
         pool: u16,
         mapped: Transport4,
         events: &mut Events,
     ) -> Result<u32, Reason> {
-        let row = self.rules.owners.position(mapped.addr).ok_or(Reason::NotPool4)?;
+        let row = self.config.owners.position(mapped.addr).ok_or(Reason::NotPool4)?;
         let number = block_of(mapped.port);
         let host = self.hosts.find(key);
         let paired = host.and_then(|host| self.row_of(host)).is_none_or(|of_host| of_host == row);
-        if !paired && self.rules.pairing == Pairing::Strict {
+        if !paired && self.config.pairing == Pairing::Strict {
             return Err(Reason::PoolExhausted);
         }
         match self.active[row * BLOCKS + number].checked_sub(1) {
-            Some(slot) if Some(self.blocks.of(slot).host) == host => Ok(slot),
+            Some(slot) if Some(self.blocks.block(slot).host) == host => Ok(slot),
             Some(_) => Err(Reason::PoolExhausted),
             None if !self.is_assignable(usize::from(pool), row, number) => Err(Reason::NotPool4),
             None if host.is_none() && self.hosts.is_full() || self.blocks.is_full() => Err(Reason::TableFull),
@@ -435,30 +439,30 @@ impl Pool4 {
         }
     }
 
-    /// Switches to new rules. The caller has ended the bindings that they do not contain. Blocks outside the
+    /// Switches to a new configuration. The caller has ended the bindings that it does not contain. Blocks outside the
     /// new pools take no new binding and are released after their quarantine. A host with no other blocks
     /// leaves the index, so that it may receive a new address.
-    pub(in crate::nat64) fn reconfigure(&mut self, rules: PoolRules) {
-        let withdrawn = core::mem::replace(&mut self.rules, rules).statics;
+    pub(in crate::nat64) fn reconfigure(&mut self, config: PoolConfig) {
+        let withdrawn = core::mem::replace(&mut self.config, config).statics;
         self.rebuild_active();
         for slot in 0..self.blocks.end() {
-            let Some(block) = self.blocks.at(slot) else { continue };
+            let Some(block) = self.blocks.get(slot) else { continue };
             let (row, number, addr) = (block.row, usize::from(block.number), self.blocks.summary(slot).addr);
-            let zone = self.hosts.of(block.host).key.zone;
-            let pool = self.rules.pool_of(zone).filter(|_| row != NIL);
+            let zone = self.hosts.host(block.host).key.zone;
+            let pool = self.config.pool_of(zone).filter(|_| row != NIL);
             let allowed = pool.map_or([0; 4], |pool| self.allowed(pool, row as usize, number));
-            let block = self.blocks.of_mut(slot);
+            let block = self.blocks.block_mut(slot);
             block.allow(allowed);
             for (proto, mapped) in withdrawn.iter().filter(|(_, mapped)| mapped.addr == addr) {
                 block.free_port(*proto, mapped.port);
             }
-            for (proto, mapped) in self.rules.statics.iter().filter(|(_, mapped)| mapped.addr == addr) {
+            for (proto, mapped) in self.config.statics.iter().filter(|(_, mapped)| mapped.addr == addr) {
                 block.reserve(*proto, mapped.port);
             }
         }
         for slot in 0..self.blocks.end() {
-            let Some(host) = self.blocks.at(slot).map(|block| block.host) else { continue };
-            if self.blocks_of(host).all(|slot| self.blocks.of(slot).is_withdrawn()) {
+            let Some(host) = self.blocks.get(slot).map(|block| block.host) else { continue };
+            if self.blocks_of(host).all(|slot| self.blocks.block(slot).is_withdrawn()) {
                 self.hosts.unindex(host);
             }
         }

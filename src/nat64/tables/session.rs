@@ -165,7 +165,7 @@ impl Sessions {
     /// The session between a binding, whose first session is `first`, and a server.
     #[inline(always)]
     pub(in crate::nat64) fn find(&self, binding: u32, first: u32, remote: Transport4) -> Option<u32> {
-        let session = self.slab.at(first)?;
+        let session = self.slab.get(first)?;
         if session.remote() == remote {
             return Some(first);
         }
@@ -181,7 +181,7 @@ impl Sessions {
     /// Loads a session into the cache.
     #[inline]
     pub(in crate::nat64) fn prefetch(&self, slot: u32) -> u64 {
-        self.slab.at(slot).map_or(0, |session| session.deadline)
+        self.slab.get(slot).map_or(0, |session| session.deadline)
     }
 
     /// Creates a session that does not exist yet; `None` if the table is full. `first` is the binding's first
@@ -239,10 +239,14 @@ impl Sessions {
         self.slab.remove(slot);
     }
 
-    /// Counts traffic and sets the deadline. Every update of a session's usage goes through here, so that an
-    /// external flow cache can report it too.
+    /// Counts traffic and sets the deadline.
     #[inline(always)]
-    pub(in crate::nat64) fn credit(&mut self, slot: u32, traffic: Traffic, deadline: Option<Instant>) {
+    pub(in crate::nat64) fn record_traffic(
+        &mut self,
+        slot: u32,
+        traffic: Traffic,
+        deadline: Option<Instant>,
+    ) {
         let session = &mut self.slab[slot];
         let direction = traffic.from as usize;
         session.packets[direction] = session.packets[direction].wrapping_add(traffic.packets);
@@ -293,17 +297,17 @@ impl Sessions {
     }
 
     /// The session in a slot, if there is one.
-    pub(in crate::nat64) fn at(&self, slot: u32) -> Option<&Session> {
-        self.slab.at(slot)
+    pub(in crate::nat64) fn get(&self, slot: u32) -> Option<&Session> {
+        self.slab.get(slot)
     }
 
     /// The session in an occupied slot.
-    pub(in crate::nat64) fn of(&self, slot: u32) -> &Session {
+    pub(in crate::nat64) fn session(&self, slot: u32) -> &Session {
         &self.slab[slot]
     }
 
     /// The session in an occupied slot, mutably. Use [`set_deadline`](Self::set_deadline) for its deadline.
-    pub(in crate::nat64) fn of_mut(&mut self, slot: u32) -> &mut Session {
+    pub(in crate::nat64) fn session_mut(&mut self, slot: u32) -> &mut Session {
         &mut self.slab[slot]
     }
 

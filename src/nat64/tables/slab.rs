@@ -78,7 +78,7 @@ impl<T: Item> Slab<T> {
     }
 
     /// The item in a slot, if it is occupied.
-    pub(in crate::nat64) fn at(&self, slot: u32) -> Option<&T> {
+    pub(in crate::nat64) fn get(&self, slot: u32) -> Option<&T> {
         self.items.get(slot as usize).filter(|item| item.next_free().is_none())
     }
 }
@@ -125,7 +125,7 @@ mod tests {
         let b = slab.insert(number(2)).expect("room");
         assert!(slab.insert(number(3)).is_none() && slab.is_full());
         slab.remove(a);
-        assert!(slab.at(a).is_none());
+        assert!(slab.get(a).is_none());
         assert_eq!(slab.insert(number(4)), Some(a));
         assert_eq!((slab[a].value, slab[b].value, slab.used), (4, 2, 2));
     }

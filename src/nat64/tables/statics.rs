@@ -42,12 +42,12 @@ impl Statics {
     }
 
     /// Whether any worker has a binding at an IPv4 transport address.
-    pub(in crate::nat64) fn has(&self, proto: Proto, mapped: Transport4) -> bool {
+    pub(in crate::nat64) fn contains(&self, proto: Proto, mapped: Transport4) -> bool {
         self.entries.binary_search_by_key(&(proto, mapped), |(entry, _)| key(entry)).is_ok()
     }
 
     /// Whether any binding has this address.
-    pub(in crate::nat64) fn has_address(&self, addr: Ipv4Addr) -> bool {
+    pub(in crate::nat64) fn contains_addr(&self, addr: Ipv4Addr) -> bool {
         self.addresses.binary_search(&addr).is_ok()
     }
 

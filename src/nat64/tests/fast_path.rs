@@ -8,7 +8,7 @@ use crate::addr::Proto;
 use crate::addr::Transport6;
 use crate::counters::{Counters, Tally};
 use crate::nat64::tables::hash::Rng;
-use crate::nat64::{Candidate, Context, Filtering, Identity, Nat64};
+use crate::nat64::{Candidate, Context, Filtering, Nat64, WorkerIdentity};
 use crate::packet_builder::super_packet;
 use crate::translator::Change;
 
@@ -121,15 +121,15 @@ impl Source {
             }
             _ => {}
         }
-        PacketBuf::holding(&packet)
+        PacketBuf::with_packet(&packet)
     }
 }
 
 /// A copy of a packet that takes the slow path, as all packets handed over do.
 fn with_slow_path(packet: &PacketBuf) -> PacketBuf {
-    let mut buf = PacketBuf::holding(packet.bytes());
+    let mut buf = PacketBuf::with_packet(packet.bytes());
     buf.offload = packet.offload;
-    buf.handed.hops = 1;
+    buf.meta.hops = 1;
     buf
 }
 
@@ -186,7 +186,7 @@ fn compare(batches: &mut Bench, singles: &mut Bench, mut together: Vec<PacketBuf
 fn batches_give_the_same_result_as_single_packets_on_the_slow_path() {
     let (mut batches, mut singles) = (Bench::new(settings()), Bench::new(settings()));
     for bench in [&mut batches, &mut singles] {
-        bench.extra = Batch::new(1000, 2000);
+        bench.extra = ExtraPackets::new(1000, 2000);
     }
     let mut source = Source { rng: Rng::new(11), mapped: Vec::new() };
     for (host, port) in (0..HOSTS).flat_map(|host| (0..PORTS).map(move |port| (host, 2000 + port))) {
@@ -219,9 +219,10 @@ fn batches_give_the_same_result_as_single_packets_on_the_slow_path() {
 /// The prefetched slot does not change which binding is found, from either side.
 #[test]
 fn a_candidate_slot_decides_nothing() {
-    let identity = Identity { worker: WorkerId(0), workers: 1, seed: 42, owner_seed: 7 };
-    let mut nat64 = Nat64::new(identity, Rules::default(), &settings().nat64, Arc::new(Counters::new(1)));
-    let (mut scratch, mut extra) = (PacketBuf::new(2000), Batch::new(10, 2000));
+    let identity = WorkerIdentity { worker: WorkerId(0), workers: 1, seed: 42, owner_seed: 7 };
+    let mut nat64 =
+        Nat64::new(identity, RewriteRules::default(), &settings().nat64, Arc::new(Counters::new(1)));
+    let (mut scratch, mut extra) = (PacketBuf::new(2000), ExtraPackets::new(10, 2000));
     let (mut clients, mut addrs, mut ports) = (Vec::new(), Vec::new(), Vec::new());
     for host in 0..HOSTS {
         let packets = [
@@ -229,9 +230,9 @@ fn a_candidate_slot_decides_nothing() {
             Packet6::new(client(host), under(Z)).tcp(Tcp::new(2001, 80).flags(Flags::SYN), b""),
         ];
         for packet in packets {
-            let mut buf = PacketBuf::holding(&packet);
+            let mut buf = PacketBuf::with_packet(&packet);
             let mut context = Context::new(Instant::from_secs(1), &mut scratch, &mut extra);
-            let verdict = nat64.from_v6(&mut context, &mut buf);
+            let verdict = nat64.process_v6(&mut context, &mut buf);
             assert_eq!(verdict, Verdict::Forward);
             let out = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("translated");
             addrs.push(out.src);

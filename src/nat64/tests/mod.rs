@@ -15,12 +15,12 @@ use crate::addr::{PortRange, Transport4, WorkerId, ZoneId};
 use crate::packet_builder::{Packet4, Packet6, Tcp, checksums_are_right};
 use crate::reason::Reason;
 use crate::time::Instant;
-use crate::translator::{self, Batch, Translator, Verdict};
+use crate::translator::{self, ExtraPackets, Translator, Verdict};
 use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 use crate::wire::tcp::Flags;
-use crate::xlat::Rules;
+use crate::xlat::RewriteRules;
 
 pub(super) const C: &str = "2001:db8:1::2";
 pub(super) const C2: &str = "2001:db8:1::3";
@@ -59,7 +59,7 @@ pub(super) fn n1() -> translator::Settings {
         workers: 1,
         seed: 42,
         owner_seed: 7,
-        rules: Rules::default(),
+        rules: RewriteRules::default(),
         siit: None,
         nat64: Settings {
             zones: vec![zone],
@@ -94,13 +94,13 @@ fn is_fragment(packet: &[u8]) -> bool {
 pub(super) struct Bench {
     pub(super) gate: Translator,
     pub(super) now: Instant,
-    pub(super) extra: Batch,
+    pub(super) extra: ExtraPackets,
 }
 
 impl Bench {
     pub(super) fn new(settings: translator::Settings) -> Self {
         let gate = Translator::new(settings, 4);
-        Self { gate, now: Instant::from_secs(1000), extra: Batch::new(64, 65_575) }
+        Self { gate, now: Instant::from_secs(1000), extra: ExtraPackets::new(64, 65_575) }
     }
 
     pub(super) fn buffer(&mut self, buf: &mut PacketBuf) -> Verdict {
@@ -112,7 +112,7 @@ impl Bench {
     /// Processes a packet. Returns the verdict and the buffer.
     pub(super) fn send(&mut self, packet: &[u8]) -> (Verdict, Vec<u8>) {
         self.extra.clear();
-        let mut buf = PacketBuf::holding(packet);
+        let mut buf = PacketBuf::with_packet(packet);
         let verdict = self.buffer(&mut buf);
         let out = buf.bytes().to_vec();
         match verdict {

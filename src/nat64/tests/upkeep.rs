@@ -69,7 +69,7 @@ impl Pair {
 
     /// Passes a packet to a worker. Returns the output and the number of hand-overs.
     fn send(&mut self, at: usize, packet: &[u8]) -> (Vec<Vec<u8>>, u8) {
-        let mut queue = std::collections::VecDeque::from([(at, PacketBuf::holding(packet))]);
+        let mut queue = std::collections::VecDeque::from([(at, PacketBuf::with_packet(packet))]);
         let (mut sent, mut hops) = (Vec::new(), 0);
         while let Some((at, mut buf)) = queue.pop_front() {
             let bench = &mut self.0[at];
@@ -78,14 +78,14 @@ impl Pair {
                 Verdict::Forward | Verdict::Reject(_) => sent.push(buf.bytes().to_vec()),
                 Verdict::HandOver(to) => {
                     hops += 1;
-                    buf.handed.hops += 1;
+                    buf.meta.hops += 1;
                     queue.push_back((usize::from(to.0), buf));
                 }
                 Verdict::Hold | Verdict::Drop(_) => {}
             }
             for extra in bench.extra.packets() {
-                let mut copy = PacketBuf::holding(extra.packet.bytes());
-                copy.handed = extra.packet.handed;
+                let mut copy = PacketBuf::with_packet(extra.packet.bytes());
+                copy.meta = extra.packet.meta;
                 match extra.to {
                     Some(to) => queue.push_back((usize::from(to.0), copy)),
                     None => sent.push(copy.bytes().to_vec()),

@@ -22,7 +22,7 @@ fn siit(change: impl FnOnce(&mut Settings)) -> Siit {
     change(&mut settings);
     let who =
         Identity { seed: 64, address6: v6("2001:db8:ffff::1"), address4: v4("203.0.113.254"), alone: true };
-    Siit::new(who, Rules::default(), &settings, Arc::new(Counters::new(0)))
+    Siit::new(who, RewriteRules::default(), &settings, Arc::new(Counters::new(0)))
 }
 
 /// An ICMPv6 error from `from` to A that quotes `quoted`.
@@ -35,7 +35,7 @@ fn quoted(len: usize) -> Vec<u8> {
 }
 
 fn translated(siit: &mut Siit, packet: &[u8]) -> Option<Vec<u8>> {
-    let (mut buf, mut extra) = (PacketBuf::holding(packet), Batch::new(4, 2048));
+    let (mut buf, mut extra) = (PacketBuf::with_packet(packet), ExtraPackets::new(4, 2048));
     let verdict = siit.from_v6(Instant::from_secs(1), &mut buf, &mut extra);
     (verdict == Some(Verdict::Forward)).then(|| buf.bytes().to_vec())
 }
@@ -156,7 +156,7 @@ fn ipv6_sources_come_from_their_pool() {
     let packet = crate::packet_builder::Packet4::new(v4("10.0.0.1"), v4("192.0.2.33")).icmp(11, 0, 0, &inner);
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..20 {
-        let (mut buf, mut extra) = (PacketBuf::holding(&packet), Batch::new(4, 2048));
+        let (mut buf, mut extra) = (PacketBuf::with_packet(&packet), ExtraPackets::new(4, 2048));
         let verdict = siit.from_v4(Instant::from_secs(1), &mut buf, &mut extra);
         assert_eq!(verdict, Some(Verdict::Forward));
         assert_eq!(buf.bytes()[8..16], v6("2001:db8:ffff::").octets()[..8]);

@@ -5,7 +5,7 @@ use crate::packet_builder::{Tcp, checksums_are_right, fragments4, fragments6, su
 use crate::wire::{u16_at, u32_at};
 
 fn own6(packet: &[u8], error: ErrorHeader) -> Option<Vec<u8>> {
-    let mut buf = PacketBuf::holding(packet);
+    let mut buf = PacketBuf::with_packet(packet);
     let parsed = Ipv6Packet::parse(buf.bytes(), &buf.offload).expect("a good packet");
     let sent = originate_error6(&parsed, error, OWN6, &mut buf);
     if !sent {
@@ -15,7 +15,7 @@ fn own6(packet: &[u8], error: ErrorHeader) -> Option<Vec<u8>> {
 }
 
 fn own4(packet: &[u8], error: ErrorHeader) -> Option<Vec<u8>> {
-    let mut buf = PacketBuf::holding(packet);
+    let mut buf = PacketBuf::with_packet(packet);
     let parsed = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("a good packet");
     let sent = originate_error4(&parsed, error, OWN4, 7, &mut buf);
     if !sent {

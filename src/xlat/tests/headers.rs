@@ -56,12 +56,15 @@ fn df_is_set_above_1260_bytes() {
 #[test]
 fn traffic_class_and_tos_can_be_set() {
     // ids 7915-4.1-tc-zero, 7915-5.1-tos-set
-    let rules =
-        Rules { traffic_class: TrafficClass::Set(0), tos: TrafficClass::Set(0x10), ..Rules::default() };
-    let buf = PacketBuf::holding(&a4_to_b4().tos(0xb8).udp(1, 2, b""));
+    let rules = RewriteRules {
+        traffic_class: TrafficClass::Set(0),
+        tos: TrafficClass::Set(0x10),
+        ..RewriteRules::default()
+    };
+    let buf = PacketBuf::with_packet(&a4_to_b4().tos(0xb8).udp(1, 2, b""));
     let got = translate4(&rules, buf, Pass::Direct).expect("translated");
     assert_eq!(got[0].bytes()[..2], [0x60, 0]);
-    let buf = PacketBuf::holding(&b6_to_a6().traffic_class(0xb8).udp(1, 2, b""));
+    let buf = PacketBuf::with_packet(&b6_to_a6().traffic_class(0xb8).udp(1, 2, b""));
     let got = translate6(&rules, buf, Pass::Direct).expect("translated");
     assert_eq!(got[0].bytes()[1], 0x10);
 }
@@ -252,13 +255,13 @@ fn packets_without_df_are_cut_to_the_lowest_mtu() {
         (1260, 1280, true, &[1232, 8]),
     ];
     for (len, lowest_ipv6_mtu, fragment, want) in cases {
-        let rules = Rules { lowest_ipv6_mtu, ..Rules::default() };
+        let rules = RewriteRules { lowest_ipv6_mtu, ..RewriteRules::default() };
         let mut packet = a4_to_b4().id(0x42);
         if fragment {
             packet = packet.fragment(0, true);
         }
         let bytes = packet.udp(1, 2, &vec![3; len - 28]);
-        let got = translate4(&rules, PacketBuf::holding(&bytes), Pass::Direct).expect("translated");
+        let got = translate4(&rules, PacketBuf::with_packet(&bytes), Pass::Direct).expect("translated");
         let header = if got.len() > 1 || fragment { 48 } else { 40 };
         assert_eq!(lens(&got), want.iter().map(|n| n + header).collect::<Vec<_>>(), "{len}");
         let message = Packet6::new(six(A4), six(B4)).udp(1, 2, &vec![3; len - 28]);
@@ -275,10 +278,10 @@ fn packets_without_df_are_cut_to_the_lowest_mtu() {
 #[test]
 fn oversized_packets_with_df_are_refused() {
     // ids 7915-4.1-df1-toobig, 7915-4.1-df1-frag-toobig, C-11
-    let rules = Rules { mtu6: 1400, ..Rules::default() };
+    let rules = RewriteRules { mtu6: 1400, ..RewriteRules::default() };
     let run = |packet: Packet4, len: usize| {
         let bytes = packet.df().udp(1, 2, &vec![0; len - 28]);
-        translate4(&rules, PacketBuf::holding(&bytes), Pass::Direct).map(|got| lens(&got))
+        translate4(&rules, PacketBuf::with_packet(&bytes), Pass::Direct).map(|got| lens(&got))
     };
     assert_eq!(run(a4_to_b4(), 1380), Ok(vec![1400]));
     assert_eq!(run(a4_to_b4(), 1381), Err(reported(Reason::TooBig, 3, 4, 1380)));
@@ -290,9 +293,9 @@ fn oversized_packets_with_df_are_refused() {
 fn a_small_ipv4_mtu() {
     // ids 7915-5-ptb, 7915-5-ptb-floor, 7915-5-ptb-fh, 7915-5.1.1-v4frag, 7915-5.1.1-fh-big
     let run = |mtu4, packet: Packet6, payload: usize| {
-        let rules = Rules { mtu4, ..Rules::default() };
+        let rules = RewriteRules { mtu4, ..RewriteRules::default() };
         let bytes = packet.udp(1, 2, &vec![3; payload]);
-        translate6(&rules, PacketBuf::holding(&bytes), Pass::Direct)
+        translate6(&rules, PacketBuf::with_packet(&bytes), Pass::Direct)
     };
     let refused = |result: Result<Vec<PacketBuf>, Dropped>| result.map(|got| lens(&got));
     assert_eq!(refused(run(1400, b6_to_a6(), 1452)), Err(reported(Reason::TooBig, 2, 0, 1420)));
@@ -336,12 +339,12 @@ fn udp_checksums() {
 #[test]
 fn the_mss_is_clamped_if_configured() {
     // id 6m-mss
-    let rules = Rules { mss_clamp: true, ..Rules::default() };
+    let rules = RewriteRules { mss_clamp: true, ..RewriteRules::default() };
     let syn = Tcp::new(1, 2).flags(Flags::SYN).mss(1460);
-    let got = translate4(&rules, PacketBuf::holding(&a4_to_b4().tcp(syn.clone(), b"")), Pass::Direct);
+    let got = translate4(&rules, PacketBuf::with_packet(&a4_to_b4().tcp(syn.clone(), b"")), Pass::Direct);
     let want = Packet6::new(six(A4), six(B4)).hop_limit(63).tcp(syn.clone().mss(1440), b"");
     assert_eq!(got.expect("translated")[0].bytes(), want);
-    let got = translate6(&rules, PacketBuf::holding(&b6_to_a6().tcp(syn.clone(), b"")), Pass::Direct);
+    let got = translate6(&rules, PacketBuf::with_packet(&b6_to_a6().tcp(syn.clone(), b"")), Pass::Direct);
     let got = got.expect("translated")[0].bytes().to_vec();
     let want = Packet4::new(B4, A4).ttl(63).tcp(syn.mss(1440), b"");
     assert_eq!(without_id(got), without_id(want));
@@ -350,11 +353,12 @@ fn the_mss_is_clamped_if_configured() {
 #[test]
 fn a_hairpin_decrements_the_hop_limit_once() {
     // ids 6146-3.8-ttl, 7757-4.2.2-hl
-    let rules = Rules { mtu4: 1000, ..Rules::default() };
+    let rules = RewriteRules { mtu4: 1000, ..RewriteRules::default() };
     let packet = b6_to_a6().udp(1, 2, &[0; 1400]);
-    let half = translate6(&rules, PacketBuf::holding(&packet), Pass::HairpinOut).expect("translated");
+    let half = translate6(&rules, PacketBuf::with_packet(&packet), Pass::HairpinOut).expect("translated");
     assert_eq!((half.len(), half[0].bytes()[8]), (1, 63));
-    let got = translate4(&rules, PacketBuf::holding(half[0].bytes()), Pass::HairpinIn).expect("translated");
+    let got =
+        translate4(&rules, PacketBuf::with_packet(half[0].bytes()), Pass::HairpinIn).expect("translated");
     assert_eq!((got[0].len(), got[0].bytes()[7]), (1448, 63));
 }
 
@@ -364,11 +368,11 @@ fn checksum_neutral_prefixes_keep_checksums() {
     let wkp = Pref64::WELL_KNOWN;
     let flow = Flow6::new(Transport6::new(wkp.embed(A4), 1), Transport6::new(wkp.embed(B4), 2));
     for packet in [a4_to_b4().udp(1, 2, b"hello"), a4_to_b4().tcp(Tcp::new(1, 2), b"hello")] {
-        let (mut buf, mut extra) = (PacketBuf::holding(&packet), Batch::new(1, 2048));
+        let (mut buf, mut extra) = (PacketBuf::with_packet(&packet), ExtraPackets::new(1, 2048));
         let read = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("a packet");
-        let plan = plan_v4_to_v6(&Rules::default(), &read, &mut buf, Pass::Direct).expect("accepted");
+        let plan = plan_v4_to_v6(&RewriteRules::default(), &read, &mut buf, Pass::Direct).expect("accepted");
         let to = To6 { outer: flow, quoted: None };
-        plan.apply(&Rules::default(), &to, &mut extra).expect("translated");
+        plan.apply(&RewriteRules::default(), &to, &mut extra).expect("translated");
         assert_eq!(buf.bytes()[40..], packet[20..], "every byte after the IP header");
         assert!(checksums_are_right(buf.bytes()));
     }

@@ -144,8 +144,8 @@ fn mtus_from_ipv4() {
         put_u16(&mut quoted, 10, 0);
         let checksum = crate::wire::checksum::Sum::of(&quoted[..20]).checksum();
         put_u16(&mut quoted, 10, checksum);
-        let rules = Rules { mtu6, mtu4, ..Rules::default() };
-        let packet = PacketBuf::holding(&error4(3, 4, mtu, &quoted));
+        let rules = RewriteRules { mtu6, mtu4, ..RewriteRules::default() };
+        let packet = PacketBuf::with_packet(&error4(3, 4, mtu, &quoted));
         let got = translate4(&rules, packet, Pass::Direct).expect("translated");
         u32_at(got[0].bytes(), 44)
     };
@@ -184,9 +184,9 @@ fn mtus_from_ipv6() {
         ((u32::MAX, 65535, 65535), 65515, 65507),
     ];
     for ((mtu, mtu6, mtu4), plain, with_header) in cases {
-        let rules = Rules { mtu6, mtu4, ..Rules::default() };
+        let rules = RewriteRules { mtu6, mtu4, ..RewriteRules::default() };
         for (quoted, want) in [(quoted6(), plain), (fragment.clone(), with_header)] {
-            let packet = PacketBuf::holding(&error6(2, 0, mtu, &quoted));
+            let packet = PacketBuf::with_packet(&error6(2, 0, mtu, &quoted));
             let got = translate6(&rules, packet, Pass::Direct).expect("translated");
             assert_eq!(u32_at(got[0].bytes(), 24), want, "{mtu}, {mtu6}/{mtu4}");
         }

@@ -9,7 +9,7 @@ use crate::wire::u16_at;
 
 /// The packets of a super-packet, with complete checksums.
 fn segmented(mut buf: PacketBuf) -> Vec<Vec<u8>> {
-    let mut extra = Batch::new(128, 2048);
+    let mut extra = ExtraPackets::new(128, 2048);
     cut(&mut buf, &mut extra).expect("there is room");
     out(buf, &mut extra).iter().map(|p| p.bytes().to_vec()).collect()
 }
@@ -44,7 +44,7 @@ fn bytes(n: usize) -> Vec<u8> {
 fn a_super_packet_from_ipv6_is_translated_whole() {
     let payload = bytes(60_000);
     let buf = super_packet(&b6_to_a6().tcp(tcp(), &payload), 1428);
-    let got = translate6(&Rules::default(), buf, Pass::Direct).expect("translated");
+    let got = translate6(&RewriteRules::default(), buf, Pass::Direct).expect("translated");
     assert_eq!(got.len(), 1);
     assert_eq!(got[0].offload.checksum, Checksum::Partial);
     assert_eq!(got[0].offload.segmentation, Segmentation::Tcp { size: 1428, ecn: true });
@@ -60,7 +60,7 @@ fn a_super_packet_from_ipv6_is_translated_whole() {
 fn a_super_packet_from_ipv4_is_translated_whole() {
     let payload = bytes(9_999);
     let buf = super_packet(&a4_to_b4().df().tcp(tcp(), &payload), 1428);
-    let got = translate4(&Rules::default(), buf, Pass::Direct).expect("translated");
+    let got = translate4(&RewriteRules::default(), buf, Pass::Direct).expect("translated");
     assert_eq!((got.len(), got[0].len()), (1, 40 + 32 + 9_999));
     let want =
         singles(&payload, 1428, |_, tcp, part| Packet6::new(six(A4), six(B4)).hop_limit(63).tcp(tcp, part));
@@ -70,26 +70,26 @@ fn a_super_packet_from_ipv4_is_translated_whole() {
 #[test]
 fn the_segment_size_of_a_super_packet_decides() {
     // A segment that is too long is answered as a single packet would be.
-    let run = |size, rules: &Rules| {
+    let run = |size, rules: &RewriteRules| {
         let buf = super_packet(&a4_to_b4().df().tcp(tcp(), &bytes(9_000)), size);
         translate4(rules, buf, Pass::Direct).map(|got| got[0].offload.segmentation)
     };
-    let rules = Rules::default();
+    let rules = RewriteRules::default();
     assert_eq!(run(1428, &rules), Ok(Segmentation::Tcp { size: 1428, ecn: true }));
     assert_eq!(run(1429, &rules), Err(reported(Reason::TooBig, 3, 4, 1480)));
-    let rules = Rules { tcp_resegment: true, ..rules };
+    let rules = RewriteRules { tcp_resegment: true, ..rules };
     assert_eq!(run(1448, &rules), Ok(Segmentation::Tcp { size: 1428, ecn: true }));
 
-    let run = |size, rules: &Rules| {
+    let run = |size, rules: &RewriteRules| {
         let buf = super_packet(&b6_to_a6().tcp(tcp(), &bytes(9_000)), size);
         translate6(rules, buf, Pass::Direct)
             .map(|got| (got[0].offload.segmentation, u16_at(got[0].bytes(), 6)))
     };
-    let rules = Rules { mtu4: 1400, ..Rules::default() };
+    let rules = RewriteRules { mtu4: 1400, ..RewriteRules::default() };
     assert_eq!(run(1348, &rules), Ok((Segmentation::Tcp { size: 1348, ecn: true }, 0x4000)));
     assert_eq!(run(1349, &rules), Err(reported(Reason::TooBig, 2, 0, 1420)));
     assert_eq!(run(1208, &rules), Ok((Segmentation::Tcp { size: 1208, ecn: true }, 0)));
-    let rules = Rules { tcp_resegment: true, ..rules };
+    let rules = RewriteRules { tcp_resegment: true, ..rules };
     assert_eq!(run(1428, &rules), Ok((Segmentation::Tcp { size: 1348, ecn: true }, 0x4000)));
 }
 
@@ -98,13 +98,13 @@ fn tcp_without_df_that_does_not_fit_is_cut_and_fragmented() {
     let payload = bytes(3_000);
     let from = a4_to_b4().id(100);
     let buf = super_packet(&from.tcp(tcp(), &payload), 1440);
-    let got = translate4(&Rules::default(), buf, Pass::Direct).expect("translated");
+    let got = translate4(&RewriteRules::default(), buf, Pass::Direct).expect("translated");
     let got: Vec<_> = got.iter().map(|p| p.bytes().to_vec()).collect();
     let single = singles(&payload, 1440, |i, tcp, part| from.clone().id(100 + i as u16).tcp(tcp, part));
     let want: Vec<_> = single
         .iter()
         .flat_map(|packet| {
-            let got = translate4(&Rules::default(), PacketBuf::holding(packet), Pass::Direct);
+            let got = translate4(&RewriteRules::default(), PacketBuf::with_packet(packet), Pass::Direct);
             got.expect("translated").iter().map(|p| p.bytes().to_vec()).collect::<Vec<_>>()
         })
         .collect();
@@ -116,12 +116,13 @@ fn tcp_without_df_that_does_not_fit_is_cut_and_fragmented() {
 fn udp_super_packets_above_the_mtu_are_split_first() {
     let payload = bytes(1472 * 3 + 100);
     let buf = super_packet(&a4_to_b4().id(9).udp(1, 2, &payload), 1472);
-    let got = translate4(&Rules::default(), buf, Pass::Direct).expect("translated");
+    let got = translate4(&RewriteRules::default(), buf, Pass::Direct).expect("translated");
     let mut want = Vec::new();
     for (index, part) in payload.chunks(1472).enumerate() {
         let single = a4_to_b4().id(9 + index as u16).udp(1, 2, part);
         want.extend(
-            translate4(&Rules::default(), PacketBuf::holding(&single), Pass::Direct).expect("translated"),
+            translate4(&RewriteRules::default(), PacketBuf::with_packet(&single), Pass::Direct)
+                .expect("translated"),
         );
     }
     assert_eq!(got.len(), 7);
@@ -130,7 +131,7 @@ fn udp_super_packets_above_the_mtu_are_split_first() {
         assert_eq!(got.offload.segmentation, Segmentation::None);
     }
 
-    let rules = Rules { mtu4: 1200, ..Rules::default() };
+    let rules = RewriteRules { mtu4: 1200, ..RewriteRules::default() };
     let buf = super_packet(&b6_to_a6().udp(1, 2, &bytes(2464)), 1232);
     let got = translate6(&rules, buf, Pass::Direct).expect("translated");
     assert_eq!(got.iter().map(PacketBuf::len).collect::<Vec<_>>(), [1196, 84, 1196, 84]);
@@ -142,7 +143,7 @@ fn udp_super_packets_above_the_mtu_are_split_first() {
 fn udp_super_packets_within_the_mtu_stay_whole() {
     let payload = bytes(1000 * 9 + 10);
     let buf = super_packet(&a4_to_b4().udp(1, 2, &payload), 1000);
-    let got = translate4(&Rules::default(), buf, Pass::Direct).expect("translated");
+    let got = translate4(&RewriteRules::default(), buf, Pass::Direct).expect("translated");
     let want: Vec<_> = payload
         .chunks(1000)
         .map(|part| Packet6::new(six(A4), six(B4)).hop_limit(63).udp(1, 2, part))
@@ -153,7 +154,7 @@ fn udp_super_packets_within_the_mtu_stay_whole() {
 #[test]
 fn a_partial_checksum_stays_partial() {
     for (payload, mss_clamp) in [(0, true), (9, false)] {
-        let rules = Rules { mss_clamp, ..Rules::default() };
+        let rules = RewriteRules { mss_clamp, ..RewriteRules::default() };
         let syn = Tcp::new(7, 8).flags(Flags::SYN).mss(1460);
         let mut buf = super_packet(&b6_to_a6().tcp(syn, &bytes(payload)), 9999);
         buf.offload.segmentation = Segmentation::None;
@@ -167,9 +168,9 @@ fn a_partial_checksum_stays_partial() {
 fn a_partial_checksum_is_complete_in_fragments() {
     let mut buf = super_packet(&a4_to_b4().udp(1, 2, &bytes(1472)), 9999);
     buf.offload.segmentation = Segmentation::None;
-    let got = translate4(&Rules::default(), buf, Pass::Direct).expect("translated");
-    let plain = PacketBuf::holding(&a4_to_b4().udp(1, 2, &bytes(1472)));
-    let want = translate4(&Rules::default(), plain, Pass::Direct).expect("translated");
+    let got = translate4(&RewriteRules::default(), buf, Pass::Direct).expect("translated");
+    let plain = PacketBuf::with_packet(&a4_to_b4().udp(1, 2, &bytes(1472)));
+    let want = translate4(&RewriteRules::default(), plain, Pass::Direct).expect("translated");
     for (got, want) in got.iter().zip(&want) {
         assert_eq!((got.bytes(), got.offload), (want.bytes(), Default::default()));
     }
@@ -178,12 +179,13 @@ fn a_partial_checksum_is_complete_in_fragments() {
 #[test]
 fn nothing_is_written_if_extra_is_full() {
     let bytes = a4_to_b4().udp(1, 2, &bytes(1472));
-    let mut buf = PacketBuf::holding(&bytes);
+    let mut buf = PacketBuf::with_packet(&bytes);
     let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("a good packet");
     let to = To6 { outer: flow6((A4, B4), (1, 2)), quoted: None };
-    for mut extra in [Batch::new(0, 2048), Batch::new(1, 200)] {
-        let plan = plan_v4_to_v6(&Rules::default(), &packet, &mut buf, Pass::Direct).expect("accepted");
-        let got = plan.apply(&Rules::default(), &to, &mut extra);
+    for mut extra in [ExtraPackets::new(0, 2048), ExtraPackets::new(1, 200)] {
+        let plan =
+            plan_v4_to_v6(&RewriteRules::default(), &packet, &mut buf, Pass::Direct).expect("accepted");
+        let got = plan.apply(&RewriteRules::default(), &to, &mut extra);
         assert_eq!(got.err(), Some(Reason::ExtraFull));
         assert_eq!((buf.bytes(), extra.packets().len()), (&bytes[..], 0));
     }
@@ -206,7 +208,7 @@ fn cuts_and_cut_write_equal_packets() {
         }
         assert_eq!(got, segmented(buf));
     }
-    let single = PacketBuf::holding(&a4_to_b4().udp(1, 2, b""));
+    let single = PacketBuf::with_packet(&a4_to_b4().udp(1, 2, b""));
     assert!(Cuts::of(single.bytes(), &single.offload).is_none());
 }
 
@@ -216,14 +218,14 @@ fn packets_above_the_ipv4_length_field_are_cut() {
     let payload = bytes(65_516 - 32);
     for pass in [Pass::Direct, Pass::HairpinOut] {
         let buf = super_packet(&b6_to_a6().tcp(tcp(), &payload), 1428);
-        let got = translate6(&Rules::default(), buf, pass).expect("translated");
+        let got = translate6(&RewriteRules::default(), buf, pass).expect("translated");
         assert_eq!(got.len(), payload.len().div_ceil(1428));
         assert!(got.iter().all(|p| checksums_are_right(p.bytes())));
     }
     let buf = super_packet(&b6_to_a6().tcp(tcp(), &payload[1..]), 1428);
-    let got = translate6(&Rules::default(), buf, Pass::Direct).expect("translated");
+    let got = translate6(&RewriteRules::default(), buf, Pass::Direct).expect("translated");
     assert_eq!((got.len(), u16_at(got[0].bytes(), 2)), (1, 65_535));
-    let packet = PacketBuf::holding(&b6_to_a6().payload(132, &[0; 65_516]));
-    let got = translate6(&Rules::default(), packet, Pass::HairpinOut);
+    let packet = PacketBuf::with_packet(&b6_to_a6().payload(132, &[0; 65_516]));
+    let got = translate6(&RewriteRules::default(), packet, Pass::HairpinOut);
     assert_eq!(got.err(), Some(reported(Reason::TooBig, 2, 0, 65_555)));
 }

@@ -36,7 +36,7 @@ proptest! {
         let four = to_v4(&packet).expect("translated");
         prop_assert!(checksums_are_right(&four));
         let four_parsed = Ipv4Packet::parse(&four, &Offload::default()).expect("good");
-        let back = translate4(&Rules::default(), PacketBuf::holding(&four), Pass::HairpinIn).expect("back");
+        let back = translate4(&RewriteRules::default(), PacketBuf::with_packet(&four), Pass::HairpinIn).expect("back");
         prop_assert!(checksums_are_right(back[0].bytes()));
         let before = Ipv6Packet::parse(&packet, &Offload::default()).expect("good");
         let after = Ipv6Packet::parse(back[0].bytes(), &Offload::default()).expect("good");
@@ -84,7 +84,7 @@ proptest! {
             let checksum = crate::wire::checksum::Sum::of(&packet[..header]).checksum();
             packet[10..12].copy_from_slice(&checksum.to_be_bytes());
         }
-        let mut buf = PacketBuf::holding(&packet);
+        let mut buf = PacketBuf::with_packet(&packet);
         buf.offload.checksum =
             [Checksum::Unverified, Checksum::Partial, Checksum::Verified][usize::from(sum)];
         buf.offload.segmentation = match size % 3 {
@@ -92,7 +92,7 @@ proptest! {
             1 => Segmentation::Tcp { size, ecn: false },
             _ => Segmentation::Udp { size },
         };
-        let rules = Rules { mtu4: 68, mss_clamp: true, tcp_resegment: size % 2 == 0, ..Rules::default() };
+        let rules = RewriteRules { mtu4: 68, mss_clamp: true, tcp_resegment: size % 2 == 0, ..RewriteRules::default() };
         let _ = if version { translate6(&rules, buf, Pass::Direct) } else { translate4(&rules, buf, Pass::Direct) };
     }
 

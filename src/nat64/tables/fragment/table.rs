@@ -15,9 +15,9 @@ pub(in crate::nat64) enum State {
     /// The first fragment has passed.
     Passing(u16, u16),
     /// The first fragment requires reassembly.
-    Gathering,
+    Reassembling,
     /// Fragments overlapped.
-    Dead,
+    Invalid,
 }
 
 /// One datagram.
@@ -31,12 +31,12 @@ pub(in crate::nat64) struct Entry {
     /// Its fragments in order of arrival.
     pub(in crate::nat64) first: u32,
     pub(in crate::nat64) last: u32,
-    /// The oldest held fragment. All held fragments arrived before those that passed.
-    pub(in crate::nat64) on_hold: u32,
+    /// The oldest held fragment. All held fragments arrived prev those that passed.
+    pub(in crate::nat64) first_held: u32,
     pub(in crate::nat64) held: u32,
     pub(in crate::nat64) count: u32,
     /// Distinct bytes of data received.
-    pub(in crate::nat64) seen: u32,
+    pub(in crate::nat64) bytes_received: u32,
     /// Data length of the whole datagram, once the last fragment has arrived.
     pub(in crate::nat64) total: Option<u32>,
     chain: u32,
@@ -62,13 +62,13 @@ impl Table {
             key: Key { src: IpAddr::from([0; 4]), dst: IpAddr::from([0; 4]), protocol: 0, id: 0 },
             deadline: Instant::NEVER,
             share: 0,
-            state: State::Dead,
+            state: State::Invalid,
             first: NONE,
             last: NONE,
-            on_hold: NONE,
+            first_held: NONE,
             held: 0,
             count: 0,
-            seen: 0,
+            bytes_received: 0,
             total: None,
             chain: if n + 1 == count { NONE } else { n as u32 + 1 },
             older: NONE,
@@ -84,11 +84,11 @@ impl Table {
         }
     }
 
-    pub(in crate::nat64) fn at(&self, at: u32) -> &Entry {
+    pub(in crate::nat64) fn entry(&self, at: u32) -> &Entry {
         &self.entries[at as usize]
     }
 
-    pub(in crate::nat64) fn at_mut(&mut self, at: u32) -> &mut Entry {
+    pub(in crate::nat64) fn entry_mut(&mut self, at: u32) -> &mut Entry {
         &mut self.entries[at as usize]
     }
 
@@ -104,8 +104,8 @@ impl Table {
 
     pub(in crate::nat64) fn find(&self, key: &Key) -> Option<u32> {
         let mut at = self.heads[self.head(key)];
-        while at != NONE && self.at(at).key != *key {
-            at = self.at(at).chain;
+        while at != NONE && self.entry(at).key != *key {
+            at = self.entry(at).chain;
         }
         (at != NONE).then_some(at)
     }
@@ -117,18 +117,18 @@ impl Table {
             return None;
         }
         let head = self.head(&key);
-        self.free = self.at(at).chain;
-        *self.at_mut(at) = Entry {
+        self.free = self.entry(at).chain;
+        *self.entry_mut(at) = Entry {
             key,
             deadline,
             share,
             state: State::Waiting,
             first: NONE,
             last: NONE,
-            on_hold: NONE,
+            first_held: NONE,
             held: 0,
             count: 0,
-            seen: 0,
+            bytes_received: 0,
             total: None,
             chain: self.heads[head],
             older: self.newest,
@@ -137,7 +137,7 @@ impl Table {
         self.heads[head] = at;
         match self.newest {
             NONE => self.oldest = at,
-            newest => self.at_mut(newest).newer = at,
+            newest => self.entry_mut(newest).newer = at,
         }
         self.newest = at;
         Some(at)
@@ -145,26 +145,26 @@ impl Table {
 
     /// Removes a datagram; the caller frees its fragments.
     pub(in crate::nat64) fn close(&mut self, at: u32) {
-        let Entry { key, chain, older, newer, .. } = *self.at(at);
+        let Entry { key, chain, older, newer, .. } = *self.entry(at);
         let head = self.head(&key);
         if self.heads[head] == at {
             self.heads[head] = chain;
         } else {
-            let mut before = self.heads[head];
-            while self.at(before).chain != at {
-                before = self.at(before).chain;
+            let mut prev = self.heads[head];
+            while self.entry(prev).chain != at {
+                prev = self.entry(prev).chain;
             }
-            self.at_mut(before).chain = chain;
+            self.entry_mut(prev).chain = chain;
         }
         match older {
             NONE => self.oldest = newer,
-            older => self.at_mut(older).newer = newer,
+            older => self.entry_mut(older).newer = newer,
         }
         match newer {
             NONE => self.newest = older,
-            newer => self.at_mut(newer).older = older,
+            newer => self.entry_mut(newer).older = older,
         }
-        self.at_mut(at).chain = self.free;
+        self.entry_mut(at).chain = self.free;
         self.free = at;
     }
 

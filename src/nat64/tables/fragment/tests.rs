@@ -76,7 +76,7 @@ fn early_fragments_follow_the_first_in_order_of_arrival() {
     for packet in &early {
         assert!(cache.release(datagram, &mut out));
         assert_eq!(out.bytes(), packet);
-        assert_eq!(out.handed.ports, Some((4000, 53)));
+        assert_eq!(out.meta.ports, Some((4000, 53)));
     }
     assert!(!cache.release(datagram, &mut out));
     assert!(cache.is_empty(), "the datagram was complete");
@@ -95,7 +95,7 @@ fn fragments_without_room_in_the_batch_are_returned_again() {
 }
 
 #[test]
-fn gathered_fragments_become_one_packet() {
+fn fragments_are_reassembled_in_any_order() {
     // ids 6146-3.4-udp0, 6146-3.4-icmp-frag
     let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
     for order in orders {
@@ -103,16 +103,16 @@ fn gathered_fragments_become_one_packet() {
             let make = if v6 { |o, l, m| fragment6(9, o, l, m) } else { |o, l, m| fragment4(9, o, l, m) };
             let parts = [make(0, 3000, true), make(3000, 1200, true), make(4200, 33, false)];
             let mut cache = cache();
-            let steps = order.map(|n| offer(&mut cache, &parts[n], First::Gather));
-            let [Step::Held, Step::Held, Step::Whole(datagram)] = steps else { panic!("{steps:?}") };
+            let steps = order.map(|n| offer(&mut cache, &parts[n], First::Reassemble));
+            let [Step::Held, Step::Held, Step::Reassemble(datagram)] = steps else { panic!("{steps:?}") };
             let mut out = PacketBuf::new(65_535);
-            assert!(cache.assemble(datagram, &mut out));
+            assert!(cache.reassemble(datagram, &mut out));
             let mut whole = make(0, 4233, false);
             if !v6 {
                 reassembly::header4(&mut whole, 20);
             }
             assert_eq!(out.bytes(), whole, "{order:?}");
-            assert!(out.handed.gathered);
+            assert!(out.meta.reassembled);
             assert!(cache.is_empty());
             assert_eq!(cache.room(), 1 << 20);
         }
@@ -278,10 +278,10 @@ fn any_order_of_any_fragments_leaks_nothing() {
         while cache.expire(now).is_some() {}
         let (offset, more) = (next(6) as u16 * 80, next(3) > 0);
         let packet = fragment4(next(40) as u16, offset, 80 * (1 + next(2) as u16), more);
-        let first = if next(2) == 0 { PORTS } else { First::Gather };
+        let first = if next(2) == 0 { PORTS } else { First::Reassemble };
         match cache.offer(now, &arrival(&packet, first)) {
             Step::Pass { held: Some(datagram), .. } => while cache.release(datagram, &mut out) {},
-            Step::Whole(datagram) => assert!(cache.assemble(datagram, &mut out)),
+            Step::Reassemble(datagram) => assert!(cache.reassemble(datagram, &mut out)),
             Step::Pass { .. } | Step::Held | Step::Drop { .. } => {}
         }
     }

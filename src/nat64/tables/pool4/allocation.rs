@@ -32,7 +32,7 @@ impl Class {
         }
     }
 
-    pub(in crate::nat64) const fn of(block: usize) -> Self {
+    pub(in crate::nat64) const fn of_block(block: usize) -> Self {
         if block < LOW { Self::Low } else { Self::High }
     }
 }
@@ -84,7 +84,7 @@ impl Pool4 {
             return Ok((slot, request.port));
         }
         let parity = request.wanted_parity();
-        let mut refused = Reason::PoolExhausted;
+        let mut error = Reason::PoolExhausted;
         let classes: &[Class] = match request.class() {
             Class::Low => &[Class::Low, Class::High],
             Class::High => &[Class::High],
@@ -95,11 +95,11 @@ impl Pool4 {
                 return Ok(found);
             }
             match self.new_block(host, request, class, rng, events) {
-                Ok(block) if self.blocks.of(block).is_free(request.proto, request.port) => {
+                Ok(block) if self.blocks.block(block).is_free(request.proto, request.port) => {
                     return Ok((block, request.port));
                 }
                 Ok(block) => {
-                    let host = self.blocks.of(block).host;
+                    let host = self.blocks.block(block).host;
                     let found = self
                         .any_port(host, request.proto, class, parity, rng)
                         .or_else(|| self.any_port(host, request.proto, class, None, rng));
@@ -107,13 +107,13 @@ impl Pool4 {
                         return Ok(found);
                     }
                 }
-                Err(reason) => refused = reason,
+                Err(reason) => error = reason,
             }
             if let Some(found) = host.and_then(|host| self.any_port(host, request.proto, class, None, rng)) {
                 return Ok(found);
             }
         }
-        Err(refused)
+        Err(error)
     }
 
     /// A uniformly random free port in a host's blocks (RFC 7857 §9).
@@ -125,15 +125,15 @@ impl Pool4 {
         parity: Option<u16>,
         rng: &mut Rng,
     ) -> Option<(u32, u16)> {
-        let of_class = |slot: &u32| self.blocks.of(*slot).is_low() == (class == Class::Low);
-        let free = |slot: u32| self.blocks.of(slot).count_free(proto, parity);
+        let of_class = |slot: &u32| self.blocks.block(*slot).is_low() == (class == Class::Low);
+        let free = |slot: u32| self.blocks.block(slot).count_free(proto, parity);
         let all: u32 = self.blocks_of(host).filter(of_class).map(free).sum();
         if all == 0 {
             return None;
         }
         let mut n = rng.below(all);
         for slot in self.blocks_of(host).filter(of_class) {
-            match self.blocks.of(slot).nth_free(proto, parity, n) {
+            match self.blocks.block(slot).nth_free(proto, parity, n) {
                 Some(port) => return Some((slot, port)),
                 None => n -= free(slot),
             }
@@ -150,7 +150,7 @@ impl Pool4 {
         rng: &mut Rng,
         events: &mut Events,
     ) -> Result<u32, Reason> {
-        if let Some(host) = host.map(|host| self.hosts.of(host))
+        if let Some(host) = host.map(|host| self.hosts.host(host))
             && host.blocks >= request.quota
         {
             return Err(Reason::HostQuota);
@@ -164,7 +164,7 @@ impl Pool4 {
         let position = match host.and_then(|host| self.row_of(host)) {
             Some(row) => {
                 let paired = self.block_at(row, request, class, rng);
-                match self.rules.pairing {
+                match self.config.pairing {
                     Pairing::Strict => paired,
                     Pairing::Soft => paired.or_else(|| self.address(request, class, rng)),
                 }
@@ -184,7 +184,7 @@ impl Pool4 {
         }
         let start = u64::from(self.hosts.hash(request.host));
         let wanted = block_of(request.port);
-        let of_class = Class::of(wanted) == class;
+        let of_class = Class::of_block(wanted) == class;
         if of_class
             && let Some(row) =
                 self.rows(pool, start).take(TRIED).find(|row| self.is_assignable(pool, *row, wanted))
@@ -198,7 +198,7 @@ impl Pool4 {
 
     /// All rows of a pool, starting at the fraction `start / 2^32`.
     fn rows(&self, pool: usize, start: u64) -> impl Iterator<Item = usize> + '_ {
-        let ranges = &self.rules.pools[pool].ranges;
+        let ranges = &self.config.pools[pool].ranges;
         let size: u64 = ranges.iter().map(|(net, _)| net.size()).sum();
         (0..size).filter_map(move |n| {
             let mut at = (((start * size) >> 32) + n) % size;
@@ -207,7 +207,7 @@ impl Pool4 {
                 at -= if inside { 0 } else { net.size() };
                 inside
             })?;
-            self.rules.owners.position(Ipv4Addr::from_bits(net.addr().to_bits() + at as u32))
+            self.config.owners.position(Ipv4Addr::from_bits(net.addr().to_bits() + at as u32))
         })
     }
 
@@ -224,7 +224,7 @@ impl Pool4 {
         if self.unused[row][class as usize] == 0 {
             return None;
         }
-        if Class::of(wanted) == class && self.is_assignable(pool, row, wanted) {
+        if Class::of_block(wanted) == class && self.is_assignable(pool, row, wanted) {
             return Some((row, wanted));
         }
         let range = class.blocks();

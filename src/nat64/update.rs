@@ -63,20 +63,20 @@ impl Nat64 {
         let remote = remote_of(proto, Transport4::new(destination.remote, tuple.dst));
         let mut found = self.find6(candidate, proto, client, remote);
         while let Some(slot) = found.session
-            && self.sessions.of(slot).is_expired(now)
+            && self.sessions.session(slot).is_expired(now)
         {
             self.expire_session(slot, context.extra);
             found = self.find6(candidate, proto, client, remote);
         }
-        let opens = proto != Proto::Tcp || tuple.kind == Kind::Syn;
+        let opens_session = proto != Proto::Tcp || tuple.kind == Kind::Syn;
         let (binding, session) = match (found.binding, found.session) {
             (Some(binding), Some(session)) => {
                 self.advance(now, session, proto, tuple.kind, traffic);
                 (binding, Some(session))
             }
             // A segment without a session is forwarded while its binding lives (RFC 6146 §3.5.2.2).
-            (Some(binding), None) if !opens => (binding, None),
-            (None, _) if !opens => return Err(Reason::NoSession.into()),
+            (Some(binding), None) if !opens_session => (binding, None),
+            (None, _) if !opens_session => return Err(Reason::NoSession.into()),
             (binding, _) => {
                 let binding = self.open6(now, destination, client, binding, tuple).map_err(exhausted)?;
                 let session =
@@ -105,25 +105,25 @@ impl Nat64 {
         let remote = remote_of(proto, remote);
         let mut found = self.find4(candidate, proto, mapped, remote);
         while let Some(slot) = found.session
-            && self.sessions.of(slot).is_expired(now)
+            && self.sessions.session(slot).is_expired(now)
         {
             self.expire_session(slot, context.extra);
             found = self.find4(candidate, proto, mapped, remote);
         }
         let syn = proto == Proto::Tcp && tuple.kind == Kind::Syn;
-        let refused = |reason| if syn { Reason::UnsolicitedSyn } else { reason };
-        let binding = found.binding.ok_or_else(|| refused(Reason::NoBinding))?;
+        let drop_reason = |reason| if syn { Reason::UnsolicitedSyn } else { reason };
+        let binding = found.binding.ok_or_else(|| drop_reason(Reason::NoBinding))?;
         context.zone = self.zone_of(binding);
         let pref64 = match found.session {
-            Some(session) => self.sessions.of(session).pref64,
-            None => self.bib.of(binding).pref64,
+            Some(session) => self.sessions.session(session).pref64,
+            None => self.bib.binding(binding).pref64,
         };
         self.policy.zones.check_well_known(pref64, remote.addr)?;
         let session = match found.session {
             Some(session) => Some(session),
             None => {
-                let first = self.bib.of(binding).first;
-                let open = match self.policy.filtering[proto as usize] {
+                let first = self.bib.binding(binding).first;
+                let passes_filter = match self.policy.filtering[proto as usize] {
                     Filtering::EndpointIndependent => true,
                     Filtering::AddressDependent => {
                         self.sessions.has_session_with_address(first, remote.addr, now)
@@ -131,11 +131,11 @@ impl Nat64 {
                     // The server has another address or port, or a session would have been found.
                     Filtering::AddressAndPortDependent => false,
                 };
-                if !open {
-                    return Err(refused(Reason::Filtered));
+                if !passes_filter {
+                    return Err(drop_reason(Reason::Filtered));
                 }
-                let opens = proto != Proto::Tcp || syn;
-                if opens {
+                let opens_session = proto != Proto::Tcp || syn;
+                if opens_session {
                     self.check_inbound(now, binding)?;
                     Some(self.open_session(now, binding, remote, pref64)?)
                 } else {
@@ -146,7 +146,7 @@ impl Nat64 {
         if let Some(session) = session {
             self.advance(now, session, proto, tuple.kind, traffic);
         }
-        Ok(Inward { client: self.bib.of(binding).v6(), pref64, session })
+        Ok(Inward { client: self.bib.binding(binding).v6(), pref64, session })
     }
 
     fn find6(&self, candidate: Candidate, proto: Proto, client: Transport6, remote: Transport4) -> Found {
@@ -162,7 +162,7 @@ impl Nat64 {
     /// The session between a live binding and a server.
     #[inline]
     pub(super) fn session_with(&self, binding: u32, remote: Transport4) -> Option<u32> {
-        self.sessions.find(binding, self.bib.of(binding).first, remote)
+        self.sessions.find(binding, self.bib.binding(binding).first, remote)
     }
 
     /// The live binding at an IPv4 transport address.
@@ -173,13 +173,13 @@ impl Nat64 {
         }
         let prefetched = Some(candidate.0).filter(|slot| self.is_at(*slot, proto, mapped));
         let found = prefetched.or_else(|| self.pool4.find(proto, mapped, &self.bib));
-        found.filter(|slot| !self.bib.of(*slot).is_quarantined())
+        found.filter(|slot| !self.bib.binding(*slot).is_quarantined())
     }
 
     /// Whether this slot holds the pool binding at an IPv4 transport address.
     #[inline]
     fn is_at(&self, slot: u32, proto: Proto, mapped: Transport4) -> bool {
-        self.bib.at(slot).is_some_and(|binding| {
+        self.bib.get(slot).is_some_and(|binding| {
             binding.proto() == proto
                 && binding.port == mapped.port
                 && !binding.is_static()
@@ -190,9 +190,9 @@ impl Nat64 {
     /// The live binding of a client's transport address.
     #[inline(always)]
     pub(super) fn binding_of(&self, candidate: Candidate, proto: Proto, client: Transport6) -> Option<u32> {
-        let prefetched = Some(candidate.0).filter(|slot| self.bib.is(*slot, proto, client));
+        let prefetched = Some(candidate.0).filter(|slot| self.bib.matches(*slot, proto, client));
         let found = prefetched.or_else(|| self.bib.find(proto, client));
-        found.filter(|slot| !self.bib.of(*slot).is_quarantined())
+        found.filter(|slot| !self.bib.binding(*slot).is_quarantined())
     }
 
     /// Returns the binding for a packet that opens a session; creates it if there is none.
@@ -209,14 +209,14 @@ impl Nat64 {
         if let Some(binding) = binding {
             return Ok(binding);
         }
-        let rules = self.policy.zones.rules(destination.zone);
+        let zone = self.policy.zones.zone(destination.zone);
         let request = PortRequest {
             host,
             proto: tuple.proto,
             port: client.port,
-            pool: rules.pool,
-            quota: rules.blocks_per_host,
-            rate: rules.bindings_per_second,
+            pool: zone.pool,
+            quota: zone.blocks_per_host,
+            rate: zone.bindings_per_second,
             parity: self.policy.parity,
         };
         self.bind(now, &request, client, destination.pref64)
@@ -231,13 +231,13 @@ impl Nat64 {
         host: HostKey,
         binding: Option<u32>,
     ) -> Result<(), Reason> {
-        let is_static = binding.is_some_and(|slot| self.bib.of(slot).is_static());
-        let quota = self.policy.zones.rules(zone).sessions_per_host;
-        let held = match self.pool4.hosts().find(host) {
-            Some(slot) if !is_static => self.pool4.hosts().of(slot).sessions,
+        let is_static = binding.is_some_and(|slot| self.bib.binding(slot).is_static());
+        let quota = self.policy.zones.zone(zone).sessions_per_host;
+        let sessions = match self.pool4.hosts().find(host) {
+            Some(slot) if !is_static => self.pool4.hosts().host(slot).sessions,
             Some(_) | None => 0,
         };
-        if self.sessions.is_full() || !is_static && held >= quota {
+        if self.sessions.is_full() || !is_static && sessions >= quota {
             self.report_refusal(now, host, Reason::SessionLimit);
             return Err(Reason::SessionLimit);
         }
@@ -248,10 +248,11 @@ impl Nat64 {
     /// quarters of the table, so that a scan leaves the rest to the zone hosts.
     fn check_inbound(&mut self, now: Instant, binding: u32) -> Result<(), Reason> {
         let mut full = self.sessions.len() >= self.sessions.limit() - self.sessions.limit() / 4;
-        if !self.bib.of(binding).is_static() {
-            let held = self.pool4.host_of(self.bib.of(binding).allocation).sessions;
-            let zone = self.policy.zones.of(self.bib.of(binding).v6().addr).ok_or(Reason::NoZone)?;
-            full |= held >= self.policy.zones.rules(zone).sessions_per_host.div_ceil(2);
+        if !self.bib.binding(binding).is_static() {
+            let sessions = self.pool4.host_of(self.bib.binding(binding).allocation).sessions;
+            let zone =
+                self.policy.zones.zone_of(self.bib.binding(binding).v6().addr).ok_or(Reason::NoZone)?;
+            full |= sessions >= self.policy.zones.zone(zone).sessions_per_host.div_ceil(2);
         }
         if !full {
             return Ok(());
@@ -291,7 +292,7 @@ impl Nat64 {
         self.pool4.link(slot, &mut self.bib);
         self.count_binding(slot, 1);
         if check == RateCheck::NewHost {
-            // The host has an entry now: charge its first binding.
+            // The host has an entry now: take the token of its first binding.
             self.pool4.charge_binding(now, host, rate);
         }
         Ok(slot)
@@ -305,8 +306,8 @@ impl Nat64 {
         remote: Transport4,
         pref64: u16,
     ) -> Result<u32, Reason> {
-        let zone = self.policy.zones.of(self.bib.of(binding).v6().addr).ok_or(Reason::NoZone)?;
-        let host = self.policy.zones.host(zone, self.bib.of(binding).v6().addr);
+        let zone = self.policy.zones.zone_of(self.bib.binding(binding).v6().addr).ok_or(Reason::NoZone)?;
+        let host = self.policy.zones.host(zone, self.bib.binding(binding).v6().addr);
         self.check_sessions(now, zone, host, Some(binding))?;
         self.make_session(now, binding, remote, pref64)
     }
@@ -319,15 +320,15 @@ impl Nat64 {
         remote: Transport4,
         pref64: u16,
     ) -> Result<u32, Reason> {
-        let mut first = self.bib.of(binding).first;
+        let mut first = self.bib.binding(binding).first;
         let session = self.sessions.insert(binding, &mut first, remote, pref64, now + Duration::from_secs(1));
-        self.bib.of_mut(binding).first = first;
+        self.bib.binding_mut(binding).first = first;
         let session = session.ok_or(Reason::SessionLimit)?;
-        if !self.bib.of(binding).is_static() {
-            let block = self.bib.of(binding).allocation;
+        if !self.bib.binding(binding).is_static() {
+            let block = self.bib.binding(binding).allocation;
             self.pool4.host_of(block).sessions += 1;
         }
-        let proto = self.bib.of(binding).proto();
+        let proto = self.bib.binding(binding).proto();
         self.counters.zone(self.zone_of(binding)).sessions[proto as usize].add(1);
         Ok(session)
     }
@@ -337,7 +338,7 @@ impl Nat64 {
         if proto == Proto::Tcp {
             let mapped = self.mapped(binding);
             if self.syns.cancel(remote, mapped) {
-                self.sessions.of_mut(session).set_state(State::V4Init);
+                self.sessions.session_mut(session).set_state(State::V4Init);
             }
         }
     }
@@ -346,12 +347,12 @@ impl Nat64 {
     #[inline]
     fn advance(&mut self, now: Instant, slot: u32, proto: Proto, kind: Kind, traffic: Traffic) {
         let refreshes = traffic.from == Side::V6 || self.policy.inbound_refresh;
-        let is_new = self.sessions.of(slot).packets() == [0; 2];
+        let is_new = self.sessions.session(slot).packets() == [0; 2];
         let lifetime = match proto {
             Proto::Tcp => {
-                let state = self.sessions.of(slot).state();
+                let state = self.sessions.session(slot).state();
                 let (next, lifetime) = on_segment(state, traffic.from, kind);
-                self.sessions.of_mut(slot).set_state(next);
+                self.sessions.session_mut(slot).set_state(next);
                 match lifetime {
                     Lifetime::Keep => None,
                     Lifetime::Established => Some(self.policy.timers.tcp_established),
@@ -363,7 +364,7 @@ impl Nat64 {
             Proto::Udp => Some(self.udp_lifetime(slot)).filter(|_| refreshes || is_new),
             Proto::Icmp => Some(self.policy.timers.icmp).filter(|_| refreshes || is_new),
         };
-        self.sessions.credit(slot, traffic, lifetime.map(|lifetime| now + lifetime));
+        self.sessions.record_traffic(slot, traffic, lifetime.map(|lifetime| now + lifetime));
     }
 
     /// The timeout of a UDP session; single server ports may have their own.
@@ -372,7 +373,7 @@ impl Nat64 {
         if self.policy.udp_ports.is_empty() {
             return self.policy.timers.udp;
         }
-        let port = self.sessions.of(slot).remote().port;
+        let port = self.sessions.session(slot).remote().port;
         let found = self.policy.udp_ports.binary_search_by_key(&port, |(port, _)| *port);
         found.map_or(self.policy.timers.udp, |at| self.policy.udp_ports[at].1)
     }
@@ -392,7 +393,7 @@ impl Nat64 {
     /// The IPv4 transport address of a binding.
     #[inline]
     pub(super) fn mapped(&self, binding: u32) -> Transport4 {
-        let binding = self.bib.of(binding);
+        let binding = self.bib.binding(binding);
         if binding.is_static() {
             self.statics.mapped(binding.allocation)
         } else {

@@ -10,7 +10,7 @@ const LEN: usize = ipv6::HEADER + tcp::HEADER;
 const HOP_LIMIT: u8 = 64;
 
 /// Builds an ACK from a server to a client with sequence number zero. The client replies with ACK or RST.
-pub(super) fn keepalive(server: Ipv6Addr, port: u16, client: Transport6) -> [u8; LEN] {
+pub(super) fn probe(server: Ipv6Addr, port: u16, client: Transport6) -> [u8; LEN] {
     let mut packet = [0; LEN];
     packet[0] = 0x60;
     put_u16(&mut packet, 4, tcp::HEADER as u16);

@@ -105,8 +105,8 @@ impl Translator {
         for (at, (packet, verdict)) in packets.iter_mut().zip(verdicts).enumerate() {
             context.select_packet(at, candidates.get(at));
             *verdict = match packet.bytes().first().map(|byte| byte >> 4) {
-                Some(6) => from_v6(siit, nat64, &mut context, packet),
-                Some(4) => from_v4(siit, nat64, &mut context, packet),
+                Some(6) => process_v6(siit, nat64, &mut context, packet),
+                Some(4) => process_v4(siit, nat64, &mut context, packet),
                 Some(_) | None => {
                     counters.zone(None).drops(Reason::NotIp).add(1);
                     Verdict::Drop(Reason::NotIp)
@@ -164,7 +164,7 @@ impl Translator {
     pub fn events(&mut self, out: &mut [Event]) -> usize {
         let count = self.nat64.events(out);
         if let Some(slot) = out.get_mut(count)
-            && let Some((src, dst)) = self.siit.as_mut().and_then(|siit| siit.without_checksum())
+            && let Some((src, dst)) = self.siit.as_mut().and_then(|siit| siit.take_dropped_zero_checksum())
         {
             *slot = Event::WithoutChecksum { src, dst };
             return count + 1;
@@ -193,7 +193,7 @@ impl Translator {
 
 /// Tries stateless translation first. Packets handed over by another worker are stateful.
 #[inline(always)]
-fn from_v6(
+fn process_v6(
     siit: &mut Option<Box<Siit>>,
     nat64: &mut Nat64,
     context: &mut Context<'_>,
@@ -201,16 +201,16 @@ fn from_v6(
 ) -> Verdict {
     if let Some(siit) = siit
         && packet.meta == PacketMeta::default()
-        && let Some(verdict) = siit.from_v6(context.now(), packet, context.extra())
+        && let Some(verdict) = siit.process_v6(context.now(), packet, context.extra())
     {
         return verdict;
     }
     nat64.process_v6(context, packet)
 }
 
-/// As [`from_v6`], for a packet from the IPv4 side.
+/// As [`process_v6`], for a packet from the IPv4 side.
 #[inline(always)]
-fn from_v4(
+fn process_v4(
     siit: &mut Option<Box<Siit>>,
     nat64: &mut Nat64,
     context: &mut Context<'_>,
@@ -218,7 +218,7 @@ fn from_v4(
 ) -> Verdict {
     if let Some(siit) = siit
         && packet.meta == PacketMeta::default()
-        && let Some(verdict) = siit.from_v4(context.now(), packet, context.extra())
+        && let Some(verdict) = siit.process_v4(context.now(), packet, context.extra())
     {
         return verdict;
     }

@@ -12,29 +12,29 @@ use crate::xlat::{ErrorHeader, Refusal};
 
 /// IPv4 addresses of an IPv6 packet's source and destination, where they have one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MappedEnds {
+pub(super) struct MappedAddresses {
     pub(super) src: Option<Mapped<Ipv4Addr>>,
     pub(super) dst: Option<Mapped<Ipv4Addr>>,
 }
 
 impl Siit {
     /// Maps both addresses of an IPv6 packet.
-    pub(super) fn mapped_ends(&self, packet: &Ipv6Packet) -> MappedEnds {
-        MappedEnds { src: self.mapping.to_v4(packet.src), dst: self.mapping.to_v4(packet.dst) }
+    pub(super) fn mapped_addresses(&self, packet: &Ipv6Packet) -> MappedAddresses {
+        MappedAddresses { src: self.mapping.to_v4(packet.src), dst: self.mapping.to_v4(packet.dst) }
     }
 
     /// Whether this translator handles an IPv6 packet: it is from or to an inside host. An ICMP error
     /// belongs to the inside host of the quoted packet, whichever router sent the error.
-    pub(super) fn handles6(&self, packet: &Ipv6Packet, ends: &MappedEnds) -> bool {
+    pub(super) fn handles6(&self, packet: &Ipv6Packet, addresses: &MappedAddresses) -> bool {
         let inside = match self.policy.inside {
-            Inside::V4 => ends.dst,
+            Inside::V4 => addresses.dst,
             Inside::V6 => match packet.transport.quoted() {
                 Some(quoted) => self.mapping.to_v4(quoted.dst),
-                None => ends.src,
+                None => addresses.src,
             },
         };
         // Without a stateless mapping of the destination, the stateful translator may have one.
-        inside.is_some_and(|inside| inside.is_inside()) && (self.identity.alone || ends.dst.is_some())
+        inside.is_some_and(|inside| inside.is_inside()) && (self.identity.alone || addresses.dst.is_some())
     }
 
     /// Whether this translator handles an IPv4 packet: it is to or from an inside host.

@@ -8,7 +8,7 @@ use crate::addr::{Longest, Pref64};
 
 /// Which rule mapped an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum By {
+pub(super) enum MappingRule {
     /// An explicit mapping.
     Eam,
     /// RFC 6052, for an inside host.
@@ -21,13 +21,13 @@ pub(super) enum By {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Mapped<A> {
     pub(super) addr: A,
-    pub(super) by: By,
+    pub(super) by: MappingRule,
 }
 
 impl<A> Mapped<A> {
     /// Whether the address belongs to an inside host.
     pub(super) const fn is_inside(&self) -> bool {
-        matches!(self.by, By::Eam | By::Host)
+        matches!(self.by, MappingRule::Eam | MappingRule::Host)
     }
 }
 
@@ -56,7 +56,7 @@ impl Mapping {
     #[inline]
     pub(super) fn to_v6(&self, addr: Ipv4Addr) -> Option<Mapped<Ipv6Addr>> {
         match self.eams.to_v6(addr) {
-            Some(addr) => Some(Mapped { addr, by: By::Eam }),
+            Some(addr) => Some(Mapped { addr, by: MappingRule::Eam }),
             None => self.to_v6_by_prefix(addr),
         }
     }
@@ -64,24 +64,24 @@ impl Mapping {
     /// Maps `addr` to IPv6, ignoring explicit mappings.
     pub(super) fn to_v6_by_prefix(&self, addr: Ipv4Addr) -> Option<Mapped<Ipv6Addr>> {
         if !self.hosts.is_empty() && self.hosts.find_v4(addr).is_some() {
-            return self.hosts_pref64.map(|p| Mapped { addr: p.embed(addr), by: By::Host });
+            return self.hosts_pref64.map(|p| Mapped { addr: p.embed(addr), by: MappingRule::Host });
         }
-        self.pref64.map(|p| Mapped { addr: p.embed(addr), by: By::Pref64 })
+        self.pref64.map(|p| Mapped { addr: p.embed(addr), by: MappingRule::Pref64 })
     }
 
     /// Maps `addr` to IPv4.
     #[inline]
     pub(super) fn to_v4(&self, addr: Ipv6Addr) -> Option<Mapped<Ipv4Addr>> {
         if let Some(addr) = self.eams.to_v4(addr) {
-            return Some(Mapped { addr, by: By::Eam });
+            return Some(Mapped { addr, by: MappingRule::Eam });
         }
         if !self.hosts.is_empty()
             && let Some(host) = self.hosts_pref64.and_then(|p| p.extract(addr))
             && self.hosts.find_v4(host).is_some()
         {
-            return Some(Mapped { addr: host, by: By::Host });
+            return Some(Mapped { addr: host, by: MappingRule::Host });
         }
-        self.pref64.and_then(|p| p.extract(addr)).map(|addr| Mapped { addr, by: By::Pref64 })
+        self.pref64.and_then(|p| p.extract(addr)).map(|addr| Mapped { addr, by: MappingRule::Pref64 })
     }
 
     /// Whether an explicit mapping exists for `addr`.
@@ -90,11 +90,11 @@ impl Mapping {
     }
 
     /// Whether the prefix that mapped `addr` may represent it (RFC 6052 §3.1).
-    pub(super) fn allows(&self, addr: Ipv4Addr, by: By) -> bool {
+    pub(super) fn allows(&self, addr: Ipv4Addr, by: MappingRule) -> bool {
         let prefix = match by {
-            By::Eam => return true,
-            By::Host => self.hosts_pref64,
-            By::Pref64 => self.pref64,
+            MappingRule::Eam => return true,
+            MappingRule::Host => self.hosts_pref64,
+            MappingRule::Pref64 => self.pref64,
         };
         !prefix.is_some_and(Pref64::is_well_known) || self.well_known.allows(addr)
     }

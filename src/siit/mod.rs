@@ -5,7 +5,7 @@
 //! |---|---|
 //! | How is an address mapped? | `eam`, `mapping` |
 //! | Does this translator handle a packet? | `admit` |
-//! | How is a packet translated to IPv4, to IPv6, or hairpinned? | `outward`, `inward` |
+//! | How is a packet translated to IPv4, to IPv6, or hairpinned? | `to_v4`, `to_v6` |
 //! | Which source address does an ICMP error get? | `sources` |
 //! | What does only a reload change? | `settings`, `policy` |
 //!
@@ -30,12 +30,12 @@ use sources::Sources;
 
 mod admit;
 mod eam;
-mod inward;
 mod mapping;
-mod outward;
 mod policy;
 mod settings;
 mod sources;
+mod to_v4;
+mod to_v6;
 
 #[cfg(test)]
 mod tests;
@@ -67,7 +67,7 @@ pub struct Siit {
 struct ZeroChecksumRecord {
     /// When it was recorded, in seconds.
     second: Option<u64>,
-    /// Source and destination, until [`Siit::without_checksum`] takes them.
+    /// Source and destination, until [`Siit::take_dropped_zero_checksum`] takes them.
     pending: Option<(Transport4, Transport4)>,
 }
 
@@ -103,7 +103,7 @@ impl Siit {
 
     /// Translates or refuses a packet from the IPv6 side; `None` leaves it to the stateful translator.
     #[inline]
-    pub fn from_v6(
+    pub fn process_v6(
         &mut self,
         now: Instant,
         buf: &mut PacketBuf,
@@ -113,11 +113,11 @@ impl Siit {
             Ok(packet) => packet,
             Err(reason) => return self.identity.alone.then(|| self.refuse6(now, reason.into(), buf)),
         };
-        let ends = self.mapped_ends(&packet);
-        if !self.handles6(&packet, &ends) {
+        let addresses = self.mapped_addresses(&packet);
+        if !self.handles6(&packet, &addresses) {
             return self.identity.alone.then(|| self.refuse6(now, admit::refusal6(&packet), buf));
         }
-        Some(match self.packet6(&packet, &ends, buf, extra) {
+        Some(match self.packet6(&packet, &addresses, buf, extra) {
             Ok(verdict) => verdict,
             Err(refusal) => self.refuse6(now, refusal, buf),
         })
@@ -125,7 +125,7 @@ impl Siit {
 
     /// Translates or refuses a packet from the IPv4 side; `None` leaves it to the stateful translator.
     #[inline]
-    pub fn from_v4(
+    pub fn process_v4(
         &mut self,
         now: Instant,
         buf: &mut PacketBuf,
@@ -147,7 +147,7 @@ impl Siit {
 
     /// Takes source and destination of the last datagram dropped for its missing checksum, recorded at most
     /// once per second.
-    pub fn without_checksum(&mut self) -> Option<(Transport4, Transport4)> {
+    pub fn take_dropped_zero_checksum(&mut self) -> Option<(Transport4, Transport4)> {
         self.zero_checksum.pending.take()
     }
 

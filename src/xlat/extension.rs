@@ -3,8 +3,8 @@
 
 use core::net::Ipv6Addr;
 
-use super::error::MAX_ERROR4;
 use super::header::{Header4, IpHeader};
+use super::originate::MAX_ERROR4;
 use crate::wire::buf::PacketBuf;
 use crate::wire::checksum::Sum;
 use crate::wire::{icmp, ipv4, put_u16};

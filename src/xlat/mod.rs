@@ -7,14 +7,14 @@
 //! 2. The caller looks up or creates state, then calls [`PlanTo4::apply`] or [`PlanTo6::apply`]. This
 //!    rewrites the buffer in place, from the payload towards the front.
 
-mod error;
+mod bucket;
 mod extension;
 mod flow;
 mod fragment;
 mod header;
 mod icmp;
 mod ids;
-mod limit;
+mod originate;
 mod plain;
 mod plan;
 mod quoted;
@@ -24,12 +24,12 @@ mod rules;
 mod segment;
 mod transport;
 
-pub use error::{originate_error4, originate_error6};
+pub use bucket::Bucket;
 pub use extension::{Object, add_object};
 pub use flow::{Flow4, Flow6, To4, To6};
 pub use fragment::cut;
 pub use ids::Ids;
-pub use limit::Bucket;
+pub use originate::{originate_error4, originate_error6};
 pub use plain::{Plain, PlainPorts};
 pub(crate) use plan::IGMP;
 pub use plan::{Pass, PlanTo4, PlanTo6, check_extensions, plan_v4_to_v6, plan_v6_to_v4};

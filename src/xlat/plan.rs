@@ -195,7 +195,7 @@ fn decide_v6_to_v4(
     }
     let action = action_to_v4(rules, packet, buf, pass)?;
     if pass == Pass::HairpinOut && action == Action::Whole {
-        check_return(rules, packet, buf)?;
+        check_hairpin_mtu(rules, packet, buf)?;
     }
     Ok((action, ttl))
 }
@@ -223,7 +223,7 @@ fn decide_error_to_v4<'p>(
 /// # Errors
 /// [`Reason::TooBig`], with Packet Too Big.
 #[inline(never)]
-fn check_return(rules: &RewriteRules, packet: &Ipv6Packet, buf: &PacketBuf) -> Result<(), Refusal> {
+fn check_hairpin_mtu(rules: &RewriteRules, packet: &Ipv6Packet, buf: &PacketBuf) -> Result<(), Refusal> {
     if packet.fragment.is_some() {
         return Ok(());
     }

@@ -1,9 +1,9 @@
 //! Rewrites ICMP errors, the packets they quote (RFC 7915 §4.3, §5.3) and their RFC 4884 extensions.
 
-use super::error::MAX_ERROR4;
 use super::flow::{Flow4, Flow6, To4, To6};
 use super::header::{Header4, Header6, IpHeader};
 use super::icmp::TranslatedError;
+use super::originate::MAX_ERROR4;
 use super::plan::MAX_WITHOUT_DF;
 use super::rules::RewriteRules;
 use super::transport::{Addresses, put_echo, put_ports};

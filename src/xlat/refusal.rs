@@ -58,7 +58,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal that the sender learns by an ICMP error.
+    /// A refusal with an ICMP error to the sender.
     pub const fn with_error(reason: Reason, error: ErrorHeader) -> Self {
         Self { reason, error: Some(error) }
     }

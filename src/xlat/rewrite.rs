@@ -1,7 +1,7 @@
 //! Applies a plan: rewrites the packet from the payload towards the front.
 
 use super::flow::{Flow4, Flow6, To4, To6};
-use super::fragment::Shape;
+use super::fragment::CutPlan;
 use super::header::{Header4, Header6, IpHeader};
 use super::ids::Ids;
 use super::plan::{Action, MAX_WITHOUT_DF, PlanTo4, PlanTo6, Rewrite};
@@ -51,16 +51,16 @@ impl<'p> PlanTo4<'p> {
             Rewrite::Error(message, error) => error_to_v4(rules, message, error, to, buf),
             Rewrite::Message(Action::Cut { max }) => {
                 let message = &buf.bytes()[packet.upper_at..];
-                let shape = Shape::of(&header, message, &buf.offload, usize::from(max));
-                if !shape.fits(extra) {
+                let plan = CutPlan::of(&header, message, &buf.offload, usize::from(max));
+                if !plan.fits(extra) {
                     return Err(Reason::ExtraFull);
                 }
                 if packet.fragment.is_none() {
-                    header.id = ids.take(src, dst, protocol, false, shape.segments());
+                    header.id = ids.take(src, dst, protocol, false, plan.segments());
                 }
                 message_to_v4(rules, packet, &to.outer, buf);
                 buf.shrink_front(packet.upper_at);
-                shape.cut(&header, buf, extra);
+                plan.cut(&header, buf, extra);
                 return Ok(buf);
             }
             Rewrite::Message(action @ (Action::Whole | Action::Resegment(_))) => {
@@ -110,13 +110,13 @@ impl<'p> PlanTo6<'p> {
             Rewrite::Error(message, error) => error_to_v6(message, error, to, buf),
             Rewrite::Message(Action::Cut { max }) => {
                 let message = &buf.bytes()[packet.header_len..];
-                let shape = Shape::of(&header, message, &buf.offload, usize::from(max));
-                if !shape.fits(extra) {
+                let plan = CutPlan::of(&header, message, &buf.offload, usize::from(max));
+                if !plan.fits(extra) {
                     return Err(Reason::ExtraFull);
                 }
                 message_to_v6(rules, packet, &to.outer, buf);
                 buf.shrink_front(packet.header_len);
-                shape.cut(&header, buf, extra);
+                plan.cut(&header, buf, extra);
                 return Ok(buf);
             }
             Rewrite::Message(action @ (Action::Whole | Action::Resegment(_))) => {

@@ -14,7 +14,7 @@ const MAX_HEADER: usize = 60;
 
 /// The segments of a TCP or UDP super-packet: equal in size, except that the last may be shorter.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
+pub(super) struct SuperPacket {
     protocol: u8,
     /// Length of each segment's transport header, in bytes.
     pub(super) header_len: usize,
@@ -24,7 +24,7 @@ pub(super) struct Run {
     payload: usize,
 }
 
-impl Run {
+impl SuperPacket {
     /// `None` if `message` is a single packet.
     #[inline]
     pub(super) fn of(message: &[u8], segmentation: Segmentation) -> Option<Self> {
@@ -107,12 +107,12 @@ pub(super) struct Segments {
 impl Segments {
     #[inline(always)]
     pub(super) fn of(message: &[u8], segmentation: Segmentation) -> Self {
-        match Run::of(message, segmentation) {
+        match SuperPacket::of(message, segmentation) {
             None => Self { longest: message.len(), count: 1, tcp_header: None },
-            Some(run) => Self {
-                longest: run.longest(),
-                count: run.count(),
-                tcp_header: (run.protocol == TCP).then_some(run.header_len),
+            Some(packet) => Self {
+                longest: packet.longest(),
+                count: packet.count(),
+                tcp_header: (packet.protocol == TCP).then_some(packet.header_len),
             },
         }
     }
@@ -146,7 +146,7 @@ pub(super) fn complete(message: &mut [u8], protocol: u8) {
 #[derive(Clone, Copy, Debug)]
 pub struct Cuts {
     head: Head,
-    run: Run,
+    packet: SuperPacket,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -162,17 +162,17 @@ impl Cuts {
             4 => (Head::V4(Header4::read(packet.first_chunk()?)), ipv4::HEADER),
             _ => (Head::V6(Header6::read(packet.first_chunk()?)), ipv6::HEADER),
         };
-        Some(Self { head, run: Run::of(&packet[at..], offload.segmentation)? })
+        Some(Self { head, packet: SuperPacket::of(&packet[at..], offload.segmentation)? })
     }
 
     /// Number of packets, at least 1.
     pub const fn count(&self) -> usize {
-        self.run.count()
+        self.packet.count()
     }
 
     /// Length of the longest packet, in bytes.
     pub fn longest(&self) -> usize {
-        self.run.longest()
+        self.packet.longest()
             + match self.head {
                 Head::V4(_) => ipv4::HEADER,
                 Head::V6(_) => ipv6::HEADER,
@@ -187,15 +187,15 @@ impl Cuts {
     pub fn write(&self, packet: &[u8], index: usize, out: &mut PacketBuf) {
         assert!(index < self.count(), "packet {index} of {}", self.count());
         match &self.head {
-            Head::V4(head) => write(head, &self.run, &packet[ipv4::HEADER..], index, out),
-            Head::V6(head) => write(head, &self.run, &packet[ipv6::HEADER..], index, out),
+            Head::V4(head) => write(head, &self.packet, &packet[ipv4::HEADER..], index, out),
+            Head::V6(head) => write(head, &self.packet, &packet[ipv6::HEADER..], index, out),
         }
     }
 }
 
-fn write<H: IpHeader>(head: &H, run: &Run, message: &[u8], index: usize, out: &mut PacketBuf) {
-    let (header, header_len) = run.header(message, index, head.pseudo());
-    let payload = &message[run.payload(index)];
+fn write<H: IpHeader>(head: &H, packet: &SuperPacket, message: &[u8], index: usize, out: &mut PacketBuf) {
+    let (header, header_len) = packet.header(message, index, head.pseudo());
+    let payload = &message[packet.payload(index)];
     let head = head.segment(index);
     out.clear();
     let bytes = out.append(head.len() + header_len + payload.len());

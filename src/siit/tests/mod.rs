@@ -4,7 +4,7 @@ mod errors;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::mapping::{By, Mapped, Mapping};
+use super::mapping::{Mapped, Mapping, MappingRule};
 use super::*;
 use crate::addr::Pref64;
 
@@ -44,19 +44,19 @@ fn rfc_7757_mappings_in_both_directions() {
     // 7757-3.3.1-pad, 8504-14.4-lpm
     let mapping = figure_1();
     let cases = [
-        ("192.0.2.1", "2001:db8:aaaa::", By::Eam),
-        ("192.0.2.2", "2001:db8:bbbb::b", By::Eam),
-        ("192.0.2.16", "2001:db8:cccc::", By::Eam),
-        ("192.0.2.24", "2001:db8:cccc::8", By::Eam),
-        ("192.0.2.31", "2001:db8:cccc::f", By::Eam),
-        ("192.0.2.128", "2001:db8:dddd::", By::Eam),
-        ("192.0.2.152", "2001:db8:dddd:0:6000::", By::Eam),
-        ("192.0.2.183", "2001:db8:dddd:0:dc00::", By::Eam),
-        ("192.0.2.191", "2001:db8:dddd:0:fc00::", By::Eam),
-        ("192.0.2.195", "2001:db8:eeee:9:8000::", By::Eam),
-        ("192.0.2.225", "64:ff9b::1", By::Eam),
-        ("192.0.2.248", "64:ff9b::c000:2f8", By::Pref64),
-        ("8.8.8.8", "64:ff9b::808:808", By::Pref64),
+        ("192.0.2.1", "2001:db8:aaaa::", MappingRule::Eam),
+        ("192.0.2.2", "2001:db8:bbbb::b", MappingRule::Eam),
+        ("192.0.2.16", "2001:db8:cccc::", MappingRule::Eam),
+        ("192.0.2.24", "2001:db8:cccc::8", MappingRule::Eam),
+        ("192.0.2.31", "2001:db8:cccc::f", MappingRule::Eam),
+        ("192.0.2.128", "2001:db8:dddd::", MappingRule::Eam),
+        ("192.0.2.152", "2001:db8:dddd:0:6000::", MappingRule::Eam),
+        ("192.0.2.183", "2001:db8:dddd:0:dc00::", MappingRule::Eam),
+        ("192.0.2.191", "2001:db8:dddd:0:fc00::", MappingRule::Eam),
+        ("192.0.2.195", "2001:db8:eeee:9:8000::", MappingRule::Eam),
+        ("192.0.2.225", "64:ff9b::1", MappingRule::Eam),
+        ("192.0.2.248", "64:ff9b::c000:2f8", MappingRule::Pref64),
+        ("8.8.8.8", "64:ff9b::808:808", MappingRule::Pref64),
     ];
     for (four, six, by) in cases {
         assert_eq!(mapping.to_v6(v4(four)), Some(Mapped { addr: v6(six), by }), "{four}");
@@ -112,8 +112,8 @@ fn hosts_have_a_separate_prefix() {
     };
     let mapping = Mapping::new(&settings);
     let cases = [
-        ("192.168.1.2", "2001:db8:aaaa::c0a8:102", By::Host),
-        ("198.51.100.1", "2001:db8:1234::c633:6401", By::Pref64),
+        ("192.168.1.2", "2001:db8:aaaa::c0a8:102", MappingRule::Host),
+        ("198.51.100.1", "2001:db8:1234::c633:6401", MappingRule::Pref64),
     ];
     for (four, six, by) in cases {
         assert_eq!(mapping.to_v6(v4(four)), Some(Mapped { addr: v6(six), by }), "{four}");
@@ -151,6 +151,6 @@ fn addresses_that_the_well_known_prefix_may_represent() {
             pref64: Some("64:ff9b:1::/96".parse::<Pref64>().expect("literal")),
             ..Settings::default()
         });
-        assert!(own.allows(v4(addr), By::Pref64));
+        assert!(own.allows(v4(addr), MappingRule::Pref64));
     }
 }

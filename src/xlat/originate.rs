@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::header::{Header4, Header6, IpHeader};
 use super::refusal::ErrorHeader;
-use super::segment::{Run, complete};
+use super::segment::{SuperPacket, complete};
 use crate::addr::special::is_host_v4;
 use crate::wire::buf::{Checksum, Offload, PacketBuf};
 use crate::wire::checksum::Sum;
@@ -126,10 +126,10 @@ pub fn originate_error4(
 fn restore_wire_form(buf: &mut PacketBuf, at: Range<usize>, protocol: u8, pseudo: Sum) -> usize {
     let offload = buf.offload;
     let message = &mut buf.bytes_mut()[at.clone()];
-    if let Some(run) = Run::of(message, offload.segmentation) {
-        let (header, len) = run.header(message, 0, pseudo);
+    if let Some(super_packet) = SuperPacket::of(message, offload.segmentation) {
+        let (header, len) = super_packet.header(message, 0, pseudo);
         message[..len].copy_from_slice(&header[..len]);
-        return at.start + run.longest();
+        return at.start + super_packet.longest();
     }
     if offload.checksum == Checksum::Partial {
         complete(message, protocol);

@@ -1,4 +1,4 @@
-//! Token bucket that limits originated ICMP errors (RFC 4443 §2.4 f, RFC 1812 §4.3.2.8).
+//! Token bucket: limits originated ICMP errors (RFC 4443 §2.4 f, RFC 1812 §4.3.2.8) and new bindings.
 
 use crate::time::Instant;
 

@@ -2,8 +2,8 @@
 
 use core::net::Ipv4Addr;
 
-use super::admit::MappedEnds;
-use super::mapping::{By, Mapped};
+use super::admit::MappedAddresses;
+use super::mapping::{Mapped, MappingRule};
 use super::{Hairpin, Siit};
 use crate::addr::{Transport4, special};
 use crate::reason::Reason;
@@ -26,14 +26,14 @@ impl Siit {
     pub(super) fn packet6(
         &mut self,
         packet: &Ipv6Packet,
-        ends: &MappedEnds,
+        addresses: &MappedAddresses,
         buf: &mut PacketBuf,
         extra: &mut ExtraPackets,
     ) -> Result<Verdict, Refusal> {
         if let Transport::Error(error) = &packet.transport {
-            return self.error6(packet, error, ends, buf, extra);
+            return self.error6(packet, error, addresses, buf, extra);
         }
-        let (Some(src), Some(dst)) = (ends.src, ends.dst) else {
+        let (Some(src), Some(dst)) = (addresses.src, addresses.dst) else {
             // Invalid host addresses are refused silently.
             let _plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
             return Err(unmapped());
@@ -59,14 +59,14 @@ impl Siit {
         &mut self,
         packet: &Ipv6Packet,
         error: &IcmpError<Quoted6>,
-        ends: &MappedEnds,
+        addresses: &MappedAddresses,
         buf: &mut PacketBuf,
         extra: &mut ExtraPackets,
     ) -> Result<Verdict, Refusal> {
         // Plan first: a refused packet must not draw a random source.
         let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
         let quoted = &error.quoted;
-        let dst = self.host4(ends.dst.ok_or_else(unmapped)?, Reason::DestinationAddress)?;
+        let dst = self.host4(addresses.dst.ok_or_else(unmapped)?, Reason::DestinationAddress)?;
         let from = self.mapping.to_v4(quoted.src).ok_or(Reason::IcmpQuoted)?;
         let to = self.mapping.to_v4(quoted.dst).ok_or(Reason::IcmpQuoted)?;
         let (src_port, dst_port) = quoted.transport.ports();
@@ -74,7 +74,7 @@ impl Siit {
             Transport4::new(self.host4(from, Reason::IcmpQuoted)?, src_port),
             Transport4::new(self.host4(to, Reason::IcmpQuoted)?, dst_port),
         );
-        let (src, substituted) = self.error_source4(ends.src)?;
+        let (src, substituted) = self.error_source4(addresses.src)?;
         let to =
             To4 { outer: Flow4::new(Transport4::new(src, 0), Transport4::new(dst, 0)), quoted: Some(about) };
         if self.is_hairpin(from) {
@@ -107,7 +107,7 @@ impl Siit {
     /// The IPv4 destination, unless the deny list has it.
     fn destination4(&self, dst: Mapped<Ipv4Addr>) -> Result<Ipv4Addr, Reason> {
         let addr = self.host4(dst, Reason::DestinationAddress)?;
-        if dst.by == By::Pref64
+        if dst.by == MappingRule::Pref64
             && !self.policy.denied.is_empty()
             && self.policy.denied.find_v4(addr).is_some()
         {
@@ -120,7 +120,7 @@ impl Siit {
     /// prefix represents the address, and an explicit mapping exists for it.
     fn is_hairpin(&self, mapped: Mapped<Ipv4Addr>) -> bool {
         self.policy.hairpin == Hairpin::Intrinsic
-            && mapped.by == By::Pref64
+            && mapped.by == MappingRule::Pref64
             && self.mapping.has_eam(mapped.addr)
     }
 

@@ -35,7 +35,11 @@ pub(super) fn network(
         connection_total: reader.duration(total, default.connection_total, Duration::from_secs(1), ""),
         queries_per_second: reader.number(queries, default.queries_per_second, 0..=10_000_000),
         responses_per_second: reader.number(responses, default.responses_per_second, 0..=10_000_000),
-        ready_bytes: reader.number(section.answer_cache_bytes.as_ref(), default.ready_bytes, 0..=1 << 32),
+        answer_cache_bytes: reader.number(
+            section.answer_cache_bytes.as_ref(),
+            default.answer_cache_bytes,
+            0..=1 << 32,
+        ),
     }
 }
 

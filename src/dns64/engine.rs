@@ -11,7 +11,7 @@ use super::cache::{Cache, Failure, Site};
 use super::exchange::answer;
 use super::failures::BrokenAaaaZones;
 use super::key::{Key, Seed};
-use super::ledger::{Ledger, NameUsage, Reach};
+use super::ledger::{Ipv6Support, Ledger, NameUsage};
 use super::pending::{self, Lookup, PendingQuery, mapped_by, owner_of};
 use super::query::Query;
 use super::slab::{Id, Slab};
@@ -445,8 +445,8 @@ impl<T> Engine<T> {
         self.ledger.names(zone)
     }
 
-    /// Number of such names by reachability.
-    pub fn reach(&self, zone: ZoneId) -> BTreeMap<Reach, u64> {
+    /// Number of such names by IPv6 support.
+    pub fn ipv6_support(&self, zone: ZoneId) -> BTreeMap<Ipv6Support, u64> {
         self.ledger.count(zone)
     }
 

@@ -12,8 +12,8 @@ use crate::addr::{HostKey, ZoneId};
 use crate::time::Instant;
 
 named_enum! {
-    /// Reachability of a name.
-    pub enum Reach {
+    /// IPv6 support of a name: whether it has AAAA records.
+    pub enum Ipv6Support {
         /// Has AAAA records.
         Native = "native",
         /// Has A records only.
@@ -26,8 +26,8 @@ named_enum! {
 /// Statistics of a name that clients of a zone have queried and that has addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NameUsage {
-    /// Reachability, as of the last answer.
-    pub reach: Reach,
+    /// IPv6 support, as of the last answer.
+    pub ipv6_support: Ipv6Support,
     /// Owner of its addresses, if the name is an alias.
     pub alias: Option<String>,
     /// Number of queries.
@@ -40,7 +40,7 @@ pub struct NameUsage {
 
 #[derive(Debug)]
 struct Usage {
-    reach: Reach,
+    ipv6_support: Ipv6Support,
     alias: Option<Box<[u8]>>,
     times: u64,
     first: Instant,
@@ -91,16 +91,16 @@ impl Ledger {
         now: Instant,
         zone: ZoneId,
         name: &[u8],
-        reach: Reach,
+        ipv6_support: Ipv6Support,
         alias: Option<Vec<u8>>,
     ) {
         let new = || LruMap::new(self.limits.names, self.seed);
         let names = self.zones.entry(zone).or_insert_with(new);
-        let make = || Usage { reach, alias: None, times: 0, first: now, last: now };
+        let make = || Usage { ipv6_support, alias: None, times: 0, first: now, last: now };
         if let Some(record) = names.find_or_insert(name.into(), make) {
             record.times += 1;
             record.last = now;
-            record.reach = reach;
+            record.ipv6_support = ipv6_support;
             record.alias = alias.map(Into::into);
         }
     }
@@ -110,7 +110,8 @@ impl Ledger {
         let Some(names) = self.zones.get_mut(&zone).filter(|names| names.find(&name.into()).is_some()) else {
             return;
         };
-        let nothing = || Usage { reach: Reach::Native, alias: None, times: 0, first: now, last: now };
+        let nothing =
+            || Usage { ipv6_support: Ipv6Support::Native, alias: None, times: 0, first: now, last: now };
         if let Some(record) = names.find_or_insert(name.into(), nothing) {
             record.times += times;
             record.last = now;
@@ -138,7 +139,7 @@ impl Ledger {
     pub(super) fn names(&self, zone: ZoneId) -> impl Iterator<Item = (String, NameUsage)> {
         self.zones.get(&zone).into_iter().flat_map(LruMap::iter).map(|(name, record)| {
             let usage = NameUsage {
-                reach: record.reach,
+                ipv6_support: record.ipv6_support,
                 alias: record.alias.as_deref().map(wire::text_of),
                 times: record.times,
                 first: record.first,
@@ -148,11 +149,11 @@ impl Ledger {
         })
     }
 
-    /// Number of names of a zone by reachability.
-    pub(super) fn count(&self, zone: ZoneId) -> BTreeMap<Reach, u64> {
+    /// Number of names of a zone by IPv6 support.
+    pub(super) fn count(&self, zone: ZoneId) -> BTreeMap<Ipv6Support, u64> {
         let mut counts = BTreeMap::new();
         for (_, record) in self.zones.get(&zone).into_iter().flat_map(LruMap::iter) {
-            *counts.entry(record.reach).or_default() += 1;
+            *counts.entry(record.ipv6_support).or_default() += 1;
         }
         counts
     }

@@ -40,7 +40,7 @@ pub use domains::Domains;
 pub use engine::Engine;
 pub use exchange::{Answer, QueryAction, refuse};
 pub use key::name_hash;
-pub use ledger::{LedgerLimits, NameUsage, Reach};
+pub use ledger::{Ipv6Support, LedgerLimits, NameUsage};
 pub use local::LocalRecords;
 pub use network::{Network, Tls, Via};
 pub use outcome::Outcome;

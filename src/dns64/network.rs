@@ -51,7 +51,7 @@ pub struct Network {
     /// limit.
     pub responses_per_second: u32,
     /// Size of each thread's answer cache, in bytes.
-    pub ready_bytes: usize,
+    pub answer_cache_bytes: usize,
 }
 
 impl Default for Network {
@@ -66,7 +66,7 @@ impl Default for Network {
             connection_total: Duration::from_secs(120),
             queries_per_second: 5_000,
             responses_per_second: 200,
-            ready_bytes: 8 << 20,
+            answer_cache_bytes: 8 << 20,
         }
     }
 }

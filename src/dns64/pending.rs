@@ -10,7 +10,7 @@ use super::ledger::Ledger;
 use super::query::Query;
 use super::upstream_query::{self, UpstreamReply, UpstreamResult};
 use super::wire::{self, rr};
-use super::{Answer, Outcome, Reach, Settings, Zone, reverse};
+use super::{Answer, Ipv6Support, Outcome, Settings, Zone, reverse};
 use crate::addr::HostKey;
 use crate::time::Instant;
 
@@ -174,17 +174,17 @@ impl PendingQuery {
         !self.translator_down && self.zone().rules.ignores_aaaa(&self.lookups[0].key.name)
     }
 
-    /// Records the name's reachability, and its addresses for the client's host.
+    /// Records the name's IPv6 support, and its addresses for the client's host.
     pub(super) fn record(&self, now: Instant, outcome: Outcome, ledger: &mut Ledger) {
-        let (Some(reach), zone) = (self.reach(outcome), self.zone()) else { return };
+        let (Some(ipv6_support), zone) = (self.ipv6_support(outcome), self.zone()) else { return };
         let name = &self.lookups[0].key.name;
-        let kind = if reach == Reach::Native { 0 } else { 1 };
+        let kind = if ipv6_support == Ipv6Support::Native { 0 } else { 1 };
         let reply = match self.result(kind) {
             Some(UpstreamResult::Reply(reply)) => &reply[..],
             Some(UpstreamResult::NoReply) | None => &[],
         };
         let alias = owner_of(reply, self.lookups[kind].key.kind).filter(|owner| **owner != **name);
-        ledger.record(now, zone.id, name, reach, alias);
+        ledger.record(now, zone.id, name, ipv6_support, alias);
         if outcome.is_synthesised() {
             let host = HostKey::new(zone.id, self.client, zone.rules.host_len);
             for record in wire::answers(reply).filter(|record| record.kind == rr::A) {
@@ -195,8 +195,8 @@ impl PendingQuery {
         }
     }
 
-    /// The name's reachability, if it has addresses and the answer shows which.
-    fn reach(&self, outcome: Outcome) -> Option<Reach> {
+    /// The name's IPv6 support, if it has addresses and the answer shows which.
+    fn ipv6_support(&self, outcome: Outcome) -> Option<Ipv6Support> {
         if self.plan != Plan::Synthesis {
             return None;
         }
@@ -211,11 +211,11 @@ impl PendingQuery {
         if matches!(outcome, Outcome::Native | Outcome::NativeFiltered)
             || outcome == Outcome::SynthesisedIgnored && has_aaaa
         {
-            Some(Reach::Native)
+            Some(Ipv6Support::Native)
         } else if outcome == Outcome::SynthesisedIgnored && aaaa.is_none() {
             None
         } else if outcome.is_synthesised() || matches!(outcome, Outcome::Untranslatable | Outcome::PassedDo) {
-            Some(if is_silent { Reach::BrokenAaaa } else { Reach::Ipv4Only })
+            Some(if is_silent { Ipv6Support::BrokenAaaa } else { Ipv6Support::Ipv4Only })
         } else {
             None
         }

@@ -23,7 +23,7 @@ use crate::addr::Proto;
 use crate::addr::ZoneId;
 use crate::counters::{Counters, ZoneCounters};
 use crate::device::Tallies;
-use crate::dns64::{Outcome, Reach};
+use crate::dns64::{Ipv6Support, Outcome};
 use crate::reason::Reason;
 use crate::resolver::{self, Report};
 
@@ -223,12 +223,12 @@ fn workers(encoder: &mut DescriptorEncoder<'_>, view: &View) -> fmt::Result {
 }
 
 fn dns64_known(encoder: &mut DescriptorEncoder<'_>, known: &Report, zones: &Zones<'_>) -> fmt::Result {
-    let mut names = gauge(encoder, "dns64_names", "Names in the DNS64 ledger, by reachability")?;
+    let mut names = gauge(encoder, "dns64_names", "Names in the DNS64 ledger, by IPv6 support")?;
     for (zone, name) in zones {
         let Some(report) = zone.and_then(|id| known.zones.get(&id)) else { continue };
-        for reach in Reach::ALL {
-            let count = report.reach.get(&reach).copied().unwrap_or(0);
-            names.gauge(&[("zone", *name), ("reach", reach.name())], count)?;
+        for ipv6_support in Ipv6Support::ALL {
+            let count = report.ipv6_support.get(&ipv6_support).copied().unwrap_or(0);
+            names.gauge(&[("zone", *name), ("ipv6_support", ipv6_support.name())], count)?;
         }
     }
     for (name, help, number) in [

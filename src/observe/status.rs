@@ -63,8 +63,8 @@ pub struct ZoneStatus {
     pub drops: BTreeMap<String, u64>,
     /// DNS queries by outcome, without zeros.
     pub dns64: BTreeMap<String, u64>,
-    /// Names in the ledger, by reachability.
-    pub reach: BTreeMap<String, u64>,
+    /// Names in the ledger, by IPv6 support.
+    pub ipv6_support: BTreeMap<String, u64>,
     /// The names with the most queries.
     pub names: Vec<NameStatus>,
 }
@@ -75,7 +75,7 @@ pub struct NameStatus {
     /// Domain name.
     pub name: String,
     /// Reachability: `native`, `ipv4_only` or `broken_aaaa`.
-    pub reach: String,
+    pub ipv6_support: String,
     /// Target of the alias, if it is one.
     pub alias: Option<String>,
     /// Number of queries.
@@ -170,7 +170,7 @@ impl ZoneStatus {
             blocks: sum(|z| z.blocks.read()),
             drops: drops(view, Some(zone.id)),
             dns64: outcomes(view, zone.id),
-            reach: ledger.map(reach).unwrap_or_default(),
+            ipv6_support: ledger.map(ipv6_support).unwrap_or_default(),
             names: ledger.map(names).unwrap_or_default(),
         }
     }
@@ -185,14 +185,14 @@ fn drops(view: &View, zone: Option<ZoneId>) -> BTreeMap<String, u64> {
     all.filter(|(_, count)| *count > 0).collect()
 }
 
-fn reach(ledger: &ZoneReport) -> BTreeMap<String, u64> {
-    ledger.reach.iter().map(|(reach, count)| (reach.name().to_owned(), *count)).collect()
+fn ipv6_support(ledger: &ZoneReport) -> BTreeMap<String, u64> {
+    ledger.ipv6_support.iter().map(|(ipv6_support, count)| (ipv6_support.name().to_owned(), *count)).collect()
 }
 
 fn names(ledger: &ZoneReport) -> Vec<NameStatus> {
     let each = ledger.names.iter().map(|name| NameStatus {
         name: name.name.clone(),
-        reach: name.reach.name().to_owned(),
+        ipv6_support: name.ipv6_support.name().to_owned(),
         alias: name.alias.clone(),
         times: name.times,
         first: name.first.as_secs(),
@@ -226,8 +226,8 @@ impl fmt::Display for Status {
             if !zone.dns64.is_empty() {
                 writeln!(f, "  dns64     {}", pairs(&zone.dns64))?;
             }
-            if !zone.reach.is_empty() {
-                writeln!(f, "  names     {}", pairs(&zone.reach))?;
+            if !zone.ipv6_support.is_empty() {
+                writeln!(f, "  names     {}", pairs(&zone.ipv6_support))?;
             }
         }
         if let Some(stateless) = &self.stateless {

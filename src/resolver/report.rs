@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::addr::ZoneId;
-use crate::dns64::{Engine, Reach, Settings};
+use crate::dns64::{Engine, Ipv6Support, Settings};
 use crate::time::Instant;
 
 /// State of the engines.
@@ -21,8 +21,8 @@ pub struct Report {
 /// The ledger of a zone.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ZoneReport {
-    /// Number of names by reachability.
-    pub reach: BTreeMap<Reach, u64>,
+    /// Number of names by IPv6 support.
+    pub ipv6_support: BTreeMap<Ipv6Support, u64>,
     /// The most queried names, in descending order.
     pub names: Vec<Name>,
 }
@@ -32,8 +32,8 @@ pub struct ZoneReport {
 pub struct Name {
     /// The name.
     pub name: String,
-    /// Its reachability.
-    pub reach: Reach,
+    /// Its IPv6 support.
+    pub ipv6_support: Ipv6Support,
     /// Owner of its addresses, if it is an alias.
     pub alias: Option<String>,
     /// Number of queries.
@@ -51,13 +51,13 @@ impl Report {
         let zone = |id| {
             let names = engine.names(id).map(|(name, asked)| Name {
                 name,
-                reach: asked.reach,
+                ipv6_support: asked.ipv6_support,
                 alias: asked.alias,
                 times: asked.times,
                 first: now.since(asked.first),
                 last: now.since(asked.last),
             });
-            let mut zone = ZoneReport { reach: engine.reach(id), names: names.collect() };
+            let mut zone = ZoneReport { ipv6_support: engine.ipv6_support(id), names: names.collect() };
             zone.keep(most);
             zone
         };
@@ -70,7 +70,9 @@ impl Report {
         self.cached_bytes += other.cached_bytes;
         for (id, part) in other.zones {
             let whole = self.zones.entry(id).or_default();
-            part.reach.into_iter().for_each(|(reach, count)| *whole.reach.entry(reach).or_default() += count);
+            part.ipv6_support.into_iter().for_each(|(ipv6_support, count)| {
+                *whole.ipv6_support.entry(ipv6_support).or_default() += count
+            });
             // A name belongs to one thread, so no name occurs twice.
             whole.names.extend(part.names);
         }

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::admission::Permit;
 use super::client::ReplyPath;
-use super::worker::Worker;
+use super::worker::DnsWorker;
 use crate::message::{Bytes, Frames};
 
 /// Maximum number of pending queries per connection.
@@ -30,7 +30,7 @@ pub(super) enum ListenerKind {
 }
 
 /// Accepts connections until dropped.
-pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, listener_kind: ListenerKind) {
+pub(super) async fn accept(worker: Rc<DnsWorker>, listener: TcpListener, listener_kind: ListenerKind) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => admit(&worker, stream, peer, listener_kind),
@@ -43,7 +43,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, listener_k
 }
 
 /// Serves a connection if the limits allow it. A client in no zone gets no TLS handshake.
-fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, listener_kind: ListenerKind) {
+fn admit(worker: &Rc<DnsWorker>, stream: TcpStream, peer: SocketAddr, listener_kind: ListenerKind) {
     let active = worker.shared.active();
     let network = &active.settings.network;
     let known = active.settings.zone_of(peer.ip()).is_some();
@@ -61,7 +61,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, listener_kind
 }
 
 async fn serve(
-    worker: Rc<Worker>,
+    worker: Rc<DnsWorker>,
     stream: TcpStream,
     peer: SocketAddr,
     server: Option<Arc<ServerConfig>>,
@@ -88,7 +88,7 @@ async fn serve(
 }
 
 async fn run_connection(
-    worker: &Rc<Worker>,
+    worker: &Rc<DnsWorker>,
     stream: impl Bytes,
     peer: SocketAddr,
     idle: Duration,

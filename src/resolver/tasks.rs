@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::client::ReplyPath;
 use super::mmsg::{BATCH, Headers, Incoming};
 use super::upstream::{NewChannel, stream};
-use super::worker::{State, ThreadMessage, Worker};
+use super::worker::{DnsWorker, State, ThreadMessage};
 use crate::dns64::slab::Id;
 use crate::time::Instant;
 
@@ -20,7 +20,7 @@ use crate::time::Instant;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Reads the queries of one UDP listener.
-pub(super) async fn listen(worker: Rc<Worker>, number: usize, socket: Rc<UdpSocket>) {
+pub(super) async fn listen(worker: Rc<DnsWorker>, number: usize, socket: Rc<UdpSocket>) {
     read(&worker, &socket, |state, now, incoming, n| {
         if let Some(path) = incoming.path(n) {
             state.query(now, path.peer.ip(), ReplyPath::Datagram(number, path), incoming.datagram(n));
@@ -30,7 +30,7 @@ pub(super) async fn listen(worker: Rc<Worker>, number: usize, socket: Rc<UdpSock
 }
 
 /// Starts the reader of an upstream channel.
-pub(super) fn read_from(worker: &Rc<Worker>, channel: NewChannel) {
+pub(super) fn read_from(worker: &Rc<DnsWorker>, channel: NewChannel) {
     let of = Rc::clone(worker);
     let (id, reader) = match channel {
         NewChannel::Udp(id, socket) => (id, tokio::task::spawn_local(read_socket(of, id, socket))),
@@ -54,7 +54,7 @@ pub(super) fn read_from(worker: &Rc<Worker>, channel: NewChannel) {
     worker.state.borrow_mut().pool.attach(id, reader.abort_handle());
 }
 
-async fn read_socket(worker: Rc<Worker>, id: Id, socket: Rc<UdpSocket>) {
+async fn read_socket(worker: Rc<DnsWorker>, id: Id, socket: Rc<UdpSocket>) {
     read(&worker, &socket, |state, now, incoming, n| state.receive(now, id, incoming.datagram_mut(n))).await;
     // Only an upstream's socket ends the loop: the port is closed.
     tokio::task::spawn_local(async move { worker.with_state(|state, now| state.channel_closed(now, id)) });
@@ -63,7 +63,7 @@ async fn read_socket(worker: Rc<Worker>, id: Id, socket: Rc<UdpSocket>) {
 /// Reads datagrams in batches and passes each to `take`. Returns when a connected socket reports that the
 /// remote port is closed.
 async fn read(
-    worker: &Rc<Worker>,
+    worker: &Rc<DnsWorker>,
     socket: &UdpSocket,
     mut take: impl FnMut(&mut State, Instant, &mut Incoming, usize),
 ) {
@@ -109,7 +109,7 @@ fn receive(socket: &UdpSocket, incoming: &mut Incoming, headers: &mut Headers) -
 }
 
 /// Runs the engine's timers.
-pub(super) async fn keep_time(worker: Rc<Worker>) {
+pub(super) async fn keep_time(worker: Rc<DnsWorker>) {
     loop {
         let at = worker.arm();
         let alarm = worker.alarm.notified();
@@ -125,7 +125,10 @@ pub(super) async fn keep_time(worker: Rc<Worker>) {
 }
 
 /// Handles messages of other threads.
-pub(super) async fn receive_thread_messages(worker: Rc<Worker>, mut messages: mpsc::Receiver<ThreadMessage>) {
+pub(super) async fn receive_thread_messages(
+    worker: Rc<DnsWorker>,
+    mut messages: mpsc::Receiver<ThreadMessage>,
+) {
     let mut batch = Vec::new();
     while messages.recv_many(&mut batch, BATCH).await > 0 {
         worker.with_state(|state, now| batch.drain(..).for_each(|one| state.handle_message(now, one)));

@@ -442,7 +442,7 @@ async fn cache_hits_are_counted_and_no_synthesis_while_the_translator_is_down() 
     };
     let (cached, zone) = tokio::time::timeout(PATIENCE, counted).await.expect("all six are counted");
     assert_eq!((cached, zone.names[0].name.as_str()), (1, "v4.example."));
-    assert_eq!(zone.reach.values().sum::<u64>(), 1);
+    assert_eq!(zone.ipv6_support.values().sum::<u64>(), 1);
 
     resolver.set_translating(ZoneId(3), false);
     // A report follows all earlier commands.

@@ -14,7 +14,7 @@ use super::report::Report;
 use super::shared::Shared;
 use super::stream::{self, ListenerKind};
 use super::tasks;
-use super::worker::{THREAD_QUEUE, ThreadMessage, Worker};
+use super::worker::{DnsWorker, THREAD_QUEUE, ThreadMessage};
 use crate::addr::ZoneId;
 
 /// A command to a thread.
@@ -71,7 +71,7 @@ impl Thread {
         std::thread::Builder::new().name(format!("dns64-{number}")).spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
-                match Worker::new(number, shared, peers) {
+                match DnsWorker::new(number, shared, peers) {
                     Ok(worker) => run_thread(worker, command_queue, inbox).await,
                     Err(error) => tracing::error!("DNS64 thread {number}: {error}"),
                 }
@@ -103,7 +103,7 @@ impl Thread {
 type Listening = Vec<AbortHandle>;
 
 async fn run_thread(
-    worker: Rc<Worker>,
+    worker: Rc<DnsWorker>,
     mut command_queue: mpsc::UnboundedReceiver<Command>,
     inbox: mpsc::Receiver<ThreadMessage>,
 ) {
@@ -134,7 +134,7 @@ async fn run_thread(
     }
 }
 
-fn open(worker: &Rc<Worker>, number: usize, sockets: Sockets) -> io::Result<Listening> {
+fn open(worker: &Rc<DnsWorker>, number: usize, sockets: Sockets) -> io::Result<Listening> {
     let mut tasks = Vec::new();
     if let Some(udp) = sockets.udp {
         let udp = Rc::new(tokio::net::UdpSocket::from_std(udp)?);
@@ -148,13 +148,13 @@ fn open(worker: &Rc<Worker>, number: usize, sockets: Sockets) -> io::Result<List
 }
 
 /// Pending answers of a closed listener are lost with its socket.
-fn close(worker: &Rc<Worker>, number: usize, listening: Option<Listening>) {
+fn close(worker: &Rc<DnsWorker>, number: usize, listening: Option<Listening>) {
     listening.iter().flatten().for_each(AbortHandle::abort);
     worker.with_state(|state, _| state.reply_sockets.close(number));
 }
 
 /// Waits until no query is pending and no connection is open.
-async fn drained(worker: &Rc<Worker>) {
+async fn drained(worker: &Rc<DnsWorker>) {
     worker.shared.queries.close().await;
     worker.closing.send_replace(true);
     worker.shared.connections.close().await;

@@ -17,13 +17,13 @@ use crate::dns64::{Settings, Tls, Via};
 /// ALPN protocol id (RFC 7858 errata, IANA).
 const ALPN: &[u8] = b"dot";
 
-fn of(path: &Path) -> impl Fn(String) -> io::Error {
+fn with_path(path: &Path) -> impl Fn(String) -> io::Error {
     let path = path.display().to_string();
     move |why| io::Error::new(io::ErrorKind::InvalidData, format!("{path}: {why}"))
 }
 
 fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let failed = of(path);
+    let failed = with_path(path);
     let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let read = read.map_err(|why| failed(why.to_string()))?;
     if read.is_empty() { Err(failed("contains no certificate".to_owned())) } else { Ok(read) }
@@ -35,13 +35,13 @@ fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
 /// A file that cannot be read or has the wrong content. The text names it.
 pub(super) fn server(tls: &Tls) -> io::Result<Arc<ServerConfig>> {
     let chain = certificates(&tls.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|why| of(&tls.key)(why.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|why| with_path(&tls.key)(why.to_string()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|why| of(&tls.certificate)(why.to_string()))?;
+        .map_err(|why| with_path(&tls.certificate)(why.to_string()))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
 }
@@ -58,7 +58,7 @@ pub(crate) fn authorities(settings: &Settings) -> io::Result<Option<Arc<ClientCo
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(certificates(&network.authorities)?);
     if added == 0 {
-        return Err(of(&network.authorities)("contains no usable certificate".to_owned()));
+        return Err(with_path(&network.authorities)("contains no usable certificate".to_owned()));
     }
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

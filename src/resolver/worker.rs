@@ -51,7 +51,7 @@ struct PendingClient {
 }
 
 /// One thread of the resolver.
-pub(super) struct Worker {
+pub(super) struct DnsWorker {
     pub(super) shared: Arc<Shared>,
     pub(super) state: RefCell<State>,
     /// Notified when a timer is due earlier than `timer_at`.
@@ -86,7 +86,7 @@ pub(super) struct State {
     secret: Secret,
 }
 
-impl Worker {
+impl DnsWorker {
     pub(super) fn new(
         number: usize,
         shared: Arc<Shared>,
@@ -155,7 +155,7 @@ impl State {
         let settings = &active.settings;
         self.zone_counters = settings.zones.iter().map(|zone| self.counters.zone(Some(zone.id))).collect();
         self.engine.reconfigure(Arc::clone(settings));
-        self.answer_cache.clear(settings.network.ready_bytes);
+        self.answer_cache.clear(settings.network.answer_cache_bytes);
         // Hits are counted by the old settings' zone indices.
         self.answer_cache.take_hits().for_each(drop);
         self.clients.set(settings.network.queries_per_second);
@@ -167,7 +167,7 @@ impl State {
     /// Clears the answer cache, as answers depend on whether the translator is up.
     pub(super) fn set_translating(&mut self, zone: ZoneId, translating: bool) {
         self.engine.set_translating(zone, translating);
-        self.answer_cache.clear(self.active.settings.network.ready_bytes);
+        self.answer_cache.clear(self.active.settings.network.answer_cache_bytes);
     }
 
     /// Reports the engine's state.

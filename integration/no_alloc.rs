@@ -4,7 +4,7 @@
 //! packets that they send.
 
 #[path = "script/mod.rs"]
-#[allow(dead_code, reason = "the doors use more of it")]
+#[allow(dead_code, reason = "the runners use more of it")]
 mod script;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -9,8 +9,8 @@ use std::fs;
 
 use gate64::lab::LabError;
 
-use crate::bed::Bed;
 use crate::machine;
+use crate::testbed::Testbed;
 use crate::traffic::{Flows, Load};
 
 /// CPU time of a process in seconds; 0 for the kernel.
@@ -24,11 +24,11 @@ fn run_time(pid: Option<u32>) -> f64 {
 }
 
 /// CPU seconds per million delivered packets at this load.
-pub(crate) fn per_million(bed: &mut Bed, flows: &Flows, load: Load) -> Result<f64, LabError> {
-    let unused = bed.load(&flows.to_unused_address(), load)?;
-    let before = run_time(bed.running.pid());
-    let count = bed.load(flows, load)?;
-    let process = run_time(bed.running.pid()) - before;
+pub(crate) fn per_million(testbed: &mut Testbed, flows: &Flows, load: Load) -> Result<f64, LabError> {
+    let unused = testbed.load(&flows.to_unused_address(), load)?;
+    let before = run_time(testbed.running.pid());
+    let count = testbed.load(flows, load)?;
+    let process = run_time(testbed.running.pid()) - before;
     let each = |sending: f64, sent: u64| sending / sent.max(1) as f64;
     let kernel = (each(count.sending, count.sent) - each(unused.sending, unused.sent)).max(0.0);
     Ok((process + kernel * count.sent as f64) / count.arrived.max(1) as f64 * 1e6)

@@ -4,7 +4,6 @@
 //! and asserts nothing, since the machine may be busy. Needs root.
 #![allow(missing_docs)]
 
-mod bed;
 mod contestant;
 mod cpu;
 mod dns;
@@ -20,6 +19,7 @@ mod report;
 mod search;
 mod svg;
 mod targets;
+mod testbed;
 mod tests;
 mod traffic;
 
@@ -28,9 +28,9 @@ use std::path::Path;
 
 use gate64::lab::LabError;
 
-use bed::Bed;
 use options::{Options, Test};
 use record::Record;
+use testbed::Testbed;
 
 /// Session capacity of the gateways.
 const SESSIONS: u32 = 1 << 21;
@@ -42,11 +42,11 @@ fn run(options: &Options) -> Result<(), LabError> {
     if options.tests == [Test::Dns] {
         return dns::run(options.rounds, options.quick);
     }
-    let build = |contestant: &_| Bed::build(*contestant, SESSIONS, options.rps.as_deref());
-    let mut beds = options.only.iter().map(build).collect::<Result<Vec<_>, _>>()?;
+    let build = |contestant: &_| Testbed::build(*contestant, SESSIONS, options.rps.as_deref());
+    let mut testbeds = options.only.iter().map(build).collect::<Result<Vec<_>, _>>()?;
     let mut record = Record::default();
     for &test in &options.tests {
-        tests::run(test, &mut beds, options, &mut record)?;
+        tests::run(test, &mut testbeds, options, &mut record)?;
     }
     println!("{}", report::table(&record, &options.only));
     let mut files = vec![("samples.csv", report::csv(&record))];
@@ -54,10 +54,10 @@ fn run(options: &Options) -> Result<(), LabError> {
     let dir = Path::new("target/bench-lab");
     fs::create_dir_all(dir)
         .and_then(|()| files.iter().try_for_each(|(name, text)| fs::write(dir.join(name), text)))
-        .map_err(bed::failed("target/bench-lab"))?;
+        .map_err(testbed::failed("target/bench-lab"))?;
     println!("all samples, and plots: {}", dir.display());
     if options.publish {
-        publish::publish(&record, options).map_err(bed::failed("PERFORMANCE.md and its plots"))?;
+        publish::publish(&record, options).map_err(testbed::failed("PERFORMANCE.md and its plots"))?;
     }
     Ok(())
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use gate64::lab::LabError;
 
-use crate::bed::{Bed, failed};
 use crate::contestant::Contestant;
 use crate::packets::frame;
 use crate::packets::tester::{Count, Length, Side, Stream};
+use crate::testbed::{Testbed, failed};
 
 /// The servers' port.
 const SERVICE: u16 = 5000;
@@ -66,7 +66,7 @@ fn server(contestant: Contestant, n: u32) -> [IpAddr; 2] {
     }
 }
 
-impl Bed {
+impl Testbed {
     /// `many` flows of `hosts` hosts from host `first` on. Ports are pseudo-random (RFC 4814).
     pub(crate) fn flows(&mut self, many: u32, hosts: u32, first: u32) -> Flows {
         self.trial = self.trial.wrapping_add(1).max(1);

@@ -110,7 +110,7 @@ impl Report<'_> {
 
 /// Time of a dependent multiplication and addition in nanoseconds: four clock cycles on most machines.
 /// The minimum of many runs.
-fn pace() -> f64 {
+fn multiply_add_ns() -> f64 {
     const STEPS: u32 = 10_000;
     let run = |_| {
         let start = Instant::now();
@@ -135,7 +135,7 @@ fn allocated_by(sessions: u64) -> (Rig, usize) {
 pub fn run(sizes: &[u64]) {
     let mut report = Report { sizes, bytes: Vec::new(), work: Vec::new() };
     let mut rigs = Vec::new();
-    println!("pace of this machine now: {:.2} ns for a multiplication and an addition\n", pace());
+    println!("speed of this machine now: {:.2} ns for a multiplication and an addition\n", multiply_add_ns());
     println!("{:>12} {:>16} {:>12}", "sessions", "bytes a session", "megabytes");
     // Memory without any known session: buffers, fragment cache, room for short-lived sessions.
     let (_, fixed) = allocated_by(0);

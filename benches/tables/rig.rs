@@ -203,9 +203,9 @@ impl Rig {
     /// Runs a batch of `work`. Returns its time and its number of packets or sessions.
     pub fn batch(&mut self, work: Work) -> (Duration, u64) {
         match work {
-            Work::Hit6 => (self.hit(true), BATCH as u64),
-            Work::Hit4 => (self.hit(false), BATCH as u64),
-            Work::New => self.open_some(),
+            Work::Hit6 => (self.known_sessions(true), BATCH as u64),
+            Work::Hit4 => (self.known_sessions(false), BATCH as u64),
+            Work::New => self.open_sessions(),
             Work::Expire => self.expire_all(),
             Work::Refused6 => (self.refused6(), BATCH as u64),
             Work::Refused4 => (self.refused4(), BATCH as u64),
@@ -214,7 +214,7 @@ impl Rig {
         }
     }
 
-    fn hit(&mut self, outward: bool) -> Duration {
+    fn known_sessions(&mut self, outward: bool) -> Duration {
         for buffer in &mut self.buffers {
             let flow = Flow::new(self.random.below(self.sessions));
             match outward {
@@ -225,7 +225,7 @@ impl Rig {
         self.process(BATCH, forwarded)
     }
 
-    fn open_some(&mut self) -> (Duration, u64) {
+    fn open_sessions(&mut self) -> (Duration, u64) {
         if self.open + BATCH as u64 > SHORT_LIVED {
             self.expire_all();
         }
@@ -243,7 +243,7 @@ impl Rig {
     fn expire_all(&mut self) -> (Duration, u64) {
         let counting = core::mem::replace(&mut self.counting, false);
         while self.open < SHORT_LIVED / 2 {
-            self.open_some();
+            self.open_sessions();
         }
         self.counting = counting;
         self.now = self.now + SHORT + Duration::from_secs(1);

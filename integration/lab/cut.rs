@@ -7,7 +7,7 @@ use crate::packet_builder::{Packet4, Packet6, Tcp, super_packet};
 use gate64::lab::{Gateway, LabError, Namespace};
 use gate64::wire::tcp::Flags;
 
-use super::doors::{DEVICE, Wire, quiet};
+use super::runner::{DEVICE, Wire, quiet};
 use super::{Test, lock_machine, program, wrong};
 use crate::script::build::{add, fold, transport};
 

@@ -7,8 +7,8 @@
 //! Where the RFCs leave a port to a random choice, the model receives the translator's choice and checks it.
 
 mod choice;
-mod endings;
 mod errors;
+mod expiry;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use gate64::nat64::{Filtering, UnsolicitedSyn, Zone};
 use gate64::ownership::Owners;
 use gate64::reason::Reason;
 use gate64::time::Instant;
-use gate64::translator::Settings;
+use gate64::translator::{Settings, Verdict};
 
 use super::address::{self, Host, embed, extract};
 use super::packet::{self, Flow, Refusal};
@@ -72,14 +72,6 @@ pub(super) struct Model {
     syns: Vec<Syn>,
     /// When the last quarantine ended.
     last_quarantine_end: Option<Instant>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Verdict {
-    Forward,
-    Drop(Reason),
-    Reject(Reason),
-    Hold,
 }
 
 /// The expected effects of a packet. Packets quote `{ ^ }` where they quote the input.
@@ -263,17 +255,17 @@ impl Model {
     /// Hop limit and size (RFC 7915 §5).
     fn judge6(&self, packet: &Packet, hairpins: bool) -> Result<(), Refusal> {
         if packet.hop.unwrap_or(64) <= 1 {
-            return Err(Refusal::telling(Reason::HopLimit, (3, 0, 0)));
+            return Err(Refusal::with_error(Reason::HopLimit, (3, 0, 0)));
         }
         let (message, mtu4) = (packet::message_len(packet), self.settings.rules.mtu4);
         if !hairpins && 20 + message > usize::from(mtu4) && packet::header_len6(packet) + message > 1280 {
             let mtu = (u32::from(mtu4) + 20).max(1280);
-            return Err(Refusal::telling(Reason::TooBig, (2, 0, mtu)));
+            return Err(Refusal::with_error(Reason::TooBig, (2, 0, mtu)));
         }
         // Back on the IPv6 side only a fragment could be cut.
         let mtu6 = self.settings.rules.mtu6;
         if hairpins && packet.frag.is_none() && 40 + message > usize::from(mtu6) {
-            return Err(Refusal::telling(Reason::TooBig, (2, 0, mtu6.into())));
+            return Err(Refusal::with_error(Reason::TooBig, (2, 0, mtu6.into())));
         }
         Ok(())
     }
@@ -288,11 +280,11 @@ impl Model {
             return Err(Reason::DestinationAddress.into());
         }
         if !hairpinned && packet.hop.unwrap_or(64) <= 1 {
-            return Err(Refusal::telling(Reason::HopLimit, (11, 0, 0)));
+            return Err(Refusal::with_error(Reason::HopLimit, (11, 0, 0)));
         }
         let mtu6 = self.settings.rules.mtu6;
         if packet.df && !packet::is_error(packet) && 40 + packet::message_len(packet) > usize::from(mtu6) {
-            return Err(Refusal::telling(Reason::TooBig, (3, 4, u32::from(mtu6) - 20)));
+            return Err(Refusal::with_error(Reason::TooBig, (3, 4, u32::from(mtu6) - 20)));
         }
         Ok(())
     }
@@ -306,7 +298,7 @@ impl Model {
         chosen: Chosen<'_>,
         wrong: &mut Option<String>,
     ) -> Result<Transport4, Refusal> {
-        let full = |reason| Refusal::telling(reason, (1, 3, 0));
+        let full = |reason| Refusal::with_error(reason, (1, 3, 0));
         let remote = flow.remote(server);
         let opens = flow.event.is_none_or(|event| event == Event::Syn);
         let found = self.of(flow.proto, client);

@@ -37,7 +37,9 @@ impl Flow {
             Body::Echo { id, .. } => {
                 Ok(Self { proto: Proto::Icmp, src: value(id), dst: value(id), event: None })
             }
-            Body::Proto(_) => Err(Refusal::telling(Reason::Protocol, if v4 { (3, 2, 0) } else { (1, 4, 0) })),
+            Body::Proto(_) => {
+                Err(Refusal::with_error(Reason::Protocol, if v4 { (3, 2, 0) } else { (1, 4, 0) }))
+            }
             Body::Icmp { .. } | Body::Raw => Err(Reason::IcmpType.into()),
         }
     }
@@ -72,7 +74,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn telling(reason: Reason, answer: (u8, u8, u32)) -> Self {
+    pub(super) fn with_error(reason: Reason, answer: (u8, u8, u32)) -> Self {
         Self { reason, answer: Some(answer) }
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use gate64::addr::Proto;
 use gate64::addr::{Pref64, Transport4, Transport6};
 use gate64::time::Instant;
-use gate64::translator::{Record, Settings};
+use gate64::translator::{Record, Settings, Verdict};
 use gate64::wire::buf::Offload;
 
 use super::address::embed;
 use super::datagram::{Cut, joined, pieces};
-use super::nat64::{Model, Outcome, Verdict};
+use super::nat64::{Model, Outcome};
 use super::tcp::State;
 use super::workers::{Seen, Workers};
 use super::write::Script;
@@ -196,7 +196,7 @@ impl Play {
     fn wait(&mut self, time: Duration) -> Result<(), String> {
         let mut until = self.model.now + time;
         let mut want = self.model.advance(until);
-        while self.model.rest_ended_within(ROUNDING) {
+        while self.model.quarantine_ended_within(ROUNDING) {
             until = until + Duration::from_millis(200);
             want.extend(self.model.advance(until));
         }

@@ -8,10 +8,9 @@ use gate64::addr::{Proto, Transport4, Transport6, WorkerId, ZoneId};
 use gate64::counters::{Tally, ZoneCounters};
 use gate64::ownership::Owners;
 use gate64::time::Instant;
-use gate64::translator::{self, ExtraPackets, Change, Cursor, Record, Settings, Translator};
+use gate64::translator::{Change, Cursor, ExtraPackets, Record, Settings, Translator, Verdict};
 use gate64::wire::buf::{Offload, PacketBuf};
 
-use super::nat64::Verdict;
 use crate::script::describe::describe;
 use crate::script::world::steer;
 
@@ -86,23 +85,23 @@ impl Workers {
         // Packets for other workers, and how often they were handed over.
         let mut waiting: Vec<(WorkerId, PacketBuf)> = Vec::new();
         for _ in 0..64 {
-            let mut verdict = [translator::Verdict::Hold];
+            let mut verdict = [Verdict::Hold];
             self.extra.clear();
             let buffer = std::slice::from_mut(&mut self.buffer);
             self.translators[usize::from(at.0)].process(now, buffer, &mut verdict, &mut self.extra);
             let out = |buf: &PacketBuf| (buf.bytes().to_vec(), buf.offload);
             match verdict[0] {
-                translator::Verdict::HandOver(to) => waiting.push((to, handed(&mut self.buffer))),
-                translator::Verdict::Forward => {
+                Verdict::HandOver(to) => waiting.push((to, handed(&mut self.buffer))),
+                Verdict::Forward => {
                     seen.verdicts.push(Verdict::Forward);
                     seen.packets.push(out(&self.buffer));
                 }
-                translator::Verdict::Reject(reason) => {
+                Verdict::Reject(reason) => {
                     seen.verdicts.push(Verdict::Reject(reason));
                     seen.packets.push(out(&self.buffer));
                 }
-                translator::Verdict::Drop(reason) => seen.verdicts.push(Verdict::Drop(reason)),
-                translator::Verdict::Hold => seen.verdicts.push(Verdict::Hold),
+                Verdict::Drop(reason) => seen.verdicts.push(Verdict::Drop(reason)),
+                Verdict::Hold => seen.verdicts.push(Verdict::Hold),
             }
             for extra in self.extra.packets() {
                 match extra.to {

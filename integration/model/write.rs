@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use gate64::translator::Verdict;
+
 use super::datagram::Cut;
-use super::nat64::{Outcome, Sent, Verdict};
+use super::nat64::{Outcome, Sent};
 use crate::script::packet::{Body, Csum, Frag, FragId, NAMES, Num, Packet, Quote, filler};
 
 /// The lines of a scenario.
@@ -32,7 +34,8 @@ impl Script {
     pub(super) fn packet(&mut self, packet: &Packet, outcome: &Outcome) {
         self.line(&format!("{}> {}", side(packet), text(packet)));
         match outcome.verdict {
-            Verdict::Forward => {}
+            // A single worker hands nothing over.
+            Verdict::Forward | Verdict::HandOver(_) => {}
             Verdict::Drop(reason) => self.line(&format!("drop {reason}")),
             Verdict::Reject(reason) => self.line(&format!("reject {reason}")),
             Verdict::Hold => self.line("hold"),

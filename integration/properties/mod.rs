@@ -3,7 +3,7 @@
 
 mod config;
 mod dns;
-mod door;
+mod harness;
 mod parse;
 mod quoted;
 mod translate;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use gate64::translator::{Record, Verdict};
 
-use super::door::{Door, mend};
+use super::harness::{Harness, mend};
 use crate::script::build::{Blank, build};
 use crate::script::fixture::fixture;
 use crate::script::oracle::transport_is_right;
@@ -21,20 +21,20 @@ pub(crate) fn quoted(data: &[u8]) {
     if inner.len() > 2000 || matches!((choice & 1, head[0]), (0, 0 | 8) | (1, 128 | 129)) {
         return;
     }
-    let mut door = Door::new(fixture());
+    let mut harness = Harness::new(fixture());
     for line in FLOWS {
         let (packet, vars) = (Packet::parse(line).expect("literal"), Vars::new());
         let blank = Blank { vars: &vars, hop: Some(64), actual: None, input: &[] };
-        assert_eq!(door.put(&build(&packet, blank).expect("complete")).verdict, Verdict::Forward);
+        assert_eq!(harness.put(&build(&packet, blank).expect("complete")).verdict, Verdict::Forward);
     }
-    let mut sessions = door.sessions();
+    let mut sessions = harness.sessions();
     sessions.sort_by_key(|record| record.v6.port);
     // By the client's port or identifier: 7, 40000 and 40001.
     let about = sessions[[1, 2, 0][usize::from(choice >> 2) % 3]];
     let from_v4 = choice & 1 == 0;
     let error = error(from_v4, choice & 2 == 0, head, inner, &about);
-    let outcome = door.put(&error);
-    let mut after = door.sessions();
+    let outcome = harness.put(&error);
+    let mut after = harness.sessions();
     after.sort_by_key(|record| record.v6.port);
     assert_eq!(sessions, after, "an ICMP error changed state: {error:02x?}");
     let ([out], Verdict::Forward) = (&outcome.packets[..], outcome.verdict) else { return };

@@ -6,7 +6,7 @@ use gate64::addr::Pref64;
 use gate64::nat64::Filtering;
 use gate64::translator::{Settings, Verdict};
 
-use super::door::{Door, LONGEST, mend};
+use super::harness::{Harness, LONGEST, mend};
 use crate::script::build::transport;
 use crate::script::fixture::fixture;
 use crate::script::oracle::transport_is_right;
@@ -17,7 +17,7 @@ pub(crate) fn translate(data: &[u8]) {
     let Some((choice, mut rest)) = data.split_first() else { return };
     let settings = settings(*choice);
     let pref64 = settings.nat64.zones[0].pref64[0];
-    let mut door = Door::new(settings);
+    let mut harness = Harness::new(settings);
     while let [aim, time, high, low, tail @ ..] = rest {
         let len = usize::from(u16::from_be_bytes([*high, *low])).min(LONGEST).min(tail.len());
         let (packet, after) = tail.split_at(len);
@@ -34,11 +34,11 @@ pub(crate) fn translate(data: &[u8]) {
         if aim & 4 == 0 {
             mend(&mut packet);
         }
-        let outcome = door.put(&packet);
+        let outcome = harness.put(&packet);
         if let (Verdict::Forward, [only]) = (outcome.verdict, &outcome.packets[..]) {
-            there_and_back(&mut door, pref64, &packet, only);
+            there_and_back(&mut harness, pref64, &packet, only);
         }
-        door.wait(u64::from(*time) * 50);
+        harness.wait(u64::from(*time) * 50);
     }
 }
 
@@ -97,7 +97,7 @@ fn put_length(packet: &mut [u8]) {
 
 /// An IPv6 packet translated to IPv4 and returned by its receiver arrives unchanged, except for fields that
 /// IPv4 lacks and the suffix after the server's IPv4 address (RFC 6052 §2.2).
-fn there_and_back(door: &mut Door, pref64: Pref64, packet: &[u8], translated: &[u8]) {
+fn there_and_back(harness: &mut Harness, pref64: Pref64, packet: &[u8], translated: &[u8]) {
     if packet[0] >> 4 != 6 || translated[0] >> 4 != 4 || packet[7] < 3 {
         return;
     }
@@ -111,7 +111,7 @@ fn there_and_back(door: &mut Door, pref64: Pref64, packet: &[u8], translated: &[
     if protocol != 58 {
         swap(&mut back, at4, 2);
     }
-    let outcome = door.put(&back);
+    let outcome = harness.put(&back);
     assert_eq!(outcome.verdict, Verdict::Forward, "the answer {back:02x?} to {packet:02x?}");
     let end = 40 + usize::from(u16::from_be_bytes([packet[4], packet[5]]));
     let mut expected = packet[..40].to_vec();

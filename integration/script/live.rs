@@ -6,7 +6,7 @@ use gate64::wire::buf::Offload;
 use super::build::{Blank, build};
 use super::language::{Action, Expected, Side, Step};
 use super::packet::{Packet, Vars};
-use super::world::{Seen, compare};
+use super::world::{Effect, compare};
 
 /// Sends packets and returns all outputs.
 pub(crate) type Exchange<'a> = &'a mut dyn FnMut(&[Vec<u8>]) -> Result<Vec<Vec<u8>>, String>;
@@ -47,9 +47,9 @@ fn one(
     for (_, expected) in expected {
         // A verdict is not visible from outside; the absence of output is.
         seen.extend(match expected {
-            Expected::Drop(reason) => Some(Seen::Drop(*reason)),
-            Expected::Reject(reason) => Some(Seen::Reject(*reason)),
-            Expected::Hold => Some(Seen::Hold),
+            Expected::Drop(reason) => Some(Effect::Drop(*reason)),
+            Expected::Reject(reason) => Some(Effect::Reject(*reason)),
+            Expected::Hold => Some(Effect::Hold),
             Expected::Out(_) => came.next().map(|bytes| out(bytes, !rejected)),
         });
         rejected = matches!(expected, Expected::Reject(_));
@@ -58,6 +58,6 @@ fn one(
     compare(vars, input, seen, expected)
 }
 
-fn out(bytes: Vec<u8>, forwarded: bool) -> Seen {
-    Seen::Out { bytes, offload: Offload::default(), forwarded }
+fn out(bytes: Vec<u8>, forwarded: bool) -> Effect {
+    Effect::Out { bytes, offload: Offload::default(), forwarded }
 }

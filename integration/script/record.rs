@@ -1,4 +1,4 @@
-//! The inputs and outputs of a scenario with their times, for the other doors.
+//! The inputs and outputs of a scenario with their times, for the other runners.
 
 use gate64::nat64::Pool;
 use gate64::reason::Reason;
@@ -57,7 +57,7 @@ impl Recording {
         }
     }
 
-    /// Why only the library can run the scenario; `None` if another door can.
+    /// Why only the library can run the scenario; `None` if another runner can.
     pub(crate) fn library_only(&self) -> Option<&'static str> {
         let offloaded = |entry: &Entry| match &entry.what {
             What::In { offload, .. } => *offload != Offload::default(),

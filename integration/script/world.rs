@@ -23,7 +23,7 @@ use super::{fixture, oracle, settings};
 pub(super) const ZONES: usize = 8;
 
 /// An observed effect of a translator.
-pub(super) enum Seen {
+pub(super) enum Effect {
     Out { bytes: Vec<u8>, offload: Offload, forwarded: bool },
     Drop(Reason),
     Reject(Reason),
@@ -106,14 +106,14 @@ impl World {
     }
 
     /// Adds an observed effect and records it.
-    fn see(&mut self, seen: &mut Vec<Seen>, what: Seen) {
+    fn record_effect(&mut self, effects: &mut Vec<Effect>, what: Effect) {
         self.note(match &what {
-            Seen::Out { bytes, offload, .. } => What::Out { bytes: bytes.clone(), offload: *offload },
-            Seen::Drop(reason) => What::Drop(*reason),
-            Seen::Reject(reason) => What::Reject(*reason),
-            Seen::Hold => What::Hold,
+            Effect::Out { bytes, offload, .. } => What::Out { bytes: bytes.clone(), offload: *offload },
+            Effect::Drop(reason) => What::Drop(*reason),
+            Effect::Reject(reason) => What::Reject(*reason),
+            Effect::Hold => What::Hold,
         });
-        seen.push(what);
+        effects.push(what);
     }
 
     fn note(&mut self, what: What) {
@@ -124,25 +124,25 @@ impl World {
         match &step.action {
             Action::Set(words) => apply(&mut self.settings, words),
             Action::Input { packets, each: None } => {
-                let seen = self.input(packets)?;
-                self.compare(seen, &step.expected)
+                let effects = self.input(packets)?;
+                self.compare(effects, &step.expected)
             }
             Action::Input { packets, each: Some((name, first, last)) } => {
                 for value in *first..=*last {
                     self.vars.insert(name.clone(), value);
-                    let seen = self.input(packets)?;
-                    self.compare(seen, &step.expected)
+                    let effects = self.input(packets)?;
+                    self.compare(effects, &step.expected)
                         .map_err(|e| format!("{e}\n  with ${name} = {value}"))?;
                 }
                 Ok(())
             }
             Action::At(since) => {
-                let seen = self.advance(self.start + *since)?;
-                self.compare(seen, &step.expected)
+                let effects = self.advance(self.start + *since)?;
+                self.compare(effects, &step.expected)
             }
             Action::Wait(by) => {
-                let seen = self.advance(self.now + *by)?;
-                self.compare(seen, &step.expected)
+                let effects = self.advance(self.now + *by)?;
+                self.compare(effects, &step.expected)
             }
             Action::Reload => {
                 for (n, worker) in self.workers.iter_mut().enumerate() {
@@ -156,7 +156,7 @@ impl World {
     }
 
     /// Sends packets, each to the worker that owns it; packets of one worker form one batch.
-    fn input(&mut self, packets: &[(Side, Packet)]) -> Result<Vec<Seen>, String> {
+    fn input(&mut self, packets: &[(Side, Packet)]) -> Result<Vec<Effect>, String> {
         let blank = Blank { vars: &self.vars, hop: Some(64), actual: None, input: &self.input };
         let bytes: Vec<_> = packets.iter().map(|(_, p)| build(p, blank)).collect::<Result<_, _>>()?;
         let mut bufs: Vec<_> = bytes.iter().map(|b| PacketBuf::with_packet(b)).collect();
@@ -176,7 +176,7 @@ impl World {
     }
 
     /// Processes one batch at one worker, then what it hands over to others.
-    fn process(&mut self, at: WorkerId, mut bufs: Vec<PacketBuf>, hops: u32) -> Result<Vec<Seen>, String> {
+    fn process(&mut self, at: WorkerId, mut bufs: Vec<PacketBuf>, hops: u32) -> Result<Vec<Effect>, String> {
         if hops > 4 {
             return Err("handed over for ever".into());
         }
@@ -193,23 +193,23 @@ impl World {
             let packet = core::mem::replace(&mut extra.packet, PacketBuf::new(65_535 + 40));
             extras.push((extra.follows, packet, extra.to));
         }
-        let mut seen = Vec::new();
+        let mut effects = Vec::new();
         let mut follow = extras.into_iter().peekable();
         for (n, (buf, verdict)) in bufs.into_iter().zip(verdicts).enumerate() {
-            self.verdict(&mut seen, buf, verdict, &before[n], hops)?;
+            self.verdict(&mut effects, buf, verdict, &before[n], hops)?;
             while let Some((_, packet, to)) = follow.next_if(|(follows, ..)| usize::from(*follows) <= n) {
-                self.emit(&mut seen, packet, to, hops)?;
+                self.emit(&mut effects, packet, to, hops)?;
             }
         }
         if follow.peek().is_some() {
             return Err("a packet follows an input that was not there".into());
         }
-        Ok(seen)
+        Ok(effects)
     }
 
     fn verdict(
         &mut self,
-        seen: &mut Vec<Seen>,
+        effects: &mut Vec<Effect>,
         buf: PacketBuf,
         verdict: Verdict,
         before: &[u8],
@@ -218,17 +218,17 @@ impl World {
         match verdict {
             Verdict::Forward => {
                 self.note(What::Forward);
-                self.see(seen, out(&buf, true));
+                self.record_effect(effects, out(&buf, true));
             }
             Verdict::Reject(reason) => {
-                self.see(seen, Seen::Reject(reason));
-                self.see(seen, out(&buf, false));
+                self.record_effect(effects, Effect::Reject(reason));
+                self.record_effect(effects, out(&buf, false));
             }
             Verdict::Hold if !buf.is_empty() => return Err("held, but the buffer is not empty".into()),
-            Verdict::Hold => self.see(seen, Seen::Hold),
-            Verdict::HandOver(to) => self.emit(seen, buf, Some(to), hops)?,
+            Verdict::Hold => self.record_effect(effects, Effect::Hold),
+            Verdict::HandOver(to) => self.emit(effects, buf, Some(to), hops)?,
             Verdict::Drop(_) if buf.bytes() != before => return Err("dropped, but the buffer changed".into()),
-            Verdict::Drop(reason) => self.see(seen, Seen::Drop(reason)),
+            Verdict::Drop(reason) => self.record_effect(effects, Effect::Drop(reason)),
         }
         Ok(())
     }
@@ -236,39 +236,39 @@ impl World {
     /// A packet for the device, or for another worker.
     fn emit(
         &mut self,
-        seen: &mut Vec<Seen>,
+        effects: &mut Vec<Effect>,
         mut buf: PacketBuf,
         to: Option<WorkerId>,
         hops: u32,
     ) -> Result<(), String> {
         let Some(to) = to else {
-            self.see(seen, out(&buf, true));
+            self.record_effect(effects, out(&buf, true));
             return Ok(());
         };
         self.handed_over += 1;
         buf.meta.hops = buf.meta.hops.max(hops as u8 + 1);
-        seen.extend(self.process(to, vec![buf], hops + 1)?);
+        effects.extend(self.process(to, vec![buf], hops + 1)?);
         Ok(())
     }
 
     /// Advances the clock, stopping at every deadline.
-    fn advance(&mut self, until: Instant) -> Result<Vec<Seen>, String> {
-        let mut seen = Vec::new();
+    fn advance(&mut self, until: Instant) -> Result<Vec<Effect>, String> {
+        let mut effects = Vec::new();
         for _ in 0..100_000 {
             let next = self.workers.iter().filter_map(Translator::next_deadline).min();
             let last = next.is_none_or(|next| next > until);
             self.now = self.now.max(next.unwrap_or(until).min(until));
             for n in 0..self.workers.len() {
-                self.expire(n, &mut seen)?;
+                self.expire(n, &mut effects)?;
             }
             if last {
-                return Ok(seen);
+                return Ok(effects);
             }
         }
         Err(format!("a deadline stands still at {:?}", self.now.since(self.start)))
     }
 
-    fn expire(&mut self, worker: usize, seen: &mut Vec<Seen>) -> Result<(), String> {
+    fn expire(&mut self, worker: usize, effects: &mut Vec<Effect>) -> Result<(), String> {
         for _ in 0..10_000 {
             self.extra.clear();
             let (now, extra, expiring) = (self.now, &mut self.extra, &mut self.workers[worker]);
@@ -280,8 +280,8 @@ impl World {
             }
             for (packet, to) in packets {
                 match to {
-                    Some(_) => self.emit(seen, packet, to, 0)?,
-                    None => self.see(seen, out(&packet, false)),
+                    Some(_) => self.emit(effects, packet, to, 0)?,
+                    None => self.record_effect(effects, out(&packet, false)),
                 }
             }
             if !more {
@@ -291,8 +291,8 @@ impl World {
         Err("expire never ends".into())
     }
 
-    fn compare(&mut self, seen: Vec<Seen>, expected: &[(usize, Expected)]) -> Result<(), String> {
-        compare(&mut self.vars, &self.input, seen, expected)
+    fn compare(&mut self, effects: Vec<Effect>, expected: &[(usize, Expected)]) -> Result<(), String> {
+        compare(&mut self.vars, &self.input, effects, expected)
     }
 }
 
@@ -300,31 +300,36 @@ impl World {
 pub(super) fn compare(
     vars: &mut Vars,
     input: &[u8],
-    seen: Vec<Seen>,
+    effects: Vec<Effect>,
     expected: &[(usize, Expected)],
 ) -> Result<(), String> {
-    let mut seen = seen.into_iter();
+    let mut effects = effects.into_iter();
     for (line, expected) in expected {
-        let got = seen.next();
+        let got = effects.next();
         compare_one(vars, input, got, expected).map_err(|error| format!("line {line}: {error}"))?;
     }
-    match seen.next() {
+    match effects.next() {
         None => Ok(()),
         Some(more) => Err(format!("nothing more was expected\n  got       {}", more.text())),
     }
 }
 
-fn compare_one(vars: &mut Vars, input: &[u8], got: Option<Seen>, expected: &Expected) -> Result<(), String> {
-    let text = got.as_ref().map_or_else(|| "nothing".to_owned(), Seen::text);
+fn compare_one(
+    vars: &mut Vars,
+    input: &[u8],
+    got: Option<Effect>,
+    expected: &Expected,
+) -> Result<(), String> {
+    let text = got.as_ref().map_or_else(|| "nothing".to_owned(), Effect::text);
     let differs = |what: &str| Err(format!("\n  expected  {what}\n  got       {text}"));
     match (expected, got) {
-        (Expected::Drop(want), Some(Seen::Drop(got))) if *want == got => Ok(()),
-        (Expected::Reject(want), Some(Seen::Reject(got))) if *want == got => Ok(()),
-        (Expected::Hold, Some(Seen::Hold)) => Ok(()),
+        (Expected::Drop(want), Some(Effect::Drop(got))) if *want == got => Ok(()),
+        (Expected::Reject(want), Some(Effect::Reject(got))) if *want == got => Ok(()),
+        (Expected::Hold, Some(Effect::Hold)) => Ok(()),
         (Expected::Drop(want), _) => differs(&format!("drop {want}")),
         (Expected::Reject(want), _) => differs(&format!("reject {want}")),
         (Expected::Hold, _) => differs("hold"),
-        (Expected::Out(packet), Some(Seen::Out { bytes, offload: work, forwarded })) => {
+        (Expected::Out(packet), Some(Effect::Out { bytes, offload: work, forwarded })) => {
             let good = matches!(packet.csum, Csum::Good | Csum::Verified);
             learn(packet, &bytes, vars);
             let hop = forwarded.then_some(63);
@@ -348,7 +353,7 @@ fn compare_one(vars: &mut Vars, input: &[u8], got: Option<Seen>, expected: &Expe
     }
 }
 
-impl Seen {
+impl Effect {
     fn text(&self) -> String {
         match self {
             Self::Out { bytes, offload, .. } => describe(bytes, *offload),
@@ -359,8 +364,8 @@ impl Seen {
     }
 }
 
-fn out(buf: &PacketBuf, forwarded: bool) -> Seen {
-    Seen::Out { bytes: buf.bytes().to_vec(), offload: buf.offload, forwarded }
+fn out(buf: &PacketBuf, forwarded: bool) -> Effect {
+    Effect::Out { bytes: buf.bytes().to_vec(), offload: buf.offload, forwarded }
 }
 
 pub(crate) fn offload(packet: &Packet) -> Offload {

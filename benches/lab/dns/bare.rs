@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 
 use gate64::lab::LabError;
 
-use crate::bed::failed;
+use crate::testbed::failed;
 
 /// The argument that runs this program as the server.
 pub(crate) const WORD: &str = "bare-udp";

@@ -9,12 +9,12 @@ use gate64::lab::LabError;
 use gate64::wire::tcp::Flags;
 
 use super::{rounds, small};
-use crate::bed::{Bed, failed};
 use crate::contestant::Contestant;
 use crate::options::Options;
 use crate::packets::frame;
 use crate::packets::tester::{Count, Length, Side, Stream};
 use crate::record::{Record, Row, median};
+use crate::testbed::{Testbed, failed};
 use crate::traffic::{Flows, Load};
 use crate::{SESSIONS, machine};
 
@@ -57,43 +57,43 @@ pub(crate) const FLOODS: [([Row; 2], Kind); 4] = [
 pub(crate) const MEMORY: Row =
     Row { test: AFTER, what: "memory", unit: "peak / what the tables have room for", more: false };
 
-pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {
-    for bed in beds.iter() {
-        bed.apart(true)?;
+pub(super) fn run(testbeds: &mut [Testbed], options: &Options, record: &mut Record) -> Result<(), LabError> {
+    for testbed in testbeds.iter() {
+        testbed.pin_gateway(true)?;
     }
-    rounds(beds, options.rounds.min(3), |bed, round| {
-        match bed.contestant {
+    rounds(testbeds, options.rounds.min(3), |testbed, round| {
+        match testbed.contestant {
             Contestant::Gate64 | Contestant::TaygaMasquerade => {}
             Contestant::Tayga | Contestant::Plain | Contestant::Nat44 => return Ok(()),
         }
-        let peak = median(&record.values(&small::SHAPES[1].2[0], bed.contestant));
+        let peak = median(&record.values(&small::SHAPES[1].2[0], testbed.contestant));
         let peak = peak.map_or(120_000.0, |kpps| kpps * 1000.0);
         for (newcomer, ([during, after], kind)) in (NEWCOMER + 4 * round as u32..).zip(&FLOODS) {
-            let mut flows = bed.flows(1, 1, 0);
-            bed.open(&mut flows, 1000.0)?;
-            let flood = kind.frames(bed, flows.outside[0]);
+            let mut flows = testbed.flows(1, 1, 0);
+            testbed.open(&mut flows, 1000.0)?;
+            let flood = kind.frames(testbed, flows.outside[0]);
             let seconds = options.seconds(1.5);
-            let [good, bad] = beside(bed, &flows, &flood, peak / 2.0, seconds)?;
+            let [good, bad] = beside(testbed, &flows, &flood, peak / 2.0, seconds)?;
             let left = 1.0 - good.loss();
-            record.add(during, bed.contestant, left, good.limited || bad.limited);
+            record.add(during, testbed.contestant, left, good.limited || bad.limited);
 
-            let [_, bad] = beside(bed, &flows, &flood, 2.0 * peak, seconds)?;
-            let flows = bed.flows(1, 1, newcomer);
+            let [_, bad] = beside(testbed, &flows, &flood, 2.0 * peak, seconds)?;
+            let flows = testbed.flows(1, 1, newcomer);
             let alone = Load { from: Side::Zone, rate: FLOW, seconds: options.seconds(1.0), stamped: false };
-            let count = bed.load(&flows, alone)?;
+            let count = testbed.load(&flows, alone)?;
             let back = 1.0 - count.loss();
-            record.add(after, bed.contestant, back, count.limited || bad.limited);
+            record.add(after, testbed.contestant, back, count.limited || bad.limited);
             println!(
                 "round {}  {:<22} {:<30} {left:.4} of the flow; {back:.4} after {:.2} of the peak",
                 round + 1,
-                bed.contestant.name(),
+                testbed.contestant.name(),
                 during.what,
                 2.0 * bad.kept,
             );
         }
-        let peak = bed.running.pid().and_then(|pid| machine::memory(pid, "VmHWM:"));
-        if let (Contestant::Gate64, Some(peak)) = (bed.contestant, peak) {
-            record.add(&MEMORY, bed.contestant, peak as f64 / ROOM, false);
+        let peak = testbed.running.pid().and_then(|pid| machine::memory(pid, "VmHWM:"));
+        if let (Contestant::Gate64, Some(peak)) = (testbed.contestant, peak) {
+            record.add(&MEMORY, testbed.contestant, peak as f64 / ROOM, false);
         }
         Ok(())
     })
@@ -101,7 +101,7 @@ pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> R
 
 /// Sends the well-behaved flow and a flood at the same time.
 fn beside(
-    bed: &mut Bed,
+    testbed: &mut Testbed,
     flows: &Flows,
     (from, flood): &(Side, Vec<Vec<u8>>),
     rate: f64,
@@ -110,15 +110,16 @@ fn beside(
     let good = Stream { from: Side::Zone, frames: &flows.up, rate: FLOW, trial: flows.trial, stamped: false };
     let bad = Stream { from: *from, frames: flood, rate, trial: 0, stamped: false };
     let length = Length::For(Duration::from_secs_f64(seconds));
-    let counts = bed.tester.run(&[good, bad], length, |_| {}).map_err(failed("sending"))?;
+    let counts = testbed.tester.run(&[good, bad], length, |_| {}).map_err(failed("sending"))?;
     Ok(counts.try_into().unwrap_or_default())
 }
 
 impl Kind {
     /// The flood's frames, and where it comes from.
-    fn frames(self, bed: &Bed, outside: SocketAddr) -> (Side, Vec<Vec<u8>>) {
+    fn frames(self, testbed: &Testbed, outside: SocketAddr) -> (Side, Vec<Vec<u8>>) {
         let side = if self == Self::Syn { Side::Zone } else { Side::Internet };
-        let frames = (0..MANY).map(|n| frame::ethernet(bed.macs[side as usize], &self.packet(n, outside)));
+        let frames =
+            (0..MANY).map(|n| frame::ethernet(testbed.macs[side as usize], &self.packet(n, outside)));
         (side, frames.collect())
     }
 

@@ -12,41 +12,41 @@ pub(crate) mod udp;
 
 use gate64::lab::LabError;
 
-use crate::bed::Bed;
 use crate::options::{Options, Test};
 use crate::record::Record;
+use crate::testbed::Testbed;
 
-/// Measures `test` on all beds, round by round.
+/// Measures `test` on all testbeds, round by round.
 pub(crate) fn run(
     test: Test,
-    beds: &mut [Bed],
+    testbeds: &mut [Testbed],
     options: &Options,
     record: &mut Record,
 ) -> Result<(), LabError> {
     match test {
-        Test::Tcp => tcp::run(beds, options, record),
-        Test::Tester => tester::run(beds, options),
-        Test::Udp => udp::run(beds, options, record),
-        Test::Small => small::run(beds, options, record),
-        Test::Latency => latency::run(beds, options, record),
-        Test::Overload => overload::run(beds, options, record),
-        Test::Setup => setup::run(beds, options, record),
-        Test::Flood => flood::run(beds, options, record),
-        Test::Table => table::run(beds, options, record),
+        Test::Tcp => tcp::run(testbeds, options, record),
+        Test::Tester => tester::run(testbeds, options),
+        Test::Udp => udp::run(testbeds, options, record),
+        Test::Small => small::run(testbeds, options, record),
+        Test::Latency => latency::run(testbeds, options, record),
+        Test::Overload => overload::run(testbeds, options, record),
+        Test::Setup => setup::run(testbeds, options, record),
+        Test::Flood => flood::run(testbeds, options, record),
+        Test::Table => table::run(testbeds, options, record),
         Test::Dns => crate::dns::run(options.rounds, options.quick),
     }
 }
 
-/// Measures every bed once per round; each round starts with another bed.
+/// Measures every testbed once per round; each round starts with another testbed.
 fn rounds(
-    beds: &mut [Bed],
+    testbeds: &mut [Testbed],
     rounds: usize,
-    mut measure: impl FnMut(&mut Bed, usize) -> Result<(), LabError>,
+    mut measure: impl FnMut(&mut Testbed, usize) -> Result<(), LabError>,
 ) -> Result<(), LabError> {
-    let many = beds.len();
+    let many = testbeds.len();
     for round in 0..rounds {
         for shift in 0..many {
-            measure(&mut beds[(round + shift) % many], round)?;
+            measure(&mut testbeds[(round + shift) % many], round)?;
         }
     }
     Ok(())

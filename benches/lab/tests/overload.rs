@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use gate64::lab::LabError;
 
 use super::{rounds, small};
-use crate::bed::{Bed, failed};
 use crate::options::Options;
 use crate::packets::tester::Side;
 use crate::record::{Record, Row, median};
+use crate::testbed::{Testbed, failed};
 use crate::traffic::{Flows, Load};
 
 /// CPU quota and period in microseconds.
@@ -24,37 +24,37 @@ const fn row(what: &'static str) -> Row {
 pub(crate) const WHOLE: Row = row("1,000 flows, the whole CPU");
 pub(crate) const PART: Row = row("1,000 flows, a quota of the CPU");
 
-pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {
-    for bed in beds.iter() {
-        bed.apart(true)?;
+pub(super) fn run(testbeds: &mut [Testbed], options: &Options, record: &mut Record) -> Result<(), LabError> {
+    for testbed in testbeds.iter() {
+        testbed.pin_gateway(true)?;
     }
-    rounds(beds, options.rounds.min(3), |bed, round| {
-        let Some(pid) = bed.running.pid() else { return Ok(()) };
-        let mut flows = bed.flows(1000, 16, 0);
-        bed.open(&mut flows, 20_000.0)?;
-        let known = median(&record.values(&small::SHAPES[1].2[0], bed.contestant));
+    rounds(testbeds, options.rounds.min(3), |testbed, round| {
+        let Some(pid) = testbed.running.pid() else { return Ok(()) };
+        let mut flows = testbed.flows(1000, 16, 0);
+        testbed.open(&mut flows, 20_000.0)?;
+        let known = median(&record.values(&small::SHAPES[1].2[0], testbed.contestant));
         let start = known.map_or(100_000.0, |kpps| kpps * 1e3);
         let seconds = options.seconds(0.8);
-        let (whole, limited) = beyond(bed, &flows, start, seconds)?;
+        let (whole, limited) = beyond(testbed, &flows, start, seconds)?;
         let quota = Quota::of(pid)?;
         let share = f64::from(QUOTA[0]) / f64::from(QUOTA[1]);
-        let (part, part_limited) = beyond(bed, &flows, start * share, seconds)?;
+        let (part, part_limited) = beyond(testbed, &flows, start * share, seconds)?;
         drop(quota);
-        let name = bed.contestant.name();
+        let name = testbed.contestant.name();
         println!(
             "round {}  {name:<22} twice the load: {whole:.2} of the peak, {part:.2} with a quota",
             round + 1
         );
-        record.add(&WHOLE, bed.contestant, whole, limited);
-        record.add(&PART, bed.contestant, part, part_limited);
+        record.add(&WHOLE, testbed.contestant, whole, limited);
+        record.add(&PART, testbed.contestant, part, part_limited);
         Ok(())
     })
 }
 
 /// Finds the peak throughput, doubles the load, and returns the ratio of the throughput to the peak.
-fn beyond(bed: &mut Bed, flows: &Flows, start: f64, seconds: f64) -> Result<(f64, bool), LabError> {
+fn beyond(testbed: &mut Testbed, flows: &Flows, start: f64, seconds: f64) -> Result<(f64, bool), LabError> {
     let mut delivered = |rate: f64| {
-        let count = bed.load(flows, Load { from: Side::Zone, rate, seconds, stamped: false })?;
+        let count = testbed.load(flows, Load { from: Side::Zone, rate, seconds, stamped: false })?;
         // `count.limited` marks a tester that was too slow.
         Ok::<_, LabError>((count.arrived as f64 / seconds, count.limited))
     };

@@ -4,13 +4,13 @@
 use gate64::lab::LabError;
 
 use super::rounds;
-use crate::bed::{Bed, failed};
 use crate::contestant::Contestant;
 use crate::options::Options;
 use crate::packets::sys;
 use crate::packets::tester::{Count, Side};
 use crate::record::{Record, Row, median};
 use crate::search::Wanted;
+use crate::testbed::{Testbed, failed};
 use crate::traffic::Load;
 
 /// New flows per trial, and their hosts.
@@ -20,45 +20,45 @@ const HOSTS: u32 = 200;
 pub(crate) const NEW: Row =
     Row { test: "Connection establishment", what: "new flows", unit: "thousands a second", more: true };
 
-pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {
-    for bed in beds.iter() {
-        bed.apart(true)?;
+pub(super) fn run(testbeds: &mut [Testbed], options: &Options, record: &mut Record) -> Result<(), LabError> {
+    for testbed in testbeds.iter() {
+        testbed.pin_gateway(true)?;
     }
     // Other tests use the hosts below.
     let mut first = 1000;
-    rounds(beds, options.rounds.min(3), |bed, round| {
-        let known = median(&record.values(&NEW, bed.contestant)).map(|kilo| kilo * 1e3);
+    rounds(testbeds, options.rounds.min(3), |testbed, round| {
+        let known = median(&record.values(&NEW, testbed.contestant)).map(|kilo| kilo * 1e3);
         let found = Wanted::new(0.001, known).highest(|rate| {
             first += HOSTS;
-            trial(bed, rate, first)
+            trial(testbed, rate, first)
         })?;
-        let name = bed.contestant.name();
+        let name = testbed.contestant.name();
         println!("round {}  {name:<22} {:>7.1} thousand new flows a second", round + 1, found.rate / 1e3);
-        record.add(&NEW, bed.contestant, found.rate / 1e3, found.limited);
+        record.add(&NEW, testbed.contestant, found.rate / 1e3, found.limited);
         Ok(())
     })
 }
 
 /// Opens new flows and sends one reply on each.
-fn trial(bed: &mut Bed, rate: f64, first: u32) -> Result<Count, LabError> {
-    let mut flows = bed.flows(FLOWS, HOSTS, first);
+fn trial(testbed: &mut Testbed, rate: f64, first: u32) -> Result<Count, LabError> {
+    let mut flows = testbed.flows(FLOWS, HOSTS, first);
     let mut seen = vec![None; flows.up.len()];
-    let mut count = bed.open_once(&flows, rate, &mut seen)?;
+    let mut count = testbed.open_once(&flows, rate, &mut seen)?;
     if count.loss() <= 0.001 {
         // Flows that did not arrive count as lost; replies go to the others.
         let known = seen.iter().copied().find(Option::is_some).flatten();
         let filled: Vec<_> = seen.iter().map(|seen| seen.or(known)).collect();
-        bed.build_replies(&mut flows, &filled)?;
+        testbed.build_replies(&mut flows, &filled)?;
         let replies = Load {
             from: Side::Internet,
             rate: VALIDATE,
             seconds: f64::from(FLOWS) / VALIDATE,
             stamped: false,
         };
-        let back = bed.load(&flows, replies)?;
+        let back = testbed.load(&flows, replies)?;
         count.arrived = count.arrived.min(back.arrived * count.sent / back.sent.max(1));
     }
-    flush_connections(bed)?;
+    flush_connections(testbed)?;
     Ok(count)
 }
 
@@ -66,10 +66,10 @@ fn trial(bed: &mut Bed, rate: f64, first: u32) -> Result<Count, LabError> {
 const VALIDATE: f64 = 15_000.0;
 
 /// Flushes the kernel's connection table, which would fill up between trials.
-fn flush_connections(bed: &Bed) -> Result<(), LabError> {
-    match bed.contestant {
+fn flush_connections(testbed: &Testbed) -> Result<(), LabError> {
+    match testbed.contestant {
         Contestant::TaygaMasquerade | Contestant::Nat44 => {
-            sys::flush_conntrack(bed.lab.gateway.name()).map_err(failed("connection tracking"))
+            sys::flush_conntrack(testbed.lab.gateway.name()).map_err(failed("connection tracking"))
         }
         Contestant::Gate64 | Contestant::Tayga | Contestant::Plain => Ok(()),
     }

@@ -3,13 +3,13 @@
 use gate64::lab::LabError;
 
 use super::{rounds, small};
-use crate::bed::Bed;
 use crate::contestant::Contestant;
 use crate::machine;
 use crate::options::Options;
 use crate::packets::tester::Side;
 use crate::record::{Record, Row};
 use crate::search::Wanted;
+use crate::testbed::Testbed;
 use crate::traffic::Load;
 
 /// Flows per host.
@@ -29,36 +29,37 @@ const LARGE: u32 = 200_000;
 pub(crate) const MEMORY: Row =
     Row { test: "Memory", what: "a session, at 1,000,000", unit: "bytes", more: false };
 
-pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {
-    for bed in beds.iter() {
-        bed.apart(true)?;
+pub(super) fn run(testbeds: &mut [Testbed], options: &Options, record: &mut Record) -> Result<(), LabError> {
+    for testbed in testbeds.iter() {
+        testbed.pin_gateway(true)?;
     }
-    rounds(beds, options.rounds.min(2), |bed, round| {
+    rounds(testbeds, options.rounds.min(2), |testbed, round| {
         for (row, many) in &SIZES {
-            let alone = bed.contestant == Contestant::Gate64;
+            let alone = testbed.contestant == Contestant::Gate64;
             if *many > LARGE && (!alone || options.quick || round > 0) {
                 continue;
             }
-            let before = memory(bed);
-            let mut flows = bed.flows(*many, *many / EACH, FIRST);
-            bed.open(&mut flows, 50_000.0)?;
+            let before = memory(testbed);
+            let mut flows = testbed.flows(*many, *many / EACH, FIRST);
+            testbed.open(&mut flows, 50_000.0)?;
             if *many > LARGE
-                && let (Some(before), Some(after)) = (before, memory(bed))
+                && let (Some(before), Some(after)) = (before, memory(testbed))
             {
                 let each = after.saturating_sub(before) as f64 / f64::from(*many);
-                record.add(&MEMORY, bed.contestant, each, false);
+                record.add(&MEMORY, testbed.contestant, each, false);
             }
             let seconds = options.seconds(0.5);
-            let found = Wanted::new(small::LITTLE, None)
-                .highest(|rate| bed.load(&flows, Load { from: Side::Zone, rate, seconds, stamped: false }))?;
-            let name = bed.contestant.name();
+            let found = Wanted::new(small::LITTLE, None).highest(|rate| {
+                testbed.load(&flows, Load { from: Side::Zone, rate, seconds, stamped: false })
+            })?;
+            let name = testbed.contestant.name();
             println!("round {}  {name:<22} {many:>8} flows  {:>7.1} kpps", round + 1, found.rate / 1e3);
-            record.add(row, bed.contestant, found.rate / 1e3, found.limited);
+            record.add(row, testbed.contestant, found.rate / 1e3, found.limited);
         }
         Ok(())
     })
 }
 
-fn memory(bed: &Bed) -> Option<u64> {
-    machine::memory(bed.running.pid()?, "VmRSS:")
+fn memory(testbed: &Testbed) -> Option<u64> {
+    machine::memory(testbed.running.pid()?, "VmRSS:")
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use gate64::lab::LabError;
 
 use super::rounds;
-use crate::bed::{Bed, failed};
 use crate::options::Options;
 use crate::packets::sys::{ready, within};
 use crate::packets::tester::now;
 use crate::record::{Record, Row};
+use crate::testbed::{Testbed, failed};
 
 const PORT: u16 = 5001;
 /// Bytes per write.
@@ -32,36 +32,36 @@ pub(crate) const SHAPES: [(Row, usize, bool); 4] = [
     (row("eight flows, down"), 8, false),
 ];
 
-pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {
-    for bed in beds.iter_mut() {
-        bed.apart(false)?;
-        bed.await_path()?;
+pub(super) fn run(testbeds: &mut [Testbed], options: &Options, record: &mut Record) -> Result<(), LabError> {
+    for testbed in testbeds.iter_mut() {
+        testbed.pin_gateway(false)?;
+        testbed.await_path()?;
     }
-    rounds(beds, options.rounds, |bed, round| {
+    rounds(testbeds, options.rounds, |testbed, round| {
         for (row, flows, up) in &SHAPES {
-            let rate = bulk(bed, *flows, *up, options.seconds(1.2)).map_err(failed("TCP"))?;
+            let rate = bulk(testbed, *flows, *up, options.seconds(1.2)).map_err(failed("TCP"))?;
             println!(
                 "round {}  {:<22} TCP {:<18} {rate:>6.2} Gbit/s",
                 round + 1,
-                bed.contestant.name(),
+                testbed.contestant.name(),
                 row.what
             );
-            record.add(row, bed.contestant, rate, false);
+            record.add(row, testbed.contestant, rate, false);
         }
         Ok(())
     })
 }
 
 /// Throughput in Gbit/s.
-fn bulk(bed: &Bed, flows: usize, up: bool, seconds: f64) -> std::io::Result<f64> {
-    let service = bed.service(PORT);
-    let listener = within(bed.lab.internet.name(), || TcpListener::bind(service))?;
-    let target = bed.target(PORT);
+fn bulk(testbed: &Testbed, flows: usize, up: bool, seconds: f64) -> std::io::Result<f64> {
+    let service = testbed.server_addr(PORT);
+    let listener = within(testbed.lab.internet.name(), || TcpListener::bind(service))?;
+    let target = testbed.server_addr_from_host(PORT);
     let connect = || {
         let timeout = Duration::from_secs(5);
         (0..flows).map(|_| TcpStream::connect_timeout(&target, timeout)).collect::<std::io::Result<Vec<_>>>()
     };
-    let near = within(bed.lab.host().name(), connect)?;
+    let near = within(testbed.lab.host().name(), connect)?;
     let far = (0..flows).map(|_| Ok(listener.accept()?.0)).collect::<std::io::Result<Vec<_>>>()?;
     let (from, to) = if up { (near, far) } else { (far, near) };
     from.iter().chain(&to).try_for_each(|socket| socket.set_nonblocking(true))?;

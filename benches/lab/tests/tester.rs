@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use gate64::lab::LabError;
 
-use crate::bed::{Bed, failed};
 use crate::machine;
 use crate::options::Options;
 use crate::packets::tester::{Length, Side, Stream, Tester};
+use crate::testbed::{Testbed, failed};
 
 /// A rate above that of any machine.
 const UNLIMITED: f64 = 1e8;
 
 /// Measures the frame rate between the ends of one link, and the loss.
-pub(super) fn run(beds: &mut [Bed], options: &Options) -> Result<(), LabError> {
-    let Some(bed) = beds.first_mut() else { return Ok(()) };
-    let flows = bed.flows(1000, 16, 0).to_unused_address();
+pub(super) fn run(testbeds: &mut [Testbed], options: &Options) -> Result<(), LabError> {
+    let Some(testbed) = testbeds.first_mut() else { return Ok(()) };
+    let flows = testbed.flows(1000, 16, 0).to_unused_address();
     let [cpu, _] = machine::cpus();
-    let ends = ((bed.lab.host().name(), "eth0"), (bed.lab.gateway.name(), "lan0"));
+    let ends = ((testbed.lab.host().name(), "eth0"), (testbed.lab.gateway.name(), "lan0"));
     let mut wire = Tester::new(ends.0, ends.1, cpu).map_err(failed("packet sockets"))?;
     let seconds = options.seconds(1.0);
     let mut try_at = |rate: f64| {

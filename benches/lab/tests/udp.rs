@@ -10,11 +10,11 @@ use gate64::lab::LabError;
 use socket2::SockRef;
 
 use super::rounds;
-use crate::bed::{Bed, failed};
 use crate::options::Options;
 use crate::packets::sys::{set_option, within};
 use crate::packets::tester::now;
 use crate::record::{Record, Row};
+use crate::testbed::{Testbed, failed};
 
 const PORT: u16 = 5002;
 /// The host's first datagram. Data datagrams start with a number below 2^56.
@@ -41,34 +41,34 @@ const fn row(what: &'static str) -> Row {
 pub(crate) const UP: Row = row("one flow, up");
 pub(crate) const DOWN: Row = row("one flow, down");
 
-pub(super) fn run(beds: &mut [Bed], options: &Options, record: &mut Record) -> Result<(), LabError> {
-    for bed in beds.iter_mut() {
-        bed.apart(false)?;
-        bed.await_path()?;
+pub(super) fn run(testbeds: &mut [Testbed], options: &Options, record: &mut Record) -> Result<(), LabError> {
+    for testbed in testbeds.iter_mut() {
+        testbed.pin_gateway(false)?;
+        testbed.await_path()?;
     }
-    rounds(beds, options.rounds, |bed, round| {
+    rounds(testbeds, options.rounds, |testbed, round| {
         for (row, up) in [(&UP, true), (&DOWN, false)] {
-            let rate = bulk(bed, up, options.seconds(1.0)).map_err(failed("UDP"))?;
-            let name = bed.contestant.name();
+            let rate = bulk(testbed, up, options.seconds(1.0)).map_err(failed("UDP"))?;
+            let name = testbed.contestant.name();
             println!("round {}  {name:<22} UDP {:<18} {rate:>6.2} Gbit/s", round + 1, row.what);
-            record.add(row, bed.contestant, rate, false);
+            record.add(row, testbed.contestant, rate, false);
         }
         Ok(())
     })
 }
 
-fn bulk(bed: &Bed, up: bool, seconds: f64) -> std::io::Result<f64> {
+fn bulk(testbed: &Testbed, up: bool, seconds: f64) -> std::io::Result<f64> {
     // Bound, since connect would select another local address.
-    let service = bed.service(PORT);
-    let far = within(bed.lab.internet.name(), || UdpSocket::bind(service))?;
-    let any = if bed.contestant.hosts_have_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let near = within(bed.lab.host().name(), || UdpSocket::bind(any))?;
+    let service = testbed.server_addr(PORT);
+    let far = within(testbed.lab.internet.name(), || UdpSocket::bind(service))?;
+    let any = if testbed.contestant.hosts_have_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let near = within(testbed.lab.host().name(), || UdpSocket::bind(any))?;
     for socket in [&near, &far] {
         SockRef::from(socket).set_recv_buffer_size(BUFFER)?;
         SockRef::from(socket).set_send_buffer_size(BUFFER)?;
         socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     }
-    for (socket, v6) in [(&near, !bed.contestant.hosts_have_ipv4()), (&far, service.is_ipv6())] {
+    for (socket, v6) in [(&near, !testbed.contestant.hosts_have_ipv4()), (&far, service.is_ipv6())] {
         // QUIC's datagrams are never fragmented (RFC 9000 §14); Linux sends super-packets without DF
         // otherwise.
         let (level, option) = match v6 {
@@ -78,7 +78,7 @@ fn bulk(bed: &Bed, up: bool, seconds: f64) -> std::io::Result<f64> {
         set_option(socket, level, option, libc::IP_PMTUDISC_PROBE)?;
     }
     // The server learns the mapped address. Skips late datagrams of the previous trial.
-    near.connect(bed.target(PORT))?;
+    near.connect(testbed.server_addr_from_host(PORT))?;
     near.send(HELLO)?;
     let mut first = [0; HELLO.len()];
     let host = loop {

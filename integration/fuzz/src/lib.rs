@@ -9,7 +9,7 @@ mod properties;
 #[path = "../../script/mod.rs"]
 mod script;
 
-macro_rules! doors {
+macro_rules! targets {
     ($($name:ident),+) => {
         $(
             #[doc = concat!("Holds the properties of `", stringify!($name), "`, or panics.")]
@@ -20,4 +20,4 @@ macro_rules! doors {
     };
 }
 
-doors!(parse, translate, quoted, config, sessions, dns_query, dns_answer);
+targets!(parse, translate, quoted, config, sessions, dns_query, dns_answer);

@@ -6,8 +6,9 @@ use gate64::addr::Proto;
 use gate64::addr::{Transport4, Transport6};
 use gate64::nat64::Zone;
 use gate64::reason::Reason;
+use gate64::translator::Verdict;
 
-use super::{Model, Outcome, Verdict};
+use super::{Model, Outcome};
 use crate::model::address::embed;
 use crate::model::packet::{self, Flow, Refusal};
 use crate::script::packet::{Body, Packet, Quote};

@@ -11,7 +11,7 @@ use crate::script::oracle::{judge, transport_is_right};
 /// Longest input packet.
 pub(super) const LONGEST: usize = 4096;
 
-pub(super) struct Door {
+pub(super) struct Harness {
     pub(super) translator: Translator,
     pub(super) now: Instant,
     extra: ExtraPackets,
@@ -26,7 +26,7 @@ pub(super) struct Outcome {
     pub(super) packets: Vec<Vec<u8>>,
 }
 
-impl Door {
+impl Harness {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
             translator: Translator::new(Settings { worker: WorkerId(0), workers: 1, ..settings }, 8),

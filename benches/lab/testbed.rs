@@ -19,7 +19,7 @@ const UNUSED_MAC: &str = "02:00:00:00:00:99";
 ///
 /// Fields are dropped in order: processes before their namespaces.
 #[derive(Debug)]
-pub(crate) struct Bed {
+pub(crate) struct Testbed {
     pub(crate) contestant: Contestant,
     pub(crate) running: Running,
     pub(crate) tester: Tester,
@@ -36,7 +36,7 @@ pub(crate) fn failed(what: &str) -> impl FnOnce(std::io::Error) -> LabError {
     move |source| LabError::Io { what, source }
 }
 
-impl Bed {
+impl Testbed {
     /// Builds the lab and starts the contestant with capacity for `sessions`. `rps` is the CPU mask of
     /// receive packet steering on its TUN.
     pub(crate) fn build(contestant: Contestant, sessions: u32, rps: Option<&str>) -> Result<Self, LabError> {
@@ -58,23 +58,23 @@ impl Bed {
     }
 
     /// Pins the gateway's process to another CPU than the tester's, if there are two; or lets it run on all.
-    pub(crate) fn apart(&self, apart: bool) -> Result<(), LabError> {
+    pub(crate) fn pin_gateway(&self, pinned: bool) -> Result<(), LabError> {
         let [_, gateway] = machine::cpus();
         let Some(pid) = self.running.pid() else { return Ok(()) };
-        let cpus = if apart { gateway.to_string() } else { format!("0-{}", machine::count() - 1) };
+        let cpus = if pinned { gateway.to_string() } else { format!("0-{}", machine::count() - 1) };
         CommandLine::new(&format!("taskset -a -c -p {cpus} {pid}")).text().map(drop)
     }
 
     /// The server's own address, for sockets.
-    pub(crate) fn service(&self, port: u16) -> SocketAddr {
+    pub(crate) fn server_addr(&self, port: u16) -> SocketAddr {
         if self.contestant.servers_have_ipv6() {
-            return self.target(port);
+            return self.server_addr_from_host(port);
         }
         SocketAddr::new(Ipv4Addr::new(198, 51, 100, 80).into(), port)
     }
 
     /// The server's address as hosts see it, for sockets.
-    pub(crate) fn target(&self, port: u16) -> SocketAddr {
+    pub(crate) fn server_addr_from_host(&self, port: u16) -> SocketAddr {
         let addr = match self.contestant {
             Contestant::Gate64 | Contestant::Tayga | Contestant::TaygaMasquerade => {
                 Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0xc633, 0x6450).into()
@@ -87,7 +87,7 @@ impl Bed {
 
     /// Waits until the host reaches the server.
     pub(crate) fn await_path(&self) -> Result<(), LabError> {
-        let ping = self.lab.host().run(&format!("ping -c 1 -W 1 {}", self.target(0).ip()));
+        let ping = self.lab.host().run(&format!("ping -c 1 -W 1 {}", self.server_addr_from_host(0).ip()));
         let what = format!("the server answers through {}", self.contestant.name());
         until(Deadline::after(10), &what, || ping.outcome().is_ok_and(|o| o.ok))
     }

@@ -24,18 +24,18 @@ enum Due {
 impl Model {
     /// The next deadline, and what expires then.
     fn next(&self) -> Option<(Instant, Due)> {
-        let rest = self.settings.nat64.timers.quarantine;
+        let quarantine = self.settings.nat64.timers.quarantine;
         let sessions = self.sessions.iter().enumerate().map(|(at, s)| (s.deadline, Due::Session(at)));
         let syns = self.syns.iter().enumerate().map(|(at, syn)| (syn.until, Due::Syn(at)));
         let bindings = self.bindings.iter().enumerate();
-        let bindings = bindings.filter_map(|(at, b)| Some((b.quarantined? + rest, Due::Binding(at))));
+        let bindings = bindings.filter_map(|(at, b)| Some((b.quarantined? + quarantine, Due::Binding(at))));
         let blocks = self.blocks.iter().enumerate().filter(|(_, block)| self.is_empty(block));
-        let blocks = blocks.map(|(at, block)| (block.since + rest, Due::Block(at)));
+        let blocks = blocks.map(|(at, block)| (block.since + quarantine, Due::Block(at)));
         sessions.chain(syns).chain(bindings).chain(blocks).min_by_key(|(when, _)| *when)
     }
 
     /// Whether a quarantine ended within the last `margin`: the translator rounds its end up.
-    pub(in crate::model) fn rest_ended_within(&self, margin: Duration) -> bool {
+    pub(in crate::model) fn quarantine_ended_within(&self, margin: Duration) -> bool {
         self.last_quarantine_end.is_some_and(|last| self.now.since(last) < margin)
     }
 

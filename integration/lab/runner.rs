@@ -1,4 +1,4 @@
-//! The third door: the scenarios through `gate64 run` on a real TUN. One packet socket sends packets to the
+//! The third runner: the scenarios through `gate64 run` on a real TUN. One packet socket sends packets to the
 //! device, another receives its output.
 
 use std::io::{BufReader, BufWriter};
@@ -13,7 +13,7 @@ use gate64::nat64::{Pool, Zone};
 use gate64::translator::Settings;
 
 use super::{Test, lock_machine, program, wrong};
-use crate::doors::{Left, chosen, in_words_of_a_file, name};
+use crate::runners::{Left, chosen, in_words_of_a_file, name};
 use crate::script::world::record;
 use crate::script::{file, live};
 use crate::translate::packet;
@@ -151,7 +151,7 @@ impl Live {
 /// A network namespace in which only the gateway receives packets from the device.
 pub(super) fn quiet(at: &Namespace) -> Test {
     let rules = format!(
-        "table inet doors {{ chain quiet {{ type filter hook prerouting priority raw; iifname {DEVICE} drop; }}; }}"
+        "table inet runner {{ chain quiet {{ type filter hook prerouting priority raw; iifname {DEVICE} drop; }}; }}"
     );
     at.run("nft -f -").input(rules).text().map(drop)
 }
@@ -161,7 +161,7 @@ pub(super) fn quiet(at: &Namespace) -> Test {
 fn scenarios_hold_through_the_daemon() -> Test {
     let Some(_machine) = lock_machine() else { return Ok(()) };
     gate64::lab::sweep();
-    let namespace = format!("g64lab-{}-doors", std::process::id());
+    let namespace = format!("g64lab-{}-runner", std::process::id());
     let at = Namespace::new(namespace)?;
     quiet(&at)?;
     let mut left = Left::default();
@@ -173,7 +173,7 @@ fn scenarios_hold_through_the_daemon() -> Test {
             left.skip(scenario, why);
             continue;
         }
-        if let Err(why) = crate::doors::as_file(&recording.settings) {
+        if let Err(why) = crate::runners::as_file(&recording.settings) {
             left.skip(scenario, &why);
             continue;
         }

@@ -38,24 +38,24 @@ impl Left {
     }
 
     /// Prints how many scenarios ran, and which were skipped.
-    pub(crate) fn report(&self, door: &str) {
+    pub(crate) fn report(&self, runner: &str) {
         let skipped: usize = self.skipped.values().map(Vec::len).sum();
         crate::uncaptured::show(&format!(
-            "doors: {door}: {} scenarios through, {skipped} skipped",
+            "runners: {runner}: {} scenarios through, {skipped} skipped",
             self.passed
         ));
         for (why, scenarios) in &self.skipped {
-            println!("doors: {door}: {} skipped, {why}: {}", scenarios.len(), scenarios.join(" "));
+            println!("runners: {runner}: {} skipped, {why}: {}", scenarios.len(), scenarios.join(" "));
         }
     }
 
-    /// Fails if a door tests too little: less than `percent` of the scenarios, or none of those chosen.
-    pub(crate) fn check(&self, door: &str, percent: usize) {
+    /// Fails if a runner tests too little: less than `percent` of the scenarios, or none of those chosen.
+    pub(crate) fn check(&self, runner: &str, percent: usize) {
         let skipped: usize = self.skipped.values().map(Vec::len).sum();
         let all = skipped + self.passed;
         // A run of a few chosen scenarios may consist of skipped ones.
         let enough = all < 100 && all > 0 || self.passed * 100 >= all * percent && self.passed > 0;
-        assert!(enough, "{door}: {skipped} scenarios skipped, {} through", self.passed);
+        assert!(enough, "{runner}: {skipped} scenarios skipped, {} through", self.passed);
     }
 }
 
@@ -92,9 +92,9 @@ pub(crate) fn as_file(settings: &Settings) -> Result<String, String> {
 }
 
 /// The output: packets with their times, and the verdict on each input.
-type Seen = (Vec<(Instant, Vec<u8>)>, Vec<String>);
+type Output = (Vec<(Instant, Vec<u8>)>, Vec<String>);
 
-fn by_library(recording: &Recording) -> Seen {
+fn by_library(recording: &Recording) -> Output {
     let (mut packets, mut verdicts) = (Vec::new(), Vec::new());
     for entry in &recording.entries {
         match &entry.what {
@@ -109,7 +109,7 @@ fn by_library(recording: &Recording) -> Seen {
     (packets, verdicts)
 }
 
-fn by_translate(recording: &Recording, text: &str) -> Result<Seen, String> {
+fn by_translate(recording: &Recording, text: &str) -> Result<Output, String> {
     let mut capture = Writer::new(Vec::new()).expect("memory");
     let mut first = None;
     for entry in &recording.entries {
@@ -139,7 +139,7 @@ fn by_translate(recording: &Recording, text: &str) -> Result<Seen, String> {
     Ok((packets, explained.lines().filter_map(verdict).collect()))
 }
 
-/// The difference between the two doors.
+/// The difference between the two runners.
 fn compare(recording: &Recording, text: &str) -> Result<(), String> {
     let (want, got) = (by_library(recording), by_translate(recording, text)?);
     if want.1 != got.1 {
@@ -161,7 +161,7 @@ pub(crate) fn chosen() -> Vec<PathBuf> {
     files().into_iter().filter(|f| f.to_string_lossy().contains(&only)).collect()
 }
 
-/// `SCENARIO=words cargo test doors` runs only files whose path contains the words.
+/// `SCENARIO=words cargo test runners` runs only files whose path contains the words.
 #[test]
 fn scenarios_hold_through_translate() {
     let mut left = Left::default();

@@ -353,7 +353,7 @@ impl Session {
             || "nothing".to_owned(),
             |(_, asked)| {
                 let alias = asked.alias.map_or(String::new(), |alias| format!(" alias={alias}"));
-                format!("{} {}{alias}", asked.reach.name(), asked.times)
+                format!("{} {}{alias}", asked.ipv6_support.name(), asked.times)
             },
         );
         if words[1..].join(" ") == noted { Ok(()) } else { Err(format!("in the ledger: {noted}")) }

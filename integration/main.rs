@@ -1,7 +1,6 @@
 //! Tests of the whole program: scenarios, simulation, the source tree, and the kernel lab.
 
 mod chains;
-mod checksums;
 mod closed_pipe;
 mod configs_bad;
 mod corpora;

@@ -6,7 +6,7 @@ const NANOS: u64 = 1_000_000_000;
 
 /// A token bucket. It starts full.
 #[derive(Clone, Copy, Debug)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     /// Tokens spent, expressed as nanoseconds of refill time; zero is a full bucket.
     used: u64,
     since: Instant,
@@ -20,13 +20,13 @@ impl Default for Bucket {
 
 impl Bucket {
     /// A full bucket.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { used: 0, since: Instant::ZERO }
     }
 
     /// Takes a token if one is left. The bucket refills at `rate` tokens per second and holds at most
     /// `burst`. With a rate or burst of 0 it is always empty.
-    pub fn take(&mut self, now: Instant, rate: u32, burst: u32) -> bool {
+    pub(crate) fn take(&mut self, now: Instant, rate: u32, burst: u32) -> bool {
         if rate == 0 || burst == 0 {
             return false;
         }

@@ -43,7 +43,7 @@ const ATTRIBUTE: usize = 5;
 /// Adds an object to an ICMPv4 error that [`PlanTo4::apply`](super::PlanTo4::apply) has written: Destination
 /// Unreachable, Time Exceeded or Parameter Problem. Returns false and changes nothing if the object does not
 /// fit into 576 bytes, or into `mtu4` bytes.
-pub fn add_object(object: Object, addr: Ipv6Addr, mtu4: u16, buf: &mut PacketBuf) -> bool {
+pub(crate) fn add_object(object: Object, addr: Ipv6Addr, mtu4: u16, buf: &mut PacketBuf) -> bool {
     const QUOTED_AT: usize = ipv4::HEADER + icmp::HEADER;
     let max = MAX_ERROR4.min(usize::from(mtu4));
     let Some(head) = buf.bytes().first_chunk().map(Header4::read) else { return false };

@@ -7,51 +7,51 @@ use crate::addr::{Transport4, Transport6};
 /// `src.port` holds the identifier of an ICMP echo. Ports are ignored for packets without ports (fragments,
 /// ICMP errors, other protocols).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Flow4 {
+pub(crate) struct Flow4 {
     /// Source.
-    pub src: Transport4,
+    pub(crate) src: Transport4,
     /// Destination.
-    pub dst: Transport4,
+    pub(crate) dst: Transport4,
 }
 
 /// Source and destination of an IPv6 packet; ports as in [`Flow4`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Flow6 {
+pub(crate) struct Flow6 {
     /// Source.
-    pub src: Transport6,
+    pub(crate) src: Transport6,
     /// Destination.
-    pub dst: Transport6,
+    pub(crate) dst: Transport6,
 }
 
 impl Flow4 {
     /// A flow from `src` to `dst`.
-    pub const fn new(src: Transport4, dst: Transport4) -> Self {
+    pub(crate) const fn new(src: Transport4, dst: Transport4) -> Self {
         Self { src, dst }
     }
 }
 
 impl Flow6 {
     /// A flow from `src` to `dst`.
-    pub const fn new(src: Transport6, dst: Transport6) -> Self {
+    pub(crate) const fn new(src: Transport6, dst: Transport6) -> Self {
         Self { src, dst }
     }
 }
 
 /// Addresses and ports for a packet to the IPv4 side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct To4 {
+pub(crate) struct To4 {
     /// Those of the packet.
-    pub outer: Flow4,
+    pub(crate) outer: Flow4,
     /// Those of the packet that an ICMP error quotes. `None` reverses the addresses of `outer` and keeps the
     /// ports.
-    pub quoted: Option<Flow4>,
+    pub(crate) quoted: Option<Flow4>,
 }
 
 /// Addresses and ports for a packet to the IPv6 side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct To6 {
+pub(crate) struct To6 {
     /// Those of the packet.
-    pub outer: Flow6,
+    pub(crate) outer: Flow6,
     /// Those of the packet that an ICMP error quotes; see [`To4::quoted`].
-    pub quoted: Option<Flow6>,
+    pub(crate) quoted: Option<Flow6>,
 }

@@ -1,11 +1,9 @@
 //! Cuts super-packets into packets and packets into fragments that fit the next link's MTU.
 
-use super::header::{Header4, Header6, IpHeader};
+use super::header::IpHeader;
 use super::segment::{SuperPacket, complete};
-use crate::reason::Reason;
 use crate::wire::batch::ExtraPackets;
 use crate::wire::buf::{Checksum, Offload, PacketBuf};
-use crate::wire::{ipv4, ipv6};
 
 /// How a message is cut into packets and fragments.
 #[derive(Clone, Copy, Debug)]
@@ -146,34 +144,4 @@ impl CutPlan {
             skip = skip.saturating_sub(parts[0].len());
         }
     }
-}
-
-/// Cuts a translated super-packet into its packets: the first stays in `buf`, the others go to `extra`. For a
-/// single packet, only completes a partial checksum.
-///
-/// # Errors
-/// [`Reason::ExtraFull`] if `extra` has too little room; nothing is written then.
-pub fn cut(buf: &mut PacketBuf, extra: &mut ExtraPackets) -> Result<(), Reason> {
-    match buf.bytes().first().map(|first| first >> 4) {
-        Some(4) if buf.len() >= ipv4::HEADER => {
-            let head = Header4::read(buf.bytes().first_chunk().ok_or(Reason::Ipv4Header)?);
-            cut_after(&head, buf, extra)
-        }
-        Some(6) if buf.len() >= ipv6::HEADER => {
-            let head = Header6::read(buf.bytes().first_chunk().ok_or(Reason::Ipv6Header)?);
-            cut_after(&head, buf, extra)
-        }
-        _ => Err(Reason::NotIp),
-    }
-}
-
-/// Cuts the message after `head`.
-fn cut_after<H: IpHeader>(head: &H, buf: &mut PacketBuf, extra: &mut ExtraPackets) -> Result<(), Reason> {
-    let plan = CutPlan::of(head, &buf.bytes()[head.len()..], &buf.offload, usize::MAX);
-    if !plan.fits(extra) {
-        return Err(Reason::ExtraFull);
-    }
-    buf.shrink_front(head.len());
-    plan.cut(head, buf, extra);
-    Ok(())
 }

@@ -8,13 +8,13 @@ use crate::wire::quoted::{Quoted4, Quoted6};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TranslatedError {
     /// Type.
-    pub kind: u8,
+    pub(crate) kind: u8,
     /// Code.
-    pub code: u8,
+    pub(crate) code: u8,
     /// Second word, without the length attribute of RFC 4884.
-    pub info: u32,
+    pub(crate) info: u32,
     /// Whether the error may carry an extension (RFC 4884 §4.6).
-    pub extensible: bool,
+    pub(crate) extensible: bool,
 }
 
 impl TranslatedError {

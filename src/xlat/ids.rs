@@ -14,14 +14,14 @@ const COUNTERS: usize = 2048;
 /// limit of any 16-bit field (RFC 6864 §5.3.1). Packets with DF set need no unique identification; they use
 /// separate counters so as not to exhaust the others.
 #[derive(Debug)]
-pub struct Ids {
+pub(crate) struct Ids {
     key: u64,
     counters: Box<[u16; COUNTERS]>,
 }
 
 impl Ids {
     /// A generator whose counters start at values derived from `seed`.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut state = seed;
         let mut next = || {
             // SplitMix64.
@@ -38,7 +38,14 @@ impl Ids {
 
     /// Reserves `packets` consecutive identifications and returns the first.
     #[inline]
-    pub fn take(&mut self, src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, df: bool, packets: usize) -> u16 {
+    pub(crate) fn take(
+        &mut self,
+        src: Ipv4Addr,
+        dst: Ipv4Addr,
+        protocol: u8,
+        df: bool,
+        packets: usize,
+    ) -> u16 {
         let pair = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
         let kind = u64::from(protocol) << 1 | u64::from(df);
         let hash = (pair ^ kind.wrapping_mul(0xd6e8_feb8_6659_fd93)).wrapping_mul(self.key);

@@ -24,18 +24,18 @@ mod rules;
 mod segment;
 mod transport;
 
-pub use bucket::Bucket;
-pub use extension::{Object, add_object};
-pub use flow::{Flow4, Flow6, To4, To6};
-pub use fragment::cut;
-pub use ids::Ids;
-pub use originate::{originate_error4, originate_error6};
-pub use plain::{Plain, PlainPorts};
+pub(crate) use bucket::Bucket;
+pub use extension::Object;
+pub(crate) use extension::add_object;
+pub(crate) use flow::{Flow4, Flow6, To4, To6};
+pub(crate) use ids::Ids;
+pub(crate) use originate::{originate_error4, originate_error6};
+pub(crate) use plain::{Plain, PlainPorts};
 pub(crate) use plan::IGMP;
-pub use plan::{Pass, PlanTo4, PlanTo6, check_extensions, plan_v4_to_v6, plan_v6_to_v4};
-pub use refusal::{ErrorHeader, Refusal};
+pub(crate) use plan::{Pass, PlanTo4, PlanTo6, check_extensions, plan_v4_to_v6, plan_v6_to_v4};
+pub(crate) use refusal::{ErrorHeader, Refusal};
 pub use rules::{Plateaus, RewriteRules, TrafficClass};
-pub use segment::Cuts;
+pub(crate) use segment::Cuts;
 
 #[cfg(test)]
 mod tests;

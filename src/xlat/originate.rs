@@ -30,7 +30,7 @@ const DSCP: u8 = 0xfc;
 /// - for a packet whose source is unspecified or multicast,
 /// - for a multicast destination, except Packet Too Big,
 /// - "administratively prohibited" for any ICMPv6 message.
-pub fn originate_error6(
+pub(crate) fn originate_error6(
     packet: &Ipv6Packet,
     error: ErrorHeader,
     from: Ipv6Addr,
@@ -77,7 +77,7 @@ pub fn originate_error6(
 /// - for an ICMP error,
 /// - for a fragment other than the first,
 /// - for a source or destination that is not a host address.
-pub fn originate_error4(
+pub(crate) fn originate_error4(
     packet: &Ipv4Packet,
     error: ErrorHeader,
     from: Ipv4Addr,

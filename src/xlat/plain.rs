@@ -23,17 +23,17 @@ use crate::wire::{TCP, UDP, ipv4, ipv6, tcp, u16_at, udp};
 
 /// A plain packet; `A` is its family's address.
 #[derive(Clone, Copy, Debug)]
-pub struct Plain<A> {
+pub(crate) struct Plain<A> {
     /// Source.
-    pub src: A,
+    pub(crate) src: A,
     /// Destination.
-    pub dst: A,
+    pub(crate) dst: A,
     /// Source and destination port, and TCP's flags.
-    pub ports: PlainPorts,
+    pub(crate) ports: PlainPorts,
     /// Length of the packet in bytes.
-    pub len: usize,
+    pub(crate) len: usize,
     /// Number of packets on the wire, at least 1.
-    pub count: usize,
+    pub(crate) count: usize,
     /// Length of the longest packet on the wire without its IP header, in bytes.
     longest: usize,
     traffic_class: u8,
@@ -43,19 +43,19 @@ pub struct Plain<A> {
 
 /// Ports and flags of the transport header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PlainPorts {
+pub(crate) struct PlainPorts {
     /// Source port.
-    pub src: u16,
+    pub(crate) src: u16,
     /// Destination port.
-    pub dst: u16,
+    pub(crate) dst: u16,
     /// TCP's flags; `None` for UDP. Never SYN: its options may have to change (MSS clamping).
-    pub flags: Option<Flags>,
+    pub(crate) flags: Option<Flags>,
 }
 
 impl PlainPorts {
     /// TCP or UDP.
     #[inline(always)]
-    pub const fn proto(self) -> Proto {
+    pub(crate) const fn proto(self) -> Proto {
         if self.flags.is_some() { Proto::Tcp } else { Proto::Udp }
     }
 
@@ -100,7 +100,7 @@ impl PlainPorts {
 impl Plain<Ipv6Addr> {
     /// Reads a packet from the IPv6 side.
     #[inline(always)]
-    pub fn read6(rules: &RewriteRules, buf: &PacketBuf) -> Option<Self> {
+    pub(crate) fn read6(rules: &RewriteRules, buf: &PacketBuf) -> Option<Self> {
         let bytes = buf.bytes();
         let head = bytes.first_chunk::<{ ipv6::HEADER }>()?;
         let len = ipv6::HEADER + usize::from(u16_at(head, 4));
@@ -127,7 +127,7 @@ impl Plain<Ipv6Addr> {
 
     /// Rewrites the packet in `buf` to IPv4.
     #[inline(always)]
-    pub fn rewrite_to4(&self, rules: &RewriteRules, to: &Flow4, ids: &mut Ids, buf: &mut PacketBuf) {
+    pub(crate) fn rewrite_to4(&self, rules: &RewriteRules, to: &Flow4, ids: &mut Ids, buf: &mut PacketBuf) {
         let (src, dst) = (to.src.addr, to.dst.addr);
         let addresses = Addresses {
             old: Sum::of_v6(self.src).plus(Sum::of_v6(self.dst)),
@@ -155,7 +155,7 @@ impl Plain<Ipv6Addr> {
 impl Plain<Ipv4Addr> {
     /// Reads a packet from the IPv4 side.
     #[inline(always)]
-    pub fn read4(rules: &RewriteRules, buf: &PacketBuf) -> Option<Self> {
+    pub(crate) fn read4(rules: &RewriteRules, buf: &PacketBuf) -> Option<Self> {
         let bytes = buf.bytes();
         let head = bytes.first_chunk::<{ ipv4::HEADER }>()?;
         let len = usize::from(u16_at(head, 2));
@@ -182,7 +182,7 @@ impl Plain<Ipv4Addr> {
 
     /// Rewrites the packet in `buf` to IPv6.
     #[inline(always)]
-    pub fn rewrite_to6(&self, rules: &RewriteRules, to: &Flow6, buf: &mut PacketBuf) {
+    pub(crate) fn rewrite_to6(&self, rules: &RewriteRules, to: &Flow6, buf: &mut PacketBuf) {
         let addresses = Addresses {
             old: Sum::of_v4(self.src).plus(Sum::of_v4(self.dst)),
             new: Sum::of_v6(to.src.addr).plus(Sum::of_v6(to.dst.addr)),

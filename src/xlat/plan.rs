@@ -22,7 +22,7 @@ pub(crate) const IGMP: u8 = 2;
 
 /// Which translation of a packet this is: a hairpinned packet is translated twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Pass {
+pub(crate) enum Pass {
     /// The only one: from one network to the other.
     #[default]
     Direct,
@@ -58,7 +58,7 @@ pub(super) enum Action {
 /// The plan borrows the packet and its buffer: it can be applied to no other packet.
 #[derive(Debug)]
 #[must_use]
-pub struct PlanTo4<'p> {
+pub(crate) struct PlanTo4<'p> {
     pub(super) packet: &'p Ipv6Packet,
     pub(super) buf: &'p mut PacketBuf,
     pub(super) rewrite: Rewrite<'p, Quoted6>,
@@ -70,30 +70,30 @@ pub struct PlanTo4<'p> {
 impl PlanTo4<'_> {
     /// The parsed packet.
     #[inline]
-    pub const fn packet(&self) -> &Ipv6Packet {
+    pub(crate) const fn packet(&self) -> &Ipv6Packet {
         self.packet
     }
 
     /// The packet's buffer.
     #[inline]
-    pub const fn buf(&self) -> &PacketBuf {
+    pub(crate) const fn buf(&self) -> &PacketBuf {
         self.buf
     }
 
     /// Which translation of the packet this is.
     #[inline]
-    pub const fn pass(&self) -> Pass {
+    pub(crate) const fn pass(&self) -> Pass {
         self.pass
     }
 
     /// Number of packets on the wire that the buffer holds, at least 1.
     #[inline]
-    pub fn packets(&self) -> usize {
+    pub(crate) fn packets(&self) -> usize {
         segment::packets(&self.buf.bytes()[self.packet.upper_at..self.packet.len], &self.buf.offload)
     }
 
     /// Whether the translated packet is an ICMP error that may carry an RFC 4884 extension.
-    pub const fn is_extensible_error(&self) -> bool {
+    pub(crate) const fn is_extensible_error(&self) -> bool {
         matches!(self.rewrite, Rewrite::Error(TranslatedError { extensible: true, .. }, _))
     }
 }
@@ -103,7 +103,7 @@ impl PlanTo4<'_> {
 /// The plan borrows the packet and its buffer: it can be applied to no other packet.
 #[derive(Debug)]
 #[must_use]
-pub struct PlanTo6<'p> {
+pub(crate) struct PlanTo6<'p> {
     pub(super) packet: &'p Ipv4Packet,
     pub(super) buf: &'p mut PacketBuf,
     pub(super) rewrite: Rewrite<'p, Quoted4>,
@@ -114,19 +114,19 @@ pub struct PlanTo6<'p> {
 impl PlanTo6<'_> {
     /// The parsed packet.
     #[inline]
-    pub const fn packet(&self) -> &Ipv4Packet {
+    pub(crate) const fn packet(&self) -> &Ipv4Packet {
         self.packet
     }
 
     /// The packet's buffer.
     #[inline]
-    pub const fn buf(&self) -> &PacketBuf {
+    pub(crate) const fn buf(&self) -> &PacketBuf {
         self.buf
     }
 
     /// Number of packets on the wire that the buffer holds, at least 1.
     #[inline]
-    pub fn packets(&self) -> usize {
+    pub(crate) fn packets(&self) -> usize {
         segment::packets(&self.buf.bytes()[self.packet.header_len..self.packet.total_len], &self.buf.offload)
     }
 }
@@ -138,7 +138,7 @@ impl PlanTo6<'_> {
 /// # Errors
 /// A [`Refusal`] if the packet must not be translated.
 #[inline(always)]
-pub fn plan_v6_to_v4<'p>(
+pub(crate) fn plan_v6_to_v4<'p>(
     rules: &RewriteRules,
     packet: &'p Ipv6Packet,
     buf: &'p mut PacketBuf,
@@ -241,7 +241,7 @@ fn check_hairpin_mtu(rules: &RewriteRules, packet: &Ipv6Packet, buf: &PacketBuf)
 /// # Errors
 /// A [`Refusal`] with an ICMP error.
 #[inline]
-pub fn check_extensions(packet: &Ipv6Packet) -> Result<(), Refusal> {
+pub(crate) fn check_extensions(packet: &Ipv6Packet) -> Result<(), Refusal> {
     if let Some(at) = packet.segments_left_at {
         return Err(Refusal::with_error(Reason::RoutingHeader, ErrorHeader::parameter6(u32::from(at))));
     }
@@ -258,7 +258,7 @@ pub fn check_extensions(packet: &Ipv6Packet) -> Result<(), Refusal> {
 /// # Errors
 /// A [`Refusal`] if the packet must not be translated.
 #[inline(always)]
-pub fn plan_v4_to_v6<'p>(
+pub(crate) fn plan_v4_to_v6<'p>(
     rules: &RewriteRules,
     packet: &'p Ipv4Packet,
     buf: &'p mut PacketBuf,

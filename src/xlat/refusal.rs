@@ -5,61 +5,61 @@ use crate::wire::icmp::{v4, v6};
 
 /// Header of an ICMP error that the translator originates, in the address family of the refused packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ErrorHeader {
+pub(crate) struct ErrorHeader {
     /// ICMP type.
-    pub kind: u8,
+    pub(crate) kind: u8,
     /// ICMP code.
-    pub code: u8,
+    pub(crate) code: u8,
     /// Second 32-bit word: MTU or pointer.
-    pub info: u32,
+    pub(crate) info: u32,
 }
 
 impl ErrorHeader {
     /// ICMPv6 Time Exceeded: hop limit exceeded in transit.
-    pub const HOP_LIMIT6: Self = Self { kind: v6::TIME_EXCEEDED, code: 0, info: 0 };
+    pub(crate) const HOP_LIMIT6: Self = Self { kind: v6::TIME_EXCEEDED, code: 0, info: 0 };
     /// ICMPv4 Time Exceeded: TTL exceeded in transit.
-    pub const TTL4: Self = Self { kind: v4::TIME_EXCEEDED, code: 0, info: 0 };
+    pub(crate) const TTL4: Self = Self { kind: v4::TIME_EXCEEDED, code: 0, info: 0 };
     /// ICMPv4 Destination Unreachable: source route failed (RFC 7915 §4.1).
-    pub const SOURCE_ROUTE4: Self = Self::unreachable4(5);
+    pub(crate) const SOURCE_ROUTE4: Self = Self::unreachable4(5);
 
     /// ICMPv6 Destination Unreachable.
-    pub const fn unreachable6(code: u8) -> Self {
+    pub(crate) const fn unreachable6(code: u8) -> Self {
         Self { kind: v6::UNREACHABLE, code, info: 0 }
     }
 
     /// ICMPv4 Destination Unreachable.
-    pub const fn unreachable4(code: u8) -> Self {
+    pub(crate) const fn unreachable4(code: u8) -> Self {
         Self { kind: v4::UNREACHABLE, code, info: 0 }
     }
 
     /// ICMPv6 Packet Too Big; `mtu` in bytes.
-    pub const fn too_big6(mtu: u32) -> Self {
+    pub(crate) const fn too_big6(mtu: u32) -> Self {
         Self { kind: v6::TOO_BIG, code: 0, info: mtu }
     }
 
     /// ICMPv4 fragmentation needed and DF set; `mtu` in bytes (RFC 1191 §4).
-    pub const fn too_big4(mtu: u16) -> Self {
+    pub(crate) const fn too_big4(mtu: u16) -> Self {
         Self { kind: v4::UNREACHABLE, code: 4, info: mtu as u32 }
     }
 
     /// ICMPv6 Parameter Problem: erroneous header field, `pointer` bytes from the start of the packet.
-    pub const fn parameter6(pointer: u32) -> Self {
+    pub(crate) const fn parameter6(pointer: u32) -> Self {
         Self { kind: v6::PARAMETER, code: 0, info: pointer }
     }
 }
 
 /// Why a packet is not translated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// Drop reason.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// ICMP error for the sender; `None` drops the packet silently.
-    pub error: Option<ErrorHeader>,
+    pub(crate) error: Option<ErrorHeader>,
 }
 
 impl Refusal {
     /// A refusal with an ICMP error to the sender.
-    pub const fn with_error(reason: Reason, error: ErrorHeader) -> Self {
+    pub(crate) const fn with_error(reason: Reason, error: ErrorHeader) -> Self {
         Self { reason, error: Some(error) }
     }
 }

@@ -24,7 +24,7 @@ impl<'p> PlanTo4<'p> {
     /// # Errors
     /// [`Reason::ExtraFull`] if `extra` has too little room; nothing is written then.
     #[inline]
-    pub fn apply(
+    pub(crate) fn apply(
         self,
         rules: &RewriteRules,
         to: &To4,
@@ -89,7 +89,7 @@ impl<'p> PlanTo6<'p> {
     /// # Errors
     /// [`Reason::ExtraFull`] if `extra` has too little room; nothing is written then.
     #[inline]
-    pub fn apply(
+    pub(crate) fn apply(
         self,
         rules: &RewriteRules,
         to: &To6,

@@ -187,11 +187,11 @@ fn scenarios_hold_through_translate() {
 }
 
 #[test]
-fn a_door_that_skips_too_much_fails() {
+fn a_runner_that_skips_too_much_fails() {
     let of = |passed: usize, skipped: usize| {
         let mut left = Left { passed, ..Left::default() };
         (0..skipped).for_each(|_| left.skip(Path::new("udp/x.txt"), "no reason"));
-        std::panic::catch_unwind(|| left.check("door", 50)).is_ok()
+        std::panic::catch_unwind(|| left.check("runner", 50)).is_ok()
     };
     assert!(of(100, 100) && of(200, 0) && of(0, 5));
     assert!(!of(99, 101) && !of(0, 200) && !of(0, 0));

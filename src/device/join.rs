@@ -9,8 +9,10 @@
 //! The order within a flow is kept; the order between flows may change.
 
 use super::Offloads;
-use super::layout::{Layout, TCP, UDP, double, word};
+use super::layout::Layout;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
+use crate::wire::tcp::{self, Flags};
+use crate::wire::{TCP, UDP, ipv4, ipv6, u16_at, u32_at};
 
 /// Maximum number of groups searched for a packet's flow, and so of flows joined at the same time.
 const LOOKBACK: usize = 16;
@@ -20,10 +22,8 @@ pub(super) const MAX_PACKETS: usize = 64;
 /// Maximum length of a super-packet in bytes, headers included.
 const MAX_LEN: usize = 65_535;
 
-const FIN: u8 = 0x01;
-const PSH: u8 = 0x08;
-const ACK: u8 = 0x10;
-const ECE: u8 = 0x40;
+/// Flags of a last segment; they close a group.
+const END: Flags = Flags::FIN.with(Flags::PSH);
 
 /// The packets of one write.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ pub(super) struct Group {
     /// The first packet's layout, if it is TCP or UDP.
     pub(super) layout: Option<Layout>,
     /// FIN and PSH of the last packet.
-    pub(super) end_flags: u8,
+    pub(super) end_flags: Flags,
 }
 
 /// Distributes the packets of a batch to groups. Reuses its memory for every batch.
@@ -77,7 +77,7 @@ impl Group {
         let pseudo = layout.pseudo(head, len).fold();
         layout.set_checksum(head, pseudo);
         let segmentation = if layout.protocol == TCP {
-            head[layout.transport_at + 13] |= self.end_flags;
+            head[layout.transport_at + tcp::FLAGS] |= self.end_flags.0;
             Segmentation::Tcp { size: self.size, ecn: false }
         } else {
             Segmentation::Udp { size: self.size }
@@ -140,7 +140,7 @@ impl Joiner {
             size: candidate.map_or(0, |c| c.size as u16),
             payload: candidate.map_or(0, |c| c.payload as u32),
             layout: candidate.map(|c| c.layout),
-            end_flags: candidate.map_or(0, Candidate::end_flags),
+            end_flags: candidate.map_or(Flags::default(), Candidate::end_flags),
         });
     }
 
@@ -168,7 +168,8 @@ impl Joiner {
         group.segments += new.payload.div_ceil(usize::from(group.size)) as u16;
         group.payload += new.payload as u32;
         group.end_flags = new.end_flags();
-        group.open = new.payload.is_multiple_of(usize::from(group.size)) && group.end_flags == 0;
+        group.open =
+            new.payload.is_multiple_of(usize::from(group.size)) && group.end_flags == Flags::default();
         true
     }
 }
@@ -188,21 +189,22 @@ impl<'a> Candidate<'a> {
     /// A hash of the flow.
     fn flow_hash(&self) -> u32 {
         let addresses = if self.layout.v6 {
-            double(self.bytes, 20) ^ double(self.bytes, 36).rotate_left(7)
+            // The last words of both addresses.
+            u32_at(self.bytes, 20) ^ u32_at(self.bytes, 36).rotate_left(7)
         } else {
-            double(self.bytes, 12) ^ double(self.bytes, 16).rotate_left(7)
+            u32_at(self.bytes, 12) ^ u32_at(self.bytes, 16).rotate_left(7)
         };
-        let ports = double(self.bytes, self.layout.transport_at);
+        let ports = u32_at(self.bytes, self.layout.transport_at);
         (addresses ^ ports.rotate_left(13) ^ u32::from(self.layout.protocol)).wrapping_mul(0x9e37_79b1)
     }
 
-    fn flags(&self) -> u8 {
-        self.bytes[self.layout.transport_at + 13]
+    fn flags(&self) -> Flags {
+        Flags(self.bytes[self.layout.transport_at + tcp::FLAGS])
     }
 
     /// FIN and PSH; they close a group.
-    fn end_flags(&self) -> u8 {
-        if self.layout.protocol == TCP { self.flags() & (FIN | PSH) } else { 0 }
+    fn end_flags(&self) -> Flags {
+        if self.layout.protocol == TCP { self.flags().without(Flags(!END.0)) } else { Flags::default() }
     }
 
     /// Whether packets may be joined to this one.
@@ -213,17 +215,18 @@ impl<'a> Candidate<'a> {
             && self.is_joinable()
             && self.size > 0
             && self.payload.is_multiple_of(self.size)
-            && self.end_flags() == 0
+            && self.end_flags() == Flags::default()
     }
 
     /// Whether it has no IP options, no extension headers, and no TCP flag that must not be repeated.
     fn is_joinable(&self) -> bool {
-        let ip = self.layout.transport_at == if self.layout.v6 { 40 } else { 20 };
+        let ip = self.layout.transport_at == if self.layout.v6 { ipv6::HEADER } else { ipv4::HEADER };
         let cwr = match self.offload.segmentation {
             Segmentation::Tcp { ecn, .. } => ecn,
             Segmentation::None | Segmentation::Udp { .. } => false,
         };
-        ip && !cwr && (self.layout.protocol == UDP || self.flags() & !(FIN | PSH | ECE) == ACK)
+        ip && !cwr
+            && (self.layout.protocol == UDP || self.flags().without(END.with(Flags::ECE)) == Flags::ACK)
     }
 
     /// Whether segmentation of `group`, which starts with `first`, would yield this packet next.
@@ -245,8 +248,8 @@ impl<'a> Candidate<'a> {
         if a[..4] != b[..4] || self.layout.protocol == UDP {
             return a[..4] == b[..4];
         }
-        let in_sequence = double(b, 4) == double(a, 4).wrapping_add(group.payload);
-        let flags = (a[13] ^ b[13]) & !(FIN | PSH) == 0;
+        let in_sequence = u32_at(b, tcp::SEQUENCE) == u32_at(a, tcp::SEQUENCE).wrapping_add(group.payload);
+        let flags = Flags(a[tcp::FLAGS]).without(END) == Flags(b[tcp::FLAGS]).without(END);
         // Acknowledgement, header length, window, urgent pointer and options.
         in_sequence && flags && a[8..13] == b[8..13] && a[14..16] == b[14..16] && a[18..] == b[18..]
     }
@@ -267,16 +270,16 @@ fn same_ip(a: &[u8], b: &[u8], v6: bool, segments: u16) -> bool {
     if v6 {
         return a[..4] == b[..4] && a[6..40] == b[6..40];
     }
-    let dont_fragment = a[6] & 0x40 != 0;
-    let in_sequence = dont_fragment || word(b, 4) == word(a, 4).wrapping_add(segments);
+    let in_sequence = ipv4::Fields::of(a).is_some_and(ipv4::Fields::df)
+        || u16_at(b, ipv4::ID) == u16_at(a, ipv4::ID).wrapping_add(segments);
     in_sequence && a[..2] == b[..2] && a[6..10] == b[6..10] && a[12..20] == b[12..20]
 }
 
 /// Whether `bytes` is a fragment of either family.
 fn is_fragment(bytes: &[u8]) -> bool {
     match bytes.first().map(|b| b >> 4) {
-        Some(4) => bytes.len() >= 20 && word(bytes, 6) & 0x3fff != 0,
-        Some(6) => bytes.get(6) == Some(&44),
+        Some(4) => ipv4::Fields::of(bytes).is_some_and(ipv4::Fields::is_fragment),
+        Some(6) => ipv6::Fields::of(bytes).is_some_and(|head| head.next_header() == ipv6::FRAGMENT),
         _ => false,
     }
 }

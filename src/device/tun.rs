@@ -14,6 +14,7 @@ use super::layout::Layout;
 use super::vnet::{self, HEADER};
 use super::{BATCH_BYTES, Device, Offloads, Tallies, Waker, sys};
 use crate::wire::buf::{MAX_PACKET, PacketBuf, Segmentation};
+use crate::wire::{ipv4, ipv6};
 use crate::xlat::Cuts;
 
 const NODE: &str = "/dev/net/tun";
@@ -279,7 +280,7 @@ fn write_segments(
     error: io::Error,
 ) -> io::Result<()> {
     let plain = Layout::of(packet.bytes())
-        .is_some_and(|layout| layout.transport_at == if layout.v6 { 40 } else { 20 });
+        .is_some_and(|layout| layout.transport_at == if layout.v6 { ipv6::HEADER } else { ipv4::HEADER });
     let cuts = Cuts::of(packet.bytes(), &packet.offload).filter(|_| plain);
     let refused = matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE));
     let Some(cuts) = cuts.filter(|_| refused) else { return Err(error) };

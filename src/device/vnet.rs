@@ -11,9 +11,10 @@
 //!
 //! Fields are in host byte order.
 
-use super::layout::{Layout, TCP, UDP, put};
+use super::layout::Layout;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::wire::checksum::Sum;
+use crate::wire::{TCP, UDP, put_u16};
 
 /// The header's length in bytes.
 pub(crate) const HEADER: usize = 10;
@@ -88,7 +89,7 @@ fn segmentation(header: &[u8; HEADER], layout: Option<Layout>) -> Result<Segment
 fn complete_at(bytes: &mut [u8], start: usize, offset: usize) -> Option<()> {
     let sum = Sum::of(bytes.get(start..)?).udp_checksum();
     bytes.get(start + offset..start + offset + 2)?;
-    put(bytes, start + offset, usize::from(sum));
+    put_u16(bytes, start + offset, sum);
     Some(())
 }
 

@@ -14,7 +14,7 @@ use super::tables::slab::NIL;
 use crate::addr::Proto;
 use crate::addr::{Transport4, Transport6};
 use crate::wire::buf::PacketBuf;
-use crate::wire::{TCP, UDP, ipv4, ipv6, u16_at, u32_at};
+use crate::wire::{DST_PORT, SRC_PORT, TCP, UDP, ipv4, ipv6, u16_at, udp};
 
 /// Packets of a batch that are prefetched; later ones are looked up without a candidate.
 const WINDOW: usize = 64;
@@ -134,23 +134,29 @@ impl Nat64 {
     }
 
     fn lookup4(&self, bytes: &[u8]) -> Lookup {
-        let Some(head) = bytes.first_chunk::<{ ipv4::HEADER + 8 }>() else { return Lookup::None };
-        let fragment = u16_at(head, 6) & 0x3fff != 0;
-        if !matches!(head[9], TCP | UDP) || fragment {
+        let Some((head, ports)) = bytes.split_first_chunk().filter(|(_, rest)| rest.len() >= udp::HEADER)
+        else {
+            return Lookup::None;
+        };
+        let head = ipv4::Fields(head);
+        if !matches!(head.protocol(), TCP | UDP) || head.is_fragment() {
             return Lookup::None;
         }
-        let mapped = Transport4::new(u32_at(head, 16).into(), u16_at(head, ipv4::HEADER + 2));
+        let mapped = Transport4::new(head.dst(), u16_at(ports, DST_PORT));
         self.pool4.list_at(mapped).map_or(Lookup::None, Lookup::Port)
     }
 }
 
 #[inline]
 fn lookup6(bib: &Bib, bytes: &[u8]) -> Lookup {
-    let Some(head) = bytes.first_chunk::<{ ipv6::HEADER + 8 }>() else { return Lookup::None };
-    let proto = match head[6] {
+    let Some((head, ports)) = bytes.split_first_chunk().filter(|(_, rest)| rest.len() >= udp::HEADER) else {
+        return Lookup::None;
+    };
+    let head = ipv6::Fields(head);
+    let proto = match head.next_header() {
         TCP => Proto::Tcp,
         UDP => Proto::Udp,
         _ => return Lookup::None,
     };
-    Lookup::Index(bib.home(proto, Transport6::new(ipv6::addr_at(head, 8), u16_at(head, ipv6::HEADER))))
+    Lookup::Index(bib.home(proto, Transport6::new(head.src(), u16_at(ports, SRC_PORT))))
 }

@@ -1,9 +1,9 @@
 //! A one-line summary of a packet. Accepts damaged and truncated packets.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use crate::wire::{ICMP4, ICMP6, TCP, UDP};
+use crate::wire::{DST_PORT, ICMP4, ICMP6, SRC_PORT, TCP, UDP, ipv4, ipv6, u16_at};
 
 /// Maximum nesting depth of quoted packets in a summary.
 const DEPTH: u8 = 2;
@@ -48,25 +48,24 @@ impl<'a> Summary<'a> {
     }
 
     fn of_v4(bytes: &'a [u8]) -> Option<Self> {
-        let head: &[u8; 20] = bytes.first_chunk()?;
-        let addr = |at: usize| Ipv4Addr::new(head[at], head[at + 1], head[at + 2], head[at + 3]);
-        let word = u16::from_be_bytes([head[6], head[7]]);
-        let fragment = (word & 0x3fff != 0).then_some(((word & 0x1fff) * 8, word & 0x2000 != 0));
-        let payload = bytes.get(usize::from(head[0] & 15) * 4..).unwrap_or_default();
-        let addresses = Some((addr(12).into(), addr(16).into()));
-        Some(Self { bytes, depth: 0, addresses, protocol: head[9], payload, fragment })
+        let head = ipv4::Fields::of(bytes)?;
+        let fragment = head.fragment().map(|fragment| (fragment.offset, fragment.more));
+        let payload = bytes.get(head.header_len()..).unwrap_or_default();
+        let addresses = Some((head.src().into(), head.dst().into()));
+        Some(Self { bytes, depth: 0, addresses, protocol: head.protocol(), payload, fragment })
     }
 
     fn of_v6(bytes: &'a [u8]) -> Option<Self> {
-        let head: &[u8; 40] = bytes.first_chunk()?;
-        let addr = |at: usize| head[at..].first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets));
-        let (mut protocol, mut at, mut fragment) = (head[6], 40, None);
-        while let (0 | 43 | 44 | 60, Some(next)) = (protocol, bytes.get(at..at + 8)) {
+        let head = ipv6::Fields::of(bytes)?;
+        let (mut protocol, mut at, mut fragment) = (head.next_header(), ipv6::HEADER, None);
+        while let (ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::FRAGMENT | ipv6::DESTINATION, Some(next)) =
+            (protocol, bytes.get(at..at + 8))
+        {
             let mut len = 8 + usize::from(next[1]) * 8;
-            if protocol == 44 {
-                let word = u16::from_be_bytes([next[2], next[3]]);
+            if protocol == ipv6::FRAGMENT {
+                let word = u16_at(next, 2);
                 fragment = Some((word & !7, word & 1 != 0));
-                len = 8;
+                len = ipv6::FRAGMENT_HEADER;
             }
             (protocol, at) = (next[0], at + len);
             if fragment.is_some_and(|(offset, _)| offset > 0) {
@@ -74,7 +73,7 @@ impl<'a> Summary<'a> {
             }
         }
         let payload = bytes.get(at..).unwrap_or_default();
-        let addresses = Some((addr(8)?.into(), addr(24)?.into()));
+        let addresses = Some((head.src().into(), head.dst().into()));
         Some(Self { bytes, depth: 0, addresses, protocol, payload, fragment })
     }
 
@@ -99,7 +98,7 @@ impl<'a> Summary<'a> {
 
     /// The 16-bit word at `at` of the payload.
     fn word(&self, at: usize) -> Option<u16> {
-        self.payload.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]))
+        self.payload.get(at..at + 2).map(|word| u16_at(word, 0))
     }
 }
 
@@ -110,7 +109,7 @@ impl fmt::Display for Summary<'_> {
         };
         let ports = match self.protocol {
             TCP | UDP if self.fragment.is_none_or(|(offset, _)| offset == 0) => {
-                self.word(0).zip(self.word(2))
+                self.word(SRC_PORT).zip(self.word(DST_PORT))
             }
             _ => None,
         };

@@ -8,12 +8,11 @@ use super::buf::{Checksum, Offload};
 use super::checksum::Sum;
 use super::quoted::Quoted4;
 use super::transport::{ParsedPorts, fits, invalid_header, ports_of};
-use super::{Fragment, ICMP4, Transport, icmp, u16_at};
+use super::{Fragment, ICMP4, Transport, icmp};
 use crate::reason::Reason;
 
-pub(in crate::wire) use header::fragment_of;
+pub(crate) use header::{CHECKSUM, Fields, ID, TOTAL_LEN};
 pub use header::{HEADER, MAX_HEADER};
-pub(crate) use header::{addr_at, header_sum};
 
 /// A parsed IPv4 packet with valid layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,14 +50,13 @@ impl Ipv4Packet {
     /// A [`Reason`] if the layout is invalid, or the checksum of the header or of an ICMP error is wrong.
     #[inline]
     pub fn parse(bytes: &[u8], offload: &Offload) -> Result<Self, Reason> {
-        let head = bytes.first_chunk::<HEADER>().ok_or(Reason::Ipv4Header)?;
-        let header_len = usize::from(head[0] & 0x0f) * 4;
-        let total_len = usize::from(u16_at(head, 2));
-        if head[0] >> 4 != 4 || header_len < HEADER || header_len > total_len || total_len > bytes.len() {
+        let head = Fields::of(bytes).ok_or(Reason::Ipv4Header)?;
+        let (header_len, total_len) = (head.header_len(), head.total_len());
+        if head.version() != 4 || header_len < HEADER || header_len > total_len || total_len > bytes.len() {
             return Err(Reason::Ipv4Header);
         }
         let source_route = if header_len == HEADER {
-            if header_sum(head).checksum() != 0 {
+            if head.sum().checksum() != 0 {
                 return Err(Reason::Ipv4Checksum);
             }
             false
@@ -68,19 +66,19 @@ impl Ipv4Packet {
             }
             has_source_route(&bytes[HEADER..header_len])?
         };
-        let fragment = fragment_of(head);
+        let fragment = head.fragment();
         let whole = fragment.is_none();
         let packet = &bytes[..total_len];
-        let protocol = head[9];
+        let protocol = head.protocol();
         // Constructed in each arm, so that the large value is written once, without a copy.
         let with = |transport| {
             Ok(Self {
-                src: addr_at(head, 12),
-                dst: addr_at(head, 16),
-                tos: head[1],
-                ttl: head[8],
-                id: u16_at(head, 4),
-                df: head[6] & 0x40 != 0,
+                src: head.src(),
+                dst: head.dst(),
+                tos: head.tos(),
+                ttl: head.ttl(),
+                id: head.id(),
+                df: head.df(),
                 header_len,
                 total_len,
                 protocol,

@@ -7,14 +7,14 @@ use core::net::Ipv6Addr;
 use super::buf::{Checksum, Offload};
 use super::quoted::Quoted6;
 use super::transport::{ParsedPorts, fits, invalid_header, ports_of};
-use super::{Fragment, ICMP6, Transport, icmp, u16_at};
+use super::{Fragment, ICMP6, Transport, icmp};
 use crate::reason::Reason;
 
 pub use header::{
     AUTHENTICATION, DESTINATION, FRAGMENT, FRAGMENT_HEADER, HEADER, HOP_BY_HOP, MAX_EXTENSIONS, MIN_MTU,
     ROUTING,
 };
-pub(crate) use header::{addr_at, traffic_class_of};
+pub(crate) use header::{Fields, PAYLOAD_LEN};
 pub(in crate::wire) use header::{has_extension_after_fragment, walk};
 
 /// A parsed IPv6 packet with valid layout.
@@ -55,24 +55,24 @@ impl Ipv6Packet {
     /// A [`Reason`] if the layout is invalid, or the checksum of an ICMP error is wrong.
     #[inline]
     pub fn parse(bytes: &[u8], offload: &Offload) -> Result<Self, Reason> {
-        let head = bytes.first_chunk::<HEADER>().ok_or(Reason::Ipv6Header)?;
-        let payload = usize::from(u16_at(head, 4));
+        let head = Fields::of(bytes).ok_or(Reason::Ipv6Header)?;
+        let payload = head.payload_len();
         let len = HEADER + payload;
         // Payload length zero with a Hop-by-Hop header: a jumbogram (RFC 2675).
-        if head[0] >> 4 != 6 || len > bytes.len() || (payload == 0 && head[6] == HOP_BY_HOP) {
+        if head.version() != 6 || len > bytes.len() || (payload == 0 && head.next_header() == HOP_BY_HOP) {
             return Err(Reason::Ipv6Header);
         }
         let packet = &bytes[..len];
         let chain = walk(packet)?;
         let whole = chain.fragment.is_none_or(Fragment::is_atomic);
-        let (src, dst) = (addr_at(head, 8), addr_at(head, 24));
+        let (src, dst) = (head.src(), head.dst());
         // Constructed in each arm, so that the large value is written once, without a copy.
         let with = |transport| {
             Ok(Self {
                 src,
                 dst,
-                traffic_class: traffic_class_of(head),
-                hop_limit: head[7],
+                traffic_class: head.traffic_class(),
+                hop_limit: head.hop_limit(),
                 len,
                 upper_at: chain.upper_at,
                 protocol: chain.protocol,

@@ -13,6 +13,7 @@ pub mod tcp;
 mod transport;
 pub mod udp;
 
+pub(crate) use transport::{DST_PORT, SRC_PORT};
 pub use transport::{Fragment, Transport};
 
 /// Protocol number of ICMP for IPv4.

@@ -109,10 +109,9 @@ impl Quoted4 {
     /// Parses the packet quoted in `at..end`. `padded`: zeros may follow it (RFC 4884 §3).
     pub(super) fn parse(packet: &[u8], at: usize, end: usize, padded: bool) -> Result<Self, Reason> {
         let bytes = &packet[at..end];
-        let head = bytes.first_chunk::<{ ipv4::HEADER }>().ok_or(Reason::IcmpQuoted)?;
-        let header_len = usize::from(head[0] & 0x0f) * 4;
-        let total_len = usize::from(u16_at(head, 2));
-        let valid = head[0] >> 4 == 4
+        let head = ipv4::Fields::of(bytes).ok_or(Reason::IcmpQuoted)?;
+        let (header_len, total_len) = (head.header_len(), head.total_len());
+        let valid = head.version() == 4
             && header_len >= ipv4::HEADER
             && header_len <= bytes.len()
             && header_len <= total_len
@@ -121,8 +120,8 @@ impl Quoted4 {
             return Err(Reason::IcmpQuoted);
         }
         let len = if padded { bytes.len().min(total_len) } else { bytes.len() };
-        let fragment = ipv4::fragment_of(head);
-        let protocol = head[9];
+        let fragment = head.fragment();
+        let protocol = head.protocol();
         let message = &bytes[header_len..len];
         let transport = match fragment {
             Some(f) if f.offset != 0 => QuotedTransport::Unknown,
@@ -135,12 +134,12 @@ impl Quoted4 {
             ),
         };
         Ok(Self {
-            src: ipv4::addr_at(head, 12),
-            dst: ipv4::addr_at(head, 16),
-            tos: head[1],
-            ttl: head[8],
-            id: u16_at(head, 4),
-            df: head[6] & 0x40 != 0,
+            src: head.src(),
+            dst: head.dst(),
+            tos: head.tos(),
+            ttl: head.ttl(),
+            id: head.id(),
+            df: head.df(),
             protocol,
             fragment,
             transport,
@@ -156,12 +155,12 @@ impl Quoted6 {
     /// Parses the packet quoted in `at..end`. `padded`: zeros may follow it (RFC 4884 §3).
     pub(super) fn parse(packet: &[u8], at: usize, end: usize, padded: bool) -> Result<Self, Reason> {
         let bytes = &packet[at..end];
-        let head = bytes.first_chunk::<{ ipv6::HEADER }>().ok_or(Reason::IcmpQuoted)?;
-        if head[0] >> 4 != 6 {
+        let head = ipv6::Fields::of(bytes).ok_or(Reason::IcmpQuoted)?;
+        if head.version() != 6 {
             return Err(Reason::IcmpQuoted);
         }
         let chain = ipv6::walk(bytes).map_err(|_| Reason::IcmpQuoted)?;
-        let total_len = ipv6::HEADER + usize::from(u16_at(head, 4));
+        let total_len = ipv6::HEADER + head.payload_len();
         if chain.upper_at > total_len || ipv6::has_extension_after_fragment(chain.fragment, chain.protocol) {
             return Err(Reason::IcmpQuoted);
         }
@@ -178,10 +177,10 @@ impl Quoted6 {
             ),
         };
         Ok(Self {
-            src: ipv6::addr_at(head, 8),
-            dst: ipv6::addr_at(head, 24),
-            traffic_class: ipv6::traffic_class_of(head),
-            hop_limit: head[7],
+            src: head.src(),
+            dst: head.dst(),
+            traffic_class: head.traffic_class(),
+            hop_limit: head.hop_limit(),
             protocol: chain.protocol,
             fragment: chain.fragment,
             transport,

@@ -6,6 +6,10 @@ use super::u16_at;
 
 /// Length of a header without options, in bytes.
 pub const HEADER: usize = 20;
+/// Offset of the sequence number, in bytes.
+pub const SEQUENCE: usize = 4;
+/// Offset of the flags, in bytes.
+pub const FLAGS: usize = 13;
 /// Offset of the checksum, in bytes.
 pub const CHECKSUM: usize = 16;
 

@@ -84,6 +84,11 @@ impl<Q> Transport<Q> {
     }
 }
 
+/// Offset of the source port in a TCP or UDP header, in bytes.
+pub(crate) const SRC_PORT: usize = 0;
+/// Offset of the destination port in a TCP or UDP header, in bytes.
+pub(crate) const DST_PORT: usize = 2;
+
 /// TCP or UDP ports, read without copying the whole [`Transport`].
 pub(super) enum ParsedPorts {
     Tcp(u16, u16, tcp::Flags),
@@ -100,10 +105,18 @@ pub(super) fn ports_of(protocol: u8, message: &[u8], whole: bool) -> ParsedPorts
     match protocol {
         TCP => match tcp::header_len(message) {
             None => ParsedPorts::Invalid,
-            Some(_) => ParsedPorts::Tcp(u16_at(message, 0), u16_at(message, 2), tcp::Flags(message[13])),
+            Some(_) => ParsedPorts::Tcp(
+                u16_at(message, SRC_PORT),
+                u16_at(message, DST_PORT),
+                tcp::Flags(message[tcp::FLAGS]),
+            ),
         },
         UDP if !udp::is_valid(message, whole) => ParsedPorts::Invalid,
-        UDP => ParsedPorts::Udp(u16_at(message, 0), u16_at(message, 2), u16_at(message, udp::CHECKSUM)),
+        UDP => ParsedPorts::Udp(
+            u16_at(message, SRC_PORT),
+            u16_at(message, DST_PORT),
+            u16_at(message, udp::CHECKSUM),
+        ),
         _ => ParsedPorts::None,
     }
 }

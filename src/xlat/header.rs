@@ -5,7 +5,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4;
 use crate::wire::ipv6::{self, FRAGMENT_HEADER};
-use crate::wire::{Fragment, put_u16, put_u32, u16_at, u32_at};
+use crate::wire::{Fragment, put_u16, put_u32};
 
 /// The operations on an IP header that cutting needs, for both families.
 pub(super) trait IpHeader: Copy {
@@ -51,17 +51,18 @@ pub(super) struct Header4 {
 impl Header4 {
     /// Reads a header, without its options.
     pub(super) fn read(head: &[u8; ipv4::HEADER]) -> Self {
-        let flags = u16_at(head, 6);
+        let fields = ipv4::Fields(head);
+        let fragment = fields.fragment();
         Self {
-            src: Ipv4Addr::from_bits(u32_at(head, 12)),
-            dst: Ipv4Addr::from_bits(u32_at(head, 16)),
-            tos: head[1],
-            ttl: head[8],
-            protocol: head[9],
-            id: u16_at(head, 4),
-            df: flags & 0x4000 != 0,
-            offset: flags << 3,
-            more: flags & 0x2000 != 0,
+            src: fields.src(),
+            dst: fields.dst(),
+            tos: fields.tos(),
+            ttl: fields.ttl(),
+            protocol: fields.protocol(),
+            id: fields.id(),
+            df: fields.df(),
+            offset: fragment.map_or(0, |fragment| fragment.offset),
+            more: fragment.is_some_and(|fragment| fragment.more),
         }
     }
 }
@@ -127,17 +128,13 @@ pub(super) struct Header6 {
 impl Header6 {
     /// Reads a fixed header.
     pub(super) fn read(head: &[u8; ipv6::HEADER]) -> Self {
-        let addr = |at: usize| {
-            let mut octets = [0; 16];
-            octets.copy_from_slice(&head[at..at + 16]);
-            Ipv6Addr::from(octets)
-        };
+        let fields = ipv6::Fields(head);
         Self {
-            src: addr(8),
-            dst: addr(24),
-            traffic_class: head[0] << 4 | head[1] >> 4,
-            hop_limit: head[7],
-            protocol: head[6],
+            src: fields.src(),
+            dst: fields.dst(),
+            traffic_class: fields.traffic_class(),
+            hop_limit: fields.hop_limit(),
+            protocol: fields.next_header(),
             fragment: None,
             id: 0,
         }

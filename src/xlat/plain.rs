@@ -19,7 +19,7 @@ use crate::addr::Proto;
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::wire::checksum::Sum;
 use crate::wire::tcp::Flags;
-use crate::wire::{TCP, UDP, ipv4, ipv6, tcp, u16_at, udp};
+use crate::wire::{DST_PORT, SRC_PORT, TCP, UDP, ipv4, ipv6, tcp, u16_at, udp};
 
 /// A plain packet; `A` is its family's address.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ impl PlainPorts {
         let flags = match (protocol, offload.segmentation) {
             (TCP, Segmentation::None | Segmentation::Tcp { .. }) => {
                 tcp::header_len(message)?;
-                let flags = Flags(message[13]);
+                let flags = Flags(message[tcp::FLAGS]);
                 if flags.has(Flags::SYN) || !flags.are_valid() {
                     return None;
                 }
@@ -81,7 +81,7 @@ impl PlainPorts {
             }
             (_, Segmentation::None | Segmentation::Tcp { .. } | Segmentation::Udp { .. }) => return None,
         };
-        Some(Self { src: u16_at(head, 0), dst: u16_at(head, 2), flags })
+        Some(Self { src: u16_at(head, SRC_PORT), dst: u16_at(head, DST_PORT), flags })
     }
 
     const fn protocol(self) -> u8 {
@@ -102,26 +102,26 @@ impl Plain<Ipv6Addr> {
     #[inline(always)]
     pub(crate) fn read6(rules: &RewriteRules, buf: &PacketBuf) -> Option<Self> {
         let bytes = buf.bytes();
-        let head = bytes.first_chunk::<{ ipv6::HEADER }>()?;
-        let len = ipv6::HEADER + usize::from(u16_at(head, 4));
+        let head = ipv6::Fields::of(bytes)?;
+        let len = ipv6::HEADER + head.payload_len();
         let message = bytes.get(ipv6::HEADER..len)?;
-        if head[0] >> 4 != 6 || head[7] <= 1 {
+        if head.version() != 6 || head.hop_limit() <= 1 {
             return None;
         }
-        let ports = PlainPorts::of(head[6], message, buf.offload)?;
+        let ports = PlainPorts::of(head.next_header(), message, buf.offload)?;
         let segments = Segments::of(message, buf.offload.segmentation);
         let fits = ipv4::HEADER + segments.longest <= usize::from(rules.mtu4);
         // An IPv6 super-packet can exceed the IPv4 Total Length field.
         let fits_length_field = ipv4::HEADER + message.len() <= usize::from(u16::MAX);
         (fits && fits_length_field).then(|| Self {
-            src: ipv6::addr_at(head, 8),
-            dst: ipv6::addr_at(head, 24),
+            src: head.src(),
+            dst: head.dst(),
             ports,
             len,
             count: segments.count,
             longest: segments.longest,
-            traffic_class: ipv6::traffic_class_of(head),
-            hop_limit: head[7] - 1,
+            traffic_class: head.traffic_class(),
+            hop_limit: head.hop_limit() - 1,
         })
     }
 
@@ -157,26 +157,24 @@ impl Plain<Ipv4Addr> {
     #[inline(always)]
     pub(crate) fn read4(rules: &RewriteRules, buf: &PacketBuf) -> Option<Self> {
         let bytes = buf.bytes();
-        let head = bytes.first_chunk::<{ ipv4::HEADER }>()?;
-        let len = usize::from(u16_at(head, 2));
+        let head = ipv4::Fields::of(bytes)?;
+        let len = head.total_len();
         let message = bytes.get(ipv4::HEADER..len)?;
-        let flags = u16_at(head, 6);
-        let (df, fragment) = (flags & 0x4000 != 0, flags & 0x3fff != 0);
-        if head[0] != 0x45 || fragment || head[8] <= 1 || ipv4::header_sum(head).checksum() != 0 {
+        if !head.is_without_options() || head.is_fragment() || head.ttl() <= 1 || head.sum().checksum() != 0 {
             return None;
         }
-        let ports = PlainPorts::of(head[9], message, buf.offload)?;
+        let ports = PlainPorts::of(head.protocol(), message, buf.offload)?;
         let segments = Segments::of(message, buf.offload.segmentation);
-        let max = if df { rules.mtu6 } else { rules.lowest_ipv6_mtu };
+        let max = if head.df() { rules.mtu6 } else { rules.lowest_ipv6_mtu };
         (ipv6::HEADER + segments.longest <= usize::from(max)).then(|| Self {
-            src: ipv4::addr_at(head, 12),
-            dst: ipv4::addr_at(head, 16),
+            src: head.src(),
+            dst: head.dst(),
             ports,
             len,
             count: segments.count,
             longest: segments.longest,
-            traffic_class: head[1],
-            hop_limit: head[8] - 1,
+            traffic_class: head.tos(),
+            hop_limit: head.ttl() - 1,
         })
     }
 

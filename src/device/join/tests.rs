@@ -1,5 +1,5 @@
 use super::*;
-use crate::device::layout::put;
+use crate::wire::put_u16;
 
 const ALL: Offloads = Offloads { checksum: true, tcp: true, udp: true };
 
@@ -15,8 +15,8 @@ impl Packet {
         bytes.extend([0x30, 0x39, 0, 53, 0, 0, 0, 0]);
         bytes.extend((0..payload).map(|n| n as u8));
         let len = bytes.len();
-        put(&mut bytes, 2, len);
-        put(&mut bytes, 24, payload + 8);
+        put_u16(&mut bytes, 2, len as u16);
+        put_u16(&mut bytes, 24, (payload + 8) as u16);
         Self { bytes }
     }
 
@@ -25,11 +25,11 @@ impl Packet {
         bytes.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1].repeat(2));
         bytes.extend([0x30, 0x39, 0, 80]);
         bytes.extend(seq.to_be_bytes());
-        bytes.extend([0, 0, 0, 9, 0x80, ACK, 1, 0, 0, 0, 0, 0]);
+        bytes.extend([0, 0, 0, 9, 0x80, Flags::ACK.0, 1, 0, 0, 0, 0, 0]);
         bytes.extend([1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
         bytes.extend((0..payload).map(|n| n as u8));
         let len = bytes.len();
-        put(&mut bytes, 4, len - 40);
+        put_u16(&mut bytes, 4, (len - 40) as u16);
         Self { bytes }
     }
 
@@ -124,7 +124,7 @@ fn headers_must_be_equal() {
     // acknowledgement, flags, window, urgent pointer, options.
     for at in [1, 3, 7, 23, 39, 41, 43, 51, 53, 54, 58, 71] {
         let second = Packet::tcp6(50, 50);
-        let value = if at == 53 { ACK | ECE } else { second.bytes[at] ^ 0x10 };
+        let value = if at == 53 { Flags::ACK.0 | Flags::ECE.0 } else { second.bytes[at] ^ 0x10 };
         let packets = [Packet::tcp6(0, 50).complete(), second.with(at, value).complete()];
         assert_eq!(joined(&packets), [[0], [1]], "byte {at}");
     }
@@ -146,7 +146,7 @@ fn tcp_is_joined_in_sequence_up_to_a_push() {
     assert_eq!(joined(&gap), [vec![0, 1], vec![2]]);
     let push = [
         Packet::tcp6(0, 100).complete(),
-        Packet::tcp6(100, 100).with(53, ACK | PSH).complete(),
+        Packet::tcp6(100, 100).with(53, Flags::ACK.0 | Flags::PSH.0).complete(),
         Packet::tcp6(200, 100).complete(),
     ];
     assert_eq!(joined(&push), [vec![0, 1], vec![2]]);
@@ -156,7 +156,7 @@ fn tcp_is_joined_in_sequence_up_to_a_push() {
 
 #[test]
 fn tcp_control_segments_and_pure_acks_are_not_joined() {
-    for flags in [0x02, ACK | 0x02, ACK | 0x04, ACK | 0x20, ACK | 0x80] {
+    for flags in [0x02, Flags::ACK.0 | 0x02, Flags::ACK.0 | 0x04, Flags::ACK.0 | 0x20, Flags::ACK.0 | 0x80] {
         let packets = [0, 50].map(|seq| Packet::tcp6(seq, 50).with(53, flags).complete());
         assert_eq!(joined(&packets), [[0], [1]], "flags {flags:#x}");
     }
@@ -218,7 +218,7 @@ fn a_super_packet_has_65535_bytes_at_most() {
 
 #[test]
 fn the_headers_of_a_super_packet_match_its_segments() {
-    let last = Packet::tcp6(100, 60).with(53, ACK | PSH).complete();
+    let last = Packet::tcp6(100, 60).with(53, Flags::ACK.0 | Flags::PSH.0).complete();
     let packets = [Packet::tcp6(0, 100).complete(), last];
     let refs: Vec<_> = packets.iter().collect();
     let mut joiner = Joiner::default();
@@ -231,7 +231,7 @@ fn the_headers_of_a_super_packet_match_its_segments() {
     whole.extend(&packets[1].bytes()[layout.payload_at..]);
     assert_eq!(offload.segmentation, Segmentation::Tcp { size: 100, ecn: false });
     assert_eq!(Layout::of(&whole), Some(layout), "consistent lengths");
-    assert_eq!(whole[53], ACK | PSH);
+    assert_eq!(whole[53], Flags::ACK.0 | Flags::PSH.0);
     assert_eq!(layout.checksum(&whole), layout.pseudo(&whole, whole.len()).fold());
     let rest = [whole[..44].to_vec(), whole[48..53].to_vec(), whole[54..56].to_vec()].concat();
     let first = packets[0].bytes();

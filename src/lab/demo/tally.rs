@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::wire::{TCP, ipv4, ipv6};
+
 /// Minimum number of packets in a row to show its speed: the first packets run with cold caches.
 const MIN_PACKETS: u64 = 1_000;
 
@@ -25,11 +27,12 @@ impl Tally {
     /// Counts a packet as it was before translation.
     pub(super) fn count(&mut self, packet: &[u8], time: Duration) {
         let (protocol, four) = match packet {
-            [first, ..] if first >> 4 == 4 && packet.len() >= 20 => (packet[9], true),
-            [first, ..] if first >> 4 == 6 && packet.len() >= 40 => (packet[6], false),
-            _ => return,
+            [0x40..=0x4f, ..] => (ipv4::Fields::of(packet).map(ipv4::Fields::protocol), true),
+            [0x60..=0x6f, ..] => (ipv6::Fields::of(packet).map(ipv6::Fields::next_header), false),
+            _ => (None, false),
         };
-        let row = &mut self.0[2 * usize::from(protocol != 6) + usize::from(four)];
+        let Some(protocol) = protocol else { return };
+        let row = &mut self.0[2 * usize::from(protocol != TCP) + usize::from(four)];
         row.packets += 1;
         row.bytes += packet.len() as u64;
         row.time += time;

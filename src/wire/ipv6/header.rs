@@ -14,6 +14,9 @@ pub const MIN_MTU: usize = 1280;
 /// Maximum number of extension headers that are parsed.
 pub const MAX_EXTENSIONS: usize = 8;
 
+/// Offset of the payload length, in bytes.
+pub(crate) const PAYLOAD_LEN: usize = 4;
+
 /// Next header: Hop-by-Hop Options.
 pub const HOP_BY_HOP: u8 = 0;
 /// Next header: Routing.
@@ -80,12 +83,57 @@ fn walk_extensions(packet: &[u8], chain: &mut Chain) -> Result<(), Reason> {
     Err(Reason::ExtensionLimit)
 }
 
-pub(crate) fn addr_at(bytes: &[u8], at: usize) -> Ipv6Addr {
-    let mut octets = [0; 16];
-    octets.copy_from_slice(&bytes[at..at + 16]);
-    Ipv6Addr::from(octets)
-}
+/// The fields of a fixed header, which may be invalid.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8; HEADER]);
 
-pub(crate) const fn traffic_class_of(head: &[u8; HEADER]) -> u8 {
-    head[0] << 4 | head[1] >> 4
+impl<'a> Fields<'a> {
+    /// The fields at the start of `packet`; `None` if it is shorter than a header.
+    #[inline(always)]
+    pub(crate) fn of(packet: &'a [u8]) -> Option<Self> {
+        packet.first_chunk().map(Self)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn version(self) -> u8 {
+        self.0[0] >> 4
+    }
+
+    #[inline(always)]
+    pub(crate) const fn traffic_class(self) -> u8 {
+        self.0[0] << 4 | self.0[1] >> 4
+    }
+
+    /// Length of the packet after this header, in bytes.
+    #[inline(always)]
+    pub(crate) fn payload_len(self) -> usize {
+        usize::from(u16_at(self.0, PAYLOAD_LEN))
+    }
+
+    #[inline(always)]
+    pub(crate) const fn next_header(self) -> u8 {
+        self.0[6]
+    }
+
+    #[inline(always)]
+    pub(crate) const fn hop_limit(self) -> u8 {
+        self.0[7]
+    }
+
+    #[inline(always)]
+    pub(crate) fn src(self) -> Ipv6Addr {
+        self.addr(8)
+    }
+
+    #[inline(always)]
+    pub(crate) fn dst(self) -> Ipv6Addr {
+        self.addr(24)
+    }
+
+    #[inline(always)]
+    fn addr(self, at: usize) -> Ipv6Addr {
+        let mut octets = [0; 16];
+        octets.copy_from_slice(&self.0[at..at + 16]);
+        Ipv6Addr::from(octets)
+    }
 }

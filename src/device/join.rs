@@ -140,7 +140,7 @@ impl Joiner {
             size: candidate.map_or(0, |c| c.size as u16),
             payload: candidate.map_or(0, |c| c.payload as u32),
             layout: candidate.map(|c| c.layout),
-            end_flags: candidate.map_or(Flags::default(), Candidate::end_flags),
+            end_flags: candidate.map_or_else(Flags::default, Candidate::end_flags),
         });
     }
 

@@ -71,7 +71,7 @@ impl Report {
         for (id, part) in other.zones {
             let whole = self.zones.entry(id).or_default();
             part.ipv6_support.into_iter().for_each(|(ipv6_support, count)| {
-                *whole.ipv6_support.entry(ipv6_support).or_default() += count
+                *whole.ipv6_support.entry(ipv6_support).or_default() += count;
             });
             // A name belongs to one thread, so no name occurs twice.
             whole.names.extend(part.names);

@@ -51,6 +51,23 @@ fn tracepath_shows_every_hop() -> Test {
     gateway.stop()
 }
 
+/// A router on the IPv4 side with less than IPv6's minimum: the host sends 1280 bytes, which become 1260 bytes
+/// that routers may fragment.
+#[test]
+fn a_path_below_1260_bytes_is_passed_in_fragments() -> Test {
+    // id ptb4-low
+    let Some(site) = build(1, Some(1000))? else { return Ok(()) };
+    let gateway = site.start(&GatewayConfig::default())?;
+    let file = site.file("large");
+    let path = file.display();
+    site.lab.internet.text(&format!("curl -sS -o {path} http://198.51.100.80/bytes/1048576"))?;
+    site.host().text(&format!("curl -sS -m 15 -T {path} http://far.v4only.example/up/far"))?;
+    assert_eq!(digest(&file)?, digest(&site.file("far"))?);
+    let route = site.host().text(&format!("ip -6 route get {FAR}"))?;
+    expect(&route, "mtu 1280")?;
+    gateway.stop()
+}
+
 #[test]
 fn the_host_finds_a_path_mtu_of_the_ipv4_side() -> Test {
     let Some(site) = build(1, Some(1400))? else { return Ok(()) };

@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn checksum_neutral_prefixes() {
-        // ids 6052-4.1-neutral, 8215-5-restrict: an address under a neutral prefix sums up to its IPv4 address
+        // id 6052-4.1-neutral: an address under a neutral prefix sums up to its IPv4 address
         let sum = |words: &[u16]| words.iter().map(|word| u32::from(*word)).sum::<u32>() % 0xffff;
         let is_neutral = |text: &str| {
             let pref64: Pref64 = text.parse().expect("literal");

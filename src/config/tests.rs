@@ -148,7 +148,7 @@ fn a_host_without_ipv6_needs_address6() {
 
 #[test]
 fn warnings_do_not_make_a_file_invalid() {
-    // id 6052-3.4-s3
+    // ids 6052-3.4-s3, 7269-ula, 7269-mtu, 6146-3.4-frag-time
     let text = with("mtu4 = 1260", "", "[timers]\ntcp_transitory = \"120s\"\nfragment = \"1s\"")
         .replace("2001:db8:64::/96", "fd00:64::/96")
         .replace("2001:db8:1::/64", "::/0");

@@ -145,8 +145,11 @@ fn addresses_that_are_not_host_addresses() {
 fn ipv4_options_are_removed() {
     // ids 7915-4.1-opts-ignored, 7915-4.1-srcroute-expired, 7915-4.1-trailer
     let want = Packet6::new(six(A4), six(B4)).hop_limit(63).udp(1, 2, b"x");
-    let options: [&[u8]; 5] = [
+    let options: [&[u8]; 7] = [
         &[0x94, 4, 0, 0],
+        // Security, Stream ID.
+        &[130, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[136, 4, 0, 9],
         &[7, 7, 4, 0, 0, 0, 0, 0],
         &[68, 8, 5, 0, 0, 0, 0, 0],
         &[131, 7, 8, 1, 2, 3, 4, 0],

@@ -19,6 +19,7 @@ use super::journal::{Extent, Journal};
 use super::netlink::Netlink;
 use super::requirements::Requirements;
 use super::saved_blocks::{self, SavedBlocks};
+use super::services::{self, Services};
 use super::sysctl::Tree;
 use super::{clock, logging, privileges};
 use crate::addr::WorkerId;
@@ -233,6 +234,8 @@ impl Gateway {
         notify(&[NotifyState::Ready, NotifyState::Status("translating")]);
         tracing::info!("ready: {} zones", self.config.zone_names.len());
         let mut save = tokio::time::interval(saved_blocks::INTERVAL);
+        let mut search = tokio::time::interval(services::INTERVAL);
+        let mut services = Services::default();
         let mut failing = BTreeSet::new();
         let ended = loop {
             tokio::select! {
@@ -248,6 +251,7 @@ impl Gateway {
                     self.view.note(&notice);
                 }
                 _ = save.tick() => self.saved_blocks.save(&self.config, clock::wall()),
+                _ = search.tick() => services.search(&self.config),
                 Some(failure) = failures.recv() => {
                     log_failure(&failure);
                     if let Cause::Panic(_) = failure.cause {
@@ -259,7 +263,7 @@ impl Gateway {
                 _ = signals.interrupt.recv() => break Ok(()),
             }
         };
-        self.end().await;
+        self.end(events).await;
         ended
     }
 
@@ -281,7 +285,7 @@ impl Gateway {
     }
 
     /// Stops DNS64, drains the workers, and undoes all changes to the host.
-    async fn end(mut self) {
+    async fn end(mut self, mut events: mpsc::Receiver<Notice>) {
         notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
         let drain = self.config.host.drain;
         if let Some(resolver) = self.resolver {
@@ -290,6 +294,10 @@ impl Gateway {
         let workers = self.workers;
         let devices = tokio::task::spawn_blocking(move || workers.stop(drain)).await;
         drop(devices);
+        // Blocks assigned since the last notice was received are in use, too.
+        while let Ok(notice) = events.try_recv() {
+            self.saved_blocks.note(&notice.event);
+        }
         self.saved_blocks.save(&self.config, clock::wall());
         self.host_state.release(Extent::Stop).await;
         // A missing socket is not an error.

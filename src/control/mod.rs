@@ -15,4 +15,5 @@ mod privileges;
 mod reload;
 pub(crate) mod requirements;
 mod saved_blocks;
+mod services;
 pub(crate) mod sysctl;

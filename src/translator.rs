@@ -8,7 +8,7 @@ use crate::reason::Reason;
 use crate::siit::{self, Siit};
 use crate::time::Instant;
 use crate::wire::buf::{MAX_PACKET, PacketBuf, PacketMeta};
-use crate::xlat;
+use crate::xlat::{self, ErrorLimits};
 
 pub use crate::addr::WorkerId;
 pub use crate::nat64::{BlockAssignment, Event, Record};
@@ -63,6 +63,8 @@ pub struct Translator {
     counters: Arc<Counters>,
     siit: Option<Box<Siit>>,
     nat64: Nat64,
+    /// Rate limits of originated ICMP errors.
+    limits: ErrorLimits,
     /// Prefetched bindings of the current batch.
     candidates: Candidates,
     /// Buffer for one packet outside the batch.
@@ -83,8 +85,9 @@ impl Translator {
             Box::new(Siit::new(settings.siit_identity(), settings.rules, mappings, counters.clone()))
         });
         let nat64 = Nat64::new(identity, settings.rules, &settings.nat64, counters.clone());
+        let limits = ErrorLimits::new(&settings.rules, settings.workers, settings.seed as u32);
         let (candidates, scratch) = (Candidates::new(), PacketBuf::new(MAX_PACKET));
-        Self { counters, siit, nat64, candidates, scratch }
+        Self { counters, siit, nat64, limits, candidates, scratch }
     }
 
     /// Translates a batch in place. `verdicts[i]` is the verdict on `packets[i]`.
@@ -98,10 +101,10 @@ impl Translator {
         verdicts: &mut [Verdict],
         extra: &mut ExtraPackets,
     ) {
-        let Self { counters, siit, nat64, candidates, scratch } = self;
+        let Self { counters, siit, nat64, limits, candidates, scratch } = self;
         let verdicts = &mut verdicts[..packets.len()];
         nat64.prefetch(packets, candidates);
-        let mut context = Context::new(now, scratch, extra);
+        let mut context = Context::new(now, scratch, extra, limits);
         for (at, (packet, verdict)) in packets.iter_mut().zip(verdicts).enumerate() {
             context.select_packet(at, candidates.get(at));
             *verdict = match packet.bytes().first().map(|byte| byte >> 4) {
@@ -135,7 +138,7 @@ impl Translator {
     /// Expires timers due at `now`, at most `budget` entries. Packets that timers send go to `extra`. Returns
     /// whether more timers are due.
     pub fn expire(&mut self, now: Instant, budget: usize, extra: &mut ExtraPackets) -> bool {
-        self.nat64.expire(now, budget, &mut self.scratch, extra)
+        self.nat64.expire(now, budget, &mut self.scratch, extra, &mut self.limits)
     }
 
     /// Switches to new settings between two batches. Takes time proportional to the number of sessions.
@@ -143,6 +146,7 @@ impl Translator {
         match change {
             Change::Settings(new) => {
                 self.switch_siit(&new);
+                self.limits.set_rates(&new.rules);
                 self.nat64.reconfigure(now, new.rules, new.owner_seed, &new.nat64);
             }
         }
@@ -201,9 +205,12 @@ fn process_v6(
 ) -> Verdict {
     if let Some(siit) = siit
         && packet.meta == PacketMeta::default()
-        && let Some(verdict) = siit.process_v6(context.now(), packet, context.extra())
     {
-        return verdict;
+        let now = context.now();
+        let (extra, limits) = context.outputs();
+        if let Some(verdict) = siit.process_v6(now, packet, extra, limits) {
+            return verdict;
+        }
     }
     nat64.process_v6(context, packet)
 }
@@ -218,9 +225,12 @@ fn process_v4(
 ) -> Verdict {
     if let Some(siit) = siit
         && packet.meta == PacketMeta::default()
-        && let Some(verdict) = siit.process_v4(context.now(), packet, context.extra())
     {
-        return verdict;
+        let now = context.now();
+        let (extra, limits) = context.outputs();
+        if let Some(verdict) = siit.process_v4(now, packet, extra, limits) {
+            return verdict;
+        }
     }
     nat64.process_v4(context, packet)
 }

@@ -161,7 +161,7 @@ impl<'a> Generator<'a> {
     /// One setting that a reload may change.
     fn changeable(&mut self) -> String {
         let random = &mut self.random;
-        match random.below(24) {
+        match random.below(25) {
             0 => "filtering address".to_owned(),
             1 => "filtering endpoint".to_owned(),
             2 => format!("filtering {} address", random.of(&["tcp", "udp", "icmp"])),
@@ -189,6 +189,7 @@ impl<'a> Generator<'a> {
             20 => format!("errors_under_well_known {}", random.of(&["on", "off"])),
             21 => format!("soft_pairing {}", random.of(&["on", "off"])),
             22 => "udp_port 53 30s".to_owned(),
+            23 => format!("silent_refusals {}", random.of(&["on", "off"])),
             _ => format!("traffic_class {}", random.of(&["copy", "8"])),
         }
     }
@@ -352,6 +353,10 @@ impl<'a> Generator<'a> {
         let body = self.body(to.proto, from.client.port, to.client.port);
         let dst = embed(from.pref64, [203, 0, 113, 1].into());
         let mut packet = self.packet(from.client.addr.into(), dst.into(), body);
+        if matches!(packet.body, Body::Tcp { flags, .. } if flags & SYN != 0) {
+            // The model quotes whole packets only.
+            packet.data.truncate(20);
+        }
         let cut = self.long(&mut packet);
         Step::Packet { packet: Box::new(packet), at: Some((to.proto, to.client, from.pref64)), cut }
     }

@@ -35,6 +35,8 @@ pub(super) struct Binding {
     /// The prefix under which outside hosts appear to the client.
     pub(super) pref64: Pref64,
     pub(super) fixed: bool,
+    /// When its client last sent a packet of its own accord.
+    pub(super) active: Instant,
     /// Since when it has no session and its port is quarantined.
     pub(super) quarantined: Option<Instant>,
 }
@@ -55,6 +57,8 @@ struct Syn {
     remote: Transport4,
     mapped: Transport4,
     packet: Packet,
+    /// Its sender is a zone host.
+    hairpinned: bool,
     until: Instant,
     /// No error will be sent, but it occupies a table entry until then.
     adopted: bool,
@@ -172,14 +176,16 @@ impl Model {
             IpAddr::V4(_) => self.settings.nat64.address4.into(),
             IpAddr::V6(_) => self.settings.nat64.address6.into(),
         };
-        // No error about an error, and none to an illegal source (RFC 1812 §4.3.2.7, RFC 4443 §2.4).
+        // No error about an error, none to an illegal source (RFC 1812 §4.3.2.7, RFC 4443 §2.4), and no "prohibited"
+        // about ICMPv6 (RFC 7915 §5.4).
         let somebody = match packet.src {
             IpAddr::V4(src) => address::is_host4(src),
             IpAddr::V6(src) => address::is_host6(src),
         };
         let rate = self.settings.rules.error_rate[usize::from(packet.src.is_ipv4())];
         let may = rate > 0 && somebody && !packet::is_error(packet);
-        match answer.filter(|_| may) {
+        let echo6 = packet.src.is_ipv6() && matches!(packet.body, Body::Echo { .. });
+        match answer.filter(|answer| may && !(echo6 && *answer == (1, 1, 0))) {
             None => Outcome { verdict: Verdict::Drop(reason), packets: Vec::new() },
             Some(answer) => {
                 let packets = vec![packet::own_error(own, packet, answer)];
@@ -206,7 +212,7 @@ impl Model {
         };
         let reason = if address::is_host6(src) { Reason::NoZone } else { Reason::SourceAddress };
         let zone = self.zone(who).ok_or(reason)?.clone();
-        let (pref64, remote) = self.way(&zone, dst)?;
+        let (pref64, remote) = self.way(&zone, dst).map_err(|reason| self.prohibited(reason, (1, 1, 0)))?;
         if let Body::Icmp { .. } = packet.body {
             return self.error6(&zone, packet, remote);
         }
@@ -226,9 +232,21 @@ impl Model {
         if !hairpins {
             return Ok(Outcome { verdict: Verdict::Forward, packets });
         }
-        self.binding_at(proto, target, src)?;
+        if !flow.event.is_some_and(Event::is_syn) {
+            self.binding_at(proto, target, src)?;
+        }
         // A failure in the second half of a hairpin sends no error.
         self.packet4(&packets[0], true).map_err(|refusal| refusal.reason.into())
+    }
+
+    /// A refusal that is answered if it is the operator's policy.
+    fn prohibited(&self, reason: Reason, answer: (u8, u8, u32)) -> Refusal {
+        match reason {
+            Reason::Denied | Reason::WellKnownNotGlobal if !self.settings.rules.silent_refusals => {
+                Refusal::with_error(reason, answer)
+            }
+            other => other.into(),
+        }
     }
 
     /// The IPv4 address embedded in an IPv6 destination.
@@ -300,12 +318,15 @@ impl Model {
     ) -> Result<Transport4, Refusal> {
         let full = |reason| Refusal::with_error(reason, (1, 3, 0));
         let remote = flow.remote(server);
-        let opens = flow.event.is_none_or(|event| event == Event::Syn);
+        let opens = flow.event.is_none_or(Event::is_syn);
         let found = self.of(flow.proto, client);
         if let Some(binding) = found {
             let mapped = self.bindings[binding].mapped;
+            if !flow.automatic && (!opens || self.session(binding, remote).is_some()) {
+                self.bindings[binding].active = self.now;
+            }
             if let Some(session) = self.session(binding, remote) {
-                self.advance_session(session, true, flow.event);
+                self.advance_session(session, true, flow);
                 return Ok(mapped);
             }
             if !opens {
@@ -319,12 +340,13 @@ impl Model {
             Some(binding) => binding,
             None => self.bind(flow.proto, client, pref64, chosen, wrong).map_err(full)?,
         };
+        self.bindings[binding].active = self.now;
         let mapped = self.bindings[binding].mapped;
         let waits = |syn: &&mut Syn| !syn.adopted && syn.remote == remote && syn.mapped == mapped;
         let waiting = self.syns.iter_mut().filter(|_| flow.proto == Proto::Tcp).find(waits);
         let adopted = waiting.map(|syn| syn.adopted = true).is_some();
         let state = if adopted { State::V4Init } else { State::None };
-        self.open(binding, remote, pref64, true, flow.event, state);
+        self.open(binding, remote, pref64, true, flow, state);
         Ok(mapped)
     }
 
@@ -389,7 +411,16 @@ impl Model {
         if !self.blocks.iter().any(|block| block.addr == mapped.addr && block.ports == ports) {
             self.blocks.push(Block { host, addr: mapped.addr, ports, since: self.now, lost: None });
         }
-        self.bindings.push(Binding { proto, client, mapped, pref64, fixed: false, quarantined: None });
+        let active = self.now;
+        self.bindings.push(Binding {
+            proto,
+            client,
+            mapped,
+            pref64,
+            fixed: false,
+            active,
+            quarantined: None,
+        });
         Ok(self.bindings.len() - 1)
     }
 
@@ -399,7 +430,7 @@ impl Model {
         remote: Transport4,
         pref64: Pref64,
         from_v6: bool,
-        event: Option<Event>,
+        flow: &Flow,
         state: State,
     ) {
         let of = &self.bindings[binding];
@@ -414,7 +445,7 @@ impl Model {
                 self.sessions[at].state = if from_v6 { State::V6Init } else { State::V4Init };
                 timers.tcp_opening
             }
-            (Proto::Tcp, _) => return self.advance_session(at, from_v6, event),
+            (Proto::Tcp, _) => return self.advance_session(at, from_v6, flow),
         };
         self.sessions[at].deadline = self.now + lifetime;
     }
@@ -425,24 +456,69 @@ impl Model {
         own.map_or(self.settings.nat64.timers.udp, |(_, lifetime)| *lifetime)
     }
 
-    /// A packet of an existing session. Inbound packets may be configured not to refresh it (RFC 6146 §5.3).
-    fn advance_session(&mut self, at: usize, from_v6: bool, event: Option<Event>) {
-        let refreshes = from_v6 || self.settings.nat64.inbound_refresh;
+    /// Whether the client of a binding has sent nothing of its own accord for a time, which the translator rounds
+    /// up to eighths of a second. The client of a static binding never counts as silent.
+    fn is_silent(&self, binding: usize, time: Duration) -> bool {
+        let eighth = 1 << 27;
+        let of = &self.bindings[binding];
+        let since = Instant::from_nanos((of.active.as_nanos() / eighth + 1) * eighth);
+        !of.fixed && self.now >= since + time
+    }
+
+    /// A packet of an existing session. Inbound packets may be configured not to refresh it, and never do once the
+    /// client has been silent as long as they would (RFC 6146 §5.3).
+    fn advance_session(&mut self, at: usize, from_v6: bool, flow: &Flow) {
         let timers = &self.settings.nat64.timers;
-        let udp = self.udp_lifetime(self.sessions[at].remote);
-        let session = &mut self.sessions[at];
-        let lifetime = match (session.proto, event) {
-            (Proto::Tcp, Some(event)) => {
-                let (next, lifetime) = tcp::step(session.state, from_v6, event, timers);
-                let moved = std::mem::replace(&mut session.state, next) != next;
-                lifetime.filter(|_| refreshes || moved)
-            }
-            (Proto::Tcp, None) => None,
-            (Proto::Udp, _) => Some(udp).filter(|_| refreshes),
-            (Proto::Icmp, _) => Some(timers.icmp).filter(|_| refreshes),
+        let (proto, client, old) =
+            (self.sessions[at].proto, self.sessions[at].client, self.sessions[at].state);
+        let binding = self.of(proto, client).expect("a session has a binding");
+        let (next, lifetime) = match (proto, flow.event) {
+            (Proto::Tcp, Some(event)) => tcp::step(old, from_v6, event, timers),
+            (Proto::Tcp, None) => (old, None),
+            (Proto::Udp, _) => (old, Some(self.udp_lifetime(self.sessions[at].remote))),
+            (Proto::Icmp, _) => (old, Some(timers.icmp)),
         };
+        let by_client = from_v6 && !flow.automatic;
         if let Some(lifetime) = lifetime {
-            session.deadline = self.now + lifetime;
+            let silent = self.is_silent(binding, lifetime);
+            let may = by_client || self.settings.nat64.inbound_refresh && !silent;
+            if old == next && !may {
+                return;
+            }
+            // Nobody but the client revives a session that a RST or silence is ending.
+            if matches!(old, State::Trans | State::Reset) && next == State::Est && !from_v6 && silent {
+                return;
+            }
+            self.sessions[at].deadline = self.now + lifetime;
+        }
+        self.sessions[at].state = next;
+    }
+
+    /// Whether packets from outside open no session, since the client has been silent for a lifetime.
+    fn is_abandoned(&self, binding: usize) -> bool {
+        let (of, timers) = (&self.bindings[binding], &self.settings.nat64.timers);
+        let connected = |s: &Session| {
+            s.proto == of.proto
+                && s.client == of.client
+                && matches!(s.state, State::Est | State::V4Fin | State::V6Fin)
+        };
+        let lifetime = match of.proto {
+            Proto::Udp => timers.udp,
+            Proto::Icmp => timers.icmp,
+            Proto::Tcp if self.sessions.iter().any(connected) => timers.tcp_established,
+            Proto::Tcp => timers.tcp_opening.max(timers.tcp_closing),
+        };
+        self.is_silent(binding, lifetime)
+    }
+
+    /// Whether filtering lets packets of a server, or errors about packets to it, reach a binding.
+    pub(super) fn passes_filter(&self, binding: usize, remote: Transport4) -> bool {
+        let of = &self.bindings[binding];
+        let mut known = self.sessions.iter().filter(|s| s.proto == of.proto && s.client == of.client);
+        match self.settings.nat64.filtering[of.proto as usize] {
+            Filtering::EndpointIndependent => true,
+            Filtering::AddressDependent => known.any(|s| s.remote.addr == remote.addr),
+            Filtering::AddressAndPortDependent => known.any(|s| s.remote == remote),
         }
     }
 
@@ -462,10 +538,10 @@ impl Model {
         let flow = Flow::of(packet)?;
         self.judge4(packet, hairpinned)?;
         let (server, mapped) = (Transport4::new(src, flow.src), Transport4::new(dst, flow.dst));
-        let syn = flow.event == Some(Event::Syn);
+        let syn = flow.event.is_some_and(Event::is_syn);
         let Some(binding) = self.at(flow.proto, mapped) else {
             return if syn {
-                self.unsolicited(packet, server, mapped, hairpinned)
+                self.unsolicited(packet, (server, mapped), hairpinned)
             } else {
                 Err(Reason::NoBinding.into())
             };
@@ -473,29 +549,23 @@ impl Model {
         let remote = flow.remote(server);
         let session = self.session(binding, remote);
         let pref64 = session.map_or(self.bindings[binding].pref64, |at| self.sessions[at].pref64);
-        self.well_known(pref64, src)?;
+        self.well_known(pref64, src).map_err(|reason| self.prohibited(reason, (3, 13, 0)))?;
         match session {
-            Some(session) => self.advance_session(session, false, flow.event),
+            Some(session) => self.advance_session(session, false, &flow),
             None => {
                 let client = self.bindings[binding].client;
-                let knows =
-                    |s: &Session| s.proto == flow.proto && s.client == client && s.remote.addr == remote.addr;
-                let filtered = match self.settings.nat64.filtering[flow.proto as usize] {
-                    Filtering::EndpointIndependent => false,
-                    Filtering::AddressDependent => !self.sessions.iter().any(knows),
-                    Filtering::AddressAndPortDependent => true,
-                };
-                if filtered {
+                let opens = flow.proto != Proto::Tcp || syn;
+                if !self.passes_filter(binding, remote) || opens && self.is_abandoned(binding) {
                     return if syn {
-                        self.unsolicited(packet, server, mapped, hairpinned)
+                        self.unsolicited(packet, (server, mapped), hairpinned)
                     } else {
                         Err(Reason::Filtered.into())
                     };
                 }
-                if flow.proto != Proto::Tcp || syn {
+                if opens {
                     self.room_for_session(client, Some(binding))?;
                     self.check_inbound_limits(binding)?;
-                    self.open(binding, remote, pref64, false, flow.event, State::None);
+                    self.open(binding, remote, pref64, false, &flow, State::None);
                 }
             }
         }
@@ -510,14 +580,13 @@ impl Model {
     fn unsolicited(
         &mut self,
         packet: &Packet,
-        remote: Transport4,
-        mapped: Transport4,
+        (remote, mapped): (Transport4, Transport4),
         hairpinned: bool,
     ) -> Result<Outcome, Refusal> {
         let limits = &self.settings.nat64.limits;
         let same = |syn: &Syn| !syn.adopted && syn.remote == remote && syn.mapped == mapped;
         let known = self.syns.iter().any(same);
-        if hairpinned || known || self.settings.nat64.unsolicited_syn == UnsolicitedSyn::Drop {
+        if known || self.settings.nat64.unsolicited_syn == UnsolicitedSyn::Drop {
             return Err(Reason::UnsolicitedSyn.into());
         }
         // Each worker has a table of its own.
@@ -530,7 +599,7 @@ impl Model {
             return Err(Reason::SynLimit.into());
         }
         let until = self.now + self.settings.nat64.timers.tcp_incoming_syn;
-        self.syns.push(Syn { remote, mapped, packet: packet.clone(), until, adopted: false });
+        self.syns.push(Syn { remote, mapped, packet: packet.clone(), hairpinned, until, adopted: false });
         Ok(Outcome { verdict: Verdict::Hold, packets: Vec::new() })
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Flow {
     pub(super) src: u16,
     pub(super) dst: u16,
     pub(super) event: Option<Event>,
+    /// A RST or an echo reply, which hosts send in response to any packet.
+    pub(super) automatic: bool,
 }
 
 impl Flow {
@@ -28,14 +30,18 @@ impl Flow {
         match &packet.body {
             Body::Udp { .. } if !v4 && packet.csum == Csum::Zero => Err(Reason::UdpZeroChecksum.into()),
             Body::Udp { src, dst } => {
-                Ok(Self { proto: Proto::Udp, src: value(src), dst: value(dst), event: None })
+                let (src, dst) = (value(src), value(dst));
+                Ok(Self { proto: Proto::Udp, src, dst, event: None, automatic: false })
             }
             Body::Tcp { src, dst, flags, .. } => {
-                let event = Some(tcp::event(*flags).ok_or(Reason::TcpFlags)?);
-                Ok(Self { proto: Proto::Tcp, src: value(src), dst: value(dst), event })
+                let (src, dst) = (value(src), value(dst));
+                let event = tcp::event(*flags).ok_or(Reason::TcpFlags)?;
+                let automatic = event == Event::Rst;
+                Ok(Self { proto: Proto::Tcp, src, dst, event: Some(event), automatic })
             }
-            Body::Echo { id, .. } => {
-                Ok(Self { proto: Proto::Icmp, src: value(id), dst: value(id), event: None })
+            Body::Echo { id, reply, .. } => {
+                let id = value(id);
+                Ok(Self { proto: Proto::Icmp, src: id, dst: id, event: None, automatic: *reply })
             }
             Body::Proto(_) => {
                 Err(Refusal::with_error(Reason::Protocol, if v4 { (3, 2, 0) } else { (1, 4, 0) }))
@@ -46,17 +52,11 @@ impl Flow {
 
     /// The flow of a packet quoted by an error, with the quoted ports.
     pub(super) fn of_quoted(packet: &Packet) -> Option<Self> {
-        let whole = |flags| tcp::event(flags).or(Some(Event::Other));
+        let of = |proto, src, dst| Some(Self { proto, src, dst, event: None, automatic: false });
         match &packet.body {
-            Body::Udp { src, dst } => {
-                Some(Self { proto: Proto::Udp, src: value(src), dst: value(dst), event: None })
-            }
-            Body::Tcp { src, dst, flags, .. } => {
-                Some(Self { proto: Proto::Tcp, src: value(src), dst: value(dst), event: whole(*flags) })
-            }
-            Body::Echo { id, .. } => {
-                Some(Self { proto: Proto::Icmp, src: value(id), dst: value(id), event: None })
-            }
+            Body::Udp { src, dst } => of(Proto::Udp, value(src), value(dst)),
+            Body::Tcp { src, dst, .. } => of(Proto::Tcp, value(src), value(dst)),
+            Body::Echo { id, .. } => of(Proto::Icmp, value(id), value(id)),
             Body::Icmp { .. } | Body::Proto(_) | Body::Raw => None,
         }
     }

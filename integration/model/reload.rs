@@ -73,6 +73,7 @@ impl Model {
                     mapped: entry.v4,
                     pref64,
                     fixed: true,
+                    active: self.now,
                     quarantined: None,
                 });
             }

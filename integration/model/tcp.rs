@@ -15,6 +15,8 @@ pub(super) enum State {
     V6Fin,
     BothFin,
     Trans,
+    /// TRANS after a RST from outside: the client is probed before the session ends.
+    Reset,
 }
 
 /// The event of a segment's flags.
@@ -24,16 +26,26 @@ pub(super) enum Event {
     Fin,
     Rst,
     Other,
+    SynAck,
+}
+
+impl Event {
+    /// Whether it opens a session.
+    pub(super) fn is_syn(self) -> bool {
+        matches!(self, Self::Syn | Self::SynAck)
+    }
 }
 
 const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
+const ACK: u8 = 16;
 
 /// The event of a segment; `None` for flags that no TCP sends.
 pub(super) fn event(flags: u8) -> Option<Event> {
     match flags & (FIN | SYN | RST) {
         _ if flags & 0x3f == 0 => None,
+        SYN if flags & ACK != 0 => Some(Event::SynAck),
         SYN => Some(Event::Syn),
         FIN => Some(Event::Fin),
         RST => Some(Event::Rst),
@@ -43,9 +55,9 @@ pub(super) fn event(flags: u8) -> Option<Event> {
 }
 
 /// The cell of a state and an event: `e`, `o` and `c` are the timeouts (established, opening, closing), `=`
-/// keeps the running one.
-const TABLE: [(State, [(State, char); 8]); 7] = {
-    use State::{BothFin, Est, Trans, V4Fin, V4Init, V6Fin, V6Init};
+/// keeps the running one. Unlike in the RFC, a SYN of the client after a FIN begins a connection.
+const TABLE: [(State, [(State, char); 8]); 8] = {
+    use State::{BothFin, Est, Reset, Trans, V4Fin, V4Init, V6Fin, V6Init};
     // V6 SYN, V4 SYN, V6 FIN, V4 FIN, V6 RST, V4 RST, V6 other, V4 other.
     [
         (
@@ -82,7 +94,7 @@ const TABLE: [(State, [(State, char); 8]); 7] = {
                 (V6Fin, '='),
                 (V4Fin, '='),
                 (Trans, 'c'),
-                (Trans, 'c'),
+                (Reset, 'c'),
                 (Est, 'e'),
                 (Est, 'e'),
             ],
@@ -90,7 +102,7 @@ const TABLE: [(State, [(State, char); 8]); 7] = {
         (
             V4Fin,
             [
-                (V4Fin, 'e'),
+                (V6Init, 'o'),
                 (V4Fin, 'e'),
                 (BothFin, 'c'),
                 (V4Fin, 'e'),
@@ -103,7 +115,7 @@ const TABLE: [(State, [(State, char); 8]); 7] = {
         (
             V6Fin,
             [
-                (V6Fin, 'e'),
+                (V6Init, 'o'),
                 (V6Fin, 'e'),
                 (V6Fin, 'e'),
                 (BothFin, 'c'),
@@ -113,7 +125,19 @@ const TABLE: [(State, [(State, char); 8]); 7] = {
                 (V6Fin, 'e'),
             ],
         ),
-        (BothFin, [(BothFin, '='); 8]),
+        (
+            BothFin,
+            [
+                (V6Init, 'o'),
+                (BothFin, '='),
+                (BothFin, '='),
+                (BothFin, '='),
+                (BothFin, '='),
+                (BothFin, '='),
+                (BothFin, '='),
+                (BothFin, '='),
+            ],
+        ),
         (
             Trans,
             [
@@ -127,11 +151,30 @@ const TABLE: [(State, [(State, char); 8]); 7] = {
                 (Est, 'e'),
             ],
         ),
+        (
+            Reset,
+            [
+                (Est, 'e'),
+                (Est, 'e'),
+                (Est, 'e'),
+                (Est, 'e'),
+                (Trans, '='),
+                (Reset, '='),
+                (Est, 'e'),
+                (Est, 'e'),
+            ],
+        ),
     ]
 };
 
 /// The new state, and the timeout that starts, if any.
 pub(super) fn step(state: State, from_v6: bool, event: Event, timers: &Timers) -> (State, Option<Duration>) {
+    let event = match (state, event) {
+        // A late SYN-ACK of the old connection begins none.
+        (State::V4Fin | State::V6Fin | State::BothFin, Event::SynAck) => Event::Other,
+        (_, Event::SynAck) => Event::Syn,
+        (_, event) => event,
+    };
     let column = 2 * event as usize + usize::from(!from_v6);
     let row = TABLE.iter().find(|(row, _)| *row == state).expect("a TCP session has a state");
     let (next, lifetime) = row.1[column];

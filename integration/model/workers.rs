@@ -80,8 +80,13 @@ impl Workers {
     pub(super) fn send(&mut self, now: Instant, input: &[u8], offload: Offload) -> Result<Seen, String> {
         self.buffer.fill(input);
         self.buffer.offload = offload;
+        let first = steer(&self.owners, input);
+        self.process(now, first)
+    }
+
+    /// Processes the packet in the buffer, at first by this worker.
+    fn process(&mut self, now: Instant, mut at: WorkerId) -> Result<Seen, String> {
         let mut seen = Seen::default();
-        let mut at = steer(&self.owners, input);
         // Packets for other workers, and how often they were handed over.
         let mut waiting: Vec<(WorkerId, PacketBuf)> = Vec::new();
         for _ in 0..64 {
@@ -120,29 +125,33 @@ impl Workers {
     /// Everything that is due until then, stopping at every deadline.
     pub(super) fn expire(&mut self, until: Instant) -> Result<Vec<Vec<u8>>, String> {
         let mut out = Vec::new();
-        for translator in &mut self.translators {
-            let mut ended = false;
-            for _ in 0..100_000 {
-                let next = translator.next_deadline().filter(|next| *next <= until);
-                let now = next.unwrap_or(until);
-                loop {
+        for _ in 0..100_000 {
+            let due = self.translators.iter().filter_map(Translator::next_deadline);
+            let next = due.filter(|next| *next <= until).min();
+            let now = next.unwrap_or(until);
+            let mut waiting = Vec::new();
+            for translator in &mut self.translators {
+                let mut more = true;
+                while more {
                     self.extra.clear();
-                    let more = translator.expire(now, 8, &mut self.extra);
-                    out.extend(self.extra.packets().iter().map(|extra| extra.packet.bytes().to_vec()));
-                    if !more {
-                        break;
+                    more = translator.expire(now, 8, &mut self.extra);
+                    for extra in self.extra.packets() {
+                        match extra.to {
+                            Some(to) => waiting.push((to, handed(&mut extra.packet))),
+                            None => out.push(extra.packet.bytes().to_vec()),
+                        }
                     }
                 }
-                ended = next.is_none();
-                if ended {
-                    break;
-                }
             }
-            if !ended {
-                return Err("a deadline stands still".to_owned());
+            for (to, packet) in waiting {
+                self.buffer = packet;
+                out.extend(self.process(now, to)?.packets.into_iter().map(|(bytes, _)| bytes));
+            }
+            if next.is_none() {
+                return Ok(out);
             }
         }
-        Ok(out)
+        Err("a deadline stands still".to_owned())
     }
 
     /// A gauge summed over zones and workers.

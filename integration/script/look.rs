@@ -13,8 +13,10 @@ use super::packet::{Num, endpoint, int, num};
 use super::settings;
 use super::world::{World, ZONES};
 
-/// TCP states as RFC 6146 §3.5.2 names them, by the number in a record.
-const STATES: [&str; 8] = ["CLOSED", "V4INIT", "V6INIT", "EST", "V4FIN", "V6FIN", "V4FIN+V6FIN", "TRANS"];
+/// TCP states as RFC 6146 §3.5.2 names them, by the number in a record. The last one is TRANS after a RST from
+/// outside.
+const STATES: [&str; 9] =
+    ["CLOSED", "V4INIT", "V6INIT", "EST", "V4FIN", "V6FIN", "V4FIN+V6FIN", "TRANS", "TRANS"];
 
 impl World {
     pub(super) fn look(&mut self, words: &[&str]) -> Result<(), String> {

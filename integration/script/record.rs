@@ -65,6 +65,8 @@ impl Recording {
         };
         if self.settings.workers > 1 {
             Some("several workers with selected queues")
+        } else if self.settings.nat64.masquerade.is_some() {
+            Some("masquerading, which needs addresses of the host")
         } else if self.entries.iter().any(offloaded) {
             Some("offloads, which a capture does not record")
         } else if self.steps.iter().any(|step| matches!(step.action, Action::Reload)) {

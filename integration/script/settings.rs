@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use gate64::addr::Proto;
 use gate64::addr::{Transport4, Transport6, ZoneId};
-use gate64::nat64::{Filtering, Limits, Pairing, Pool, StaticBinding, Timers, UnsolicitedSyn, Zone};
+use gate64::nat64::{
+    Filtering, Limits, Masquerade, Pairing, Pool, StaticBinding, Timers, UnsolicitedSyn, Zone,
+};
 use gate64::translator::Settings;
 use gate64::xlat::{self, TrafficClass};
 
@@ -42,6 +44,15 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
                 other => return Err(format!("`{other}` is not a policy for SYNs")),
             }
         }
+        // `masquerade PUBLIC INNER`
+        "masquerade" => {
+            let [Some(IpAddr::V4(public)), Some(IpAddr::V4(inner))] =
+                [0, 1].map(|n| rest.get(n).and_then(|a| address(a)))
+            else {
+                return Err("set masquerade PUBLIC INNER".into());
+            };
+            settings.nat64.masquerade = Some(Masquerade { inner, public });
+        }
         "timer" => timer(&mut settings.nat64.timers, rest)?,
         // `udp_port 53 30s`
         "udp_port" => settings.nat64.udp_ports.push((int(first()?)? as u16, duration(rest[1])?)),
@@ -75,6 +86,7 @@ fn set_scalar(settings: &mut Settings, name: &str, value: &str) -> Result<(), St
         "mtu6" => rules.mtu6 = int(value)? as u16,
         "mtu4" => rules.mtu4 = int(value)? as u16,
         "lowest_ipv6_mtu" => rules.lowest_ipv6_mtu = int(value)? as u16,
+        "silent_refusals" => rules.silent_refusals = on,
         "error_rate" => rules.error_rate = [int(value)?; 2],
         "error_rate6" => rules.error_rate[0] = int(value)?,
         "error_rate4" => rules.error_rate[1] = int(value)?,

@@ -30,6 +30,9 @@ pub const NOT_GLOBAL: [Ipv4Prefix; 11] = [
     v4(240, 0, 0, 0, 4),
 ];
 
+/// Global addresses within [`NOT_GLOBAL`]: Port Control Protocol anycast (RFC 7723), TURN anycast (RFC 8155).
+pub const GLOBAL: [Ipv4Prefix; 2] = [v4(192, 0, 0, 9, 32), v4(192, 0, 0, 10, 32)];
+
 /// Whether `addr` is private or shared (RFC 1918, RFC 6598).
 pub fn is_private(addr: Ipv4Addr) -> bool {
     PRIVATE.iter().any(|p| p.contains(addr))
@@ -38,7 +41,8 @@ pub fn is_private(addr: Ipv4Addr) -> bool {
 /// Whether `addr` is globally reachable. Only such addresses may be represented by the Well-Known Prefix
 /// (RFC 6052 §3.1).
 pub fn is_global(addr: Ipv4Addr) -> bool {
-    !is_private(addr) && !NOT_GLOBAL.iter().any(|p| p.contains(addr))
+    let within = |prefixes: &[Ipv4Prefix]| prefixes.iter().any(|p| p.contains(addr));
+    !is_private(addr) && (!within(&NOT_GLOBAL) || within(&GLOBAL))
 }
 
 /// Whether `addr` is a valid host address in a packet (RFC 1812 §5.3.7): not in 0/8, 127/8, 224/4 or 240/4.
@@ -62,7 +66,7 @@ mod tests {
 
     #[test]
     fn addresses_that_the_well_known_prefix_may_represent() {
-        // id 6052-3.1-list
+        // ids 6052-3.1-list, 6052-iana
         let not_global = [
             "10.0.0.1",
             "172.16.0.1",
@@ -72,6 +76,7 @@ mod tests {
             "127.0.0.1",
             "0.0.0.1",
             "192.0.0.8",
+            "192.0.0.11",
             "192.0.2.1",
             "198.18.0.1",
             "198.51.100.1",
@@ -84,7 +89,17 @@ mod tests {
         for text in not_global {
             assert!(!is_global(text.parse().expect("literal")), "{text}");
         }
-        for text in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "192.31.196.1", "192.52.193.1", "1.1.1.1"] {
+        let global = [
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.128.0.1",
+            "192.0.0.9",
+            "192.0.0.10",
+            "192.31.196.1",
+            "192.52.193.1",
+            "1.1.1.1",
+        ];
+        for text in global {
             assert!(is_global(text.parse().expect("literal")), "{text}");
         }
     }

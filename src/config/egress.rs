@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use super::pool;
 use super::reader::Reader;
 use super::schema;
-use crate::addr::PortRange;
+use crate::addr::{Ipv4Prefix, PortRange};
+use crate::nat64::Masquerade;
 
 /// The pool4 address with `egress = "masquerade"`, from the range for host-internal use (RFC 7335).
 pub const INNER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 2);
@@ -25,6 +26,16 @@ pub enum Egress {
         /// Ports of this host that clients use.
         ports: PortRange,
     },
+}
+
+/// How zone hosts address each other with masquerading: by `address4` if that is an address of this host, as it is
+/// by default.
+pub(super) fn masquerade(reader: &Reader<'_>, egress: Egress, address4: Ipv4Addr) -> Option<Masquerade> {
+    let is_own = || pool::own(reader, Ipv4Prefix::host(address4)).is_some();
+    match egress {
+        Egress::Masquerade { .. } if is_own() => Some(Masquerade { inner: INNER, public: address4 }),
+        Egress::Masquerade { .. } | Egress::Routed => None,
+    }
 }
 
 pub(super) fn egress(reader: &mut Reader<'_>, section: &schema::Translator) -> Egress {

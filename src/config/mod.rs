@@ -204,6 +204,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     let pairing = translator::pairing(reader, section);
     // Return only now: every section above has reported its errors.
     let (address6, address4) = sources?;
+    siit::warn_about_addresses(reader, file, &zones, siit.as_ref(), address4);
     let nat64 = nat64::Settings {
         deny,
         filtering,
@@ -218,6 +219,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         statics,
         timers,
         udp_ports,
+        masquerade: egress::masquerade(reader, egress, address4),
         limits,
         address6,
         address4,

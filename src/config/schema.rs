@@ -56,6 +56,7 @@ pub(crate) struct Translator {
     pub(crate) tos: Option<Spanned<WordOrNumber>>,
     pub(crate) mss_clamp: Option<bool>,
     pub(crate) tcp_resegment: Option<bool>,
+    pub(crate) refusals: Option<Text>,
     pub(crate) error_rate: Option<Number>,
     pub(crate) error_rate6: Option<Number>,
     pub(crate) error_rate4: Option<Number>,

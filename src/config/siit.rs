@@ -1,6 +1,7 @@
 //! `[siit]`: stateless translation and the routes it needs.
 
 use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 use std::ops::Range;
 
 use toml::Spanned;
@@ -75,6 +76,45 @@ pub(super) fn siit(
     };
     let (routes4, routes6) = routes(reader, section, &settings);
     Some(Siit { settings, routes4, routes6 })
+}
+
+/// Warns about mappings and static bindings that contain the source of the gateway's own ICMPv4 errors, which
+/// replies would not reach, or whose host is under a pref64, where its packets would be taken for translated ones.
+pub(super) fn warn_about_addresses(
+    reader: &mut Reader<'_>,
+    file: &schema::File,
+    zones: &Zones,
+    siit: Option<&Siit>,
+    address4: Ipv4Addr,
+) {
+    let pref64s = zones.pref64s.iter().map(|(pref64, _)| *pref64);
+    let pref64s: Vec<_> = pref64s.chain(siit.and_then(|siit| siit.settings.pref64)).collect();
+    let eams = file.siit.as_ref().and_then(|table| table.get_ref().eam.as_ref());
+    let eams = eams.into_iter().flat_map(|list| &list.items).filter_map(|entry| {
+        let eam: Eam = match entry.get_ref() {
+            TextOr::Text(text) => text.parse().ok()?,
+            TextOr::Table(table) => {
+                Eam::new(table.v4.get_ref().parse().ok()?, table.v6.get_ref().parse().ok()?).ok()?
+            }
+        };
+        Some((entry.span(), eam.v4(), eam.v6()))
+    });
+    let statics = file.statics.iter().filter_map(|entry| {
+        let (outside, inside) = (&entry.get_ref().outside, &entry.get_ref().inside);
+        let (v4, v6): (SocketAddrV4, SocketAddrV6) =
+            (outside.get_ref().parse().ok()?, inside.get_ref().parse().ok()?);
+        Some((outside.span(), Ipv4Prefix::host(*v4.ip()), Ipv6Prefix::containing(*v6.ip(), 128)))
+    });
+    for (at, v4, v6) in eams.chain(statics) {
+        if v4.contains(address4) {
+            let found = format!("{v4} contains address4, {address4}");
+            reader.warn(at.clone(), found, "a mapping without the source of the gateway's own errors");
+        }
+        if let Some(pref64) = pref64s.iter().find(|pref64| pref64.prefix().overlaps(v6)) {
+            let found = format!("{v6} is under the pref64 {pref64}, which represents IPv4 addresses");
+            reader.warn(at, found, "an inside host outside every pref64");
+        }
+    }
 }
 
 /// The prefix for addresses without a mapping. Default: the first pref64 of `[translator]`.
@@ -337,7 +377,7 @@ fn routes(
             let prefix = settings.hosts_pref64.or(settings.pref64);
             let mut inside: Vec<_> = settings.eams.iter().map(|eam| eam.v6()).collect();
             inside.extend(prefix.iter().flat_map(|p| settings.hosts.iter().map(|host| p.covering(*host))));
-            let all = Ipv4Prefix::containing(std::net::Ipv4Addr::UNSPECIFIED, 0);
+            let all = Ipv4Prefix::containing(Ipv4Addr::UNSPECIFIED, 0);
             (vec![all], outermost(inside, |outer, inner| outer.contains(inner.addr())))
         }
     }
@@ -410,6 +450,29 @@ mod tests {
         let config = good("[siit]\neam = { v4 = \"192.0.2.1\", v6 = \"2001:db8::1\" }\n");
         assert_eq!(config.nat64.limits.sessions, 1);
         assert_eq!(config.siit.expect("mappings").settings.pref64, Some(Pref64::WELL_KNOWN));
+    }
+
+    #[test]
+    fn mappings_of_the_gateways_addresses() {
+        // id 7757-5-overlap
+        let own = BOTH.replace("pool4", "address4 = \"192.0.2.9\"\npool4");
+        let own_errors = "(a mapping without the source of the gateway's own errors)";
+        let cases = [
+            (format!("{own}[siit]\neam = \"192.0.2.0/28 = 2001:db8:aaaa::/124\"\n"), vec![
+                format!("9:7: 192.0.2.0/28 contains address4, 192.0.2.9 {own_errors}"),
+            ]),
+            (format!("{own}[[static]]\nprotocol = \"tcp\"\noutside = \"192.0.2.9:443\"\ninside = \"[2001:db8:1::80]:443\"\n"), vec![
+                format!("10:11: 192.0.2.9/32 contains address4, 192.0.2.9 {own_errors}"),
+            ]),
+            (format!("{own}[siit]\neam = \"192.0.2.1 = 2001:db8:64::1\"\n"), vec![
+                "9:7: 2001:db8:64::1/128 is under the pref64 2001:db8:64::/96, which represents IPv4 addresses \
+                 (an inside host outside every pref64)".to_owned(),
+            ]),
+            (format!("{own}[siit]\neam = \"192.0.2.1 = 2001:db8:aaaa::1\"\n"), vec![]),
+        ];
+        for (text, want) in cases {
+            assert_eq!(problems(&text), want, "{text}");
+        }
     }
 
     #[test]

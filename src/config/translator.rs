@@ -31,6 +31,11 @@ pub(super) fn rules(reader: &mut Reader<'_>, section: &schema::Translator, mtu: 
         tos: class(reader, section.tos.as_ref()),
         mss_clamp: section.mss_clamp.unwrap_or(default.mss_clamp),
         tcp_resegment: section.tcp_resegment.unwrap_or(default.tcp_resegment),
+        silent_refusals: reader.word(
+            section.refusals.as_ref(),
+            default.silent_refusals,
+            &[("icmp", false), ("silent", true)],
+        ),
         error_rate: error_rates(reader, section, default.error_rate),
         error_burst: reader.number(section.error_burst.as_ref(), default.error_burst, 1..=100_000),
     }

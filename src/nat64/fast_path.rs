@@ -85,7 +85,8 @@ impl Nat64 {
         let binding = self.binding_of(candidate, proto, Transport6::new(packet.src, packet.ports.src))?;
         let session = self.session_to6(binding, Transport6::new(packet.dst, packet.ports.dst))?;
         let traffic = Traffic { from: Side::V6, packets: packet.count as u32, bytes: packet.len as u64 };
-        self.refresh(now, session, packet.ports, traffic)?;
+        self.refresh(now, (binding, session), packet.ports, traffic)?;
+        self.bib.mark_active(binding, now);
         let (mapped, zone) = self.mapped_and_zone(binding);
         let to = Flow4::new(mapped, self.sessions.session(session).remote());
         packet.rewrite_to4(&self.policy.rules, &to, &mut self.ids, buf);
@@ -112,7 +113,7 @@ impl Nat64 {
         let session = self.session_with(binding, Transport4::new(packet.src, packet.ports.src))?;
         let bytes = packet.len - crate::wire::ipv4::HEADER + ipv6::HEADER;
         let traffic = Traffic { from: Side::V4, packets: packet.count as u32, bytes: bytes as u64 };
-        self.refresh(now, session, packet.ports, traffic)?;
+        self.refresh(now, (binding, session), packet.ports, traffic)?;
         let server = Transport6::new(self.server6_of(session), packet.ports.src);
         let to = Flow6::new(server, self.bib.binding(binding).v6());
         packet.rewrite_to6(&self.policy.rules, &to, buf);
@@ -136,7 +137,13 @@ impl Nat64 {
     /// Refreshes a session and counts the traffic. Returns `None` and changes nothing if the packet needs
     /// the slow path.
     #[inline(always)]
-    fn refresh(&mut self, now: Instant, slot: u32, ports: PlainPorts, traffic: Traffic) -> Option<()> {
+    fn refresh(
+        &mut self,
+        now: Instant,
+        (binding, slot): (u32, u32),
+        ports: PlainPorts,
+        traffic: Traffic,
+    ) -> Option<()> {
         let session = self.sessions.session(slot);
         if session.is_expired(now) || !session.has_fast_path(traffic.from) {
             return None;
@@ -151,7 +158,7 @@ impl Nat64 {
                 self.policy.timers.tcp_established
             }
         };
-        let refreshes = traffic.from == Side::V6 || self.policy.inbound_refresh;
+        let refreshes = traffic.from == Side::V6 || self.refreshes_inbound(now, binding, lifetime);
         self.sessions.record_traffic(slot, traffic, if refreshes { Some(now + lifetime) } else { None });
         Some(())
     }

@@ -5,8 +5,10 @@ use super::context::Context;
 use crate::addr::Proto;
 use crate::addr::{Transport4, WorkerId};
 use crate::reason::Reason;
+use crate::wire::Transport;
 use crate::wire::batch::Verdict;
 use crate::wire::buf::{PacketBuf, PacketMeta};
+use crate::wire::tcp::Flags;
 use crate::xlat::{Pass, PlanTo4, Refusal, To4};
 
 /// Maximum hand-overs of a packet. It needs at most three: to the worker of its datagram, to its owner, and
@@ -55,7 +57,11 @@ impl Nat64 {
         to: &To4,
     ) -> Result<Verdict, Refusal> {
         let owner = self.pool4.owners().owner_of(proto, mapped).ok_or(Reason::NotPool4)?;
-        if owner == self.pool4.worker() && self.binding_at(context.candidate, proto, mapped).is_none() {
+        let is_syn = matches!(plan.packet().transport, Transport::Tcp { flags, .. } if flags.has(Flags::SYN));
+        if owner == self.pool4.worker()
+            && !is_syn
+            && self.binding_at(context.candidate, proto, mapped).is_none()
+        {
             return Err(Reason::NoBinding.into());
         }
         let buf = self.write4(context, plan, to)?;

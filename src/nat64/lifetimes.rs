@@ -1,19 +1,21 @@
 //! The end of sessions, bindings and blocks (RFC 6146 §3.5, RFC 6888 REQ-8).
 
+use core::net::Ipv6Addr;
 use core::time::Duration;
 
+use super::context::Context;
 use super::tables::bib::QuarantineTick;
 use super::tables::slab::NIL;
 use super::tables::tcp::{State, on_timeout};
 use super::{Event, Nat64, keepalive};
 use crate::addr::Proto;
-use crate::addr::{HostKey, ZoneId};
+use crate::addr::{HostKey, Transport4, ZoneId};
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::ICMP4;
-use crate::wire::batch::ExtraPackets;
+use crate::wire::batch::{ExtraPackets, Verdict};
 use crate::wire::buf::PacketBuf;
-use crate::xlat::{ErrorHeader, originate_error4};
+use crate::xlat::{ErrorHeader, ErrorLimits, Urgency, is_error_due4, originate_error4};
 
 impl Nat64 {
     /// The next time at which [`expire`](Self::expire) has work.
@@ -32,12 +34,13 @@ impl Nat64 {
     }
 
     /// Ends what has expired by `now`, at most `budget` entries. Returns true if more is due.
-    pub fn expire(
+    pub(crate) fn expire(
         &mut self,
         now: Instant,
         budget: usize,
         scratch: &mut PacketBuf,
         extra: &mut ExtraPackets,
+        limits: &mut ErrorLimits,
     ) -> bool {
         let mut left = budget;
         while left > 0
@@ -46,7 +49,7 @@ impl Nat64 {
             self.expire_session(session, extra);
             left = left.saturating_sub(1);
         }
-        while left > 0 && self.expire_syn(now, scratch, extra) {
+        while left > 0 && self.expire_syn(now, scratch, extra, limits) {
             left -= 1;
         }
         while left > 0
@@ -69,7 +72,8 @@ impl Nat64 {
         self.next_deadline().is_some_and(|next| next <= now)
     }
 
-    /// Handles a session timeout: probes an established TCP session once, ends any other.
+    /// Handles a session timeout: probes the client of a TCP session that is established, or that a RST from
+    /// outside made transitory, and ends any other.
     pub(super) fn expire_session(&mut self, slot: u32, extra: &mut ExtraPackets) {
         let session = self.sessions.session(slot);
         let deadline = Instant::from_nanos(session.deadline);
@@ -87,7 +91,7 @@ impl Nat64 {
     fn probe(&mut self, slot: u32, extra: &mut ExtraPackets) {
         let session = self.sessions.session(slot);
         let client = self.bib.binding(session.binding()).v6();
-        let server = self.policy.zones.pref64(session.pref64).embed(session.remote().addr);
+        let server = self.policy.zones.embed(session.pref64, session.remote().addr);
         if let Some(output) = extra.next_slot() {
             output.packet.fill(&keepalive::probe(server, session.remote().port, client));
         }
@@ -141,22 +145,61 @@ impl Nat64 {
     }
 
     /// Answers an expired unsolicited SYN with an ICMP error. Returns false if none is due.
-    fn expire_syn(&mut self, now: Instant, scratch: &mut PacketBuf, extra: &mut ExtraPackets) -> bool {
+    fn expire_syn(
+        &mut self,
+        now: Instant,
+        scratch: &mut PacketBuf,
+        extra: &mut ExtraPackets,
+        limits: &mut ErrorLimits,
+    ) -> bool {
         let Some(due) = self.syns.due(now) else { return false };
         let Some(syn) = due else { return true };
         self.counters.zone(None).drops(Reason::UnsolicitedSyn).add(1);
         scratch.fill(syn.bytes());
-        let (header, error) = (syn.packet, ErrorHeader::unreachable4(3));
+        let (header, sender, error) = (syn.packet, syn.sender(), ErrorHeader::unreachable4(3));
+        let is_hairpinned = syn.hairpinned;
         let id = self.ids.take(self.policy.address4, header.src, ICMP4, false, 1);
+        let mut is_allowed = || match is_hairpinned {
+            true => limits.take6(now, host_behind(sender), Urgency::Refusal),
+            false => limits.take4(now, header.src, Urgency::Refusal),
+        };
         if extra.room() > 0
-            && self.buckets[1].take(now, self.policy.rules.error_rate[1], self.policy.rules.error_burst)
+            && is_error_due4(&header, scratch)
+            && is_allowed()
             && originate_error4(&header, error, self.policy.address4, id, scratch)
-            && let Some(output) = extra.next_slot()
         {
-            output.packet.fill(scratch.bytes());
             self.counters.zone(None).errors_sent.add(1);
+            if is_hairpinned {
+                self.hairpin_error(now, sender, scratch, (extra, limits));
+            } else if let Some(output) = extra.next_slot() {
+                output.packet.fill(scratch.bytes());
+            }
         }
         true
+    }
+
+    /// Sends an ICMPv4 error to the zone host that has a mapped address, by way of its worker.
+    fn hairpin_error(
+        &mut self,
+        now: Instant,
+        to: Transport4,
+        error: &mut PacketBuf,
+        (extra, limits): (&mut ExtraPackets, &mut ErrorLimits),
+    ) {
+        error.meta.hairpin = true;
+        let me = self.pool4.worker();
+        let other = self.pool4.owners().owner_of(Proto::Tcp, to).filter(|owner| *owner != me);
+        if other.is_none() {
+            let mut context = Context::without_scratch(now, extra, limits);
+            if !matches!(self.packet4(&mut context, error), Ok(Verdict::Forward)) {
+                return;
+            }
+        }
+        if let Some(output) = extra.next_slot() {
+            output.packet.fill(error.bytes());
+            output.packet.meta = error.meta;
+            output.to = other;
+        }
     }
 
     /// Adds a binding to the gauge (positive `by`) or subtracts it.
@@ -184,4 +227,10 @@ impl Nat64 {
         }
         Some(self.pool4.hosts().host(self.pool4.blocks().block(binding.allocation).host).key)
     }
+}
+
+/// Stands for the host that has a mapped address where errors to it are limited: hosts share addresses, but not 256
+/// aligned ports.
+fn host_behind(mapped: Transport4) -> Ipv6Addr {
+    Ipv6Addr::from_bits((u128::from(mapped.addr.to_bits()) << 8 | u128::from(mapped.port >> 8)) << 64)
 }

@@ -23,7 +23,7 @@ use crate::wire::batch::Verdict;
 use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
-use crate::xlat::{self, Bucket, Flow4, Flow6, Ids, Pass, Refusal, RewriteRules, To4, To6};
+use crate::xlat::{self, Flow4, Flow6, Ids, Pass, Refusal, RewriteRules, To4, To6};
 
 use policy::Policy;
 use policy::zones::{Destination, Zones};
@@ -58,7 +58,9 @@ mod tests;
 
 pub use context::Context;
 pub use prefetch::{Candidate, Candidates};
-pub use settings::{Filtering, Limits, Pairing, Pool, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone};
+pub use settings::{
+    Filtering, Limits, Masquerade, Pairing, Pool, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone,
+};
 pub use tables::events::{BlockAssignment, Event, Record};
 
 /// One worker's state, and the operations on it.
@@ -79,8 +81,6 @@ pub struct Nat64 {
     fragments: FragmentCache,
     /// Generator of IPv4 identifications.
     ids: Ids,
-    /// Rate limits of ICMP errors to the IPv6 and to the IPv4 side.
-    buckets: [Bucket; 2],
     /// Random numbers: ports, blocks, hash keys.
     rng: Rng,
     /// Pending events; bounded, overflow is counted.
@@ -124,7 +124,6 @@ impl Nat64 {
             syns: Syns::new(limits.unsolicited_syns, limits.unsolicited_syns_per_source, &mut rng),
             fragments: FragmentCache::new(limits.fragment_bytes, settings.timers.fragment, rng.next() as u32),
             ids: Ids::new(rng.next()),
-            buckets: [Bucket::new(); 2],
             rng,
             events: Events::new(limits.events, counters.clone()),
             counters,
@@ -180,6 +179,9 @@ impl Nat64 {
         let client = Transport6::new(packet.src, tuple.src);
         let remote = Transport4::new(destination.remote, tuple.dst);
         let pass = self.pass6(tuple.proto, remote);
+        if destination.mapped_only && pass == Pass::Direct {
+            return Err(Reason::Denied.into());
+        }
         let plan = xlat::plan_v6_to_v4(&self.policy.rules, packet, buf, pass)?;
         let traffic = outgoing::traffic6(packet, plan.buf());
         let Outward { mapped, session } = self.update6(context, &destination, client, &tuple, traffic)?;
@@ -219,7 +221,7 @@ impl Nat64 {
         if pass == Pass::Direct {
             self.allow_fast_path4(inward.session);
         }
-        let server = self.policy.zones.pref64(inward.pref64).embed(packet.src);
+        let server = self.policy.zones.embed(inward.pref64, packet.src);
         let port = if tuple.proto == Proto::Icmp { inward.client.port } else { tuple.src };
         let to = To6 { outer: Flow6::new(Transport6::new(server, port), inward.client), quoted: None };
         self.write6(context, plan, &to)
@@ -273,10 +275,10 @@ impl Nat64 {
         packet: &Ipv4Packet,
         buf: &mut PacketBuf,
     ) -> Result<Verdict, Refusal> {
-        if buf.meta.hairpin || self.policy.unsolicited_syn == UnsolicitedSyn::Drop {
+        if self.policy.unsolicited_syn == UnsolicitedSyn::Drop {
             return Err(Reason::UnsolicitedSyn.into());
         }
-        let syn = (packet, buf.bytes());
+        let syn = (packet, buf.bytes(), buf.meta.hairpin);
         self.syns.store(context.now, self.policy.timers.tcp_incoming_syn, remote, mapped, syn)?;
         self.counters.zone(context.zone).held.add(1);
         buf.clear();

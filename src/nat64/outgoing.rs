@@ -3,10 +3,13 @@
 
 use super::context::Context;
 use super::policy::zones::Destination;
+use super::prefetch::Candidate;
 use super::tables::session::Traffic;
 use super::tables::tcp::Side;
+use super::update::remote_of;
 use super::{Nat64, tuple};
 use crate::addr::Proto;
+use crate::addr::special::is_host_v4;
 use crate::addr::{Transport4, Transport6};
 use crate::reason::Reason;
 use crate::wire::batch::Verdict;
@@ -16,7 +19,7 @@ use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::{self, Ipv6Packet};
 use crate::wire::quoted::{Quoted4, Quoted6};
 use crate::wire::{ICMP4, TCP, UDP, tcp as tcp_header, udp};
-use crate::xlat::{self, Flow4, Flow6, Pass, PlanTo4, PlanTo6, Refusal, To4, To6};
+use crate::xlat::{self, Flow4, Flow6, Pass, PlanTo4, PlanTo6, Refusal, To4, To6, Urgency};
 
 /// Number of packets on the wire that a buffer represents.
 #[inline]
@@ -112,6 +115,9 @@ impl Nat64 {
             quoted: Some(Flow4::new(server, mapped)),
         };
         let pass = self.pass6(quoted.proto, server);
+        if destination.mapped_only && pass == Pass::Direct {
+            return Err(Reason::Denied.into());
+        }
         let plan = xlat::plan_v6_to_v4(&self.policy.rules, packet, buf, pass)?;
         self.forward4(context, (quoted.proto, server), plan, &to)
     }
@@ -126,7 +132,7 @@ impl Nat64 {
         buf: &mut PacketBuf,
     ) -> Result<Verdict, Refusal> {
         let quoted = tuple::of_quoted(error.quoted.transport, error.quoted.protocol)?;
-        if error.quoted.src != packet.dst {
+        if error.quoted.src != packet.dst || !is_host_v4(error.quoted.dst) {
             return Err(Reason::IcmpQuoted.into());
         }
         let mapped = Transport4::new(error.quoted.src, quoted.src);
@@ -138,15 +144,18 @@ impl Nat64 {
         context.zone = self.zone_of(binding);
         let client = self.bib.binding(binding).v6();
         let server = Transport4::new(error.quoted.dst, quoted.dst);
+        if !self.passes_filter(context.now, binding, remote_of(quoted.proto, server)) {
+            return Err(Reason::Filtered.into());
+        }
         let pref64 = self.pref64_for_server(binding, quoted.proto, server);
         let source = self.policy.error_source6(pref64, packet.src);
         self.policy.zones.check_well_known(pref64, server.addr).map_err(|_| Reason::IcmpQuoted)?;
         let plan = xlat::plan_v4_to_v6(&self.policy.rules, packet, buf, pass)?;
-        let pref64 = self.policy.zones.pref64(pref64);
+        let addr = self.policy.zones.embed(pref64, server.addr);
         let port = if quoted.proto == Proto::Icmp { client.port } else { server.port };
         let to = To6 {
             outer: Flow6::new(Transport6::new(source, 0), client),
-            quoted: Some(Flow6::new(client, Transport6::new(pref64.embed(server.addr), port))),
+            quoted: Some(Flow6::new(client, Transport6::new(addr, port))),
         };
         self.write6(context, plan, &to)
     }
@@ -154,16 +163,18 @@ impl Nat64 {
     /// Drops a refused IPv6 packet, or replaces it by its ICMP error if the rate limit allows.
     pub(super) fn refuse6(
         &mut self,
-        context: &Context<'_>,
+        context: &mut Context<'_>,
         refusal: Refusal,
         buf: &mut PacketBuf,
     ) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(context.zone).drops(reason).add(1);
-        let (rate, burst) = (self.policy.rules.error_rate[0], self.policy.rules.error_burst);
-        if let Some(error) = refusal.error
+        if let Some(error) = refusal.error6(&self.policy.rules)
+            && !buf.meta.hairpin
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
-            && self.buckets[0].take(context.now, rate, burst)
+            && xlat::is_error_due6(&packet, error, buf)
+            && let urgency = Urgency::of6(error, || self.is_of_session6(&packet))
+            && context.limits.take6(context.now, packet.src, urgency)
             && xlat::originate_error6(&packet, error, self.policy.address6, buf)
         {
             self.counters.zone(context.zone).errors_sent.add(1);
@@ -172,21 +183,44 @@ impl Nat64 {
         Verdict::Drop(reason)
     }
 
+    /// Whether a refused IPv6 packet belongs to a session.
+    fn is_of_session6(&self, packet: &Ipv6Packet) -> bool {
+        let Ok(tuple) = tuple::of6(packet, None) else { return false };
+        let zone = self.policy.zones.zone_of(packet.src);
+        let Some(Ok(to)) = zone.map(|zone| self.policy.zones.destination(zone, packet.dst)) else {
+            return false;
+        };
+        let client = Transport6::new(packet.src, tuple.src);
+        let remote = remote_of(tuple.proto, Transport4::new(to.remote, tuple.dst));
+        let binding = self.binding_of(Candidate::NONE, tuple.proto, client);
+        binding.is_some_and(|binding| self.session_with(binding, remote).is_some())
+    }
+
+    /// Whether a refused IPv4 packet belongs to a session.
+    fn is_of_session4(&self, packet: &Ipv4Packet) -> bool {
+        let Ok(tuple) = tuple::of4(packet, None) else { return false };
+        let mapped = Transport4::new(packet.dst, tuple.dst);
+        let remote = remote_of(tuple.proto, Transport4::new(packet.src, tuple.src));
+        let binding = self.binding_at(Candidate::NONE, tuple.proto, mapped);
+        binding.is_some_and(|binding| self.session_with(binding, remote).is_some())
+    }
+
     /// Drops a refused IPv4 packet, or replaces it by its ICMP error if the rate limit allows. A hairpinned
     /// packet gets no error: its sender is an IPv6 host.
     pub(super) fn refuse4(
         &mut self,
-        context: &Context<'_>,
+        context: &mut Context<'_>,
         refusal: Refusal,
         buf: &mut PacketBuf,
     ) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(context.zone).drops(reason).add(1);
-        let (rate, burst) = (self.policy.rules.error_rate[1], self.policy.rules.error_burst);
-        if let Some(error) = refusal.error
+        if let Some(error) = refusal.error4(&self.policy.rules)
             && !buf.meta.hairpin
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
-            && self.buckets[1].take(context.now, rate, burst)
+            && xlat::is_error_due4(&packet, buf)
+            && let urgency = Urgency::of4(error, || self.is_of_session4(&packet))
+            && context.limits.take4(context.now, packet.src, urgency)
         {
             let id = self.ids.take(self.policy.address4, packet.src, ICMP4, false, 1);
             if xlat::originate_error4(&packet, error, self.policy.address4, id, buf) {

@@ -82,6 +82,15 @@ pub enum UnsolicitedSyn {
     Drop,
 }
 
+/// Masquerading after the translator, which keeps ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Masquerade {
+    /// The address of the pool.
+    pub inner: Ipv4Addr,
+    /// The address that replaces it: by this one zone hosts address each other (hairpinning).
+    pub public: Ipv4Addr,
+}
+
 /// Timeouts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timers {
@@ -185,6 +194,8 @@ pub struct Settings {
     pub timers: Timers,
     /// UDP timeouts of single server ports below 1024, sorted by port (RFC 4787 REQ-5a).
     pub udp_ports: Vec<(u16, Duration)>,
+    /// With masquerading after the translator: the address that the outside sees instead of the pool's.
+    pub masquerade: Option<Masquerade>,
     /// Bounds.
     pub limits: Limits,
     /// Source of the gateway's own ICMPv6 errors.
@@ -225,6 +236,7 @@ impl Default for Settings {
             pairing: Pairing::default(),
             timers: Timers::default(),
             udp_ports: Vec::new(),
+            masquerade: None,
             limits: Limits::default(),
             address6: Ipv6Addr::UNSPECIFIED,
             address4: Ipv4Addr::UNSPECIFIED,

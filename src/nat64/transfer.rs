@@ -52,6 +52,7 @@ impl Nat64 {
             return Ok(());
         }
         let session = self.open_session(now, binding, record.remote, pref64)?;
+        self.bib.mark_active(binding, now);
         self.sessions.session_mut(session).set_state(state);
         self.sessions.set_deadline(session, now + record.remaining);
         Ok(())

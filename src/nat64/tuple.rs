@@ -18,13 +18,15 @@ pub(super) struct Tuple {
     pub(super) dst: u16,
     /// Kind of TCP segment; `Other` for other protocols.
     pub(super) kind: tcp::Kind,
+    /// Whether it is a RST or an echo reply: hosts send these by themselves, in response to any packet.
+    pub(super) automatic: bool,
 }
 
 const fn kind_of(flags: Flags) -> tcp::Kind {
     if flags.has(Flags::RST) {
         tcp::Kind::Rst
     } else if flags.has(Flags::SYN) {
-        tcp::Kind::Syn
+        if flags.has(Flags::ACK) { tcp::Kind::SynAck } else { tcp::Kind::Syn }
     } else if flags.has(Flags::FIN) {
         tcp::Kind::Fin
     } else {
@@ -51,11 +53,18 @@ fn tuple_of<Q>(
     let other = tcp::Kind::Other;
     match *transport {
         Transport::Tcp { flags, .. } if !flags.are_valid() => Err(Reason::TcpFlags.into()),
-        Transport::Tcp { src, dst, flags } => Ok(Tuple { proto: Proto::Tcp, src, dst, kind: kind_of(flags) }),
-        Transport::Udp { src, dst, .. } => Ok(Tuple { proto: Proto::Udp, src, dst, kind: other }),
-        Transport::Echo { id, .. } => Ok(Tuple { proto: Proto::Icmp, src: id, dst: id, kind: other }),
+        Transport::Tcp { src, dst, flags } => {
+            let kind = kind_of(flags);
+            Ok(Tuple { proto: Proto::Tcp, src, dst, kind, automatic: matches!(kind, tcp::Kind::Rst) })
+        }
+        Transport::Udp { src, dst, .. } => {
+            Ok(Tuple { proto: Proto::Udp, src, dst, kind: other, automatic: false })
+        }
+        Transport::Echo { id, reply } => {
+            Ok(Tuple { proto: Proto::Icmp, src: id, dst: id, kind: other, automatic: reply })
+        }
         Transport::Fragment => match (proto_of(protocol), fragment_ports) {
-            (Some(proto), Some((src, dst))) => Ok(Tuple { proto, src, dst, kind: other }),
+            (Some(proto), Some((src, dst))) => Ok(Tuple { proto, src, dst, kind: other, automatic: false }),
             (Some(_), None) | (None, _) => Err(Reason::Protocol.into()),
         },
         Transport::Error(_) | Transport::Icmp => Err(Reason::IcmpType.into()),
@@ -86,10 +95,10 @@ pub(super) fn of4(packet: &Ipv4Packet, fragment_ports: Option<(u16, u16)>) -> Re
 /// # Errors
 /// [`Reason::IcmpQuoted`] if the quote contains no ports.
 pub(super) fn of_quoted(transport: QuotedTransport, protocol: u8) -> Result<Tuple, Reason> {
-    let kind = tcp::Kind::Other;
+    let of = |proto, src, dst| Tuple { proto, src, dst, kind: tcp::Kind::Other, automatic: false };
     match (transport, proto_of(protocol)) {
-        (QuotedTransport::Ports { src, dst }, Some(proto)) => Ok(Tuple { proto, src, dst, kind }),
-        (QuotedTransport::Echo { id, .. }, _) => Ok(Tuple { proto: Proto::Icmp, src: id, dst: id, kind }),
+        (QuotedTransport::Ports { src, dst }, Some(proto)) => Ok(of(proto, src, dst)),
+        (QuotedTransport::Echo { id, .. }, _) => Ok(of(Proto::Icmp, id, id)),
         (QuotedTransport::Ports { .. }, None) | (QuotedTransport::Error | QuotedTransport::Unknown, _) => {
             Err(Reason::IcmpQuoted)
         }

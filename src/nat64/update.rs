@@ -68,21 +68,26 @@ impl Nat64 {
             self.expire_session(slot, context.extra);
             found = self.find6(candidate, proto, client, remote);
         }
-        let opens_session = proto != Proto::Tcp || tuple.kind == Kind::Syn;
+        let opens_session = proto != Proto::Tcp || tuple.kind.is_syn();
         let (binding, session) = match (found.binding, found.session) {
-            (Some(binding), Some(session)) => {
-                self.advance(now, session, proto, tuple.kind, traffic);
-                (binding, Some(session))
+            (Some(binding), session) if session.is_some() || !opens_session => {
+                if !tuple.automatic {
+                    self.bib.mark_active(binding, now);
+                }
+                // A segment without a session is forwarded while its binding lives (RFC 6146 §3.5.2.2).
+                if let Some(session) = session {
+                    self.advance(now, session, tuple, traffic);
+                }
+                (binding, session)
             }
-            // A segment without a session is forwarded while its binding lives (RFC 6146 §3.5.2.2).
-            (Some(binding), None) if !opens_session => (binding, None),
             (None, _) if !opens_session => return Err(Reason::NoSession.into()),
             (binding, _) => {
                 let binding = self.open6(now, destination, client, binding, tuple).map_err(exhausted)?;
                 let session =
                     self.make_session(now, binding, remote, destination.pref64).map_err(exhausted)?;
+                self.bib.mark_active(binding, now);
                 self.complete_simultaneous_open(binding, session, remote, proto);
-                self.advance(now, session, proto, tuple.kind, traffic);
+                self.advance(now, session, tuple, traffic);
                 (binding, Some(session))
             }
         };
@@ -110,7 +115,7 @@ impl Nat64 {
             self.expire_session(slot, context.extra);
             found = self.find4(candidate, proto, mapped, remote);
         }
-        let syn = proto == Proto::Tcp && tuple.kind == Kind::Syn;
+        let syn = proto == Proto::Tcp && tuple.kind.is_syn();
         let drop_reason = |reason| if syn { Reason::UnsolicitedSyn } else { reason };
         let binding = found.binding.ok_or_else(|| drop_reason(Reason::NoBinding))?;
         context.zone = self.zone_of(binding);
@@ -122,20 +127,14 @@ impl Nat64 {
         let session = match found.session {
             Some(session) => Some(session),
             None => {
-                let first = self.bib.binding(binding).first;
-                let passes_filter = match self.policy.filtering[proto as usize] {
-                    Filtering::EndpointIndependent => true,
-                    Filtering::AddressDependent => {
-                        self.sessions.has_session_with_address(first, remote.addr, now)
-                    }
-                    // The server has another address or port, or a session would have been found.
-                    Filtering::AddressAndPortDependent => false,
-                };
-                if !passes_filter {
+                if !self.passes_filter(now, binding, remote) {
                     return Err(drop_reason(Reason::Filtered));
                 }
                 let opens_session = proto != Proto::Tcp || syn;
                 if opens_session {
+                    if self.is_abandoned(now, binding) {
+                        return Err(drop_reason(Reason::Filtered));
+                    }
                     self.check_inbound(now, binding)?;
                     Some(self.open_session(now, binding, remote, pref64)?)
                 } else {
@@ -144,9 +143,41 @@ impl Nat64 {
             }
         };
         if let Some(session) = session {
-            self.advance(now, session, proto, tuple.kind, traffic);
+            self.advance(now, session, tuple, traffic);
         }
         Ok(Inward { client: self.bib.binding(binding).v6(), pref64, session })
+    }
+
+    /// Whether filtering lets packets of `remote`, or ICMP errors about packets to it, reach a binding
+    /// (RFC 4787 §5).
+    pub(super) fn passes_filter(&self, now: Instant, binding: u32, remote: Transport4) -> bool {
+        let of = self.bib.binding(binding);
+        match self.policy.filtering[of.proto() as usize] {
+            Filtering::EndpointIndependent => true,
+            Filtering::AddressDependent => self.sessions.has_session_with_address(of.first, remote.addr, now),
+            Filtering::AddressAndPortDependent => self
+                .session_with(binding, remote)
+                .is_some_and(|session| !self.sessions.session(session).is_expired(now)),
+        }
+    }
+
+    /// Whether the client of a binding has been silent for a lifetime. Then packets from outside open no
+    /// session: otherwise they could keep the binding for ever (RFC 6146 §5.3).
+    fn is_abandoned(&self, now: Instant, binding: u32) -> bool {
+        let (of, timers) = (self.bib.binding(binding), &self.policy.timers);
+        let lifetime = match of.proto() {
+            Proto::Udp => timers.udp,
+            Proto::Icmp => timers.icmp,
+            Proto::Tcp => {
+                let transitory = timers.tcp_opening.max(timers.tcp_closing);
+                if !of.is_silent(now, transitory) || !self.sessions.has_connection(of.first, now) {
+                    transitory
+                } else {
+                    timers.tcp_established
+                }
+            }
+        };
+        of.is_silent(now, lifetime)
     }
 
     fn find6(&self, candidate: Candidate, proto: Proto, client: Transport6, remote: Transport4) -> Found {
@@ -195,7 +226,7 @@ impl Nat64 {
         found.filter(|slot| !self.bib.binding(*slot).is_quarantined())
     }
 
-    /// Returns the binding for a packet that opens a session; creates it if there is none.
+    /// Returns the binding for a packet that opens_session a session; creates it if there is none.
     fn open6(
         &mut self,
         now: Instant,
@@ -345,26 +376,57 @@ impl Nat64 {
 
     /// Advances the state of a session, refreshes its timeout and counts the traffic.
     #[inline]
-    fn advance(&mut self, now: Instant, slot: u32, proto: Proto, kind: Kind, traffic: Traffic) {
-        let refreshes = traffic.from == Side::V6 || self.policy.inbound_refresh;
+    fn advance(&mut self, now: Instant, slot: u32, tuple: &Tuple, traffic: Traffic) {
+        let by_client = traffic.from == Side::V6 && !tuple.automatic;
+        let binding = self.sessions.session(slot).binding();
         let is_new = self.sessions.session(slot).packets() == [0; 2];
-        let lifetime = match proto {
-            Proto::Tcp => {
-                let state = self.sessions.session(slot).state();
-                let (next, lifetime) = on_segment(state, traffic.from, kind);
-                self.sessions.session_mut(slot).set_state(next);
-                match lifetime {
-                    Lifetime::Keep => None,
-                    Lifetime::Established => Some(self.policy.timers.tcp_established),
-                    Lifetime::Opening => Some(self.policy.timers.tcp_opening),
-                    Lifetime::Closing => Some(self.policy.timers.tcp_closing),
-                }
-                .filter(|_| refreshes || next != state)
-            }
-            Proto::Udp => Some(self.udp_lifetime(slot)).filter(|_| refreshes || is_new),
-            Proto::Icmp => Some(self.policy.timers.icmp).filter(|_| refreshes || is_new),
+        let lifetime = match tuple.proto {
+            Proto::Tcp => self.advance_tcp(now, slot, tuple.kind, traffic.from, by_client),
+            Proto::Udp => Some(self.udp_lifetime(slot)),
+            Proto::Icmp => Some(self.policy.timers.icmp),
         };
+        let refreshes = |lifetime: &Duration| {
+            let may = tuple.proto == Proto::Tcp || is_new || by_client;
+            may || self.refreshes_inbound(now, binding, *lifetime)
+        };
+        let lifetime = lifetime.filter(refreshes);
         self.sessions.record_traffic(slot, traffic, lifetime.map(|lifetime| now + lifetime));
+    }
+
+    /// Advances the state of a TCP session. Returns the timeout that starts.
+    fn advance_tcp(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        kind: Kind,
+        from: Side,
+        by_client: bool,
+    ) -> Option<Duration> {
+        let (binding, state) = (self.sessions.session(slot).binding(), self.sessions.session(slot).state());
+        let (next, lifetime) = on_segment(state, from, kind);
+        let timers = &self.policy.timers;
+        let lifetime = match lifetime {
+            Lifetime::Keep => None,
+            Lifetime::Established => Some(timers.tcp_established),
+            Lifetime::Opening => Some(timers.tcp_opening),
+            Lifetime::Closing => Some(timers.tcp_closing),
+        };
+        if next == state {
+            return lifetime.filter(|time| by_client || self.refreshes_inbound(now, binding, *time));
+        }
+        let revives = next == State::Established && state.is_ending();
+        if revives && from == Side::V4 && self.bib.binding(binding).is_silent(now, timers.tcp_established) {
+            return None;
+        }
+        self.sessions.session_mut(slot).set_state(next);
+        lifetime
+    }
+
+    /// Whether a packet from outside refreshes a session of a binding to `lifetime`: not once the client has been
+    /// silent that long (RFC 6146 §5.3).
+    #[inline(always)]
+    pub(super) fn refreshes_inbound(&self, now: Instant, binding: u32, lifetime: Duration) -> bool {
+        self.policy.inbound_refresh && !self.bib.binding(binding).is_silent(now, lifetime)
     }
 
     /// The timeout of a UDP session; single server ports may have their own.

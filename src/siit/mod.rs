@@ -22,7 +22,7 @@ use crate::wire::batch::{ExtraPackets, Verdict};
 use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
-use crate::xlat::{self, Bucket, Ids, Pass, Refusal, RewriteRules};
+use crate::xlat::{self, ErrorLimits, Ids, Pass, Refusal, RewriteRules, Urgency};
 
 use mapping::Mapping;
 use policy::Policy;
@@ -56,8 +56,6 @@ pub struct Siit {
     sources: Sources,
     /// Generator of IPv4 identifications.
     ids: Ids,
-    /// Rate limits of originated errors to the IPv6 and to the IPv4 side.
-    buckets: [Bucket; 2],
     zero_checksum: ZeroChecksumRecord,
     counters: Arc<Counters>,
 }
@@ -85,63 +83,63 @@ impl Siit {
             policy: Policy::new(settings),
             sources: Sources::new(&identity, settings),
             ids: Ids::new(identity.seed),
-            buckets: [Bucket::new(); 2],
             zero_checksum: ZeroChecksumRecord::default(),
             counters,
             identity,
         }
     }
 
-    /// Switches to new settings. Keeps identifications and rate limits.
+    /// Switches to new settings. Keeps identifications.
     pub fn reconfigure(&mut self, identity: Identity, rules: RewriteRules, settings: &Settings) {
         let new = Self::new(identity, rules, settings, Arc::clone(&self.counters));
         let old = core::mem::replace(self, new);
         self.ids = old.ids;
-        self.buckets = old.buckets;
         self.zero_checksum = old.zero_checksum;
     }
 
     /// Translates or refuses a packet from the IPv6 side; `None` leaves it to the stateful translator.
     #[inline]
-    pub fn process_v6(
+    pub(crate) fn process_v6(
         &mut self,
         now: Instant,
         buf: &mut PacketBuf,
         extra: &mut ExtraPackets,
+        limits: &mut ErrorLimits,
     ) -> Option<Verdict> {
         let packet = match Ipv6Packet::parse(buf.bytes(), &buf.offload) {
             Ok(packet) => packet,
-            Err(reason) => return self.identity.alone.then(|| self.refuse6(now, reason.into(), buf)),
+            Err(reason) => return self.identity.alone.then(|| self.refuse6(now, reason.into(), buf, limits)),
         };
         let addresses = self.mapped_addresses(&packet);
         if !self.handles6(&packet, &addresses) {
-            return self.identity.alone.then(|| self.refuse6(now, admit::refusal6(&packet), buf));
+            return self.identity.alone.then(|| self.refuse6(now, admit::refusal6(&packet), buf, limits));
         }
         Some(match self.packet6(&packet, &addresses, buf, extra) {
             Ok(verdict) => verdict,
-            Err(refusal) => self.refuse6(now, refusal, buf),
+            Err(refusal) => self.refuse6(now, refusal, buf, limits),
         })
     }
 
     /// Translates or refuses a packet from the IPv4 side; `None` leaves it to the stateful translator.
     #[inline]
-    pub fn process_v4(
+    pub(crate) fn process_v4(
         &mut self,
         now: Instant,
         buf: &mut PacketBuf,
         extra: &mut ExtraPackets,
+        limits: &mut ErrorLimits,
     ) -> Option<Verdict> {
         let packet = match Ipv4Packet::parse(buf.bytes(), &buf.offload) {
             Ok(packet) => packet,
-            Err(reason) => return self.identity.alone.then(|| self.refuse4(now, reason.into(), buf)),
+            Err(reason) => return self.identity.alone.then(|| self.refuse4(now, reason.into(), buf, limits)),
         };
         if !self.handles4(&packet) {
-            return self.identity.alone.then(|| self.refuse4(now, admit::refusal4(&packet), buf));
+            return self.identity.alone.then(|| self.refuse4(now, admit::refusal4(&packet), buf, limits));
         }
         let checked = self.check_udp_checksum(now, &packet, buf);
         Some(match checked.and_then(|()| self.packet4(&packet, Pass::Direct, buf, extra)) {
             Ok(verdict) => verdict,
-            Err(refusal) => self.refuse4(now, refusal, buf),
+            Err(refusal) => self.refuse4(now, refusal, buf, limits),
         })
     }
 
@@ -153,14 +151,20 @@ impl Siit {
 
     /// Counts a refused IPv6 packet and replaces it by an ICMPv6 error if the refusal and the rate limit
     /// allow one.
-    fn refuse6(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
+    fn refuse6(
+        &mut self,
+        now: Instant,
+        refusal: Refusal,
+        buf: &mut PacketBuf,
+        limits: &mut ErrorLimits,
+    ) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(None).drops(reason).add(1);
-        let (rate, burst) = (self.rules.error_rate, self.rules.error_burst);
-        if let Some(error) = refusal.error
+        if let Some(error) = refusal.error6(&self.rules)
             && !buf.meta.hairpin
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
-            && self.buckets[0].take(now, rate[0], burst)
+            && xlat::is_error_due6(&packet, error, buf)
+            && limits.take6(now, packet.src, Urgency::of6(error, || false))
             && xlat::originate_error6(&packet, error, self.identity.address6, buf)
         {
             self.counters.zone(None).errors_sent.add(1);
@@ -171,13 +175,19 @@ impl Siit {
 
     /// Counts a refused IPv4 packet and replaces it by an ICMPv4 error if the refusal and the rate limit
     /// allow one.
-    fn refuse4(&mut self, now: Instant, refusal: Refusal, buf: &mut PacketBuf) -> Verdict {
+    fn refuse4(
+        &mut self,
+        now: Instant,
+        refusal: Refusal,
+        buf: &mut PacketBuf,
+        limits: &mut ErrorLimits,
+    ) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(None).drops(reason).add(1);
-        let (rate, burst) = (self.rules.error_rate, self.rules.error_burst);
-        if let Some(error) = refusal.error
+        if let Some(error) = refusal.error4(&self.rules)
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
-            && self.buckets[1].take(now, rate[1], burst)
+            && xlat::is_error_due4(&packet, buf)
+            && limits.take4(now, packet.src, Urgency::of4(error, || false))
         {
             let own = self.identity.address4;
             let id = self.ids.take(own, packet.src, ICMP4, false, 1);

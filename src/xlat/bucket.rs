@@ -1,8 +1,8 @@
-//! Token bucket: limits originated ICMP errors (RFC 4443 §2.4 f, RFC 1812 §4.3.2.8) and new bindings.
+//! Token bucket: limits originated ICMP errors and new bindings.
 
 use crate::time::Instant;
 
-const NANOS: u64 = 1_000_000_000;
+pub(super) const NANOS: u64 = 1_000_000_000;
 
 /// A token bucket. It starts full.
 #[derive(Clone, Copy, Debug)]
@@ -30,15 +30,40 @@ impl Bucket {
         if rate == 0 || burst == 0 {
             return false;
         }
-        let price = NANOS / u64::from(rate);
+        let share = Share { price: NANOS / u64::from(rate), burst: u64::from(burst) };
+        self.has(now, share, 0) && {
+            self.spend(share);
+            true
+        }
+    }
+
+    /// Refills the bucket. Whether a token is left beyond `reserved` ones.
+    pub(super) fn has(&mut self, now: Instant, share: Share, reserved: u64) -> bool {
         let past = u64::try_from(now.since(self.since).as_nanos()).unwrap_or(u64::MAX);
         self.used = self.used.saturating_sub(past);
         self.since = self.since.max(now);
-        if self.used + price > price * u64::from(burst) {
-            return false;
-        }
-        self.used += price;
-        true
+        self.used + share.price <= share.price * (share.burst - reserved)
+    }
+
+    /// Takes a token.
+    pub(super) const fn spend(&mut self, share: Share) {
+        self.used += share.price;
+    }
+}
+
+/// Rate and size of a bucket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    /// Nanoseconds until a token is refilled.
+    pub(super) price: u64,
+    /// Tokens in a full bucket, at least 1.
+    pub(super) burst: u64,
+}
+
+impl Share {
+    /// A fraction of this share.
+    pub(super) fn part(self, divisor: u64) -> Self {
+        Self { price: self.price * divisor, burst: (self.burst / divisor).max(1) }
     }
 }
 

@@ -8,6 +8,7 @@
 //!    rewrites the buffer in place, from the payload towards the front.
 
 mod bucket;
+mod error_limits;
 mod extension;
 mod flow;
 mod fragment;
@@ -25,11 +26,12 @@ mod segment;
 mod transport;
 
 pub(crate) use bucket::Bucket;
+pub(crate) use error_limits::{ErrorLimits, Urgency};
 pub use extension::Object;
 pub(crate) use extension::add_object;
 pub(crate) use flow::{Flow4, Flow6, To4, To6};
 pub(crate) use ids::Ids;
-pub(crate) use originate::{originate_error4, originate_error6};
+pub(crate) use originate::{is_error_due4, is_error_due6, originate_error4, originate_error6};
 pub(crate) use plain::{Plain, PlainPorts};
 pub(crate) use plan::IGMP;
 pub(crate) use plan::{Pass, PlanTo4, PlanTo6, check_extensions, plan_v4_to_v6, plan_v6_to_v4};

@@ -22,20 +22,13 @@ const OWN_HOP_LIMIT: u8 = 64;
 /// DSCP bits of the traffic class. An error copies DSCP, not ECN (RFC 5508 REQ-7, RFC 1812 §4.3.2.5).
 const DSCP: u8 = 0xfc;
 
-/// Replaces a refused IPv6 packet by the ICMPv6 error for its sender, 1,280 bytes at most.
-///
-/// Returns false and leaves the buffer unchanged if no error may be sent (RFC 4443 §2.4 e, RFC 7915 §5.4):
+/// Whether an ICMPv6 error may be sent about a packet (RFC 4443 §2.4 e, RFC 7915 §5.4). It may not:
 ///
 /// - for an ICMPv6 error or redirect,
 /// - for a packet whose source is unspecified or multicast,
 /// - for a multicast destination, except Packet Too Big,
 /// - "administratively prohibited" for any ICMPv6 message.
-pub(crate) fn originate_error6(
-    packet: &Ipv6Packet,
-    error: ErrorHeader,
-    from: Ipv6Addr,
-    buf: &mut PacketBuf,
-) -> bool {
+pub(crate) fn is_error_due6(packet: &Ipv6Packet, error: ErrorHeader, buf: &PacketBuf) -> bool {
     let about_icmp = packet.protocol == ICMP6
         && (matches!(packet.transport, Transport::Fragment | Transport::Error(_))
             || buf.bytes().get(packet.upper_at).is_none_or(|&kind| icmp::v6::is_error(kind)));
@@ -43,7 +36,18 @@ pub(crate) fn originate_error6(
     let no_single_source = packet.src.is_unspecified() || packet.src.is_multicast();
     // Path MTU discovery covers multicast (RFC 4443 §2.4 e).
     let multicast = packet.dst.is_multicast() && error.kind != icmp::v6::TOO_BIG;
-    if about_icmp || prohibited || no_single_source || multicast {
+    !(about_icmp || prohibited || no_single_source || multicast)
+}
+
+/// Replaces a refused IPv6 packet by the ICMPv6 error for its sender, 1,280 bytes at most. Returns false and leaves
+/// the buffer unchanged if [the error is not due](is_error_due6).
+pub(crate) fn originate_error6(
+    packet: &Ipv6Packet,
+    error: ErrorHeader,
+    from: Ipv6Addr,
+    buf: &mut PacketBuf,
+) -> bool {
+    if !is_error_due6(packet, error, buf) {
         return false;
     }
     let header = Header6 {
@@ -69,14 +73,22 @@ pub(crate) fn originate_error6(
     true
 }
 
-/// Replaces a refused IPv4 packet by the ICMPv4 error for its sender, 576 bytes at most. `id` is the
-/// identification of the error.
-///
-/// Returns false and leaves the buffer unchanged if no error may be sent (RFC 1812 §4.3.2.7):
+/// Whether an ICMPv4 error may be sent about a packet (RFC 1812 §4.3.2.7). It may not:
 ///
 /// - for an ICMP error,
 /// - for a fragment other than the first,
 /// - for a source or destination that is not a host address.
+pub(crate) fn is_error_due4(packet: &Ipv4Packet, buf: &PacketBuf) -> bool {
+    let about_icmp = packet.protocol == ICMP4
+        && (matches!(packet.transport, Transport::Error(_))
+            || buf.bytes().get(packet.header_len).is_none_or(|&kind| icmp::v4::is_error(kind)));
+    let not_first = packet.transport == Transport::Fragment;
+    !(about_icmp || not_first) && is_host_v4(packet.src) && is_host_v4(packet.dst)
+}
+
+/// Replaces a refused IPv4 packet by the ICMPv4 error for its sender, 576 bytes at most. `id` is the
+/// identification of the error. Returns false and leaves the buffer unchanged if [the error is not
+/// due](is_error_due4).
 pub(crate) fn originate_error4(
     packet: &Ipv4Packet,
     error: ErrorHeader,
@@ -84,11 +96,7 @@ pub(crate) fn originate_error4(
     id: u16,
     buf: &mut PacketBuf,
 ) -> bool {
-    let about_icmp = packet.protocol == ICMP4
-        && (matches!(packet.transport, Transport::Error(_))
-            || buf.bytes().get(packet.header_len).is_none_or(|&kind| icmp::v4::is_error(kind)));
-    let not_first = packet.transport == Transport::Fragment;
-    if about_icmp || not_first || !is_host_v4(packet.src) || !is_host_v4(packet.dst) {
+    if !is_error_due4(packet, buf) {
         return false;
     }
     let header = Header4 {

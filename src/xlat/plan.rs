@@ -209,7 +209,8 @@ fn decide_error_to_v4<'p>(
     pass: Pass,
 ) -> Result<(Rewrite<'p, Quoted6>, u8), Refusal> {
     let ttl = check_header6(packet, pass)?;
-    if error.quoted.transport == QuotedTransport::Error {
+    // The quoted packet is judged like an outer one; the caller judges its addresses.
+    if error.quoted.transport == QuotedTransport::Error || error.quoted.protocol == ICMP4 {
         return Err(Reason::IcmpQuoted.into());
     }
     let header = icmp::to_v4(error, rules).ok_or(Reason::IcmpType)?;
@@ -326,7 +327,10 @@ fn decide_error_to_v6<'p>(
     pass: Pass,
 ) -> Result<(Rewrite<'p, Quoted4>, u8), Refusal> {
     let hop_limit = check_header4(packet, pass)?;
-    if error.quoted.transport == QuotedTransport::Error {
+    let Quoted4 { src, dst, protocol, transport, .. } = error.quoted;
+    // The quoted packet is judged like an outer one.
+    let translatable = has_meaning_in_v6(protocol) && is_host_v4(src) && is_host_v4(dst);
+    if transport == QuotedTransport::Error || !translatable {
         return Err(Reason::IcmpQuoted.into());
     }
     let header = icmp::to_v6(error, rules).ok_or(Reason::IcmpType)?;

@@ -1,5 +1,6 @@
 //! Why a packet is not translated, and the ICMP error that its sender receives.
 
+use super::rules::RewriteRules;
 use crate::reason::Reason;
 use crate::wire::icmp::{v4, v6};
 
@@ -42,6 +43,16 @@ impl ErrorHeader {
         Self { kind: v4::UNREACHABLE, code: 4, info: mtu as u32 }
     }
 
+    /// Whether this ICMPv6 error is about the path: Packet Too Big or Time Exceeded.
+    pub(super) const fn is_path6(self) -> bool {
+        matches!(self.kind, v6::TOO_BIG | v6::TIME_EXCEEDED)
+    }
+
+    /// Whether this ICMPv4 error is about the path: fragmentation needed or Time Exceeded.
+    pub(super) const fn is_path4(self) -> bool {
+        matches!((self.kind, self.code), (v4::UNREACHABLE, 4) | (v4::TIME_EXCEEDED, _))
+    }
+
     /// ICMPv6 Parameter Problem: erroneous header field, `pointer` bytes from the start of the packet.
     pub(crate) const fn parameter6(pointer: u32) -> Self {
         Self { kind: v6::PARAMETER, code: 0, info: pointer }
@@ -61,6 +72,22 @@ impl Refusal {
     /// A refusal with an ICMP error to the sender.
     pub(crate) const fn with_error(reason: Reason, error: ErrorHeader) -> Self {
         Self { reason, error: Some(error) }
+    }
+
+    /// The ICMPv6 error for the sender. A refusal by policy is "administratively prohibited" (RFC 7915 §5.4),
+    /// unless such refusals are silent.
+    pub(crate) fn error6(&self, rules: &RewriteRules) -> Option<ErrorHeader> {
+        self.error.or_else(|| self.is_reported(rules).then(|| ErrorHeader::unreachable6(1)))
+    }
+
+    /// The ICMPv4 error for the sender; see [`error6`](Self::error6) (RFC 7915 §4.4).
+    pub(crate) fn error4(&self, rules: &RewriteRules) -> Option<ErrorHeader> {
+        self.error.or_else(|| self.is_reported(rules).then(|| ErrorHeader::unreachable4(13)))
+    }
+
+    /// Whether it is a refusal by policy that the sender learns of.
+    const fn is_reported(&self, rules: &RewriteRules) -> bool {
+        !rules.silent_refusals && matches!(self.reason, Reason::Denied | Reason::WellKnownNotGlobal)
     }
 }
 

@@ -55,10 +55,12 @@ pub struct RewriteRules {
     /// Whether a TCP super-packet whose segments exceed the MTU gets a smaller segment size. Otherwise its
     /// sender receives a Packet Too Big error.
     pub tcp_resegment: bool,
-    /// Rate limit for originated ICMP errors per second, to IPv6 and to IPv4; 0 sends none
-    /// (RFC 4443 §2.4 f).
+    /// Whether refusals by the deny list and by the rule of the Well-Known Prefix send no ICMP error.
+    pub silent_refusals: bool,
+    /// Rate limit for originated ICMP errors per second, to IPv6 and to IPv4, of all workers together; 0 sends
+    /// none (RFC 4443 §2.4 f).
     pub error_rate: [u32; 2],
-    /// Burst size of the rate limit, in errors.
+    /// Burst size of the rate limit, in errors of all workers together.
     pub error_burst: u32,
 }
 
@@ -73,6 +75,7 @@ impl Default for RewriteRules {
             tos: TrafficClass::Copy,
             mss_clamp: false,
             tcp_resegment: false,
+            silent_refusals: false,
             error_rate: [100; 2],
             error_burst: 100,
         }

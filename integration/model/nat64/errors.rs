@@ -9,7 +9,7 @@ use gate64::reason::Reason;
 use gate64::translator::Verdict;
 
 use super::{Model, Outcome};
-use crate::model::address::embed;
+use crate::model::address::{embed, is_host4};
 use crate::model::packet::{self, Flow, Refusal};
 use crate::script::packet::{Body, Packet, Quote};
 
@@ -61,13 +61,16 @@ impl Model {
         let (src, dst) = packet::addresses4(packet);
         let (host, server) = packet::addresses4(inner);
         let flow = Flow::of_quoted(inner).ok_or(Reason::IcmpQuoted)?;
-        if host != dst {
+        if host != dst || !is_host4(server) {
             return Err(Reason::IcmpQuoted.into());
         }
         let mapped = Transport4::new(host, flow.src);
         let binding = self.at(flow.proto, mapped).ok_or(Reason::IcmpNoBinding)?;
         let of = self.bindings[binding].clone();
         let server = Transport4::new(server, flow.dst);
+        if !self.passes_filter(binding, flow.remote(server)) {
+            return Err(Reason::Filtered.into());
+        }
         let session = self.session(binding, flow.remote(server));
         let pref64 = session.map_or(of.pref64, |at| self.sessions[at].pref64);
         let representable =

@@ -11,7 +11,7 @@ use crate::model::address::embed;
 use crate::model::packet;
 use crate::model::ports::{Block, block_of};
 use crate::model::tcp::State;
-use crate::script::packet::Packet;
+use crate::script::packet::{Body, Packet, Quote};
 
 /// Something that expires.
 enum Due {
@@ -47,8 +47,20 @@ impl Model {
                 Due::Session(at) => sent.extend(self.session_over(at).map(|probe| (probe, None))),
                 Due::Syn(at) => {
                     let syn = self.syns.remove(at);
-                    if self.settings.rules.error_rate[1] > 0 && !syn.adopted {
-                        let own = self.settings.nat64.address4.into();
+                    if self.settings.rules.error_rate[1] == 0 || syn.adopted {
+                        continue;
+                    }
+                    let own = self.settings.nat64.address4.into();
+                    if syn.hairpinned {
+                        self.now = when;
+                        let quote = Some(Quote::Packet(Box::new(syn.packet.clone())));
+                        let body = Body::Icmp { kind: 3, code: 3, word: 0, quote };
+                        let mut error = Packet::new(own, syn.packet.src, body, Vec::new());
+                        (error.hop, error.tos) = (Some(64), syn.packet.tos & 0xfc);
+                        let outcome = self.packet4(&error, true);
+                        let packets = outcome.map_or(Vec::new(), |outcome| outcome.packets);
+                        sent.extend(packets.into_iter().map(|packet| (packet, None)));
+                    } else {
                         sent.push((packet::own_error(own, &syn.packet, (3, 3, 0)), Some(syn.packet)));
                     }
                 }
@@ -66,11 +78,11 @@ impl Model {
         sent
     }
 
-    /// Expiry of a session; an established connection is probed first.
+    /// Expiry of a session; a connection that is established, or was reset from outside, is probed first.
     fn session_over(&mut self, at: usize) -> Option<Packet> {
         let session = &mut self.sessions[at];
         let when = session.deadline;
-        if session.state == State::Est {
+        if matches!(session.state, State::Est | State::Reset) {
             session.state = State::Trans;
             session.deadline = when + self.settings.nat64.timers.tcp_closing;
             let server = Transport6::new(embed(session.pref64, session.remote.addr), session.remote.port);

@@ -57,7 +57,7 @@ impl Policy {
     /// private addresses a black hole for large packets.
     pub(super) fn error_source6(&self, pref64: u16, router: Ipv4Addr) -> Ipv6Addr {
         if self.zones.allows_error_source(pref64, router) {
-            self.zones.pref64(pref64).embed(router)
+            self.zones.embed(pref64, router)
         } else {
             self.address6
         }

@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
-use crate::nat64::{Settings, Zone};
+use crate::nat64::{Masquerade, Settings, Zone};
 use crate::reason::Reason;
 
 /// Longest-prefix table: a sorted row per prefix length, the longest first.
@@ -84,6 +84,9 @@ pub(in crate::nat64) struct Destination {
     pub(in crate::nat64) pref64: u16,
     /// The IPv4 address embedded in its destination address.
     pub(in crate::nat64) remote: Ipv4Addr,
+    /// Whether only mapped addresses may be reached there: `remote` replaces the address of this host that
+    /// masquerading shows to the outside.
+    pub(in crate::nat64) mapped_only: bool,
 }
 
 /// All zones, and the address rules common to them.
@@ -98,6 +101,7 @@ pub(in crate::nat64) struct Zones {
     denied: Vec<(u32, Vec<u32>)>,
     private_under_well_known: bool,
     errors_under_well_known: bool,
+    masquerade: Option<Masquerade>,
 }
 
 impl Zones {
@@ -133,6 +137,7 @@ impl Zones {
             denied: rows(&settings.deny),
             private_under_well_known: settings.private_under_well_known,
             errors_under_well_known: settings.errors_under_well_known,
+            masquerade: settings.masquerade,
             zones,
             pref64s,
         }
@@ -203,10 +208,27 @@ impl Zones {
         if pref64.is_well_known() {
             self.check_well_known(index, remote)?;
         }
+        if let Some(Masquerade { inner, public }) = self.masquerade
+            && remote == public
+        {
+            return Ok(Destination { zone, pref64: index, remote: inner, mapped_only: true });
+        }
         if self.denied.iter().any(|(mask, row)| row.binary_search(&(remote.to_bits() & mask)).is_ok()) {
             return Err(Reason::Denied);
         }
-        Ok(Destination { zone, pref64: index, remote })
+        Ok(Destination { zone, pref64: index, remote, mapped_only: false })
+    }
+
+    /// The IPv6 address of an IPv4 host for a client: the public address represents the pool's with masquerading.
+    #[inline]
+    pub(in crate::nat64) fn embed(&self, pref64: u16, addr: Ipv4Addr) -> Ipv6Addr {
+        self.pref64(pref64).embed(self.public(addr))
+    }
+
+    /// The address that the outside sees instead of `addr`.
+    #[inline]
+    fn public(&self, addr: Ipv4Addr) -> Ipv4Addr {
+        self.masquerade.filter(|of| of.inner == addr).map_or(addr, |of| of.public)
     }
 
     /// Checks that a pref64 may represent `remote` (RFC 6052 §3.1).
@@ -215,6 +237,7 @@ impl Zones {
     /// [`Reason::WellKnownNotGlobal`]
     #[inline]
     pub(in crate::nat64) fn check_well_known(&self, pref64: u16, remote: Ipv4Addr) -> Result<(), Reason> {
+        let remote = self.public(remote);
         let allowed = !self.pref64(pref64).is_well_known()
             || special::is_global(remote)
             || self.private_under_well_known && special::is_private(remote);

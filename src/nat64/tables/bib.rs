@@ -33,7 +33,7 @@ pub(in crate::nat64) struct Binding {
     pub(in crate::nat64) first: u32,
     /// Next binding of the same port and block, of another protocol; in a free slot, the next free slot.
     pub(in crate::nat64) same_port: u32,
-    /// Neighbours in the quarantine queue.
+    /// Neighbours in the quarantine queue. Outside quarantine, `prev` is the tick of the client's last packet.
     prev: u32,
     next: u32,
 }
@@ -90,6 +90,13 @@ impl Binding {
     pub(in crate::nat64) const fn is_quarantined(&self) -> bool {
         matches!(self.state, State::Quarantined)
     }
+
+    /// Whether the client has sent nothing for `lifetime` (rounded up to the next tick). The client of a static
+    /// binding never counts as silent: the operator wants its port reachable.
+    #[inline(always)]
+    pub(in crate::nat64) fn is_silent(&self, now: Instant, lifetime: Duration) -> bool {
+        !self.is_static() && QuarantineTick(self.prev).end(lifetime) <= now
+    }
 }
 
 /// What a binding takes its IPv4 address from.
@@ -101,7 +108,8 @@ pub(in crate::nat64) enum Allocation {
     Static(u32),
 }
 
-/// Start of a quarantine in units of 2^27 ns (about 1/8 s), rounded up. 32 bits last 18 years.
+/// A time in units of 2^27 ns (about 1/8 s), rounded up: start of a quarantine, or of a client's silence. 32 bits
+/// last 18 years.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct QuarantineTick(pub(in crate::nat64) u32);
 
@@ -113,7 +121,7 @@ impl QuarantineTick {
         Self((now.as_nanos() >> Self::BITS) as u32 + 1)
     }
 
-    /// The end of a quarantine that began at this tick.
+    /// The end of a time, such as a quarantine, that began at this tick.
     pub(in crate::nat64) fn end(self, quarantine: Duration) -> Instant {
         Instant::from_nanos(u64::from(self.0) << Self::BITS) + quarantine
     }
@@ -237,6 +245,16 @@ impl Bib {
         binding.state = State::Live;
         binding.first = NIL;
         binding.pref64 = pref64;
+    }
+
+    /// Records a packet of the client of a live binding. Writes at most eight times a second.
+    #[inline(always)]
+    pub(in crate::nat64) fn mark_active(&mut self, slot: u32, now: Instant) {
+        let tick = QuarantineTick::of(now).0;
+        let binding = &mut self.slab[slot];
+        if binding.prev != tick {
+            binding.prev = tick;
+        }
     }
 
     /// Unlinks a binding from the quarantine queue.

@@ -296,6 +296,21 @@ impl Sessions {
         false
     }
 
+    /// Whether the binding whose first session is `first` has a TCP connection that was established.
+    ///
+    /// Visits the binding's sessions up to the first such one.
+    pub(in crate::nat64) fn has_connection(&self, first: u32, now: Instant) -> bool {
+        let mut slot = first;
+        while slot != NIL {
+            let session = &self.slab[slot];
+            if session.state.is_connection() && !session.is_expired(now) {
+                return true;
+            }
+            slot = session.next;
+        }
+        false
+    }
+
     /// The session in a slot, if there is one.
     pub(in crate::nat64) fn get(&self, slot: u32) -> Option<&Session> {
         self.slab.get(slot)

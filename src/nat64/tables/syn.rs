@@ -20,12 +20,19 @@ pub(in crate::nat64) struct StoredSyn {
     until: Instant,
     /// Its connection was opened from the IPv6 side: no ICMP error is due.
     cancelled: bool,
+    /// Whether a zone host sent it.
+    pub(in crate::nat64) hairpinned: bool,
     /// The header, with its total length cut to the stored bytes.
     pub(in crate::nat64) packet: Ipv4Packet,
     bytes: [u8; QUOTED],
 }
 
 impl StoredSyn {
+    /// Who sent it.
+    pub(in crate::nat64) const fn sender(&self) -> Transport4 {
+        self.from
+    }
+
     /// The stored bytes of the packet.
     pub(in crate::nat64) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.packet.total_len]
@@ -100,7 +107,7 @@ impl Syns {
         lifetime: Duration,
         from: Transport4,
         to: Transport4,
-        (packet, bytes): (&Ipv4Packet, &[u8]),
+        (packet, bytes, hairpinned): (&Ipv4Packet, &[u8], bool),
     ) -> Result<(), Reason> {
         if self.find(from, to).is_some() {
             return Err(Reason::UnsolicitedSyn);
@@ -115,6 +122,7 @@ impl Syns {
             to,
             until: now + lifetime,
             cancelled: false,
+            hairpinned,
             packet: Ipv4Packet { total_len: kept, ..*packet },
             bytes: [0; QUOTED],
         };

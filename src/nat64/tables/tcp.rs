@@ -18,13 +18,15 @@ pub(in crate::nat64) enum State {
     V6Fin,
     /// Both have sent a FIN.
     BothFin,
-    /// Reset or timed out: the session ends unless a segment arrives.
+    /// Reset by the client, or probed: the session ends unless a segment arrives.
     Transitory,
+    /// Reset from the IPv4 side, perhaps by a forged RST: the client is probed before the session ends.
+    Reset,
 }
 
 impl State {
     /// All states, in the order of their numbers.
-    pub(in crate::nat64) const ALL: [Self; 8] = [
+    pub(in crate::nat64) const ALL: [Self; 9] = [
         Self::Closed,
         Self::V4Init,
         Self::V6Init,
@@ -33,7 +35,18 @@ impl State {
         Self::V6Fin,
         Self::BothFin,
         Self::Transitory,
+        Self::Reset,
     ];
+
+    /// Whether its timeout is that of an established connection.
+    pub(in crate::nat64) const fn is_connection(self) -> bool {
+        matches!(self, Self::Established | Self::V4Fin | Self::V6Fin)
+    }
+
+    /// Whether it is the transitory state of RFC 6146.
+    pub(in crate::nat64) const fn is_ending(self) -> bool {
+        matches!(self, Self::Transitory | Self::Reset)
+    }
 
     /// The state with this number.
     pub(in crate::nat64) fn from_number(number: u8) -> Option<Self> {
@@ -53,14 +66,23 @@ pub(in crate::nat64) enum Side {
 /// The kind of a segment by its flags.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::nat64) enum Kind {
-    /// SYN, with or without ACK.
+    /// SYN without ACK.
     Syn,
+    /// SYN with ACK.
+    SynAck,
     /// FIN.
     Fin,
     /// RST.
     Rst,
-    /// None of the three.
+    /// No SYN, FIN or RST.
     Other,
+}
+
+impl Kind {
+    /// Whether it opens a session: SYN, with or without ACK.
+    pub(in crate::nat64) const fn is_syn(self) -> bool {
+        matches!(self, Self::Syn | Self::SynAck)
+    }
 }
 
 /// The timeout that a segment starts.
@@ -79,36 +101,47 @@ pub(in crate::nat64) enum Lifetime {
 /// Returns the next state after a segment, and the timeout that starts.
 ///
 /// In `Closed`, only a SYN opens. Filtering decides whether the segment is forwarded.
+///
+/// A SYN of the client after a FIN begins a connection with the ports of the old one. RFC 6146 §3.5.2.2 would
+/// keep the state, and the timeout after both FINs would cut the new connection.
 pub(in crate::nat64) const fn on_segment(state: State, side: Side, kind: Kind) -> (State, Lifetime) {
-    use Kind::{Fin, Other, Rst, Syn};
+    use Kind::{Fin, Other, Rst, Syn, SynAck};
     use Lifetime::Keep;
     use Side::{V4, V6};
     match (state, side, kind) {
-        (State::Closed, V6, Syn) => (State::V6Init, Lifetime::Opening),
-        (State::Closed, V4, Syn) => (State::V4Init, Lifetime::Opening),
+        (State::Closed, V6, Syn | SynAck) => (State::V6Init, Lifetime::Opening),
+        (State::Closed, V4, Syn | SynAck) => (State::V4Init, Lifetime::Opening),
         (State::Closed, _, Fin | Rst | Other) => (State::Closed, Keep),
 
-        (State::V4Init, V6, Syn) | (State::V6Init, V4, Syn) => (State::Established, Lifetime::Established),
-        (State::V6Init, V6, Syn) => (State::V6Init, Lifetime::Opening),
+        (State::V4Init, V6, Syn | SynAck) | (State::V6Init, V4, Syn | SynAck) => {
+            (State::Established, Lifetime::Established)
+        }
+        (State::V6Init, V6, Syn | SynAck) => (State::V6Init, Lifetime::Opening),
         (State::V4Init | State::V6Init, _, _) => (state, Keep),
 
-        (State::Established, _, Syn | Other) => (State::Established, Lifetime::Established),
+        (State::Established, _, Syn | SynAck | Other) => (State::Established, Lifetime::Established),
         (State::Established, V6, Fin) => (State::V6Fin, Keep),
         (State::Established, V4, Fin) => (State::V4Fin, Keep),
-        (State::Established, _, Rst) => (State::Transitory, Lifetime::Closing),
+        (State::Established, V6, Rst) => (State::Transitory, Lifetime::Closing),
+        (State::Established, V4, Rst) => (State::Reset, Lifetime::Closing),
 
+        (State::V4Fin | State::V6Fin | State::BothFin, V6, Syn) => (State::V6Init, Lifetime::Opening),
         (State::V4Fin, V6, Fin) | (State::V6Fin, V4, Fin) => (State::BothFin, Lifetime::Closing),
         (State::V4Fin | State::V6Fin, _, _) => (state, Lifetime::Established),
 
-        (State::BothFin, _, _) | (State::Transitory, _, Rst) => (state, Keep),
-        (State::Transitory, _, Syn | Fin | Other) => (State::Established, Lifetime::Established),
+        (State::BothFin, _, _) | (State::Transitory, _, Rst) | (State::Reset, V4, Rst) => (state, Keep),
+        // The client confirms the reset: no probe is needed.
+        (State::Reset, V6, Rst) => (State::Transitory, Keep),
+        (State::Transitory | State::Reset, _, Syn | SynAck | Fin | Other) => {
+            (State::Established, Lifetime::Established)
+        }
     }
 }
 
 /// Returns the next state after a timeout: `Transitory` to probe and wait once more, or `Closed`.
 pub(in crate::nat64) const fn on_timeout(state: State) -> State {
     match state {
-        State::Established => State::Transitory,
+        State::Established | State::Reset => State::Transitory,
         State::Closed
         | State::V4Init
         | State::V6Init
@@ -129,16 +162,17 @@ mod tests {
         Closed      V6Init/O      V4Init/O      -/=      -/=      -/=      -/=      -/=     -/=     -
         V4Init      Established/E -/=           -/=      -/=      -/=      -/=      -/=     -/=     Closed
         V6Init      -/O           Established/E -/=      -/=      -/=      -/=      -/=     -/=     Closed
-        Established -/E           -/E           V6Fin/=  V4Fin/=  Transitory/C Transitory/C -/E -/E Transitory
-        V4Fin       -/E           -/E           BothFin/C -/E     -/E      -/E      -/E     -/E     Closed
-        V6Fin       -/E           -/E           -/E      BothFin/C -/E     -/E      -/E     -/E     Closed
-        BothFin     -/=           -/=           -/=      -/=      -/=      -/=      -/=     -/=     Closed
-        Transitory  Established/E Established/E Established/E Established/E -/= -/= Established/E Established/E Closed";
+        Established -/E           -/E           V6Fin/=  V4Fin/=  Transitory/C Reset/C -/E -/E Transitory
+        V4Fin       V6Init/O      -/E           BothFin/C -/E     -/E      -/E      -/E     -/E     Closed
+        V6Fin       V6Init/O      -/E           -/E      BothFin/C -/E     -/E      -/E     -/E     Closed
+        BothFin     V6Init/O      -/=           -/=      -/=      -/=      -/=      -/=     -/=     Closed
+        Transitory  Established/E Established/E Established/E Established/E -/= -/= Established/E Established/E Closed
+        Reset       Established/E Established/E Established/E Established/E Transitory/= -/= Established/E Established/E Transitory";
 
     #[test]
     fn every_cell_of_the_matrix() {
-        // The ninth row, a closed session beside a binding, differs from the first only in what is
-        // forwarded; `integration/tcp_matrix.rs` drives all 81 cells with packets.
+        // A closed session beside a binding differs from the first row only in what is forwarded;
+        // `integration/tcp_matrix.rs` drives all 81 cells with packets.
         let events = [Kind::Syn, Kind::Fin, Kind::Rst, Kind::Other]
             .into_iter()
             .flat_map(|kind| [(Side::V6, kind), (Side::V4, kind)]);
@@ -166,7 +200,18 @@ mod tests {
             assert_eq!(format!("{:?}", on_timeout(state)), want, "{name} timeout");
             cells += 1;
         }
-        assert_eq!(cells, 72);
+        assert_eq!(cells, 81);
+    }
+
+    #[test]
+    fn a_syn_ack_counts_as_syn_but_begins_no_connection_after_a_fin() {
+        for state in State::ALL {
+            for side in [Side::V6, Side::V4] {
+                let after_fin = matches!(state, State::V4Fin | State::V6Fin | State::BothFin);
+                let as_kind = if after_fin { Kind::Other } else { Kind::Syn };
+                assert_eq!(on_segment(state, side, Kind::SynAck), on_segment(state, side, as_kind));
+            }
+        }
     }
 
     #[test]
@@ -174,6 +219,6 @@ mod tests {
         for state in State::ALL {
             assert_eq!(State::from_number(state as u8), Some(state));
         }
-        assert_eq!(State::from_number(8), None);
+        assert_eq!(State::from_number(9), None);
     }
 }

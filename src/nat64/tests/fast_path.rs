@@ -11,6 +11,7 @@ use crate::nat64::tables::hash::Rng;
 use crate::nat64::{Candidate, Context, Filtering, Nat64, WorkerIdentity};
 use crate::packet_builder::super_packet;
 use crate::translator::Change;
+use crate::xlat::ErrorLimits;
 
 /// Enough bindings for batches to be prefetched.
 const HOSTS: u16 = 40;
@@ -223,6 +224,7 @@ fn a_candidate_slot_decides_nothing() {
     let mut nat64 =
         Nat64::new(identity, RewriteRules::default(), &settings().nat64, Arc::new(Counters::new(1)));
     let (mut scratch, mut extra) = (PacketBuf::new(2000), ExtraPackets::new(10, 2000));
+    let mut limits = ErrorLimits::new(&RewriteRules::default(), 1, 7);
     let (mut clients, mut addrs, mut ports) = (Vec::new(), Vec::new(), Vec::new());
     for host in 0..HOSTS {
         let packets = [
@@ -231,7 +233,7 @@ fn a_candidate_slot_decides_nothing() {
         ];
         for packet in packets {
             let mut buf = PacketBuf::with_packet(&packet);
-            let mut context = Context::new(Instant::from_secs(1), &mut scratch, &mut extra);
+            let mut context = Context::new(Instant::from_secs(1), &mut scratch, &mut extra, &mut limits);
             let verdict = nat64.process_v6(&mut context, &mut buf);
             assert_eq!(verdict, Verdict::Forward);
             let out = Ipv4Packet::parse(buf.bytes(), &buf.offload).expect("translated");

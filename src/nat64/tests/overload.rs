@@ -103,3 +103,58 @@ fn stored_syns_of_one_source_leave_room_for_those_of_another() {
     assert_eq!(bench.drop_of(&tcp4(W, mapped(2000), Flags::SYN)), Reason::UnsolicitedSyn, "already stored");
     assert_eq!(bench.send(&tcp4(Z, mapped(2000), Flags::SYN)).0, Verdict::Hold);
 }
+
+/// Sends 500 packets of a flood within a second, and a packet of a neighbour every 200 ms. Returns how many of each
+/// were answered with an ICMP error.
+fn errors_of(bench: &mut Bench, flood: impl Fn(u32) -> Vec<u8>, neighbour: &[u8]) -> (usize, usize) {
+    let (mut flooded, mut sent) = (0, 0);
+    for n in 0..500 {
+        flooded += usize::from(matches!(bench.send(&flood(n)).0, Verdict::Reject(_)));
+        if n % 100 == 99 {
+            sent += usize::from(bench.send(neighbour).0 == Verdict::Reject(Reason::TooBig));
+        }
+        bench.wait(Duration::from_millis(2));
+    }
+    (flooded, sent)
+}
+
+#[test]
+fn refusals_of_one_host_leave_packet_too_big_to_its_neighbours() {
+    // ids 4443-2.4f, 7084-G2
+    let refused = |n: u32| Packet6::new(v6(C), under(Z)).payload(132, &n.to_be_bytes());
+    for neighbour in [C2, "2001:db8:1:7::2"] {
+        let mut bench = Bench::new(n1());
+        bench.gate.reconfigure(
+            bench.now,
+            translator::Change::Settings(Box::new(translator::Settings {
+                rules: RewriteRules { mtu4: 1280, ..RewriteRules::default() },
+                ..n1()
+            })),
+        );
+        let too_big = Packet6::new(v6(neighbour), under(Z)).udp(5000, 53, &[0; 1300]);
+        let (flooded, sent) = errors_of(&mut bench, refused, &too_big);
+        assert_eq!(sent, 5, "{neighbour}");
+        assert!((13..=40).contains(&flooded), "{flooded} errors to one host");
+    }
+}
+
+#[test]
+fn forged_sources_leave_packet_too_big_to_servers() {
+    // id 1812-4.3.2.8
+    let source = |n: u32| Ipv4Addr::from_bits(0x0800_0000 | n.wrapping_mul(0x9e37_79b1) >> 8);
+    let large = |src, to: Transport4| Packet4::new(src, to.addr).df().udp(53, to.port, &[0; 1300]);
+    let settings =
+        translator::Settings { rules: RewriteRules { mtu6: 1280, ..RewriteRules::default() }, ..n1() };
+    for kind in ["protocol", "ttl", "large"] {
+        let mut bench = Bench::new(settings.clone());
+        let mapped = bench.udp_mapping(C, 5000);
+        let forged = |n: u32| match kind {
+            "protocol" => Packet4::new(source(n), v4(T)).payload(132, b"x"),
+            "ttl" => Packet4::new(source(n), v4(T)).ttl(1).udp(7, 7, b"x"),
+            _ => large(source(n), mapped),
+        };
+        let (flooded, sent) = errors_of(&mut bench, forged, &large(v4(Z), mapped));
+        assert_eq!(sent, 5, "{kind}");
+        assert!(flooded > 90 && flooded <= 200, "{kind}: {flooded}");
+    }
+}

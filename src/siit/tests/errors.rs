@@ -36,7 +36,8 @@ fn quoted(len: usize) -> Vec<u8> {
 
 fn translated(siit: &mut Siit, packet: &[u8]) -> Option<Vec<u8>> {
     let (mut buf, mut extra) = (PacketBuf::with_packet(packet), ExtraPackets::new(4, 2048));
-    let verdict = siit.process_v6(Instant::from_secs(1), &mut buf, &mut extra);
+    let mut limits = ErrorLimits::new(&RewriteRules::default(), 1, 7);
+    let verdict = siit.process_v6(Instant::from_secs(1), &mut buf, &mut extra, &mut limits);
     (verdict == Some(Verdict::Forward)).then(|| buf.bytes().to_vec())
 }
 
@@ -157,7 +158,8 @@ fn ipv6_sources_come_from_their_pool() {
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..20 {
         let (mut buf, mut extra) = (PacketBuf::with_packet(&packet), ExtraPackets::new(4, 2048));
-        let verdict = siit.process_v4(Instant::from_secs(1), &mut buf, &mut extra);
+        let mut limits = ErrorLimits::new(&RewriteRules::default(), 1, 7);
+        let verdict = siit.process_v4(Instant::from_secs(1), &mut buf, &mut extra, &mut limits);
         assert_eq!(verdict, Some(Verdict::Forward));
         assert_eq!(buf.bytes()[8..16], v6("2001:db8:ffff::").octets()[..8]);
         seen.insert(buf.bytes()[16..24].to_vec());

@@ -45,6 +45,7 @@ fn settings(worker: u8, workers: u8) -> Settings {
         workers,
         seed: u64::from(worker),
         owner_seed: 1,
+        local: Default::default(),
         rules: RewriteRules::default(),
         siit: None,
         nat64: nat64::Settings { zones: vec![zone], pools: vec![pool], ..nat64::Settings::default() },

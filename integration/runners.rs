@@ -87,7 +87,9 @@ pub(crate) fn as_file(settings: &Settings) -> Result<String, String> {
     let text = file::text(settings, mtu, "");
     let config = Config::parse("scenario.toml", &text, &UnknownHost::new())
         .map_err(|error| format!("not valid in a file: {}", error.diagnostics[0].found))?;
-    let output = config.worker(WorkerId(0), 1, settings.seed, settings.owner_seed);
+    let mut output = config.worker(WorkerId(0), 1, settings.seed, settings.owner_seed);
+    // Those of the unknown host are placeholders.
+    output.local = settings.local.clone();
     if output == *settings { Ok(text) } else { Err("settings that a file expresses differently".to_owned()) }
 }
 

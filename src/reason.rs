@@ -43,6 +43,10 @@ named_enum! {
         NotPool4 = "not_pool4",
         /// The IPv4 destination is on the deny list.
         Denied = "denied",
+        /// The destination is an address of the gateway's host, or a broadcast address of one of its subnets.
+        LocalDestination = "local_destination",
+        /// The IPv6 source is an address of the gateway's host.
+        LocalSource = "local_source",
         /// An IPv4 address that the Well-Known Prefix must not represent (RFC 6052 §3.1).
         WellKnownNotGlobal = "well_known_not_global",
         /// Hop limit or TTL ran out.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::addr::LocalAddresses;
 use crate::counters::Counters;
 use crate::nat64::{self, Candidates, Context, Nat64};
 use crate::reason::Reason;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub siit: Option<siit::Settings>,
     /// Stateful translation.
     pub nat64: nat64::Settings,
+    /// Addresses of this host, which no packet may reach.
+    pub local: Arc<LocalAddresses>,
 }
 
 impl Settings {
@@ -56,6 +59,8 @@ pub enum Change {
     /// New settings. `worker`, `workers`, `seed`, `owner_seed` and `nat64.limits` must not change. A
     /// session ends only if its prefix, pool address or zone is removed.
     Settings(Box<Settings>),
+    /// New addresses of this host; all else stays.
+    LocalAddresses(Arc<LocalAddresses>),
 }
 
 /// One worker's translator.
@@ -87,7 +92,9 @@ impl Translator {
         let nat64 = Nat64::new(identity, settings.rules, &settings.nat64, counters.clone());
         let limits = ErrorLimits::new(&settings.rules, settings.workers, settings.seed as u32);
         let (candidates, scratch) = (Candidates::new(), PacketBuf::new(MAX_PACKET));
-        Self { counters, siit, nat64, limits, candidates, scratch }
+        let mut translator = Self { counters, siit, nat64, limits, candidates, scratch };
+        translator.set_local_addresses(settings.local);
+        translator
     }
 
     /// Translates a batch in place. `verdicts[i]` is the verdict on `packets[i]`.
@@ -148,8 +155,17 @@ impl Translator {
                 self.switch_siit(&new);
                 self.limits.set_rates(&new.rules);
                 self.nat64.reconfigure(now, new.rules, new.owner_seed, &new.nat64);
+                self.set_local_addresses(new.local);
             }
+            Change::LocalAddresses(local) => self.set_local_addresses(local),
         }
+    }
+
+    fn set_local_addresses(&mut self, local: Arc<LocalAddresses>) {
+        if let Some(siit) = &mut self.siit {
+            siit.set_local_addresses(Arc::clone(&local));
+        }
+        self.nat64.set_local_addresses(local);
     }
 
     /// Creates, reconfigures or removes the stateless translator.

@@ -127,6 +127,7 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         workers: 1,
         seed: 1,
         owner_seed: 1,
+        local: Default::default(),
         rules: RewriteRules::default(),
         siit: None,
         nat64: nat64::Settings {

@@ -58,6 +58,7 @@ fn settings() -> Settings {
         workers: 1,
         seed: 1,
         owner_seed: 1,
+        local: Default::default(),
         rules: RewriteRules::default(),
         siit: None,
         nat64: nat64::Settings {

@@ -10,6 +10,7 @@ mod egress;
 mod hairpin;
 mod kernel;
 mod lifecycle;
+mod local;
 mod neighbours;
 mod parts;
 mod program;

@@ -73,11 +73,12 @@ pub(super) fn is_global(addr: Ipv4Addr) -> bool {
     !is_private(addr) && !is_in(addr, &not_global)
 }
 
-/// Whether a host may have the address (RFC 1812 §5.3.7).
+/// Whether a host may have the address beyond its link (RFC 1812 §5.3.7, RFC 3927 §7).
 pub(super) fn is_host4(addr: Ipv4Addr) -> bool {
     let nobody = [
         ([0, 0, 0, 0], [0, 255, 255, 255]),
         ([127, 0, 0, 0], [127, 255, 255, 255]),
+        ([169, 254, 0, 0], [169, 254, 255, 255]),
         ([224, 0, 0, 0], [255, 255, 255, 255]),
     ];
     !is_in(addr, &nobody)
@@ -112,6 +113,6 @@ fn addresses_of_the_model_are_those_of_the_rfc() {
         assert_eq!((embed(pref64, four), extract(pref64, six)), (six, four), "{pref64}");
     }
     assert!(is_global(Ipv4Addr::new(172, 32, 0, 0)) && !is_global(Ipv4Addr::new(172, 31, 255, 255)));
-    assert!(is_host4(Ipv4Addr::new(169, 254, 0, 1)) && !is_host4(Ipv4Addr::new(240, 0, 0, 1)));
+    assert!(!is_host4(Ipv4Addr::new(169, 254, 0, 1)) && !is_host4(Ipv4Addr::new(240, 0, 0, 1)));
     assert!(!is_host6("::ffff:192.0.2.1".parse().expect("literal")));
 }

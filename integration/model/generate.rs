@@ -243,7 +243,7 @@ impl<'a> Generator<'a> {
         match random.below(60) {
             0 => client = addr6(random.of(&UNSERVED)),
             1 => pref64 = random.of(&PREFIXES).parse().expect("literal"),
-            2 => server = [127, 0, 0, 1].into(),
+            2 => server = random.of(&[[127, 0, 0, 1], [169, 254, 0, 1]]).into(),
             _ => {}
         }
         let client = Transport6::new(client, random.of(&CLIENT_PORTS));

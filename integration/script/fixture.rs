@@ -36,6 +36,7 @@ pub(crate) fn fixture() -> Settings {
         workers: 1,
         seed: 64,
         owner_seed: 46,
+        local: Default::default(),
         rules: xlat::RewriteRules::default(),
         siit: None,
         nat64: nat64::Settings {

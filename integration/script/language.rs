@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gate64::addr::LocalAddresses;
 use gate64::reason::Reason;
 
 use super::packet::{self, Packet};
@@ -27,6 +28,8 @@ pub(crate) enum Action {
     Wait(Duration),
     /// Reloads with the settings changed by `set` lines.
     Reload,
+    /// The workers receive these addresses of this host.
+    Local(LocalAddresses),
     /// A line that checks state, as words.
     Look(Vec<String>),
 }
@@ -86,6 +89,7 @@ fn read_line(steps: &mut Vec<Step>, number: usize, line: &str) -> Result<(), Str
         "at" => Action::At(settings::duration(rest)?),
         "wait" => Action::Wait(settings::duration(rest)?),
         "reload" => Action::Reload,
+        "local" => Action::Local(settings::local(rest)?),
         "sessions" | "bindings" | "blocks" | "event" | "no_events" | "check" | "session" | "handed_over"
         | "counter" => Action::Look(words()),
         other => return Err(format!("`{other}` begins no line")),

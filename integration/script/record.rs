@@ -69,6 +69,8 @@ impl Recording {
             Some("masquerading, which needs addresses of the host")
         } else if self.entries.iter().any(offloaded) {
             Some("offloads, which a capture does not record")
+        } else if self.steps.iter().any(|step| matches!(step.action, Action::Local(_))) {
+            Some("addresses of this host")
         } else if self.steps.iter().any(|step| matches!(step.action, Action::Reload)) {
             Some("a reload between two packets")
         } else if !self.entries.iter().any(|entry| matches!(entry.what, What::In { .. })) {

@@ -5,8 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use gate64::addr::Proto;
-use gate64::addr::{Transport4, Transport6, ZoneId};
+use gate64::addr::{LocalAddresses, Proto, Transport4, Transport6, ZoneId};
 use gate64::nat64::{
     Filtering, Limits, Masquerade, Pairing, Pool, StaticBinding, Timers, UnsolicitedSyn, Zone,
 };
@@ -65,6 +64,16 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
         other => return set_scalar(settings, other, first()?),
     }
     Ok(())
+}
+
+/// `ADDRESS/LENGTH ...`: the addresses of this host.
+pub(crate) fn local(text: &str) -> Result<LocalAddresses, String> {
+    let mut own = Vec::new();
+    for word in text.split_whitespace() {
+        let (addr, len) = word.split_once('/').ok_or("ADDRESS/LENGTH")?;
+        own.push((address(addr).ok_or_else(|| format!("`{addr}` is not an address"))?, int(len)? as u8));
+    }
+    Ok(LocalAddresses::new(own))
 }
 
 /// Settings with one value.

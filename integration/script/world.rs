@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
 
 use gate64::addr::Proto;
 use gate64::addr::{Transport4, WorkerId};
@@ -148,6 +149,14 @@ impl World {
                 for (n, worker) in self.workers.iter_mut().enumerate() {
                     let settings = Settings { worker: WorkerId(n as u8), ..self.settings.clone() };
                     worker.reconfigure(self.now, Change::Settings(Box::new(settings)));
+                }
+                Ok(())
+            }
+            Action::Local(local) => {
+                self.settings.local = Arc::new(local.clone());
+                for worker in &mut self.workers {
+                    let local = Arc::clone(&self.settings.local);
+                    worker.reconfigure(self.now, Change::LocalAddresses(local));
                 }
                 Ok(())
             }

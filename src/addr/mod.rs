@@ -2,6 +2,7 @@
 
 mod fairness;
 mod host;
+mod local;
 mod longest;
 mod port;
 mod pref64;
@@ -11,6 +12,7 @@ pub mod special;
 
 pub use fairness::{Level, Usage};
 pub use host::{HostKey, SiteKey, WorkerId, ZoneId};
+pub use local::LocalAddresses;
 pub use longest::Longest;
 pub use port::{PortRange, Transport4, Transport6};
 pub use pref64::{Pref64, Pref64Error};

@@ -45,9 +45,10 @@ pub fn is_global(addr: Ipv4Addr) -> bool {
     !is_private(addr) && (!within(&NOT_GLOBAL) || within(&GLOBAL))
 }
 
-/// Whether `addr` is a valid host address in a packet (RFC 1812 §5.3.7): not in 0/8, 127/8, 224/4 or 240/4.
+/// Whether `addr` is a valid host address in a routed packet: not in 0/8, 127/8, 224/4 or 240/4 (RFC 1812
+/// §5.3.7), nor in 169.254/16 (RFC 3927 §7).
 pub const fn is_host_v4(addr: Ipv4Addr) -> bool {
-    !matches!(addr.octets()[0], 0 | 127 | 224..)
+    !matches!(addr.octets()[0], 0 | 127 | 224..) && !addr.is_link_local()
 }
 
 /// Whether `addr` is a valid host address in a routed packet: not ::, ::1, IPv4-mapped, or in fe80::/10 or
@@ -106,8 +107,19 @@ mod tests {
 
     #[test]
     fn host_addresses() {
-        assert!(is_host_v4(Ipv4Addr::new(10, 0, 0, 1)));
-        for text in ["0.1.2.3", "127.0.0.1", "224.0.0.5", "240.0.0.1", "255.255.255.255"] {
+        // id siit-ll4
+        for text in ["10.0.0.1", "169.253.255.255", "169.255.0.1"] {
+            assert!(is_host_v4(text.parse().expect("literal")), "{text}");
+        }
+        for text in [
+            "0.1.2.3",
+            "127.0.0.1",
+            "169.254.0.1",
+            "169.254.255.254",
+            "224.0.0.5",
+            "240.0.0.1",
+            "255.255.255.255",
+        ] {
             assert!(!is_host_v4(text.parse().expect("literal")), "{text}");
         }
         assert!(is_host_v6("2001:db8::1".parse().expect("literal")));

@@ -27,10 +27,10 @@ mod reference;
 pub(crate) mod tests;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::addr::WorkerId;
-use crate::addr::{Pref64, ZoneId};
+use crate::addr::{LocalAddresses, Pref64, WorkerId, ZoneId};
 use crate::nat64;
 use crate::translator::Settings;
 use crate::xlat::RewriteRules;
@@ -61,6 +61,8 @@ pub struct Config {
     pub siit: Option<Siit>,
     /// Stateful translation, with the limits of the whole gateway.
     pub nat64: nat64::Settings,
+    /// Addresses of this host, which no packet may reach.
+    pub local: Arc<LocalAddresses>,
     /// How long gate64 still translates a pref64 that a reload removed.
     pub linger: Duration,
     /// Zone names, in the order of `nat64.zones`.
@@ -135,6 +137,7 @@ impl Config {
             rules: self.rules,
             siit: self.siit.as_ref().map(|siit| siit.settings.clone()),
             nat64,
+            local: Arc::clone(&self.local),
         }
     }
 
@@ -230,6 +233,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         rules,
         siit,
         nat64,
+        local: Arc::new(LocalAddresses::new(reader.host.addresses().iter().map(|own| (own.addr, own.len)))),
         linger,
         zone_names: zones.names,
         dns64,

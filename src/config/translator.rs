@@ -10,9 +10,6 @@ use crate::addr::Ipv4Prefix;
 use crate::nat64::{Filtering, Limits, Pairing, Timers, UnsolicitedSyn};
 use crate::xlat::{Plateaus, RewriteRules, TrafficClass};
 
-/// Default of `deny`: loopback and link-local addresses.
-const DENY: [&str; 2] = ["127.0.0.0/8", "169.254.0.0/16"];
-
 pub(super) fn rules(reader: &mut Reader<'_>, section: &schema::Translator, mtu: u16) -> RewriteRules {
     let default = RewriteRules::default();
     let mtu6 = reader.number(section.mtu6.as_ref(), mtu, 1280..=mtu);
@@ -116,7 +113,7 @@ pub(super) fn unsolicited_syn(reader: &mut Reader<'_>, section: &schema::Transla
     reader.word(section.unsolicited_syn.as_ref(), UnsolicitedSyn::default(), &words)
 }
 
-/// The deny list of the file or its default, plus the addresses of this host that are not in a pool4.
+/// The deny list of the file. The translator refuses addresses of this host by itself.
 pub(super) fn deny(reader: &mut Reader<'_>, section: &schema::Translator, zones: &Zones) -> Vec<Ipv4Prefix> {
     let what = "IPv4 addresses or prefixes, such as \"127.0.0.0/8\"";
     if let Some(opened) = section
@@ -127,16 +124,8 @@ pub(super) fn deny(reader: &mut Reader<'_>, section: &schema::Translator, zones:
         let advice = "a deny list of the private addresses that clients must not reach";
         reader.warn(opened.span(), "clients can reach all private addresses", advice);
     }
-    let mut deny: Vec<Ipv4Prefix> = match &section.deny {
-        Some(list) => list.items.iter().filter_map(|text| reader.parse(text, what)).collect(),
-        None => DENY.iter().filter_map(|text| text.parse().ok()).collect(),
-    };
-    let own = reader.host.addresses().iter().filter_map(|own| match own.addr {
-        std::net::IpAddr::V4(addr) => Some(Ipv4Prefix::host(addr)),
-        std::net::IpAddr::V6(_) => None,
-    });
-    let own: Vec<_> = own.filter(|own| !deny.iter().any(|prefix| prefix.overlaps(*own))).collect();
-    deny.extend(own);
+    let listed = section.deny.iter().flat_map(|list| &list.items);
+    let mut deny: Vec<Ipv4Prefix> = listed.filter_map(|text| reader.parse(text, what)).collect();
     let pooled = |prefix: &Ipv4Prefix| {
         prefix.len() == 32
             && zones.pools.pools.iter().flat_map(|p| &p.ranges).any(|(range, _)| range.overlaps(*prefix))

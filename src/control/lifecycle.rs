@@ -16,6 +16,7 @@ use super::gateway::{Gateway, Seeds, log_warnings, notify, start_resolver};
 use super::host_info::LocalHost;
 use super::host_state::{HostError, HostState};
 use super::journal::{Extent, Journal};
+use super::local_addresses::AddressWatch;
 use super::netlink::Netlink;
 use super::requirements::Requirements;
 use super::saved_blocks::{self, SavedBlocks};
@@ -125,6 +126,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     // From now on a signal ends the gateway in an orderly way, even during the start.
     let signals = Signals::listen().map_err(RunError::system("signals"))?;
     let netlink = Netlink::open().map_err(RunError::system("netlink"))?;
+    let watch = AddressWatch::open().map_err(RunError::system("netlink"))?;
     let mut host_state = HostState::new(netlink.clone(), journal, interface.name(), interface.index());
     let own = netlink.addresses(Some(interface.name())).await.map_err(HostError::from)?;
     let taken = host_state.apply(&config, &Requirements::of(&config, &own, &[])).await;
@@ -137,7 +139,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     match begin(&config, &seeds, queues, saved_blocks.all().collect()).await {
         Ok(running) => {
             let Started { workers, events, failures } = running.started;
-            let inputs = Inputs { signals, events, failures, reloads: running.reloads };
+            let inputs = Inputs { signals, events, failures, reloads: running.reloads, watch };
             let path = path.to_owned();
             let view = running.view;
             view.set_device(offloads, steering.is_some());
@@ -225,12 +227,13 @@ struct Inputs {
     events: mpsc::Receiver<Notice>,
     failures: mpsc::Receiver<Failure>,
     reloads: mpsc::Receiver<ReloadRequest>,
+    watch: AddressWatch,
 }
 
 impl Gateway {
     /// Main loop, until a signal ends the gateway or a worker panics.
     async fn run(mut self, inputs: Inputs) -> Result<(), RunError> {
-        let Inputs { mut signals, mut events, mut failures, mut reloads } = inputs;
+        let Inputs { mut signals, mut events, mut failures, mut reloads, mut watch } = inputs;
         notify(&[NotifyState::Ready, NotifyState::Status("translating")]);
         tracing::info!("ready: {} zones", self.config.zone_names.len());
         let mut save = tokio::time::interval(saved_blocks::INTERVAL);
@@ -239,6 +242,7 @@ impl Gateway {
         let mut failing = BTreeSet::new();
         let ended = loop {
             tokio::select! {
+                () = watch.changed() => self.update_local_addresses(&watch).await,
                 _ = signals.reload.recv() => drop(self.reload(clock::monotonic()).await),
                 Some(request) = reloads.recv() => {
                     let result = self.reload(clock::monotonic()).await;

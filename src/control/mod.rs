@@ -8,6 +8,7 @@ pub mod host_info;
 mod host_state;
 mod journal;
 pub(crate) mod lifecycle;
+mod local_addresses;
 mod logging;
 mod netlink;
 mod nft;

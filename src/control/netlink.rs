@@ -12,6 +12,7 @@ use rtnetlink::packet_route::neighbour::{
 use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteType};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
+use crate::addr::LocalAddresses;
 use crate::config::OwnAddress;
 
 /// `errno` values for objects that do not exist.
@@ -119,6 +120,26 @@ impl Netlink {
             }
         }
         Ok(read)
+    }
+
+    /// All addresses for which this host receives packets, with the broadcast addresses that interfaces have by
+    /// configuration.
+    ///
+    /// # Errors
+    /// The kernel refuses the operation.
+    pub(crate) async fn local_addresses(&self) -> Result<LocalAddresses, NetlinkError> {
+        let mut read = Vec::new();
+        let mut listed = self.0.address().get().execute();
+        while let Some(message) =
+            listed.try_next().await.map_err(|why| NetlinkError::new("addresses", &why))?
+        {
+            read.extend(addr_of(&message).map(|addr| (addr, message.header.prefix_len)));
+            read.extend(message.attributes.iter().find_map(|a| match a {
+                AddressAttribute::Broadcast(addr) => Some((IpAddr::V4(*addr), 32)),
+                _ => None,
+            }));
+        }
+        Ok(LocalAddresses::new(read))
     }
 
     /// Sets an interface up or down.

@@ -4,6 +4,7 @@
 //! routes, then translation, then DNS64, so that DNS64 never hands out addresses that are not translated yet.
 //! Removals come last: a removed pref64 is translated until no cache can have addresses with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -142,6 +143,8 @@ impl Gateway {
             tracing::warn!("{key} needs a restart; the old value stays in effect");
         }
         new.keep_zone_numbers(&self.config);
+        // The gateway follows them; those that the file was read with lack the device.
+        new.local = Arc::clone(&self.config.local);
         let lingering = to_linger(&self.config, &new, &self.lingering, now + new.linger);
         let with_old = with_lingering(&new, &lingering);
         let own = crate::config::HostInfo::addresses(&system);

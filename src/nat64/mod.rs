@@ -182,6 +182,7 @@ impl Nat64 {
         if destination.mapped_only && pass == Pass::Direct {
             return Err(Reason::Denied.into());
         }
+        self.policy.check_destination(pass, remote.addr)?;
         let plan = xlat::plan_v6_to_v4(&self.policy.rules, packet, buf, pass)?;
         let traffic = outgoing::traffic6(packet, plan.buf());
         let Outward { mapped, session } = self.update6(context, &destination, client, &tuple, traffic)?;

@@ -1,5 +1,7 @@
 //! Reload: a session ends only if the new settings lack its pref64, pool address or zone.
 
+use std::sync::Arc;
+
 use super::policy::Policy;
 use super::policy::zones::Zones;
 use super::tables::bib::{Allocation, Binding};
@@ -7,6 +9,7 @@ use super::tables::pool4::PoolConfig;
 use super::tables::slab::NIL;
 use super::tables::statics::Statics;
 use super::{Nat64, Settings};
+use crate::addr::LocalAddresses;
 use crate::ownership::Owners;
 use crate::time::Instant;
 use crate::xlat::RewriteRules;
@@ -37,6 +40,17 @@ impl Nat64 {
         self.count_statics(1);
         self.pool4.reconfigure(pool_config(settings, owners));
         self.bind_statics();
+    }
+
+    /// Replaces the addresses of this host. Clears the fast path of all sessions: only the slow path checks these
+    /// addresses.
+    pub fn set_local_addresses(&mut self, local: Arc<LocalAddresses>) {
+        self.policy.local = local;
+        for slot in 0..self.sessions.end() {
+            if self.sessions.get(slot).is_some() {
+                self.sessions.session_mut(slot).clear_fast_path();
+            }
+        }
     }
 
     /// Ends the sessions and bindings that the new settings do not allow.

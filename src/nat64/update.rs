@@ -68,6 +68,7 @@ impl Nat64 {
             self.expire_session(slot, context.extra);
             found = self.find6(candidate, proto, client, remote);
         }
+        self.check_client(found.binding, client)?;
         let opens_session = proto != Proto::Tcp || tuple.kind.is_syn();
         let (binding, session) = match (found.binding, found.session) {
             (Some(binding), session) if session.is_some() || !opens_session => {
@@ -119,6 +120,8 @@ impl Nat64 {
         let drop_reason = |reason| if syn { Reason::UnsolicitedSyn } else { reason };
         let binding = found.binding.ok_or_else(|| drop_reason(Reason::NoBinding))?;
         context.zone = self.zone_of(binding);
+        self.check_client(Some(binding), self.bib.binding(binding).v6())
+            .map_err(|_| Reason::LocalDestination)?;
         let pref64 = match found.session {
             Some(session) => self.sessions.session(session).pref64,
             None => self.bib.binding(binding).pref64,
@@ -178,6 +181,17 @@ impl Nat64 {
             }
         };
         of.is_silent(now, lifetime)
+    }
+
+    /// Checks that a client is not this host, unless it has a static binding. With a forged source, a zone host
+    /// could open the gateway's own services to the IPv4 Internet.
+    fn check_client(&self, binding: Option<u32>, client: Transport6) -> Result<(), Reason> {
+        if self.policy.local.has_v6(client.addr)
+            && !binding.is_some_and(|slot| self.bib.binding(slot).is_static())
+        {
+            return Err(Reason::LocalSource);
+        }
+        Ok(())
     }
 
     fn find6(&self, candidate: Candidate, proto: Proto, client: Transport6, remote: Transport4) -> Found {

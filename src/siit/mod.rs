@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use crate::addr::Transport4;
+use crate::addr::{LocalAddresses, Transport4};
 use crate::counters::Counters;
 use crate::time::Instant;
 use crate::wire::ICMP4;
@@ -57,6 +57,8 @@ pub struct Siit {
     /// Generator of IPv4 identifications.
     ids: Ids,
     zero_checksum: ZeroChecksumRecord,
+    /// Addresses of this host.
+    local: Arc<LocalAddresses>,
     counters: Arc<Counters>,
 }
 
@@ -84,6 +86,7 @@ impl Siit {
             sources: Sources::new(&identity, settings),
             ids: Ids::new(identity.seed),
             zero_checksum: ZeroChecksumRecord::default(),
+            local: Arc::default(),
             counters,
             identity,
         }
@@ -95,6 +98,12 @@ impl Siit {
         let old = core::mem::replace(self, new);
         self.ids = old.ids;
         self.zero_checksum = old.zero_checksum;
+        self.local = old.local;
+    }
+
+    /// Replaces the addresses of this host, which no packet may reach.
+    pub fn set_local_addresses(&mut self, local: Arc<LocalAddresses>) {
+        self.local = local;
     }
 
     /// Translates or refuses a packet from the IPv6 side; `None` leaves it to the stateful translator.

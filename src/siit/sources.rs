@@ -82,7 +82,10 @@ impl Siit {
         mapped: Option<Mapped<Ipv4Addr>>,
     ) -> Result<(Ipv4Addr, bool), Reason> {
         match mapped {
-            Some(mapped) if !special::is_host_v4(mapped.addr) => Err(Reason::SourceAddress),
+            // Link-local routers exist, and path MTU discovery needs their errors.
+            Some(mapped) if !special::is_host_v4(mapped.addr) && !mapped.addr.is_link_local() => {
+                Err(Reason::SourceAddress)
+            }
             Some(mapped)
                 if self.mapping.allows(mapped.addr, mapped.by) || self.policy.errors_under_well_known =>
             {

@@ -4,7 +4,7 @@ use core::net::Ipv4Addr;
 
 use super::admit::MappedAddresses;
 use super::mapping::{Mapped, MappingRule};
-use super::{Hairpin, Siit};
+use super::{Hairpin, Inside, Siit};
 use crate::addr::{Transport4, special};
 use crate::reason::Reason;
 use crate::wire::Transport;
@@ -104,9 +104,14 @@ impl Siit {
         Ok(mapped.addr)
     }
 
-    /// The IPv4 destination, unless the deny list has it.
+    /// The IPv4 destination, unless the deny list has it or this host has the address.
     fn destination4(&self, dst: Mapped<Ipv4Addr>) -> Result<Ipv4Addr, Reason> {
         let addr = self.host4(dst, Reason::DestinationAddress)?;
+        // The inside host of a CLAT may be this host.
+        let may_be_local = self.policy.inside == Inside::V4 && dst.is_inside();
+        if !may_be_local && self.local.has_v4(addr) {
+            return Err(Reason::LocalDestination);
+        }
         if dst.by == MappingRule::Pref64
             && !self.policy.denied.is_empty()
             && self.policy.denied.find_v4(addr).is_some()

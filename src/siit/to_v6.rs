@@ -108,9 +108,12 @@ impl Siit {
         Ok(mapped.addr)
     }
 
-    /// The IPv6 destination of `dst`, unless the deny list has it.
+    /// The IPv6 destination of `dst`, unless the deny list has it or this host has the address.
     fn destination6(&self, dst: Ipv4Addr) -> Result<Ipv6Addr, Refusal> {
         let addr = self.host6(dst, self.mapping.to_v6(dst))?;
+        if self.local.has_v6(addr) {
+            return Err(Reason::LocalDestination.into());
+        }
         if self.policy.inside == Inside::V4
             && !self.policy.denied.is_empty()
             && self.policy.denied.find_v4(dst).is_some()

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::addr::LocalAddresses;
 use crate::counters::Counters;
 use crate::device::{Device, Tallies};
 use crate::translator::{BlockAssignment, Change, Settings, Translator, WorkerId};
@@ -147,14 +148,27 @@ impl Workers {
     /// If the number of settings is not the number of workers.
     pub async fn reconfigure(&self, settings: Vec<Settings>) -> Result<(), WorkerId> {
         assert_eq!(settings.len(), self.handles.len(), "settings for each worker");
-        let mut waiting = Vec::with_capacity(settings.len());
-        for (index, (handle, settings)) in self.handles.iter().zip(settings).enumerate() {
+        self.change(settings.into_iter().map(|settings| Change::Settings(Box::new(settings)))).await
+    }
+
+    /// Sends all workers the addresses of this host. Returns when all have switched.
+    ///
+    /// # Errors
+    /// The first worker that has ended; all others have switched.
+    pub async fn set_local_addresses(&self, local: &Arc<LocalAddresses>) -> Result<(), WorkerId> {
+        self.change(self.handles.iter().map(|_| Change::LocalAddresses(Arc::clone(local)))).await
+    }
+
+    /// Sends each worker its change and waits until all have switched.
+    async fn change(&self, changes: impl Iterator<Item = Change>) -> Result<(), WorkerId> {
+        let mut waiting = Vec::with_capacity(self.handles.len());
+        for ((index, handle), change) in self.handles.iter().enumerate().zip(changes) {
             let (switched, done) = oneshot::channel();
-            let worker = settings.worker;
             // A worker that has ended drops the command and with it `switched`.
-            let _ = handle.commands.send(Command::Change(Change::Settings(Box::new(settings)), switched));
+            let _ = handle.commands.send(Command::Change(change, switched));
             self.inboxes[index].waker().wake();
-            waiting.push((worker, done));
+            // There are at most `MAX_WORKERS`.
+            waiting.push((WorkerId(index as u8), done));
         }
         let mut ended = Ok(());
         for (worker, done) in waiting {

@@ -30,6 +30,7 @@ fn settings(worker: u8, workers: u8) -> Settings {
         workers,
         seed: 1,
         owner_seed: 1,
+        local: Default::default(),
         rules: xlat::RewriteRules::default(),
         siit: None,
         nat64: nat64::Settings {

@@ -77,6 +77,7 @@ fn settings() -> Settings {
         workers: 1,
         seed: 64,
         owner_seed: 46,
+        local: Default::default(),
         rules: xlat::RewriteRules::default(),
         siit: None,
         nat64: nat64::Settings {

@@ -2,9 +2,12 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
+use std::sync::Arc;
 
 use super::{Filtering, Settings, Timers, UnsolicitedSyn};
-use crate::xlat::RewriteRules;
+use crate::addr::LocalAddresses;
+use crate::reason::Reason;
+use crate::xlat::{Pass, RewriteRules};
 
 use zones::Zones;
 
@@ -33,6 +36,8 @@ pub(super) struct Policy {
     pub(super) address6: Ipv6Addr,
     /// Source of the gateway's own ICMPv4 errors.
     pub(super) address4: Ipv4Addr,
+    /// Addresses of this host. Not part of the settings: they change without a reload.
+    pub(super) local: Arc<LocalAddresses>,
 }
 
 impl Policy {
@@ -49,7 +54,21 @@ impl Policy {
             udp_ports: settings.udp_ports.clone(),
             address6: settings.address6,
             address4: settings.address4,
+            local: old.map(|old| Arc::clone(&old.local)).unwrap_or_default(),
         }
+    }
+
+    /// Checks that a packet to `remote` does not reach this host. A hairpinned packet does not leave to the IPv4
+    /// side.
+    ///
+    /// # Errors
+    /// [`Reason::LocalDestination`]
+    #[inline]
+    pub(super) fn check_destination(&self, pass: Pass, remote: Ipv4Addr) -> Result<(), Reason> {
+        if pass == Pass::Direct && self.local.has_v4(remote) {
+            return Err(Reason::LocalDestination);
+        }
+        Ok(())
     }
 
     /// The IPv6 source of an ICMP error from `router`: under the pref64, or the gateway's own where the

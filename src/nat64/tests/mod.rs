@@ -59,6 +59,7 @@ pub(super) fn n1() -> translator::Settings {
         workers: 1,
         seed: 42,
         owner_seed: 7,
+        local: Default::default(),
         rules: RewriteRules::default(),
         siit: None,
         nat64: Settings {

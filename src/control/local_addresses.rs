@@ -1,0 +1,63 @@
+//! Follows the addresses of this host, and sends them to the workers.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt, Stream, StreamExt};
+use rtnetlink::MulticastGroup;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::gateway::Gateway;
+use super::netlink::Netlink;
+
+/// Interval between two comparisons, in case the kernel's notifications overran the socket.
+const COMPARE: Duration = Duration::from_secs(10);
+
+/// Watches the addresses of this host.
+pub(super) struct AddressWatch {
+    netlink: Netlink,
+    /// One item for each changed address.
+    changes: Box<dyn Stream<Item = ()> + Send + Unpin>,
+    compare: Interval,
+}
+
+impl AddressWatch {
+    /// Subscribes to changes of addresses, on the current tokio runtime.
+    ///
+    /// # Errors
+    /// The kernel provides no netlink socket.
+    pub(super) fn open() -> io::Result<Self> {
+        let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
+        tokio::spawn(connection);
+        let mut compare = tokio::time::interval(COMPARE);
+        compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self { netlink: Netlink::open()?, changes: Box::new(messages.map(drop)), compare })
+    }
+
+    /// Returns after a change, at once when called for the first time, and every ten seconds.
+    pub(super) async fn changed(&mut self) {
+        tokio::select! {
+            Some(()) = self.changes.next() => {}
+            _ = self.compare.tick() => {}
+        }
+        // One comparison for all changes until now.
+        while self.changes.next().now_or_never().flatten().is_some() {}
+    }
+}
+
+impl Gateway {
+    /// Sends the addresses of this host to the workers if they have changed.
+    pub(super) async fn update_local_addresses(&mut self, watch: &AddressWatch) {
+        let local = match watch.netlink.local_addresses().await {
+            Ok(local) if local == *self.config.local => return,
+            Ok(local) => Arc::new(local),
+            Err(why) => return tracing::warn!("addresses: {why}"),
+        };
+        if let Err(worker) = self.workers.set_local_addresses(&local).await {
+            tracing::error!("worker {} has ended", worker.0);
+        }
+        self.config.local = local;
+    }
+}

@@ -63,10 +63,27 @@ impl Mapping {
 
     /// Maps `addr` to IPv6, ignoring explicit mappings.
     pub(super) fn to_v6_by_prefix(&self, addr: Ipv4Addr) -> Option<Mapped<Ipv6Addr>> {
-        if !self.hosts.is_empty() && self.hosts.find_v4(addr).is_some() {
-            return self.hosts_pref64.map(|p| Mapped { addr: p.embed(addr), by: MappingRule::Host });
+        let is_host = !self.hosts.is_empty() && self.hosts.find_v4(addr).is_some();
+        self.to_v6_under(if is_host { MappingRule::Host } else { MappingRule::Pref64 }, addr)
+    }
+
+    /// Maps `addr` to IPv6 as hairpinning by IPv4 routing needs it (RFC 7757 §4.2.1): under the prefix by which
+    /// other hosts address it.
+    pub(super) fn to_v6_for_hairpin(&self, addr: Ipv4Addr) -> Option<Mapped<Ipv6Addr>> {
+        if self.pref64.is_some() && self.has_eam(addr) {
+            return self.to_v6_under(MappingRule::Pref64, addr);
         }
-        self.pref64.map(|p| Mapped { addr: p.embed(addr), by: MappingRule::Pref64 })
+        self.to_v6_by_prefix(addr)
+    }
+
+    /// Maps `addr` to IPv6 by the prefix of one rule.
+    pub(super) fn to_v6_under(&self, by: MappingRule, addr: Ipv4Addr) -> Option<Mapped<Ipv6Addr>> {
+        let prefix = match by {
+            MappingRule::Eam => return self.eams.to_v6(addr).map(|addr| Mapped { addr, by }),
+            MappingRule::Host => self.hosts_pref64,
+            MappingRule::Pref64 => self.pref64,
+        };
+        prefix.map(|p| Mapped { addr: p.embed(addr), by })
     }
 
     /// Maps `addr` to IPv4.
@@ -87,6 +104,17 @@ impl Mapping {
     /// Whether an explicit mapping exists for `addr`.
     pub(super) fn has_eam(&self, addr: Ipv4Addr) -> bool {
         self.eams.has_v4(addr)
+    }
+
+    /// Whether this form of an IPv4 address is another one than the IPv6 address of its inside host. Only a
+    /// translator delivers packets to it.
+    pub(super) fn is_alias(&self, mapped: Mapped<Ipv4Addr>) -> bool {
+        let is_host = || !self.hosts.is_empty() && self.hosts.find_v4(mapped.addr).is_some();
+        match mapped.by {
+            MappingRule::Eam => false,
+            MappingRule::Host => self.has_eam(mapped.addr),
+            MappingRule::Pref64 => self.has_eam(mapped.addr) || is_host(),
+        }
     }
 
     /// Whether the prefix that mapped `addr` may represent it (RFC 6052 §3.1).

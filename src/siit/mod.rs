@@ -22,7 +22,7 @@ use crate::wire::batch::{ExtraPackets, Verdict};
 use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
-use crate::xlat::{self, ErrorLimits, Ids, Pass, Refusal, RewriteRules, Urgency};
+use crate::xlat::{self, ErrorLimits, Ids, Refusal, RewriteRules, Urgency};
 
 use mapping::Mapping;
 use policy::Policy;
@@ -146,7 +146,7 @@ impl Siit {
             return self.identity.alone.then(|| self.refuse4(now, admit::refusal4(&packet), buf, limits));
         }
         let checked = self.check_udp_checksum(now, &packet, buf);
-        Some(match checked.and_then(|()| self.packet4(&packet, Pass::Direct, buf, extra)) {
+        Some(match checked.and_then(|()| self.packet4(&packet, None, buf, extra)) {
             Ok(verdict) => verdict,
             Err(refusal) => self.refuse4(now, refusal, buf, limits),
         })

@@ -47,7 +47,7 @@ impl Siit {
             quoted: None,
         };
         if self.is_hairpin(dst) {
-            return self.hairpin_packet(packet, &to, buf, extra);
+            return self.hairpin_packet(packet, &to, dst.by, buf, extra);
         }
         let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
         self.write4(plan, &to, extra)?;
@@ -78,7 +78,7 @@ impl Siit {
         let to =
             To4 { outer: Flow4::new(Transport4::new(src, 0), Transport4::new(dst, 0)), quoted: Some(about) };
         if self.is_hairpin(from) {
-            return self.hairpin_packet(packet, &to, buf, extra);
+            return self.hairpin_packet(packet, &to, from.by, buf, extra);
         }
         // Packet Too Big carries no RFC 4884 extension.
         let extensible = plan.is_extensible_error();
@@ -121,12 +121,10 @@ impl Siit {
         Ok(addr)
     }
 
-    /// Whether a packet to `mapped`, or an ICMP error about a packet from it, is for an inside host: the
-    /// prefix represents the address, and an explicit mapping exists for it.
+    /// Whether a packet to `mapped`, or an ICMP error about a packet from it, is for an inside host: a prefix
+    /// represents the address, and the host has another one (RFC 7757 §4.2.2).
     fn is_hairpin(&self, mapped: Mapped<Ipv4Addr>) -> bool {
-        self.policy.hairpin == Hairpin::Intrinsic
-            && mapped.by == MappingRule::Pref64
-            && self.mapping.has_eam(mapped.addr)
+        self.policy.hairpin == Hairpin::Intrinsic && self.mapping.is_alias(mapped)
     }
 
     /// Rewrites a packet to IPv4 and counts it.
@@ -147,11 +145,15 @@ impl Siit {
     /// Translates a packet to IPv4 and back to IPv6. Decrements the hop limit once; a packet can't be hairpinned
     /// twice.
     ///
+    /// `by` is the prefix by which the sender addressed the receiver. The sender appears under the same prefix, so
+    /// that a reply has the source that the sender expects.
+    ///
     /// A refusal in the second half is silent: the buffer no longer holds the sender's packet.
     fn hairpin_packet(
         &mut self,
         packet: &Ipv6Packet,
         to: &To4,
+        by: MappingRule,
         buf: &mut PacketBuf,
         extra: &mut ExtraPackets,
     ) -> Result<Verdict, Refusal> {
@@ -159,7 +161,7 @@ impl Siit {
         let buf = self.write4(plan, to, extra)?;
         buf.meta.hairpin = true;
         let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload)?;
-        let done = self.packet4(&packet, Pass::HairpinIn, buf, extra);
+        let done = self.packet4(&packet, Some(by), buf, extra);
         let verdict = done.map_err(|refusal| refusal.reason)?;
         buf.meta = PacketMeta::default();
         Ok(verdict)

@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::mapping::Mapped;
+use super::mapping::{Mapped, MappingRule};
 use super::{Hairpin, Inside, Siit, ZeroChecksum};
 use crate::addr::{Transport4, Transport6};
 use crate::reason::Reason;
@@ -44,23 +44,23 @@ impl Siit {
         Ok(())
     }
 
-    /// Translates a packet to IPv6.
+    /// Translates a packet to IPv6. `hairpin` is the prefix by which the sender of a hairpinned packet addressed
+    /// its receiver.
     pub(super) fn packet4(
         &mut self,
         packet: &Ipv4Packet,
-        pass: Pass,
+        hairpin: Option<MappingRule>,
         buf: &mut PacketBuf,
         extra: &mut ExtraPackets,
     ) -> Result<Verdict, Refusal> {
+        let pass = if hairpin.is_some() { Pass::HairpinIn } else { Pass::Direct };
         let plan = xlat::plan_v4_to_v6(&self.rules, packet, buf, pass);
         let plan = plan.map_err(|refusal| with_default_error(refusal, packet))?;
-        // A hairpinned packet's source must be the address that the receiver replies to (RFC 7757 §4.2.1).
-        let by_prefix = pass == Pass::HairpinIn || self.policy.hairpin == Hairpin::Simple;
         if let Transport::Error(error) = &packet.transport {
-            return self.error4(plan, error, by_prefix, extra);
+            return self.error4(plan, error, hairpin, extra);
         }
         let (src_port, dst_port) = packet.transport.ports();
-        let src = self.host6(packet.src, self.map_to_v6(packet.src, by_prefix))?;
+        let src = self.host6(packet.src, self.map_peer(packet.src, hairpin))?;
         let dst = self.destination6(packet.dst)?;
         let outer = Flow6::new(Transport6::new(src, src_port), Transport6::new(dst, dst_port));
         self.write6(plan, &To6 { outer, quoted: None }, extra)
@@ -71,7 +71,7 @@ impl Siit {
         &mut self,
         plan: PlanTo6<'_>,
         error: &IcmpError<Quoted4>,
-        by_prefix: bool,
+        hairpin: Option<MappingRule>,
         extra: &mut ExtraPackets,
     ) -> Result<Verdict, Refusal> {
         let (src, dst) = (plan.packet().src, plan.packet().dst);
@@ -80,10 +80,11 @@ impl Siit {
         let (src_port, dst_port) = quoted.transport.ports();
         let quoted_reason = |_| Reason::IcmpQuoted;
         let from = self.host6(quoted.src, self.mapping.to_v6(quoted.src)).map_err(quoted_reason)?;
-        let to = self.host6(quoted.dst, self.map_to_v6(quoted.dst, by_prefix)).map_err(quoted_reason)?;
+        let to = self.host6(quoted.dst, self.map_peer(quoted.dst, hairpin)).map_err(quoted_reason)?;
         // If the quoted packet's destination sent the error, both addresses must map alike.
-        let same_host = by_prefix && src == quoted.dst;
-        let src = self.error_source6(src, self.map_to_v6(src, same_host));
+        let same_host = src == quoted.dst;
+        let mapped = if same_host { self.map_peer(src, hairpin) } else { self.mapping.to_v6(src) };
+        let src = self.error_source6(src, mapped);
         let to = To6 {
             outer: Flow6::new(Transport6::new(src, 0), Transport6::new(dst, 0)),
             quoted: Some(Flow6::new(Transport6::new(from, src_port), Transport6::new(to, dst_port))),
@@ -91,9 +92,14 @@ impl Siit {
         self.write6(plan, &to, extra)
     }
 
-    /// Maps an address to IPv6, without explicit mappings if `by_prefix`.
-    fn map_to_v6(&self, addr: Ipv4Addr, by_prefix: bool) -> Option<Mapped<Ipv6Addr>> {
-        if by_prefix { self.mapping.to_v6_by_prefix(addr) } else { self.mapping.to_v6(addr) }
+    /// Maps the peer of an inside host to the address by which that host addresses it: for a hairpinned packet
+    /// under a prefix, else by an explicit mapping first (RFC 7757 §4.2).
+    fn map_peer(&self, addr: Ipv4Addr, hairpin: Option<MappingRule>) -> Option<Mapped<Ipv6Addr>> {
+        match hairpin {
+            Some(by) => self.mapping.to_v6_under(by, addr),
+            None if self.policy.hairpin == Hairpin::Simple => self.mapping.to_v6_for_hairpin(addr),
+            None => self.mapping.to_v6(addr),
+        }
     }
 
     /// Checks the IPv6 address that `addr` is mapped to.

@@ -140,6 +140,8 @@ fn every_packet_is_explained() {
         (50, "udp C.40000 > Z6.53 data=1 hl=1"),
         (60, "udp Z.53 > T.40000 data=16 frag=7:0+16"),
         (90, "icmp4 3/4 R > T mtu=1400 { udp T.40000 > Z.53 data=9 }"),
+        (91, "icmp4 3/3 W > T { udp T.40000 > W.53 data=9 }"),
+        (92, "icmp6 1/4 C > Z6 { udp Z6.53 > C.40000 data=9 }"),
         (95, "udp 2001:db8:9::1.5 > Z6.53"),
     ]);
     let output = translate(FILE, "--explain --until +3s", &input);
@@ -161,12 +163,18 @@ fn every_packet_is_explained() {
      6    0.090000  ICMPv4 192.0.2.77 > 203.0.113.1 3/4 MTU 1400 { UDP 203.0.113.1:40000 > 198.51.100.7:53, 37 bytes }, 65 bytes
                     forward: RFC 6146 §3.6, ICMP error about a session; RFC 7915 §4.1 with §4.2 and §4.3
                     sends ICMPv6 2001:db8:64::c000:24d > 2001:db8:1::2 2/0 MTU 1420 { UDP [2001:db8:1::2]:40000 > [2001:db8:64::c633:6407]:53, 57 bytes }, 105 bytes
-     7    0.095000  UDP [2001:db8:9::1]:5 > [2001:db8:64::c633:6407]:53, 48 bytes
+     7    0.091000  ICMPv4 198.51.100.8 > 203.0.113.1 3/3 { UDP 203.0.113.1:40000 > 198.51.100.8:53, 37 bytes }, 65 bytes
+                    forward: RFC 6146 §3.6, ICMP error about a binding without this session; RFC 7915 §4.1 with §4.2 and §4.3
+                    sends ICMPv6 2001:db8:64::c633:6408 > 2001:db8:1::2 1/4 { UDP [2001:db8:1::2]:40000 > [2001:db8:64::c633:6408]:53, 57 bytes }, 105 bytes
+     8    0.092000  ICMPv6 2001:db8:1::2 > 2001:db8:64::c633:6407 1/4 { UDP [2001:db8:64::c633:6407]:53 > [2001:db8:1::2]:40000, 57 bytes }, 105 bytes
+                    forward: RFC 6146 §3.6, ICMP error about a session; RFC 7915 §5.1 with §5.2 and §5.3
+                    sends ICMPv4 203.0.113.1 > 198.51.100.7 3/3 { UDP 198.51.100.7:53 > 203.0.113.1:40000, 37 bytes }, 65 bytes
+     9    0.095000  UDP [2001:db8:9::1]:5 > [2001:db8:64::c633:6407]:53, 48 bytes
                     drop no_zone: The IPv6 source lies in no zone.
-7 packets: 5 forwarded, 1 rejected, 0 held, 1 dropped; 0 skipped; 6 sent
+9 packets: 7 forwarded, 1 rejected, 0 held, 1 dropped; 0 skipped; 8 sent
 ";
     assert_eq!(text(&output.stderr), want);
-    assert_eq!(read(&output.stdout).len(), 6);
+    assert_eq!(read(&output.stdout).len(), 8);
 }
 
 #[test]

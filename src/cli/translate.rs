@@ -165,7 +165,8 @@ impl<W: Write> Translation<'_, W> {
             let at = self.replay.now();
             let Some(explanation) = &mut self.explanation else { continue };
             let written = match (replayed, frame.content) {
-                (Some((packet, outcome)), _) => {
+                (Some((packet, mut outcome)), _) => {
+                    self.replay.find_session(packet, &mut outcome);
                     explanation.packet(frame.number, at, frame.missing, packet, &outcome)
                 }
                 (None, Content::Packet(packet)) if packet.len() > crate::wire::buf::MAX_PACKET => {

@@ -162,7 +162,8 @@ impl Rule {
             (_, Kind::Udp) => "RFC 6146 §3.5.1, UDP",
             (_, Kind::Tcp) => "RFC 6146 §3.5.2, TCP",
             (_, Kind::Echo) => "RFC 6146 §3.5.3, ICMP query",
-            (_, Kind::IcmpError) => "RFC 6146 §3.6, ICMP error about a session",
+            (_, Kind::IcmpError) if outcome.has_session => "RFC 6146 §3.6, ICMP error about a session",
+            (_, Kind::IcmpError) => "RFC 6146 §3.6, ICMP error about a binding without this session",
             (_, Kind::Other) => "RFC 6146 §3.7",
         };
         let (header, payload) = match (versions, kind) {

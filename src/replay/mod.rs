@@ -8,13 +8,17 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-use crate::addr::ZoneId;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::addr::{Pref64, Proto, Transport4, Transport6, ZoneId};
 use crate::counters::Tally;
 use crate::time::Instant;
-use crate::translator::{Event, ExtraPackets, Settings, Translator, Verdict};
+use crate::translator::{Cursor, Event, ExtraPackets, Record, Settings, Translator, Verdict};
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
 pub(crate) use explain::Explanation;
+use summary::Summary;
 
 /// Maximum number of further packets from one: the fragments of the longest datagram.
 const EXTRA: usize = 64;
@@ -51,6 +55,9 @@ pub(crate) struct Outcome {
     pub(crate) opened: Opened,
     /// Whether it was forwarded without state (RFC 7757 and RFC 6052).
     pub(crate) stateless: bool,
+    /// Whether a session exists for the packet that it quotes, an ICMP error.
+    /// [`find_session`](Replay::find_session) sets it.
+    pub(crate) has_session: bool,
 }
 
 /// State that one packet created.
@@ -120,7 +127,34 @@ impl Replay {
         let after = self.state();
         let opened = Opened { binding: after.0 > before.0, session: after.1 > before.1 };
         let stateless = verdict[0] == Verdict::Forward && after.2 > before.2;
-        Some(Outcome { verdict: verdict[0], sent, opened, stateless })
+        Some(Outcome { verdict: verdict[0], sent, opened, stateless, has_session: false })
+    }
+
+    /// Finds the session of the packet that `packet`, an ICMP error, quotes. Reads all sessions.
+    pub(crate) fn find_session(&self, packet: &[u8], outcome: &mut Outcome) {
+        let Some((proto, src, dst)) = Summary::of(packet).quoted().and_then(|quoted| quoted.flow()) else {
+            return;
+        };
+        // A query has one identifier, and its session no remote port.
+        let same_remote = |record: &Record, ip: IpAddr, port: u16| {
+            (ip == record.remote.addr || ip == record.pref64.embed(record.remote.addr))
+                && (proto == Proto::Icmp || port == record.remote.port)
+        };
+        let is_quoted = |record: &Record| {
+            let from_client = src == SocketAddr::new(record.v4.addr.into(), record.v4.port);
+            let to_client = dst == SocketAddr::new(record.v6.addr.into(), record.v6.port);
+            record.proto == proto
+                && (from_client && same_remote(record, dst.ip(), dst.port())
+                    || to_client && same_remote(record, src.ip(), src.port()))
+        };
+        let (mut cursor, mut records) = (Cursor::default(), [NO_RECORD; 64]);
+        loop {
+            let count = self.translator.export(self.now, &mut cursor, &mut records);
+            outcome.has_session |= records[..count].iter().any(is_quoted);
+            if count == 0 || outcome.has_session {
+                return;
+            }
+        }
     }
 
     fn collect(&mut self, sent: &mut Vec<Sent>) {
@@ -150,5 +184,14 @@ impl Replay {
     }
 }
 
-const NO_HOST: crate::addr::HostKey =
-    crate::addr::HostKey::new(ZoneId(0), core::net::Ipv6Addr::UNSPECIFIED, 0);
+const NO_RECORD: Record = Record {
+    proto: Proto::Udp,
+    v6: Transport6::new(Ipv6Addr::UNSPECIFIED, 0),
+    v4: Transport4::new(Ipv4Addr::UNSPECIFIED, 0),
+    remote: Transport4::new(Ipv4Addr::UNSPECIFIED, 0),
+    pref64: Pref64::WELL_KNOWN,
+    state: 0,
+    remaining: Duration::ZERO,
+};
+
+const NO_HOST: crate::addr::HostKey = crate::addr::HostKey::new(ZoneId(0), Ipv6Addr::UNSPECIFIED, 0);

@@ -1,8 +1,9 @@
 //! A one-line summary of a packet. Accepts damaged and truncated packets.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use crate::addr::Proto;
 use crate::wire::{DST_PORT, ICMP4, ICMP6, SRC_PORT, TCP, UDP, ipv4, ipv6, u16_at};
 
 /// Maximum nesting depth of quoted packets in a summary.
@@ -96,6 +97,24 @@ impl<'a> Summary<'a> {
         }
     }
 
+    /// The packet that an ICMP error quotes.
+    pub(super) fn quoted(&self) -> Option<Self> {
+        let quoted = self.payload.get(8..).filter(|quoted| !quoted.is_empty())?;
+        (self.kind() == Kind::IcmpError).then(|| Self::at_depth(quoted, self.depth + 1))
+    }
+
+    /// Protocol, source and destination. An ICMP identifier is in both ports.
+    pub(super) fn flow(&self) -> Option<(Proto, SocketAddr, SocketAddr)> {
+        let (src, dst) = self.addresses?;
+        let (proto, from, to) = match self.kind() {
+            Kind::Tcp => (Proto::Tcp, self.word(SRC_PORT)?, self.word(DST_PORT)?),
+            Kind::Udp => (Proto::Udp, self.word(SRC_PORT)?, self.word(DST_PORT)?),
+            Kind::Echo => (Proto::Icmp, self.word(4)?, self.word(4)?),
+            Kind::IcmpError | Kind::Other => return None,
+        };
+        Some((proto, SocketAddr::new(src, from), SocketAddr::new(dst, to)))
+    }
+
     /// The 16-bit word at `at` of the payload.
     fn word(&self, at: usize) -> Option<u16> {
         self.payload.get(at..at + 2).map(|word| u16_at(word, 0))
@@ -122,12 +141,7 @@ impl fmt::Display for Summary<'_> {
         }
         match ports {
             Some((from, to)) => {
-                write!(
-                    f,
-                    "{} > {}",
-                    std::net::SocketAddr::new(src, from),
-                    std::net::SocketAddr::new(dst, to)
-                )?;
+                write!(f, "{} > {}", SocketAddr::new(src, from), SocketAddr::new(dst, to))?;
             }
             None => write!(f, "{src} > {dst}")?,
         }
@@ -159,7 +173,7 @@ impl Summary<'_> {
                 write!(f, " echo {what} id {id} seq {seq}")?;
                 if *code == 0 { Ok(()) } else { write!(f, " code {code}") }
             }
-            (ICMP4 | ICMP6, [kind, code, rest @ ..]) => {
+            (ICMP4 | ICMP6, [kind, code, ..]) => {
                 write!(f, " {kind}/{code}")?;
                 let mtu = match (self.protocol, kind, code) {
                     (ICMP4, 3, 4) => self.word(6).map(u32::from),
@@ -169,11 +183,9 @@ impl Summary<'_> {
                     _ => None,
                 };
                 mtu.map_or(Ok(()), |mtu| write!(f, " MTU {mtu}"))?;
-                match rest.get(6..).filter(|_| self.kind() == Kind::IcmpError && self.depth < DEPTH) {
-                    Some(quoted) if !quoted.is_empty() => {
-                        write!(f, " {{ {} }}", Self::at_depth(quoted, self.depth + 1))
-                    }
-                    _ => Ok(()),
+                match self.quoted().filter(|_| self.depth < DEPTH) {
+                    Some(quoted) => write!(f, " {{ {quoted} }}"),
+                    None => Ok(()),
                 }
             }
             _ => Ok(()),

@@ -28,7 +28,7 @@ fn replay() -> Replay {
 
 /// A UDP datagram of a client, hop limit 64.
 fn datagram(dst: &str) -> Vec<u8> {
-    let [src, dst] = ["2001:db8:1::2", dst].map(|a| a.parse::<std::net::Ipv6Addr>().expect("literal"));
+    let [src, dst] = ["2001:db8:1::2", dst].map(|a| a.parse::<Ipv6Addr>().expect("literal"));
     let mut packet = vec![0x60, 0, 0, 0, 0, 8, 17, 64];
     packet.extend(src.octets());
     packet.extend(dst.octets());

@@ -70,9 +70,15 @@ fn timeouts(reader: &mut Reader<'_>, section: &schema::Dns64) -> Timeouts {
         stale_wait: reader.duration(section.stale_wait.as_ref(), default.stale_wait, Duration::ZERO, ""),
         tcp_idle: reader.duration(section.tcp_idle.as_ref(), default.tcp_idle, Duration::from_secs(1), ""),
     };
-    if let Some(text) = section.total.as_ref().filter(|_| timeouts.total < timeouts.attempt) {
-        let found = format!("`{}` is shorter than one attempt", text.get_ref());
-        reader.error(text.span(), found, format!("at least `attempt`, which is {:?}", timeouts.attempt));
+    if timeouts.total < timeouts.attempt {
+        if let Some(text) = &section.total {
+            let found = format!("`{}` is shorter than one attempt", text.get_ref());
+            reader.error(text.span(), found, format!("at least `attempt`, which is {:?}", timeouts.attempt));
+        } else if let Some(text) = &section.attempt {
+            let found = format!("`{}` is longer than the whole query", text.get_ref());
+            let allowed = format!("at most `total`, which is {:?} by default", timeouts.total);
+            reader.error(text.span(), found, allowed);
+        }
     }
     timeouts
 }

@@ -28,7 +28,7 @@ pub enum Sysctls {
     /// Set them, and restore them at exit.
     #[default]
     Set,
-    /// Refuse to start.
+    /// Refuse to start. Those of the gate64 device are set all the same: they vanish with it.
     Check,
 }
 

@@ -85,7 +85,7 @@ fn to_linger(old: &Config, new: &Config, before: &[Lingering], until: Instant) -
     all
 }
 
-/// Why a reload was refused. Nothing has changed then.
+/// Why a reload failed. Nothing has changed, unless a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 enum ReloadError {
     #[error(transparent)]
@@ -102,6 +102,20 @@ enum ReloadError {
     Resolver(std::io::Error),
     #[error("worker {0} has ended; restart gate64")]
     Worker(u8),
+    #[error("the first zone needs a restart: without zones gate64 allocates no memory for sessions")]
+    FirstZone,
+    /// A part could not switch; all others switched back.
+    #[error("{0}; the old settings are in effect again")]
+    Restored(Box<Self>),
+    /// A part could not switch, and not all others could switch back.
+    #[error("{0}; some parts could not return to the old settings, so restart gate64")]
+    Mixed(Box<Self>),
+}
+
+/// Refuses the first zone of a gateway that started without one: its tables have no room.
+fn check_first_zone(old: &Config, new: &Config) -> Result<(), ReloadError> {
+    let is_first = old.nat64.zones.is_empty() && !new.nat64.zones.is_empty();
+    if is_first && old.nat64.limits != new.nat64.limits { Err(ReloadError::FirstZone) } else { Ok(()) }
 }
 
 impl Gateway {
@@ -122,9 +136,14 @@ impl Gateway {
             }
             Err(why) => {
                 let message = why.to_string();
-                tracing::error!("reload refused, nothing has changed: {message}");
+                match why {
+                    ReloadError::Restored(_) | ReloadError::Mixed(_) => {
+                        tracing::error!("reload failed: {message}");
+                    }
+                    _ => tracing::error!("reload refused, nothing has changed: {message}"),
+                }
                 let invalid = matches!(why, ReloadError::Load(_));
-                ("translating; the last reload was refused, see the log", Err(Refusal { invalid, message }))
+                ("translating; the last reload failed, see the log", Err(Refusal { invalid, message }))
             }
         };
         notify(&[NotifyState::Ready, NotifyState::Status(status)]);
@@ -139,6 +158,7 @@ impl Gateway {
         if new.egress != self.config.egress {
             return Err(ReloadError::Egress);
         }
+        check_first_zone(&self.config, &new)?;
         for key in keep_fixed(&self.config, &mut new) {
             tracing::warn!("{key} needs a restart; the old value stays in effect");
         }
@@ -153,9 +173,10 @@ impl Gateway {
         let held = self.host_state.requirements().clone();
         self.host_state.add_missing(&requirements, new.host.sysctls).await?;
         if let Err(why) = self.switch(&new, &with_old).await {
-            self.switch_back().await;
+            let restored = self.switch_back().await;
             self.host_state.remove_obsolete(&held).await;
-            return Err(why);
+            let why = Box::new(why);
+            return Err(if restored { ReloadError::Restored(why) } else { ReloadError::Mixed(why) });
         }
         self.host_state.remove_obsolete(&requirements).await;
         self.config = new;
@@ -191,16 +212,19 @@ impl Gateway {
         }
     }
 
-    /// Restores the old settings after a failed switch. DNS64 has not changed.
-    async fn switch_back(&mut self) {
+    /// Restores the old settings after a failed switch; returns whether all parts did. DNS64 has not changed.
+    async fn switch_back(&mut self) -> bool {
         let before = with_lingering(&self.config, &self.lingering);
-        if let Err(worker) = self.workers.reconfigure(self.seeds.settings(&before)).await {
+        let switched = self.workers.reconfigure(self.seeds.settings(&before)).await;
+        if let Err(worker) = switched {
             tracing::error!("worker {} has ended", worker.0);
         }
         self.steer(&before);
-        if let Err(why) = self.host_state.egress(&before).await {
+        let egress = self.host_state.egress(&before).await;
+        if let Err(why) = &egress {
             tracing::error!("{why}");
         }
+        switched.is_ok() && egress.is_ok()
     }
 
     /// Updates the steering program. If that fails, workers hand packets over.
@@ -281,6 +305,33 @@ mod tests {
         let old = config("\"2001:db8:64::/96\"", "");
         let new = config("\"2001:db8:64::/64\"", "");
         assert_eq!(to_linger(&old, &new, &[], clock::monotonic()), []);
+    }
+
+    #[test]
+    fn the_first_zone_needs_a_restart() {
+        let siit = |more: &str| {
+            let text = format!("[siit]\neam = \"192.0.2.1 = 2001:db8:9::1\"\n{more}");
+            load_on(&text, &FakeHost::new()).expect("a good file")
+        };
+        let zone = "[translator]\npref64 = \"2001:db8:64::/96\"\npool4 = \"192.0.2.64/28\"\n\
+                    [[zone]]\nname = \"a\"\nclients = [\"2001:db8:1::/64\"]\n";
+        let refused = check_first_zone(&siit(""), &siit(zone)).expect_err("no room for sessions");
+        assert!(refused.to_string().starts_with("the first zone needs a restart"), "{refused}");
+        assert!(check_first_zone(&siit(zone), &siit(zone)).is_ok());
+        assert!(check_first_zone(&siit(""), &siit("")).is_ok());
+        let sized = "[limits]\nsessions = 5\nbindings = 5\nblocks = 5\nhosts = 5\nunsolicited_syns = 5\n\
+                     unsolicited_syns_per_source = 5\nfragment_bytes = 65536\nevents = 16\n";
+        let sized = (siit(sized), siit(&format!("{zone}{sized}")));
+        assert!(check_first_zone(&sized.0, &sized.1).is_ok(), "the file gave it room");
+    }
+
+    #[test]
+    fn a_failed_reload_says_what_is_in_effect() {
+        let why = || Box::new(ReloadError::Worker(3));
+        let restored = ReloadError::Restored(why()).to_string();
+        assert!(restored.ends_with("; the old settings are in effect again"), "{restored}");
+        let mixed = ReloadError::Mixed(why()).to_string();
+        assert!(mixed.ends_with("so restart gate64"), "{mixed}");
     }
 
     #[test]

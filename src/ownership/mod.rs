@@ -1,11 +1,11 @@
-//! Which worker owns a host, a port block or a datagram. Workers share nothing.
+//! Which worker owns a host, a port range or a datagram. Workers share nothing.
 //!
 //! | packet | owner |
 //! |---|---|
 //! | IPv6, fragment or not | hash of the source masked to its zone's host prefix |
 //! | IPv4 fragment, the first included | hash of source, destination, protocol and identification |
 //! | other IPv4, to a static binding | the worker of the binding's host |
-//! | other IPv4, to a pool address | the table `owner[address][block of the port]` |
+//! | other IPv4, to a pool address | the table `owner[address][range of the port]` |
 //! | IPv4 to an address outside every pool | hash of source and destination: that worker translates it without state |
 //!
 //! For an ICMP query the identifier is the port; for an ICMP error it is the mapped port in the quoted packet.
@@ -28,29 +28,29 @@ use core::ops::Range;
 use crate::addr::Proto;
 use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, PortRange, Transport4, WorkerId};
 
-/// Port blocks of an address: 64 of 16 ports below 1024, 252 of 256 ports above.
-pub const BLOCKS: usize = LOW_BLOCKS + 252;
-const LOW_BLOCKS: usize = 64;
+/// Port ranges of an address: 64 of 16 ports below 1024, 252 of 256 ports above.
+pub const RANGES: usize = LOW_RANGES + 252;
+const LOW_RANGES: usize = 64;
 /// The multiplier of the hash.
 pub const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The index of the block that contains `port`, below [`BLOCKS`].
-pub const fn block_of(port: u16) -> usize {
-    if port < 1024 { port as usize / 16 } else { LOW_BLOCKS + port as usize / 256 - 4 }
+/// The index of the range that contains `port`, below [`RANGES`].
+pub const fn range_of(port: u16) -> usize {
+    if port < 1024 { port as usize / 16 } else { LOW_RANGES + port as usize / 256 - 4 }
 }
 
-/// The ports of `block`. The first block contains port 0, which must not be assigned.
+/// The ports of `range`. The first range contains port 0, which must not be assigned.
 ///
 /// # Panics
-/// If `block` is not below [`BLOCKS`].
-pub const fn ports_of(block: usize) -> PortRange {
-    assert!(block < BLOCKS, "no such block");
+/// If `range` is not below [`RANGES`].
+pub const fn ports_of(range: usize) -> PortRange {
+    assert!(range < RANGES, "no such range");
     let (first, len) =
-        if block < LOW_BLOCKS { (block * 16, 16) } else { ((block - LOW_BLOCKS + 4) * 256, 256) };
-    PortRange::new(first as u16, (first + len - 1) as u16).expect("a block is not empty")
+        if range < LOW_RANGES { (range * 16, 16) } else { ((range - LOW_RANGES + 4) * 256, 256) };
+    PortRange::new(first as u16, (first + len - 1) as u16).expect("a range is not empty")
 }
 
-/// The offset of `port` in its block.
+/// The offset of `port` in its range.
 pub(crate) const fn offset_of(port: u16) -> usize {
     if port < 1024 { port as usize % 16 } else { port as usize % 256 }
 }
@@ -72,12 +72,12 @@ pub(crate) fn mix(seed: u32, words: &[u32]) -> u32 {
     h as u32
 }
 
-/// The owner of a block that was not assigned explicitly.
+/// The owner of a range that was not assigned explicitly.
 ///
 /// It depends on the address, not on its position in a pool, so that a reload or restart that adds
 /// addresses does not change the owners of the others.
-pub const fn default_owner(addr: Ipv4Addr, block: usize, workers: u8) -> WorkerId {
-    WorkerId((((addr.to_bits() as u64) + block as u64) % workers as u64) as u8)
+pub const fn default_owner(addr: Ipv4Addr, range: usize, workers: u8) -> WorkerId {
+    WorkerId((((addr.to_bits() as u64) + range as u64) % workers as u64) as u8)
 }
 
 /// The mapped address of a static binding.
@@ -99,7 +99,7 @@ pub struct Claims {
     pub statics: Vec<(Proto, Transport4, Ipv6Addr)>,
 }
 
-/// The owner of every host, port block and datagram. All workers have equal copies.
+/// The owner of every host, port range and datagram. All workers have equal copies.
 #[derive(Clone, Debug)]
 pub struct Owners {
     seed: u32,
@@ -109,15 +109,15 @@ pub struct Owners {
     /// The pools' addresses: prefixes that don't overlap, sorted, each with the index of its first
     /// address.
     pools: Box<[(Ipv4Prefix, usize)]>,
-    /// Worker ID of `[address][block]`.
-    blocks: Box<[u8]>,
+    /// Worker ID of `[address][range]`.
+    ranges: Box<[u8]>,
     statics: Box<[(MappedKey, WorkerId)]>,
 }
 
 impl Owners {
-    /// Builds the tables; every block has its [default owner](default_owner).
+    /// Builds the tables; every range has its [default owner](default_owner).
     ///
-    /// Takes [`BLOCKS`] bytes for each pool address. `workers` is at least 1.
+    /// Takes [`RANGES`] bytes for each pool address. `workers` is at least 1.
     pub fn new(claims: &Claims, seed: u32, workers: u8) -> Self {
         let mut zones = claims.clients.clone();
         zones.sort_by_key(|(clients, _)| core::cmp::Reverse(clients.len()));
@@ -126,7 +126,7 @@ impl Owners {
             seed,
             workers: workers.max(1),
             zones: zones.into(),
-            blocks: default_table(&pools, workers.max(1)),
+            ranges: default_table(&pools, workers.max(1)),
             pools,
             statics: Box::default(),
         };
@@ -139,14 +139,14 @@ impl Owners {
         owners
     }
 
-    /// Copies the owners of all blocks of `old` whose addresses are in both.
+    /// Copies the owners of all ranges of `old` whose addresses are in both.
     pub fn inherit(&mut self, old: &Self) {
         for (net, first) in &self.pools {
             for offset in 0..net.size() as u32 {
                 let addr = Ipv4Addr::from_bits(net.addr().to_bits() + offset);
                 let Some(theirs) = old.row(addr) else { continue };
-                let at = (first + offset as usize) * BLOCKS;
-                self.blocks[at..at + BLOCKS].copy_from_slice(&old.blocks[theirs]);
+                let at = (first + offset as usize) * RANGES;
+                self.ranges[at..at + RANGES].copy_from_slice(&old.ranges[theirs]);
             }
         }
     }
@@ -196,25 +196,25 @@ impl Owners {
         if let Ok(at) = self.statics.binary_search_by_key(&key, |(at, _)| *at) {
             return Some(self.statics[at].1);
         }
-        self.block(mapped.addr, block_of(mapped.port))
+        self.range(mapped.addr, range_of(mapped.port))
     }
 
-    /// The owner of a port block; `None` if `addr` is not in a pool.
+    /// The owner of a port range; `None` if `addr` is not in a pool.
     ///
     /// # Panics
-    /// If `block` is not below [`BLOCKS`].
-    pub fn block(&self, addr: Ipv4Addr, block: usize) -> Option<WorkerId> {
-        assert!(block < BLOCKS, "no such block");
-        self.row(addr).map(|row| WorkerId(self.blocks[row.start + block]))
+    /// If `range` is not below [`RANGES`].
+    pub fn range(&self, addr: Ipv4Addr, range: usize) -> Option<WorkerId> {
+        assert!(range < RANGES, "no such range");
+        self.row(addr).map(|row| WorkerId(self.ranges[row.start + range]))
     }
 
-    /// Assigns a block to another worker. The block must have no mappings; all workers and the steering
-    /// program must be updated. Returns false if there is no such block or worker.
-    pub fn assign(&mut self, addr: Ipv4Addr, block: usize, worker: WorkerId) -> bool {
-        let Some(row) = self.row(addr).filter(|_| block < BLOCKS && worker.0 < self.workers) else {
+    /// Assigns a range to another worker. The range must have no mappings; all workers and the steering
+    /// program must be updated. Returns false if there is no such range or worker.
+    pub fn assign(&mut self, addr: Ipv4Addr, range: usize, worker: WorkerId) -> bool {
+        let Some(row) = self.row(addr).filter(|_| range < RANGES && worker.0 < self.workers) else {
             return false;
         };
-        self.blocks[row.start + block] = worker.0;
+        self.ranges[row.start + range] = worker.0;
         true
     }
 
@@ -223,9 +223,9 @@ impl Owners {
         &self.pools
     }
 
-    /// The table: a row of [`BLOCKS`] worker IDs for each pool address.
+    /// The table: a row of [`RANGES`] worker IDs for each pool address.
     pub fn table(&self) -> &[u8] {
-        &self.blocks
+        &self.ranges
     }
 
     /// The client prefixes with their host lengths, the longest prefix first.
@@ -239,8 +239,8 @@ impl Owners {
     }
 
     fn row(&self, addr: Ipv4Addr) -> Option<Range<usize>> {
-        let at = self.position(addr)? * BLOCKS;
-        Some(at..at + BLOCKS)
+        let at = self.position(addr)? * RANGES;
+        Some(at..at + RANGES)
     }
 
     /// The row of `addr` in the table; `None` if it is not in a pool.
@@ -274,7 +274,7 @@ fn default_table(pools: &[(Ipv4Prefix, usize)], workers: u8) -> Box<[u8]> {
         .iter()
         .flat_map(|(net, _)| net.addr().to_bits()..=net.last().to_bits())
         .flat_map(|addr| {
-            (0..BLOCKS).map(move |block| default_owner(Ipv4Addr::from_bits(addr), block, workers).0)
+            (0..RANGES).map(move |range| default_owner(Ipv4Addr::from_bits(addr), range, workers).0)
         })
         .collect()
 }

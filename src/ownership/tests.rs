@@ -33,14 +33,14 @@ fn settings() -> Settings {
 }
 
 #[test]
-fn every_port_is_in_exactly_one_block() {
+fn every_port_is_in_exactly_one_range() {
     let mut expected = 0..=u16::MAX;
-    for block in 0..BLOCKS {
-        let ports = ports_of(block);
+    for range in 0..RANGES {
+        let ports = ports_of(range);
         for port in ports.first()..=ports.last() {
             assert_eq!(expected.next(), Some(port));
             assert_eq!(usize::from(port - ports.first()), offset_of(port));
-            assert_eq!(block_of(port), block, "port {port}");
+            assert_eq!(range_of(port), range, "port {port}");
         }
     }
     assert_eq!(expected.next(), None);
@@ -95,7 +95,7 @@ fn addresses_of_one_host_prefix_have_one_owner() {
 }
 
 #[test]
-fn a_mapped_address_has_the_owner_of_its_static_binding_or_block() {
+fn a_mapped_address_has_the_owner_of_its_static_binding_or_range() {
     let owners = settings().owners(7, 4);
     let owner_of = |proto, addr: &str, port| {
         owners.owner_of(proto, Transport4::new(addr.parse().expect("literal"), port))
@@ -106,17 +106,17 @@ fn a_mapped_address_has_the_owner_of_its_static_binding_or_block() {
     assert_eq!(owner_of(Proto::Udp, "203.0.113.12", 80), None);
     assert_eq!(owner_of(Proto::Udp, "203.0.113.7", 80), None);
     for (addr, port) in [("203.0.113.8", 40_000), ("203.0.113.11", 1), ("198.51.100.1", 65_535)] {
-        let default = default_owner(addr.parse().expect("literal"), block_of(port), 4);
+        let default = default_owner(addr.parse().expect("literal"), range_of(port), 4);
         assert_eq!(owner_of(Proto::Udp, addr, port), Some(default));
     }
-    assert_eq!(owners.table().len(), 5 * BLOCKS, "an address in two ranges has one row");
+    assert_eq!(owners.table().len(), 5 * RANGES, "an address in two ranges has one row");
 }
 
 #[test]
-fn an_assigned_block_keeps_its_owner_over_a_reload_that_moves_its_row() {
+fn an_assigned_range_keeps_its_owner_over_a_reload_that_moves_its_row() {
     let addr = Ipv4Addr::new(203, 0, 113, 9);
     let mut old = settings().owners(7, 4);
-    let other = WorkerId((old.block(addr, 100).expect("in the pool").0 + 1) % 4);
+    let other = WorkerId((old.range(addr, 100).expect("in the pool").0 + 1) % 4);
     assert!(old.assign(addr, 100, other));
     assert!(!old.assign(addr, 100, WorkerId(4)), "no such worker");
     assert!(!old.assign(Ipv4Addr::new(192, 0, 2, 1), 100, other), "no such address");
@@ -125,10 +125,10 @@ fn an_assigned_block_keeps_its_owner_over_a_reload_that_moves_its_row() {
     more.pools[0].ranges.insert(0, ("192.0.2.0/28".parse().expect("literal"), PortRange::ALL));
     let mut new = more.owners(7, 4);
     new.inherit(&old);
-    for block in 0..BLOCKS {
-        assert_eq!(new.block(addr, block), old.block(addr, block));
+    for range in 0..RANGES {
+        assert_eq!(new.range(addr, range), old.range(addr, range));
     }
-    assert_eq!(new.block(Ipv4Addr::new(192, 0, 2, 1), 3), Some(WorkerId(((0xc000_0201_u64 + 3) % 4) as u8)));
+    assert_eq!(new.range(Ipv4Addr::new(192, 0, 2, 1), 3), Some(WorkerId(((0xc000_0201_u64 + 3) % 4) as u8)));
 }
 
 #[test]

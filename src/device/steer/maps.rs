@@ -5,7 +5,7 @@ use std::io;
 use crate::addr::Proto;
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Transport4};
 use crate::device::bpf::{Kind, Map};
-use crate::ownership::{BLOCKS, Owners};
+use crate::ownership::{Owners, RANGES};
 
 /// Minimum capacity of a map. Maps have twice the initial entries, for later reloads.
 const MIN_ENTRIES: usize = 64;
@@ -17,7 +17,7 @@ pub(super) struct Maps {
     pub(super) zones: Map,
     /// Pool prefix to its first address and the row of that address.
     pub(super) pools: Map,
-    /// Row of a pool address to the worker of each of its blocks.
+    /// Row of a pool address to the worker of each of its port ranges.
     pub(super) rows: Map,
     /// Mapped address, port and protocol of a static binding to its worker.
     pub(super) statics: Map,
@@ -42,7 +42,7 @@ impl Maps {
         Ok(Self {
             zones: Map::new(Kind::Lpm, 20, 16, room(owners.zones().len()))?,
             pools: Map::new(Kind::Lpm, 8, 8, room(owners.pools().len()))?,
-            rows: Map::new(Kind::Array, 4, BLOCKS, room(owners.table().len() / BLOCKS))?,
+            rows: Map::new(Kind::Array, 4, RANGES, room(owners.table().len() / RANGES))?,
             statics: Map::new(Kind::Hash, 8, 4, room(owners.statics().len()))?,
             keys: Keys::default(),
         })
@@ -51,8 +51,8 @@ impl Maps {
     /// Updates the maps to `owners`. Meanwhile packets may go to the wrong worker, which hands them over.
     pub(super) fn fill(&mut self, owners: &Owners) -> io::Result<()> {
         let mut keys = Keys::default();
-        for (row, blocks) in owners.table().chunks_exact(BLOCKS).enumerate() {
-            self.rows.set(&(row as u32).to_ne_bytes(), blocks)?;
+        for (row, ranges) in owners.table().chunks_exact(RANGES).enumerate() {
+            self.rows.set(&(row as u32).to_ne_bytes(), ranges)?;
         }
         for (net, first) in owners.pools() {
             let value = [net.addr().to_bits().to_ne_bytes(), (*first as u32).to_ne_bytes()];

@@ -225,7 +225,7 @@ impl Writer {
         self.port(4, 2, 0, unowned);
     }
 
-    /// Selects the owner of a mapped address and port: static binding, else the port's block.
+    /// Selects the owner of a mapped address and port: static binding, else the port's range.
     fn owner(&mut self, maps: &Maps, unowned: Label) {
         let (dynamic, low) = (self.p.label(), self.p.label());
         self.p.load(Word, R1, Fp, DESTINATION);

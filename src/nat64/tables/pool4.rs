@@ -17,7 +17,7 @@ use crate::addr::Proto;
 use crate::addr::{HostKey, Transport4, WorkerId, ZoneId};
 use crate::counters::Counters;
 use crate::nat64::settings::{Pairing, Pool};
-use crate::ownership::{BLOCKS, Owners, block_of, ports_of};
+use crate::ownership::{RANGES, Owners, range_of, ports_of};
 use crate::reason::Reason;
 use crate::time::Instant;
 
@@ -116,21 +116,21 @@ impl Pool4 {
 
     /// Rebuilds the table of assigned blocks from the owners' rows and the blocks.
     fn rebuild_active(&mut self) {
-        let rows = self.config.owners.table().len() / BLOCKS;
-        self.active = vec![0; rows * BLOCKS].into_boxed_slice();
+        let rows = self.config.owners.table().len() / RANGES;
+        self.active = vec![0; rows * RANGES].into_boxed_slice();
         self.unused = vec![[0; 2]; rows].into_boxed_slice();
         self.exhausted = vec![[false; 2]; self.config.pools.len()];
         for slot in 0..self.blocks.end() {
             let Some(block) = self.blocks.get(slot) else { continue };
             let row = self.config.owners.position(self.blocks.summary(slot).addr);
             if let Some(row) = row {
-                self.active[row * BLOCKS + usize::from(block.number)] = slot + 1;
+                self.active[row * RANGES + usize::from(block.number)] = slot + 1;
             }
             self.blocks.block_mut(slot).row = row.map_or(NIL, |row| row as u32);
         }
         for row in 0..rows {
-            for block in 0..BLOCKS {
-                let at = row * BLOCKS + block;
+            for block in 0..RANGES {
+                let at = row * RANGES + block;
                 if self.active[at] == 0 && self.config.owners.table()[at] == self.worker.0 {
                     self.unused[row][Class::of_block(block) as usize] += 1;
                 }
@@ -178,7 +178,7 @@ impl Pool4 {
     #[inline]
     pub(in crate::nat64) fn list_at(&self, mapped: Transport4) -> Option<usize> {
         let row = self.config.owners.position(mapped.addr)?;
-        let slot = self.active[row * BLOCKS + block_of(mapped.port)].checked_sub(1)?;
+        let slot = self.active[row * RANGES + range_of(mapped.port)].checked_sub(1)?;
         Some(Blocks::head(slot, mapped.port))
     }
 
@@ -205,7 +205,7 @@ impl Pool4 {
     }
 
     fn is_assignable(&self, pool: usize, row: usize, block: usize) -> bool {
-        let at = row * BLOCKS + block;
+        let at = row * RANGES + block;
         self.active[at] == 0
             && self.config.owners.table()[at] == self.worker.0
             && self.allowed(pool, row, block).iter().any(|word| *word != 0)
@@ -259,7 +259,7 @@ impl Pool4 {
             self.blocks.block_mut(slot).reserve(*proto, mapped.port);
         }
         self.hosts.host_mut(host).first_block = slot;
-        self.active[row * BLOCKS + number] = slot + 1;
+        self.active[row * RANGES + number] = slot + 1;
         self.unused[row][Class::of_block(number) as usize] -= 1;
         self.counters.zone(Some(key.zone)).blocks.add(1);
         events.push(Event::BlockAssigned { host: key, addr, ports });
@@ -323,7 +323,7 @@ impl Pool4 {
         }
         let (row, number) = (block.row as usize, usize::from(block.number));
         if block.row != NIL {
-            self.active[row * BLOCKS + number] = 0;
+            self.active[row * RANGES + number] = 0;
             self.unused[row][Class::of_block(number) as usize] += 1;
         }
         self.exhausted.fill([false; 2]);
@@ -424,13 +424,13 @@ impl Pool4 {
         events: &mut Events,
     ) -> Result<u32, Reason> {
         let row = self.config.owners.position(mapped.addr).ok_or(Reason::NotPool4)?;
-        let number = block_of(mapped.port);
+        let number = range_of(mapped.port);
         let host = self.hosts.find(key);
         let paired = host.and_then(|host| self.row_of(host)).is_none_or(|of_host| of_host == row);
         if !paired && self.config.pairing == Pairing::Strict {
             return Err(Reason::PoolExhausted);
         }
-        match self.active[row * BLOCKS + number].checked_sub(1) {
+        match self.active[row * RANGES + number].checked_sub(1) {
             Some(slot) if Some(self.blocks.block(slot).host) == host => Ok(slot),
             Some(_) => Err(Reason::PoolExhausted),
             None if !self.is_assignable(usize::from(pool), row, number) => Err(Reason::NotPool4),

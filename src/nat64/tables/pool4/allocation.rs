@@ -9,7 +9,7 @@ use crate::nat64::Pairing;
 use crate::nat64::tables::block::Block;
 use crate::nat64::tables::events::Events;
 use crate::nat64::tables::hash::Rng;
-use crate::ownership::{BLOCKS, block_of};
+use crate::ownership::{RANGES, range_of};
 use crate::reason::Reason;
 
 /// Number of blocks below port 1024.
@@ -28,7 +28,7 @@ impl Class {
     const fn blocks(self) -> core::ops::Range<usize> {
         match self {
             Self::Low => 0..LOW,
-            Self::High => LOW..BLOCKS,
+            Self::High => LOW..RANGES,
         }
     }
 
@@ -183,7 +183,7 @@ impl Pool4 {
             return None;
         }
         let start = u64::from(self.hosts.hash(request.host));
-        let wanted = block_of(request.port);
+        let wanted = range_of(request.port);
         let of_class = Class::of_block(wanted) == class;
         if of_class
             && let Some(row) =
@@ -220,7 +220,7 @@ impl Pool4 {
         rng: &mut Rng,
     ) -> Option<(usize, usize)> {
         let pool = usize::from(request.pool);
-        let wanted = block_of(request.port);
+        let wanted = range_of(request.port);
         if self.unused[row][class as usize] == 0 {
             return None;
         }

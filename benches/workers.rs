@@ -35,6 +35,7 @@ fn settings(worker: u8, workers: u8) -> Settings {
         pool: 0,
         host_len: 128,
         site_len: 64,
+        sharing: Default::default(),
         blocks_per_host: 4,
         sessions_per_host: 1000,
         bindings_per_second: 0,

@@ -55,6 +55,8 @@ pub struct ZoneCounters {
     pub bindings: [Tally; 3],
     /// Port blocks in use.
     pub blocks: Tally,
+    /// Port blocks without an answer that were reclaimed.
+    pub blocks_reclaimed: Tally,
     drops: [Tally; Reason::COUNT],
 }
 
@@ -70,6 +72,7 @@ impl Default for ZoneCounters {
             sessions: Default::default(),
             bindings: Default::default(),
             blocks: Tally::default(),
+            blocks_reclaimed: Tally::default(),
             drops: core::array::from_fn(|_| Tally::default()),
         }
     }

@@ -81,6 +81,12 @@ named_enum! {
         PoolExhausted = "pool_exhausted",
         /// The host's port blocks are full and its quota allows no further block.
         HostQuota = "host_quota",
+        /// The host's first port block is full, and no packet from outside has answered the host yet.
+        Unanswered = "unanswered",
+        /// The share of the host, site or zone in pool4 or in a table is used up.
+        PoolShare = "pool_share",
+        /// The site exceeds its limit of new hosts per second.
+        NewHostRate = "new_host_rate",
         /// The host exceeds its limit of new bindings per second.
         BindingRate = "binding_rate",
         /// The session limit of the host or of the table is reached.

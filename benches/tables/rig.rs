@@ -107,6 +107,7 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         pool: 0,
         host_len: 128,
         site_len: 64,
+        sharing: nat64::Sharing { first_block: PER_HOST as u16, ..Default::default() },
         blocks_per_host: 8,
         sessions_per_host: 4096,
         bindings_per_second: 0,

@@ -90,6 +90,7 @@ fn with_fence(settings: &Settings) -> Settings {
         pool: nat64.pools.len(),
         host_len: 128,
         site_len: 64,
+        sharing: Default::default(),
         blocks_per_host: 1,
         sessions_per_host: 1,
         bindings_per_second: 0,

@@ -16,6 +16,11 @@ impl Host {
     pub(super) fn new(zone: ZoneId, addr: Ipv6Addr, len: u8) -> Self {
         Self { zone, first_bits: addr.to_bits() >> (128 - u32::from(len)) }
     }
+
+    /// The site of a host: the addresses with its first `site_len` bits.
+    pub(super) fn site(self, len: u8, site_len: u8) -> Self {
+        Self { first_bits: self.first_bits >> len.saturating_sub(site_len), ..self }
+    }
 }
 
 /// The octets of an IPv6 address that hold the IPv4 address: those after the prefix, without octet 8 ("u").

@@ -161,7 +161,7 @@ impl<'a> Generator<'a> {
     /// One setting that a reload may change.
     fn changeable(&mut self) -> String {
         let random = &mut self.random;
-        match random.below(25) {
+        match random.below(28) {
             0 => "filtering address".to_owned(),
             1 => "filtering endpoint".to_owned(),
             2 => format!("filtering {} address", random.of(&["tcp", "udp", "icmp"])),
@@ -189,7 +189,10 @@ impl<'a> Generator<'a> {
             20 => format!("errors_under_well_known {}", random.of(&["on", "off"])),
             21 => format!("soft_pairing {}", random.of(&["on", "off"])),
             22 => "udp_port 53 30s".to_owned(),
-            23 => format!("silent_refusals {}", random.of(&["on", "off"])),
+            23 => format!("zone {} first={}", random.below(2), random.of(&[16, 32, 64, 256])),
+            24 => format!("zone {} share={}", random.below(2), random.of(&[1, 40, 100])),
+            25 => format!("zone {} site={}", random.below(2), random.of(&[48, 64])),
+            26 => format!("silent_refusals {}", random.of(&["on", "off"])),
             _ => format!("traffic_class {}", random.of(&["copy", "8"])),
         }
     }

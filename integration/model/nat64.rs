@@ -23,7 +23,7 @@ use gate64::translator::{Settings, Verdict};
 
 use super::address::{self, Host, embed, extract};
 use super::packet::{self, Flow, Refusal};
-use super::ports::{Block, Choice, PortRequest, block_of};
+use super::ports::{Block, Choice, Place, PortRequest};
 use super::tcp::{self, Event, State};
 use crate::script::packet::{Body, Packet, Quote};
 
@@ -49,6 +49,8 @@ pub(super) struct Session {
     pub(super) pref64: Pref64,
     pub(super) state: State,
     pub(super) deadline: Instant,
+    /// Whether the client opened it.
+    pub(super) outbound: bool,
 }
 
 /// A stored unsolicited SYN.
@@ -73,6 +75,8 @@ pub(super) struct Model {
     pub(super) sessions: Vec<Session>,
     pub(super) blocks: Vec<Block>,
     pub(super) reloads: u32,
+    /// The block that the translator has reclaimed for the present packet.
+    pub(super) reclaimed: Option<Place>,
     syns: Vec<Syn>,
     /// When the last quarantine ended.
     last_quarantine_end: Option<Instant>,
@@ -101,6 +105,7 @@ impl Model {
             sessions: Vec::new(),
             blocks: Vec::new(),
             reloads: 0,
+            reclaimed: None,
             syns: Vec::new(),
             last_quarantine_end: None,
         };
@@ -393,13 +398,28 @@ impl Model {
             return Ok(at);
         }
         let host = self.host(client.addr).expect("its zone was found");
-        let mapped = match self.choice(&PortRequest { host, proto, client }) {
-            Choice::Refused(reason) => return Err(reason),
-            Choice::Of(candidates) => match chosen(proto, client) {
-                Some(mapped) if candidates.contains(&mapped) => mapped,
+        let worker = self.owners.source(client.addr);
+        let request = PortRequest { host, proto, port: client.port, worker };
+        let mut choice = self.choice(&request);
+        if let Choice::Refused(_, reclaimable) = &choice
+            && !reclaimable.is_empty()
+        {
+            match self.reclaimed.take() {
+                Some(place) if reclaimable.contains(&place) => self.reclaim(place),
+                other => {
+                    *wrong = Some(format!("one of {reclaimable:?} was to be reclaimed, not {other:?}"));
+                    return Err(Reason::PoolExhausted);
+                }
+            }
+            choice = self.choice(&request);
+        }
+        let (mapped, places) = match choice {
+            Choice::Refused(reason, _) => return Err(reason),
+            Choice::Of(candidates, places) => match chosen(proto, client) {
+                Some(mapped) if candidates.contains(&mapped) => (mapped, places),
                 Some(mapped) => {
                     *wrong = Some(format!("{client} was assigned {mapped}, not one of {candidates:?}"));
-                    mapped
+                    (mapped, places)
                 }
                 None => {
                     *wrong = Some(format!("{client} was assigned nothing, although {candidates:?} are free"));
@@ -407,9 +427,12 @@ impl Model {
                 }
             },
         };
-        let ports = block_of(mapped.port);
-        if !self.blocks.iter().any(|block| block.addr == mapped.addr && block.ports == ports) {
-            self.blocks.push(Block { host, addr: mapped.addr, ports, since: self.now, lost: None });
+        if !places.is_empty() {
+            let inside = |place: &&Place| place.0 == mapped.addr && place.1.contains(mapped.port);
+            // If the port is in another block of the host, any of the places may be the new block's.
+            let (addr, ports) = *places.iter().find(inside).unwrap_or(&places[0]);
+            let answered = self.blocks.iter().any(|b| b.host == host && b.lost.is_none() && b.answered);
+            self.blocks.push(Block { host, worker, addr, ports, answered, since: self.now, lost: None });
         }
         let active = self.now;
         self.bindings.push(Binding {
@@ -424,6 +447,26 @@ impl Model {
         Ok(self.bindings.len() - 1)
     }
 
+    /// Ends the bindings of a block, and the block, at once.
+    fn reclaim(&mut self, (addr, ports): Place) {
+        let inside = |b: &Binding| !b.fixed && b.mapped.addr == addr && ports.contains(b.mapped.port);
+        let ended: Vec<_> = self.bindings.iter().filter(|b| inside(b)).map(|b| (b.proto, b.client)).collect();
+        self.sessions.retain(|s| !ended.contains(&(s.proto, s.client)));
+        self.bindings.retain(|b| !inside(b));
+        self.blocks.retain(|block| block.addr != addr || block.ports != ports);
+    }
+
+    /// A packet from outside answered a session: the host's blocks cannot be reclaimed any more.
+    fn note_answer(&mut self, binding: usize) {
+        let Binding { mapped, fixed, .. } = self.bindings[binding];
+        let inside = |b: &&Block| !fixed && b.addr == mapped.addr && b.ports.contains(mapped.port);
+        let Some(block) = self.blocks.iter().find(inside) else { return };
+        let host = (block.host, block.lost);
+        for block in self.blocks.iter_mut().filter(|b| (b.host, b.lost) == host) {
+            block.answered = true;
+        }
+    }
+
     fn open(
         &mut self,
         binding: usize,
@@ -435,7 +478,7 @@ impl Model {
     ) {
         let of = &self.bindings[binding];
         let (proto, client, deadline) = (of.proto, of.client, self.now);
-        self.sessions.push(Session { proto, client, remote, pref64, state, deadline });
+        self.sessions.push(Session { proto, client, remote, pref64, state, deadline, outbound: from_v6 });
         let at = self.sessions.len() - 1;
         let timers = &self.settings.nat64.timers;
         let lifetime = match (proto, state) {
@@ -568,6 +611,9 @@ impl Model {
                     self.open(binding, remote, pref64, false, &flow, State::None);
                 }
             }
+        }
+        if !hairpinned && session.is_some_and(|at| self.sessions[at].outbound) {
+            self.note_answer(binding);
         }
         let client = self.bindings[binding].client;
         let port = if flow.proto == Proto::Icmp { client.port } else { server.port };

@@ -144,10 +144,15 @@ impl Play {
 
     /// What the model says of a packet.
     fn judge(&mut self, packet: &Packet) -> Result<Outcome, String> {
+        self.model.reclaimed = self.workers.reclaimed();
         let (workers, now) = (&self.workers, self.model.now);
-        match packet.src.is_ipv6() {
+        let outcome = match packet.src.is_ipv6() {
             true => self.model.outward(packet, &|proto, client| workers.chosen(now, proto, client)),
             false => Ok(self.model.inward(packet)),
+        };
+        match self.model.reclaimed {
+            Some(place) if outcome.is_ok() => Err(format!("{place:?} was reclaimed")),
+            _ => outcome,
         }
     }
 

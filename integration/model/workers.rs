@@ -3,14 +3,15 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use gate64::addr::Pref64;
+use gate64::addr::{HostKey, Pref64};
 use gate64::addr::{Proto, Transport4, Transport6, WorkerId, ZoneId};
 use gate64::counters::{Tally, ZoneCounters};
 use gate64::ownership::Owners;
 use gate64::time::Instant;
-use gate64::translator::{Change, Cursor, ExtraPackets, Record, Settings, Translator, Verdict};
+use gate64::translator::{Change, Cursor, Event, ExtraPackets, Record, Settings, Translator, Verdict};
 use gate64::wire::buf::{Offload, PacketBuf};
 
+use super::ports::Place;
 use crate::script::describe::describe;
 use crate::script::world::steer;
 
@@ -120,6 +121,26 @@ impl Workers {
             (at, self.buffer) = waiting.remove(0);
         }
         Err("handed over for ever".to_owned())
+    }
+
+    /// The block that was reclaimed since the last call.
+    pub(super) fn reclaimed(&mut self) -> Option<Place> {
+        let blank = Event::PoolExhausted { host: HostKey::new(ZoneId(0), Ipv6Addr::UNSPECIFIED, 0) };
+        let (mut events, mut found) = ([blank; 64], None);
+        for translator in &mut self.translators {
+            loop {
+                let count = translator.events(&mut events);
+                for event in &events[..count] {
+                    if let Event::BlockReclaimed { addr, ports, .. } = event {
+                        found = Some((*addr, *ports));
+                    }
+                }
+                if count == 0 {
+                    break;
+                }
+            }
+        }
+        found
     }
 
     /// Everything that is due until then, stopping at every deadline.

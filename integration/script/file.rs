@@ -20,16 +20,20 @@ pub(crate) fn text(settings: &Settings, mtu: u16, more: &str) -> String {
         let pool = settings.nat64.pools.get(zone.pool).map_or(&[][..], |pool| &pool.ranges);
         out += &format!(
             "[[zone]]\nname = \"zone-{}\"\nclients = {}\npref64 = {}\npool4 = {}\nhost_prefix = {}\nsite_prefix = {}\n\
-             limits = {{ blocks_per_host = {}, sessions_per_host = {}, bindings_per_second = {} }}\n",
+             pool_share = {}\nlimits = {{ blocks_per_host = {}, sessions_per_host = {}, bindings_per_second = {}, \
+             first_block = {}, new_hosts_per_second = {} }}\n",
             zone.id.0,
             list(&zone.clients),
             list(&zone.pref64),
             list(pool.iter().map(|range| range_text(*range))),
             zone.host_len,
             zone.site_len.min(zone.host_len),
+            zone.sharing.pool_share,
             zone.blocks_per_host,
             zone.sessions_per_host,
             zone.bindings_per_second,
+            zone.sharing.first_block,
+            zone.sharing.new_hosts_per_second,
         );
     }
     for binding in &settings.nat64.statics {

@@ -17,6 +17,7 @@ pub(crate) fn fixture() -> Settings {
         pool: 0,
         host_len: 128,
         site_len: 64,
+        sharing: Default::default(),
         blocks_per_host: 8,
         sessions_per_host: 1000,
         bindings_per_second: 0,

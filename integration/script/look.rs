@@ -161,6 +161,9 @@ fn blank_record() -> Record {
 fn event_text(event: &Event) -> String {
     match event {
         Event::BlockAssigned { host, addr, ports } => format!("block_given {} {addr} {ports}", host.prefix),
+        Event::BlockReclaimed { host, addr, ports } => {
+            format!("block_reclaimed {} {addr} {ports}", host.prefix)
+        }
         Event::BlockReleased { host, addr, ports } => {
             format!("block_released {} {addr} {ports}", host.prefix)
         }

@@ -128,6 +128,9 @@ fn zone(settings: &mut Settings, number: &str, words: &[&str]) -> Result<(), Str
             "blocks" => zone.blocks_per_host = int(value)? as u16,
             "sessions" => zone.sessions_per_host = int(value)?,
             "rate" => zone.bindings_per_second = int(value)?,
+            "first" => zone.sharing.first_block = int(value)? as u16,
+            "new_hosts" => zone.sharing.new_hosts_per_second = int(value)?,
+            "share" => zone.sharing.pool_share = int(value)? as u8,
             other => return Err(format!("a zone has no `{other}`")),
         }
     }

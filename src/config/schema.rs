@@ -104,6 +104,8 @@ pub(crate) struct Limits {
     pub(crate) blocks_per_host: Option<Number>,
     pub(crate) sessions_per_host: Option<Number>,
     pub(crate) bindings_per_second: Option<Number>,
+    pub(crate) first_block: Option<Number>,
+    pub(crate) new_hosts_per_second: Option<Number>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -198,6 +200,7 @@ pub(crate) struct Zone {
     pub(crate) clients: Texts,
     pub(crate) pref64: Option<Texts>,
     pub(crate) pool4: Option<List<PoolEntry>>,
+    pub(crate) pool_share: Option<Number>,
     pub(crate) host_prefix: Option<Number>,
     pub(crate) site_prefix: Option<Number>,
     pub(crate) limits: Option<ZoneLimits>,
@@ -210,6 +213,8 @@ pub(crate) struct ZoneLimits {
     pub(crate) blocks_per_host: Option<Number>,
     pub(crate) sessions_per_host: Option<Number>,
     pub(crate) bindings_per_second: Option<Number>,
+    pub(crate) first_block: Option<Number>,
+    pub(crate) new_hosts_per_second: Option<Number>,
 }
 
 #[derive(Deserialize, Debug, Default)]

@@ -8,9 +8,9 @@ use toml::Spanned;
 use super::egress::{Egress, INNER};
 use super::pool::Pools;
 use super::reader::Reader;
-use super::schema::{self, Texts};
+use super::schema::{self, Number, Texts};
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
-use crate::nat64::{Pool, Zone};
+use crate::nat64::{Pool, Sharing, Zone};
 
 /// Maximum number of zones. Counters for all of them are allocated at start.
 pub const MAX_ZONES: usize = 256;
@@ -39,6 +39,7 @@ struct Defaults {
     blocks_per_host: u16,
     sessions_per_host: u32,
     bindings_per_second: u32,
+    sharing: Sharing,
 }
 
 pub(super) fn zones(
@@ -87,6 +88,8 @@ fn defaults(
         }
     };
     let limits = file.limits.as_ref();
+    let sharing = Sharing::default();
+    let new_hosts = limits.and_then(|l| l.new_hosts_per_second.as_ref());
     let blocks = limits.and_then(|l| l.blocks_per_host.as_ref());
     let sessions = limits.and_then(|l| l.sessions_per_host.as_ref());
     let rate = limits.and_then(|l| l.bindings_per_second.as_ref());
@@ -97,7 +100,25 @@ fn defaults(
         blocks_per_host: reader.number(blocks, BLOCKS_PER_HOST, 1..=u16::MAX),
         sessions_per_host: reader.number(sessions, SESSIONS_PER_HOST, 1..=100_000_000),
         bindings_per_second: reader.number(rate, 0, 0..=1_000_000),
+        sharing: Sharing {
+            first_block: first_block(
+                reader,
+                limits.and_then(|l| l.first_block.as_ref()),
+                sharing.first_block,
+            ),
+            new_hosts_per_second: reader.number(new_hosts, sharing.new_hosts_per_second, 0..=1_000_000),
+            pool_share: sharing.pool_share,
+        },
     }
+}
+
+/// `first_block`: ports of a host's first block.
+fn first_block(reader: &mut Reader<'_>, value: Option<&Number>, default: u16) -> u16 {
+    let ports = reader.number(value, default, 16..=256);
+    if let Some(value) = value.filter(|_| !ports.is_power_of_two()) {
+        reader.error(value.span(), format!("{ports} ports"), "16, 32, 64, 128 or 256");
+    }
+    ports
 }
 
 fn refuse_pool_beside_masquerade(reader: &mut Reader<'_>, at: Range<usize>) {
@@ -152,10 +173,23 @@ fn zone(
         pool: pool.unwrap_or(0),
         host_len,
         site_len: reader.number(section.site_prefix.as_ref(), host_len.min(64), 32..=host_len),
+        sharing: share(reader, section, defaults),
         blocks_per_host: reader.number(blocks, defaults.blocks_per_host, 1..=u16::MAX),
         sessions_per_host: reader.number(sessions, defaults.sessions_per_host, 1..=100_000_000),
         bindings_per_second: reader.number(rate, defaults.bindings_per_second, 0..=1_000_000),
     });
+}
+
+/// How the hosts of a zone share its pool.
+fn share(reader: &mut Reader<'_>, section: &schema::Zone, defaults: &Defaults) -> Sharing {
+    let default = defaults.sharing;
+    let limits = section.limits.as_ref();
+    let new_hosts = limits.and_then(|l| l.new_hosts_per_second.as_ref());
+    Sharing {
+        first_block: first_block(reader, limits.and_then(|l| l.first_block.as_ref()), default.first_block),
+        new_hosts_per_second: reader.number(new_hosts, default.new_hosts_per_second, 0..=1_000_000),
+        pool_share: reader.number(section.pool_share.as_ref(), default.pool_share, 1..=100),
+    }
 }
 
 impl Zones {

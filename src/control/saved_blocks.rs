@@ -60,7 +60,7 @@ impl SavedBlocks {
             Event::BlockAssigned { host, addr, ports } => {
                 self.assigned.insert((addr, ports.first()), BlockAssignment { host, addr, ports });
             }
-            Event::BlockReleased { addr, ports, .. } => {
+            Event::BlockReleased { addr, ports, .. } | Event::BlockReclaimed { addr, ports, .. } => {
                 self.assigned.remove(&(addr, ports.first()));
             }
             Event::QuotaReached { .. }

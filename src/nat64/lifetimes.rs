@@ -144,6 +144,15 @@ impl Nat64 {
         found.map(|slot| self.unbind(now, slot)).is_some()
     }
 
+    /// Takes a port block back from its host, whose bindings in it no packet from outside has answered. It needs no
+    /// quarantine: nobody outside is known to send to its ports.
+    pub(super) fn reclaim(&mut self, now: Instant, block: u32) {
+        while let Some(binding) = self.pool4.first_binding(block) {
+            self.end_binding(now, binding);
+        }
+        self.pool4.release_reclaimed(block, &mut self.events);
+    }
+
     /// Answers an expired unsolicited SYN with an ICMP error. Returns false if none is due.
     fn expire_syn(
         &mut self,

@@ -59,7 +59,8 @@ mod tests;
 pub use context::Context;
 pub use prefetch::{Candidate, Candidates};
 pub use settings::{
-    Filtering, Limits, Masquerade, Pairing, Pool, Settings, StaticBinding, Timers, UnsolicitedSyn, Zone,
+    Filtering, Limits, Masquerade, Pairing, Pool, Settings, Sharing, StaticBinding, Timers, UnsolicitedSyn,
+    Zone,
 };
 pub use tables::events::{BlockAssignment, Event, Record};
 
@@ -221,6 +222,7 @@ impl Nat64 {
         };
         if pass == Pass::Direct {
             self.allow_fast_path4(inward.session);
+            self.note_answer(inward.session);
         }
         let server = self.policy.zones.embed(inward.pref64, packet.src);
         let port = if tuple.proto == Proto::Icmp { inward.client.port } else { tuple.src };

@@ -104,14 +104,14 @@ impl Nat64 {
             sum ^= match *lookup {
                 Lookup::None => 0,
                 Lookup::Index(home) => self.bib.prefetch(home),
-                Lookup::Port(at) => u64::from(self.pool4.blocks().first_at(at)),
+                Lookup::Port(at) => u64::from(self.pool4.ranges().first_at(at)),
             };
         }
         for (at, lookup) in lookups.iter().enumerate() {
             candidates.slots[at] = match *lookup {
                 Lookup::None => NIL,
                 Lookup::Index(home) => self.bib.candidate(home),
-                Lookup::Port(at) => self.pool4.blocks().first_at(at),
+                Lookup::Port(at) => self.pool4.ranges().first_at(at),
             };
         }
         let mut links = [(NIL, NIL); WINDOW];

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::policy::Policy;
 use super::policy::zones::Zones;
 use super::tables::bib::{Allocation, Binding};
-use super::tables::pool4::PoolConfig;
+use super::tables::pool4::{PoolConfig, ZonePool};
 use super::tables::slab::NIL;
 use super::tables::statics::Statics;
-use super::{Nat64, Settings};
+use super::{Nat64, Settings, Zone};
 use crate::addr::LocalAddresses;
 use crate::ownership::Owners;
 use crate::time::Instant;
@@ -16,10 +16,16 @@ use crate::xlat::RewriteRules;
 
 /// What the settings decide about the assignment of ports.
 pub(super) fn pool_config(settings: &Settings, owners: Owners) -> PoolConfig {
+    let zone_pool = |zone: &Zone| ZonePool {
+        id: zone.id,
+        pool: zone.pool,
+        share: zone.sharing.pool_share,
+        site_len: zone.site_len,
+    };
     PoolConfig {
         owners,
         pools: settings.pools.clone(),
-        zone_pools: settings.zones.iter().map(|zone| (zone.id, zone.pool)).collect(),
+        zones: settings.zones.iter().map(zone_pool).collect(),
         statics: settings.statics.iter().map(|entry| (entry.proto, entry.v4)).collect(),
         pairing: settings.pairing,
     }
@@ -110,7 +116,7 @@ impl Nat64 {
     }
 
     /// Ends a dynamic binding with its sessions and without quarantine.
-    fn end_binding(&mut self, now: Instant, slot: u32) {
+    pub(super) fn end_binding(&mut self, now: Instant, slot: u32) {
         while let Some(session) = self.first_session(slot) {
             self.end_session(now, session);
         }

@@ -21,12 +21,32 @@ pub struct Zone {
     pub host_len: u8,
     /// Prefix length of one site, at most `host_len`.
     pub site_len: u8,
-    /// Maximum port blocks per host.
+    /// How its hosts and sites share the pool.
+    pub sharing: Sharing,
+    /// Maximum ports per host, in blocks of 256.
     pub blocks_per_host: u16,
     /// Maximum sessions per host.
     pub sessions_per_host: u32,
     /// Maximum new bindings per host and second; 0 is unlimited (RFC 6888 REQ-4c).
     pub bindings_per_second: u32,
+}
+
+/// How the hosts and sites of a zone share its pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sharing {
+    /// Ports of a host's first block: 16, 32, 64, 128 or 256. Further blocks are larger, and assigned only after a
+    /// packet from outside has answered the host.
+    pub first_block: u16,
+    /// Maximum new hosts per site and second; 0 is unlimited.
+    pub new_hosts_per_second: u32,
+    /// Maximum part of the pool that the zone may use, in percent.
+    pub pool_share: u8,
+}
+
+impl Default for Sharing {
+    fn default() -> Self {
+        Self { first_block: 64, new_hosts_per_second: 1_000, pool_share: 100 }
+    }
 }
 
 /// IPv4 addresses and ports for bindings, in ranges that do not overlap.
@@ -134,7 +154,7 @@ pub struct Limits {
     pub sessions: u32,
     /// Bindings (BIB entries), of all protocols together.
     pub bindings: u32,
-    /// Port blocks in use.
+    /// Port blocks in use. Each takes at most 1.3 KiB of memory.
     pub blocks: u32,
     /// Hosts that hold a block. A host whose blocks a reload withdrew counts until their quarantine ends, and
     /// once more with its new blocks.

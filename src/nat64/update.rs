@@ -6,7 +6,7 @@ use super::context::Context;
 use super::policy::zones::Destination;
 use super::prefetch::Candidate;
 use super::tables::bib::Allocation;
-use super::tables::pool4::{PortRequest, RateCheck};
+use super::tables::pool4::{PortRequest, RateCheck, Refused};
 use super::tables::session::Traffic;
 use super::tables::tcp::{Kind, Lifetime, Side, State, on_segment};
 use super::tuple::Tuple;
@@ -139,7 +139,9 @@ impl Nat64 {
                         return Err(drop_reason(Reason::Filtered));
                     }
                     self.check_inbound(now, binding)?;
-                    Some(self.open_session(now, binding, remote, pref64)?)
+                    let session = self.open_session(now, binding, remote, pref64)?;
+                    self.sessions.session_mut(session).set_inbound();
+                    Some(session)
                 } else {
                     None
                 }
@@ -262,6 +264,8 @@ impl Nat64 {
             pool: zone.pool,
             quota: zone.blocks_per_host,
             rate: zone.bindings_per_second,
+            first_block: zone.sharing.first_block,
+            new_hosts: zone.sharing.new_hosts_per_second,
             parity: self.policy.parity,
         };
         self.bind(now, &request, client, destination.pref64)
@@ -316,10 +320,9 @@ impl Nat64 {
         client: Transport6,
         pref64: u16,
     ) -> Result<u32, Reason> {
-        let (host, rate) = (request.host, request.rate);
-        let check = self.pool4.charge_binding(now, host, rate);
-        if check == RateCheck::Exceeded {
-            return Err(Reason::BindingRate);
+        let check = self.pool4.charge_binding(now, request);
+        if let RateCheck::Exceeded(reason) = check {
+            return Err(reason);
         }
         if let Some(slot) = self.bib.find(request.proto, client) {
             self.bib.reuse(slot, pref64);
@@ -329,7 +332,7 @@ impl Nat64 {
         if self.bib.is_full() && !self.end_oldest_quarantine(now) {
             return Err(Reason::TableFull);
         }
-        let (block, port) = self.pool4.allocate(request, &mut self.rng, &mut self.events)?;
+        let (block, port) = self.allocate(now, request)?;
         let slot = self
             .bib
             .insert(request.proto, client, Allocation::Block(block), port, pref64)
@@ -338,9 +341,34 @@ impl Nat64 {
         self.count_binding(slot, 1);
         if check == RateCheck::NewHost {
             // The host has an entry now: take the token of its first binding.
-            self.pool4.charge_binding(now, host, rate);
+            self.pool4.charge_binding(now, request);
         }
         Ok(slot)
+    }
+
+    /// Allocates a port. If that fails, reclaims a block without an answer and tries once more.
+    fn allocate(&mut self, now: Instant, request: &PortRequest) -> Result<(u32, u16), Reason> {
+        let refused = match self.pool4.allocate(request, &mut self.rng, &mut self.events) {
+            Ok(found) => return Ok(found),
+            Err(refused) => refused,
+        };
+        let block = refused.reclaimable.ok_or(refused.reason)?;
+        self.reclaim(now, block);
+        let again = self.pool4.allocate(request, &mut self.rng, &mut self.events);
+        again.map_err(|Refused { reason, .. }| reason)
+    }
+
+    /// Records that a packet from outside has answered a session, if its client opened it.
+    #[inline]
+    pub(super) fn note_answer(&mut self, session: Option<u32>) {
+        let Some(slot) = session else { return };
+        let session = self.sessions.session(slot);
+        if !session.is_inbound() {
+            let binding = self.bib.binding(session.binding());
+            if !binding.is_static() {
+                self.pool4.note_answer(binding.allocation);
+            }
+        }
     }
 
     /// Creates a session if table and quota have room.
@@ -461,8 +489,17 @@ impl Nat64 {
             if core::mem::replace(last_report, second) != second {
                 self.events.push(Event::QuotaReached { host, reason });
             }
-        } else if reason == Reason::PoolExhausted && self.pool4.is_first_exhaustion_in(second) {
-            self.events.push(Event::PoolExhausted { host });
+            return;
+        }
+        let event = if reason == Reason::PoolExhausted {
+            Event::PoolExhausted { host }
+        } else if matches!(reason, Reason::PoolShare | Reason::NewHostRate) {
+            Event::QuotaReached { host, reason }
+        } else {
+            return;
+        };
+        if self.pool4.is_first_exhaustion_in(second) {
+            self.events.push(event);
         }
     }
 

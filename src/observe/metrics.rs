@@ -170,6 +170,11 @@ fn tables(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) -
     for (zone, name) in zones {
         blocks.gauge(&[("zone", *name)], view.sum(*zone, |z| z.blocks.read()))?;
     }
+    let help = "Port blocks without an answer that were reclaimed for other hosts";
+    let mut reclaimed = counter(encoder, "blocks_reclaimed", help)?;
+    for (zone, name) in zones {
+        reclaimed.counter(&[("zone", *name)], view.sum(*zone, |z| z.blocks_reclaimed.read()))?;
+    }
     Ok(())
 }
 

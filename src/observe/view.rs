@@ -152,7 +152,10 @@ impl View {
             Event::WithoutChecksum { src, dst } => {
                 tracing::debug!("dropped UDP without checksum from {src} to {dst}");
             }
-            Event::BlockAssigned { .. } | Event::BlockReleased { .. } | Event::SessionEnded { .. } => {}
+            Event::BlockAssigned { .. }
+            | Event::BlockReleased { .. }
+            | Event::BlockReclaimed { .. }
+            | Event::SessionEnded { .. } => {}
         }
     }
 }

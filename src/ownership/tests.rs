@@ -11,6 +11,7 @@ fn settings() -> Settings {
         pool: 0,
         host_len: 64,
         site_len: 64,
+        sharing: Default::default(),
         blocks_per_host: 8,
         sessions_per_host: 100,
         bindings_per_second: 0,

@@ -100,6 +100,7 @@ fn translating(worker: u8, workers: u8) -> Settings {
         pool: 0,
         host_len: 128,
         site_len: 64,
+        sharing: Default::default(),
         blocks_per_host: 4,
         sessions_per_host: 16,
         bindings_per_second: 0,

@@ -9,7 +9,7 @@ use gate64::time::Instant;
 use super::{Binding, Model, Sent, Session};
 use crate::model::address::embed;
 use crate::model::packet;
-use crate::model::ports::{Block, block_of};
+use crate::model::ports::Block;
 use crate::model::tcp::State;
 use crate::script::packet::{Body, Packet, Quote};
 
@@ -110,9 +110,10 @@ impl Model {
     /// Releases a port; its block is released when the quarantine of all its ports has ended.
     pub(in crate::model) fn unbind(&mut self, at: usize, when: Instant) {
         let binding = self.bindings.remove(at);
-        let ports = block_of(binding.mapped.port);
         let since = binding.quarantined.unwrap_or(when);
-        let its = |b: &&mut Block| !binding.fixed && b.addr == binding.mapped.addr && b.ports == ports;
+        let its = |b: &&mut Block| {
+            !binding.fixed && b.addr == binding.mapped.addr && b.ports.contains(binding.mapped.port)
+        };
         if let Some(block) = self.blocks.iter_mut().find(its) {
             block.since = block.since.max(since);
         }

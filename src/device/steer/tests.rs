@@ -21,6 +21,7 @@ fn owners(workers: u8, clients: &[(&str, u8)], pools: &[&str], statics: &[(Proto
         pool: 0,
         host_len: *host_len,
         site_len: 64,
+        sharing: Default::default(),
         blocks_per_host: 8,
         sessions_per_host: 8,
         bindings_per_second: 0,

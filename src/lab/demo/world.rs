@@ -88,6 +88,7 @@ fn settings() -> Settings {
                 pool: 0,
                 host_len: 128,
                 site_len: 64,
+                sharing: Default::default(),
                 blocks_per_host: 8,
                 sessions_per_host: 1_000,
                 bindings_per_second: 0,

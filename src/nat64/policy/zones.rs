@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
-use crate::nat64::{Masquerade, Settings, Zone};
+use crate::nat64::{Masquerade, Settings, Sharing, Zone};
 use crate::reason::Reason;
 
 /// Longest-prefix table: a sorted row per prefix length, the longest first.
@@ -67,7 +67,9 @@ pub(in crate::nat64) struct ZonePolicy {
     /// Index of its pool.
     pub(in crate::nat64) pool: u16,
     host_len: u8,
-    /// Maximum blocks per host.
+    /// How its hosts and sites share the pool.
+    pub(in crate::nat64) sharing: Sharing,
+    /// Maximum ports per host, in blocks of 256.
     pub(in crate::nat64) blocks_per_host: u16,
     /// Maximum sessions per host.
     pub(in crate::nat64) sessions_per_host: u32,
@@ -121,6 +123,7 @@ impl Zones {
             first: zone.pref64.first().map(index),
             pool: zone.pool as u16,
             host_len: zone.host_len,
+            sharing: zone.sharing,
             blocks_per_host: zone.blocks_per_host,
             sessions_per_host: zone.sessions_per_host,
             bindings_per_second: zone.bindings_per_second,

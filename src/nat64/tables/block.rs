@@ -1,29 +1,45 @@
-//! Assigned port blocks: their occupied ports, and the bindings of each port.
+//! Assigned port blocks and their occupied ports.
 
 use core::net::Ipv4Addr;
 
-use super::bib::Bib;
+use super::port_set::{CellSet, PortSet};
 use super::slab::{Item, NIL, Slab};
 use crate::addr::Proto;
 use crate::addr::{PortRange, ZoneId};
 use crate::ownership::offset_of;
 
-/// A set of ports: one bit per port, from the block's first port.
-pub(in crate::nat64) type PortSet = [u64; 4];
-
-/// The bits `first` to `last`, both included.
-pub(in crate::nat64) fn port_set(first: usize, last: usize) -> PortSet {
-    core::array::from_fn(|word| {
-        let (low, high) = (word * 64, word * 64 + 63);
-        if last < low || high < first {
-            return 0;
-        }
-        u64::MAX << (first.max(low) - low) & u64::MAX >> (high - last.min(high))
-    })
+/// A queue of blocks, the oldest first. The blocks link to each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::nat64) struct Queue {
+    /// The oldest block, or [`NIL`].
+    pub(in crate::nat64) first: u32,
+    last: u32,
 }
 
-/// Maximum ports per block.
-const WIDTH: usize = 256;
+impl Queue {
+    /// No block.
+    pub(in crate::nat64) const EMPTY: Self = Self { first: NIL, last: NIL };
+}
+
+/// Which queue of blocks without an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::nat64) enum QueueOf {
+    /// That of the block's address.
+    Row,
+    /// That of its host's site.
+    Site,
+}
+
+/// Neighbours in a queue.
+#[derive(Clone, Copy, Debug)]
+struct Links {
+    prev: u32,
+    next: u32,
+}
+
+impl Links {
+    const NONE: Self = Self { prev: NIL, next: NIL };
+}
 
 /// The part of a block that packets need: small, so that many stay in the cache.
 #[derive(Clone, Copy, Debug)]
@@ -34,16 +50,16 @@ pub(in crate::nat64) struct BlockSummary {
     pub(in crate::nat64) zone: ZoneId,
 }
 
-/// A port block assigned to a host.
+/// A port block assigned to a host: adjacent cells of a range.
 #[derive(Clone, Debug)]
 pub(in crate::nat64) struct Block {
-    /// Slot of the host.
+    /// Slot of the host; [`NIL`] in a free slot.
     pub(in crate::nat64) host: u32,
     /// Next block of the same host; in a free slot, the next free slot.
     pub(in crate::nat64) next: u32,
-    /// Row of the address, and number of the block in it.
-    pub(in crate::nat64) row: u32,
-    pub(in crate::nat64) number: u16,
+    /// Slot of the range, and the cells of it.
+    pub(in crate::nat64) range: u32,
+    pub(in crate::nat64) cells: CellSet,
     /// Number of bindings, quarantined ones included.
     bindings: u16,
     ports: PortRange,
@@ -51,9 +67,12 @@ pub(in crate::nat64) struct Block {
     allowed: PortSet,
     /// Ports in use, by protocol.
     taken: [PortSet; 3],
-    /// Tick at which the last port fell out of use, and whether the block is in the release queue.
+    /// Tick at which the last port fell out of use.
     pub(in crate::nat64) since: u32,
-    pub(in crate::nat64) queued: bool,
+    /// Order of assignment.
+    pub(in crate::nat64) sequence: u64,
+    /// Links in the queues of blocks without an answer.
+    links: [Links; 2],
 }
 
 impl Item for Block {
@@ -67,26 +86,29 @@ impl Item for Block {
 }
 
 impl Block {
-    /// An empty block of a host, in front of its block `next`.
+    /// An empty block of a host, in front of its block `next`. `allowed` may contain ports outside the block.
     pub(in crate::nat64) const fn new(
         ports: PortRange,
-        (row, number): (u32, u16),
+        (range, cells): (u32, CellSet),
         allowed: PortSet,
         host: u32,
         next: u32,
     ) -> Self {
-        Self {
+        let mut block = Self {
             host,
             next,
-            row,
-            number,
+            range,
+            cells,
             bindings: 0,
             ports,
-            allowed,
+            allowed: [0; 4],
             taken: [[0; 4]; 3],
             since: 0,
-            queued: false,
-        }
+            sequence: 0,
+            links: [Links::NONE; 2],
+        };
+        block.allow(allowed);
+        block
     }
 
     /// All ports of the block, including those no binding may use.
@@ -107,14 +129,14 @@ impl Block {
     /// Whether `port` is in the block and free for `proto`.
     pub(in crate::nat64) const fn is_free(&self, proto: Proto, port: u16) -> bool {
         self.ports.contains(port) && {
-            let at = (port - self.ports.first()) as usize;
+            let at = offset_of(port);
             (self.allowed[at / 64] & !self.taken[proto as usize][at / 64]) >> (at % 64) & 1 == 1
         }
     }
 
     fn free_word(&self, proto: Proto, parity: Option<u16>, word: usize) -> u64 {
         const EVEN: u64 = 0x5555_5555_5555_5555;
-        // Blocks begin at an even port.
+        // Ranges begin at an even port.
         let wanted = match parity {
             None => u64::MAX,
             Some(0) => EVEN,
@@ -139,14 +161,19 @@ impl Block {
             for _ in 0..n {
                 bits &= bits - 1;
             }
-            return Some(self.ports.first() + (word * 64) as u16 + bits.trailing_zeros() as u16);
+            let first = self.ports.first() - offset_of(self.ports.first()) as u16;
+            return Some(first + (word * 64) as u16 + bits.trailing_zeros() as u16);
         }
         None
     }
 
-    /// Sets the ports that bindings may use.
+    /// Sets the ports that bindings may use: those of `allowed` that are in the block.
     pub(in crate::nat64) const fn allow(&mut self, allowed: PortSet) {
-        self.allowed = allowed;
+        let mut word = 0;
+        while word < 4 {
+            self.allowed[word] = allowed[word] & ports_of_word(self.cells, word);
+            word += 1;
+        }
     }
 
     /// Whether bindings may use none of its ports.
@@ -157,7 +184,7 @@ impl Block {
     /// Marks a port of `proto` as in use.
     pub(in crate::nat64) const fn reserve(&mut self, proto: Proto, port: u16) {
         if self.ports.contains(port) {
-            let at = (port - self.ports.first()) as usize;
+            let at = offset_of(port);
             self.taken[proto as usize][at / 64] |= 1 << (at % 64);
         }
     }
@@ -165,35 +192,44 @@ impl Block {
     /// Marks a port of `proto` as free.
     pub(in crate::nat64) const fn free_port(&mut self, proto: Proto, port: u16) {
         if self.ports.contains(port) {
-            let at = (port - self.ports.first()) as usize;
+            let at = offset_of(port);
             self.taken[proto as usize][at / 64] &= !(1 << (at % 64));
         }
     }
 }
 
-/// All assigned blocks. They index bindings by their IPv4 side: each port has a list of its bindings, at
-/// most one per protocol.
+/// The ports of cells in one word of a port set.
+const fn ports_of_word(cells: CellSet, word: usize) -> u64 {
+    let mut ports = 0;
+    let mut cell = 0;
+    while cell < 4 {
+        if cells >> (word * 4 + cell) & 1 == 1 {
+            ports |= 0xffff << (cell * 16);
+        }
+        cell += 1;
+    }
+    ports
+}
+
+/// All assigned blocks.
 #[derive(Debug)]
 pub(in crate::nat64) struct Blocks {
     slab: Slab<Block>,
     /// Summaries by slot.
     summaries: Vec<BlockSummary>,
-    heads: Box<[u32]>,
+    /// Number of blocks ever inserted.
+    inserted: u64,
 }
 
 impl Blocks {
     pub(in crate::nat64) fn new(limit: u32) -> Self {
-        // Slot plus one, so that zeroed pages need no initialisation.
-        Self {
-            slab: Slab::new(limit),
-            summaries: Vec::with_capacity(limit as usize),
-            heads: vec![0; limit as usize * WIDTH].into_boxed_slice(),
-        }
+        Self { slab: Slab::new(limit), summaries: Vec::with_capacity(limit as usize), inserted: 0 }
     }
 
     /// Adds a block; `None` if the table is full.
     pub(in crate::nat64) fn insert(&mut self, summary: BlockSummary, block: Block) -> Option<u32> {
-        let slot = self.slab.insert(block)?;
+        self.inserted += 1;
+        let slot = self.slab.insert(Block { sequence: self.inserted, ..block })?;
         // The slab uses new slots in order.
         match self.summaries.get_mut(slot as usize) {
             Some(old) => *old = summary,
@@ -202,64 +238,48 @@ impl Blocks {
         Some(slot)
     }
 
-    /// Removes a block without bindings.
+    /// Removes a block without bindings that is in no queue.
     pub(in crate::nat64) fn remove(&mut self, slot: u32) {
         debug_assert!(self.slab[slot].is_empty(), "the block has bindings");
         self.slab.remove(slot);
     }
 
-    /// The first binding of a port's list, or [`NIL`].
-    #[inline]
-    pub(in crate::nat64) fn first_at(&self, head: usize) -> u32 {
-        self.heads[head].wrapping_sub(1)
-    }
-
-    /// The position of a port's list.
-    #[inline]
-    pub(in crate::nat64) const fn head(slot: u32, port: u16) -> usize {
-        slot as usize * WIDTH + offset_of(port)
-    }
-
-    /// The binding of this protocol in the list at `head`.
-    #[inline]
-    pub(in crate::nat64) fn find(&self, head: usize, proto: Proto, bib: &Bib) -> Option<u32> {
-        let mut link = self.first_at(head);
-        while link != NIL {
-            let binding = bib.binding(link);
-            if binding.proto() == proto {
-                return Some(link);
-            }
-            link = binding.same_port;
+    /// Appends a block to a queue.
+    pub(in crate::nat64) fn enqueue(&mut self, queue: &mut Queue, which: QueueOf, slot: u32) {
+        let last = core::mem::replace(&mut queue.last, slot);
+        self.slab[slot].links[which as usize] = Links { prev: last, next: NIL };
+        if last == NIL {
+            queue.first = slot;
+        } else {
+            self.slab[last].links[which as usize].next = slot;
         }
-        None
     }
 
-    /// Marks a binding's port as in use, and adds the binding to the port's list.
-    pub(in crate::nat64) fn link(&mut self, binding: u32, bib: &mut Bib) {
-        let entry = bib.binding_mut(binding);
-        let (slot, proto, port) = (entry.allocation, entry.proto(), entry.port);
-        let head = &mut self.heads[Self::head(slot, port)];
-        entry.same_port = head.wrapping_sub(1);
-        *head = binding + 1;
+    /// Removes a block from a queue that contains it.
+    pub(in crate::nat64) fn dequeue(&mut self, queue: &mut Queue, which: QueueOf, slot: u32) {
+        let Links { prev, next } =
+            core::mem::replace(&mut self.slab[slot].links[which as usize], Links::NONE);
+        if prev == NIL {
+            queue.first = next;
+        } else {
+            self.slab[prev].links[which as usize].next = next;
+        }
+        if next == NIL {
+            queue.last = prev;
+        } else {
+            self.slab[next].links[which as usize].prev = prev;
+        }
+    }
+
+    /// Marks a binding's port as in use.
+    pub(in crate::nat64) fn occupy(&mut self, slot: u32, proto: Proto, port: u16) {
         let block = &mut self.slab[slot];
         block.reserve(proto, port);
         block.bindings += 1;
     }
 
     /// Frees the port of a binding.
-    pub(in crate::nat64) fn unlink(&mut self, binding: u32, bib: &mut Bib) {
-        let entry = bib.binding(binding);
-        let (slot, proto, port, next) = (entry.allocation, entry.proto(), entry.port, entry.same_port);
-        let head = &mut self.heads[Self::head(slot, port)];
-        let mut link = head.wrapping_sub(1);
-        if link == binding {
-            *head = next.wrapping_add(1);
-        } else {
-            while bib.binding(link).same_port != binding {
-                link = bib.binding(link).same_port;
-            }
-            bib.binding_mut(link).same_port = next;
-        }
+    pub(in crate::nat64) fn vacate(&mut self, slot: u32, proto: Proto, port: u16) {
         let block = &mut self.slab[slot];
         block.free_port(proto, port);
         block.bindings -= 1;
@@ -292,28 +312,18 @@ impl Blocks {
         self.slab.get(slot)
     }
 
-    /// Whether the table is full.
-    pub(in crate::nat64) const fn is_full(&self) -> bool {
-        self.slab.is_full()
+    /// Number of blocks.
+    pub(in crate::nat64) const fn len(&self) -> u32 {
+        self.slab.len()
+    }
+
+    /// Maximum number of blocks.
+    pub(in crate::nat64) const fn limit(&self) -> u32 {
+        self.slab.limit()
     }
 
     /// Upper bound of occupied slots.
     pub(in crate::nat64) const fn end(&self) -> u32 {
         self.slab.high_water()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bits_of_sets_exactly_the_given_range() {
-        for (first, last) in [(0, 0), (0, 255), (63, 64), (1, 62), (128, 191), (200, 255), (255, 255)] {
-            let bits = port_set(first, last);
-            for at in 0..256 {
-                assert_eq!(bits[at / 64] >> (at % 64) & 1 == 1, (first..=last).contains(&at), "{at}");
-            }
-        }
     }
 }

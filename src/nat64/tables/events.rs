@@ -43,6 +43,15 @@ pub enum Event {
         /// The block's ports.
         ports: PortRange,
     },
+    /// A host's port block was taken back for another host, because no packet from outside had answered it.
+    BlockReclaimed {
+        /// The host.
+        host: HostKey,
+        /// The block's address.
+        addr: Ipv4Addr,
+        /// The block's ports.
+        ports: PortRange,
+    },
     /// A host reached a quota or limit.
     QuotaReached {
         /// The host.

@@ -17,6 +17,12 @@ pub(in crate::nat64) struct Host {
     pub(in crate::nat64) first_block: u32,
     /// Number of blocks; zero in a free slot.
     pub(in crate::nat64) blocks: u16,
+    /// Cells of its pool in use, by port class.
+    pub(in crate::nat64) cells: [u32; 2],
+    /// Slot of its site.
+    pub(in crate::nat64) site: u32,
+    /// Whether a packet from outside has answered one of its sessions.
+    pub(in crate::nat64) answered: bool,
     /// Number of sessions.
     pub(in crate::nat64) sessions: u32,
     /// Second, plus one, of its last [`QuotaReached`](crate::nat64::Event).
@@ -34,6 +40,9 @@ impl Item for Host {
             key: nobody,
             first_block: next,
             blocks: 0,
+            cells: [0; 2],
+            site: NIL,
+            answered: false,
             sessions: 0,
             last_report: 0,
             bindings: Bucket::new(),
@@ -69,9 +78,9 @@ impl Hosts {
         self.index.find(self.hash(key), |slot| self.slab[slot].key == key)
     }
 
-    /// Adds a host that is about to receive its first block; `None` if the table is full.
-    pub(in crate::nat64) fn insert(&mut self, key: HostKey) -> Option<u32> {
-        let slot = self.slab.insert(Host { key, first_block: NIL, blocks: 1, ..Host::free(NIL) })?;
+    /// Adds a host of this site that is about to receive its first block; `None` if the table is full.
+    pub(in crate::nat64) fn insert(&mut self, key: HostKey, site: u32) -> Option<u32> {
+        let slot = self.slab.insert(Host { key, first_block: NIL, blocks: 1, site, ..Host::free(NIL) })?;
         self.index.insert(self.hash(key), slot);
         Some(slot)
     }
@@ -103,8 +112,23 @@ impl Hosts {
         &mut self.slab[slot]
     }
 
-    /// Whether the table is full.
-    pub(in crate::nat64) const fn is_full(&self) -> bool {
-        self.slab.is_full()
+    /// The host in a slot, if there is one.
+    pub(in crate::nat64) fn get(&self, slot: u32) -> Option<&Host> {
+        self.slab.get(slot)
+    }
+
+    /// Upper bound of occupied slots.
+    pub(in crate::nat64) const fn end(&self) -> u32 {
+        self.slab.high_water()
+    }
+
+    /// Number of hosts.
+    pub(in crate::nat64) const fn len(&self) -> u32 {
+        self.slab.len()
+    }
+
+    /// Maximum number of hosts.
+    pub(in crate::nat64) const fn limit(&self) -> u32 {
+        self.slab.limit()
     }
 }

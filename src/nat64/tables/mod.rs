@@ -7,13 +7,14 @@
 //! |---|---|
 //! | `bib` | bindings (RFC 6146 §3.1), found by protocol and IPv6 transport address |
 //! | `session` with `timer_wheel` | sessions (§3.2) and their timeouts; `tcp` is the TCP state machine |
-//! | `pool4` with `block`, `hosts` | port blocks, and the hosts that hold them |
+//! | `pool4` with `range`, `block`, `release_queue` | port ranges and the blocks assigned of them |
+//! | `hosts`, `sites` | the hosts that hold blocks, and their sites |
 //! | `statics` | static bindings |
 //! | `syn` | stored unsolicited SYNs (§3.5.2.2) |
 //! | `fragment` | fragments of incomplete datagrams (§3.4) |
 //! | `events` | events for logs, and records for another translator |
 //!
-//! They are built of `slab`, `index` and `hash`.
+//! They are built of `slab`, `index`, `hash` and `port_set`.
 
 pub(in crate::nat64) mod bib;
 pub(in crate::nat64) mod block;
@@ -23,7 +24,11 @@ pub(in crate::nat64) mod hash;
 pub(in crate::nat64) mod hosts;
 pub(in crate::nat64) mod index;
 pub(in crate::nat64) mod pool4;
+pub(in crate::nat64) mod port_set;
+pub(in crate::nat64) mod range;
+pub(in crate::nat64) mod release_queue;
 pub(in crate::nat64) mod session;
+pub(in crate::nat64) mod sites;
 pub(in crate::nat64) mod slab;
 pub(in crate::nat64) mod statics;
 pub(in crate::nat64) mod syn;

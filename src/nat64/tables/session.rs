@@ -34,12 +34,14 @@ pub(in crate::nat64) struct Session {
     /// Index of the pref64 under which the client addresses the server.
     pub(in crate::nat64) pref64: u16,
     state: State,
-    /// [`INDEXED`], [`FREE`], and a bit per side for [`has_fast_path`](Self::has_fast_path).
+    /// [`INDEXED`], [`FREE`], [`INBOUND`], and a bit per side for [`has_fast_path`](Self::has_fast_path).
     flags: u8,
 }
 
 /// The session is in the index.
 const INDEXED: u8 = 0x80;
+/// A packet from the IPv4 side opened the session.
+const INBOUND: u8 = 0x20;
 /// The slot holds no session.
 const FREE: u8 = 0x40;
 
@@ -101,7 +103,17 @@ impl Session {
 
     /// Requires the slow path for the next packet of each side.
     pub(in crate::nat64) const fn clear_fast_path(&mut self) {
-        self.flags &= INDEXED;
+        self.flags &= INDEXED | INBOUND;
+    }
+
+    /// Whether a packet from the IPv4 side opened the session.
+    pub(in crate::nat64) const fn is_inbound(&self) -> bool {
+        self.flags & INBOUND != 0
+    }
+
+    /// Records that a packet from the IPv4 side opened the session.
+    pub(in crate::nat64) const fn set_inbound(&mut self) {
+        self.flags |= INBOUND;
     }
 
     /// Packets to and from the server.

@@ -23,6 +23,7 @@ fn settings() -> translator::Settings {
     // One prefix contains the other: the longest match decides.
     settings.nat64.zones[0].pref64.push("2001:db8:64::/48".parse().expect("a pref64"));
     settings.nat64.timers.udp = Duration::from_secs(2000);
+    settings.nat64.zones[0].sharing.first_block = 256;
     settings.nat64.limits.sessions = 20_000;
     settings.nat64.limits.bindings = 10_000;
     settings

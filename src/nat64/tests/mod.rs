@@ -5,6 +5,7 @@ mod fast_path;
 mod flows;
 mod overload;
 mod ports;
+mod sharing;
 mod upkeep;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -50,6 +51,7 @@ pub(super) fn n1() -> translator::Settings {
         pool: 0,
         host_len: 128,
         site_len: 64,
+        sharing: Default::default(),
         blocks_per_host: 8,
         sessions_per_host: 1000,
         bindings_per_second: 0,

@@ -139,6 +139,7 @@ fn an_exhausted_pool_keeps_existing_bindings() {
     // ids 6146-3.5.1.1-exh, 6146-3.5.2.3-exh, 6146-3.5.3-exh, 6888-11a, 6888-11b, 6888-11c, 6888-11d
     let mut bench = Bench::new(with_ports(5000, 5001));
     let first = bench.udp_mapping(C, 5000);
+    bench.to6(&udp4(Z, 53, first));
     bench.udp_mapping(C, 5001);
     let (verdict, answer) = bench.send(&Packet6::new(v6(C), under(Z)).udp(6000, 53, b""));
     assert_eq!(verdict, Verdict::Reject(Reason::PoolExhausted));
@@ -156,10 +157,12 @@ fn a_host_has_its_quota_of_blocks_and_sessions() {
     // ids 6888-4, 6888-5
     let mut settings = n1();
     settings.nat64.zones[0].blocks_per_host = 1;
+    settings.nat64.zones[0].sharing.first_block = 256;
     settings.nat64.zones[0].sessions_per_host = 300;
     let mut bench = Bench::new(settings);
     for port in 5000..5256 {
-        bench.udp_mapping(C, port);
+        let mapped = bench.udp_mapping(C, port);
+        bench.to6(&udp4(Z, 53, mapped));
     }
     let full = Packet6::new(v6(C), under(Z)).udp(9999, 53, b"");
     assert_eq!(bench.drop_of(&full), Reason::HostQuota);
@@ -211,6 +214,7 @@ fn a_port_that_must_change_is_random() {
     // ids 7857-9, 6888-13..15: the second host of a /64 with the same port
     let mut settings = n1();
     settings.nat64.zones[0].host_len = 64;
+    settings.nat64.zones[0].sharing.first_block = 256;
     let mut counts = [0u32; 8];
     for seed in 0..800 {
         settings.seed = seed;
@@ -240,7 +244,8 @@ fn pools_of_many_ranges_and_partial_blocks() {
         range("203.0.113.1", 2000, 2047),
         range("203.0.113.8/31", 5000, 5003),
     ];
-    settings.nat64.zones[0].host_len = 64;
+    settings.nat64.zones[0].host_len = 48;
+    settings.nat64.pairing = crate::nat64::Pairing::Soft;
     let mut assigned = std::collections::HashSet::new();
     let mut bench = Bench::new(settings);
     for subnet in 0..30u16 {
@@ -250,6 +255,7 @@ fn pools_of_many_ranges_and_partial_blocks() {
             if verdict == Verdict::Forward {
                 let port = u16::from_be_bytes([out[20], out[21]]);
                 assert!(assigned.insert((out[15], port)));
+                bench.to6(&udp4(Z, 53, Transport4::new(Ipv4Addr::new(203, 0, 113, out[15]), port)));
                 let inside = match out[15] {
                     1 => (1100..=1130).contains(&port) || (2000..=2047).contains(&port),
                     8 | 9 => (5000..=5003).contains(&port),

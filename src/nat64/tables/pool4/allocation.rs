@@ -3,67 +3,22 @@
 use core::net::Ipv4Addr;
 
 use super::Pool4;
-use crate::addr::HostKey;
-use crate::addr::Proto;
+use super::cells::{Position, leaves_reserve};
+use super::class::Class;
+use super::request::{PortRequest, Refused};
+use crate::addr::{Level, Proto, Usage};
 use crate::nat64::Pairing;
 use crate::nat64::tables::block::Block;
 use crate::nat64::tables::events::Events;
 use crate::nat64::tables::hash::Rng;
-use crate::ownership::{RANGES, range_of};
+use crate::nat64::tables::port_set::CELL;
+use crate::ownership::range_of;
 use crate::reason::Reason;
 
-/// Number of blocks below port 1024.
-const LOW: usize = 64;
 /// Maximum addresses searched for the block with the client's port.
 const TRIED: usize = 64;
-
-/// Port class: ports below 1024 and above are allocated separately (RFC 6146 §3.5.1.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::nat64) enum Class {
-    Low,
-    High,
-}
-
-impl Class {
-    const fn blocks(self) -> core::ops::Range<usize> {
-        match self {
-            Self::Low => 0..LOW,
-            Self::High => LOW..RANGES,
-        }
-    }
-
-    pub(in crate::nat64) const fn of_block(block: usize) -> Self {
-        if block < LOW { Self::Low } else { Self::High }
-    }
-}
-
-/// A request for the port of a new binding.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::nat64) struct PortRequest {
-    pub(in crate::nat64) host: HostKey,
-    pub(in crate::nat64) proto: Proto,
-    /// The client's port or identifier.
-    pub(in crate::nat64) port: u16,
-    /// Index of the zone's pool.
-    pub(in crate::nat64) pool: u16,
-    /// Maximum port blocks of the host.
-    pub(in crate::nat64) quota: u16,
-    /// Maximum new bindings per second; 0 is unlimited.
-    pub(in crate::nat64) rate: u32,
-    /// Whether to preserve the parity of the port.
-    pub(in crate::nat64) parity: bool,
-}
-
-impl PortRequest {
-    /// ICMP identifiers have no classes: they use high blocks, so that low ones stay free for low ports.
-    const fn class(&self) -> Class {
-        if self.port < 1024 && !matches!(self.proto, Proto::Icmp) { Class::Low } else { Class::High }
-    }
-
-    const fn wanted_parity(&self) -> Option<u16> {
-        if self.parity && matches!(self.proto, Proto::Udp) { Some(self.port & 1) } else { None }
-    }
-}
+/// Ports of the largest block.
+const LONGEST: u16 = 256;
 
 impl Pool4 {
     /// Allocates a port for a new binding (RFC 6146 §3.5.1.1, §3.5.2.3). In order of preference: the client's
@@ -71,20 +26,20 @@ impl Pool4 {
     /// parity; a port of 1024 or above.
     ///
     /// # Errors
-    /// [`Reason::HostQuota`] or [`Reason::PoolExhausted`] or [`Reason::TableFull`]
+    /// [`Refused`] for quota, rate or share of the host, or if pool or tables are exhausted.
     pub(in crate::nat64) fn allocate(
         &mut self,
         request: &PortRequest,
         rng: &mut Rng,
         events: &mut Events,
-    ) -> Result<(u32, u16), Reason> {
+    ) -> Result<(u32, u16), Refused> {
         let host = self.hosts.find(request.host);
         let wanted = |block: &Block| block.is_free(request.proto, request.port);
         if let Some(slot) = host.and_then(|host| self.oldest(host, wanted)) {
             return Ok((slot, request.port));
         }
         let parity = request.wanted_parity();
-        let mut error = Reason::PoolExhausted;
+        let mut error = Refused::from(Reason::PoolExhausted);
         let classes: &[Class] = match request.class() {
             Class::Low => &[Class::Low, Class::High],
             Class::High => &[Class::High],
@@ -107,7 +62,7 @@ impl Pool4 {
                         return Ok(found);
                     }
                 }
-                Err(reason) => error = reason,
+                Err(refused) => error = refused,
             }
             if let Some(found) = host.and_then(|host| self.any_port(host, request.proto, class, None, rng)) {
                 return Ok(found);
@@ -149,50 +104,200 @@ impl Pool4 {
         class: Class,
         rng: &mut Rng,
         events: &mut Events,
-    ) -> Result<u32, Reason> {
-        if let Some(host) = host.map(|host| self.hosts.host(host))
-            && host.blocks >= request.quota
-        {
-            return Err(Reason::HostQuota);
-        }
-        if request.quota == 0 {
-            return Err(Reason::HostQuota);
-        }
-        if host.is_none() && self.hosts.is_full() || self.blocks.is_full() {
-            return Err(Reason::TableFull);
-        }
-        let position = match host.and_then(|host| self.row_of(host)) {
-            Some(row) => {
-                let paired = self.block_at(row, request, class, rng);
-                match self.config.pairing {
-                    Pairing::Strict => paired,
-                    Pairing::Soft => paired.or_else(|| self.address(request, class, rng)),
-                }
-            }
-            None => self.address(request, class, rng),
-        };
-        let position = position.ok_or(Reason::PoolExhausted)?;
-        self.assign(host, request.host, request.pool, position, events)
+    ) -> Result<u32, Refused> {
+        let len = self.next_len(host, request, class)?;
+        self.check_tables(host, request, class)?;
+        self.check_shares(host, request, class)?;
+        let position = self.place(host, request, (class, len), rng);
+        let position = position.ok_or_else(|| self.exhausted(Reason::PoolExhausted, host, request, class))?;
+        Ok(self.assign(host, request.host, request.pool, position, events)?)
     }
 
-    /// An address for a host that has none, and its first block there, if possible the one with the client's
-    /// port. The search starts at a hash of the host, so that a host tends to return to its address.
-    fn address(&mut self, request: &PortRequest, class: Class, rng: &mut Rng) -> Option<(usize, usize)> {
+    /// Ports of a host's next block: `first_block` first, or the shortest block while less than half of the pool
+    /// is free. Then twice its longest block of the class, up to 256, once it was answered.
+    fn next_len(&self, host: Option<u32>, request: &PortRequest, class: Class) -> Result<u16, Reason> {
+        let held = host.map_or([0; 2], |host| self.hosts.host(host).cells);
+        let held: u32 = held.iter().sum::<u32>() * u32::from(CELL);
+        let left = (u32::from(request.quota) * u32::from(LONGEST)).saturating_sub(held);
+        if left < u32::from(CELL) {
+            return Err(Reason::HostQuota);
+        }
+        let of_class = |slot: &u32| Class::of_block(self.blocks.block(*slot)) == class;
+        let current = |slot: u32| Some(self.blocks.block(slot)).filter(|block| !block.is_withdrawn());
+        let longest = host.and_then(|host| {
+            let blocks = self.blocks_of(host).filter(of_class).filter_map(current);
+            blocks.map(|block| block.cells.count_ones() as u16 * CELL).max()
+        });
+        let pool = &self.cells.pools[usize::from(request.pool)];
+        let (total, used) = (pool.total[class as usize], pool.used[class as usize]);
+        let len = match (class, longest) {
+            (_, Some(_)) if !self.is_answered(host) => {
+                return Err(if used < total { Reason::Unanswered } else { Reason::PoolExhausted });
+            }
+            (Class::Low, _) => CELL,
+            (Class::High, Some(longest)) => (longest * 2).min(LONGEST),
+            (Class::High, None) if used * 2 > total => CELL,
+            (Class::High, None) => request.first_block.clamp(CELL, LONGEST),
+        };
+        // The longest block within the quota.
+        Ok(len.min(1 << left.ilog2().min(8)))
+    }
+
+    /// Checks that the tables have room for one more block, and host if it is new.
+    fn check_tables(&self, host: Option<u32>, request: &PortRequest, class: Class) -> Result<(), Refused> {
+        let site = self.site_of(host, request).map(|site| self.sites.site(site));
+        let (used, total) = (self.blocks.len(), self.blocks.limit());
+        if used == total {
+            return Err(self.exhausted(Reason::TableFull, host, request, class));
+        }
+        let held = site.map_or(0, |site| site.held.blocks);
+        let of_host = host.map_or(0, |host| self.hosts.host(host).blocks.into());
+        let mut usage = Usage { total: total.into(), used: used.into(), site: held.into(), host: of_host };
+        if self.is_answered(host) {
+            let all: u32 = self.cells.pools.iter().map(|pool| pool.reclaimable.blocks).sum();
+            usage.used -= u64::from(all);
+            usage.site -= site.map_or(0, |site| site.reclaimable.blocks.into());
+        } else if !leaves_reserve(total, used, 1) {
+            return Err(self.exhausted(Reason::TableFull, host, request, class));
+        }
+        usage.admit().map_err(|level| self.refused(level, Reason::TableFull, host, request, class))?;
+        if host.is_some() {
+            return Ok(());
+        }
+        let (used, total) = (self.hosts.len().into(), self.hosts.limit().into());
+        Usage { total, used, site: site.map_or(0, |site| site.hosts.into()), host: 0 }
+            .admit()
+            .map_err(|level| self.refused(level, Reason::TableFull, host, request, class))
+    }
+
+    /// Checks the shares of host, site and zone of the pool, and the reserve for answered hosts. Blocks without an
+    /// answer do not count against answered hosts, which may reclaim them.
+    fn check_shares(&self, host: Option<u32>, request: &PortRequest, class: Class) -> Result<(), Refused> {
+        let at = class as usize;
+        let pool = &self.cells.pools[usize::from(request.pool)];
+        let (total, used) = (pool.total[at], pool.used[at]);
+        let site = self.site_of(host, request).map(|site| self.sites.site(site));
+        let mut usage = Usage {
+            total: total.into(),
+            used: used.into(),
+            site: site.map_or(0, |site| site.held.cells[at].into()),
+            host: host.map_or(0, |host| self.hosts.host(host).cells[at].into()),
+        };
+        if self.is_answered(host) {
+            usage.used -= u64::from(pool.reclaimable.cells[at]);
+            usage.site -= site.map_or(0, |site| site.reclaimable.cells[at].into());
+        }
+        usage.admit().map_err(|level| self.refused(level, Reason::PoolExhausted, host, request, class))?;
+        if let Some(zone) = self.config.zone(request.host.zone) {
+            let share = u64::from(total) * u64::from(self.config.zones[zone].share) / 100;
+            if u64::from(self.cells.zones[zone][at]) >= share.max(1) {
+                return Err(self.refused(Level::Site, Reason::PoolShare, host, request, class));
+            }
+        }
+        if !self.is_answered(host) && !leaves_reserve(total, used, 1) {
+            return Err(self.exhausted(Reason::PoolExhausted, host, request, class));
+        }
+        Ok(())
+    }
+
+    /// The slot of a host's site, if it has hosts already.
+    fn site_of(&self, host: Option<u32>, request: &PortRequest) -> Option<u32> {
+        match host {
+            Some(host) => Some(self.hosts.host(host).site),
+            None => {
+                let zone = self.config.zone(request.host.zone)?;
+                self.sites.find(request.host.site(self.config.zones[zone].site_len))
+            }
+        }
+    }
+
+    /// The refusal at a level; `reason` if nothing is left for anybody. A site that has its share may only reclaim
+    /// its own blocks.
+    fn refused(
+        &self,
+        level: Level,
+        reason: Reason,
+        host: Option<u32>,
+        request: &PortRequest,
+        class: Class,
+    ) -> Refused {
+        let of_site = |site: u32| self.sites.site(site).unanswered[class as usize].first;
+        match level {
+            Level::Total => self.exhausted(reason, host, request, class),
+            Level::Site => {
+                let oldest = self.site_of(host, request).map(of_site);
+                let reclaimable = oldest.filter(|slot| self.blocks.get(*slot).is_some());
+                Refused { reason: Reason::PoolShare, reclaimable }
+            }
+            Level::Host => Reason::PoolShare.into(),
+        }
+    }
+
+    /// The refusal if nothing is left: another host's block without an answer may be reclaimed, the oldest of an
+    /// address that the host may use.
+    fn exhausted(&self, reason: Reason, host: Option<u32>, request: &PortRequest, class: Class) -> Refused {
         let pool = usize::from(request.pool);
-        if self.exhausted[pool][class as usize] {
+        if self.cells.pools[pool].reclaimable.cells[class as usize] == 0 {
+            return reason.into();
+        }
+        let oldest = |row: usize| {
+            let slot = self.cells.rows[row].unanswered[class as usize].first;
+            let zone = self.hosts.host(self.blocks.get(slot)?.host).key.zone;
+            // Pools may share an address.
+            self.config.zone(zone).filter(|zone| self.config.zones[*zone].pool == pool).map(|_| slot)
+        };
+        let paired = host.and_then(|host| self.row_of(host));
+        let any = || self.rows(pool, u64::from(self.hosts.hash(request.host))).find_map(oldest);
+        let reclaimable = match (paired, self.config.pairing) {
+            (Some(row), Pairing::Strict) => oldest(row),
+            (Some(row), Pairing::Soft) => oldest(row).or_else(any),
+            (None, _) => any(),
+        };
+        Refused { reason, reclaimable }
+    }
+
+    /// A place for a block of at most `len` ports: at the host's address, or by soft pairing at another one.
+    fn place(
+        &mut self,
+        host: Option<u32>,
+        request: &PortRequest,
+        size: (Class, u16),
+        rng: &mut Rng,
+    ) -> Option<Position> {
+        let Some(row) = host.and_then(|host| self.row_of(host)) else {
+            return self.place_anywhere(host, request, size, rng);
+        };
+        let paired = self.place_at(row, host, request, size, rng);
+        match self.config.pairing {
+            Pairing::Strict => paired,
+            Pairing::Soft => paired.or_else(|| self.place_anywhere(host, request, size, rng)),
+        }
+    }
+
+    /// A place at any address, if possible around the client's port. The search starts at a hash of the host, so
+    /// that a host tends to return to its address.
+    fn place_anywhere(
+        &mut self,
+        host: Option<u32>,
+        request: &PortRequest,
+        (class, len): (Class, u16),
+        rng: &mut Rng,
+    ) -> Option<Position> {
+        let (pool, answered) = (usize::from(request.pool), self.is_answered(host));
+        if self.cells.pools[pool].exhausted[class as usize][usize::from(answered)] {
             return None;
         }
         let start = u64::from(self.hosts.hash(request.host));
-        let wanted = range_of(request.port);
-        let of_class = Class::of_block(wanted) == class;
-        if of_class
-            && let Some(row) =
-                self.rows(pool, start).take(TRIED).find(|row| self.is_assignable(pool, *row, wanted))
-        {
-            return Some((row, wanted));
+        if Class::of_range(range_of(request.port)) == class {
+            let has_room = |row: &usize| self.has_room(*row, class, answered, len);
+            let mut rows = self.rows(pool, start).take(TRIED).filter(has_room);
+            if let Some(found) = rows.find_map(|row| self.place_around(pool, row, request.port, len)) {
+                return Some(found);
+            }
         }
-        let found = self.rows(pool, start).find_map(|row| self.block_at(row, request, class, rng));
-        self.exhausted[pool][class as usize] = found.is_none();
+        let found =
+            self.rows(pool, start).find_map(|row| self.place_at(row, host, request, (class, len), rng));
+        self.cells.pools[pool].exhausted[class as usize][usize::from(answered)] = found.is_none();
         found
     }
 
@@ -209,29 +314,5 @@ impl Pool4 {
             })?;
             self.config.owners.position(Ipv4Addr::from_bits(net.addr().to_bits() + at as u32))
         })
-    }
-
-    /// An unassigned block of an address: the one with the wanted port, or a random one of the class.
-    fn block_at(
-        &self,
-        row: usize,
-        request: &PortRequest,
-        class: Class,
-        rng: &mut Rng,
-    ) -> Option<(usize, usize)> {
-        let pool = usize::from(request.pool);
-        let wanted = range_of(request.port);
-        if self.unused[row][class as usize] == 0 {
-            return None;
-        }
-        if Class::of_block(wanted) == class && self.is_assignable(pool, row, wanted) {
-            return Some((row, wanted));
-        }
-        let range = class.blocks();
-        let start = rng.below(range.len() as u32) as usize;
-        (0..range.len())
-            .map(|n| range.start + (start + n) % range.len())
-            .find(|block| self.is_assignable(pool, row, *block))
-            .map(|block| (row, block))
     }
 }

@@ -1,0 +1,51 @@
+//! The request for a port, and its refusal.
+
+use super::class::Class;
+use crate::addr::{HostKey, Proto};
+use crate::reason::Reason;
+
+/// A request for the port of a new binding.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nat64) struct PortRequest {
+    pub(in crate::nat64) host: HostKey,
+    pub(in crate::nat64) proto: Proto,
+    /// The client's port or identifier.
+    pub(in crate::nat64) port: u16,
+    /// Index of the zone's pool.
+    pub(in crate::nat64) pool: u16,
+    /// Maximum ports of the host, in blocks of 256.
+    pub(in crate::nat64) quota: u16,
+    /// Maximum new bindings per second; 0 is unlimited.
+    pub(in crate::nat64) rate: u32,
+    /// Ports of a host's first block.
+    pub(in crate::nat64) first_block: u16,
+    /// Maximum new hosts per site and second; 0 is unlimited.
+    pub(in crate::nat64) new_hosts: u32,
+    /// Whether to preserve the parity of the port.
+    pub(in crate::nat64) parity: bool,
+}
+
+impl PortRequest {
+    /// ICMP identifiers have no classes: they use high blocks, so that low ones stay free for low ports.
+    pub(super) const fn class(&self) -> Class {
+        if self.port < 1024 && !matches!(self.proto, Proto::Icmp) { Class::Low } else { Class::High }
+    }
+
+    pub(super) const fn wanted_parity(&self) -> Option<u16> {
+        if self.parity && matches!(self.proto, Proto::Udp) { Some(self.port & 1) } else { None }
+    }
+}
+
+/// Why no port was allocated, and which block to reclaim before another attempt.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nat64) struct Refused {
+    pub(in crate::nat64) reason: Reason,
+    /// A block whose host has received no answer from outside.
+    pub(in crate::nat64) reclaimable: Option<u32>,
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self { reason, reclaimable: None }
+    }
+}

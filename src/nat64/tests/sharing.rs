@@ -1,0 +1,253 @@
+//! Port blocks: growth, reclaiming, and fair shares of hosts, sites and zones.
+
+use super::*;
+use crate::translator::Event;
+
+const SITE: &str = "2001:db8:1:1";
+const ELSEWHERE: &str = "2001:db8:1:2";
+
+/// N1 with a pool and tables for many hosts, without limit of new hosts.
+fn with_pool(pool: &str, hosts: u32) -> translator::Settings {
+    let mut settings = n1();
+    settings.nat64.pools[0].ranges = vec![(pool.parse().expect("a prefix"), PortRange::ALL)];
+    settings.nat64.zones[0].sharing.new_hosts_per_second = 0;
+    let limits = &mut settings.nat64.limits;
+    (limits.blocks, limits.hosts, limits.bindings, limits.sessions) = (hosts, hosts, 2 * hosts, 2 * hosts);
+    settings
+}
+
+fn packet(client: &str, port: u16) -> Vec<u8> {
+    Packet6::new(v6(client), under(Z)).udp(port, 53, b"q")
+}
+
+/// Sends one packet; returns the mapped address if it is forwarded.
+fn open(bench: &mut Bench, client: &str, port: u16) -> Option<Transport4> {
+    let (verdict, out) = bench.send(&packet(client, port));
+    let addr = || Ipv4Addr::new(out[12], out[13], out[14], out[15]);
+    (verdict == Verdict::Forward).then(|| Transport4::new(addr(), u16::from_be_bytes([out[20], out[21]])))
+}
+
+fn answer(bench: &mut Bench, mapped: Transport4) -> Verdict {
+    bench.send(&udp4(Z, 53, mapped)).0
+}
+
+/// Opens a binding and answers it.
+fn talk(bench: &mut Bench, client: &str, port: u16) -> bool {
+    open(bench, client, port).is_some_and(|mapped| answer(bench, mapped) == Verdict::Forward)
+}
+
+/// One packet of each of `count` addresses of a site; returns how many were forwarded.
+fn flood(bench: &mut Bench, site: &str, count: u32, pause: Duration) -> u32 {
+    let mut passed = 0;
+    for n in 0..count {
+        let client = format!("{site}::{:x}:{:x}", 1 + (n >> 16), n & 0xffff);
+        passed += u32::from(open(bench, &client, 40_000 + (n * 7 % 20_000) as u16).is_some());
+        bench.wait(pause);
+    }
+    passed
+}
+
+fn lengths(bench: &mut Bench) -> Vec<u16> {
+    let mut out = [Event::PoolExhausted { host: crate::addr::HostKey::new(ZoneId(0), v6(C), 128) }; 100];
+    let n = bench.gate.events(&mut out);
+    let len = |event: &Event| match event {
+        Event::BlockAssigned { ports, .. } => Some(ports.last() - ports.first() + 1),
+        _ => None,
+    };
+    out[..n].iter().filter_map(len).collect()
+}
+
+#[test]
+fn blocks_grow_after_an_answer_up_to_the_quota() {
+    // id 6888-4
+    let mut bench = Bench::new(n1());
+    for port in 40_960..41_024 {
+        assert_eq!(bench.udp_mapping(C, port).port, port);
+    }
+    assert_eq!(bench.drop_of(&packet(C, 50_000)), Reason::Unanswered);
+    assert_eq!(lengths(&mut bench), [64]);
+    assert_eq!(answer(&mut bench, Transport4::new(v4(T), 40_960)), Verdict::Forward);
+    let mut opened = 64;
+    while open(&mut bench, C, 10_000 + opened).is_some() {
+        opened += 1;
+    }
+    // A session quota of 1000 is the end in N1, at blocks of 64, 128 and 4 times 256.
+    assert_eq!((opened, lengths(&mut bench)), (1000, vec![128, 256, 256, 256, 256]));
+}
+
+#[test]
+fn the_quota_counts_ports() {
+    // id 6888-4
+    let mut settings = n1();
+    settings.nat64.zones[0].blocks_per_host = 2;
+    let mut bench = Bench::new(settings);
+    assert!(talk(&mut bench, C, 10_000));
+    let opened = (10_001..20_000).take_while(|port| open(&mut bench, C, *port).is_some()).count();
+    assert_eq!((opened, lengths(&mut bench)), (511, vec![64, 128, 256, 64]));
+    assert_eq!(bench.drop_of(&packet(C, 9_000)), Reason::HostQuota);
+}
+
+#[test]
+fn hairpinned_and_unsolicited_packets_are_no_answers() {
+    let mut bench = Bench::new(n1());
+    let (a, b) = (bench.udp_mapping(C, 40_960), bench.udp_mapping(C2, 50_000));
+    let to = |addr: Transport4| v6("2001:db8:64::").to_bits() | u128::from(addr.addr.to_bits());
+    let hairpin = Packet6::new(v6(C2), Ipv6Addr::from_bits(to(a))).udp(50_000, a.port, b"q");
+    bench.to6(&hairpin);
+    let hairpin = Packet6::new(v6(C), Ipv6Addr::from_bits(to(b))).udp(40_960, b.port, b"q");
+    bench.to6(&hairpin);
+    bench.to6(&udp4(W, 999, a));
+    for port in 40_961..41_024 {
+        bench.udp_mapping(C, port);
+    }
+    assert_eq!(bench.drop_of(&packet(C, 41_024)), Reason::Unanswered);
+    bench.to6(&udp4(Z, 53, a));
+    bench.udp_mapping(C, 41_024);
+}
+
+#[test]
+fn a_flood_of_addresses_of_one_subnet_leaves_ports_to_known_hosts_and_to_others() {
+    // ids 6888-4, 6146-5.3-dos
+    for (pool, addresses) in
+        [("203.0.113.0/28", 4_032), ("203.0.113.0/28", 20_000), ("203.0.113.0/24", 64_512)]
+    {
+        let mut bench = Bench::new(with_pool(pool, 70_000));
+        let known = format!("{SITE}::1");
+        assert!(talk(&mut bench, &known, 40_000));
+        flood(&mut bench, SITE, addresses, Duration::ZERO);
+        for n in 0..100 {
+            assert!(
+                talk(&mut bench, &format!("{ELSEWHERE}::{n:x}"), 40_000),
+                "{addresses}: host {n} elsewhere"
+            );
+        }
+        let opened = (1..=500).filter(|n| talk(&mut bench, &known, 10_000 + n)).count();
+        assert_eq!(opened, 500, "{addresses}: the known host of the subnet");
+    }
+}
+
+#[test]
+fn a_slow_flood_never_empties_the_pool() {
+    // id 6146-5.3-dos
+    let mut bench = Bench::new(with_pool("203.0.113.0/28", 20_000));
+    let known = format!("{SITE}::1");
+    assert!(talk(&mut bench, &known, 40_000));
+    for round in 0..20 {
+        // 9.7 packets a second, 2,000 seconds in all: longer than lifetime and quarantine together.
+        let site = format!("{SITE}:{:x}", round + 1);
+        assert_eq!(flood(&mut bench, &site, 970, Duration::from_micros(103_093)), 970);
+        assert!(talk(&mut bench, &known, 40_000), "round {round}");
+        assert!(talk(&mut bench, &format!("{ELSEWHERE}::{round:x}"), 40_000), "round {round}");
+    }
+}
+
+#[test]
+fn blocks_without_an_answer_are_reclaimed_and_others_are_not() {
+    let mut settings = with_pool("203.0.113.1/32", 5_000);
+    settings.nat64.pools[0].ranges[0].1 = PortRange::new(4096, 8191).expect("256 cells");
+    settings.nat64.zones[0].sharing.first_block = 16;
+    let mut bench = Bench::new(settings);
+    let known: Vec<_> = (1..=20).map(|n| format!("{SITE}::{n}")).collect();
+    for host in &known {
+        assert!(talk(&mut bench, host, 5000));
+    }
+    // The site is alone: new hosts may use three quarters of the pool.
+    assert_eq!(flood(&mut bench, SITE, 1000, Duration::ZERO), 1000);
+    assert_eq!(bench.blocks(), 192);
+    let reclaimed = bench.gate.counters().zone(Some(ZoneId(0))).blocks_reclaimed.read();
+    assert_eq!(reclaimed, 1000 + 20 - 192);
+    assert_eq!(bench.sessions(), 192, "the bindings of reclaimed blocks have ended");
+    for host in &known {
+        assert!(talk(&mut bench, host, 5000), "an answered block stays");
+    }
+    // The oldest are reclaimed first.
+    let newest = format!("{SITE}::1:{:x}", 999);
+    assert!(talk(&mut bench, &newest, 40_000 + 999 * 7));
+}
+
+#[test]
+fn the_last_quarter_is_for_answered_hosts() {
+    let mut settings = with_pool("203.0.113.1/32", 5_000);
+    settings.nat64.pools[0].ranges[0].1 = PortRange::new(4096, 8191).expect("256 cells");
+    let mut bench = Bench::new(settings);
+    // All are answered: nothing can be reclaimed.
+    let new = (0..1000).filter(|n| talk(&mut bench, &format!("{SITE}::{n:x}"), 5000)).count();
+    // 32 blocks of 64 ports are half of the pool, then 16 ports each.
+    assert_eq!(new, 32 + 1 + 60);
+    assert_eq!(bench.drop_of(&packet(&format!("{ELSEWHERE}::1"), 5000)), Reason::PoolExhausted);
+    let more = (0..2000).filter(|n| talk(&mut bench, &format!("{SITE}::0"), 10_000 + n)).count();
+    // A host takes at most half of what its site can still take.
+    assert!((63 + 512..63 + 1024).contains(&more), "{more}");
+}
+
+#[test]
+fn under_contention_a_site_takes_half_of_what_is_free() {
+    let mut settings = with_pool("203.0.113.1/32", 5_000);
+    settings.nat64.zones[0].sharing.first_block = 16;
+    let mut bench = Bench::new(settings);
+    assert!(talk(&mut bench, &format!("{ELSEWHERE}::1"), 5000));
+    let talks = |bench: &mut Bench, site: &str| {
+        (2..3000).filter(|n| talk(bench, &format!("{site}::{n:x}"), 5000)).count()
+    };
+    // 4,032 cells: half of them, and then half of the others.
+    assert_eq!(talks(&mut bench, SITE), 2016);
+    assert_eq!(bench.drop_of(&packet(&format!("{SITE}::ffff"), 5000)), Reason::PoolShare);
+    assert_eq!(talks(&mut bench, "2001:db8:1:3"), 1007);
+    assert!(talk(&mut bench, &format!("{ELSEWHERE}::1"), 5001));
+}
+
+#[test]
+fn a_zone_leaves_its_neighbours_their_share_of_a_pool() {
+    let mut settings = with_pool("203.0.113.0/28", 30_000);
+    let second = Zone {
+        id: ZoneId(1),
+        clients: vec!["2001:db8:2::/48".parse().expect("a prefix")],
+        ..settings.nat64.zones[0].clone()
+    };
+    settings.nat64.zones.push(second);
+    // Without a share, reclaiming serves the other zone.
+    let mut bench = Bench::new(settings.clone());
+    flood(&mut bench, SITE, 20_000, Duration::ZERO);
+    assert!(talk(&mut bench, "2001:db8:2:1::1", 40_000));
+    // With a share, answered hosts of many sites leave the others their part.
+    settings.nat64.pools[0].ranges = vec![("203.0.113.1".parse().expect("a prefix"), PortRange::ALL)];
+    settings.nat64.zones[0].sharing =
+        crate::nat64::Sharing { pool_share: 40, ..settings.nat64.zones[0].sharing };
+    let mut bench = Bench::new(settings);
+    let talks = (0..2000).filter(|n| talk(&mut bench, &format!("2001:db8:1:{n:x}::1"), 40_000)).count();
+    // 40 % of 4,032 cells in blocks of four.
+    assert_eq!(talks, 403);
+    assert_eq!(bench.drop_of(&packet("2001:db8:1:9999::1", 5000)), Reason::PoolShare);
+    assert!(talk(&mut bench, "2001:db8:2:1::1", 40_000));
+}
+
+#[test]
+fn new_hosts_of_a_site_are_limited_per_second() {
+    let mut settings = with_pool("203.0.113.0/28", 5_000);
+    settings.nat64.zones[0].sharing.new_hosts_per_second = 100;
+    let mut bench = Bench::new(settings);
+    // The first host of a site needs no token.
+    assert_eq!(flood(&mut bench, SITE, 1000, Duration::ZERO), 101);
+    assert_eq!(bench.drop_of(&packet(&format!("{SITE}::ffff"), 5000)), Reason::NewHostRate);
+    assert!(open(&mut bench, &format!("{SITE}::1:0"), 5001).is_some(), "a host with a block is not new");
+    assert!(open(&mut bench, &format!("{ELSEWHERE}::1"), 5001).is_some());
+    bench.secs(1);
+    assert_eq!(flood(&mut bench, &format!("{SITE}:1"), 1000, Duration::ZERO), 100);
+}
+
+#[test]
+fn phones_with_three_addresses_share_one_address() {
+    // 400 phones on all ports, 190 on the 24,576 ports of masquerade.
+    for (ports, phones) in [(PortRange::ALL, 400), (PortRange::new(40_960, 65_535).expect("a range"), 190)] {
+        let mut settings = with_pool("203.0.113.1/32", 5_000);
+        settings.nat64.pools[0].ranges[0].1 = ports;
+        let mut bench = Bench::new(settings);
+        for phone in 0..phones {
+            for addr in 0..3 {
+                let client = format!("{SITE}:{addr:x}::{phone:x}");
+                let port = 32_768 + (phone * 61 + addr * 7001) % 28_000;
+                assert!(talk(&mut bench, &client, port as u16), "phone {phone}, address {addr}");
+            }
+        }
+    }
+}

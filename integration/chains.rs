@@ -136,7 +136,15 @@ fn the_plat_refuses_private_destinations() {
         ] {
             let between = through(&mut clat, vec![packet]);
             assert_eq!(between[0][24..40], v6("64:ff9b::192.168.9.9").octets());
-            assert_eq!(through(&mut plat, between).len(), usize::from(allowed));
+            let next = between[0][6];
+            let out = through(&mut plat, between);
+            // "Administratively prohibited" is not sent about ICMPv6 (RFC 7915 §5.4).
+            assert_eq!(out.len(), usize::from(allowed || next != 58), "protocol {next}, allowed: {allowed}");
+            if allowed {
+                assert_eq!(out[0][16..20], v4("192.168.9.9").octets());
+            } else if let Some(error) = out.first() {
+                assert_eq!(error[40..42], [1, 1], "administratively prohibited");
+            }
         }
         let alive: u64 =
             plat.counters().zone(Some(gate64::addr::ZoneId(0))).sessions.iter().map(|n| n.read()).sum();

@@ -3,7 +3,7 @@
 //! | step | RFC 6146 | module |
 //! |---|---|---|
 //! | determine the incoming tuple | §3.4 | `tuple`, `fragments` |
-//! | filter, update bindings and sessions | §3.5 | `update` |
+//! | filter, update bindings and sessions | §3.5 | `admit`, `update` |
 //! | compute the outgoing tuple, translate | §3.6, §3.7 | `outgoing` |
 //! | hairpin | §3.8 | `hairpin` |
 //!
@@ -37,6 +37,7 @@ use tables::statics::Statics;
 use tables::syn::Syns;
 use update::Outward;
 
+mod admit;
 mod context;
 mod fast_path;
 mod fragments;

@@ -1,0 +1,112 @@
+//! What a packet needs to pass or to open a session: filtering, the client's activity, limits.
+
+use super::{Event, Filtering, Nat64};
+use crate::addr::{HostKey, Proto, Transport4, Transport6};
+use crate::reason::Reason;
+use crate::time::Instant;
+
+impl Nat64 {
+    /// Whether filtering lets packets of `remote`, or ICMP errors about packets to it, reach a binding
+    /// (RFC 4787 §5).
+    pub(super) fn passes_filter(&self, now: Instant, binding: u32, remote: Transport4) -> bool {
+        let of = self.bib.binding(binding);
+        match self.policy.filtering[of.proto() as usize] {
+            Filtering::EndpointIndependent => true,
+            Filtering::AddressDependent => self.sessions.has_session_with_address(of.first, remote.addr, now),
+            Filtering::AddressAndPortDependent => self
+                .session_with(binding, remote)
+                .is_some_and(|session| !self.sessions.session(session).is_expired(now)),
+        }
+    }
+
+    /// Whether the client of a binding has been silent for a lifetime. Then packets from outside open no
+    /// session: otherwise they could keep the binding for ever (RFC 6146 §5.3).
+    pub(super) fn is_abandoned(&self, now: Instant, binding: u32) -> bool {
+        let (of, timers) = (self.bib.binding(binding), &self.policy.timers);
+        let lifetime = match of.proto() {
+            Proto::Udp => timers.udp,
+            Proto::Icmp => timers.icmp,
+            Proto::Tcp => {
+                let transitory = timers.tcp_opening.max(timers.tcp_closing);
+                if !of.is_silent(now, transitory) || !self.sessions.has_connection(of.first, now) {
+                    transitory
+                } else {
+                    timers.tcp_established
+                }
+            }
+        };
+        of.is_silent(now, lifetime)
+    }
+
+    /// Checks that a client is not this host, unless it has a static binding. With a forged source, a zone host
+    /// could open the gateway's own services to the IPv4 Internet.
+    pub(super) fn check_client(&self, binding: Option<u32>, client: Transport6) -> Result<(), Reason> {
+        if self.policy.local.has_v6(client.addr)
+            && !binding.is_some_and(|slot| self.bib.binding(slot).is_static())
+        {
+            return Err(Reason::LocalSource);
+        }
+        Ok(())
+    }
+
+    /// Checks that the table and the host's quota have room for one more session.
+    pub(super) fn check_sessions(
+        &mut self,
+        now: Instant,
+        zone: u16,
+        host: HostKey,
+        binding: Option<u32>,
+    ) -> Result<(), Reason> {
+        let is_static = binding.is_some_and(|slot| self.bib.binding(slot).is_static());
+        let quota = self.policy.zones.zone(zone).sessions_per_host;
+        let sessions = match self.pool4.hosts().find(host) {
+            Some(slot) if !is_static => self.pool4.hosts().host(slot).sessions,
+            Some(_) | None => 0,
+        };
+        if self.sessions.is_full() || !is_static && sessions >= quota {
+            self.report_refusal(now, host, Reason::SessionLimit);
+            return Err(Reason::SessionLimit);
+        }
+        Ok(())
+    }
+
+    /// Checks that the IPv4 side may open one more session. It may use half of a host's quota and three
+    /// quarters of the table, so that a scan leaves the rest to the zone hosts.
+    pub(super) fn check_inbound(&mut self, now: Instant, binding: u32) -> Result<(), Reason> {
+        let mut full = self.sessions.len() >= self.sessions.limit() - self.sessions.limit() / 4;
+        if !self.bib.binding(binding).is_static() {
+            let sessions = self.pool4.host_of(self.bib.binding(binding).allocation).sessions;
+            let zone =
+                self.policy.zones.zone_of(self.bib.binding(binding).v6().addr).ok_or(Reason::NoZone)?;
+            full |= sessions >= self.policy.zones.zone(zone).sessions_per_host.div_ceil(2);
+        }
+        if !full {
+            return Ok(());
+        }
+        if let Some(host) = self.host_of(binding) {
+            self.report_refusal(now, host, Reason::SessionLimit);
+        }
+        Err(Reason::SessionLimit)
+    }
+
+    /// Reports a refusal as an event, at most once a second per host (RFC 6888 REQ-11).
+    pub(super) fn report_refusal(&mut self, now: Instant, host: HostKey, reason: Reason) {
+        let second = now.as_secs() as u32 + 1;
+        if let Some(last_report) = self.pool4.last_report_of(host) {
+            if core::mem::replace(last_report, second) != second {
+                self.events.push(Event::QuotaReached { host, reason });
+            }
+            return;
+        }
+        let event = if reason == Reason::PoolExhausted {
+            Event::PoolExhausted { host }
+        } else if matches!(reason, Reason::PoolShare | Reason::NewHostRate) {
+            Event::QuotaReached { host, reason }
+        } else {
+            return;
+        };
+        if self.pool4.is_first_exhaustion_in(second) {
+            self.events.push(event);
+        }
+    }
+}

@@ -64,6 +64,11 @@ const SERVERS: [[u8; 4]; 5] =
     [[198, 51, 100, 7], [198, 51, 100, 8], [192, 0, 2, 77], [8, 8, 8, 8], [10, 0, 0, 1]];
 const PREFIXES: [&str; 5] =
     ["2001:db8:64::/96", "2001:db8:65::/96", "2001:db8:6600::/40", "2001:db8:67:1::/64", "64:ff9b::/96"];
+/// The prefix of servers for mapped hosts, the mappings, and hosts that have one.
+const STATELESS: &str = "2001:db8:68::/96";
+const MAPPINGS: [&str; 2] = ["203.0.113.64/30 = 2001:db8:1::40/126", "203.0.113.128/26 = 2001:db8:5::/64"];
+const MAPPED: [([u8; 4], &str); 2] =
+    [([203, 0, 113, 65], "2001:db8:1::41"), ([203, 0, 113, 152], "2001:db8:5:0:6000::")];
 const CLIENT_PORTS: [u16; 13] = [0, 40000, 40001, 40002, 40003, 40256, 41000, 500, 501, 7, 80, 1024, 65535];
 const SERVER_PORTS: [u16; 5] = [0, 53, 80, 5555, 40000];
 const SYN: u8 = 2;
@@ -87,6 +92,8 @@ pub(crate) struct Generator<'a> {
     prefixes: [Vec<Pref64>; 2],
     /// The latest flows.
     flows: Vec<Flow>,
+    /// Whether some hosts are translated without state.
+    mapped_hosts: bool,
     /// The identification of the last datagram in fragments.
     ids: u16,
 }
@@ -96,7 +103,7 @@ const FLOWS: usize = 12;
 
 impl<'a> Generator<'a> {
     pub(crate) fn new(random: Random<'a>) -> Self {
-        Self { random, prefixes: [Vec::new(), Vec::new()], flows: Vec::new(), ids: 0 }
+        Self { random, prefixes: [Vec::new(), Vec::new()], flows: Vec::new(), mapped_hosts: false, ids: 0 }
     }
 
     /// Whether the source of decisions is used up.
@@ -120,6 +127,11 @@ impl<'a> Generator<'a> {
         lines.push(format!("zone 0 host={}", self.random.of(&[128, 64])));
         for _ in 0..self.random.below(6) {
             lines.push(self.changeable());
+        }
+        self.mapped_hosts = self.random.once_in(3);
+        if self.mapped_hosts {
+            lines.push(format!("siit pref64 {STATELESS}"));
+            lines.extend(MAPPINGS.map(|mapping| format!("siit eam {mapping}")));
         }
         let workers = self.random.of(&[1, 1, 2, 4]);
         if workers > 1 {
@@ -199,6 +211,9 @@ impl<'a> Generator<'a> {
 
     /// A step.
     pub(crate) fn step(&mut self) -> Step {
+        if self.mapped_hosts && self.random.once_in(5) {
+            return self.stateless();
+        }
         match self.random.below(64) {
             0..=23 => self.outward(),
             24..=43 => self.inward(),
@@ -348,6 +363,47 @@ impl<'a> Generator<'a> {
         let aimed = !self.random.once_in(20) && !matches!(packet.body, Body::Proto(_));
         let at = aimed.then_some((flow.proto, flow.client, flow.pref64));
         Step::Packet { packet: Box::new(packet), at, cut }
+    }
+
+    /// Between a mapped host and a server, or another mapped host by its IPv4 address.
+    fn stateless(&mut self) -> Step {
+        let (four, six) = self.random.of(&MAPPED);
+        let (host, pref64) = (addr6(six), STATELESS.parse().expect("literal"));
+        let mut server: Ipv4Addr = self.random.of(&SERVERS).into();
+        let outward = self.random.once_in(2);
+        if self.random.once_in(6) {
+            server = if outward { MAPPED[0].0.into() } else { [127, 0, 0, 1].into() };
+        }
+        let (host_port, server_port) = (self.random.of(&CLIENT_PORTS), self.random.of(&SERVER_PORTS));
+        let (src_port, dst_port) = if outward { (host_port, server_port) } else { (server_port, host_port) };
+        let proto = self.random.of(&Proto::ALL);
+        let body = self.body(proto, src_port, dst_port);
+        if self.random.once_in(6) {
+            // About a packet that the host sent, as the server sees it, or that it received.
+            let (kinds, remote): (_, IpAddr) = match outward {
+                true => ([(3, 3, 0), (3, 4, 1300), (3, 14, 0)], server.into()),
+                false => ([(1, 4, 0), (2, 0, 1400), (1, 5, 0)], embed(pref64, server).into()),
+            };
+            let own: IpAddr = if outward { Ipv4Addr::from(four).into() } else { host.into() };
+            let ends = if outward { (own, remote) } else { (remote, own) };
+            let quoted = Packet::new(ends.0, ends.1, body, filler(self.random.below(20)));
+            let (kind, code, word) = self.random.of(&kinds);
+            let outer = Body::Icmp { kind, code, word, quote: Some(Quote::Packet(Box::new(quoted))) };
+            let (from, to) = if outward { (remote, own) } else { (own, remote) };
+            return Step::Packet {
+                packet: Box::new(Packet::new(from, to, outer, Vec::new())),
+                at: None,
+                cut: None,
+            };
+        }
+        let mut packet = match outward {
+            true => self.packet(host.into(), embed(pref64, server).into(), body),
+            false => self.packet(server.into(), Ipv4Addr::from(four).into(), body),
+        };
+        // Fragments of ICMP are not translated without state, nor are those of UDP without checksum.
+        let whole = proto == Proto::Icmp || packet.csum == Csum::Zero;
+        let cut = if whole { None } else { self.long(&mut packet) };
+        Step::Packet { packet: Box::new(packet), at: None, cut }
     }
 
     /// From client to client by mapped addresses.

@@ -2,6 +2,7 @@
 //! and the requirement matrix; it shares only value types with the translator.
 //!
 //! A datagram in fragments is one packet to the model, a super-packet one packet with the size of its segments.
+//! Hosts with an explicit mapping are translated without state (`stateless`).
 //! Which worker owns a host and a port block is an input; nothing else depends on the number of workers.
 //!
 //! Where the RFCs leave a port to a random choice, the model receives the translator's choice and checks it.
@@ -9,6 +10,7 @@
 mod choice;
 mod errors;
 mod expiry;
+mod stateless;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -205,6 +207,9 @@ impl Model {
         chosen: Chosen<'_>,
         wrong: &mut Option<String>,
     ) -> Result<Outcome, Refusal> {
+        if let Some(done) = self.stateless6(packet) {
+            return done;
+        }
         let (src, dst) = packet::addresses6(packet);
         let pref64s = self.settings.nat64.zones.iter().flat_map(|zone| &zone.pref64);
         if pref64s.clone().any(|pref64| pref64.prefix().contains(src)) {
@@ -567,6 +572,9 @@ impl Model {
 
     /// An IPv4 packet, from outside or hairpinned.
     fn packet4(&mut self, packet: &Packet, hairpinned: bool) -> Result<Outcome, Refusal> {
+        if let Some(done) = self.stateless4(packet) {
+            return done;
+        }
         let (src, dst) = packet::addresses4(packet);
         if !self.is_pool_address(dst) {
             return Err(Reason::NotPool4.into());

@@ -92,6 +92,15 @@ fn value(num: &Num) -> u16 {
     }
 }
 
+/// The ports of a packet: those of UDP and TCP, twice the identifier of an echo, or zero.
+pub(super) fn ports(packet: &Packet) -> (u16, u16) {
+    match &packet.body {
+        Body::Udp { src, dst } | Body::Tcp { src, dst, .. } => (value(src), value(dst)),
+        Body::Echo { id, .. } => (value(id), value(id)),
+        Body::Icmp { .. } | Body::Proto(_) | Body::Raw => (0, 0),
+    }
+}
+
 pub(super) fn addresses6(packet: &Packet) -> (Ipv6Addr, Ipv6Addr) {
     match (packet.src, packet.dst) {
         (IpAddr::V6(src), IpAddr::V6(dst)) => (src, dst),

@@ -49,7 +49,7 @@ impl Model {
         self.packet4(&out, true).map_err(|refusal| refusal.reason.into())
     }
 
-    fn judge6_error(&self, packet: &Packet) -> Result<(), Reason> {
+    pub(super) fn judge6_error(&self, packet: &Packet) -> Result<(), Reason> {
         if packet.hop.unwrap_or(64) <= 1 { Err(Reason::HopLimit) } else { Ok(()) }
     }
 

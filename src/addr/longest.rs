@@ -16,7 +16,7 @@ pub struct Longest {
     rows: Vec<Row>,
 }
 
-/// The prefixes of one length: a hash table with linear probing, at most half full.
+/// The prefixes of one length: a hash table with linear probing, at most half full; or a single prefix.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Row {
     mask: u128,
@@ -70,7 +70,7 @@ impl Longest {
 
 impl Row {
     fn new(entries: &[(u128, u128, u32)]) -> Self {
-        let size = (entries.len() * 2).next_power_of_two();
+        let size = if entries.len() == 1 { 1 } else { (entries.len() * 2).next_power_of_two() };
         let mask = entries.first().map_or(0, |(mask, ..)| *mask);
         let mut row = Self { mask, keys: vec![0; size].into(), values: vec![NONE; size].into() };
         for (_, key, value) in entries {
@@ -94,6 +94,9 @@ impl Row {
 
     #[inline]
     fn find(&self, key: u128) -> Option<u32> {
+        if let ([only], [value]) = (&*self.keys, &*self.values) {
+            return (*only == key).then_some(*value);
+        }
         Some(self.values[self.slot(key)]).filter(|value| *value != NONE)
     }
 }

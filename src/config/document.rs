@@ -37,7 +37,7 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     })
 }
 
-/// A problem whose place may still be unknown: the innermost value or key that encloses it sets the place.
+/// A problem whose position may still be unknown: the innermost value or key that encloses it sets it.
 #[derive(Debug)]
 struct ReadError {
     at: Option<Range<usize>>,
@@ -122,7 +122,7 @@ fn kind(value: Unexpected<'_>) -> String {
     }
 }
 
-/// A value of the document, with its place.
+/// A value of the document, with its position.
 #[derive(Clone)]
 struct Node<'a> {
     at: Range<usize>,
@@ -137,6 +137,11 @@ impl<'a> Node<'a> {
     fn integer(&self) -> Option<i64> {
         let integer = self.value.as_integer()?;
         i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+    }
+
+    /// Visits the value if its kind fits what the schema asks for.
+    fn visit_if<V: Visitor<'a>>(self, fits: bool, allowed: &str, visitor: V) -> Result<V::Value, ReadError> {
+        if fits { self.deserialize_any(visitor) } else { Err(self.wrong(allowed)) }
     }
 
     /// The error that this value is not one of the `allowed` kind.
@@ -182,27 +187,18 @@ impl<'de> Deserializer<'de> for Node<'de> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        if self.value.is_bool() {
-            self.deserialize_any(visitor)
-        } else {
-            Err(self.wrong("true or false, without quotes"))
-        }
+        let fits = self.value.is_bool();
+        self.visit_if(fits, "true or false, without quotes", visitor)
     }
 
     fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        if self.value.is_integer() {
-            self.deserialize_any(visitor)
-        } else {
-            Err(self.wrong("an integer, without quotes"))
-        }
+        let fits = self.value.is_integer();
+        self.visit_if(fits, "an integer, without quotes", visitor)
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        if self.value.is_str() {
-            self.deserialize_any(visitor)
-        } else {
-            Err(self.wrong("a string in quotes"))
-        }
+        let fits = self.value.is_str();
+        self.visit_if(fits, "a string in quotes", visitor)
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -218,7 +214,8 @@ impl<'de> Deserializer<'de> for Node<'de> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        if self.value.is_table() { self.deserialize_any(visitor) } else { Err(self.wrong("a table")) }
+        let fits = self.value.is_table();
+        self.visit_if(fits, "a table", visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -281,7 +278,7 @@ where
     }
 }
 
-/// A key, with its place.
+/// A key, with its position.
 struct Key<'a>(&'a Spanned<DeString<'a>>);
 
 impl<'de> Deserializer<'de> for Key<'de> {

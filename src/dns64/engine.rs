@@ -18,7 +18,8 @@ use super::slab::{Id, Slab};
 use super::upstream_query::{self, Purpose, UpstreamQuery, UpstreamResult};
 use super::wire::rr;
 use super::{
-    Answer, Outcome, QueryAction, Settings, Transmit, TransmitId, Transport, Zone, discovery, refuse,
+    Answer, ClientZones, Outcome, QueryAction, Settings, Transmit, TransmitId, Transport, Zone, discovery,
+    refuse,
 };
 use crate::addr::{HostKey, ZoneId};
 use crate::time::Instant;
@@ -28,6 +29,13 @@ use crate::time::Instant;
 enum Timer {
     UpstreamQuery(Id),
     PendingQuery(Id),
+}
+
+#[derive(Debug)]
+struct Zones {
+    clients: ClientZones,
+    /// Zones whose translator is down.
+    down: BTreeSet<ZoneId>,
 }
 
 /// A DNS64 without I/O.
@@ -47,8 +55,7 @@ pub struct Engine<T> {
     ledger: Ledger,
     /// Time of the last reply, by upstream group in `settings`.
     last_replies: BTreeMap<usize, Instant>,
-    /// Zones whose translator is down.
-    down: BTreeSet<ZoneId>,
+    zones: Zones,
     upstream_queries: Slab<UpstreamQuery>,
     by_key: HashMap<Key, Id, Seed>,
     pending_queries: Slab<(T, PendingQuery)>,
@@ -66,7 +73,7 @@ impl<T> Engine<T> {
             broken_aaaa: BrokenAaaaZones::default(),
             ledger: Ledger::new(settings.ledger_limits_per_engine(), Seed(seed)),
             last_replies: BTreeMap::new(),
-            down: BTreeSet::new(),
+            zones: Zones { clients: settings.client_zones(), down: BTreeSet::new() },
             settings,
             upstream_queries: Slab::default(),
             by_key: HashMap::with_hasher(Seed(seed)),
@@ -84,6 +91,7 @@ impl<T> Engine<T> {
         self.ledger.set(settings.ledger_limits_per_engine(), serves);
         // Groups may have other numbers.
         self.last_replies.clear();
+        self.zones.clients = settings.client_zones();
         self.settings = settings;
     }
 
@@ -100,7 +108,7 @@ impl<T> Engine<T> {
         admit: impl FnOnce() -> Result<T, Outcome>,
     ) -> QueryAction {
         let settings = Arc::clone(&self.settings);
-        let (IpAddr::V6(host), Some(index)) = (client, settings.zone_of(client)) else {
+        let (IpAddr::V6(host), Some(index)) = (client, self.zones.clients.find(client)) else {
             return refuse(None, transport, message, Outcome::NoZone);
         };
         let zone = &settings.zones[index];
@@ -117,7 +125,7 @@ impl<T> Engine<T> {
             return QueryAction::Answer(Answer { keep, ..answer });
         }
         let mut pending = PendingQuery::new(now, &settings, index, host, query);
-        pending.translator_down = self.down.contains(&zone.id);
+        pending.translator_down = self.zones.down.contains(&zone.id);
         let site = Site::of(client);
         self.look_up_cache(now, &mut pending, site);
         if let Some(answer) = pending.try_answer(now) {
@@ -425,9 +433,9 @@ impl<T> Engine<T> {
     /// zone.
     pub fn set_translating(&mut self, zone: ZoneId, translating: bool) {
         if translating {
-            self.down.remove(&zone)
+            self.zones.down.remove(&zone)
         } else {
-            self.down.insert(zone)
+            self.zones.down.insert(zone)
         };
     }
 

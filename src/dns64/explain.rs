@@ -13,7 +13,7 @@ pub type Line = (&'static str, String);
 /// The rules for `client`'s AAAA query of `name`, in the order in which they apply.
 pub fn rules(settings: &Settings, client: IpAddr, name: &str) -> Vec<Line> {
     let Some(wire_name) = wire::name_of(name) else { return vec![("name", "not a valid name".to_owned())] };
-    let Some(index) = settings.zone_of(client) else {
+    let Some(index) = settings.client_zones().find(client) else {
         return vec![("zone", format!("{client} is in no zone: no answer over UDP, REFUSED over TCP"))];
     };
     let zone = &settings.zones[index];
@@ -88,7 +88,9 @@ pub fn upstream(settings: &Settings, addr: SocketAddr) -> String {
 
 /// How the zone of `client` handles each address record of a reply.
 pub fn address_decisions(settings: &Settings, client: IpAddr, reply: &[u8]) -> Vec<(IpAddr, String)> {
-    let Some(zone) = settings.zone_of(client).map(|index| &settings.zones[index]) else { return Vec::new() };
+    let Some(zone) = settings.client_zones().find(client).map(|index| &settings.zones[index]) else {
+        return Vec::new();
+    };
     let address = |record: wire::Record| {
         let data = reply.get(record.data)?;
         match record.kind {

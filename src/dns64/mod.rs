@@ -46,6 +46,7 @@ pub use network::{Network, Tls, Via};
 pub use outcome::Outcome;
 pub use query::Transport;
 pub use settings::{
-    Forward, Limits, MAPPED, Mapping, Rules, Settings, Synthesize, Timeouts, WhenDown, WithDo, Zone,
+    ClientZones, Forward, Limits, MAPPED, Mapping, Rules, Settings, Synthesize, Timeouts, WhenDown, WithDo,
+    Zone,
 };
 pub use transmit::{Transmit, TransmitId};

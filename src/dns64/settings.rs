@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use super::{CacheLimits, Domains, LedgerLimits, LocalRecords, Network};
-use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
+use crate::addr::{Ipv4Prefix, Ipv6Prefix, Longest, Pref64, ZoneId, special};
 
 /// IPv4-mapped addresses, which AAAA records should not contain (RFC 6147 §5.1.4).
 pub const MAPPED: Ipv6Prefix = Ipv6Prefix::containing(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
@@ -238,14 +238,12 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Index of the client's zone: the one with the longest matching prefix. IPv4 clients are in no zone.
-    pub fn zone_of(&self, client: IpAddr) -> Option<usize> {
-        let IpAddr::V6(client) = client else { return None };
-        let zones = self.zones.iter().enumerate();
-        zones
-            .filter_map(|(index, zone)| Some((zone.longest(client)?, index)))
-            .max_by_key(|(len, _)| *len)
-            .map(|(_, index)| index)
+    /// The table that finds a client's zone.
+    pub fn client_zones(&self) -> ClientZones {
+        let zones = self.zones.iter().zip(0..);
+        ClientZones(Longest::of_v6(
+            zones.flat_map(|(zone, index)| zone.clients.iter().map(move |clients| (*clients, index))),
+        ))
     }
 
     /// The upstreams of a group, in order of preference. Group 0 is for names without a forward zone.
@@ -278,11 +276,19 @@ impl Settings {
     }
 }
 
-impl Zone {
-    fn longest(&self, client: Ipv6Addr) -> Option<u8> {
-        self.clients.iter().filter(|p| p.contains(client)).map(|p| p.len()).max()
-    }
+/// Finds the zone of a client.
+#[derive(Clone, Debug)]
+pub struct ClientZones(Longest);
 
+impl ClientZones {
+    /// Index of the client's zone: the one with the longest matching prefix. IPv4 clients are in no zone.
+    pub fn find(&self, client: IpAddr) -> Option<usize> {
+        let IpAddr::V6(client) = client else { return None };
+        self.0.find_v6(client).map(|index| index as usize)
+    }
+}
+
+impl Zone {
     /// Whether an A record with `addr` may be translated to `pref64` (RFC 6052 §3.1).
     pub fn translates(&self, addr: Ipv4Addr, pref64: Pref64) -> bool {
         if self.rules.never_translate_ipv4.iter().any(|p| p.contains(addr)) || !special::is_host_v4(addr) {
@@ -326,8 +332,8 @@ mod tests {
             ("::ffff:192.0.2.1", None),
         ];
         for (client, want) in cases {
-            let got =
-                settings.zone_of(client.parse().expect("literal")).map(|index| settings.zones[index].id.0);
+            let index = settings.client_zones().find(client.parse().expect("literal"));
+            let got = index.map(|index| settings.zones[index].id.0);
             assert_eq!(got, want, "{client}");
         }
     }

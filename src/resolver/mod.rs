@@ -160,7 +160,8 @@ impl Resolver {
 fn load(settings: Settings, generation: u64) -> io::Result<ActiveSettings> {
     let server = settings.network.tls.as_ref().map(tls::server).transpose()?;
     let authorities = tls::authorities(&settings)?;
-    Ok(ActiveSettings { generation, settings: Arc::new(settings), server, authorities })
+    let clients = settings.client_zones();
+    Ok(ActiveSettings { generation, settings: Arc::new(settings), clients, server, authorities })
 }
 
 fn configured_listeners(settings: &Settings) -> Vec<(SocketAddr, ListenerKind)> {

@@ -9,7 +9,7 @@ use super::Counters;
 use super::admission::Admission;
 use super::clock::Clock;
 use super::cookie::Secret;
-use crate::dns64::Settings;
+use crate::dns64::{ClientZones, Settings};
 
 /// The settings in effect, and the content of the files that they name.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(super) struct ActiveSettings {
     /// Incremented by each change.
     pub(super) generation: u64,
     pub(super) settings: Arc<Settings>,
+    pub(super) clients: ClientZones,
     /// Certificate and key for clients.
     pub(super) server: Option<Arc<ServerConfig>>,
     /// CA certificates for upstreams.

@@ -46,7 +46,7 @@ pub(super) async fn accept(worker: Rc<DnsWorker>, listener: TcpListener, listene
 fn admit(worker: &Rc<DnsWorker>, stream: TcpStream, peer: SocketAddr, listener_kind: ListenerKind) {
     let active = worker.shared.active();
     let network = &active.settings.network;
-    let known = active.settings.zone_of(peer.ip()).is_some();
+    let known = active.clients.find(peer.ip()).is_some();
     let connections = &worker.shared.connections;
     let entered = connections.enter(network.connections, network.connections_per_client, peer.ip());
     let server = match (listener_kind, &active.server) {

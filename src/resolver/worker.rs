@@ -195,7 +195,7 @@ impl State {
             permit: None,
         };
         let transport = requestor.transport();
-        let Some(zone) = self.active.settings.zone_of(client) else {
+        let Some(zone) = self.active.clients.find(client) else {
             return self.refuse(now, requestor, query, None, Outcome::NoZone);
         };
         if !self.clients.allows(now, &client) {
@@ -271,7 +271,7 @@ impl State {
             return self.query_engine(now, None, requestor, query);
         };
         let Ok(room) = peer.try_reserve() else {
-            let zone = self.active.settings.zone_of(requestor.addr);
+            let zone = self.active.clients.find(requestor.addr);
             let id = zone.map(|index| self.active.settings.zones[index].id);
             return self.refuse(now, *requestor, query, id, Outcome::Busy);
         };

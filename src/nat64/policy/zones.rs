@@ -7,6 +7,9 @@ use crate::nat64::{Masquerade, Settings, Sharing, Zone};
 use crate::reason::Reason;
 
 /// Longest-prefix table: a sorted row per prefix length, the longest first.
+///
+/// Not [`Longest`](crate::addr::Longest): hashing cost 110 instructions per new session when it was measured. Most
+/// rows have one entry, which this table compares without a search.
 #[derive(Clone, Debug, Default)]
 struct Prefixes<T> {
     rows: Vec<(u128, Vec<(u128, T)>)>,

@@ -1,4 +1,4 @@
-//! Errors and warnings about a configuration file: the place, what was found there, and what is allowed.
+//! Errors and warnings about a configuration file: the position, what was found there, and what is allowed.
 
 use std::fmt;
 use std::ops::Range;

@@ -71,9 +71,9 @@ fn read(reader: &mut Reader<'_>, entry: &Spanned<PoolEntry>) -> Option<(Ipv4Pref
                 Some((addresses, ports)) => (addresses, Some(ports)),
                 None => (text.as_str(), None),
             };
-            let place = |part: &str| Text::new(entry.span(), part.to_owned());
-            let prefix = reader.parse(&place(addresses), FORM)?;
-            Some((prefix, read_ports(reader, ports.map(place).as_ref())?))
+            let part_text = |part: &str| Text::new(entry.span(), part.to_owned());
+            let prefix = reader.parse(&part_text(addresses), FORM)?;
+            Some((prefix, read_ports(reader, ports.map(part_text).as_ref())?))
         }
         TextOr::Table(table) => {
             let prefix =

@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
         self.word_at(text.span(), text.get_ref(), default, words)
     }
 
-    /// Parses a keyword, with its place as an argument.
+    /// Parses a keyword; its position is an argument.
     pub(super) fn word_at<T: Copy>(
         &mut self,
         at: Range<usize>,

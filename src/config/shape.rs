@@ -8,7 +8,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserial
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
-/// One value or an array of values, with the place of the whole and of each value.
+/// One value or an array of values, with the position of the whole and of each value.
 #[derive(Debug)]
 pub(crate) struct List<T> {
     pub(crate) at: Range<usize>,

@@ -25,9 +25,9 @@ pub(super) struct Zones {
     pub(super) zones: Vec<Zone>,
     pub(super) names: Vec<String>,
     pub(super) pools: Pools,
-    /// Every pref64 once, with its place in the file.
+    /// Every pref64 once, with its position in the file.
     pub(super) pref64s: Vec<(Pref64, Range<usize>)>,
-    /// Every client prefix, with its place in the file.
+    /// Every client prefix, with its position in the file.
     pub(super) clients: Vec<(Ipv6Prefix, Range<usize>)>,
 }
 

@@ -118,6 +118,55 @@ fn long_packets_are_fragmented_or_refused() {
     assert_eq!(refusals[0][26..28], 1480u16.to_be_bytes());
 }
 
+/// An error of `router` about a packet that the PLAT sent, as the host behind the CLAT receives it.
+fn error_to_host(gateways: [&mut Translator; 2], router: &str, kind: [u8; 2], about: &[u8]) -> Vec<u8> {
+    let server = ends(about).1;
+    let mtu = if kind == [3, 4] { 1000 } else { 0 };
+    let error = Packet4::new(v4(router), v4("192.0.2.1")).icmp(kind[0], kind[1], mtu, about);
+    let [clat, plat] = gateways;
+    let mut errors = through(clat, through(plat, vec![error]));
+    assert_eq!(errors.len(), 1, "{router} {kind:?}");
+    let error = errors.remove(0);
+    assert!(checksums_are_right(&error));
+    assert_eq!(error[20..22], kind);
+    assert_eq!(ends(&error[28..]), (v4("192.168.1.2"), server), "as the host sent it");
+    assert_eq!(error[48..52], [0x13, 0x88, 0, 53], "the ports of the host and the server");
+    error
+}
+
+#[test]
+fn errors_about_packets_that_were_translated_twice_reach_the_host() {
+    // ids ptb4-low, W-icmp-src, X-dummy
+    for (prefix, router, seen) in [
+        ("2001:db8:1234::/96", "203.0.113.200", "203.0.113.200"),
+        ("64:ff9b::/96", "203.0.113.200", "192.0.0.8"),
+        ("64:ff9b::/96", "192.168.9.9", "192.0.0.8"),
+        ("64:ff9b::/96", "9.9.9.9", "9.9.9.9"),
+    ] {
+        let lines = ["fixture clat", &format!("siit pref64 {prefix}"), "siit well_known any"];
+        let mut clat = stateless(&lines);
+        let mut plat =
+            plat(|settings| settings.nat64.zones[0].pref64 = vec![prefix.parse().expect("literal")]);
+        // The server is in a documentation prefix, so under the Well-Known Prefix another one stands for it.
+        let server = if prefix.starts_with("64") { "8.8.8.8" } else { "198.51.100.1" };
+        let packet =
+            |len: usize| Packet4::new(v4("192.168.1.2"), v4(server)).df().udp(5000, 53, &vec![7; len - 28]);
+        let sent = through(&mut plat, through(&mut clat, vec![packet(1400)])).remove(0);
+        assert_eq!((sent.len(), sent[6] & 0x40), (1400, 0x40), "DF survives");
+        for kind in [[3, 4], [11, 0], [3, 1]] {
+            let error = error_to_host([&mut clat, &mut plat], router, kind, &sent[..28]);
+            assert_eq!(ends(&error), (v4(seen), v4("192.168.1.2")));
+            if kind == [3, 4] {
+                // The router's 1000 bytes are less than IPv6 has: the host learns the IPv6 minimum.
+                assert_eq!(error[26..28], 1260u16.to_be_bytes());
+            }
+        }
+        // Packets of that size may be fragmented on the IPv4 side.
+        let next = through(&mut plat, through(&mut clat, vec![packet(1260)])).remove(0);
+        assert_eq!((next.len(), next[6] & 0x40), (1260, 0));
+    }
+}
+
 #[test]
 fn the_plat_refuses_private_destinations() {
     // ids 6877-wkp-private, W-clat, W-plat, W-plat-keep

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::constants::USAGE;
+use crate::addr::PortRange;
 use crate::config::{Config, Egress, HostInfo, LoadError, OwnAddress, Siit, Sysctls};
 use crate::control::host_info::LocalHost;
 use crate::control::requirements::Requirements;
 use crate::control::sysctl::Tree;
+use crate::nat64::Zone;
 use crate::output::{errln, out};
 use crate::siit::Inside;
 
@@ -71,11 +73,42 @@ fn zones(config: &Config) -> Vec<String> {
         let ranges = pool.iter().map(|(prefix, ports)| format!("{prefix} ports {ports}"));
         lines.push(format!("  pool4    {}", join(ranges.collect())));
         lines.push(format!(
-            "  limits   {} port blocks and {} sessions per host (/{}); sites are /{}",
-            zone.blocks_per_host, zone.sessions_per_host, zone.host_len, zone.site_len
+            "  limits   {} ports and {} sessions per host (/{}); sites are /{}",
+            u32::from(zone.blocks_per_host) * 256,
+            zone.sessions_per_host,
+            zone.host_len,
+            zone.site_len
         ));
+        lines.extend(capacity(config, zone));
     }
     lines
+}
+
+/// How many hosts a zone's pool serves, and under which assumptions.
+fn capacity(config: &Config, zone: &Zone) -> [String; 2] {
+    // Ports below 1024 only serve clients that use such ports.
+    let ports =
+        |range: PortRange| (u64::from(range.last()) + 1).saturating_sub(range.first().max(1024).into());
+    let ranges = config.nat64.pools[zone.pool].ranges.iter();
+    let all: u64 = ranges.map(|(net, range)| net.size() * ports(*range)).sum();
+    let share = u64::from(zone.sharing.pool_share);
+    let (ports, first) = (all * share / 100, u64::from(zone.sharing.first_block));
+    let most = u64::from(config.nat64.limits.blocks.min(config.nat64.limits.hosts));
+    // First blocks have 16 ports while less than half is free, and leave the last quarter.
+    let new = (ports / 2 / first + ports / 4 / 16).min(most * 3 / 4);
+    let busy = (ports / 256).min(most);
+    let zones = config.nat64.zones.iter().filter(|other| other.pool == zone.pool).count();
+    let pool = match zones {
+        1 => format!("{ports} ports"),
+        _ => format!("{ports} ports ({share} % of a pool4 that {zones} zones share)"),
+    };
+    [
+        format!("  hosts    {new} with a first block of {first} ports, or {busy} with 256 ports each"),
+        format!(
+            "           assumes {pool}, {} workers with equal numbers of hosts; each /{} is a host",
+            config.host.workers, zone.host_len
+        ),
+    ]
 }
 
 /// The stateless mappings.
@@ -173,7 +206,9 @@ zone floor-3
   clients  2001:db8:1::/64
   pref64   2001:db8:64::/96
   pool4    192.0.2.64/28 ports 1-65535
-  limits   8 port blocks and 16384 sessions per host (/128); sites are /64
+  limits   2048 ports and 16384 sessions per host (/128); sites are /64
+  hosts    24192 with a first block of 64 ports, or 4032 with 256 ports each
+           assumes 1032192 ports, 4 workers with equal numbers of hosts; each /128 is a host
 device gate64: 4 workers, MTU 1500
 ICMP errors from 2001:db8:1::1 and 203.0.113.1
 DNS64 on [2001:db8:1::53]:53, upstreams 198.51.100.53:53

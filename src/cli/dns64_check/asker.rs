@@ -1,7 +1,8 @@
 //! Sends one query and parses the answer.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::dns64::wire::{self, Opt, flag, rr};
@@ -10,6 +11,7 @@ use crate::dns64::wire::{self, Opt, flag, rr};
 pub(super) const CNAME: u16 = 5;
 pub(super) const TXT: u16 = 16;
 pub(super) const RRSIG: u16 = 46;
+pub(super) const SVCB: u16 = 64;
 pub(super) const HTTPS: u16 = 65;
 
 /// Options of a query besides name and type.
@@ -121,6 +123,35 @@ impl Asker {
         read(&answer, elapsed)
     }
 
+    /// Sends queries for these names back to back on one connection (RFC 7766 §6.2.1.1), and then closes the
+    /// sending direction if `half_closes`. Returns how many different answers arrive.
+    pub(super) fn pipelined(&self, names: &[&str], kind: u16, half_closes: bool) -> usize {
+        self.try_pipelined(names, kind, half_closes).map_or(0, |ids| ids.len())
+    }
+
+    fn try_pipelined(&self, names: &[&str], kind: u16, half_closes: bool) -> io::Result<BTreeSet<u16>> {
+        let mut stream = TcpStream::connect_timeout(&self.server, self.timeout)?;
+        stream.set_read_timeout(Some(self.timeout))?;
+        let mut queries = Vec::new();
+        for (id, name) in (1..).zip(names) {
+            let name = wire::name_of(name).ok_or(io::ErrorKind::InvalidInput)?;
+            let mut query = wire::upstream_query(&name, kind, rr::IN, flag::RD, false);
+            wire::set_u16(&mut query, 0, id);
+            queries.extend_from_slice(&u16::try_from(query.len()).map_err(io::Error::other)?.to_be_bytes());
+            queries.extend_from_slice(&query);
+        }
+        stream.write_all(&queries)?;
+        if half_closes {
+            stream.shutdown(Shutdown::Write)?;
+        }
+        let mut ids = BTreeSet::new();
+        while ids.len() < names.len() {
+            let Ok(answer) = read_framed(&mut stream) else { break };
+            ids.extend(wire::u16_at(&answer, 0));
+        }
+        Ok(ids)
+    }
+
     fn over_udp(&self, query: &[u8]) -> io::Result<Vec<u8>> {
         let any: IpAddr = match self.server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -147,12 +178,16 @@ impl Asker {
         stream.set_read_timeout(Some(self.timeout))?;
         let len = u16::try_from(query.len()).map_err(io::Error::other)?;
         stream.write_all(&[&len.to_be_bytes(), query].concat())?;
-        let mut len = [0; 2];
-        stream.read_exact(&mut len)?;
-        let mut answer = vec![0; usize::from(u16::from_be_bytes(len))];
-        stream.read_exact(&mut answer)?;
-        Ok(answer)
+        read_framed(&mut stream)
     }
+}
+
+fn read_framed(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut len = [0; 2];
+    stream.read_exact(&mut len)?;
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(len))];
+    stream.read_exact(&mut answer)?;
+    Ok(answer)
 }
 
 fn read(answer: &[u8], elapsed: Duration) -> Option<Reply> {

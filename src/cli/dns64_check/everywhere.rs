@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::asker::{Asker, Bits, Reply, TXT};
+use super::asker::{Asker, Bits, Reply, SVCB, TXT};
 use super::findings::Findings;
 use crate::addr::{Ipv6Prefix, Pref64};
 use crate::dns64::wire::{rcode, rr};
@@ -47,6 +47,7 @@ pub(super) fn look(asker: &Asker, findings: &mut Findings) -> Option<Vec<Pref64>
     let good = below.as_ref().is_some_and(|r| r.code == rcode::NXDOMAIN);
     findings.record_required("no names below it", "RFC 8880 §7", good, said(below.as_ref()));
     reverse(asker, findings, &pref64);
+    local(asker, findings);
     transport(asker, findings);
     Some(pref64)
 }
@@ -56,6 +57,26 @@ fn reverse(asker: &Asker, findings: &mut Findings, pref64: &[Pref64]) {
     let reply = asker.ask(&arpa(pref64[0].embed(KNOWN[0])), rr::PTR, Bits::default());
     let named = reply.as_ref().is_some_and(|r| r.has(rr::PTR) && r.code == rcode::NOERROR);
     findings.record_required("PTR of its synthesised address", "RFC 8880 §7.2", named, said(reply.as_ref()));
+    // Its name without the first nibble: PTR names exist below it.
+    let short = arpa(pref64[0].embed(KNOWN[0])).split_off(2);
+    let reply = asker.ask(&short, rr::PTR, Bits::default());
+    let exists = reply.as_ref().is_some_and(|r| r.code == rcode::NOERROR && r.answers.is_empty());
+    findings.record_required("the ip6.arpa name above it exists", "RFC 8020", exists, said(reply.as_ref()));
+}
+
+/// Names that a resolver answers itself.
+fn local(asker: &Asker, findings: &mut Findings) {
+    let reply = asker.ask("_dns.resolver.arpa", SVCB, Bits::default());
+    let good = reply.as_ref().is_some_and(|r| r.code == rcode::NOERROR);
+    findings.record_required("discovery of designated resolvers", "RFC 9462 §4", good, said(reply.as_ref()));
+    let reply = asker.ask("localhost", rr::AAAA, Bits::default());
+    let good = reply.as_ref().is_some_and(|r| r.v6() == [Ipv6Addr::LOCALHOST]);
+    findings.record_required(
+        "localhost is the loopback address",
+        "RFC 6761 §6.3",
+        good,
+        said(reply.as_ref()),
+    );
 }
 
 /// EDNS, TCP and unknown record types.
@@ -73,6 +94,10 @@ fn transport(asker: &Asker, findings: &mut Findings) {
     let reply = asker.ask(NAME, rr::AAAA, Bits { tcp: true, ..Bits::default() });
     let good = reply.as_ref().is_some_and(|r| !r.v6().is_empty());
     findings.record_required("TCP", "RFC 7766", good, said(reply.as_ref()));
+    for (what, half_closes) in [("two queries at once on a connection", false), ("and half-closed", true)] {
+        let answers = asker.pipelined(&[NAME, "localhost"], rr::AAAA, half_closes);
+        findings.record_required(what, "RFC 7766 §6.2", answers == 2, format!("{answers} answers"));
+    }
     let reply = asker.ask(NAME, UNKNOWN, Bits::default());
     let good = reply.as_ref().is_some_and(|r| r.code == rcode::NOERROR);
     findings.record_required("an unknown record type", "RFC 3597", good, said(reply.as_ref()));

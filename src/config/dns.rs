@@ -119,6 +119,10 @@ fn ledger(reader: &mut Reader<'_>, section: &schema::Dns64) -> LedgerLimits {
 fn local(reader: &mut Reader<'_>, section: &schema::Dns64) -> LocalRecords {
     let mut local = LocalRecords::default();
     for record in &section.record {
+        if dns_rules::is_wildcard(record.name.get_ref()) {
+            let found = format!("`{}` is a wildcard", record.name.get_ref());
+            reader.error(record.name.span(), found, "a domain name such as \"printer.example.com\"");
+        }
         for text in &record.addresses.items {
             let addr = reader.parse::<IpAddr>(text, "IPv4 and IPv6 addresses");
             let name = record.name.get_ref();
@@ -158,6 +162,10 @@ fn listen(reader: &mut Reader<'_>, list: &Texts, zones: &Zones) -> Vec<(SocketAd
         if addr.ip().is_multicast() {
             let found = format!("{} is a multicast address", addr.ip());
             reader.error(text.span(), found, "unicast addresses, or \"[::]\" for all addresses");
+        }
+        if addr.is_ipv4() {
+            let found = format!("{} serves no client", addr.ip());
+            reader.warn(text.span(), found, "IPv6 addresses: clients in zones have IPv6 addresses");
         }
         if read.iter().any(|(known, _)| *known == addr) {
             reader.error(text.span(), format!("duplicate listen address {addr}"), "each address once");

@@ -125,11 +125,18 @@ pub(super) fn domains(reader: &mut Reader<'_>, list: Option<&Texts>, default: Do
     let Some(list) = list else { return default };
     let mut domains = Domains::default();
     for text in &list.items {
-        if !domains.add(text.get_ref()) {
+        if is_wildcard(text.get_ref()) {
+            reader.error(text.span(), format!("`{}` is a wildcard", text.get_ref()), A_NAME);
+        } else if !domains.add(text.get_ref()) {
             reader.error(text.span(), format!("`{}` is not a domain name", text.get_ref()), A_NAME);
         }
     }
     domains
+}
+
+/// Whether a label of a name is `*`.
+pub(super) fn is_wildcard(name: &str) -> bool {
+    name.split('.').any(|label| label == "*")
 }
 
 fn prefixes6(reader: &mut Reader<'_>, list: Option<&Texts>, default: Vec<Ipv6Prefix>) -> Vec<Ipv6Prefix> {
@@ -214,6 +221,9 @@ mod tests {
         assert_eq!(settings.local.len(), 1);
         for (dns, want) in [
             ("never_for = \"a..b\"", "`a..b` is not a domain name"),
+            ("never_for = \"*.example\"", "`*.example` is a wildcard"),
+            ("[[dns64.forward]]\ndomains = \"*\"\nupstreams = \"10.0.0.53\"", "`*` is a wildcard"),
+            ("[[dns64.record]]\nname = \"*.x\"\naddresses = \"10.0.0.9\"", "`*.x` is a wildcard"),
             ("synthesize = \"sometimes\"", "unknown value `sometimes`"),
             ("hosts = \"/nonexistent/hosts\"", "/nonexistent/hosts: No such file or directory (os error 2)"),
             ("[[dns64.record]]\nname = \"-\\\\\"\naddresses = \"10.0.0.9\"", "`-\\` is not a domain name"),

@@ -70,6 +70,8 @@ pub(super) struct Gateway {
     pub(super) steering: Option<Steering>,
     pub(super) workers: Workers,
     pub(super) resolver: Option<Resolver>,
+    /// Whether no worker can use its device.
+    pub(super) is_down: bool,
     pub(super) lingering: Vec<Lingering>,
     pub(super) saved_blocks: SavedBlocks,
     pub(super) view: Arc<View>,
@@ -125,6 +127,11 @@ pub(super) fn log_warnings(config: &mut Config) {
 /// A listener could not be opened.
 pub(super) fn start_resolver(dns: &Dns64) -> Result<Resolver, RunError> {
     resolver::start(dns.settings.clone()).map_err(RunError::system("DNS64"))
+}
+
+/// Reports to all zones of the resolver whether the translator is up.
+pub(super) fn set_translating(resolver: &Resolver, config: &Config, translating: bool) {
+    config.nat64.zones.iter().for_each(|zone| resolver.set_translating(zone.id, translating));
 }
 
 /// Notifies the service manager, if there is one.

@@ -12,7 +12,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::gateway::{Gateway, Seeds, log_warnings, notify, start_resolver};
+use super::gateway::{Gateway, Seeds, log_warnings, notify, set_translating, start_resolver};
 use super::host_info::LocalHost;
 use super::host_state::{HostError, HostState};
 use super::journal::{Extent, Journal};
@@ -153,6 +153,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
                 steering,
                 workers,
                 resolver,
+                is_down: false,
                 lingering,
                 saved_blocks,
                 view,
@@ -272,7 +273,7 @@ impl Gateway {
     }
 
     /// Tracks failing devices. While no worker can use its device, DNS64 does not synthesize addresses.
-    fn note_device(&self, failing: &mut BTreeSet<WorkerId>, failure: &Failure) {
+    fn note_device(&mut self, failing: &mut BTreeSet<WorkerId>, failure: &Failure) {
         let all = self.seeds.workers.len();
         let was_down = failing.len() == all;
         match failure.cause {
@@ -281,10 +282,11 @@ impl Gateway {
             Cause::Panic(_) => {}
         }
         let is_down = failing.len() == all;
+        self.is_down = is_down;
         if is_down != was_down
             && let Some(resolver) = &self.resolver
         {
-            self.config.nat64.zones.iter().for_each(|zone| resolver.set_translating(zone.id, !is_down));
+            set_translating(resolver, &self.config, !is_down);
         }
     }
 

@@ -5,12 +5,11 @@
 //! Removals come last: a removed pref64 is translated until no cache can have addresses with it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-use super::gateway::{Gateway, Lingering, RunError, log_warnings, notify, start_resolver};
+use super::gateway::{Gateway, Lingering, RunError, log_warnings, notify, set_translating, start_resolver};
 use super::host_info::LocalHost;
 use super::host_state::HostError;
 use super::requirements::Requirements;
@@ -196,15 +195,20 @@ impl Gateway {
         self.steer(effective);
         match (&mut self.resolver, &new.dns64) {
             (Some(resolver), Some(dns)) => {
-                resolver.reconfigure(dns.settings.clone()).map_err(ReloadError::Resolver)
+                resolver.reconfigure(dns.settings.clone()).map_err(ReloadError::Resolver)?;
+                set_translating(resolver, new, !self.is_down);
+                Ok(())
             }
             (none @ None, Some(dns)) => {
-                *none = Some(start_resolver(dns)?);
+                let resolver = start_resolver(dns)?;
+                set_translating(&resolver, new, !self.is_down);
+                *none = Some(resolver);
                 Ok(())
             }
             (some @ Some(_), None) => {
+                // Pending queries are answered; the reload does not wait for them.
                 if let Some(resolver) = some.take() {
-                    resolver.stop(Duration::ZERO).await;
+                    tokio::spawn(resolver.stop(self.config.host.drain));
                 }
                 Ok(())
             }
@@ -267,6 +271,8 @@ impl Gateway {
 #[cfg(test)]
 mod tests {
     use super::super::clock;
+    use std::time::Duration;
+
     use super::*;
     use crate::config::tests::{FakeHost, load_on};
 

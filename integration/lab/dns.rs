@@ -83,8 +83,12 @@ fn faulty_upstreams_are_survived() -> Test {
 fn a_thousand_client_queries_are_one_upstream_query() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _mock = parts::mock(&site)?;
-    let gateway =
-        gateway(&site, &format!("upstreams = [\"{MOCK}\"]\nthreads = 2\nresponses_per_second = 0"))?;
+    let gateway = gateway(
+        &site,
+        &format!(
+            "upstreams = [\"{MOCK}\"]\nthreads = 2\nresponses_per_second = 0\nresponse_bytes_per_second = 0"
+        ),
+    )?;
     let list = site.file("questions");
     let lines = "one.late.lab AAAA\n".repeat(1_000);
     std::fs::write(&list, lines).map_err(|error| wrong(error.to_string()))?;
@@ -150,6 +154,24 @@ fn upstreams_over_every_transport() -> Test {
         gateway.stop()?;
     }
     Ok(())
+}
+
+#[test]
+fn an_unreachable_upstream_is_left_at_once() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let _mock = parts::mock(&site)?;
+    // A router answers with ICMP "host unreachable".
+    site.lab.internet.ip("route add unreachable 198.51.100.98/32")?;
+    let gateway = gateway(&site, &format!("upstreams = [\"198.51.100.98\", \"{MOCK}\"]\nattempt = \"4s\""))?;
+    // One name only: the router limits its ICMP errors.
+    addresses(&site, "+time=2 a.lab", &[WWW])?;
+    let status = site.lab.gateway.text(&format!(
+        "{} status --config {}",
+        program().display(),
+        gateway.config().display()
+    ))?;
+    expect(&status, &format!("{MOCK}:53  in use"))?;
+    gateway.stop()
 }
 
 #[test]
@@ -224,6 +246,16 @@ fn explain_uses_the_configured_transports() -> Test {
         let output = site.lab.gateway.text(&words_of)?;
         eprintln!("{output}");
         words.iter().try_for_each(|word| expect(&output, word))?;
+    }
+    // A failure that the gateway remembers, another type, and DO.
+    expect(&dig(&site, "forged.secure.lab AAAA")?, "status: SERVFAIL")?;
+    let explain = format!("{} explain --config {}", program().display(), gateway.config().display());
+    let output = site.lab.gateway.text(&format!("{explain} forged.secure.lab --type a --do"))?;
+    eprintln!("{output}");
+    for words in
+        ["forged.secure.lab. A with DO for client", "remembers", "AAAA: SERVFAIL; not queried again for"]
+    {
+        expect(&output, words)?;
     }
     gateway.stop()
 }

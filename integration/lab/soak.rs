@@ -16,7 +16,7 @@ fn memory_stays_constant_under_iperf3_and_dnsperf() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let mut config = GatewayConfig { workers: 2, ..GatewayConfig::default() };
     // dnsperf repeats queries and sends no cookie, so the limits are disabled.
-    config.dns.push_str("\nresponses_per_second = 0");
+    config.dns.push_str("\nresponses_per_second = 0\nresponse_bytes_per_second = 0");
     let gateway = site.start(&config)?;
     let queries = site.file("queries");
     fs::write(&queries, "www.v4only.example AAAA\nwww.dual.example AAAA\nshop.example AAAA\n")

@@ -1,31 +1,54 @@
 //! `gate64 explain`: resolves a name as DNS64 would, with its own engine and an empty cache, and
-//! prints the rules that decided. It queries the configured upstreams itself; a running gateway is
-//! neither needed nor affected.
+//! prints the rules that decided. It queries the configured upstreams itself; a running gateway is not
+//! needed. If one runs, its remembered failures for the name are shown.
 
 mod ask;
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio_rustls::rustls::ClientConfig;
 
-use super::constants::USAGE;
+use super::admin::{self, Response};
+use super::constants::{CONFIG, USAGE};
 use crate::config::Config;
 use crate::control::host_info::LocalHost;
 use crate::dns64::explain::{address_decisions, lines, rules, upstream};
-use crate::dns64::{
-    AddressKind, Answer, Engine, QueryAction, Settings, Transmit, Transport, address_query, address_question,
-};
+use crate::dns64::{Answer, Engine, QueryAction, Settings, Transmit, Transport};
+use crate::message;
 use crate::output::{errln, outln};
 use crate::resolver::clock::Clock;
 use crate::resolver::tls;
 
-/// Prints how DNS64 answers an AAAA query of `client` for `name`.
-pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> ExitCode {
+/// Trace how DNS64 answers a client's query: rules, upstream queries, addresses.
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    /// Domain name to look up.
+    name: String,
+    /// Record type, such as AAAA, MX or TYPE65280.
+    #[arg(long = "type", value_name = "TYPE", default_value = "AAAA")]
+    kind: String,
+    /// Set DO: the client requests DNSSEC records.
+    #[arg(long = "do")]
+    dnssec_ok: bool,
+    /// Address of the client. Default: the first address of the first zone.
+    #[arg(long, value_name = "ADDR")]
+    client: Option<IpAddr>,
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+}
+
+/// Timeout of a request to a running gateway.
+const ADMIN: Duration = Duration::from_secs(2);
+
+/// Prints how DNS64 answers a client's query.
+pub(super) fn explain(args: &Args) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => return failed(&why.to_string()),
@@ -35,8 +58,8 @@ pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> Exit
             Ok(system) => system,
             Err(why) => return failed(&format!("cannot read the addresses of this host: {why}")),
         };
-        let settings = match Config::load(config, &system) {
-            Ok(config) => config.dns64.map(|dns| dns.settings),
+        let (settings, socket) = match Config::load(&args.config, &system) {
+            Ok(config) => (config.dns64.map(|dns| dns.settings), config.observe.admin),
             Err(why) => {
                 errln!("{why}");
                 return ExitCode::from(USAGE);
@@ -44,19 +67,21 @@ pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> Exit
         };
         let Some(settings) = settings else { return failed("the configuration has no [dns64]") };
         let first = settings.zones.first().and_then(|zone| zone.clients.first());
-        let Some(client) = client.or_else(|| first.map(|prefix| prefix.addr().into())) else {
+        let Some(client) = args.client.or_else(|| first.map(|prefix| prefix.addr().into())) else {
             return failed("the configuration has no zone; name a client with --client");
         };
-        let name = format!("{}.", name.trim_end_matches('.'));
-        let Some(query) = address_query(1, &name, AddressKind::Aaaa) else {
-            return failed(&format!("`{name}` is not a domain name"));
+        let (name, kind) = (format!("{}.", args.name.trim_end_matches('.')), args.kind.to_ascii_uppercase());
+        let Some(query) = message::query(1, &name, &kind, args.dnssec_ok) else {
+            return failed(&format!("`{name}` is not a domain name, or {kind} not a record type"));
         };
         let authorities = match tls::authorities(&settings) {
             Ok(authorities) => authorities,
             Err(why) => return failed(&why.to_string()),
         };
-        outln!("{name} AAAA for client {client}\n\nrules");
+        let dnssec = if args.dnssec_ok { " with DO" } else { "" };
+        outln!("{name} {kind}{dnssec} for client {client}\n\nrules");
         rules(&settings, client, &name).iter().for_each(|(rule, says)| outln!("  {rule:18} {says}"));
+        remembered(&socket, &name);
         match resolve(Arc::new(settings), authorities, client, &query).await {
             Some(answer) => {
                 outln!("\nanswer after {} ms", answer.elapsed.as_millis());
@@ -67,6 +92,18 @@ pub(super) fn explain(config: &Path, name: &str, client: Option<IpAddr>) -> Exit
         }
         ExitCode::SUCCESS
     })
+}
+
+/// Prints the failures that a running gateway remembers for a name.
+fn remembered(socket: &Path, name: &str) {
+    match admin::ask(socket, &format!("GET /failures/{name}"), ADMIN) {
+        Ok(Response { code: 200, body }) if !body.is_empty() => {
+            outln!("\nfailures that the running gateway remembers");
+            body.lines().for_each(|line| outln!("  {line}"));
+        }
+        // None, or no gateway runs.
+        Ok(_) | Err(_) => {}
+    }
 }
 
 fn failed(why: &str) -> ExitCode {
@@ -138,9 +175,5 @@ fn asked(settings: &Settings, ask: &Transmit) -> String {
 }
 
 fn question(query: &[u8]) -> String {
-    match address_question(query) {
-        Some((name, AddressKind::A)) => format!("{name} A?"),
-        Some((name, AddressKind::Aaaa)) => format!("{name} AAAA?"),
-        None => "another type?".to_owned(),
-    }
+    message::question_text(query).map_or_else(String::new, |text| format!("{text}?"))
 }

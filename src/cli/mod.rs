@@ -40,8 +40,8 @@ enum Command {
     Reload(ReloadArgs),
     /// Validate a configuration; show its effect and the routes that other routers need.
     Check(ConfigFile),
-    /// Trace how DNS64 answers a client's AAAA query: rules, upstream queries, addresses.
-    Explain(ExplainArgs),
+    /// Trace how DNS64 answers a client's query: rules, upstream queries, addresses.
+    Explain(explain::Args),
     /// Show the state and counters of a running gateway.
     Status(StatusArgs),
     /// Undo what a stopped or killed gateway left on this host: routes, addresses, sysctls.
@@ -71,18 +71,6 @@ enum Command {
 
 #[derive(Args, Debug)]
 struct ConfigFile {
-    /// Configuration file.
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
-    config: PathBuf,
-}
-
-#[derive(Args, Debug)]
-struct ExplainArgs {
-    /// Domain name to look up.
-    name: String,
-    /// Address of the client. Default: the first address of the first zone.
-    #[arg(long, value_name = "ADDR")]
-    client: Option<std::net::IpAddr>,
     /// Configuration file.
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
@@ -137,7 +125,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args.config),
         Command::Check(args) => check::check(&args.config),
-        Command::Explain(args) => explain::explain(&args.config, &args.name, args.client),
+        Command::Explain(args) => explain::explain(&args),
         Command::Reload(args) => reload::reload(&args.socket.path()),
         Command::Status(args) => status::status(&args.socket.path(), args.json),
         Command::Cleanup(args) => {

@@ -25,6 +25,7 @@ pub(super) fn network(
     let total = section.connection_total.as_ref();
     let per_client = section.connections_per_client.as_ref();
     let (queries, responses) = (section.queries_per_second.as_ref(), section.responses_per_second.as_ref());
+    let bytes = section.response_bytes_per_second.as_ref();
     Network {
         threads: reader.number(section.threads.as_ref(), threads, 1..=MAX_THREADS),
         tls: tls(reader, section, listen),
@@ -35,6 +36,7 @@ pub(super) fn network(
         connection_total: reader.duration(total, default.connection_total, Duration::from_secs(1), ""),
         queries_per_second: reader.number(queries, default.queries_per_second, 0..=10_000_000),
         responses_per_second: reader.number(responses, default.responses_per_second, 0..=10_000_000),
+        response_bytes_per_second: reader.number(bytes, default.response_bytes_per_second, 0..=100_000_000),
         answer_cache_bytes: reader.number(
             section.answer_cache_bytes.as_ref(),
             default.answer_cache_bytes,

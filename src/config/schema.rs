@@ -141,6 +141,7 @@ pub(crate) struct Dns64 {
     pub(crate) connection_total: Option<Text>,
     pub(crate) queries_per_second: Option<Number>,
     pub(crate) responses_per_second: Option<Number>,
+    pub(crate) response_bytes_per_second: Option<Number>,
     #[serde(alias = "ready_bytes")]
     pub(crate) answer_cache_bytes: Option<Number>,
     pub(crate) cache_bytes: Option<Number>,

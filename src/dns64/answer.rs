@@ -2,6 +2,7 @@
 
 use super::query::Query;
 use super::wire::{self, Opt, ede, flag, rcode};
+use crate::message;
 
 /// An answer without the client's id, flags, question and OPT record.
 pub(super) struct Draft {
@@ -23,6 +24,18 @@ impl Draft {
     /// Records encoded by [`crate::message`].
     pub(super) fn records(message: Vec<u8>, rcode: u16) -> Self {
         Self { message, rcode, flags: 0, options: Vec::new() }
+    }
+
+    /// A local denial with the SOA record of `zone`, an uncompressed name (RFC 2308 §2).
+    pub(super) fn denial(query: &Query, rcode: u16, zone: &[u8], ttl: u32) -> Option<Self> {
+        let message = message::local_denial(query.name(), query.kind(), zone, ttl)?;
+        Some(Self::records(message, rcode).authoritative())
+    }
+
+    /// The same answer as a denial of the type instead of the name.
+    pub(super) fn nodata(mut self) -> Self {
+        self.rcode = rcode::NOERROR;
+        self
     }
 
     /// An upstream reply with its records unchanged. Keeps extended errors (RFC 8914) and drops other EDNS

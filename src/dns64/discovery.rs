@@ -4,7 +4,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::answer::Draft;
 use super::query::Query;
-use super::wire::{self, rcode, rr};
+use super::reverse::starts_label;
+use super::wire::{rcode, rr};
 use super::{Settings, Zone};
 use crate::message;
 
@@ -21,15 +22,15 @@ pub(super) fn answer(settings: &Settings, zone: &Zone, query: &Query) -> Option<
     if !name[below..].eq_ignore_ascii_case(NAME) || !starts_label(name, below) {
         return None;
     }
-    if below > 0 {
-        return Some(Draft::empty(rcode::NXDOMAIN).authoritative());
-    }
     let ttl = settings.discovery_ttl;
+    if below > 0 {
+        return Draft::denial(query, rcode::NXDOMAIN, NAME, ttl);
+    }
     let records = match kind {
         rr::DS => return None,
         rr::A => message::local_v4(name, kind, ttl, &ADDRESSES)?,
         rr::AAAA => message::local_addresses(name, kind, ttl, &addresses(zone))?,
-        _ => return Some(Draft::empty(rcode::NOERROR).authoritative()),
+        _ => return Draft::denial(query, rcode::NOERROR, NAME, ttl),
     };
     Some(Draft::records(records, rcode::NOERROR).authoritative())
 }
@@ -48,16 +49,4 @@ pub(super) fn reverse(settings: &Settings, query: &Query, v4: Ipv4Addr) -> Optio
 fn addresses(zone: &Zone) -> Vec<Ipv6Addr> {
     let prefixes = zone.pref64.iter().filter(|m| m.only.is_none());
     prefixes.flat_map(|m| ADDRESSES.map(|v4| m.pref64.embed(v4))).collect()
-}
-
-/// Whether a label of `name` starts at `at`.
-fn starts_label(name: &[u8], at: usize) -> bool {
-    let mut begin = 0;
-    for label in wire::labels(name) {
-        if begin >= at {
-            break;
-        }
-        begin += 1 + label.len();
-    }
-    begin == at
 }

@@ -1,28 +1,31 @@
 //! The DNS64 engine: queries and replies in, upstream queries and answers out. Time is an argument.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::answer::Draft;
-use super::cache::{Cache, Failure, Site};
+use super::cache::{Cache, Failure};
 use super::exchange::answer;
 use super::failures::BrokenAaaaZones;
 use super::key::{Key, Seed};
-use super::ledger::{Ipv6Support, Ledger, NameUsage};
-use super::pending::{self, Lookup, PendingQuery, mapped_by, owner_of};
+use super::ledger::Ledger;
+use super::pending::{self, Lookup, PendingQuery, owner_of};
 use super::query::Query;
 use super::slab::{Id, Slab};
 use super::upstream_query::{self, Purpose, UpstreamQuery, UpstreamResult};
+use super::upstream_state::UpstreamState;
 use super::wire::rr;
 use super::{
-    Answer, ClientZones, Outcome, QueryAction, Settings, Transmit, TransmitId, Transport, Zone, discovery,
-    refuse,
+    Answer, ClientZones, Outcome, QueryAction, Settings, Transmit, TransmitId, Transport, refuse,
+    without_upstream,
 };
-use crate::addr::{HostKey, ZoneId};
+use crate::addr::{SiteKey, ZoneId};
 use crate::time::Instant;
+
+mod report;
 
 /// What a timer belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -53,8 +56,7 @@ pub struct Engine<T> {
     cache: Cache,
     broken_aaaa: BrokenAaaaZones,
     ledger: Ledger,
-    /// Time of the last reply, by upstream group in `settings`.
-    last_replies: BTreeMap<usize, Instant>,
+    upstreams: UpstreamState,
     zones: Zones,
     upstream_queries: Slab<UpstreamQuery>,
     by_key: HashMap<Key, Id, Seed>,
@@ -72,7 +74,7 @@ impl<T> Engine<T> {
             cache: Cache::new(settings.cache_limits_per_engine(), Seed(seed)),
             broken_aaaa: BrokenAaaaZones::default(),
             ledger: Ledger::new(settings.ledger_limits_per_engine(), Seed(seed)),
-            last_replies: BTreeMap::new(),
+            upstreams: UpstreamState::default(),
             zones: Zones { clients: settings.client_zones(), down: BTreeSet::new() },
             settings,
             upstream_queries: Slab::default(),
@@ -90,7 +92,7 @@ impl<T> Engine<T> {
         let serves = |zone| settings.zones.iter().any(|known| known.id == zone);
         self.ledger.set(settings.ledger_limits_per_engine(), serves);
         // Groups may have other numbers.
-        self.last_replies.clear();
+        self.upstreams.last_replies.clear();
         self.zones.clients = settings.client_zones();
         self.settings = settings;
     }
@@ -119,14 +121,14 @@ impl<T> Engine<T> {
         if let Some((code, outcome)) = query.refusal() {
             return QueryAction::Answer(answer(id, &query, Draft::empty(code), outcome));
         }
-        if let Some((draft, outcome)) = local(&settings, zone, &query) {
+        if let Some((draft, outcome)) = without_upstream::answer(&settings, zone, &query) {
             let answer = answer(id, &query, draft, outcome);
             let keep = pending::least_ttl(&answer.message).map_or(Duration::ZERO, pending::reuse_time);
             return QueryAction::Answer(Answer { keep, ..answer });
         }
         let mut pending = PendingQuery::new(now, &settings, index, host, query);
         pending.translator_down = self.zones.down.contains(&zone.id);
-        let site = Site::of(client);
+        let site = zone.site_of(host);
         self.look_up_cache(now, &mut pending, site);
         if let Some(answer) = pending.try_answer(now) {
             pending.record(now, answer.outcome, &mut self.ledger);
@@ -147,7 +149,7 @@ impl<T> Engine<T> {
     }
 
     /// Fills lookups from the cache, and prefetches answers that expire soon.
-    fn look_up_cache(&mut self, now: Instant, pending: &mut PendingQuery, site: Site) {
+    fn look_up_cache(&mut self, now: Instant, pending: &mut PendingQuery, site: SiteKey) {
         let ignores_aaaa = pending.ignores_aaaa();
         for lookup in &mut pending.lookups {
             let cached = if ignores_aaaa {
@@ -156,7 +158,7 @@ impl<T> Engine<T> {
                 self.cache.get(now, &lookup.key, site)
             };
             let is_over = |failed_at| {
-                let last_reply = self.last_replies.get(&self.settings.group_of(&lookup.key.name));
+                let last_reply = self.upstreams.last_replies.get(&self.settings.group_of(&lookup.key.name));
                 last_reply.is_some_and(|last_reply| *last_reply >= failed_at)
             };
             let failing = cached.failing.filter(|_| !cached.outage.is_some_and(is_over));
@@ -184,7 +186,7 @@ impl<T> Engine<T> {
     }
 
     /// Adds a pending query and starts its upstream queries.
-    fn add_pending(&mut self, now: Instant, context: T, pending: PendingQuery, site: Site) {
+    fn add_pending(&mut self, now: Instant, context: T, pending: PendingQuery, site: SiteKey) {
         let missing: Vec<usize> =
             (0..pending.lookups.len()).filter(|n| pending.lookups[*n].result.is_none()).collect();
         let upstream_queries: Vec<Id> =
@@ -217,7 +219,7 @@ impl<T> Engine<T> {
     }
 
     /// The upstream query for a lookup: the one in progress, or a new one.
-    fn upstream_query_for(&mut self, now: Instant, lookup: &Lookup, site: Site) -> Id {
+    fn upstream_query_for(&mut self, now: Instant, lookup: &Lookup, site: SiteKey) -> Id {
         match self.by_key.get(&lookup.key) {
             Some(id) => *id,
             None => {
@@ -287,7 +289,7 @@ impl<T> Engine<T> {
 
     /// Whether the upstreams have answered nothing since the query began.
     fn is_outage(&self, query: &UpstreamQuery) -> bool {
-        self.last_replies.get(&query.group).is_none_or(|last_reply| *last_reply < query.started)
+        self.upstreams.last_replies.get(&query.group).is_none_or(|last_reply| *last_reply < query.started)
     }
 
     /// Learns which zones do not answer AAAA queries.
@@ -297,7 +299,7 @@ impl<T> Engine<T> {
         key: &Key,
         purpose: Purpose,
         result: &UpstreamResult,
-        site: Site,
+        site: SiteKey,
     ) {
         match (purpose, result) {
             (Purpose::ZoneCut, UpstreamResult::Reply(reply)) => self.broken_aaaa.learn(now, &key.name, reply),
@@ -343,11 +345,24 @@ impl<T> Engine<T> {
         self.transmits.pop_front()
     }
 
-    /// Reports that a query went to another server than [`Transmit::upstream`], so that the next attempt
-    /// avoids that one.
-    pub fn sent_to(&mut self, id: TransmitId, upstream: SocketAddr) {
-        if let Some(upstream_query) = self.upstream_queries.find_mut(id.query) {
-            upstream_query.sent_to(id.attempt, upstream);
+    /// Reports the server that a query went to, so that the next attempt avoids it. Without a reply after
+    /// `hedge_delay`, another server is queried too, as far as the budget of such hedges allows.
+    pub fn sent_to(
+        &mut self,
+        now: Instant,
+        id: TransmitId,
+        upstream: SocketAddr,
+        hedge_delay: Option<Duration>,
+    ) {
+        let Some(upstream_query) = self.upstream_queries.find_mut(id.query) else { return };
+        upstream_query.sent_to(id.attempt, upstream);
+        if id.attempt == 0 {
+            self.upstreams.hedges.earn();
+        }
+        if let Some(delay) = hedge_delay
+            && upstream_query.schedule_hedge(now + delay)
+        {
+            self.timers.push(Reverse((upstream_query.deadline(), Timer::UpstreamQuery(id.query))));
         }
     }
 
@@ -362,7 +377,7 @@ impl<T> Engine<T> {
         let Some(upstream_query) = self.upstream_queries.find_mut(id.query) else { return true };
         let taken = upstream_query.reply(message, &self.settings);
         if taken {
-            self.last_replies.insert(upstream_query.group, now);
+            self.upstreams.last_replies.insert(upstream_query.group, now);
         }
         self.advance(now, id.query);
         taken
@@ -407,7 +422,7 @@ impl<T> Engine<T> {
 
     fn upstream_query_timeout(&mut self, now: Instant, id: Id) {
         let Some(upstream_query) = self.upstream_queries.find_mut(id) else { return };
-        upstream_query.timeout(now, &self.settings);
+        upstream_query.timeout(now, &self.settings, &mut self.upstreams.hedges);
         let at = upstream_query.deadline();
         self.advance(now, id);
         if self.upstream_queries.find(id).is_some_and(|upstream_query| upstream_query.deadline() == at) {
@@ -447,44 +462,4 @@ impl<T> Engine<T> {
             self.ledger.record_repeats(now, zone, &name, times);
         }
     }
-
-    /// Names with addresses that clients of a zone have queried, in no order.
-    pub fn names(&self, zone: ZoneId) -> impl Iterator<Item = (String, NameUsage)> {
-        self.ledger.names(zone)
-    }
-
-    /// Number of such names by IPv6 support.
-    pub fn ipv6_support(&self, zone: ZoneId) -> BTreeMap<Ipv6Support, u64> {
-        self.ledger.count(zone)
-    }
-
-    /// The name that `v4` was last synthesised for: for this host, otherwise for any host of its zone.
-    pub fn name_of(&self, host: HostKey, v4: Ipv4Addr) -> Option<String> {
-        self.ledger.name_of(host, v4)
-    }
-
-    /// Number of names in the cache, and their bytes.
-    pub fn cached(&self) -> (usize, usize) {
-        (self.cache.names(), self.cache.bytes())
-    }
-
-    /// Number of pending client queries.
-    pub fn pending(&self) -> usize {
-        self.pending_queries.len()
-    }
-}
-
-/// The answer that needs no upstream: ipv4only.arpa (RFC 8880 §7), or a local record.
-fn local(settings: &Settings, zone: &Zone, query: &Query) -> Option<(Draft, Outcome)> {
-    if query.class() != rr::IN {
-        return None;
-    }
-    if !zone.rules.enabled {
-        return settings.local.answer(zone, query);
-    }
-    let draft = discovery::answer(settings, zone, query).or_else(|| {
-        let v4 = mapped_by(zone, query)?;
-        discovery::reverse(settings, query, v4)
-    });
-    draft.map(|draft| (draft, Outcome::Ipv4only)).or_else(|| settings.local.answer(zone, query))
 }

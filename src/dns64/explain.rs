@@ -14,7 +14,7 @@ pub type Line = (&'static str, String);
 pub fn rules(settings: &Settings, client: IpAddr, name: &str) -> Vec<Line> {
     let Some(wire_name) = wire::name_of(name) else { return vec![("name", "not a valid name".to_owned())] };
     let Some(index) = settings.client_zones().find(client) else {
-        return vec![("zone", format!("{client} is in no zone: no answer over UDP, REFUSED over TCP"))];
+        return vec![("zone", format!("{client} is in no zone: no answer over UDP, connections are closed"))];
     };
     let zone = &settings.zones[index];
     let rules = &zone.rules;
@@ -99,8 +99,12 @@ pub fn address_decisions(settings: &Settings, client: IpAddr, reply: &[u8]) -> V
             _ => None,
         }
     };
+    let name =
+        wire::question(reply).map(|at| reply[at.start..at.end - 4].to_ascii_lowercase()).unwrap_or_default();
+    let is_ignored = zone.rules.may_synthesise(&name) && zone.rules.ignores_aaaa(&name);
     let decision = |addr| match addr {
         IpAddr::V4(v4) => decision_v4(zone, v4),
+        IpAddr::V6(_) if is_ignored => "ignored if the name has an A record that is translated".to_owned(),
         IpAddr::V6(v6) => decision_v6(zone, v6),
     };
     wire::answers(reply).filter_map(address).map(|addr| (addr, decision(addr))).collect()
@@ -168,6 +172,12 @@ mod tests {
             assert!(decision.contains(word), "{decision}");
         }
         assert_eq!(lines(&reply)[..2], ["NOERROR", "x.example. 300 A 8.8.8.8"]);
+        let mut ignoring = settings;
+        assert!(ignoring.zones[0].rules.ignore_aaaa_for.add("x.example"));
+        let query = address_query(1, "x.example.", AddressKind::Aaaa).expect("a name");
+        let reply =
+            address_reply(&query, &["2001:db8:9::1".parse().expect("literal")], 300).expect("a reply");
+        assert!(address_decisions(&ignoring, client, &reply)[0].1.starts_with("ignored"));
     }
 
     #[test]

@@ -27,12 +27,15 @@ mod response;
 mod reverse;
 mod settings;
 pub(crate) mod slab;
+mod special_names;
 mod synthesis;
 #[cfg(test)]
 mod tests;
 mod transmit;
 mod upstream_query;
+mod upstream_state;
 pub(crate) mod wire;
+mod without_upstream;
 
 pub use crate::message::{AddressKind, address_query, address_question, address_reply, addresses};
 pub use cache::CacheLimits;

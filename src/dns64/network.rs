@@ -47,9 +47,11 @@ pub struct Network {
     pub connection_total: Duration,
     /// Queries per second of one client address; 0 is no limit. The burst is one second's worth.
     pub queries_per_second: u32,
-    /// Equal answers per second to the clients of one /56 (or IPv4 /24) without a valid cookie; 0 is no
-    /// limit.
+    /// Equal answers per second to one client address without a valid cookie; 0 is no limit.
     pub responses_per_second: u32,
+    /// Bytes of answers per second to one client address without a valid cookie; 0 is no limit. A site receives
+    /// at most 100 times as many.
+    pub response_bytes_per_second: u32,
     /// Size of each thread's answer cache, in bytes.
     pub answer_cache_bytes: usize,
 }
@@ -65,7 +67,8 @@ impl Default for Network {
             connections_per_client: 32,
             connection_total: Duration::from_secs(120),
             queries_per_second: 5_000,
-            responses_per_second: 200,
+            responses_per_second: 50,
+            response_bytes_per_second: 100_000,
             answer_cache_bytes: 8 << 20,
         }
     }

@@ -37,12 +37,14 @@ named_enum! {
         PassedClass = "passed_class",
         /// The name of an IPv4 address, queried under a pref64.
         Ptr = "ptr",
-        /// An IPv4 address without a name, queried under a pref64.
+        /// Queried under a pref64: an IPv4 address without a name, or a name or type without records.
         PtrMissing = "ptr_missing",
         /// Answered locally: ipv4only.arpa and the reverse names of its addresses.
         Ipv4only = "ipv4only",
         /// Answered locally: a configured name or address.
         Local = "local",
+        /// Answered locally or refused: a special-use name (RFC 6761), which is not forwarded.
+        SpecialName = "special_name",
         /// Not synthesised: the translator of the zone is down.
         TranslatorDown = "translator_down",
         /// Not synthesised: the negative AAAA answer is bogus.
@@ -63,15 +65,15 @@ named_enum! {
         Transfer = "transfer",
         /// Not a query; dropped.
         Ignored = "ignored",
-        /// The client is in no zone; dropped over UDP, refused over TCP.
+        /// The client is in no zone; queries over UDP are dropped, connections closed.
         NoZone = "no_zone",
         /// Too many pending queries; dropped over UDP, refused over TCP.
         Busy = "busy",
-        /// Too many pending queries of this client; dropped over UDP, refused over TCP.
+        /// Too many pending queries of this client or its site; dropped over UDP, refused over TCP.
         BusyClient = "busy_client",
         /// The client exceeds its query rate; dropped over UDP, refused over TCP.
         RateLimited = "rate_limited",
-        /// The same answer too often to one network; dropped, or sent without records and with TC.
+        /// Too many answers to one client address; sent without records and with TC.
         ResponseLimited = "response_limited",
     }
 }

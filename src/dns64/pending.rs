@@ -1,6 +1,6 @@
 //! Pending client queries: those that need upstream replies.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv6Addr;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ impl PendingQuery {
             result: None,
             stale: None,
         };
-        let (plan, lookups) = match (plan(rules, &query), mapped_by(rules, &query)) {
+        let (plan, lookups) = match (plan(rules, &query), reverse::mapped_by(rules, &query)) {
             (Plan::Reverse, Some(v4)) => (Plan::Reverse, vec![lookup(&reverse::in_addr_arpa(v4), rr::PTR)]),
             (Plan::Reverse, None) => {
                 (Plan::Pass(Outcome::PassedType), vec![lookup(query.name(), query.kind())])
@@ -246,18 +246,6 @@ pub(super) fn least_ttl(message: &[u8]) -> Option<u32> {
 pub(super) fn owner_of(reply: &[u8], kind: u16) -> Option<Vec<u8>> {
     let last = wire::answers(reply).filter(|record| record.kind == kind).last()?;
     wire::name_at(reply, last.at)
-}
-
-/// The IPv4 address of a reverse query under a pref64 of the zone (RFC 6147 §5.3.1).
-pub(super) fn mapped_by(zone: &Zone, query: &Query) -> Option<Ipv4Addr> {
-    if query.kind() != rr::PTR {
-        return None;
-    }
-    let v6 = reverse::ip6_arpa(query.name())?;
-    zone.pref64.iter().find_map(|m| {
-        let v4 = m.pref64.extract(v6)?;
-        m.only.is_none_or(|only| only.contains(v4)).then_some(v4)
-    })
 }
 
 fn plan(zone: &Zone, query: &Query) -> Plan {

@@ -6,8 +6,8 @@ use super::answer::Draft;
 use super::pending::PendingQuery;
 use super::upstream_query::{self, UpstreamReply, UpstreamResult};
 use super::wire::{self, ede, flag, rcode};
-use super::{Outcome, WhenDown, WithDo, synthesis};
-use crate::message::{AliasLoop, Reply};
+use super::{Outcome, WhenDown, WithDo, reverse, synthesis};
+use crate::message::{AddressKind, AliasLoop, Reply};
 use crate::time::Instant;
 
 const AAAA: usize = 0;
@@ -48,8 +48,20 @@ impl PendingQuery {
             UpstreamResult::Reply(reply) if upstream_query::is_failure(reply) => {
                 (self.forwarded(reply), Outcome::UpstreamError)
             }
-            UpstreamResult::Reply(reply) => (self.forwarded(reply), outcome),
+            UpstreamResult::Reply(reply) => {
+                let draft = self.forwarded(reply);
+                (if self.denies_tree(reply) { draft.nodata() } else { draft }, outcome)
+            }
         }
+    }
+
+    /// Whether the reply denies a name above the reverse name of a pref64. It would deny the PTR names that
+    /// gate64 serves as well (RFC 8020). A client with DO may verify the denial, so that one stays.
+    fn denies_tree(&self, reply: &[u8]) -> bool {
+        self.zone().rules.enabled
+            && wire::rcode_of(reply) == rcode::NXDOMAIN
+            && !self.query.dnssec_ok()
+            && reverse::is_above_tree(self.zone(), &self.lookups[0].key.name)
     }
 
     /// RFC 6147 §5.3.1, second option: an alias to the IPv4 reverse name, if it has PTR records.
@@ -58,18 +70,26 @@ impl PendingQuery {
             UpstreamResult::NoReply => return timeout_answer(),
             UpstreamResult::Reply(reply) => reply,
         };
+        let ttl = Reply::decode(reply).and_then(|reply| reply.ok()?.negative_ttl());
         match wire::rcode_of(reply) {
-            rcode::NXDOMAIN => (Draft::empty(rcode::NXDOMAIN), Outcome::PtrMissing),
+            rcode::NXDOMAIN => (self.ptr_denial(rcode::NXDOMAIN, ttl), Outcome::PtrMissing),
             rcode::NOERROR => match Reply::decode(reply) {
                 Some(Ok(decoded)) => match decoded.reverse(self.query.name()) {
                     Some(records) => (Draft::records(records, rcode::NOERROR), Outcome::Ptr),
-                    None => (Draft::empty(rcode::NOERROR), Outcome::PtrMissing),
+                    None => (self.ptr_denial(rcode::NOERROR, ttl), Outcome::PtrMissing),
                 },
                 Some(Err(AliasLoop)) => alias_loop(),
                 None => (Draft::empty(rcode::SERVFAIL), Outcome::UpstreamError),
             },
             code => (Draft::empty(code), Outcome::UpstreamError),
         }
+    }
+
+    /// A denial of the queried PTR name. It may be cached as long as that of the IPv4 name (RFC 2308 §5).
+    fn ptr_denial(&self, code: u16, ttl: Option<u32>) -> Draft {
+        let apex = reverse::tree_of(self.zone(), &self.query.name().to_ascii_lowercase());
+        let denial = ttl.zip(apex).and_then(|(ttl, apex)| Draft::denial(&self.query, code, &apex, ttl));
+        denial.unwrap_or_else(|| Draft::empty(code))
     }
 
     pub(super) fn synthesis(&self, now: Instant) -> Option<(Draft, Outcome)> {
@@ -128,6 +148,8 @@ impl PendingQuery {
         }
         match (included, excluded) {
             (true, false) => Ok((self.forwarded(reply), Outcome::Native)),
+            // Without its excluded records, a signed set fails validation.
+            (true, true) if self.may_validate(&decoded) => Ok((self.forwarded(reply), Outcome::Native)),
             (true, true) => match decoded.without_excluded(|addr| self.excludes(addr)) {
                 Some(records) => Ok((Draft::records(records, rcode::NOERROR), Outcome::NativeFiltered)),
                 None => Err(AaaaAbsence::Excluded),
@@ -242,11 +264,16 @@ impl PendingQuery {
         synthesis::is_excluded(self.zone(), addr)
     }
 
+    /// Whether the client may validate the AAAA records of the reply.
+    fn may_validate(&self, decoded: &Reply) -> bool {
+        self.query.dnssec_ok() && decoded.is_signed(AddressKind::Aaaa)
+    }
+
     fn synthesises_with_do(&self, decoded: &Reply) -> bool {
         let default = if self.settings.trust_ad { WithDo::Validated } else { WithDo::UnsignedOnly };
         match self.zone().rules.with_do.unwrap_or(default) {
             WithDo::Never => false,
-            WithDo::UnsignedOnly => !decoded.is_signed(),
+            WithDo::UnsignedOnly => !decoded.is_signed(AddressKind::A),
             WithDo::Validated => true,
         }
     }
@@ -262,10 +289,14 @@ impl PendingQuery {
         Ok(match absence {
             AaaaAbsence::Nodata => (self.forwarded(reply), outcome),
             AaaaAbsence::Excluded => {
-                let stripped = Reply::decode(reply)
-                    .and_then(Result::ok)
-                    .and_then(|decoded| decoded.without_excluded(|addr| self.excludes(addr)));
-                (stripped.map_or_else(|| Draft::empty(rcode::NOERROR), ok), outcome)
+                let draft = match Reply::decode(reply) {
+                    Some(Ok(decoded)) if self.may_validate(&decoded) => self.forwarded(reply),
+                    Some(Ok(decoded)) => decoded
+                        .without_excluded(|addr| self.excludes(addr))
+                        .map_or_else(|| Draft::empty(rcode::NOERROR), ok),
+                    Some(Err(AliasLoop)) | None => Draft::empty(rcode::NOERROR),
+                };
+                (draft, outcome)
             }
             AaaaAbsence::Rcode if outcome == Outcome::Bogus => (self.forwarded(reply), outcome),
             AaaaAbsence::Rcode | AaaaAbsence::Timeout | AaaaAbsence::Ignored => {

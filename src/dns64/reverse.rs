@@ -2,7 +2,91 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::wire;
+use super::answer::Draft;
+use super::query::Query;
+use super::wire::{self, rcode, rr};
+use super::{Outcome, Settings, Zone, special_names};
+use crate::addr::Ipv6Prefix;
+use crate::message;
+
+/// The local answer to a query at or below the reverse name of a pref64. `None` for names elsewhere, and for
+/// PTR queries that an upstream answers.
+///
+/// Names above and below a PTR name, and other types, have no records. They do exist: a denial of the name
+/// would also deny the PTR names below it (RFC 8020).
+pub(super) fn answer(settings: &Settings, zone: &Zone, query: &Query) -> Option<(Draft, Outcome)> {
+    if query.checking_disabled() {
+        return None;
+    }
+    let name = query.name().to_ascii_lowercase();
+    let apex = tree_of(zone, &name).filter(|_| !settings.forwards_name(&name))?;
+    let ttl = settings.discovery_ttl;
+    let draft = match (mapped_by(zone, query), query.kind()) {
+        (Some(v4), _) if special_names::denies(settings, &in_addr_arpa(v4)) => {
+            Draft::denial(query, rcode::NXDOMAIN, &apex, ttl)?
+        }
+        (Some(_), _) => return None,
+        (None, rr::DS) if name == apex => return None,
+        (None, rr::SOA) if name == apex => {
+            Draft::records(message::local_soa(query.name(), ttl)?, rcode::NOERROR).authoritative()
+        }
+        (None, _) => Draft::denial(query, rcode::NOERROR, &apex, ttl)?,
+    };
+    Some((draft, Outcome::PtrMissing))
+}
+
+/// The IPv4 address of a reverse query under a pref64 of the zone (RFC 6147 §5.3.1).
+pub(super) fn mapped_by(zone: &Zone, query: &Query) -> Option<Ipv4Addr> {
+    if query.kind() != rr::PTR {
+        return None;
+    }
+    let v6 = ip6_arpa(query.name())?;
+    zone.pref64.iter().find_map(|m| {
+        let v4 = m.pref64.extract(v6)?;
+        m.only.is_none_or(|only| only.contains(v4)).then_some(v4)
+    })
+}
+
+/// The reverse name of the pref64 of `zone` that contains the reverse name `name` (uncompressed, lowercase).
+pub(super) fn tree_of(zone: &Zone, name: &[u8]) -> Option<Vec<u8>> {
+    trees(zone).find(|apex| name.ends_with(apex) && starts_label(name, name.len() - apex.len()))
+}
+
+/// Whether the reverse name of a pref64 of `zone` is below `name` (uncompressed, lowercase).
+pub(super) fn is_above_tree(zone: &Zone, name: &[u8]) -> bool {
+    trees(zone).any(|apex| {
+        apex.len() > name.len() && apex.ends_with(name) && starts_label(&apex, apex.len() - name.len())
+    })
+}
+
+fn trees(zone: &Zone) -> impl Iterator<Item = Vec<u8>> {
+    zone.pref64.iter().map(|mapping| name_of_prefix(mapping.pref64.prefix()))
+}
+
+/// The reverse name of a prefix whose length is a multiple of 4, uncompressed.
+fn name_of_prefix(prefix: Ipv6Prefix) -> Vec<u8> {
+    let bits = prefix.addr().to_bits();
+    let mut name = Vec::with_capacity(74);
+    for index in (0..u32::from(prefix.len() / 4)).rev() {
+        // A nibble is a digit of base 16.
+        let digit = char::from_digit((bits >> (124 - 4 * index)) as u32 & 15, 16).map_or(b'0', |c| c as u8);
+        name.extend_from_slice(&[1, digit]);
+    }
+    name.extend_from_slice(b"\x03ip6\x04arpa\0");
+    name
+}
+
+/// Whether a label of `name` starts at `at`.
+pub(super) fn starts_label(name: &[u8], at: usize) -> bool {
+    let mut begin = 0;
+    for label in wire::labels(name) {
+        if begin >= at {
+            break;
+        }
+        begin += 1 + label.len();
+    }
+    begin == at
+}
 
 /// The address of an uncompressed name in ip6.arpa. `None` for other names, and unless there are 32
 /// nibbles.

@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use super::{CacheLimits, Domains, LedgerLimits, LocalRecords, Network};
-use crate::addr::{Ipv4Prefix, Ipv6Prefix, Longest, Pref64, ZoneId, special};
+use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, Longest, Pref64, SiteKey, ZoneId, special};
 
 /// IPv4-mapped addresses, which AAAA records should not contain (RFC 6147 §5.1.4).
 pub const MAPPED: Ipv6Prefix = Ipv6Prefix::containing(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
@@ -254,6 +254,11 @@ impl Settings {
         }
     }
 
+    /// Whether an upstream is in any group.
+    pub fn has_upstream(&self, addr: SocketAddr) -> bool {
+        (0..=self.forwards.len()).any(|group| self.servers(group).contains(&addr))
+    }
+
     /// The cache limits of one engine; each thread has one engine.
     pub(super) fn cache_limits_per_engine(&self) -> CacheLimits {
         CacheLimits { bytes: self.cache_limits.bytes / self.network.threads.max(1), ..self.cache_limits }
@@ -266,6 +271,11 @@ impl Settings {
             names: self.ledger.names.div_ceil(engines),
             links: self.ledger.links.div_ceil(engines),
         }
+    }
+
+    /// Whether `name` (uncompressed, lowercase) is in a forward zone other than the root.
+    pub(super) fn forwards_name(&self, name: &[u8]) -> bool {
+        self.forwards.iter().any(|forward| forward.domains.longest(name).is_some_and(|labels| labels > 0))
     }
 
     /// The upstream group for `name` (uncompressed, lowercase).
@@ -289,6 +299,11 @@ impl ClientZones {
 }
 
 impl Zone {
+    /// The site of a client.
+    pub fn site_of(&self, client: Ipv6Addr) -> SiteKey {
+        HostKey::new(self.id, client, self.rules.host_len).site(self.rules.site_len)
+    }
+
     /// Whether an A record with `addr` may be translated to `pref64` (RFC 6052 §3.1).
     pub fn translates(&self, addr: Ipv4Addr, pref64: Pref64) -> bool {
         if self.rules.never_translate_ipv4.iter().any(|p| p.contains(addr)) || !special::is_host_v4(addr) {

@@ -11,6 +11,11 @@ pub(crate) struct Id {
     generation: u32,
 }
 
+impl Id {
+    /// An id of no value.
+    pub(crate) const NONE: Self = Self { index: u32::MAX, generation: u32::MAX };
+}
+
 /// Values by id.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {

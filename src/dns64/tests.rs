@@ -72,7 +72,7 @@ fn reply(transmit: &Transmit, kind: u16, rdata: &[u8], additional: &[&[u8]], opt
 
 #[test]
 fn malformed_records_are_forwarded_unchanged() {
-    // id 6147-5.3.3-rr: HTTPS with parameters out of order, which a decoder refuses.
+    // ids 6147-5.3.3-rr, svcb-hints: HTTPS with parameters out of order, which a decoder refuses.
     let broken = b"\x00\x01\x00\x00\x04\x00\x04\xc6\x33\x64\x07\x00\x01\x00\x03\x02h2";
     let answer =
         answer_to(&query(65, true), |transmit| Some(reply(transmit, 65, broken, &[], 0))).expect("answered");
@@ -81,6 +81,55 @@ fn malformed_records_are_forwarded_unchanged() {
     let layout = wire::layout(&answer.message).expect("well formed");
     let record = layout.question.end..layout.opt.expect("EDNS was asked for").at.start;
     assert!(answer.message[record].ends_with(broken));
+}
+
+/// A reply to `transmit` with these records for its name, and these EDNS options.
+fn reply_with(transmit: &Transmit, records: &[(u16, &[u8])], options: &[u8]) -> Vec<u8> {
+    let question = wire::question(&transmit.query).expect("our own query");
+    let count = u8::try_from(records.len()).expect("few");
+    let mut message = vec![0, 0, 0x81, 0x80, 0, 1, 0, count, 0, 0, 0, 0];
+    message.extend_from_slice(&transmit.query[question]);
+    for (kind, rdata) in records {
+        message.extend_from_slice(&[0xc0, 12]);
+        message.extend_from_slice(&kind.to_be_bytes());
+        message.extend_from_slice(&[0, 1, 0, 0, 1, 44]);
+        message.extend_from_slice(&u16::try_from(rdata.len()).expect("short").to_be_bytes());
+        message.extend_from_slice(rdata);
+    }
+    wire::push_opt(&mut message, 0, false, options);
+    message
+}
+
+#[test]
+fn records_that_do_not_decode_hide_no_others() {
+    // id dns-opaque
+    let v6: &[u8] = &[0x20, 1, 0xd, 0xb8, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let ecs_family_0: &[u8] = &[0, 8, 0, 4, 0, 0, 0, 0];
+    let odd: [(u16, &[u8]); 5] =
+        [(65_400, b""), (10, b""), (42, b"\x00\x01\x20\x04"), (64, b"\x00"), (99, b"\xff")];
+    for record in odd {
+        let native = answer_to(&query(28, false), |transmit| {
+            let is_aaaa = address_question(&transmit.query)?.1 == AddressKind::Aaaa;
+            let records = [record, (28, v6)];
+            Some(reply_with(transmit, if is_aaaa { &records } else { &[] }, ecs_family_0))
+        });
+        let native = native.expect("answered");
+        assert_eq!(
+            (native.outcome, wire::answers(&native.message).count()),
+            (Outcome::Native, 2),
+            "{record:?}"
+        );
+        let made = answer_to(&query(28, false), |transmit| {
+            let is_a = address_question(&transmit.query)?.1 == AddressKind::A;
+            let records = [record, (1, &[198, 51, 100, 7][..])];
+            Some(reply_with(transmit, if is_a { &records } else { &[] }, ecs_family_0))
+        });
+        let made = made.expect("answered");
+        assert_eq!(made.outcome, Outcome::SynthesisedNodata, "{record:?}");
+        let kept = wire::answers(&made.message).find(|kept| kept.kind == record.0).expect("kept");
+        assert_eq!(&made.message[kept.data], record.1);
+        assert_eq!(wire::answers(&made.message).filter(|record| record.kind == 28).count(), 1);
+    }
 }
 
 #[test]

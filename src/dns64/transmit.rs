@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use super::slab::Id;
-use super::wire::{self, flag};
+use super::wire::{self, flag, rr};
 
 /// Identifies an attempt of an upstream query.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -26,12 +26,21 @@ pub struct Transmit {
     pub attempt: u8,
     /// Servers of earlier attempts; this attempt should use another one.
     pub tried: Vec<SocketAddr>,
+    /// Whether it is sent before an earlier attempt has timed out.
+    pub is_hedge: bool,
     /// The message. Its id (the first two bytes) is 0: the sender sets a random one and compares it with
     /// the reply.
     pub query: Vec<u8>,
 }
 
 impl Transmit {
+    /// A small query that every resolver answers: for the name servers of the root.
+    pub fn probe(upstream: SocketAddr) -> Self {
+        let id = TransmitId { query: Id::NONE, attempt: 0 };
+        let query = wire::upstream_query(&[0], rr::NS, rr::IN, flag::RD, false);
+        Self { id, upstream, group: 0, attempt: 0, tried: Vec::new(), is_hedge: false, query }
+    }
+
     /// Whether `reply` answers this query, ignoring the id.
     pub fn is_answered_by(&self, reply: &[u8]) -> bool {
         is_reply(&self.query, reply)

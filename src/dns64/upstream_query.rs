@@ -4,11 +4,12 @@ use core::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Settings;
-use super::cache::Site;
 use super::key::Key;
 use super::slab::Id;
 use super::transmit::{Transmit, TransmitId, is_reply};
+use super::upstream_state::HedgeBudget;
 use super::wire::{self, Opt, flag, rcode};
+use crate::addr::SiteKey;
 use crate::time::Instant;
 
 /// Result of an upstream query.
@@ -57,7 +58,7 @@ pub(super) struct UpstreamQuery {
     query: Vec<u8>,
     pub(super) started: Instant,
     /// Site of the first client, for cache eviction.
-    pub(super) site: Site,
+    pub(super) site: SiteKey,
     /// Pending queries that wait for it, with the index of the lookup.
     pub(super) waiters: Vec<(Id, usize)>,
     /// Attempts sent.
@@ -68,6 +69,10 @@ pub(super) struct UpstreamQuery {
     open: u8,
     /// When to send the next attempt; [`Instant::NEVER`] if none will follow.
     next: Instant,
+    /// When to send a hedge: an extra attempt that does not count. [`Instant::NEVER`] if there is none.
+    hedge_at: Instant,
+    /// Hedges sent.
+    hedges: u8,
     end: Instant,
     /// An error, used if no other upstream returns a better reply.
     fallback: Option<Arc<[u8]>>,
@@ -83,7 +88,7 @@ impl UpstreamQuery {
         key: Key,
         query: Vec<u8>,
         purpose: Purpose,
-        site: Site,
+        site: SiteKey,
     ) -> Self {
         let group = settings.group_of(&key.name);
         Self {
@@ -98,6 +103,8 @@ impl UpstreamQuery {
             tried: Vec::new(),
             open: 0,
             next: Instant::NEVER,
+            hedge_at: Instant::NEVER,
+            hedges: 0,
             end: now + settings.timeouts.total,
             fallback: None,
             result: None,
@@ -107,7 +114,7 @@ impl UpstreamQuery {
 
     /// When to call [`UpstreamQuery::timeout`].
     pub(super) fn deadline(&self) -> Instant {
-        self.next.min(self.end)
+        self.next.min(self.hedge_at).min(self.end)
     }
 
     /// The attempt to send now.
@@ -127,7 +134,9 @@ impl UpstreamQuery {
         self.next = now + settings.timeouts.attempt;
         let tried = self.tried.clone();
         self.tried.push(upstream);
-        Some(Transmit { id, upstream, group: self.group, attempt, tried, query: self.query.clone() })
+        let is_hedge = self.hedges > 0 && attempt == 1;
+        let (group, query) = (self.group, self.query.clone());
+        Some(Transmit { id, upstream, group, attempt, tried, is_hedge, query })
     }
 
     /// Records that an attempt went to another server than suggested.
@@ -135,6 +144,15 @@ impl UpstreamQuery {
         if let Some(tried) = self.tried.get_mut(usize::from(attempt)) {
             *tried = upstream;
         }
+    }
+
+    /// Schedules a hedge for the first attempt, unless the next attempt comes sooner.
+    pub(super) fn schedule_hedge(&mut self, at: Instant) -> bool {
+        let schedules = self.attempts == 1 && self.result.is_none() && at < self.next;
+        if schedules {
+            self.hedge_at = at;
+        }
+        schedules
     }
 
     /// Processes a reply. `false` if it does not answer this query: the genuine reply may still arrive (RFC
@@ -149,9 +167,12 @@ impl UpstreamQuery {
             return true;
         }
         self.open = self.open.saturating_sub(1);
-        if should_try_next_upstream(bytes) && self.has_untried(settings) {
+        // While only the first attempt and its hedge are in flight, the other one may have a better reply.
+        let is_hedged = self.hedges > 0 && self.attempts == 2 && self.open > 0;
+        let has_untried = self.has_untried(settings);
+        if should_try_next_upstream(bytes) && (has_untried || is_hedged) {
             self.fallback = Some(bytes.into());
-            self.due = true;
+            self.due = has_untried && !is_hedged;
         } else {
             self.result = Some(uncached(bytes.into()));
         }
@@ -169,9 +190,17 @@ impl UpstreamQuery {
     }
 
     /// Sends the next attempt to the next upstream, if it is time.
-    pub(super) fn timeout(&mut self, now: Instant, settings: &Settings) {
+    pub(super) fn timeout(&mut self, now: Instant, settings: &Settings, hedges: &mut HedgeBudget) {
         if now >= self.end {
             self.finish();
+        }
+        if now >= self.hedge_at {
+            self.hedge_at = Instant::NEVER;
+            if self.attempts == 1 && self.result.is_none() && self.has_untried(settings) && hedges.spend() {
+                self.hedges = 1;
+                self.due = true;
+                return;
+            }
         }
         if now < self.next || self.result.is_some() {
             return;
@@ -203,7 +232,7 @@ impl UpstreamQuery {
     fn may_send_attempt(&self, settings: &Settings) -> bool {
         let wanted = !self.waiters.is_empty() || self.key.kind == wire::rr::AAAA;
         // A query without waiters is not retried, except for AAAA, whose timeouts are recorded.
-        wanted && self.attempts < settings.limits.attempts.max(1)
+        wanted && self.attempts - self.hedges < settings.limits.attempts.max(1)
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) mod rcode {
 /// Types and classes with special handling.
 pub(crate) mod rr {
     pub(crate) const A: u16 = 1;
+    pub(crate) const NS: u16 = 2;
     pub(crate) const SOA: u16 = 6;
     pub(crate) const PTR: u16 = 12;
     pub(crate) const AAAA: u16 = 28;
@@ -48,6 +49,7 @@ pub(crate) mod rr {
     pub(crate) const AXFR: u16 = 252;
     pub(crate) const ANY: u16 = 255;
     pub(crate) const IN: u16 = 1;
+    pub(crate) const CH: u16 = 3;
 }
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

@@ -5,7 +5,10 @@ mod records;
 mod stream;
 
 pub use records::{AddressKind, address_query, address_question, address_reply, addresses};
-pub(crate) use records::{AliasLoop, Reply, local_addresses, local_ptr, local_v4, rcode_text, records_text};
+pub(crate) use records::{
+    AliasLoop, Reply, local_addresses, local_denial, local_ptr, local_soa, local_v4, query, question_text,
+    rcode_text, records_text, type_text,
+};
 pub(crate) use stream::{Bytes, Frames};
 
 /// Log levels of hickory's crates, as directives for a log filter.

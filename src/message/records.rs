@@ -2,11 +2,13 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query as Question, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, NULL, PTR, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
+/// Length of the header, in bytes.
+const HEADER: usize = 12;
 /// Maximum length of an alias chain.
 const MAX_ALIASES: usize = 16;
 
@@ -17,6 +19,14 @@ pub enum AddressKind {
     A,
     /// IPv6.
     Aaaa,
+}
+
+/// A section of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Section {
+    Answer,
+    Authority,
+    Additional,
 }
 
 /// The aliases form a loop, or a chain that is too long.
@@ -36,10 +46,78 @@ fn name(wire: &[u8]) -> Option<Name> {
     Name::read(&mut BinDecoder::new(wire)).ok()
 }
 
+/// Decodes a message. Records of a type that gate64 does not need are kept as bytes if they cannot be decoded
+/// (RFC 3597 §3), so that one odd record does not hide the others. Skips OPT. `None` if the message is cut
+/// short or an address or alias is malformed.
+fn decode(bytes: &[u8]) -> Option<Message> {
+    let number = |at: usize| bytes.get(at..at + 2).map(|b| u16::from_be_bytes([b[0], b[1]]));
+    let mut message = Message::new(number(0)?, MessageType::Response, OpCode::Query);
+    let mut decoder = BinDecoder::new(bytes);
+    decoder.read_slice(HEADER).ok()?;
+    for _ in 0..number(4)? {
+        message.queries.push(Question::read(&mut decoder).ok()?);
+    }
+    let mut at = decoder.index();
+    for (count, section) in [(6, Section::Answer), (8, Section::Authority), (10, Section::Additional)] {
+        for _ in 0..number(count)? {
+            let (record, end) = decode_record(bytes, at, section)?;
+            at = end;
+            match section {
+                Section::Answer => message.answers.extend(record),
+                Section::Authority => message.authorities.extend(record),
+                Section::Additional => message.additionals.extend(record),
+            }
+        }
+    }
+    Some(message)
+}
+
+/// Decodes the record at `at`. Returns it, unless it is skipped, and its end.
+fn decode_record(bytes: &[u8], at: usize, section: Section) -> Option<(Option<Record>, usize)> {
+    let mut decoder = BinDecoder::new(bytes).clone(u16::try_from(at).ok()?);
+    let owner = Name::read(&mut decoder).ok()?;
+    let head = bytes.get(decoder.index()..)?.first_chunk::<10>()?;
+    let [kind0, kind1, class0, class1, ttl0, ttl1, ttl2, ttl3, len0, len1] = *head;
+    let start = decoder.index() + head.len();
+    let end = start + usize::from(u16::from_be_bytes([len0, len1]));
+    let data = bytes.get(start..end)?;
+    let kind = RecordType::from(u16::from_be_bytes([kind0, kind1]));
+    if kind == RecordType::OPT {
+        return Some((None, end));
+    }
+    let mut decoder = BinDecoder::new(bytes).clone(u16::try_from(at).ok()?);
+    let decoded = Record::read(&mut decoder).ok().filter(|_| decoder.index() == end && !data.is_empty());
+    if let Some(record) = decoded {
+        return Some((Some(record), end));
+    }
+    match kind {
+        RecordType::A | RecordType::AAAA | RecordType::CNAME | RecordType::PTR
+            if section == Section::Answer =>
+        {
+            return None;
+        }
+        // Its names may be compressed, so its bytes cannot be copied (RFC 3597 §4).
+        _ if may_be_compressed(kind) => return Some((None, end)),
+        _ => {}
+    }
+    // `with` panics on empty data.
+    let rdata = if data.is_empty() { NULL::new() } else { NULL::with(data.to_vec()) };
+    let rdata = RData::Unknown { code: kind, rdata };
+    let ttl = u32::from_be_bytes([ttl0, ttl1, ttl2, ttl3]);
+    let mut record = Record::from_rdata(owner, ttl, rdata);
+    record.dns_class = u16::from_be_bytes([class0, class1]).into();
+    Some((Some(record), end))
+}
+
+/// Whether names in the data of this type may be compressed (RFC 3597 §4).
+fn may_be_compressed(kind: RecordType) -> bool {
+    matches!(u16::from(kind), 2..=9 | 12 | 14 | 15 | 17 | 18 | 21 | 24 | 26 | 30 | 33 | 35 | 36 | 39)
+}
+
 impl Reply {
-    /// Decodes `bytes` and follows the aliases from its question. `None` if a record is malformed.
+    /// Decodes `bytes` and follows the aliases from its question. `None` if an address or alias is malformed.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Result<Self, AliasLoop>> {
-        let message = Message::from_vec(bytes).ok()?;
+        let message = decode(bytes)?;
         let mut end = message.queries.first()?.name.clone();
         for _ in 0..=MAX_ALIASES {
             let target = message.answers.iter().find_map(|record| match &record.data {
@@ -72,9 +150,13 @@ impl Reply {
         })
     }
 
-    /// Whether the A records are signed.
-    pub(crate) fn is_signed(&self) -> bool {
-        self.at_end().any(|record| covers(record, RecordType::A))
+    /// Whether the records of an address type are signed.
+    pub(crate) fn is_signed(&self, kind: AddressKind) -> bool {
+        let kind = match kind {
+            AddressKind::A => RecordType::A,
+            AddressKind::Aaaa => RecordType::AAAA,
+        };
+        self.at_end().any(|record| covers(record, kind))
     }
 
     /// TTL of the negative answer in seconds (RFC 2308 §5): the smaller of the SOA record's TTL and its
@@ -175,11 +257,39 @@ pub(crate) fn local_ptr(asked: &[u8], ttl: u32, target: &[u8]) -> Option<Vec<u8>
     local(asked, u16::from(RecordType::PTR), ttl, [target].into_iter())
 }
 
+/// A local denial of `asked`: no records, and the SOA record of `zone`, an uncompressed name, with a TTL of
+/// `ttl` seconds (RFC 2308 §2, RFC 6303 §3).
+pub(crate) fn local_denial(asked: &[u8], kind: u16, zone: &[u8], ttl: u32) -> Option<Vec<u8>> {
+    let mut message = local_message(name(asked)?, kind);
+    message.authorities.push(soa(zone, ttl)?);
+    message.to_vec().ok()
+}
+
+/// A local answer with the SOA record of `asked`.
+pub(crate) fn local_soa(asked: &[u8], ttl: u32) -> Option<Vec<u8>> {
+    let mut message = local_message(name(asked)?, RecordType::SOA.into());
+    message.answers.push(soa(asked, ttl)?);
+    message.to_vec().ok()
+}
+
+/// The SOA record of an empty zone (RFC 6303 §3).
+fn soa(zone: &[u8], ttl: u32) -> Option<Record> {
+    let zone = name(zone)?;
+    let contact = Name::from_ascii("nobody.invalid.").ok()?;
+    let soa = SOA::new(zone.clone(), contact, 1, 3_600, 1_200, 604_800, ttl);
+    Some(Record::from_rdata(zone, ttl, RData::SOA(soa)))
+}
+
+fn local_message(asked: Name, kind: u16) -> Message {
+    let mut message = Message::new(0, MessageType::Response, OpCode::Query);
+    message.queries.push(Question::query(asked, RecordType::from(kind)));
+    message
+}
+
 fn local(asked: &[u8], kind: u16, ttl: u32, data: impl Iterator<Item = RData>) -> Option<Vec<u8>> {
     let asked = name(asked)?;
-    let mut message = Message::new(0, MessageType::Response, OpCode::Query);
+    let mut message = local_message(asked.clone(), kind);
     message.answers = data.map(|data| Record::from_rdata(asked.clone(), ttl, data)).collect();
-    message.queries.push(Question::query(asked, RecordType::from(kind)));
     message.to_vec().ok()
 }
 
@@ -195,7 +305,7 @@ pub(crate) fn rcode_text(code: u16) -> String {
 /// The records of a message, one per line; those outside the answer section are prefixed with their
 /// section. `None` if the message is malformed.
 pub(crate) fn records_text(bytes: &[u8]) -> Option<Vec<String>> {
-    let message = Message::from_vec(bytes).ok()?;
+    let message = decode(bytes)?;
     let sections =
         [("", &message.answers), ("authority ", &message.authorities), ("additional ", &message.additionals)];
     let line =
@@ -213,6 +323,34 @@ pub fn address_query(id: u16, name: &str, kind: AddressKind) -> Option<Vec<u8>> 
     };
     message.queries.push(Question::query(Name::from_ascii(name).ok()?, kind));
     message.to_vec().ok()
+}
+
+/// A query for records of a type such as `MX` or `TYPE65280`, with EDNS and DO if `dnssec_ok`. `None` if `name` is
+/// not a name or `kind` not a type.
+pub(crate) fn query(id: u16, name: &str, kind: &str, dnssec_ok: bool) -> Option<Vec<u8>> {
+    let number = kind.strip_prefix("TYPE").and_then(|number| number.parse::<u16>().ok());
+    let kind = number.map(RecordType::from).or_else(|| kind.parse().ok())?;
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.queries.push(Question::query(Name::from_ascii(name).ok()?, kind));
+    if dnssec_ok {
+        let mut edns = Edns::new();
+        edns.set_max_payload(1_232).set_dnssec_ok(true);
+        message.edns = Some(edns);
+    }
+    message.to_vec().ok()
+}
+
+/// Name and type of a query as text.
+pub(crate) fn question_text(query: &[u8]) -> Option<String> {
+    let message = Message::from_vec(query).ok()?;
+    let question = message.queries.first()?;
+    Some(format!("{} {}", question.name, question.query_type))
+}
+
+/// A record type as text.
+pub(crate) fn type_text(kind: u16) -> String {
+    RecordType::from(kind).to_string()
 }
 
 /// Name and type of an address query.
@@ -250,6 +388,6 @@ pub fn address_reply(query: &[u8], addresses: &[IpAddr], ttl: u32) -> Option<Vec
 
 /// The addresses in an answer, and their TTL in seconds.
 pub fn addresses(answer: &[u8]) -> Vec<(IpAddr, u32)> {
-    let answers = Message::from_vec(answer).map(|message| message.answers).unwrap_or_default();
+    let answers = decode(answer).map(|message| message.answers).unwrap_or_default();
     answers.iter().filter_map(|record| Some((record.data.ip_addr()?, record.ttl))).collect()
 }

@@ -37,6 +37,18 @@ impl<S: Bytes> Frames<S> {
         Some(next.map(|message| message.into_parts().0))
     }
 
+    /// Writes queued messages, after the end of the received ones.
+    ///
+    /// # Errors
+    /// The connection failed, or the peer has sent another message.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        match self.next().await {
+            None => Ok(()),
+            Some(Ok(_)) => Err(io::ErrorKind::InvalidData.into()),
+            Some(Err(error)) => Err(error),
+        }
+    }
+
     /// Queues a message.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{self, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -41,7 +41,7 @@ struct Shared {
     reloads: mpsc::Sender<ReloadRequest>,
 }
 
-/// Serves `GET /status` and `POST /reload` on the socket `path` until the runtime ends. Reload requests go to
+/// Serves `GET /status`, `GET /failures/NAME` and `POST /reload` on the socket `path` until the runtime ends. Reload requests go to
 /// `reloads`. Replaces an existing socket: it is of a killed
 /// gateway, since the journal allows only one to run.
 ///
@@ -58,6 +58,7 @@ pub async fn serve(path: &Path, view: Arc<View>, reloads: mpsc::Sender<ReloadReq
     fs::set_permissions(path, Permissions::from_mode(0o660))?;
     let router = Router::new()
         .route("/status", get(status))
+        .route("/failures/{name}", get(failures))
         .route("/reload", post(reload))
         .with_state(Shared { view, reloads });
     tokio::spawn(async move {
@@ -74,6 +75,14 @@ async fn status(State(Shared { view, .. }): State<Shared>) -> Response {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// The failures of a name that DNS64 remembers, one per line.
+async fn failures(
+    State(Shared { view, .. }): State<Shared>,
+    extract::Path(name): extract::Path<String>,
+) -> String {
+    view.resolver_failures(&name).await.join("\n")
 }
 
 async fn reload(State(Shared { reloads, .. }): State<Shared>) -> Response {

@@ -275,6 +275,11 @@ fn dns64(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) ->
             "DNS64 connections refused by a connection limit",
             counters.refused_connections(),
         ),
+        (
+            "dns64_evicted_connections",
+            "DNS64 connections closed while idle to make room for a new one",
+            counters.evicted_connections(),
+        ),
     ] {
         counter(encoder, name, help)?.counter(&NO_LABELS, number)?;
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +13,7 @@ use crate::addr::ZoneId;
 use crate::counters::ZoneCounters;
 use crate::dns64::Outcome;
 use crate::reason::Reason;
-use crate::resolver::{Report, ZoneReport};
+use crate::resolver::{Report, UpstreamCounters, ZoneReport};
 
 /// Status of a gateway.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -30,12 +32,36 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// Offloads of the device: checksum, tcp, udp.
     pub offloads: BTreeMap<String, bool>,
-    /// Names in the DNS cache, and its size in bytes.
-    pub dns_cache: [u64; 2],
+    /// DNS64 outside the zones.
+    pub dns64: Dns64Status,
     /// Whether the kernel steers packets to workers; otherwise workers hand them over.
     pub steering: bool,
     /// Settings in effect, by key.
     pub settings: BTreeMap<String, String>,
+}
+
+/// Status of DNS64 outside the zones.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Dns64Status {
+    /// Names in the cache, and its size in bytes.
+    pub cache: [u64; 2],
+    /// Queries and connections from outside every zone, by outcome, without zeros.
+    pub without_zone: BTreeMap<String, u64>,
+    /// Upstream resolvers used so far.
+    pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// Status of an upstream resolver.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// Address and port.
+    pub address: String,
+    /// Whether it is used last, because it does not reply.
+    pub demoted: bool,
+    /// Smoothed response time in microseconds; 0 before the first reply.
+    pub srtt_us: u64,
+    /// Counters, by name, without zeros.
+    pub queries: BTreeMap<String, u64>,
 }
 
 /// Status of a zone.
@@ -141,9 +167,31 @@ impl Status {
             offloads: [("checksum", offloads.checksum), ("tcp", offloads.tcp), ("udp", offloads.udp)]
                 .map(|(name, on)| (name.to_owned(), on))
                 .into(),
-            dns_cache: known.map_or([0; 2], |k| [k.cached_names as u64, k.cached_bytes as u64]),
+            dns64: Dns64Status::of(view, known),
             steering: shown.steering,
             settings: shown.settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        }
+    }
+}
+
+impl Dns64Status {
+    fn of(view: &View, known: Option<&Report>) -> Self {
+        let upstreams = view.resolver().map(|counters| counters.upstreams()).unwrap_or_default();
+        let upstream = |(address, counters): (SocketAddr, Arc<UpstreamCounters>)| UpstreamStatus {
+            address: address.to_string(),
+            demoted: counters.is_demoted(),
+            srtt_us: u64::try_from(counters.srtt().as_micros()).unwrap_or(u64::MAX),
+            queries: counters
+                .all()
+                .into_iter()
+                .filter(|(.., count)| *count > 0)
+                .map(|(name, _, count)| (name.to_owned(), count))
+                .collect(),
+        };
+        Self {
+            cache: known.map_or([0; 2], |known| [known.cached_names as u64, known.cached_bytes as u64]),
+            without_zone: outcomes(view, None),
+            upstreams: upstreams.into_iter().map(upstream).collect(),
         }
     }
 }
@@ -169,7 +217,7 @@ impl ZoneStatus {
             bindings: by_protocol(|z, proto| z.bindings[proto].read()),
             blocks: sum(|z| z.blocks.read()),
             drops: drops(view, Some(zone.id)),
-            dns64: outcomes(view, zone.id),
+            dns64: outcomes(view, Some(zone.id)),
             ipv6_support: ledger.map(ipv6_support).unwrap_or_default(),
             names: ledger.map(names).unwrap_or_default(),
         }
@@ -201,9 +249,9 @@ fn names(ledger: &ZoneReport) -> Vec<NameStatus> {
     each.collect()
 }
 
-fn outcomes(view: &View, zone: ZoneId) -> BTreeMap<String, u64> {
+fn outcomes(view: &View, zone: Option<ZoneId>) -> BTreeMap<String, u64> {
     let Some(counters) = view.resolver() else { return BTreeMap::new() };
-    let row = counters.zone(Some(zone));
+    let row = counters.zone(zone);
     let all = Outcome::ALL.iter().map(|o| (o.name().to_owned(), row.outcome(*o)));
     all.filter(|(_, count)| *count > 0).collect()
 }
@@ -238,6 +286,7 @@ impl fmt::Display for Status {
         if !self.dropped_without_zone.is_empty() {
             writeln!(f, "\nno zone\n  dropped   {}", pairs(&self.dropped_without_zone))?;
         }
+        write!(f, "{}", self.dns64)?;
         writeln!(f, "\nworkers")?;
         for (number, w) in self.workers.iter().enumerate() {
             let WorkerStatus { received, sent, handed_over, sessions } = w;
@@ -250,6 +299,23 @@ impl fmt::Display for Status {
         writeln!(f, "\nsettings")?;
         for (key, value) in &self.settings {
             writeln!(f, "  {key:<16} {value}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Dns64Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.without_zone.is_empty() {
+            writeln!(f, "\nno zone\n  dns64     {}", pairs(&self.without_zone))?;
+        }
+        if !self.upstreams.is_empty() {
+            writeln!(f, "\nupstream resolvers")?;
+        }
+        for upstream in &self.upstreams {
+            let state = if upstream.demoted { "does not reply" } else { "in use" };
+            let millis = upstream.srtt_us as f64 / 1_000.0;
+            writeln!(f, "  {}  {state}  {millis:.1} ms  {}", upstream.address, pairs(&upstream.queries))?;
         }
         Ok(())
     }

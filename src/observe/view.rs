@@ -121,6 +121,18 @@ impl View {
         resolver.as_ref().map(|(counters, _)| Arc::clone(counters))
     }
 
+    /// The failures of a name that the resolver remembers, as text.
+    pub async fn resolver_failures(&self, name: &str) -> Vec<String> {
+        let reporter = {
+            let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
+            resolver.as_ref().map(|(_, reporter)| reporter.clone())
+        };
+        match reporter {
+            Some(reporter) => reporter.failures(name).await,
+            None => Vec::new(),
+        }
+    }
+
     /// Ledger and cache of the resolver, if there is one, with at most `names` names per zone.
     pub async fn resolver_report(&self, names: usize) -> Option<Report> {
         let reporter = {

@@ -1,18 +1,38 @@
-//! Limits on concurrent queries or connections: in total and per client.
+//! Limits on concurrent queries or connections: in total, per client address, and fair between sites and between
+//! the clients of a site.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::hash::Hash;
+use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::addr::{Level, SiteKey, Usage};
 use crate::dns64::Outcome;
+
+/// A client: its address and its site.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Client {
+    pub(super) addr: Ipv6Addr,
+    pub(super) site: SiteKey,
+}
+
+impl Client {
+    /// A client of the site with this number.
+    #[cfg(test)]
+    pub(super) fn numbered(site: u16, number: u16) -> Self {
+        let addr = Ipv6Addr::from([0x2001, 0xdb8, 0, site, 0, 0, 0, number]);
+        Self { addr, site: crate::addr::HostKey::new(crate::addr::ZoneId(0), addr, 128).site(64) }
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
     total: usize,
-    /// At most `total` entries, none of them zero.
-    clients: HashMap<IpAddr, usize>,
+    /// Number in progress by address and by site, none of them zero.
+    by_addr: HashMap<Ipv6Addr, usize>,
+    by_site: HashMap<SiteKey, usize>,
     closed: bool,
 }
 
@@ -27,7 +47,15 @@ pub(super) struct Admission {
 #[derive(Debug)]
 pub(super) struct Permit {
     admission: Arc<Admission>,
-    client: IpAddr,
+    client: Client,
+}
+
+/// The outcome of a query that a limit refuses.
+pub(super) const fn refusal(level: Level) -> Outcome {
+    match level {
+        Level::Total => Outcome::Busy,
+        Level::Site | Level::Host => Outcome::BusyClient,
+    }
 }
 
 impl Admission {
@@ -35,29 +63,42 @@ impl Admission {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Admits one of `client`: at most `total` in all, and per client at most `per_client` and at most as
-    /// many as are free. One flooding client thus gets half of the total, two get two thirds, and later
-    /// clients are still admitted.
+    /// Admits one of `client`: at most `total` in all and `per_client` of one address, with fair shares
+    /// ([`Usage`]). A share is kept free for another site and another client, even if there is none yet: one
+    /// flooding site gets half of the total, two get two thirds, and later sites are still admitted.
     ///
     /// # Errors
-    /// [`Outcome::Busy`] or [`Outcome::BusyClient`] at a limit.
+    /// The level whose limit is reached.
     pub(super) fn enter(
         self: &Arc<Self>,
         total: usize,
         per_client: usize,
-        client: IpAddr,
-    ) -> Result<Permit, Outcome> {
+        client: Client,
+    ) -> Result<Permit, Level> {
         let mut state = self.state();
         let free = total.saturating_sub(state.total);
         if state.closed || free == 0 {
-            return Err(Outcome::Busy);
+            return Err(Level::Total);
         }
-        let of_client = state.clients.entry(client).or_default();
-        if *of_client >= per_client.max(1).min(free) && *of_client > 0 {
-            return Err(Outcome::BusyClient);
+        let of_client = state.by_addr.get(&client.addr).copied().unwrap_or(0);
+        let of_site = state.by_site.get(&client.site).copied().unwrap_or(0);
+        if of_client >= per_client.max(1) {
+            return Err(Level::Host);
         }
-        *of_client += 1;
+        if of_site > 0 {
+            // One unit of another site and one of another client of this site, as if both were there.
+            let number = |count: usize| count as u64;
+            Usage {
+                total: number(total) + 2,
+                used: number(state.total) + 2,
+                site: number(of_site) + 1,
+                host: number(of_client),
+            }
+            .admit()?;
+        }
         state.total += 1;
+        *state.by_addr.entry(client.addr).or_default() += 1;
+        *state.by_site.entry(client.site).or_default() += 1;
         Ok(Permit { admission: Arc::clone(self), client })
     }
 
@@ -83,16 +124,21 @@ impl Admission {
     }
 }
 
+fn decrement<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.admission.state();
         state.total -= 1;
-        if let Some(count) = state.clients.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                state.clients.remove(&self.client);
-            }
-        }
+        decrement(&mut state.by_addr, &self.client.addr);
+        decrement(&mut state.by_site, &self.client.site);
         if state.total == 0 {
             self.admission.idle.notify_waiters();
         }
@@ -103,34 +149,48 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
-    fn client(number: u16) -> IpAddr {
-        IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, number])
+    fn client(site: u16, number: u16) -> Client {
+        Client::numbered(site, number)
     }
 
     #[test]
     fn limits_hold_and_permits_are_returned() {
         let admission = Arc::new(Admission::default());
-        let first = admission.enter(5, 2, client(1)).expect("free");
-        let _second = admission.enter(5, 2, client(1)).expect("free");
-        assert_eq!(admission.enter(5, 2, client(1)).expect_err("client's limit"), Outcome::BusyClient);
-        let others: Vec<_> = (2..5).map(|n| admission.enter(5, 2, client(n)).expect("another")).collect();
-        assert_eq!(admission.enter(5, 2, client(9)).expect_err("limit of all"), Outcome::Busy);
-        drop(first);
-        drop(others);
-        assert!(admission.enter(5, 2, client(1)).is_ok());
-        assert_eq!(admission.state().clients.len(), 1);
+        let first = admission.enter(5, 2, client(1, 1)).expect("free");
+        let _second = admission.enter(5, 2, client(2, 1)).expect("free");
+        let others: Vec<_> = (3..6).map(|n| admission.enter(5, 2, client(n, 1)).expect("another")).collect();
+        assert_eq!(admission.enter(5, 2, client(9, 1)).expect_err("limit of all"), Level::Total);
+        drop((first, others));
+        assert!(admission.enter(5, 2, client(9, 1)).is_ok());
+        let counts = |state: MutexGuard<'_, State>| (state.by_addr.len(), state.by_site.len());
+        assert_eq!(counts(admission.state()), (1, 1), "only the second");
+        let _twice: Vec<_> = (0..2).map(|_| admission.enter(100, 2, client(7, 1)).expect("free")).collect();
+        assert_eq!(admission.enter(100, 2, client(7, 1)).expect_err("client's limit"), Level::Host);
+        assert!(admission.enter(100, 2, client(7, 2)).is_ok(), "another client of the site");
     }
 
     #[test]
-    fn floods_leave_capacity_for_later_clients() {
+    fn floods_leave_capacity_for_later_sites() {
         let admission = Arc::new(Admission::default());
         let mut permits = Vec::new();
         for flooder in 1..=8 {
             let before = permits.len();
-            permits.extend((0..10_000).map_while(|_| admission.enter(4_096, 4_096, client(flooder)).ok()));
+            // From all addresses of the site.
+            let flood = (0..10_000).map_while(|n| admission.enter(4_096, 256, client(flooder, n)).ok());
+            permits.extend(flood);
             assert!(permits.len() > before, "the {flooder}th flood gets something too");
         }
         assert!(permits.len() < 4_096);
-        assert!(admission.enter(4_096, 4_096, client(100)).is_ok(), "and so does a quiet client");
+        assert!(admission.enter(4_096, 256, client(100, 1)).is_ok(), "and so does a quiet client");
+    }
+
+    #[test]
+    fn a_flood_leaves_capacity_for_the_neighbours_of_its_site() {
+        let admission = Arc::new(Admission::default());
+        let permits: Vec<_> =
+            (0..10_000).map_while(|_| admission.enter(4_096, 4_096, client(1, 1)).ok()).collect();
+        assert!((1_000..2_000).contains(&permits.len()), "{}", permits.len());
+        let neighbours: Vec<_> = (2..802).map(|n| admission.enter(4_096, 4_096, client(1, n))).collect();
+        assert!(neighbours.iter().all(Result::is_ok), "800 neighbours, one query each");
     }
 }

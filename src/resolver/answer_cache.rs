@@ -80,6 +80,11 @@ impl CachedAnswer<'_> {
         self.0.outcome
     }
 
+    /// Length of the message, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.0.message.len()
+    }
+
     /// Offset of the OPT record in the message.
     pub(super) fn opt(&self) -> Option<usize> {
         (self.0.opt != 0).then_some(usize::from(self.0.opt))

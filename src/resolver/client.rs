@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tokio::sync::mpsc;
 
-use super::admission::Permit;
+use super::admission::{Client, Permit};
 use super::answer_cache::CacheSlot;
 use super::cookie::CookieStatus;
 use super::mmsg::Path;
@@ -17,13 +17,15 @@ pub(super) enum ReplyPath {
     /// To a peer of the UDP listener with this number.
     Datagram(usize, Path),
     /// To the stream that reads from this channel.
-    Stream(mpsc::Sender<Vec<u8>>),
+    Stream { answers: mpsc::Sender<Vec<u8>>, is_encrypted: bool },
 }
 
 /// The sender of a query, and where its answer goes.
 pub(super) struct Requestor {
     pub(super) reply_path: ReplyPath,
     pub(super) addr: IpAddr,
+    /// Its address and site; `None` outside every zone.
+    pub(super) client: Option<Client>,
     /// Status of the client's cookie, if it sent one.
     pub(super) cookie: Option<CookieStatus>,
     /// Largest answer that the client accepts, in bytes.
@@ -32,6 +34,8 @@ pub(super) struct Requestor {
     pub(super) hash: u64,
     /// Where to store the answer.
     pub(super) cache_slot: Option<(CacheSlot, Box<Key>)>,
+    /// Whether the answer is padded (RFC 7830 §4).
+    pub(super) is_padded: bool,
     /// Held while the query is pending.
     pub(super) permit: Option<Permit>,
 }
@@ -40,8 +44,12 @@ impl Requestor {
     pub(super) const fn transport(&self) -> Transport {
         match self.reply_path {
             ReplyPath::Datagram(..) => Transport::Udp,
-            ReplyPath::Stream(_) => Transport::Tcp,
+            ReplyPath::Stream { .. } => Transport::Tcp,
         }
+    }
+
+    pub(super) const fn is_encrypted(&self) -> bool {
+        matches!(self.reply_path, ReplyPath::Stream { is_encrypted: true, .. })
     }
 
     /// Whether the source address may be forged: neither a stream nor a cookie has confirmed it.

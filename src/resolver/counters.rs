@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::addr::ZoneId;
 use crate::dns64::Outcome;
+use crate::time::Instant;
 
 /// Upper bounds of the wait histogram, in milliseconds. One more bucket counts longer waits.
 pub const WAIT_BUCKETS: [u64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 900, 2_000, 5_000];
@@ -83,6 +84,9 @@ impl ZoneCounters {
     }
 }
 
+/// Least time between two log lines about an upstream.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Counters of one upstream.
 #[derive(Debug, Default)]
 pub struct UpstreamCounters {
@@ -91,13 +95,16 @@ pub struct UpstreamCounters {
     unanswered: AtomicU64,
     strays: AtomicU64,
     tcp_retries: AtomicU64,
+    hedged: AtomicU64,
     srtt_micros: AtomicU64,
     demoted: AtomicBool,
+    /// When to log its next error, in ns.
+    log_at: AtomicU64,
 }
 
 impl UpstreamCounters {
     /// Name, help text and value of each monotonic counter.
-    pub fn all(&self) -> [(&'static str, &'static str, u64); 5] {
+    pub fn all(&self) -> [(&'static str, &'static str, u64); 6] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("asked", "Queries sent", read(&self.asked)),
@@ -109,6 +116,7 @@ impl UpstreamCounters {
                 "Queries repeated over TCP after a truncated or suspicious reply",
                 read(&self.tcp_retries),
             ),
+            ("hedged", "Queries sent while another upstream was slow to reply", read(&self.hedged)),
         ]
     }
 
@@ -120,6 +128,13 @@ impl UpstreamCounters {
     /// Whether the upstream is used last, after too many timeouts.
     pub fn is_demoted(&self) -> bool {
         self.demoted.load(Ordering::Relaxed)
+    }
+
+    /// Whether to log an error of the upstream now: once a minute.
+    pub(super) fn may_log(&self, now: Instant) -> bool {
+        let (at, now) = (self.log_at.load(Ordering::Relaxed), now.as_nanos());
+        let next = now.saturating_add(LOG_INTERVAL.as_nanos() as u64);
+        now >= at && self.log_at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     pub(super) fn asked(&self) {
@@ -140,6 +155,10 @@ impl UpstreamCounters {
         self.strays.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn hedged(&self) {
+        self.hedged.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn tcp_retries(&self) {
         self.tcp_retries.fetch_add(1, Ordering::Relaxed);
     }
@@ -157,6 +176,7 @@ pub struct Counters {
     upstreams: RwLock<BTreeMap<SocketAddr, Arc<UpstreamCounters>>>,
     lost_answers: AtomicU64,
     refused_connections: AtomicU64,
+    evicted_connections: AtomicU64,
 }
 
 /// The row of `key`, created if absent.
@@ -208,8 +228,17 @@ impl Counters {
         self.refused_connections.load(Ordering::Relaxed)
     }
 
+    /// Idle connections closed for a new one because a limit was reached.
+    pub fn evicted_connections(&self) -> u64 {
+        self.evicted_connections.load(Ordering::Relaxed)
+    }
+
     pub(super) fn count_lost(&self, answers: usize) {
         self.lost_answers.fetch_add(answers as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_evicted_connection(&self, is_evicted: bool) {
+        self.evicted_connections.fetch_add(u64::from(is_evicted), Ordering::Relaxed);
     }
 
     pub(super) fn count_refused_connection(&self) {
@@ -220,6 +249,13 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_logged_once_a_minute() {
+        let upstream = UpstreamCounters::default();
+        let logged: Vec<_> = (5..200).filter(|at| upstream.may_log(Instant::from_secs(*at))).collect();
+        assert_eq!(logged, [5, 65, 125, 185]);
+    }
 
     #[test]
     fn waits_are_counted_by_bucket() {

@@ -1,5 +1,6 @@
 //! Edits of encoded messages: TTLs, options, truncation and case of names.
 
+use super::query_key::PADDING;
 use crate::dns64::wire::{self, flag, rr};
 
 /// Offsets of the TTLs, offset of the OPT record, and smallest TTL of an answer. `None` unless it may be
@@ -39,6 +40,25 @@ pub(super) fn push_option(message: &mut Vec<u8>, opt: usize, number: u16, conten
     message.extend_from_slice(&number.to_be_bytes());
     message.extend_from_slice(&more.to_be_bytes());
     message.extend_from_slice(content);
+}
+
+/// Pads a message whose last record is OPT to a multiple of `block` bytes (RFC 7830 §3).
+pub(super) fn pad(message: &mut Vec<u8>, block: usize) {
+    let Some(opt) = last_opt(message) else { return };
+    let end = message.len() + 4;
+    let whole = end.next_multiple_of(block).min(usize::from(u16::MAX));
+    if let Some(more) = whole.checked_sub(end) {
+        push_option(message, opt, PADDING, &vec![0; more]);
+    }
+}
+
+/// Removes the OPT record, which must be the last one. `false` if there is none.
+pub(super) fn remove_opt(message: &mut Vec<u8>) -> bool {
+    let Some(opt) = last_opt(message) else { return false };
+    message.truncate(opt);
+    let count = wire::u16_at(message, 10).unwrap_or(0);
+    wire::set_u16(message, 10, count.saturating_sub(1));
+    true
 }
 
 /// Removes the options of the OPT record at `opt`, which must be the last record.
@@ -148,6 +168,21 @@ mod tests {
         assert_eq!(option(&bytes, 15), Some(&[0, 22][..]));
         assert_eq!(option(&bytes, 3), None);
         assert_eq!(last_opt(&bytes), Some(opt));
+    }
+
+    #[test]
+    fn messages_are_padded_to_whole_blocks() {
+        // id dns-pad
+        for before in 0..300 {
+            let mut bytes = message(0x8180, [0, 0, 1], &[OPT]);
+            let opt = last_opt(&bytes).expect("the last record");
+            push_option(&mut bytes, opt, 65_001, &vec![7; before]);
+            pad(&mut bytes, 128);
+            assert!(bytes.len().is_multiple_of(128), "{before}");
+            assert!(option(&bytes, PADDING).is_some_and(|zeros| zeros.iter().all(|byte| *byte == 0)));
+            assert!(remove_opt(&mut bytes));
+            assert_eq!(bytes, message(0x8180, [0, 0, 0], &[]));
+        }
     }
 
     #[test]

@@ -3,12 +3,13 @@
 //! Each thread has its own socket for every listener; the kernel distributes clients among them. A thread
 //! answers from its answer cache. Each name belongs to one thread, whose engine handles the other queries
 //! for it (`worker`). UDP uses batched system calls (`mmsg`). `crate::message` frames messages on TCP and
-//! TLS; `stream` enforces the limits.
+//! TLS; `stream`, `connections`, `admission` and `rate` enforce the limits.
 
 mod admission;
 mod answer_cache;
 mod client;
 pub(crate) mod clock;
+mod connections;
 mod cookie;
 mod counters;
 mod frame;

@@ -5,6 +5,8 @@ use crate::dns64::wire::{self, Opt, flag, rr};
 
 /// Code of the cookie option (RFC 7873 §4).
 pub(super) const COOKIE: u16 = 10;
+/// Code of the padding option (RFC 7830 §3).
+pub(super) const PADDING: u16 = 12;
 /// Longest key: a name and seven bytes before it.
 const KEY: usize = 255 + 7;
 

@@ -41,10 +41,10 @@ impl ReplySockets {
                     true
                 })
             }
-            ReplyPath::Stream(stream) => {
+            ReplyPath::Stream { answers, .. } => {
                 let mut bytes = Vec::new();
                 write(&mut bytes);
-                stream.try_send(bytes).is_ok()
+                answers.try_send(bytes).is_ok()
             }
         }
     }

@@ -26,4 +26,16 @@ impl Reporter {
         }
         whole
     }
+
+    /// The failures of a name that the engines remember, as text. Skips threads that have ended.
+    pub async fn failures(&self, name: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        for thread in &self.0 {
+            let (to, from) = oneshot::channel();
+            if thread.send(Command::Failures(name.to_owned(), to)).is_ok() {
+                all.extend(from.await.unwrap_or_default());
+            }
+        }
+        all
+    }
 }

@@ -8,7 +8,9 @@ use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 use super::Counters;
 use super::admission::Admission;
 use super::clock::Clock;
+use super::connections::Connections;
 use super::cookie::Secret;
+use super::rate::Rates;
 use crate::dns64::{ClientZones, Settings};
 
 /// The settings in effect, and the content of the files that they name.
@@ -31,7 +33,8 @@ pub(super) struct Shared {
     generation: AtomicU64,
     pub(super) counters: Arc<Counters>,
     pub(super) queries: Arc<Admission>,
-    pub(super) connections: Arc<Admission>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) rates: Arc<Rates>,
     pub(super) secret: Secret,
     /// Assigns names to threads.
     pub(super) seed: u64,
@@ -42,6 +45,7 @@ impl Shared {
     pub(super) fn new(active: ActiveSettings, secret: Secret, seed: u64) -> Self {
         Self {
             generation: AtomicU64::new(active.generation),
+            rates: Arc::new(Rates::new(&active.settings.network)),
             active: RwLock::new(Arc::new(active)),
             counters: Arc::default(),
             queries: Arc::default(),
@@ -61,6 +65,7 @@ impl Shared {
     }
 
     pub(super) fn activate(&self, active: ActiveSettings) {
+        self.rates.set(&active.settings.network);
         let mut active_slot = self.active.write().unwrap_or_else(PoisonError::into_inner);
         self.generation.store(active.generation, Ordering::Release);
         *active_slot = Arc::new(active);

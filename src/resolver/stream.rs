@@ -2,7 +2,7 @@
 //! leave as they become ready. Number and lifetime of connections are limited.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,11 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-use super::admission::Permit;
+use super::admission::Client;
 use super::client::ReplyPath;
+use super::connections::{Connection, ConnectionLimits};
 use super::worker::DnsWorker;
+use crate::dns64::Outcome;
 use crate::message::{Bytes, Frames};
 
 /// Maximum number of pending queries per connection.
@@ -42,21 +44,33 @@ pub(super) async fn accept(worker: Rc<DnsWorker>, listener: TcpListener, listene
     }
 }
 
-/// Serves a connection if the limits allow it. A client in no zone gets no TLS handshake.
+/// Serves a connection if the limits allow it. A connection from outside every zone is closed at once.
 fn admit(worker: &Rc<DnsWorker>, stream: TcpStream, peer: SocketAddr, listener_kind: ListenerKind) {
     let active = worker.shared.active();
     let network = &active.settings.network;
-    let known = active.clients.find(peer.ip()).is_some();
-    let connections = &worker.shared.connections;
-    let entered = connections.enter(network.connections, network.connections_per_client, peer.ip());
+    let counters = &worker.shared.counters;
+    let (Some(zone), IpAddr::V6(addr)) = (active.clients.find(peer.ip()), peer.ip()) else {
+        return counters.zone(None).count(Outcome::NoZone);
+    };
     let server = match (listener_kind, &active.server) {
         (ListenerKind::Plain, _) => None,
-        (ListenerKind::Tls, Some(server)) if known => Some(Arc::clone(server)),
-        (ListenerKind::Tls, _) => return,
+        (ListenerKind::Tls, Some(server)) => Some(Arc::clone(server)),
+        (ListenerKind::Tls, None) => return,
     };
-    match entered {
-        Ok(permit) => drop(tokio::task::spawn_local(serve(Rc::clone(worker), stream, peer, server, permit))),
-        Err(_) => worker.shared.counters.count_refused_connection(),
+    let client = Client { addr, site: active.settings.zones[zone].site_of(addr) };
+    let limits = ConnectionLimits { total: network.connections, per_client: network.connections_per_client };
+    match worker.shared.connections.admit(worker.shared.clock.now(), limits, client) {
+        Some(admitted) => {
+            counters.count_evicted_connection(admitted.has_evicted);
+            drop(tokio::task::spawn_local(serve(
+                Rc::clone(worker),
+                stream,
+                peer,
+                server,
+                admitted.connection,
+            )));
+        }
+        None => counters.count_refused_connection(),
     }
 }
 
@@ -65,59 +79,87 @@ async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     server: Option<Arc<ServerConfig>>,
-    permit: Permit,
+    connection: Connection,
 ) {
     let active = worker.shared.active();
     let (idle, total) = (active.settings.timeouts.tcp_idle, active.settings.network.connection_total);
     let served = async {
         stream.set_nodelay(true)?;
+        let clock = worker.shared.clock;
+        let client =
+            ClientStream { worker: &worker, connection: &connection, peer, is_encrypted: server.is_some() };
         match server {
-            None => run_connection(&worker, stream, peer, idle).await,
+            None => client.run(stream, idle).await,
             Some(server) => {
                 let handshake = TlsAcceptor::from(server).accept(stream);
                 let stream =
                     tokio::time::timeout(idle, handshake).await.map_err(|_| io::ErrorKind::TimedOut)??;
-                run_connection(&worker, stream, peer, idle).await
+                connection.record(clock.now(), false);
+                client.run(stream, idle).await
             }
         }
     };
-    if let Ok(Err(error)) = tokio::time::timeout(total, served).await {
-        tracing::debug!(%error, "DNS client connection from {peer}");
+    tokio::select! {
+        served = tokio::time::timeout(total, served) => {
+            if let Ok(Err(error)) = served {
+                tracing::debug!(%error, "DNS client connection from {peer}");
+            }
+        }
+        () = connection.evicted() => {}
     }
-    drop(permit);
 }
 
-async fn run_connection(
-    worker: &Rc<DnsWorker>,
-    stream: impl Bytes,
+/// A client on a stream.
+struct ClientStream<'a> {
+    worker: &'a Rc<DnsWorker>,
+    connection: &'a Connection,
     peer: SocketAddr,
-    idle: Duration,
-) -> io::Result<()> {
-    let mut frames = Frames::new(stream, peer);
-    let (answers, mut answered) = mpsc::channel(MAX_CONCURRENT);
-    let mut closing = worker.closing.subscribe();
-    let clock = worker.shared.clock;
-    let mut in_flight = 0;
-    let mut last_activity = clock.now();
-    loop {
-        tokio::select! {
-            message = frames.next(), if in_flight < MAX_CONCURRENT => {
-                let Some(query) = message else { return Ok(()) };
-                let (query, reply_path) = (query?, ReplyPath::Stream(answers.clone()));
-                last_activity = clock.now();
-                let taken = worker.with_state(|state, now| state.query(now, peer.ip(), reply_path, &query));
-                if !taken {
-                    return Ok(());
+    is_encrypted: bool,
+}
+
+impl ClientStream<'_> {
+    async fn run(self, stream: impl Bytes, idle: Duration) -> io::Result<()> {
+        let mut frames = Frames::new(stream, self.peer);
+        let (answers, mut answered) = mpsc::channel(MAX_CONCURRENT);
+        let mut closing = self.worker.closing.subscribe();
+        let clock = self.worker.shared.clock;
+        let mut in_flight = 0;
+        let mut last_activity = clock.now();
+        loop {
+            tokio::select! {
+                message = frames.next(), if in_flight < MAX_CONCURRENT => {
+                    let Some(query) = message else { break };
+                    last_activity = clock.now();
+                    if !self.query(&query?, &answers) {
+                        return Ok(());
+                    }
+                    in_flight += 1;
+                    self.connection.record(last_activity, true);
                 }
-                in_flight += 1;
+                Some(answer) = answered.recv() => {
+                    in_flight -= 1;
+                    last_activity = clock.now();
+                    self.connection.record(last_activity, in_flight > 0);
+                    frames.send(answer)?;
+                }
+                () = clock.sleep_until(last_activity + idle), if in_flight == 0 => return Ok(()),
+                _ = closing.wait_for(|closing| *closing), if in_flight == 0 => return Ok(()),
             }
-            Some(answer) = answered.recv() => {
-                in_flight -= 1;
-                last_activity = clock.now();
-                frames.send(answer)?;
-            }
-            () = clock.sleep_until(last_activity + idle), if in_flight == 0 => return Ok(()),
-            _ = closing.wait_for(|closing| *closing), if in_flight == 0 => return Ok(()),
         }
+        // The client has sent all its queries and still reads (RFC 7766 §6.2.4).
+        while in_flight > 0 {
+            let Some(answer) = answered.recv().await else { break };
+            in_flight -= 1;
+            frames.send(answer)?;
+            frames.flush().await?;
+        }
+        // Answers queued before the end.
+        frames.flush().await
+    }
+
+    /// Handles a query. `false` if there will be no answer.
+    fn query(&self, query: &[u8], answers: &mpsc::Sender<Vec<u8>>) -> bool {
+        let reply_path = ReplyPath::Stream { answers: answers.clone(), is_encrypted: self.is_encrypted };
+        self.worker.with_state(|state, now| state.query(now, self.peer.ip(), reply_path, query))
     }
 }

@@ -1,6 +1,7 @@
 //! The tasks of a resolver thread: datagrams, upstream replies, timers, and messages of other threads.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Reads the queries of one UDP listener.
 pub(super) async fn listen(worker: Rc<DnsWorker>, number: usize, socket: Rc<UdpSocket>) {
-    read(&worker, &socket, |state, now, incoming, n| {
+    read(&worker, &socket, Errors::Ignored, |state, now, incoming, n| {
         if let Some(path) = incoming.path(n) {
             state.query(now, path.peer.ip(), ReplyPath::Datagram(number, path), incoming.datagram(n));
         }
@@ -40,7 +41,7 @@ pub(super) fn read_from(worker: &Rc<DnsWorker>, channel: NewChannel) {
                 let on_message =
                     |message: &mut [u8]| of.with_state(|state, now| state.receive(now, id, message));
                 if let Err(error) = stream::run_connection(addr, &via, authorities, queue, on_message).await {
-                    tracing::debug!(%error, "upstream connection to {addr}");
+                    log_connection_error(&of, addr, &error);
                 }
                 // In its own task: closing the channel aborts this one.
                 let of = Rc::clone(&of);
@@ -54,27 +55,54 @@ pub(super) fn read_from(worker: &Rc<DnsWorker>, channel: NewChannel) {
     worker.state.borrow_mut().pool.attach(id, reader.abort_handle());
 }
 
+/// Logs an error of a connection to an upstream. An upstream that closes idle connections is not an error.
+fn log_connection_error(worker: &DnsWorker, addr: SocketAddr, error: &io::Error) {
+    let is_closed = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
+    );
+    if !is_closed && worker.shared.counters.upstream(addr).may_log(worker.shared.clock.now()) {
+        tracing::warn!("upstream resolver {addr}: {error}");
+    } else {
+        tracing::debug!(%error, "upstream connection to {addr}");
+    }
+}
+
 async fn read_socket(worker: Rc<DnsWorker>, id: Id, socket: Rc<UdpSocket>) {
-    read(&worker, &socket, |state, now, incoming, n| state.receive(now, id, incoming.datagram_mut(n))).await;
-    // Only an upstream's socket ends the loop: the port is closed.
+    let take =
+        |state: &mut State, now, incoming: &mut Incoming, n| state.receive(now, id, incoming.datagram_mut(n));
+    read(&worker, &socket, Errors::End, take).await;
     tokio::task::spawn_local(async move { worker.with_state(|state, now| state.channel_closed(now, id)) });
 }
 
-/// Reads datagrams in batches and passes each to `take`. Returns when a connected socket reports that the
-/// remote port is closed.
+/// What an error of a socket does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Errors {
+    /// Ends the reader: the socket is connected to an upstream, which is unreachable or whose port is closed.
+    End,
+    Ignored,
+}
+
+/// Reads datagrams in batches and passes each to `take`.
 async fn read(
     worker: &Rc<DnsWorker>,
     socket: &UdpSocket,
+    errors: Errors,
     mut take: impl FnMut(&mut State, Instant, &mut Incoming, usize),
 ) {
     let mut headers = Headers::new();
+    // epoll reports an error of a socket by itself, not as readable.
+    let interest = match errors {
+        Errors::End => Interest::READABLE | Interest::ERROR,
+        Errors::Ignored => Interest::READABLE,
+    };
     loop {
-        if socket.readable().await.is_err() {
-            return;
-        }
+        let Ok(ready) = socket.ready(interest).await else { return };
+        // `try_io` accepts one interest only. It clears the readiness once the socket is empty.
+        let interest = if ready.is_readable() { Interest::READABLE } else { Interest::ERROR };
         let received = worker.with_state(|state, now| {
             let mut incoming = state.incoming.take().unwrap_or_else(|| Box::new(Incoming::new()));
-            let received = receive(socket, &mut incoming, &mut headers);
+            let received = receive(socket, interest, &mut incoming, &mut headers);
             for n in 0..*received.as_ref().unwrap_or(&0) {
                 take(state, now, &mut incoming, n);
             }
@@ -87,7 +115,7 @@ async fn read(
             Ok(_) => {}
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
-                io::ErrorKind::ConnectionRefused => return,
+                _ if errors == Errors::End => return tracing::debug!(%error, "an upstream is unreachable"),
                 _ => {
                     tracing::debug!(%error, "receiving DNS datagrams");
                     tokio::time::sleep(PAUSE).await;
@@ -99,9 +127,14 @@ async fn read(
 
 /// Receives a batch. A batch that is not full has emptied the socket, so the next read waits for readiness
 /// without another system call.
-fn receive(socket: &UdpSocket, incoming: &mut Incoming, headers: &mut Headers) -> io::Result<usize> {
+fn receive(
+    socket: &UdpSocket,
+    interest: Interest,
+    incoming: &mut Incoming,
+    headers: &mut Headers,
+) -> io::Result<usize> {
     let mut taken = 0;
-    let received = socket.try_io(Interest::READABLE, || {
+    let received = socket.try_io(interest, || {
         taken = incoming.receive(socket.as_fd(), headers)?;
         if taken == BATCH { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
     });

@@ -319,18 +319,45 @@ async fn sources_outside_every_zone_are_refused() {
     let socket = UdpSocket::bind("[::1]:0").await.expect("loopback");
     socket.connect(resolver.addresses()[0]).await.expect("loopback");
     socket.send(&query.to_vec().expect("encodes")).await.expect("loopback");
-    let answer = over_tcp(&resolver, &query).await;
-    assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
+    // Connections are closed at once.
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(resolver.addresses()[0]).await.expect("loopback");
+        let end = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("in time");
+        assert!(matches!(end, Ok(0) | Err(_)), "closed at once");
+    }
+    assert_eq!(resolver.counters().refused_connections(), 0, "no limit was reached");
     let row = resolver.counters().zone(None);
     let counted = async {
-        while row.outcome(Outcome::NoZone) < 2 {
+        while row.outcome(Outcome::NoZone) < 41 {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, counted).await.expect("both are counted");
+    tokio::time::timeout(PATIENCE, counted).await.expect("all are counted");
     resolver.stop(PATIENCE).await;
     let nothing = socket.try_recv(&mut [0; 512]);
     assert!(nothing.is_err(), "an answer to a source outside every zone: {nothing:?}");
+}
+
+#[tokio::test]
+async fn clients_that_half_close_receive_their_answers() {
+    let upstream = Upstream::start().await;
+    upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
+    let resolver = start(settings(&[upstream.addr])).expect("starts");
+    let mut stream = TcpStream::connect(resolver.addresses()[0]).await.expect("loopback");
+    // From the upstream, and answered at once.
+    for name in ["v4.example.", "v6.example.", "ipv4only.arpa."] {
+        write_framed(&mut stream, &query(name, RecordType::AAAA).to_vec().expect("encodes")).await;
+    }
+    stream.shutdown().await.expect("half closed");
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        let answer = tokio::time::timeout(PATIENCE, read_framed(&mut stream)).await.expect("in time");
+        names.push(Message::from_vec(&answer).expect("a message").queries[0].name.to_ascii());
+    }
+    names.sort_unstable();
+    assert_eq!(names, ["ipv4only.arpa.", "v4.example.", "v6.example."]);
+    let end = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("in time");
+    assert!(matches!(end, Ok(0)), "then the server closes too");
 }
 
 #[tokio::test]

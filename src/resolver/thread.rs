@@ -28,6 +28,8 @@ pub(super) enum Command {
     Translating(ZoneId, bool),
     /// Report the engine's state, with at most this many names per zone.
     Report(usize, oneshot::Sender<Report>),
+    /// Report the failures of a name that the engine remembers.
+    Failures(String, oneshot::Sender<Vec<String>>),
     /// Accept no further queries; end when pending ones are answered, or after this time.
     End(Duration),
 }
@@ -123,6 +125,9 @@ async fn run_thread(
             // The receiver may have ended.
             Some(Command::Report(most, to)) => {
                 _ = to.send(worker.with_state(|state, now| state.report(now, most)));
+            }
+            Some(Command::Failures(name, to)) => {
+                _ = to.send(worker.with_state(|state, now| state.failures(now, &name)));
             }
             Some(Command::End(drain)) => break drain,
             None => break worker.shared.active().settings.timeouts.total,

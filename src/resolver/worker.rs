@@ -11,15 +11,15 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::admission::Admission;
+use super::admission::{self, Admission, Client};
 use super::answer_cache::AnswerCache;
 use super::client::{ReplyPath, Requestor};
 use super::cookie::{self, CookieStatus, Secret};
 use super::counters::{Counters, ZoneCounters};
 use super::mmsg::Incoming;
-use super::query_key::{self, COOKIE, SimpleQuery};
+use super::query_key::{self, COOKIE, PADDING, SimpleQuery};
 use super::random::Random;
-use super::rate::{self, Rate};
+use super::rate::Rates;
 use super::reply_sockets::ReplySockets;
 use super::report::Report;
 use super::shared::{ActiveSettings, Shared};
@@ -32,6 +32,9 @@ use crate::time::Instant;
 
 /// Maximum number of messages queued for a thread.
 pub(super) const THREAD_QUEUE: usize = 4_096;
+
+/// Responses to padded queries are padded to a multiple of this many bytes (RFC 8467 §4.1).
+const RESPONSE_BLOCK: usize = 468;
 
 /// A message between threads.
 pub(super) enum ThreadMessage {
@@ -70,10 +73,7 @@ pub(super) struct State {
     zone_counters: Vec<Arc<ZoneCounters>>,
     engine: Engine<PendingClient>,
     answer_cache: AnswerCache,
-    clients: Rate,
-    responses: Rate,
-    /// Number of limited answers; every other one is sent with TC.
-    limited_answers: u32,
+    rates: Arc<Rates>,
     pub(super) pool: Pool,
     pub(super) reply_sockets: ReplySockets,
     pub(super) incoming: Option<Box<Incoming>>,
@@ -100,9 +100,7 @@ impl DnsWorker {
             zone_counters: Vec::new(),
             engine: Engine::new(Arc::clone(&active.settings), random.u64()?),
             answer_cache: AnswerCache::new(0),
-            clients: Rate::new(0),
-            responses: Rate::new(0),
-            limited_answers: 0,
+            rates: Arc::clone(&shared.rates),
             pool: Pool::new(shared.secret),
             reply_sockets: ReplySockets::default(),
             incoming: Some(Box::new(Incoming::new())),
@@ -132,7 +130,7 @@ impl DnsWorker {
         }
         let result = what(&mut state, now);
         let opened = state.flush(now);
-        let deadline = state.engine.deadline();
+        let deadline = state.deadline();
         if deadline < state.timer_at {
             self.alarm.notify_one();
         }
@@ -144,7 +142,7 @@ impl DnsWorker {
     /// The time of the next timer.
     pub(super) fn arm(&self) -> Instant {
         let mut state = self.state.borrow_mut();
-        state.timer_at = state.engine.deadline();
+        state.timer_at = state.deadline();
         state.timer_at
     }
 }
@@ -158,8 +156,6 @@ impl State {
         self.answer_cache.clear(settings.network.answer_cache_bytes);
         // Hits are counted by the old settings' zone indices.
         self.answer_cache.take_hits().for_each(drop);
-        self.clients.set(settings.network.queries_per_second);
-        self.responses.set(settings.network.responses_per_second);
         self.pool.set(&settings.network.via);
         self.active = active;
     }
@@ -177,6 +173,11 @@ impl State {
         Report::of(&self.engine, &self.active.settings, now, most)
     }
 
+    /// The failures of a name that the engine remembers.
+    pub(super) fn failures(&self, now: Instant, name: &str) -> Vec<String> {
+        self.engine.failures(now, name)
+    }
+
     /// Handles a query. `false` if there will be no answer.
     pub(super) fn query(
         &mut self,
@@ -188,17 +189,22 @@ impl State {
         let mut requestor = Requestor {
             reply_path,
             addr: client,
+            client: None,
             cookie: None,
             limit: 0,
             hash: 0,
             cache_slot: None,
             permit: None,
+            is_padded: false,
         };
         let transport = requestor.transport();
-        let Some(zone) = self.active.clients.find(client) else {
+        let (Some(zone), IpAddr::V6(addr)) = (self.active.clients.find(client), client) else {
             return self.refuse(now, requestor, query, None, Outcome::NoZone);
         };
-        if !self.clients.allows(now, &client) {
+        let of_client = Client { addr, site: self.active.settings.zones[zone].site_of(addr) };
+        requestor.client = Some(of_client);
+        requestor.is_padded = requestor.is_encrypted() && frame::option(query, PADDING).is_some();
+        if !self.rates.allow_query(now, of_client) {
             let id = self.active.settings.zones[zone].id;
             return self.refuse(now, requestor, query, Some(id), Outcome::RateLimited);
         }
@@ -229,8 +235,7 @@ impl State {
         simple: &SimpleQuery<'_>,
     ) -> bool {
         let key = simple.key(u16::try_from(zone).unwrap_or(u16::MAX));
-        let Self { answer_cache, reply_sockets, zone_counters, responses, limited_answers, secret, .. } =
-            self;
+        let Self { answer_cache, reply_sockets, zone_counters, rates, secret, .. } = self;
         requestor.hash = answer_cache.hash(&key);
         let room = requestor.limit.saturating_sub(requestor.cookie.map_or(0, |_| cookie::OPTION_LEN));
         let Some(found) = answer_cache.find(now, requestor.hash, &key, room) else {
@@ -240,28 +245,25 @@ impl State {
         };
         zone_counters[zone].count(found.outcome());
         zone_counters[zone].count_cached_answer();
-        let verdict = rate_limit(now, responses, limited_answers, requestor);
-        if verdict != RateLimit::Send {
+        let is_limited = !allows_answer(now, rates, requestor, found.size());
+        if is_limited {
             zone_counters[zone].count(Outcome::ResponseLimited);
         }
         let client_cookie = requestor.cookie.and_then(CookieStatus::client);
         let cookie = client_cookie.map(|client| secret.issue(client, requestor.addr, seconds(now)));
-        match verdict {
-            RateLimit::Drop => true,
-            RateLimit::Send => reply_sockets.queue_with(&requestor.reply_path, |bytes| {
-                let start = bytes.len();
-                found.write(now, simple, bytes);
-                if let (Some(opt), Some(cookie)) = (found.opt(), &cookie) {
-                    frame::push_option(bytes, start + opt, COOKIE, cookie);
-                }
-            }),
-            RateLimit::Truncate => {
-                let mut short = Vec::new();
-                found.write(now, simple, &mut short);
-                frame::truncate(&mut short, found.opt());
-                reply_sockets.queue(&requestor.reply_path, &short)
-            }
+        if is_limited {
+            let mut short = Vec::new();
+            found.write(now, simple, &mut short);
+            frame::truncate(&mut short, found.opt());
+            return reply_sockets.queue(&requestor.reply_path, &short);
         }
+        reply_sockets.queue_with(&requestor.reply_path, |bytes| {
+            let start = bytes.len();
+            found.write(now, simple, bytes);
+            if let (Some(opt), Some(cookie)) = (found.opt(), &cookie) {
+                frame::push_option(bytes, start + opt, COOKIE, cookie);
+            }
+        })
     }
 
     /// Passes the query to the engine that its name belongs to.
@@ -326,10 +328,12 @@ impl State {
     ) -> bool {
         let (client, transport) = (requestor.addr, requestor.transport());
         let limits = self.active.settings.limits;
-        let queries = &self.queries;
+        let (queries, of_client) = (&self.queries, requestor.client);
         let mut requestor = Some(requestor);
         let admit = || {
-            let permit = queries.enter(limits.in_flight, limits.in_flight_per_client, client)?;
+            let permit = queries
+                .enter(limits.in_flight, limits.in_flight_per_client, of_client.ok_or(Outcome::NoZone)?)
+                .map_err(admission::refusal)?;
             let mut requestor = requestor.take().ok_or(Outcome::Busy)?;
             requestor.permit = Some(permit);
             Ok(PendingClient { from, requestor })
@@ -401,21 +405,17 @@ impl State {
             self.answer_cache.store(now, *slot, key, &answer.message, (answer.outcome, answer.keep));
         }
         let mut message = answer.message;
-        match rate_limit(now, &mut self.responses, &mut self.limited_answers, &requestor) {
-            RateLimit::Send => {}
-            RateLimit::Truncate => {
-                row.count(Outcome::ResponseLimited);
-                let opt = frame::last_opt(&message);
-                frame::truncate(&mut message, opt);
-            }
-            RateLimit::Drop => {
-                row.count(Outcome::ResponseLimited);
-                return true;
-            }
+        if !allows_answer(now, &self.rates, &requestor, message.len()) {
+            row.count(Outcome::ResponseLimited);
+            let opt = frame::last_opt(&message);
+            frame::truncate(&mut message, opt);
         }
         if let Some(client) = requestor.cookie.and_then(CookieStatus::client) {
             let whole = self.secret.issue(client, requestor.addr, seconds(now));
             cookie::append(&mut message, requestor.limit, &whole);
+        }
+        if requestor.is_padded {
+            frame::pad(&mut message, RESPONSE_BLOCK);
         }
         self.reply_sockets.queue(&requestor.reply_path, &message)
     }
@@ -429,7 +429,7 @@ impl State {
 
     /// Closes a broken channel.
     pub(super) fn channel_closed(&mut self, now: Instant, channel: Id) {
-        for exchange in self.pool.channel_closed(now, channel) {
+        for exchange in self.pool.channel_closed(channel) {
             self.engine.failed(now, exchange.transmit.id);
         }
     }
@@ -437,6 +437,12 @@ impl State {
     /// Runs the timers that have expired.
     pub(super) fn timeout(&mut self, now: Instant) {
         self.engine.timeout(now);
+        self.pool.probe(now, &self.active.settings);
+    }
+
+    /// When the next timer expires.
+    fn deadline(&mut self) -> Instant {
+        self.engine.deadline().min(self.pool.probe_at())
     }
 
     /// Sends queued upstream queries and answers. New channels need a reader.
@@ -447,8 +453,8 @@ impl State {
             while let Some(transmit) = self.engine.poll_transmit() {
                 let active = (&*self.active.settings, &*self.counters);
                 let id = transmit.id;
-                let upstream = self.pool.submit(now, transmit, active, &mut self.random);
-                self.engine.sent_to(id, upstream);
+                let (upstream, hedge_delay) = self.pool.submit(now, transmit, active, &mut self.random);
+                self.engine.sent_to(now, id, upstream, hedge_delay);
             }
             while let Some((waiting, answer)) = self.engine.poll_answer() {
                 self.return_answer(now, waiting.from, waiting.requestor, answer);
@@ -467,28 +473,11 @@ impl State {
     }
 }
 
-/// Decision of the response rate limit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum RateLimit {
-    Send,
-    /// Without records and with TC: a genuine client retries over TCP, a forged one receives little.
-    Truncate,
-    Drop,
-}
-
-/// Response rate limiting: above the rate, every other answer is sent without records and with TC.
-fn rate_limit(
-    now: Instant,
-    responses: &mut Rate,
-    limited_answers: &mut u32,
-    requestor: &Requestor,
-) -> RateLimit {
-    let forgeable = requestor.may_be_forged() && requestor.hash != 0;
-    if !forgeable || responses.allows(now, &(rate::network(requestor.addr), requestor.hash)) {
-        return RateLimit::Send;
-    }
-    *limited_answers = limited_answers.wrapping_add(1);
-    if limited_answers.is_multiple_of(2) { RateLimit::Drop } else { RateLimit::Truncate }
+/// Response rate limiting: whether to send a whole answer of `len` bytes. Otherwise it is sent without records and
+/// with TC: a genuine client retries over TCP, a forged one receives little.
+fn allows_answer(now: Instant, rates: &Rates, requestor: &Requestor, len: usize) -> bool {
+    let forgeable = requestor.client.filter(|_| requestor.may_be_forged());
+    forgeable.is_none_or(|client| rates.allow_answer(now, client, requestor.hash, len))
 }
 
 /// The clock of cookie timestamps.

@@ -102,7 +102,7 @@ pub(super) fn start(lab: &Lab, server: Server) -> Result<Option<Running>, LabErr
         Server::Gate64 => Process::Gate64(lab.start(&GatewayConfig {
             dns: format!(
                 "listen = [\"[{SERVER}]:53\"]\nupstreams = [\"{UPSTREAM}\"]\nthreads = 1\n\
-                 queries_per_second = 0\nresponses_per_second = 0\nin_flight_per_client = 4096\n\
+                 queries_per_second = 0\nresponses_per_second = 0\nresponse_bytes_per_second = 0\nin_flight_per_client = 4096\n\
                  cache_bytes = 402653184"
             ),
             ..GatewayConfig::default()

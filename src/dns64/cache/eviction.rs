@@ -7,23 +7,9 @@
 //! These are many lists over one slab, moved between and weighed in bytes. The crate `lru`, used for
 //! `dns64/lru.rs`, has one list per map and counts entries.
 
-use core::net::IpAddr;
 use std::collections::HashMap;
 
-/// A client site: a /64, so that many addresses do not gain more space.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(in crate::dns64) struct Site(u64);
-
-impl Site {
-    /// The site of a client.
-    pub(in crate::dns64) const fn of(client: IpAddr) -> Self {
-        match client {
-            // ::/64 contains no client address.
-            IpAddr::V4(v4) => Self(v4.to_bits() as u64),
-            IpAddr::V6(v6) => Self((v6.to_bits() >> 64) as u64),
-        }
-    }
-}
+use crate::addr::SiteKey;
 
 /// Maximum number of sites with a group of their own. Each eviction compares the sizes of all groups.
 pub(super) const MAX_SITES: usize = 1_024;
@@ -60,7 +46,7 @@ const EMPTY: ListHead = ListHead { first: NONE, last: NONE, bytes: 0 };
 struct Group {
     lists: [ListHead; 2],
     /// The site it belongs to. `None` for shared and free groups.
-    site: Option<Site>,
+    site: Option<SiteKey>,
 }
 
 impl Group {
@@ -74,7 +60,7 @@ impl Group {
 pub(super) struct EvictionLists {
     groups: Vec<Group>,
     /// The group of each site that has names in the cache.
-    by_site: HashMap<Site, u16>,
+    by_site: HashMap<SiteKey, u16>,
     /// Groups without a site.
     free: Vec<u16>,
     links: Vec<Links>,
@@ -98,7 +84,7 @@ impl EvictionLists {
     }
 
     /// The group of a site, assigned if it has none.
-    fn group(&mut self, site: Site) -> u16 {
+    fn group(&mut self, site: SiteKey) -> u16 {
         if let Some(group) = self.by_site.get(&site) {
             return *group;
         }
@@ -165,7 +151,7 @@ impl EvictionLists {
     }
 
     /// Adds an entry. Indices are assigned in order, and freed ones first.
-    pub(super) fn add(&mut self, index: u32, site: Site, bytes: usize) {
+    pub(super) fn add(&mut self, index: u32, site: SiteKey, bytes: usize) {
         let group = self.group(site);
         self.push(index, group, false, u32::try_from(bytes).unwrap_or(u32::MAX));
     }
@@ -178,7 +164,7 @@ impl EvictionLists {
     }
 
     /// Records another query by `site`.
-    pub(super) fn promote(&mut self, index: u32, site: Site) {
+    pub(super) fn promote(&mut self, index: u32, site: SiteKey) {
         let Links { group, bytes, .. } = self.links[index as usize];
         self.unlink(index);
         let own = self.by_site.get(&site).copied().unwrap_or(OTHERS as u16);
@@ -209,16 +195,21 @@ impl EvictionLists {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addr::{HostKey, ZoneId};
+
+    fn site(number: u32) -> SiteKey {
+        HostKey::new(ZoneId(0), (u128::from(number) << 64).into(), 128).site(64)
+    }
 
     #[test]
     fn the_largest_group_is_evicted_first() {
         let mut lists = EvictionLists::new();
         for index in 0..10 {
-            lists.add(index, Site(3), 100);
+            lists.add(index, site(3), 100);
         }
-        lists.add(10, Site(5), 100);
-        lists.promote(0, Site(3));
-        lists.promote(1, Site(7));
+        lists.add(10, site(5), 100);
+        lists.promote(0, site(3));
+        lists.promote(1, site(7));
         // 1 is shared now, 0 was queried again; 2 is the oldest of the others.
         for want in [2, 3, 4, 5, 6, 7, 8, 9] {
             let victim = lists.victim(1_000).expect("not empty");
@@ -237,10 +228,10 @@ mod tests {
         for removed in 0..5 {
             let mut lists = EvictionLists::new();
             for index in 0..5 {
-                lists.add(index, Site(1), 10);
+                lists.add(index, site(1), 10);
             }
             lists.remove(removed);
-            lists.add(removed, Site(2), 20);
+            lists.add(removed, site(2), 20);
             lists.resize(removed, 30);
             let mut seen = Vec::new();
             while let Some(index) = lists.victim(1) {
@@ -259,8 +250,8 @@ mod tests {
         let sites = MAX_SITES as u32 + 100;
         for round in 0..3 {
             for index in 0..sites {
-                lists.add(index, Site(u64::from(round * sites + index)), 100);
-                lists.promote(index, Site(u64::from(round * sites + index)));
+                lists.add(index, site(round * sites + index), 100);
+                lists.promote(index, site(round * sites + index));
             }
             assert_eq!((lists.groups.len(), lists.by_site.len()), (MAX_SITES + 2, MAX_SITES));
             // The sites without a group of their own compete among themselves.

@@ -20,9 +20,9 @@ use self::record_set::{Reading, message};
 use super::key::{Key, Seed};
 use super::upstream_query::{UpstreamReply, UpstreamResult};
 use super::wire::{self, flag, rcode, rr};
+use crate::addr::SiteKey;
 use crate::time::Instant;
 
-pub(super) use self::eviction::Site;
 pub use self::limits::CacheLimits;
 
 /// Bytes of an entry besides its content: its slots in the tables, and allocator overhead.
@@ -133,13 +133,13 @@ impl Cache {
     }
 
     /// Looks up `key` on behalf of the client site `site`.
-    pub(super) fn get(&mut self, now: Instant, key: &Key, site: Site) -> Cached {
+    pub(super) fn get(&mut self, now: Instant, key: &Key, site: SiteKey) -> Cached {
         self.look_up_where(now, key, site, |_| true)
     }
 
     /// The same for a name whose AAAA records are ignored: an NXDOMAIN for AAAA is ignored as well, and
     /// denies no other type.
-    pub(super) fn look_up_ignoring_aaaa(&mut self, now: Instant, key: &Key, site: Site) -> Cached {
+    pub(super) fn look_up_ignoring_aaaa(&mut self, now: Instant, key: &Key, site: SiteKey) -> Cached {
         self.look_up_where(now, key, site, |denial| denial.kind != rr::AAAA)
     }
 
@@ -148,7 +148,7 @@ impl Cache {
         &mut self,
         now: Instant,
         key: &Key,
-        site: Site,
+        site: SiteKey,
         denies: impl Fn(&RecordSetHeader) -> bool,
     ) -> Cached {
         let now = seconds(now);
@@ -197,9 +197,23 @@ impl Cache {
         cached
     }
 
+    /// The failures of a name (uncompressed, lowercase) that are cached at `now`: type, what failed, and for how
+    /// many seconds upstreams are not queried again.
+    pub(super) fn failures(&self, now: Instant, name: &[u8]) -> Vec<(u16, Option<u8>, u32)> {
+        let now = seconds(now);
+        let answers = self.index(name).into_iter().flat_map(|index| self.entries[index as usize].1.answers());
+        let failing = answers.filter(|(header, _)| now < header.retry);
+        failing
+            .map(|(header, _)| {
+                let code = (header.bits & NO_REPLY == 0).then_some(header.failed_rcode);
+                (header.kind, code, header.retry - now)
+            })
+            .collect()
+    }
+
     /// Stores an answer that is not an error. Returns its TTL in seconds, or `None` if the answer has none
     /// (a negative answer without SOA, RFC 2308 §5).
-    pub(super) fn store(&mut self, now: Instant, key: &Key, site: Site, reply: &[u8]) -> Option<u32> {
+    pub(super) fn store(&mut self, now: Instant, key: &Key, site: SiteKey, reply: &[u8]) -> Option<u32> {
         let reading = Reading::of(key, reply, &self.cache_limits)?;
         if !key.is_cacheable() {
             return reading.ttl;
@@ -229,7 +243,7 @@ impl Cache {
     }
 
     /// Stores a failure. Consecutive failures are cached longer, except during an outage.
-    pub(super) fn store_failure(&mut self, now: Instant, key: &Key, site: Site, failure: Failure<'_>) {
+    pub(super) fn store_failure(&mut self, now: Instant, key: &Key, site: SiteKey, failure: Failure<'_>) {
         if !key.is_cacheable() || self.cache_limits.failure == 0 {
             return;
         }
@@ -263,7 +277,7 @@ impl Cache {
         self.put(key, site, &header, &records);
     }
 
-    fn put(&mut self, key: &Key, site: Site, header: &RecordSetHeader, records: &[u8]) {
+    fn put(&mut self, key: &Key, site: SiteKey, header: &RecordSetHeader, records: &[u8]) {
         if let Some(index) = self.index(&key.name) {
             let entry = &mut self.entries[index as usize].1;
             entry.put(header, records);

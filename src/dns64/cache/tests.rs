@@ -1,8 +1,7 @@
 //! The cache by itself: limits and eviction.
 
-use core::net::IpAddr;
-
 use super::*;
+use crate::addr::{HostKey, ZoneId};
 use crate::dns64::Transport;
 use crate::dns64::query::Query;
 use crate::dns64::wire::rr;
@@ -38,8 +37,8 @@ fn reply(key: &Key) -> Vec<u8> {
     message
 }
 
-fn site(client: u32) -> Site {
-    Site::of(IpAddr::from([0x2001, 0xdb8, (client >> 16) as u16, client as u16, 0, 0, 0, 1]))
+fn site(number: u32) -> SiteKey {
+    HostKey::new(ZoneId(0), (u128::from(number) << 64).into(), 128).site(64)
 }
 
 fn knows(cache: &mut Cache, name: &str) -> bool {

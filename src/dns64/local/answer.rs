@@ -6,7 +6,7 @@ use super::LocalRecords;
 use crate::dns64::answer::Draft;
 use crate::dns64::query::Query;
 use crate::dns64::wire::{rcode, rr};
-use crate::dns64::{Outcome, Zone, pending, reverse, synthesis};
+use crate::dns64::{Outcome, Zone, reverse, synthesis};
 use crate::message;
 
 /// TTL of local records, in seconds.
@@ -45,9 +45,9 @@ impl LocalRecords {
             }
         }
         match query.kind() {
-            rr::AAAA => message::local_addresses(query.name(), rr::AAAA, TTL, &v6),
-            rr::A => message::local_v4(query.name(), rr::A, TTL, &v4),
-            kind => message::local_v4(query.name(), kind, TTL, &[]),
+            rr::AAAA if !v6.is_empty() => message::local_addresses(query.name(), rr::AAAA, TTL, &v6),
+            rr::A if !v4.is_empty() => message::local_v4(query.name(), rr::A, TTL, &v4),
+            kind => message::local_denial(query.name(), kind, query.name(), TTL),
         }
     }
 
@@ -59,7 +59,7 @@ impl LocalRecords {
         }
         let asked = query.name();
         let v6 = reverse::ip6_arpa(asked).map(IpAddr::V6);
-        let v4 = pending::mapped_by(zone, query).or_else(|| reverse::of_in_addr_arpa(asked)).map(IpAddr::V4);
+        let v4 = reverse::mapped_by(zone, query).or_else(|| reverse::of_in_addr_arpa(asked)).map(IpAddr::V4);
         let name = [v6, v4].into_iter().flatten().find_map(|addr| self.addresses.get(&addr))?;
         message::local_ptr(asked, TTL, name)
     }

@@ -79,7 +79,7 @@ fn assert_truncated(answer: &[u8], limit: usize) {
 
 #[tokio::test]
 async fn a_cached_tcp_answer_is_truncated_over_udp() {
-    // id 6147-5.4-trunc
+    // ids 6147-5.4-trunc, 3901bis-udp
     for (len, edns, limit) in [(513, None, 512), (901, Some(900), 900), (1_233, Some(4_096), 1_232)] {
         let overhead = if edns.is_some() { OPT } else { 0 };
         let (_upstream, resolver) = resolver_with(text(len, overhead)).await;

@@ -47,6 +47,7 @@ async fn client(resolver: &Resolver) -> UdpSocket {
 
 #[tokio::test]
 async fn tls_on_both_sides() {
+    // id dns-pad
     let upstream = Upstream::start().await;
     upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
     let dns64 = start(with_tls(settings(&[upstream.addr]))).expect("starts");
@@ -76,6 +77,12 @@ async fn tls_on_both_sides() {
         let answer = Message::from_vec(&answer).expect("a message");
         assert_eq!(data(&answer), [aaaa("2001:db8:64::c633:6407")]);
     }
+    // A padded query gets a padded answer (RFC 8467 §4.1).
+    let mut padded = bytes;
+    padded[11] = 1;
+    padded.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x04\x00\x0c\x00\x00");
+    stream.write_all(&[&(padded.len() as u16).to_be_bytes(), &*padded].concat()).await.expect("written");
+    assert_eq!(stream.read_u16().await.expect("a length"), 468);
     front.stop(PATIENCE).await;
     dns64.stop(PATIENCE).await;
 }
@@ -139,7 +146,7 @@ async fn cookies_are_issued_and_verified() {
         assert_eq!(answer[2] & 0x02, 0, "not truncated");
         assert!(frame::option(&answer, query_key::COOKIE).is_some());
     }
-    // A client without one is: after two whole answers, one with TC.
+    // A client without one is: after two whole answers, all others have TC, and none is missing.
     let cut = async {
         loop {
             let answer = exchange(&socket, &plain).await;
@@ -260,11 +267,41 @@ async fn connections_are_bounded() {
         read_framed(&mut stream).await;
         open.push(stream);
     }
+    // The idlest one makes room.
     let mut third = TcpStream::connect(resolver.addresses()[0]).await.expect("loopback");
-    let end = tokio::time::timeout(PATIENCE, third.read(&mut [0; 1])).await.expect("in time");
+    write_framed(&mut third, &query).await;
+    read_framed(&mut third).await;
+    let end = tokio::time::timeout(PATIENCE, open[0].read(&mut [0; 1])).await.expect("in time");
     assert!(matches!(end, Ok(0) | Err(_)), "closed at once");
-    assert_eq!(resolver.counters().refused_connections(), 1);
-    drop(open);
+    write_framed(&mut open[1], &query).await;
+    read_framed(&mut open[1]).await;
+    assert_eq!(
+        (resolver.counters().evicted_connections(), resolver.counters().refused_connections()),
+        (1, 0)
+    );
+}
+
+#[tokio::test]
+async fn connections_with_pending_queries_are_not_closed_for_new_ones() {
+    let upstream = Upstream::start().await;
+    upstream.on("slow.example.", RecordType::TXT, Does::Drop);
+    let settings = with_network(upstream.addr, |network| network.connections_per_client = 1);
+    let resolver = start(settings).expect("starts");
+    let mut first = TcpStream::connect(resolver.addresses()[0]).await.expect("loopback");
+    write_framed(&mut first, &query("slow.example.", RecordType::TXT).to_vec().expect("encodes")).await;
+    let admitted = async {
+        while resolver.shared.queries.in_flight() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, admitted).await.expect("it is taken");
+    let mut second = TcpStream::connect(resolver.addresses()[0]).await.expect("loopback");
+    let end = tokio::time::timeout(PATIENCE, second.read(&mut [0; 1])).await.expect("in time");
+    assert!(matches!(end, Ok(0) | Err(_)), "closed at once");
+    assert_eq!(
+        (resolver.counters().evicted_connections(), resolver.counters().refused_connections()),
+        (0, 1)
+    );
 }
 
 #[tokio::test]

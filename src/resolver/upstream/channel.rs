@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -81,7 +83,8 @@ impl Channel {
         Self { upstream, kind, reader: None, pending: HashMap::new(), waiting_since: Instant::ZERO }
     }
 
-    /// A socket on a random port chosen by the kernel.
+    /// A socket on a random port chosen by the kernel. It also reports errors that the kernel considers transient,
+    /// such as "host unreachable".
     pub(super) fn udp(to: SocketAddr) -> io::Result<Rc<UdpSocket>> {
         let any = match to {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -89,6 +92,10 @@ impl Channel {
         };
         let socket = std::net::UdpSocket::bind((any, 0))?;
         socket.set_nonblocking(true)?;
+        match to {
+            SocketAddr::V4(_) => setsockopt(&socket, Ipv4RecvErr, &true)?,
+            SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvErr, &true)?,
+        }
         socket.connect(to)?;
         Ok(Rc::new(UdpSocket::from_std(socket)?))
     }

@@ -2,26 +2,29 @@
 
 use std::time::Duration;
 
+use super::rtt::ResponseTimes;
 use crate::time::Instant;
 
-/// Consecutive failures after which an upstream is used last.
+/// Consecutive failures after which an upstream is demoted: used last, until it replies.
 const MAX_FAILURES: u32 = 3;
-/// How long it is used last, at first and at most. Each further failure doubles it.
-const DEMOTION: Duration = Duration::from_secs(2);
-const MAX_DEMOTION: Duration = Duration::from_secs(60);
 
-/// Time between two probes of a demoted upstream.
-const PROBE_DELAY: Duration = Duration::from_secs(2);
+/// Least delay of a hedge.
+const MIN_HEDGE_DELAY: Duration = Duration::from_millis(10);
+
+/// Least time between two probes of a demoted upstream.
+const PROBE_DELAY: Duration = Duration::from_millis(1_500);
+/// Time between two probes while there are no client queries to copy.
+const OWN_PROBE_DELAY: Duration = Duration::from_secs(2);
 
 /// Health of an upstream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Health {
     /// Smoothed response time; zero before the first reply.
     pub(super) srtt: Duration,
+    times: ResponseTimes,
     failures: u32,
-    demoted_until: Instant,
     last_reply: Instant,
-    next_probe: Instant,
+    last_probe: Instant,
 }
 
 impl Health {
@@ -29,49 +32,48 @@ impl Health {
     pub(super) fn answered(&mut self, now: Instant, rtt: Duration) {
         let smoothed = (self.srtt * 7 + rtt) / 8;
         self.srtt = if self.srtt.is_zero() { rtt } else { smoothed };
+        self.times.add(rtt);
         self.failures = 0;
-        self.demoted_until = Instant::ZERO;
         self.last_reply = now;
     }
 
     /// Records a timeout of a query sent at `sent_at`. It counts only if no reply has arrived since: a single
     /// name may time out on its own.
-    pub(super) fn timed_out(&mut self, now: Instant, sent_at: Instant) {
+    pub(super) fn timed_out(&mut self, sent_at: Instant) {
         if self.last_reply <= sent_at {
-            self.failed(now);
-        }
-    }
-
-    /// Records a failure.
-    pub(super) fn failed(&mut self, now: Instant) {
-        self.failures = self.failures.saturating_add(1);
-        if self.failures >= MAX_FAILURES {
-            let demotion =
-                DEMOTION.saturating_mul(1 << (self.failures - MAX_FAILURES).min(8)).min(MAX_DEMOTION);
-            self.demoted_until = now + demotion;
+            self.failures = self.failures.saturating_add(1);
         }
     }
 
     /// Sort key, smallest first: demotion, then response time in powers of two. Upstreams of similar speed
     /// stay in the configured order.
-    pub(super) fn rank(&self, now: Instant) -> (bool, u32) {
-        (
-            now < self.demoted_until,
-            (self.srtt.as_millis() as u32 / 4).checked_ilog2().map_or(0, |log| log + 1),
-        )
+    pub(super) fn rank(&self) -> (bool, u32) {
+        (self.is_demoted(), (self.srtt.as_millis() as u32 / 4).checked_ilog2().map_or(0, |log| log + 1))
     }
 
-    pub(super) fn is_demoted(&self, now: Instant) -> bool {
-        now < self.demoted_until
+    /// How long to wait for a reply before another upstream is queried too: the 95th percentile of the response
+    /// times.
+    pub(super) fn hedge_delay(&self) -> Option<Duration> {
+        self.times.p95().map(|p95| p95.max(MIN_HEDGE_DELAY))
+    }
+
+    pub(super) const fn is_demoted(&self) -> bool {
+        self.failures >= MAX_FAILURES
+    }
+
+    /// When to probe it without a client query; [`Instant::NEVER`] unless demoted.
+    pub(super) fn probe_at(&self) -> Instant {
+        if self.is_demoted() { self.last_probe + OWN_PROBE_DELAY } else { Instant::NEVER }
     }
 
     /// Whether to send it a copy of a query now, to notice its return.
-    pub(super) fn starts_probe(&mut self, now: Instant) -> bool {
-        let starts = self.is_demoted(now) && now >= self.next_probe;
-        if starts {
-            self.next_probe = now + PROBE_DELAY;
-        }
-        starts
+    pub(super) fn wants_copy(&self, now: Instant) -> bool {
+        self.is_demoted() && now >= self.last_probe + PROBE_DELAY
+    }
+
+    /// Records a probe.
+    pub(super) const fn probed(&mut self, now: Instant) {
+        self.last_probe = now;
     }
 }
 
@@ -86,22 +88,18 @@ mod tests {
         fast.answered(now, Duration::from_millis(2));
         let mut slow = Health::default();
         slow.answered(now, Duration::from_millis(80));
-        assert!(fast.rank(now) < slow.rank(now));
+        assert!(fast.rank() < slow.rank());
         let mut like = Health::default();
         like.answered(now, Duration::from_millis(3));
-        assert_eq!(fast.rank(now), like.rank(now), "the configured order decides");
+        assert_eq!(fast.rank(), like.rank(), "the configured order decides");
 
-        let later = Instant::from_secs(12);
         for _ in 0..MAX_FAILURES {
-            assert!(!fast.is_demoted(later));
-            fast.timed_out(later, Instant::from_secs(11));
+            assert!(!fast.is_demoted());
+            fast.timed_out(Instant::from_secs(11));
         }
-        assert!(fast.rank(later) > slow.rank(later));
-        assert!(!fast.is_demoted(later + DEMOTION));
-        fast.timed_out(later + DEMOTION, Instant::from_secs(11));
-        assert!(fast.is_demoted(later + DEMOTION + DEMOTION), "each further failure doubles the demotion");
-        fast.answered(later, Duration::from_millis(2));
-        assert!(!fast.is_demoted(later));
+        assert!(fast.rank() > slow.rank());
+        fast.answered(Instant::from_secs(12), Duration::from_millis(2));
+        assert!(!fast.is_demoted() && fast.rank() < slow.rank());
     }
 
     #[test]
@@ -109,8 +107,8 @@ mod tests {
         let mut health = Health::default();
         health.answered(Instant::from_secs(11), Duration::from_millis(2));
         for _ in 0..10 {
-            health.timed_out(Instant::from_secs(12), Instant::from_secs(10));
+            health.timed_out(Instant::from_secs(10));
         }
-        assert!(!health.is_demoted(Instant::from_secs(12)));
+        assert!(!health.is_demoted());
     }
 }

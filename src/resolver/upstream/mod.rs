@@ -8,6 +8,7 @@ mod channel;
 mod cookies;
 mod exchange;
 mod health;
+mod rtt;
 pub(super) mod stream;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use tokio::task::AbortHandle;
 
 use super::cookie::Secret;
 use super::counters::{Counters, UpstreamCounters};
+use super::frame;
 use super::mmsg::Outgoing;
 use super::random::Random;
 use crate::dns64::slab::{Id, Slab};
@@ -43,6 +45,10 @@ const SOCKETS: usize = 16;
 const STREAM_QUEUE: usize = 1_024;
 /// Every so many queries the upstream is chosen randomly, so that a faster one is noticed.
 const PROBE_INTERVAL: usize = 64;
+/// How long an upstream that rejects EDNS is queried without (RFC 6891 §7).
+const WITHOUT_EDNS: Duration = Duration::from_secs(600);
+/// Queries over TLS are padded to a multiple of this many bytes (RFC 8467 §4.1).
+const QUERY_BLOCK: usize = 128;
 /// Consecutive replies in another case after which the upstream is assumed not to preserve case.
 const MAX_CASE_MISMATCHES: u32 = 8;
 
@@ -73,6 +79,8 @@ struct Upstream {
     cookies: Cookies,
     /// Consecutive replies in another case.
     case_mismatches: u32,
+    /// Until when queries have no OPT record.
+    without_edns_until: Instant,
     udp_queue: Vec<Exchange>,
     stream_queue: Vec<Exchange>,
 }
@@ -125,6 +133,7 @@ impl Pool {
             stream: None,
             cookies: Cookies::new(self.secret.client(addr)),
             case_mismatches: 0,
+            without_edns_until: Instant::ZERO,
             udp_queue: Vec::new(),
             stream_queue: Vec::new(),
         });
@@ -146,7 +155,7 @@ impl Pool {
             return (self.index_of(transmit.upstream, via, counters), None);
         }
         self.asked += 1;
-        order.sort_by_key(|index| self.upstreams[*index].health.rank(now));
+        order.sort_by_key(|index| self.upstreams[*index].health.rank());
         if self.asked.is_multiple_of(PROBE_INTERVAL) {
             let by = random.below(order.len()).unwrap_or(0);
             order.rotate_left(by);
@@ -154,25 +163,64 @@ impl Pool {
         let new = order.iter().find(|index| !transmit.tried.contains(&self.upstreams[**index].addr));
         let chosen = new.copied().unwrap_or_else(|| order[usize::from(transmit.attempt) % order.len()]);
         let mut others = order.into_iter().filter(|index| *index != chosen);
-        (chosen, others.find(|index| self.upstreams[*index].health.starts_probe(now)))
+        (chosen, others.find(|index| self.upstreams[*index].health.wants_copy(now)))
     }
 
-    /// Queues an attempt for the next [`Pool::send`]. Returns the selected server.
+    /// Queues an attempt for the next [`Pool::send`]. Returns the selected server, and the delay after which to
+    /// query another one too.
     pub(super) fn submit(
         &mut self,
         now: Instant,
         transmit: Transmit,
         context: (&Settings, &Counters),
         random: &mut Random,
-    ) -> SocketAddr {
+    ) -> (SocketAddr, Option<Duration>) {
+        let group = transmit.group;
         let (index, probed) = self.choose(now, &transmit, context, random);
-        let exchange = Exchange { transmit, sent_at: now, retried: false, is_probe: false };
+        let is_hedge = transmit.is_hedge;
+        let exchange = Exchange::new(now, transmit);
         if let Some(probed) = probed {
-            self.upstreams[probed].enqueue(Exchange { is_probe: true, ..exchange.clone() });
+            self.upstreams[probed].health.probed(now);
+            self.upstreams[probed].enqueue(now, Exchange { is_probe: true, ..exchange.clone() });
         }
         let upstream = &mut self.upstreams[index];
-        upstream.enqueue(exchange);
-        upstream.addr
+        upstream.enqueue(now, exchange);
+        if is_hedge {
+            upstream.counters.hedged();
+        }
+        let (addr, delay) = (upstream.addr, upstream.health.hedge_delay());
+        (addr, delay.filter(|_| self.has_other(context.0.servers(group), addr)))
+    }
+
+    /// Whether the group has an upstream besides `addr` that is not demoted.
+    fn has_other(&self, group: &[SocketAddr], addr: SocketAddr) -> bool {
+        let is_good = |upstream: &Upstream| {
+            upstream.addr != addr && group.contains(&upstream.addr) && !upstream.health.is_demoted()
+        };
+        self.upstreams.iter().any(is_good)
+    }
+
+    /// When the next probe is due.
+    pub(super) fn probe_at(&self) -> Instant {
+        self.upstreams.iter().map(|upstream| upstream.health.probe_at()).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// Probes demoted upstreams, so that their return is noticed without client queries. Forgets those that the
+    /// settings no longer contain.
+    pub(super) fn probe(&mut self, now: Instant, settings: &Settings) {
+        for upstream in &mut self.upstreams {
+            if now < upstream.health.probe_at() {
+                continue;
+            }
+            upstream.health.probed(now);
+            if settings.has_upstream(upstream.addr) {
+                let exchange =
+                    Exchange { is_probe: true, ..Exchange::new(now, Transmit::probe(upstream.addr)) };
+                upstream.enqueue(now, exchange);
+            } else {
+                upstream.health = Health::default();
+            }
+        }
     }
 
     /// Records timeouts of queries sent at least `timeout` ago.
@@ -187,8 +235,14 @@ impl Pool {
             };
             let upstream = &mut self.upstreams[channel.upstream];
             upstream.counters.unanswered();
-            upstream.health.timed_out(now, asked);
-            upstream.counters.set_demoted(upstream.health.is_demoted(now));
+            upstream.health.timed_out(asked);
+            let (addr, is_demoted) = (upstream.addr, upstream.health.is_demoted());
+            upstream.counters.set_demoted(is_demoted);
+            if is_demoted && upstream.counters.may_log(now) {
+                let others = self.upstreams.iter().any(|upstream| !upstream.health.is_demoted());
+                let others = if others { "others do" } else { "nor does any other" };
+                tracing::warn!("upstream resolver {addr} does not reply; {others}");
+            }
         }
     }
 
@@ -255,7 +309,7 @@ impl Pool {
             && error.kind() != io::ErrorKind::WouldBlock
         {
             tracing::debug!(%error, "sending to upstream {}", upstream.addr);
-            failed.append(&mut self.channel_closed(now, id));
+            failed.append(&mut self.channel_closed(id));
         }
     }
 
@@ -315,7 +369,10 @@ impl Pool {
         let Some(channel) = channels.find_mut(id) else { return };
         for exchange in upstream.stream_queue.drain(..) {
             upstream.counters.asked();
-            let sent = channel.start(exchange.clone(), false, random).is_ok_and(|message| {
+            let sent = channel.start(exchange.clone(), false, random).is_ok_and(|mut message| {
+                if matches!(upstream.via, Via::Tls(_)) {
+                    frame::pad(&mut message, QUERY_BLOCK);
+                }
                 let number = wire::u16_at(&message, 0).unwrap_or(0);
                 in_flight.push_back((exchange.sent_at, id, number));
                 matches!(&channel.kind, Kind::Stream { out } if out.try_send(message).is_ok())
@@ -372,6 +429,10 @@ impl Pool {
             upstream.udp_queue.push(exchange);
             return Received::Ignored;
         }
+        if upstream.rejects_edns(now, message, &mut exchange) {
+            upstream.enqueue(now, exchange);
+            return Received::Ignored;
+        }
         let cut_short = message[2] & 0x02 != 0;
         if udp_queue && (other_case || cut_short || cookie != ReplyCookie::Valid) {
             upstream.counters.tcp_retries();
@@ -387,15 +448,15 @@ impl Pool {
     }
 
     /// Removes a broken channel and returns its queries in flight.
-    pub(super) fn channel_closed(&mut self, now: Instant, id: Id) -> Vec<Exchange> {
+    pub(super) fn channel_closed(&mut self, id: Id) -> Vec<Exchange> {
         let Some(mut channel) = self.channels.remove(id) else { return Vec::new() };
         let upstream = &mut self.upstreams[channel.upstream];
         upstream.sockets.retain(|other| *other != id);
         let mut lost = channel.drain();
         if let Some(last) = lost.iter().map(|exchange| exchange.sent_at).max() {
             // Not a failure if another channel has received a reply since.
-            upstream.health.timed_out(now, last);
-            upstream.counters.set_demoted(upstream.health.is_demoted(now));
+            upstream.health.timed_out(last);
+            upstream.counters.set_demoted(upstream.health.is_demoted());
         }
         lost.retain(|exchange| !exchange.is_probe);
         lost
@@ -403,7 +464,27 @@ impl Pool {
 }
 
 impl Upstream {
-    fn enqueue(&mut self, exchange: Exchange) {
+    /// Whether the reply rejects the query's OPT record, which is then removed (RFC 6891 §7). An upstream that
+    /// answers without one is queried without for a while.
+    fn rejects_edns(&mut self, now: Instant, reply: &[u8], exchange: &mut Exchange) -> bool {
+        let has_opt = wire::layout(reply).is_some_and(|layout| layout.opt.is_some());
+        let is_rejected =
+            matches!(wire::rcode_of(reply), wire::rcode::FORMERR | wire::rcode::NOTIMP) && !has_opt;
+        if !is_rejected {
+            if exchange.without_edns {
+                self.without_edns_until = now + WITHOUT_EDNS;
+            }
+            return false;
+        }
+        let removed = frame::remove_opt(&mut exchange.transmit.query);
+        exchange.without_edns |= removed;
+        removed
+    }
+
+    fn enqueue(&mut self, now: Instant, mut exchange: Exchange) {
+        if now < self.without_edns_until {
+            frame::remove_opt(&mut exchange.transmit.query);
+        }
         match self.via {
             Via::Udp => self.udp_queue.push(exchange),
             Via::Tcp | Via::Tls(_) => self.stream_queue.push(exchange),

@@ -56,7 +56,9 @@ impl Bench {
         assert!(matches!(action, QueryAction::Pending));
         let transmit = self.engine.poll_transmit().expect("a query");
         let context = (&*self.settings, &self.counters);
-        let upstream = self.pool.submit(now, transmit, context, &mut self.random);
+        let id = transmit.id;
+        let (upstream, hedge_delay) = self.pool.submit(now, transmit, context, &mut self.random);
+        self.engine.sent_to(now, id, upstream, hedge_delay);
         self.send(now);
         upstream
     }
@@ -165,13 +167,15 @@ fn streams(bench: &mut Bench) -> Vec<(Id, Vec<Vec<u8>>)> {
 
 #[tokio::test]
 async fn a_silent_stream_is_replaced() {
-    // id dns-stream-stall
+    // ids dns-stream-stall, dns-pad
     let addr = "192.0.2.53:53".parse().expect("literal");
     for via in [Via::Tcp, Via::Tls("dns.example".to_owned())] {
+        let is_tls = matches!(via, Via::Tls(_));
         let mut bench = Bench::new(&[addr], via);
         let at = |millis: u64| Instant::from_millis(10_000 + millis);
         bench.ask(at(0));
         let first = streams(&mut bench).pop().expect("a stream");
+        assert_eq!(first.1[0].len() == QUERY_BLOCK, is_tls, "queries over TLS are padded");
         // Idle for long, but no query is in flight: the stream stays.
         let mut reply = first.1[0].clone();
         reply[2] |= 0x80;
@@ -198,9 +202,9 @@ async fn a_silent_stream_is_replaced() {
         assert_eq!(streams(&mut bench).len(), 2);
         // The end of the old stream is not a failure of the upstream, which has replied since.
         for _ in 0..5 {
-            bench.pool.channel_closed(at(14_100), first.0);
+            bench.pool.channel_closed(first.0);
         }
-        assert!(!bench.pool.upstreams[0].health.is_demoted(at(14_100)));
+        assert!(!bench.pool.upstreams[0].health.is_demoted());
     }
 }
 
@@ -276,4 +280,116 @@ async fn support_for_cookies_is_not_required_for_ever() {
     assert!(matches!(ask(false), Received::Answer(_)));
     assert!(matches!(ask(true), Received::Answer(_)));
     assert_eq!(ask(false), Received::Ignored, "support seen again");
+}
+
+#[tokio::test]
+async fn an_upstream_without_edns_is_queried_without() {
+    // id dns-edns-retry
+    let has_opt = |query: &Datagram| wire::layout(&query.bytes).expect("well formed").opt.is_some();
+    for code in [wire::rcode::FORMERR, wire::rcode::NOTIMP] {
+        let (server, addr) = server();
+        let mut bench = Bench::new(&[addr], Via::Udp);
+        let now = Instant::from_secs(10);
+        bench.ask(now);
+        let query = received(&server).remove(0);
+        assert!(has_opt(&query));
+        let mut rejection = query.bytes[..wire::HEADER].to_vec();
+        rejection[2] |= 0x80;
+        rejection[3] = code as u8;
+        rejection[4..].fill(0);
+        assert_eq!(bench.reply(now, &query, rejection.clone()), Received::Ignored);
+        bench.send(now);
+        let again = received(&server).remove(0);
+        assert!(!has_opt(&again));
+        assert!(matches!(bench.reply(now, &again, again.reply()), Received::Answer(_)));
+        bench.ask(now);
+        assert!(!has_opt(&received(&server).remove(0)), "the next query");
+        bench.ask(now + WITHOUT_EDNS);
+        let query = received(&server).remove(0);
+        assert!(has_opt(&query), "but not for ever");
+        // An error without EDNS is an answer.
+        rejection[..2].copy_from_slice(&query.bytes[..2]);
+        bench.reply(now + WITHOUT_EDNS, &query, rejection.clone());
+        bench.send(now + WITHOUT_EDNS);
+        let again = received(&server).remove(0);
+        rejection[..2].copy_from_slice(&again.bytes[..2]);
+        assert!(matches!(bench.reply(now + WITHOUT_EDNS, &again, rejection), Received::Answer(_)));
+        bench.ask(now + WITHOUT_EDNS);
+        assert!(has_opt(&received(&server).remove(0)), "the error did not come from EDNS");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_upstream_is_probed_without_client_queries() {
+    let ((dead, dead_addr), (good, good_addr)) = (server(), server());
+    let mut bench = Bench::new(&[dead_addr, good_addr], Via::Udp);
+    let at = |millis: u64| Instant::from_millis(10_000 + millis);
+    for _ in 0..3 {
+        bench.ask(at(0));
+    }
+    assert_eq!(bench.pool.probe_at(), Instant::NEVER, "not demoted yet");
+    bench.send(at(1_000));
+    received(&dead);
+    let settings = Arc::clone(&bench.settings);
+    let (mut now, mut probes) = (at(1_000), 0);
+    while now < at(60_000) {
+        now = bench.pool.probe_at().max(now);
+        bench.pool.probe(now, &settings);
+        bench.send(now);
+        probes += received(&dead).len();
+    }
+    assert!((29..=31).contains(&probes), "{probes} probes in a minute");
+    // It returns.
+    now = bench.pool.probe_at().max(now);
+    bench.pool.probe(now, &settings);
+    bench.send(now);
+    let probe = received(&dead).pop().expect("a probe");
+    assert_eq!(wire::question(&probe.bytes).map(|at| probe.bytes[at].len()), Some(5), "for the root");
+    assert_eq!(bench.reply(now, &probe, probe.reply()), Received::Ignored);
+    assert_eq!(bench.ask(now), dead_addr);
+    assert_eq!(received(&good).len(), 0, "it served no client");
+}
+
+#[tokio::test]
+async fn a_slow_reply_is_hedged_within_the_budget() {
+    let ((first, first_addr), (second, second_addr)) = (server(), server());
+    let mut bench = Bench::new(&[first_addr, second_addr], Via::Udp);
+    let mut now = Instant::from_secs(10);
+    // 400 queries with replies after 20 ms.
+    for _ in 0..400 {
+        let server = if bench.ask(now) == first_addr { &first } else { &second };
+        let query = received(server).pop().expect("a query");
+        now = now + Duration::from_millis(20);
+        let reply = bench.reply(now, &query, query.reply());
+        let Received::Answer(id) = reply else { unreachable!("{reply:?}") };
+        bench.engine.reply(now, id, &query.reply());
+    }
+    for upstream in &mut bench.pool.upstreams {
+        (0..64).for_each(|_| upstream.health.answered(now, Duration::from_millis(20)));
+    }
+    // Then none is answered in time.
+    let mut hedges = 0;
+    for _ in 0..100 {
+        let sent_at = now;
+        let addr = bench.ask(now);
+        let deadline = bench.engine.deadline();
+        assert_eq!(deadline, sent_at + Duration::from_millis(20), "the 95th percentile");
+        now = deadline;
+        bench.engine.timeout(now);
+        if let Some(hedge) = bench.engine.poll_transmit() {
+            assert!(hedge.is_hedge);
+            let context = (&*bench.settings, &bench.counters);
+            let (other, _) = bench.pool.submit(now, hedge, context, &mut bench.random);
+            assert_ne!(other, addr);
+            hedges += 1;
+            bench.send(now);
+        }
+        let replies = [received(&first), received(&second)].into_iter().flatten();
+        for query in replies {
+            if let Received::Answer(id) = bench.reply(now, &query, query.reply()) {
+                bench.engine.reply(now, id, &query.reply());
+            }
+        }
+    }
+    assert!((8..=12).contains(&hedges), "{hedges} hedges: 3 % of the queries, and a saved burst");
 }

@@ -175,6 +175,28 @@ fn an_unreachable_upstream_is_left_at_once() -> Test {
 }
 
 #[test]
+fn a_reload_that_removes_dns64_answers_pending_queries() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    // An upstream that never answers: the query waits for `total`.
+    site.lab.internet.ip("route add blackhole 198.51.100.97/32")?;
+    let mut gateway = gateway(&site, "upstreams = [\"198.51.100.97\"]\ntotal = \"3s\"")?;
+    let log = site.file("dig.log");
+    let mut query = site.host().daemon("dig +time=8 +tries=1 a.lab AAAA", &log)?;
+    until(Deadline::after(5), "an upstream query", || {
+        let output = site.lab.gateway.text("curl -sS -g http://[::1]:6464/metrics").unwrap_or_default();
+        output
+            .lines()
+            .any(|line| line.contains("upstream_asked") && line.contains('{') && !line.ends_with(" 0"))
+    })?;
+    gateway.reload(&GatewayConfig { dns: String::new(), ..GatewayConfig::default() })?;
+    assert!(query.is_running(), "the query was over before the reload");
+    until(Deadline::after(10), "an answer", || !query.is_running())?;
+    expect(&query.log(), "status: SERVFAIL")?;
+    gateway.stop()?;
+    Ok(())
+}
+
+#[test]
 fn one_socket_answers_from_every_address() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _mock = parts::mock(&site)?;

@@ -166,6 +166,14 @@ fn warnings_do_not_make_a_file_invalid() {
 }
 
 #[test]
+fn an_ipv4_listen_address_is_a_warning() {
+    let dns = "[dns64]\nlisten = [\"192.0.2.53\", \"2001:db8:1::53\"]\nupstreams = \"198.51.100.53\"";
+    let config = load(&with("", "", dns)).expect("only a warning");
+    let found: Vec<_> = config.warnings.iter().map(|warning| warning.found.as_str()).collect();
+    assert_eq!(found, ["192.0.2.53 serves no client"]);
+}
+
+#[test]
 fn a_pref64_within_a_subnet_of_the_host_is_a_warning() {
     let text = with("", "", "")
         .replace("2001:db8:64::/96", "2001:db8:1:0:0:64::/96")

@@ -207,8 +207,8 @@ impl Gateway {
             }
             (some @ Some(_), None) => {
                 // Pending queries are answered; the reload does not wait for them.
-                if let Some(resolver) = some.take() {
-                    tokio::spawn(resolver.stop(self.config.host.drain));
+                if let (Some(resolver), Some(dns)) = (some.take(), &self.config.dns64) {
+                    tokio::spawn(resolver.stop(dns.settings.timeouts.total));
                 }
                 Ok(())
             }

@@ -17,7 +17,7 @@ pub struct GatewayConfig {
     pub workers: u8,
     /// Whether to use the kernel's offloads.
     pub offloads: bool,
-    /// Lines of `[dns64]`.
+    /// Lines of `[dns64]`; without any, there is no such table.
     pub dns: String,
     /// Further lines and tables at the end.
     pub more: String,
@@ -41,12 +41,12 @@ impl GatewayConfig {
     pub fn text(&self, dir: &Path) -> String {
         let Self { pool, workers, offloads, dns, more } = self;
         let dir = dir.display();
+        let dns64 = if dns.is_empty() { "" } else { "[dns64]\n" };
         format!(
             "[translator]\n\
              pref64 = \"2001:db8:64::/96\"\n\
              {pool}\n\n\
-             [dns64]\n\
-             {dns}\n\n\
+             {dns64}{dns}\n\n\
              [host]\n\
              workers = {workers}\n\
              offloads = {offloads}\n\

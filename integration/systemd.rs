@@ -55,7 +55,7 @@ fn the_unit_starts_reloads_stops_and_cleans_up() -> Test {
         "LAB uid: own",
         "LAB device: there",
         "LAB name: 2001:db8:64::c000:aa",
-        "LAB steering true",
+        "LAB steering true  overload filter idle",
         "LAB reload: 0 active success",
         "LAB invalid file: 1 active success 2001:db8:64::c000:aa",
         "gate64.toml:14:12: `everyone`: not an address or prefix",

@@ -113,6 +113,8 @@ named_enum! {
         HandOverLimit = "hand_over_limit",
         /// The inbox of the owning worker is full.
         RingFull = "ring_full",
+        /// Dropped in front of the queue of a worker that was behind: the host exceeded its share.
+        Overload = "overload",
         /// The device rejected the write.
         DeviceWrite = "device_write",
     }

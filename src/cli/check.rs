@@ -133,6 +133,7 @@ fn host(config: &Config) -> Vec<String> {
     let host = &config.host;
     let mut lines = vec![
         format!("device {}: {} workers, MTU {}", host.device, host.workers, host.mtu),
+        format!("overload filter {}", if host.overload_filter { "auto" } else { "off" }),
         format!("ICMP errors from {} and {}", config.nat64.address6, config.nat64.address4),
     ];
     if let Egress::Masquerade { ports } = config.egress {
@@ -210,6 +211,7 @@ zone floor-3
   hosts    24192 with a first block of 64 ports, or 4032 with 256 ports each
            assumes 1032192 ports, 4 workers with equal numbers of hosts; each /128 is a host
 device gate64: 4 workers, MTU 1500
+overload filter auto
 ICMP errors from 2001:db8:1::1 and 203.0.113.1
 DNS64 on [2001:db8:1::53]:53, upstreams 198.51.100.53:53
 to do: route 192.0.2.64/28 to this host (on the router upstream)
@@ -230,6 +232,7 @@ missing: no interface has the DNS64 listen address 2001:db8:1::53; add it, or se
 siit: hosts on the IPv6 side, 3 mappings
   pref64   2001:db8:46::/96
 device gate64: 4 workers, MTU 1500
+overload filter auto
 ICMP errors from 2001:db8:1::1 and 203.0.113.1
 no DNS64
 to do: route 192.0.2.1/32 to this host (on the router upstream)
@@ -243,6 +246,7 @@ siit: hosts on the IPv4 side, 0 mappings
   hosts    192.168.1.0/24 under 2001:db8:aaaa::/96
   pref64   2001:db8:1234::/96
 device gate64: 4 workers, MTU 1500
+overload filter auto
 ICMP errors from 2001:db8:1::1 and 203.0.113.1
 no DNS64
 to do: route 2001:db8:aaaa::c0a8:100/120 to this host (on the IPv6 routers)

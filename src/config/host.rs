@@ -45,6 +45,8 @@ pub struct Host {
     pub offloads: bool,
     /// Whether a BPF program steers packets to workers; otherwise workers hand them over.
     pub steering: bool,
+    /// Whether a BPF program limits hosts to their share while a worker is behind.
+    pub overload_filter: bool,
     /// How neighbours reach pool4.
     pub announce: Announce,
     /// Whether unreachable routes stand in for a stopped gateway.
@@ -81,6 +83,11 @@ pub(super) fn host(reader: &mut Reader<'_>, section: Option<&schema::Host>) -> H
         workers: reader.number(section.workers.as_ref(), workers, 1..=MAX_WORKERS),
         offloads: section.offloads.unwrap_or(true),
         steering: section.steering.unwrap_or(true),
+        overload_filter: reader.word(
+            section.overload_filter.as_ref(),
+            true,
+            &[("auto", true), ("off", false)],
+        ),
         announce: reader.word(section.announce.as_ref(), Announce::default(), &announce),
         unreachable_routes: section.unreachable_routes.unwrap_or(true),
         sysctls: reader.word(section.sysctls.as_ref(), Sysctls::default(), &sysctls),

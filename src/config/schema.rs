@@ -179,6 +179,7 @@ pub(crate) struct Host {
     pub(crate) workers: Option<Number>,
     pub(crate) offloads: Option<bool>,
     pub(crate) steering: Option<bool>,
+    pub(crate) overload_filter: Option<Text>,
     pub(crate) announce: Option<Text>,
     pub(crate) unreachable_routes: Option<bool>,
     pub(crate) sysctls: Option<Text>,

@@ -12,6 +12,7 @@ use super::journal::JournalError;
 use super::saved_blocks::SavedBlocks;
 use crate::addr::{Pref64, WorkerId};
 use crate::config::{Config, Dns64, LoadError};
+use crate::device::overload::OverloadFilter;
 use crate::device::steer::Steering;
 use crate::device::tun;
 use crate::observe::view::View;
@@ -68,6 +69,7 @@ pub(super) struct Gateway {
     pub(super) host_state: HostState,
     pub(super) seeds: Seeds,
     pub(super) steering: Option<Steering>,
+    pub(super) overload: Option<OverloadFilter>,
     pub(super) workers: Workers,
     pub(super) resolver: Option<Resolver>,
     /// Whether no worker can use its device.

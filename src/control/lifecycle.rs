@@ -25,6 +25,7 @@ use super::sysctl::Tree;
 use super::{clock, logging, privileges};
 use crate::addr::WorkerId;
 use crate::config::{Config, MAX_ZONES};
+use crate::device::overload::OverloadFilter;
 use crate::device::steer::Steering;
 use crate::device::tun::{self, Queue};
 use crate::observe::admin::{self, ReloadRequest};
@@ -49,6 +50,7 @@ struct Prepared {
     queues: Vec<Queue>,
     seeds: Seeds,
     steering: Option<Steering>,
+    overload: Option<OverloadFilter>,
 }
 
 /// Runs a gateway until SIGTERM or SIGINT.
@@ -97,10 +99,11 @@ fn prepare(path: &Path) -> Result<Prepared, RunError> {
         mtu: host.mtu,
         offloads: host.offloads,
     };
-    let (interface, queues) = tun::open(&settings)?;
+    let (interface, mut queues) = tun::open(&settings)?;
     let seeds = Seeds::draw(config.host.workers)?;
     let steering = steer(&config, &seeds, &interface, &queues);
-    Ok(Prepared { config, journal, interface, queues, seeds, steering })
+    let overload = filter_overload(&config, &seeds, &mut queues);
+    Ok(Prepared { config, journal, interface, queues, seeds, steering, overload })
 }
 
 /// Attaches the steering program if there are several workers and the kernel supports it. Logs offloads and steering
@@ -121,8 +124,24 @@ fn steer(config: &Config, seeds: &Seeds, interface: &tun::Interface, queues: &[Q
     steering.and_then(Result::ok)
 }
 
+/// Attaches the overload filter if the kernel supports it.
+fn filter_overload(config: &Config, seeds: &Seeds, queues: &mut [Queue]) -> Option<OverloadFilter> {
+    let wanted = config.host.overload_filter && !queues.is_empty();
+    let filter = wanted.then(|| OverloadFilter::begin(&seeds.owners(config), &queues[0]))?;
+    match filter {
+        Ok(filter) => {
+            (0..).zip(queues).for_each(|(number, queue)| queue.set_overload(filter.control(number)));
+            Some(filter)
+        }
+        Err(why) => {
+            tracing::warn!("a flood of one host delays others, because the kernel rejects the filter: {why}");
+            None
+        }
+    }
+}
+
 async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
-    let Prepared { config, journal, interface, queues, seeds, steering } = prepared;
+    let Prepared { config, journal, interface, queues, seeds, steering, overload } = prepared;
     // From now on a signal ends the gateway in an orderly way, even during the start.
     let signals = Signals::listen().map_err(RunError::system("signals"))?;
     let netlink = Netlink::open().map_err(RunError::system("netlink"))?;
@@ -142,7 +161,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
             let inputs = Inputs { signals, events, failures, reloads: running.reloads, watch };
             let path = path.to_owned();
             let view = running.view;
-            view.set_device(offloads, steering.is_some());
+            view.set_device(offloads, steering.is_some(), overload.as_ref().map(OverloadFilter::monitor));
             let resolver = running.resolver;
             let lingering = Vec::new();
             let gateway = Gateway {
@@ -151,6 +170,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
                 host_state,
                 seeds,
                 steering,
+                overload,
                 workers,
                 resolver,
                 is_down: false,
@@ -253,6 +273,9 @@ impl Gateway {
                 () = self.linger() => self.forget_lingering(clock::monotonic()).await,
                 Some(notice) = events.recv() => {
                     self.saved_blocks.note(&notice.event);
+                    if let Some(filter) = &mut self.overload {
+                        filter.note(&notice.event);
+                    }
                     self.view.note(&notice);
                 }
                 _ = save.tick() => self.saved_blocks.save(&self.config, clock::wall()),

@@ -33,6 +33,7 @@ fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         "host.workers": host.workers;
         "host.offloads": host.offloads;
         "host.steering": host.steering;
+        "host.overload_filter": host.overload_filter;
         "host.state_dir": host.state_dir;
         "limits": nat64.limits;
         "observe.metrics": observe.metrics;
@@ -231,11 +232,15 @@ impl Gateway {
         switched.is_ok() && egress.is_ok()
     }
 
-    /// Updates the steering program. If that fails, workers hand packets over.
+    /// Updates steering program and overload filter. If that fails, workers hand packets over, or hosts have wrong
+    /// shares.
     fn steer(&mut self, config: &Config) {
         let owners = self.seeds.owners(config);
         if let Some(Err(why)) = self.steering.as_mut().map(|steering| steering.update(&owners)) {
             tracing::warn!("the steering program is outdated, workers hand packets over: {why}");
+        }
+        if let Some(Err(why)) = self.overload.as_mut().map(|filter| filter.update(&owners)) {
+            tracing::warn!("the overload filter is outdated, some hosts have wrong shares: {why}");
         }
     }
 
@@ -367,6 +372,7 @@ mod tests {
             ("host.workers", "[host]\nworkers = 3"),
             ("host.offloads", "[host]\noffloads = false"),
             ("host.steering", "[host]\nsteering = false"),
+            ("host.overload_filter", "[host]\noverload_filter = \"off\""),
             ("host.state_dir", "[host]\nstate_dir = \"/var/lib/other\""),
             ("limits", "[limits]\nsessions = 5"),
             ("observe.metrics", "[observe]\nmetrics = \"127.0.0.1:9164\""),

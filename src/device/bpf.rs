@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 const MAP_CREATE: libc::c_int = 0;
+const MAP_LOOKUP: libc::c_int = 1;
 const MAP_UPDATE: libc::c_int = 2;
 const MAP_DELETE: libc::c_int = 3;
 const PROG_LOAD: libc::c_int = 5;
@@ -20,6 +21,8 @@ const NO_PREALLOC: u32 = 1;
 pub(super) enum Kind {
     /// Any key.
     Hash,
+    /// The same, taking memory only for existing entries.
+    SparseHash,
     /// Index from 0.
     Array,
     /// Longest prefix match.
@@ -87,6 +90,7 @@ impl Map {
     pub(super) fn new(kind: Kind, key: usize, value: usize, entries: usize) -> io::Result<Self> {
         let (map_type, map_flags) = match kind {
             Kind::Hash => (1, 0),
+            Kind::SparseHash => (1, NO_PREALLOC),
             Kind::Array => (2, 0),
             Kind::Lpm => (11, NO_PREALLOC),
         };
@@ -105,6 +109,15 @@ impl Map {
 
     pub(super) fn raw(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+
+    /// Reads the value of an entry.
+    ///
+    /// # Panics
+    /// If the length of key or value is not that of the map.
+    pub(super) fn get(&self, key: &[u8], value: &mut [u8]) -> io::Result<()> {
+        assert_eq!((key.len(), value.len()), (self.key, self.value), "the map's lengths");
+        self.element(MAP_LOOKUP, key, std::ptr::from_mut(value).cast::<u8>().addr() as u64)
     }
 
     /// Adds or replaces an entry.
@@ -132,8 +145,8 @@ impl Map {
         let map_fd = self.raw().unsigned_abs();
         let mut attr = ElementAttr { map_fd, pad: 0, key: address(key), value, flags: 0 };
         #[expect(unsafe_code, reason = "see `bpf`")]
-        // SAFETY: both commands expect this structure. The kernel reads key and value with the map's
-        // lengths, which `set` and `remove` have checked.
+        // SAFETY: the commands expect this structure. The kernel reads the key, and reads or writes the value, with
+        // the map's lengths, which the callers have checked.
         unsafe { bpf(command, &mut attr) }.map(drop)
     }
 }

@@ -15,6 +15,7 @@ mod bpf;
 mod join;
 mod layout;
 pub mod memory;
+pub(crate) mod overload;
 #[cfg(test)]
 pub(crate) mod own_network;
 pub mod pages;
@@ -25,6 +26,7 @@ pub(crate) mod tun;
 pub(crate) mod vnet;
 mod wake;
 
+pub use overload::OverloadMonitor;
 pub use tun::OpenError;
 pub use wake::Waker;
 
@@ -33,6 +35,10 @@ pub const BATCH: usize = 64;
 
 /// A batch is complete once it has this many bytes, to bound the latency of the packets after it.
 pub const BATCH_BYTES: usize = 256 << 10;
+
+/// Length of each queue in packets. Holds the burst that arrives while a worker translates a batch;
+/// the kernel drops further packets without a message.
+pub(crate) const QUEUE_LEN: u16 = 8192;
 
 /// Offloads of a device. Missing ones are done in software before sending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -86,6 +92,11 @@ pub trait Device: Send {
     /// # Errors
     /// The error of the system call that waits.
     fn wait(&mut self, waker: &Waker, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Packets dropped by the overload filter since the last call.
+    fn filtered(&mut self) -> u64 {
+        0
+    }
 
     /// The offloads that [`send`](Self::send) may rely on.
     fn offloads(&self) -> Offloads;

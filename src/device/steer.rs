@@ -4,7 +4,7 @@
 //! from maps, which a reload updates. If it cannot be loaded, the kernel selects queues itself and
 //! the workers hand packets over: slower, but correct.
 
-mod maps;
+pub(super) mod maps;
 mod program;
 #[cfg(test)]
 mod tests;

@@ -85,9 +85,25 @@ pub(super) fn set_queue_len(name: &str, packets: u16) -> io::Result<()> {
 
 /// Attaches a BPF program that selects the queue of each packet on the queue's interface.
 pub(super) fn set_steering(queue: impl AsFd, program: RawFd) -> io::Result<()> {
+    set_program(queue.as_fd(), libc::TUNSETSTEERINGEBPF, program)
+}
+
+/// Attaches a BPF program that drops packets in front of the queues of the queue's interface.
+pub(super) fn set_filter(queue: impl AsFd, program: RawFd) -> io::Result<()> {
+    set_program(queue.as_fd(), libc::TUNSETFILTEREBPF, program)
+}
+
+fn set_program(queue: BorrowedFd<'_>, request: libc::Ioctl, program: RawFd) -> io::Result<()> {
     #[expect(unsafe_code, reason = "the ioctl macros of nix make unsafe functions")]
-    // SAFETY: TUNSETSTEERINGEBPF reads one int, which lives through the call.
-    check(unsafe { libc::ioctl(queue.as_fd().as_raw_fd(), libc::TUNSETSTEERINGEBPF, &raw const program) })
+    // SAFETY: both requests read one int, which lives through the call.
+    check(unsafe { libc::ioctl(queue.as_raw_fd(), request, &raw const program) })
+}
+
+/// The time of CLOCK_MONOTONIC in nanoseconds, as BPF programs read it.
+pub(super) fn monotonic() -> u64 {
+    // This clock exists on every Linux.
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap_or(TimeSpec::new(0, 0));
+    u64::try_from(Duration::from(now).as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Moves the calling thread to a new network namespace, with only a loopback interface that is down.

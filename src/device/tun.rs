@@ -12,15 +12,12 @@ use tun::AbstractDevice;
 use super::join::{Group, Joiner};
 use super::layout::Layout;
 use super::vnet::{self, HEADER};
-use super::{BATCH_BYTES, Device, Offloads, Tallies, Waker, sys};
+use super::{BATCH_BYTES, Device, Offloads, QUEUE_LEN, Tallies, Waker, overload, sys};
 use crate::wire::buf::{MAX_PACKET, PacketBuf, Segmentation};
 use crate::wire::{ipv4, ipv6};
 use crate::xlat::Cuts;
 
 const NODE: &str = "/dev/net/tun";
-/// Length of each queue in packets. Holds the burst that arrives while a worker translates a batch;
-/// the kernel drops further packets without a message.
-const QUEUE_LEN: u16 = 8192;
 /// Buffer for the headers of a joined super-packet: at most 40 bytes of IP and 60 of TCP.
 const MAX_HEADERS: usize = 128;
 /// Maximum number of buffers in a write: vnet header, packet headers, and a payload per packet.
@@ -94,6 +91,7 @@ pub(crate) struct Queue {
     /// Buffer for the segments of a super-packet that the kernel does not segment.
     segment: PacketBuf,
     tallies: Arc<Tallies>,
+    overload: Option<overload::Control>,
 }
 
 /// Creates the interface with non-blocking queues, sets its MTU and brings it up. It has no address
@@ -128,6 +126,7 @@ pub(crate) fn open(settings: &Settings) -> Result<(Interface, Vec<Queue>), OpenE
             joiner: Joiner::default(),
             segment: PacketBuf::new(MAX_PACKET),
             tallies: Arc::default(),
+            overload: None,
         })
         .collect();
     Ok((Interface { name, index, offloads, control }, queues))
@@ -192,6 +191,13 @@ impl Interface {
     }
 }
 
+impl Queue {
+    /// Lets the overload filter know how the worker keeps up.
+    pub(crate) fn set_overload(&mut self, overload: overload::Control) {
+        self.overload = Some(overload);
+    }
+}
+
 impl AsFd for Queue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
@@ -200,7 +206,7 @@ impl AsFd for Queue {
 
 impl Device for Queue {
     fn recv(&mut self, packets: &mut [PacketBuf]) -> io::Result<usize> {
-        let (mut filled, mut bytes) = (0, 0);
+        let (mut filled, mut bytes, mut unreadable, mut drained) = (0, 0, 0, false);
         while let Some(slot) = packets.get_mut(filled).filter(|_| bytes < BATCH_BYTES) {
             match read(&self.file, slot) {
                 Ok(true) => {
@@ -209,13 +215,26 @@ impl Device for Queue {
                     let large = slot.offload.segmentation != Segmentation::None;
                     self.tallies.received_super.add(large.into());
                 }
-                Ok(false) => self.tallies.unreadable.add(1),
+                Ok(false) => unreadable += 1,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock || filled > 0 => break,
+                Err(e) if e.kind() == ErrorKind::WouldBlock || filled > 0 => {
+                    drained = true;
+                    break;
+                }
                 Err(e) => return Err(e),
             }
         }
         self.tallies.received.add(filled as u64);
+        self.tallies.unreadable.add(unreadable);
+        if let Some(overload) = &mut self.overload {
+            let full = filled == packets.len();
+            overload.after_read(overload::Read {
+                packets: filled as u64 + unreadable,
+                bytes: bytes as u64,
+                full,
+                drained,
+            });
+        }
         Ok(filled)
     }
 
@@ -245,6 +264,10 @@ impl Device for Queue {
 
     fn wait(&mut self, waker: &Waker, timeout: Option<Duration>) -> io::Result<()> {
         waker.sleep(Some(self.file.as_fd()), timeout)
+    }
+
+    fn filtered(&mut self) -> u64 {
+        self.overload.as_mut().map_or(0, overload::Control::refused)
     }
 
     fn offloads(&self) -> Offloads {

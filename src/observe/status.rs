@@ -36,6 +36,8 @@ pub struct Status {
     pub dns64: Dns64Status,
     /// Whether the kernel steers packets to workers; otherwise workers hand them over.
     pub steering: bool,
+    /// State of the overload filter: `off`, `unavailable`, `idle` or `active`.
+    pub overload_filter: String,
     /// Settings in effect, by key.
     pub settings: BTreeMap<String, String>,
 }
@@ -169,6 +171,7 @@ impl Status {
                 .into(),
             dns64: Dns64Status::of(view, known),
             steering: shown.steering,
+            overload_filter: view.overload_filter().to_owned(),
             settings: shown.settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         }
     }
@@ -295,7 +298,8 @@ impl fmt::Display for Status {
                 "  {number}  received {received}  sent {sent}  handed over {handed_over}  sessions {sessions}"
             )?;
         }
-        writeln!(f, "\noffloads  {}  steering {}", pairs(&self.offloads), self.steering)?;
+        let (steering, filter) = (self.steering, &self.overload_filter);
+        writeln!(f, "\noffloads  {}  steering {steering}  overload filter {filter}", pairs(&self.offloads))?;
         writeln!(f, "\nsettings")?;
         for (key, value) in &self.settings {
             writeln!(f, "  {key:<16} {value}")?;

@@ -1,7 +1,7 @@
 //! The state of a running gateway that metrics and `gate64 status` show.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::addr::ZoneId;
 use crate::config::{Config, Egress};
 use crate::counters::{Counters, ZoneCounters};
-use crate::device::{Offloads, Tallies};
+use crate::device::{Offloads, OverloadMonitor, Tallies};
 use crate::resolver::{self, Report, Reporter, Resolver};
 use crate::translator::Event;
 use crate::worker::{Notice, Workers};
@@ -42,6 +42,8 @@ pub struct Shown {
     pub offloads: Offloads,
     /// Whether the kernel steers packets to workers.
     pub steering: bool,
+    /// Whether the overload filter is wanted.
+    pub overload_filter: bool,
 }
 
 /// Settings and counters of a running gateway. The metrics and admin servers share it.
@@ -53,6 +55,7 @@ pub struct View {
     tallies: Vec<Arc<Tallies>>,
     resolver: RwLock<Option<(Arc<resolver::Counters>, Reporter)>>,
     shown: RwLock<Shown>,
+    overload: OnceLock<OverloadMonitor>,
     /// Uptime in seconds at the last warning about an exhausted pool4; `u64::MAX` before the first.
     last_warning: AtomicU64,
 }
@@ -75,6 +78,7 @@ impl View {
             tallies: workers.tallies(),
             resolver: RwLock::new(resolver.map(|r| (r.counters(), r.reporter()))),
             shown: RwLock::new(shown(config)),
+            overload: OnceLock::new(),
             last_warning: AtomicU64::new(u64::MAX),
         }
     }
@@ -88,11 +92,25 @@ impl View {
         *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = resolver;
     }
 
-    /// Sets the offloads of the device, and whether the kernel steers packets to workers.
-    pub fn set_device(&self, offloads: Offloads, steering: bool) {
+    /// Sets the offloads of the device, whether the kernel steers packets to workers, and the loaded overload filter.
+    pub fn set_device(&self, offloads: Offloads, steering: bool, overload: Option<OverloadMonitor>) {
+        if let Some(overload) = overload {
+            // The device is set once.
+            let _ = self.overload.set(overload);
+        }
         let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
         shown.offloads = offloads;
         shown.steering = steering;
+    }
+
+    /// State of the overload filter: `off`, `unavailable`, `idle` or `active`.
+    pub fn overload_filter(&self) -> &'static str {
+        match self.overload.get() {
+            Some(filter) if filter.is_active() => "active",
+            Some(_) => "idle",
+            None if self.shown().overload_filter => "unavailable",
+            None => "off",
+        }
     }
 
     /// Settings of the gateway, as text.
@@ -182,7 +200,13 @@ fn shown(config: &Config) -> Shown {
         pool4: config.nat64.pools[zone.pool].ranges.iter().map(|(p, ports)| format!("{p}:{ports}")).collect(),
     });
     let mappings = config.siit.as_ref().map(|siit| siit.settings.eams.len() + siit.settings.hosts.len());
-    Shown { zones: zones.collect(), mappings, settings: settings(config), ..Shown::default() }
+    Shown {
+        zones: zones.collect(),
+        mappings,
+        settings: settings(config),
+        overload_filter: config.host.overload_filter,
+        ..Shown::default()
+    }
 }
 
 /// The settings that matter for troubleshooting.

@@ -182,7 +182,10 @@ impl Worker {
     /// of the batch; then from the device.
     fn read(&mut self, failures: &mpsc::Sender<Failure>) -> usize {
         let handed = self.channels.handover.inbox().take(&mut self.packets[..BATCH / 2]);
-        match self.device.recv(&mut self.packets[handed..]) {
+        let read = self.device.recv(&mut self.packets[handed..]);
+        let filtered = self.device.filtered();
+        self.count(Reason::Overload, filtered);
+        match read {
             Ok(filled) => {
                 if core::mem::take(&mut self.failing) {
                     let _ = failures.try_send(Failure { worker: self.id, cause: Cause::Recovered });

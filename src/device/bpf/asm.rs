@@ -29,6 +29,7 @@ pub(in crate::device) enum Width {
     Word = 0x00,
     Half = 0x08,
     Byte = 0x10,
+    Double = 0x18,
 }
 
 /// Arithmetic operation.
@@ -51,6 +52,7 @@ pub(in crate::device) enum Op {
 #[repr(u8)]
 pub(in crate::device) enum If {
     Equal = 0x10,
+    Greater = 0x20,
     AnyBit = 0x40,
     NotEqual = 0x50,
     Less = 0xa0,
@@ -66,6 +68,8 @@ pub(in crate::device) struct Label(usize);
 pub(in crate::device) enum Helper {
     /// `R1` map, `R2` key. Returns the address of the value, or 0.
     MapLookup = 1,
+    /// Returns the time of CLOCK_MONOTONIC in nanoseconds.
+    Time = 5,
     /// `R1` packet, `R2` offset, `R3` destination, `R4` length. Returns 0 on success.
     LoadBytes = 26,
 }
@@ -73,6 +77,7 @@ pub(in crate::device) enum Helper {
 const CLASS_LDX_MEM: u8 = 0x61;
 const CLASS_ST_MEM: u8 = 0x62;
 const CLASS_STX_MEM: u8 = 0x63;
+const CLASS_STX_ATOMIC: u8 = 0xc3;
 const CLASS_ALU32: u8 = 0x04;
 const CLASS_JMP: u8 = 0x05;
 const CLASS_ALU64: u8 = 0x07;
@@ -148,7 +153,7 @@ impl Program {
         let bits = match width {
             Width::Word => 32,
             Width::Half => 16,
-            Width::Byte => return,
+            Width::Byte | Width::Double => return,
         };
         self.push(0xdc, dst, 0, 0, bits);
     }
@@ -163,6 +168,11 @@ impl Program {
         self.push(CLASS_STX_MEM | width as u8, base, src as u8, offset, 0);
     }
 
+    /// `*(base + offset) += src`, 64 bits wide and atomic.
+    pub(in crate::device) fn add_atomic(&mut self, base: Reg, offset: i16, src: Reg) {
+        self.push(CLASS_STX_ATOMIC | Width::Double as u8, base, src as u8, offset, 0);
+    }
+
     /// `*(base + offset) = number`.
     pub(in crate::device) fn store_number(&mut self, width: Width, base: Reg, offset: i16, number: i32) {
         self.push(CLASS_ST_MEM | width as u8, base, 0, offset, number);
@@ -172,6 +182,12 @@ impl Program {
     pub(in crate::device) fn jump_if(&mut self, condition: If, dst: Reg, number: i32, to: Label) {
         self.jumps.push((self.code.len(), to));
         self.push(CLASS_JMP | condition as u8, dst, 0, 0, number);
+    }
+
+    /// Jumps to `to` if `condition` holds for `dst` and `src`.
+    pub(in crate::device) fn jump_if_register(&mut self, condition: If, dst: Reg, src: Reg, to: Label) {
+        self.jumps.push((self.code.len(), to));
+        self.push(CLASS_JMP | FROM_REGISTER | condition as u8, dst, src as u8, 0, 0);
     }
 
     /// Jumps to `to`.

@@ -21,18 +21,23 @@ pub(super) struct Maps {
     pub(super) rows: Map,
     /// Mapped address, port and protocol of a static binding to its worker.
     pub(super) statics: Map,
+    masks: Masks,
     keys: Keys,
 }
+
+/// The keys in a map of client prefixes.
+#[derive(Debug, Default)]
+pub(in crate::device) struct Masks(Vec<[u8; 20]>);
 
 /// The current keys of the maps.
 #[derive(Debug, Default)]
 struct Keys {
-    zones: Vec<[u8; 20]>,
     pools: Vec<[u8; 8]>,
     statics: Vec<[u8; 8]>,
 }
 
-const fn room(entries: usize) -> usize {
+/// Capacity of a map for `entries` entries at the start.
+pub(in crate::device) const fn room(entries: usize) -> usize {
     if entries < MIN_ENTRIES / 2 { MIN_ENTRIES } else { entries * 2 }
 }
 
@@ -44,6 +49,7 @@ impl Maps {
             pools: Map::new(Kind::Lpm, 8, 8, room(owners.pools().len()))?,
             rows: Map::new(Kind::Array, 4, RANGES, room(owners.table().len() / RANGES))?,
             statics: Map::new(Kind::Hash, 8, 4, room(owners.statics().len()))?,
+            masks: Masks::default(),
             keys: Keys::default(),
         })
     }
@@ -60,22 +66,31 @@ impl Maps {
             self.pools.set(&key, value.as_flattened())?;
             keys.pools.push(key);
         }
-        // In reverse: if a prefix occurs twice, the first one wins, as in `Owners`.
-        for (net, host_len) in owners.zones().iter().rev() {
-            let key = prefix6(*net);
-            let mask = Ipv6Prefix::containing(net.addr(), *host_len).mask();
-            self.zones.set(&key, &mask.to_be_bytes())?;
-            keys.zones.push(key);
-        }
+        self.masks.fill(&self.zones, owners)?;
         for (proto, mapped, worker) in owners.statics() {
             let key = static_key(proto, mapped);
             self.statics.set(&key, &u32::from(worker.0).to_ne_bytes())?;
             keys.statics.push(key);
         }
         let old = std::mem::replace(&mut self.keys, keys);
-        remove_stale(&self.zones, &old.zones, &self.keys.zones)?;
         remove_stale(&self.pools, &old.pools, &self.keys.pools)?;
         remove_stale(&self.statics, &old.statics, &self.keys.statics)
+    }
+}
+
+impl Masks {
+    /// Updates `map`, from client prefix to the mask of its hosts.
+    pub(in crate::device) fn fill(&mut self, map: &Map, owners: &Owners) -> io::Result<()> {
+        let mut keys = Vec::new();
+        // In reverse: if a prefix occurs twice, the first one wins, as in `Owners`.
+        for (net, host_len) in owners.zones().iter().rev() {
+            let key = prefix6(*net);
+            let mask = Ipv6Prefix::containing(net.addr(), *host_len).mask();
+            map.set(&key, &mask.to_be_bytes())?;
+            keys.push(key);
+        }
+        let old = std::mem::replace(&mut self.0, keys);
+        remove_stale(map, &old, &self.0)
     }
 }
 

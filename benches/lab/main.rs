@@ -42,8 +42,9 @@ fn run(options: &Options) -> Result<(), LabError> {
     if options.tests == [Test::Dns] {
         return dns::run(options.rounds, options.quick);
     }
+    let contestants = if options.tests == [Test::Fairness] { &[] } else { options.only.as_slice() };
     let build = |contestant: &_| Testbed::build(*contestant, SESSIONS, options.rps.as_deref());
-    let mut testbeds = options.only.iter().map(build).collect::<Result<Vec<_>, _>>()?;
+    let mut testbeds = contestants.iter().map(build).collect::<Result<Vec<_>, _>>()?;
     let mut record = Record::default();
     for &test in &options.tests {
         tests::run(test, &mut testbeds, options, &mut record)?;

@@ -51,6 +51,8 @@ pub(crate) enum Test {
     Setup,
     /// A well-behaved flow during floods.
     Flood,
+    /// What hosts keep during attacks, gate64 only.
+    Fairness,
     /// Small packets of up to 1,000,000 flows, and memory.
     Table,
     /// DNS64 compared with unbound, BIND, PowerDNS and Knot. Runs only if named.
@@ -67,6 +69,7 @@ impl Test {
         Self::Overload,
         Self::Setup,
         Self::Flood,
+        Self::Fairness,
         Self::Table,
     ];
 }

@@ -11,10 +11,11 @@ use crate::record::{Record, Row};
 use crate::report::figure;
 use crate::svg::bars;
 use crate::targets;
-use crate::tests::{flood, latency, overload, setup, small, table, tcp, udp};
+use crate::tests::{fairness, flood, latency, overload, setup, small, table, tcp, udp};
 
-const BEGIN: &str = "<!-- figures: written by the run itself -->";
-const END: &str = "<!-- end of figures -->";
+/// The marked parts of PERFORMANCE.md.
+const FIGURES: &str = "figures";
+const FAIRNESS: &str = "fairness";
 
 /// The plots: file name and contents.
 pub(crate) fn plots(record: &Record) -> Vec<(&'static str, String)> {
@@ -86,7 +87,7 @@ fn tables(record: &Record, options: &Options) -> String {
     let others = [Contestant::Plain, Contestant::Nat44, Contestant::Tayga, Contestant::TaygaMasquerade];
     let names = others.map(Contestant::name).join(" | ");
     let _ = writeln!(text, "| gate64 divided by | better | {names} |\n|---|---|---|---|---|---|");
-    for row in record.rows().iter().filter(|row| !is_alone(row)) {
+    for row in record.rows().iter().filter(|row| !is_alone(row) && !fairness::is_attack(row.test)) {
         let better = if row.more { "higher" } else { "lower" };
         let _ = write!(text, "| {}, {} | {better} |", row.test, row.what);
         for other in others {
@@ -133,13 +134,26 @@ pub(crate) fn publish(record: &Record, options: &Options) -> io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dir: PathBuf = root.join("benches/plots");
     fs::create_dir_all(&dir)?;
-    for (name, plot) in plots(record) {
-        fs::write(dir.join(name), plot)?;
-    }
     let file = root.join("PERFORMANCE.md");
-    let text = fs::read_to_string(&file)?;
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let mut text = fs::read_to_string(&file)?;
+    if record.rows().iter().any(|row| !fairness::is_attack(row.test)) {
+        for (name, plot) in plots(record) {
+            fs::write(dir.join(name), plot)?;
+        }
+        text = replaced(&text, FIGURES, &tables(record, options))?;
+    }
+    if let Some(table) = fairness::table(record) {
+        text = replaced(&text, FAIRNESS, &table)?;
+    }
+    fs::write(file, text)
+}
+
+/// `text` with other content between the markers of the part `name`.
+fn replaced(text: &str, name: &str, content: &str) -> io::Result<String> {
+    let [begin, end] =
+        [format!("<!-- {name}: written by the run itself -->"), format!("<!-- end of {name} -->")];
+    let parts = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
     let (before, after) =
-        parts.ok_or_else(|| io::Error::other("PERFORMANCE.md has no markers for figures"))?;
-    fs::write(file, format!("{before}{BEGIN}\n{}\n{END}{after}", tables(record, options)))
+        parts.ok_or_else(|| io::Error::other(format!("PERFORMANCE.md has no markers for {name}")))?;
+    Ok(format!("{before}{begin}\n{content}\n{end}{after}"))
 }

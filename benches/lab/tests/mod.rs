@@ -1,5 +1,6 @@
 //! The measurements.
 
+pub(crate) mod fairness;
 pub(crate) mod flood;
 pub(crate) mod latency;
 pub(crate) mod overload;
@@ -32,6 +33,7 @@ pub(crate) fn run(
         Test::Overload => overload::run(testbeds, options, record),
         Test::Setup => setup::run(testbeds, options, record),
         Test::Flood => flood::run(testbeds, options, record),
+        Test::Fairness => fairness::run(options, record),
         Test::Table => table::run(testbeds, options, record),
         Test::Dns => crate::dns::run(options.rounds, options.quick),
     }

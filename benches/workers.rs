@@ -36,6 +36,7 @@ fn settings(worker: u8, workers: u8) -> Settings {
         host_len: 128,
         site_len: 64,
         sharing: Default::default(),
+        hosts: Vec::new(),
         blocks_per_host: 4,
         sessions_per_host: 1000,
         bindings_per_second: 0,

@@ -108,6 +108,7 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         host_len: 128,
         site_len: 64,
         sharing: nat64::Sharing { first_block: PER_HOST as u16, ..Default::default() },
+        hosts: Vec::new(),
         blocks_per_host: 8,
         sessions_per_host: 4096,
         bindings_per_second: 0,

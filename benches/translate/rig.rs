@@ -48,6 +48,7 @@ fn settings() -> Settings {
         host_len: 128,
         site_len: 64,
         sharing: Default::default(),
+        hosts: Vec::new(),
         blocks_per_host: 8,
         sessions_per_host: u32::MAX,
         bindings_per_second: 0,

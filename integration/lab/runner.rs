@@ -91,6 +91,7 @@ fn with_fence(settings: &Settings) -> Settings {
         host_len: 128,
         site_len: 64,
         sharing: Default::default(),
+        hosts: Vec::new(),
         blocks_per_host: 1,
         sessions_per_host: 1,
         bindings_per_second: 0,

@@ -432,6 +432,10 @@ impl Model {
                 }
             },
         };
+        let old = |b: &Binding| b.proto == proto && b.mapped == mapped && b.quarantined.is_some();
+        if let Some(at) = self.bindings.iter().position(old) {
+            self.unbind(at, self.now);
+        }
         if !places.is_empty() {
             let inside = |place: &&Place| place.0 == mapped.addr && place.1.contains(mapped.port);
             // If the port is in another block of the host, any of the places may be the new block's.

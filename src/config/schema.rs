@@ -206,7 +206,18 @@ pub(crate) struct Zone {
     pub(crate) host_prefix: Option<Number>,
     pub(crate) site_prefix: Option<Number>,
     pub(crate) limits: Option<ZoneLimits>,
+    #[serde(default)]
+    pub(crate) host: Vec<ZoneHost>,
     pub(crate) dns64: Option<ZoneDns64>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ZoneHost {
+    pub(crate) address: Text,
+    pub(crate) blocks: Option<Number>,
+    pub(crate) sessions: Option<Number>,
+    pub(crate) bindings_per_second: Option<Number>,
 }
 
 #[derive(Deserialize, Debug, Default)]

@@ -10,7 +10,7 @@ use super::pool::Pools;
 use super::reader::Reader;
 use super::schema::{self, Number, Texts};
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
-use crate::nat64::{Pool, Sharing, Zone};
+use crate::nat64::{HostLimits, Pool, Sharing, Zone};
 
 /// Maximum number of zones. Counters for all of them are allocated at start.
 pub const MAX_ZONES: usize = 256;
@@ -166,7 +166,7 @@ fn zone(
     let rate = limits.and_then(|l| l.bindings_per_second.as_ref());
     let host_len = reader.number(section.host_prefix.as_ref(), 128, 32..=128);
     zones.names.push(name.clone());
-    zones.zones.push(Zone {
+    let mut zone = Zone {
         id,
         clients,
         pref64,
@@ -177,7 +177,37 @@ fn zone(
         blocks_per_host: reader.number(blocks, defaults.blocks_per_host, 1..=u16::MAX),
         sessions_per_host: reader.number(sessions, defaults.sessions_per_host, 1..=100_000_000),
         bindings_per_second: reader.number(rate, defaults.bindings_per_second, 0..=1_000_000),
-    });
+        hosts: Vec::new(),
+    };
+    zone.hosts = hosts(reader, section, &zone);
+    zones.zones.push(zone);
+}
+
+/// `[[zone.host]]`: hosts with limits of their own.
+fn hosts(reader: &mut Reader<'_>, section: &schema::Zone, zone: &Zone) -> Vec<HostLimits> {
+    let mut read: Vec<HostLimits> = Vec::new();
+    for entry in &section.host {
+        let what = "an IPv6 address within `clients` of the zone";
+        let Some(addr) = reader.parse::<Ipv6Addr>(&entry.address, what) else { continue };
+        if !zone.clients.iter().any(|clients| clients.contains(addr)) {
+            reader.error(entry.address.span(), format!("{addr} is not a client of the zone"), what);
+        }
+        let prefix = Ipv6Prefix::containing(addr, zone.host_len);
+        if read.iter().any(|other| other.prefix == prefix) {
+            reader.error(entry.address.span(), format!("duplicate host {prefix}"), "each host once");
+        }
+        read.push(HostLimits {
+            prefix,
+            blocks: reader.number(entry.blocks.as_ref(), zone.blocks_per_host, 1..=u16::MAX),
+            sessions: reader.number(entry.sessions.as_ref(), zone.sessions_per_host, 1..=100_000_000),
+            bindings_per_second: reader.number(
+                entry.bindings_per_second.as_ref(),
+                zone.bindings_per_second,
+                0..=1_000_000,
+            ),
+        });
+    }
+    read
 }
 
 /// How the hosts of a zone share its pool.

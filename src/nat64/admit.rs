@@ -58,7 +58,7 @@ impl Nat64 {
         binding: Option<u32>,
     ) -> Result<(), Reason> {
         let is_static = binding.is_some_and(|slot| self.bib.binding(slot).is_static());
-        let quota = self.policy.zones.zone(zone).sessions_per_host;
+        let quota = self.policy.zones.zone(zone).limits_of(host).sessions;
         let sessions = match self.pool4.hosts().find(host) {
             Some(slot) if !is_static => self.pool4.hosts().host(slot).sessions,
             Some(_) | None => 0,
@@ -75,10 +75,11 @@ impl Nat64 {
     pub(super) fn check_inbound(&mut self, now: Instant, binding: u32) -> Result<(), Reason> {
         let mut full = self.sessions.len() >= self.sessions.limit() - self.sessions.limit() / 4;
         if !self.bib.binding(binding).is_static() {
-            let sessions = self.pool4.host_of(self.bib.binding(binding).allocation).sessions;
+            let host = self.pool4.host_of(self.bib.binding(binding).allocation);
+            let (sessions, host) = (host.sessions, host.key);
             let zone =
                 self.policy.zones.zone_of(self.bib.binding(binding).v6().addr).ok_or(Reason::NoZone)?;
-            full |= sessions >= self.policy.zones.zone(zone).sessions_per_host.div_ceil(2);
+            full |= sessions >= self.policy.zones.zone(zone).limits_of(host).sessions.div_ceil(2);
         }
         if !full {
             return Ok(());

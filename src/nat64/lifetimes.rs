@@ -126,6 +126,7 @@ impl Nat64 {
             self.unbind(now, binding);
         } else {
             self.bib.quarantine(binding, now);
+            self.pool4.set_quarantined(binding, true, &self.bib);
         }
     }
 

@@ -60,8 +60,8 @@ mod tests;
 pub use context::Context;
 pub use prefetch::{Candidate, Candidates};
 pub use settings::{
-    Filtering, Limits, Masquerade, Pairing, Pool, Settings, Sharing, StaticBinding, Timers, UnsolicitedSyn,
-    Zone,
+    Filtering, HostLimits, Limits, Masquerade, Pairing, Pool, Settings, Sharing, StaticBinding, Timers,
+    UnsolicitedSyn, Zone,
 };
 pub use tables::events::{BlockAssignment, Event, Record};
 

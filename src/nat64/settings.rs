@@ -29,6 +29,21 @@ pub struct Zone {
     pub sessions_per_host: u32,
     /// Maximum new bindings per host and second; 0 is unlimited (RFC 6888 REQ-4c).
     pub bindings_per_second: u32,
+    /// Hosts with limits of their own, such as resolvers and proxies.
+    pub hosts: Vec<HostLimits>,
+}
+
+/// The limits of a host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostLimits {
+    /// The host: a prefix of the zone's `host_len`.
+    pub prefix: Ipv6Prefix,
+    /// Maximum ports, in blocks of 256.
+    pub blocks: u16,
+    /// Maximum sessions.
+    pub sessions: u32,
+    /// Maximum new bindings per second; 0 is unlimited.
+    pub bindings_per_second: u32,
 }
 
 /// How the hosts and sites of a zone share its pool.

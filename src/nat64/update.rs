@@ -214,13 +214,14 @@ impl Nat64 {
             return Ok(binding);
         }
         let zone = self.policy.zones.zone(destination.zone);
+        let limits = zone.limits_of(host);
         let request = PortRequest {
             host,
             proto: tuple.proto,
             port: client.port,
             pool: zone.pool,
-            quota: zone.blocks_per_host,
-            rate: zone.bindings_per_second,
+            quota: limits.blocks,
+            rate: limits.bindings_per_second,
             first_block: zone.sharing.first_block,
             new_hosts: zone.sharing.new_hosts_per_second,
             parity: self.policy.parity,
@@ -243,6 +244,7 @@ impl Nat64 {
         }
         if let Some(slot) = self.bib.find(request.proto, client) {
             self.bib.reuse(slot, pref64);
+            self.pool4.set_quarantined(slot, false, &self.bib);
             self.count_binding(slot, 1);
             return Ok(slot);
         }
@@ -250,6 +252,9 @@ impl Nat64 {
             return Err(Reason::TableFull);
         }
         let (block, port) = self.allocate(now, request)?;
+        if let Some(quarantined) = self.pool4.binding_in(block, request.proto, port, &self.bib) {
+            self.unbind(now, quarantined);
+        }
         let slot = self
             .bib
             .insert(request.proto, client, Allocation::Block(block), port, pref64)

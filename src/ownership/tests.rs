@@ -12,6 +12,7 @@ fn settings() -> Settings {
         host_len: 64,
         site_len: 64,
         sharing: Default::default(),
+        hosts: Vec::new(),
         blocks_per_host: 8,
         sessions_per_host: 100,
         bindings_per_second: 0,

@@ -101,6 +101,7 @@ fn translating(worker: u8, workers: u8) -> Settings {
         host_len: 128,
         site_len: 64,
         sharing: Default::default(),
+        hosts: Vec::new(),
         blocks_per_host: 4,
         sessions_per_host: 16,
         bindings_per_second: 0,

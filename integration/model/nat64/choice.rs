@@ -121,6 +121,20 @@ impl Model {
                 return Choice::Of(of_class, Vec::new());
             }
         }
+        // A host may use its own quarantined ports again at once.
+        for low in if low { vec![true, false] } else { vec![false] } {
+            let quarantined: Vec<_> = (self.bindings.iter())
+                .filter(|b| b.proto == request.proto && b.quarantined.is_some())
+                .map(|b| b.mapped)
+                .filter(|mapped| own.iter().any(|o| o.addr == mapped.addr && o.ports.contains(mapped.port)))
+                .filter(|mapped| low == (mapped.port < 1024))
+                .collect();
+            for candidates in [even(&quarantined), quarantined] {
+                if !candidates.is_empty() {
+                    return Choice::Of(candidates, Vec::new());
+                }
+            }
+        }
         Choice::Refused(refused.0, refused.1)
     }
 

@@ -22,6 +22,7 @@ fn owners(workers: u8, clients: &[(&str, u8)], pools: &[&str], statics: &[(Proto
         host_len: *host_len,
         site_len: 64,
         sharing: Default::default(),
+        hosts: Vec::new(),
         blocks_per_host: 8,
         sessions_per_host: 8,
         bindings_per_second: 0,

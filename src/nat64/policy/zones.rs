@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
-use crate::nat64::{Masquerade, Settings, Sharing, Zone};
+use crate::nat64::{HostLimits, Masquerade, Settings, Sharing, Zone};
 use crate::reason::Reason;
 
 /// Longest-prefix table: a sorted row per prefix length, the longest first.
@@ -72,12 +72,18 @@ pub(in crate::nat64) struct ZonePolicy {
     host_len: u8,
     /// How its hosts and sites share the pool.
     pub(in crate::nat64) sharing: Sharing,
-    /// Maximum ports per host, in blocks of 256.
-    pub(in crate::nat64) blocks_per_host: u16,
-    /// Maximum sessions per host.
-    pub(in crate::nat64) sessions_per_host: u32,
-    /// Maximum new bindings per host and second; 0 is unlimited.
-    pub(in crate::nat64) bindings_per_second: u32,
+    /// Limits of its hosts.
+    limits: HostLimits,
+    /// Hosts with limits of their own, sorted.
+    hosts: Vec<HostLimits>,
+}
+
+impl ZonePolicy {
+    /// The limits of a host.
+    pub(in crate::nat64) fn limits_of(&self, host: HostKey) -> HostLimits {
+        let own = self.hosts.binary_search_by_key(&host.prefix, |own| own.prefix);
+        own.map_or(self.limits, |at| self.hosts[at])
+    }
 }
 
 /// The zone of an IPv6 packet, and its destination on the IPv4 side.
@@ -127,9 +133,13 @@ impl Zones {
             pool: zone.pool as u16,
             host_len: zone.host_len,
             sharing: zone.sharing,
-            blocks_per_host: zone.blocks_per_host,
-            sessions_per_host: zone.sessions_per_host,
-            bindings_per_second: zone.bindings_per_second,
+            limits: HostLimits {
+                prefix: Ipv6Prefix::host(Ipv6Addr::UNSPECIFIED),
+                blocks: zone.blocks_per_host,
+                sessions: zone.sessions_per_host,
+                bindings_per_second: zone.bindings_per_second,
+            },
+            hosts: sorted(&zone.hosts),
         };
         let zones: Vec<_> = settings.zones.iter().map(policy).collect();
         let clients = settings
@@ -254,6 +264,12 @@ impl Zones {
     pub(in crate::nat64) fn allows_error_source(&self, pref64: u16, router: Ipv4Addr) -> bool {
         self.errors_under_well_known || self.check_well_known(pref64, router).is_ok()
     }
+}
+
+fn sorted(hosts: &[HostLimits]) -> Vec<HostLimits> {
+    let mut hosts = hosts.to_vec();
+    hosts.sort_unstable_by_key(|host| host.prefix);
+    hosts
 }
 
 fn distinct(wanted: &[Pref64]) -> impl Iterator<Item = Pref64> {

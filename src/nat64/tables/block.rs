@@ -50,6 +50,22 @@ pub(in crate::nat64) struct BlockSummary {
     pub(in crate::nat64) zone: ZoneId,
 }
 
+/// State of a port for one protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::nat64) enum PortState {
+    Free,
+    /// Its binding is in quarantine.
+    Quarantined,
+}
+
+/// Which ports are sought.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nat64) struct Sought {
+    pub(in crate::nat64) state: PortState,
+    /// Their parity, if it matters.
+    pub(in crate::nat64) parity: Option<u16>,
+}
+
 /// A port block assigned to a host: adjacent cells of a range.
 #[derive(Clone, Debug)]
 pub(in crate::nat64) struct Block {
@@ -67,6 +83,8 @@ pub(in crate::nat64) struct Block {
     allowed: PortSet,
     /// Ports in use, by protocol.
     taken: [PortSet; 3],
+    /// Those of them whose binding is in quarantine.
+    quarantined: [PortSet; 3],
     /// Tick at which the last port fell out of use.
     pub(in crate::nat64) since: u32,
     /// Order of assignment.
@@ -103,6 +121,7 @@ impl Block {
             ports,
             allowed: [0; 4],
             taken: [[0; 4]; 3],
+            quarantined: [[0; 4]; 3],
             since: 0,
             sequence: 0,
             links: [Links::NONE; 2],
@@ -134,26 +153,30 @@ impl Block {
         }
     }
 
-    fn free_word(&self, proto: Proto, parity: Option<u16>, word: usize) -> u64 {
+    fn word(&self, proto: Proto, sought: Sought, word: usize) -> u64 {
         const EVEN: u64 = 0x5555_5555_5555_5555;
         // Ranges begin at an even port.
-        let wanted = match parity {
+        let wanted = match sought.parity {
             None => u64::MAX,
             Some(0) => EVEN,
             Some(_) => !EVEN,
         };
-        self.allowed[word] & !self.taken[proto as usize][word] & wanted
+        let ports = match sought.state {
+            PortState::Free => !self.taken[proto as usize][word],
+            PortState::Quarantined => self.quarantined[proto as usize][word],
+        };
+        self.allowed[word] & ports & wanted
     }
 
-    /// Number of ports free for `proto`, of one parity if given.
-    pub(in crate::nat64) fn count_free(&self, proto: Proto, parity: Option<u16>) -> u32 {
-        (0..4).map(|word| self.free_word(proto, parity, word).count_ones()).sum()
+    /// Number of ports of `proto` in the given state.
+    pub(in crate::nat64) fn count(&self, proto: Proto, sought: Sought) -> u32 {
+        (0..4).map(|word| self.word(proto, sought, word).count_ones()).sum()
     }
 
-    /// The `n`th of the ports that [`count_free`](Self::count_free) counts.
-    pub(in crate::nat64) fn nth_free(&self, proto: Proto, parity: Option<u16>, mut n: u32) -> Option<u16> {
+    /// The `n`th of the ports that [`count`](Self::count) counts.
+    pub(in crate::nat64) fn nth(&self, proto: Proto, sought: Sought, mut n: u32) -> Option<u16> {
         for word in 0..4 {
-            let mut bits = self.free_word(proto, parity, word);
+            let mut bits = self.word(proto, sought, word);
             if n >= bits.count_ones() {
                 n -= bits.count_ones();
                 continue;
@@ -194,7 +217,15 @@ impl Block {
         if self.ports.contains(port) {
             let at = offset_of(port);
             self.taken[proto as usize][at / 64] &= !(1 << (at % 64));
+            self.quarantined[proto as usize][at / 64] &= !(1 << (at % 64));
         }
+    }
+
+    /// Marks a port in use as quarantined, or not.
+    pub(in crate::nat64) const fn set_quarantined(&mut self, proto: Proto, port: u16, quarantined: bool) {
+        let at = offset_of(port);
+        let word = &mut self.quarantined[proto as usize][at / 64];
+        *word = *word & !(1 << (at % 64)) | (quarantined as u64) << (at % 64);
     }
 }
 

@@ -265,6 +265,17 @@ impl Pool4 {
         self.blocks.occupy(slot, proto, port);
     }
 
+    /// Records that a binding entered its quarantine, or left it because its client returned.
+    pub(in crate::nat64) fn set_quarantined(&mut self, binding: u32, quarantined: bool, bib: &Bib) {
+        let (slot, proto, port) = allocation_of(binding, bib);
+        self.blocks.block_mut(slot).set_quarantined(proto, port, quarantined);
+    }
+
+    /// The binding at a port of a block, quarantined ones included.
+    pub(in crate::nat64) fn binding_in(&self, block: u32, proto: Proto, port: u16, bib: &Bib) -> Option<u32> {
+        self.ranges.find(Ranges::head(self.blocks.block(block).range, port), proto, bib)
+    }
+
     /// Frees a binding's port, which has been out of use since `since`. An empty block stays with its host until the
     /// quarantine of its last port ends.
     pub(in crate::nat64) fn unlink(&mut self, since: QuarantineTick, binding: u32, bib: &mut Bib) {

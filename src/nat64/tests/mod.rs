@@ -52,6 +52,7 @@ pub(super) fn n1() -> translator::Settings {
         host_len: 128,
         site_len: 64,
         sharing: Default::default(),
+        hosts: Vec::new(),
         blocks_per_host: 8,
         sessions_per_host: 1000,
         bindings_per_second: 0,

@@ -176,12 +176,11 @@ fn a_host_has_its_quota_of_blocks_and_sessions() {
 }
 
 #[test]
-fn a_released_port_is_quarantined_except_for_its_own_client() {
+fn a_released_port_is_quarantined_except_for_its_own_host() {
     // id 6888-8
-    let mut settings = with_ports(5000, 5000);
-    settings.nat64.zones[0].host_len = 64;
-    let mut bench = Bench::new(settings);
-    bench.udp_mapping(C, 1000);
+    let mut bench = Bench::new(with_ports(5000, 5000));
+    let mapped = bench.udp_mapping(C, 1000);
+    bench.to6(&udp4(Z, 53, mapped));
     bench.secs(301);
     assert_eq!((bench.bindings(), bench.sessions()), (0, 0));
     let other = Packet6::new(v6(C2), under(Z)).udp(1000, 53, b"");
@@ -194,6 +193,50 @@ fn a_released_port_is_quarantined_except_for_its_own_client() {
     assert_eq!(bench.drop_of(&other), Reason::PoolExhausted);
     bench.secs(4);
     bench.udp_mapping(C2, 1000);
+    bench.secs(301);
+    assert_eq!(bench.udp_mapping(C2, 2000).port, 5000, "another port of the same host, at once");
+}
+
+#[test]
+fn a_resolver_uses_its_quarantined_ports_again() {
+    // id 6888-8
+    let mut settings = n1();
+    settings.nat64.limits.bindings = 10_000;
+    settings.nat64.limits.sessions = 10_000;
+    settings.nat64.zones[0].sessions_per_host = 10_000;
+    let mut bench = Bench::new(settings);
+    let mapped = bench.udp_mapping(C, 10_000);
+    bench.to6(&udp4(Z, 53, mapped));
+    // 6 queries a second from new ports, for 1,000 s: 2,048 ports would be used up after 420 s at 4.9.
+    for n in 0..6000u16 {
+        bench.wait(Duration::from_nanos(166_666_667));
+        bench.udp_mapping(C, 10_001 + n);
+    }
+    assert_eq!(drops_of_quota(&bench), 0);
+}
+
+fn drops_of_quota(bench: &Bench) -> u64 {
+    bench.gate.counters().zone(Some(ZoneId(0))).drops(Reason::HostQuota).read()
+}
+
+#[test]
+fn a_host_can_have_limits_of_its_own() {
+    // id 6888-4
+    let mut settings = n1();
+    settings.nat64.zones[0].blocks_per_host = 1;
+    settings.nat64.zones[0].sharing.first_block = 256;
+    let prefix = crate::addr::Ipv6Prefix::host(v6(C));
+    let own = crate::nat64::HostLimits { prefix, blocks: 2, sessions: 500, bindings_per_second: 0 };
+    settings.nat64.zones[0].hosts = vec![own];
+    let mut bench = Bench::new(settings);
+    for (client, most, reason) in [(C, 500, Reason::SessionLimit), (C2, 256, Reason::HostQuota)] {
+        let mapped = bench.udp_mapping(client, 10_000);
+        bench.to6(&udp4(Z, 53, mapped));
+        for port in 10_001..10_000 + most {
+            bench.udp_mapping(client, port);
+        }
+        assert_eq!(bench.drop_of(&Packet6::new(v6(client), under(Z)).udp(20_000, 53, b"")), reason);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::class::Class;
 use super::request::{PortRequest, Refused};
 use crate::addr::{Level, Proto, Usage};
 use crate::nat64::Pairing;
-use crate::nat64::tables::block::Block;
+use crate::nat64::tables::block::{Block, PortState, Sought};
 use crate::nat64::tables::events::Events;
 use crate::nat64::tables::hash::Rng;
 use crate::nat64::tables::port_set::CELL;
@@ -38,15 +38,15 @@ impl Pool4 {
         if let Some(slot) = host.and_then(|host| self.oldest(host, wanted)) {
             return Ok((slot, request.port));
         }
-        let parity = request.wanted_parity();
+        let same = Sought { state: PortState::Free, parity: request.wanted_parity() };
+        let free = Sought { parity: None, ..same };
         let mut error = Refused::from(Reason::PoolExhausted);
         let classes: &[Class] = match request.class() {
             Class::Low => &[Class::Low, Class::High],
             Class::High => &[Class::High],
         };
         for &class in classes {
-            if let Some(found) = host.and_then(|host| self.any_port(host, request.proto, class, parity, rng))
-            {
+            if let Some(found) = host.and_then(|host| self.any_port(host, request.proto, class, same, rng)) {
                 return Ok(found);
             }
             match self.new_block(host, request, class, rng, events) {
@@ -56,41 +56,56 @@ impl Pool4 {
                 Ok(block) => {
                     let host = self.blocks.block(block).host;
                     let found = self
-                        .any_port(host, request.proto, class, parity, rng)
-                        .or_else(|| self.any_port(host, request.proto, class, None, rng));
+                        .any_port(host, request.proto, class, same, rng)
+                        .or_else(|| self.any_port(host, request.proto, class, free, rng));
                     if let Some(found) = found {
                         return Ok(found);
                     }
                 }
                 Err(refused) => error = refused,
             }
-            if let Some(found) = host.and_then(|host| self.any_port(host, request.proto, class, None, rng)) {
+            if let Some(found) = host.and_then(|host| self.any_port(host, request.proto, class, free, rng)) {
                 return Ok(found);
             }
         }
-        Err(error)
+        host.and_then(|host| self.quarantined_port(host, request, classes, rng)).ok_or(error)
     }
 
-    /// A uniformly random free port in a host's blocks (RFC 7857 §9).
+    /// A random quarantined port in a host's own blocks, which the host may use again at once: by analogy with
+    /// static assignment (RFC 6888 REQ-8 B).
+    fn quarantined_port(
+        &self,
+        host: u32,
+        request: &PortRequest,
+        classes: &[Class],
+        rng: &mut Rng,
+    ) -> Option<(u32, u16)> {
+        let same = Sought { state: PortState::Quarantined, parity: request.wanted_parity() };
+        let each =
+            classes.iter().flat_map(|class| [(*class, same), (*class, Sought { parity: None, ..same })]);
+        each.into_iter().find_map(|(class, sought)| self.any_port(host, request.proto, class, sought, rng))
+    }
+
+    /// A uniformly random port of a state in a host's blocks (RFC 7857 §9).
     fn any_port(
         &self,
         host: u32,
         proto: Proto,
         class: Class,
-        parity: Option<u16>,
+        sought: Sought,
         rng: &mut Rng,
     ) -> Option<(u32, u16)> {
         let of_class = |slot: &u32| self.blocks.block(*slot).is_low() == (class == Class::Low);
-        let free = |slot: u32| self.blocks.block(slot).count_free(proto, parity);
-        let all: u32 = self.blocks_of(host).filter(of_class).map(free).sum();
+        let count = |slot: u32| self.blocks.block(slot).count(proto, sought);
+        let all: u32 = self.blocks_of(host).filter(of_class).map(count).sum();
         if all == 0 {
             return None;
         }
         let mut n = rng.below(all);
         for slot in self.blocks_of(host).filter(of_class) {
-            match self.blocks.block(slot).nth_free(proto, parity, n) {
+            match self.blocks.block(slot).nth(proto, sought, n) {
                 Some(port) => return Some((slot, port)),
-                None => n -= free(slot),
+                None => n -= count(slot),
             }
         }
         None

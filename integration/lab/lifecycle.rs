@@ -1,8 +1,10 @@
 //! Start, reload, stop, kill: which host state remains and which must not.
 
 use std::fs;
+use std::ops::RangeInclusive;
 
 use gate64::lab::{Deadline, Gateway, GatewayConfig, LabError, Namespace, until};
+use serde_json::Value;
 
 use super::{Site, Test, WWW, build, expect, program, wrong};
 
@@ -67,16 +69,37 @@ fn a_stop_and_cleanup_leave_nothing() -> Test {
 fn quarantine_survives_a_restart() -> Test {
     // id 6888-8-restart
     let Some(site) = build(2, None)? else { return Ok(()) };
-    let pool = "pool4 = \"192.0.2.64:40960-41215\"".to_owned(); // one block
+    // One port range: the hosts' blocks are next to each other.
+    let pool = "pool4 = \"192.0.2.64:40960-41215\"".to_owned();
     let config = GatewayConfig { pool, ..GatewayConfig::default() };
     let gateway = site.start(&config)?;
-    site.page()?;
+    let first = port_of(&site.page()?)?;
     gateway.stop()?;
+    let block = saved_block_of(&site, first)?;
     let gateway = site.start(&config)?;
-    let other = site.lab.hosts[1].run(&format!("curl -sS -m 5 http://[{WWW}]/")).outcome()?;
-    assert!(!other.ok, "the block came to another host at once: {}", other.stdout);
-    expect(&site.page()?, "you are 192.0.2.64 port")?;
+    let other = site.lab.hosts[1].text(&format!("curl -sS -m 5 http://[{WWW}]/"))?;
+    assert!(!block.contains(&port_of(&other)?), "{block:?} came to another host at once: {other}");
+    let again = port_of(&site.page()?)?;
+    assert!(block.contains(&again), "{block:?} did not return to its host: {again}");
     gateway.stop()
+}
+
+/// The client's port as the server saw it, from the page's text.
+fn port_of(page: &str) -> Result<u16, LabError> {
+    let digits = page.trim().trim_end_matches('.').rsplit(' ').next().unwrap_or_default();
+    digits.parse().map_err(|_| wrong(format!("no port in {page}")))
+}
+
+/// The saved block that contains a port.
+fn saved_block_of(site: &Site, port: u16) -> Result<RangeInclusive<u16>, LabError> {
+    let path = site.file("state").join("blocks.json");
+    let text = fs::read_to_string(&path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+    let saved: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let range = |block: &Value| Some(block[3].as_u64()? as u16..=block[4].as_u64()? as u16);
+    let mut ranges = saved["blocks"].as_array().into_iter().flatten().filter_map(range);
+    ranges
+        .find(|range| range.contains(&port))
+        .ok_or_else(|| wrong(format!("port {port} is in no block: {text}")))
 }
 
 fn cleanup(site: &Site) -> Test {

@@ -18,7 +18,7 @@ use crate::wire::buf::PacketBuf;
 use crate::xlat::{ErrorHeader, ErrorLimits, Urgency, is_error_due4, originate_error4};
 
 impl Nat64 {
-    /// The next time at which [`expire`](Self::expire) has work.
+    /// The next time at which `expire` has work.
     pub fn next_deadline(&self) -> Option<Instant> {
         let quarantine = self.policy.timers.quarantine;
         [

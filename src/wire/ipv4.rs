@@ -11,7 +11,8 @@ use super::transport::{ParsedPorts, fits, invalid_header, ports_of};
 use super::{Fragment, ICMP4, Transport, icmp};
 use crate::reason::Reason;
 
-pub(crate) use header::{CHECKSUM, Fields, ID, TOTAL_LEN};
+pub(crate) use header::Fields;
+pub use header::{CHECKSUM, ID, TOTAL_LEN};
 pub use header::{HEADER, MAX_HEADER};
 
 /// A parsed IPv4 packet with valid layout.

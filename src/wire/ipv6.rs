@@ -10,11 +10,12 @@ use super::transport::{ParsedPorts, fits, invalid_header, ports_of};
 use super::{Fragment, ICMP6, Transport, icmp};
 use crate::reason::Reason;
 
+pub(crate) use header::Fields;
+pub use header::PAYLOAD_LEN;
 pub use header::{
     AUTHENTICATION, DESTINATION, FRAGMENT, FRAGMENT_HEADER, HEADER, HOP_BY_HOP, MAX_EXTENSIONS, MIN_MTU,
     ROUTING,
 };
-pub(crate) use header::{Fields, PAYLOAD_LEN};
 pub(in crate::wire) use header::{has_extension_after_fragment, walk};
 
 /// A parsed IPv6 packet with valid layout.

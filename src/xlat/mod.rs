@@ -2,9 +2,9 @@
 //!
 //! Two steps:
 //!
-//! 1. [`plan_v6_to_v4`] or [`plan_v4_to_v6`] validates the packet and returns a plan bound to its buffer.
+//! 1. `plan_v6_to_v4` or `plan_v4_to_v6` validates the packet and returns a plan bound to its buffer.
 //!    It writes nothing.
-//! 2. The caller looks up or creates state, then calls [`PlanTo4::apply`] or [`PlanTo6::apply`]. This
+//! 2. The caller looks up or creates state, then calls `PlanTo4::apply` or `PlanTo6::apply`. This
 //!    rewrites the buffer in place, from the payload towards the front.
 
 mod bucket;
@@ -37,7 +37,7 @@ pub(crate) use plan::IGMP;
 pub(crate) use plan::{Pass, PlanTo4, PlanTo6, check_extensions, plan_v4_to_v6, plan_v6_to_v4};
 pub(crate) use refusal::{ErrorHeader, Refusal};
 pub use rules::{Plateaus, RewriteRules, TrafficClass};
-pub(crate) use segment::Cuts;
+pub use segment::Cuts;
 
 #[cfg(test)]
 mod tests;

@@ -144,7 +144,7 @@ pub(super) fn complete(message: &mut [u8], protocol: u8) {
 ///
 /// A translated packet has no IPv4 options and no extension headers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cuts {
+pub struct Cuts {
     head: Head,
     packet: SuperPacket,
 }
@@ -157,7 +157,7 @@ enum Head {
 
 impl Cuts {
     /// `None` if `packet` is a single packet already.
-    pub(crate) fn of(packet: &[u8], offload: &Offload) -> Option<Self> {
+    pub fn of(packet: &[u8], offload: &Offload) -> Option<Self> {
         let (head, at) = match packet.first()? >> 4 {
             4 => (Head::V4(Header4::read(packet.first_chunk()?)), ipv4::HEADER),
             _ => (Head::V6(Header6::read(packet.first_chunk()?)), ipv6::HEADER),
@@ -166,7 +166,7 @@ impl Cuts {
     }
 
     /// Number of packets, at least 1.
-    pub(crate) const fn count(&self) -> usize {
+    pub const fn count(&self) -> usize {
         self.packet.count()
     }
 
@@ -174,7 +174,7 @@ impl Cuts {
     ///
     /// # Panics
     /// If `index` is not below [`count`](Self::count), or the packet does not fit `out`.
-    pub(crate) fn write(&self, packet: &[u8], index: usize, out: &mut PacketBuf) {
+    pub fn write(&self, packet: &[u8], index: usize, out: &mut PacketBuf) {
         assert!(index < self.count(), "packet {index} of {}", self.count());
         match &self.head {
             Head::V4(head) => write(head, &self.packet, &packet[ipv4::HEADER..], index, out),

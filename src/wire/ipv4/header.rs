@@ -10,11 +10,11 @@ pub const HEADER: usize = 20;
 /// Maximum length of a header with options, in bytes.
 pub const MAX_HEADER: usize = 60;
 /// Offset of the total length, in bytes.
-pub(crate) const TOTAL_LEN: usize = 2;
+pub const TOTAL_LEN: usize = 2;
 /// Offset of the identification, in bytes.
-pub(crate) const ID: usize = 4;
+pub const ID: usize = 4;
 /// Offset of the header checksum, in bytes.
-pub(crate) const CHECKSUM: usize = 10;
+pub const CHECKSUM: usize = 10;
 
 /// The fields of a header, which may be invalid. Options are not covered.
 #[derive(Clone, Copy)]

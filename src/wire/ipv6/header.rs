@@ -15,7 +15,7 @@ pub const MIN_MTU: usize = 1280;
 pub const MAX_EXTENSIONS: usize = 8;
 
 /// Offset of the payload length, in bytes.
-pub(crate) const PAYLOAD_LEN: usize = 4;
+pub const PAYLOAD_LEN: usize = 4;
 
 /// Next header: Hop-by-Hop Options.
 pub const HOP_BY_HOP: u8 = 0;

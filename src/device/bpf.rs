@@ -3,6 +3,7 @@
 //! Implemented here because no crate wraps it: `nix` and `rustix` lack bpf(2), and the BPF crates load ELF objects.
 
 pub(super) mod asm;
+mod packet;
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

@@ -62,7 +62,7 @@ pub(crate) fn originate_error6(
     let pseudo = Sum::of_v6(packet.src).plus(Sum::of_v6(packet.dst)).word(u16::from(packet.protocol));
     let len = restore_wire_form(buf, packet.upper_at..packet.len, packet.protocol, pseudo);
     if len != packet.len {
-        put_u16(buf.bytes_mut(), 4, (len - ipv6::HEADER) as u16);
+        put_u16(buf.bytes_mut(), ipv6::PAYLOAD_LEN, (len - ipv6::HEADER) as u16);
     }
     buf.set_len(len.min(MIN_MTU - ipv6::HEADER - icmp::HEADER));
     buf.grow_front(icmp::HEADER);
@@ -115,9 +115,9 @@ pub(crate) fn originate_error4(
     if len != packet.total_len {
         let bytes = buf.bytes_mut();
         let change = Sum::ZERO.word(packet.total_len as u16).replaced_by(Sum::ZERO.word(len as u16));
-        put_u16(bytes, 2, len as u16);
-        let checksum = change.apply(u16_at(bytes, 10));
-        put_u16(bytes, 10, checksum);
+        put_u16(bytes, ipv4::TOTAL_LEN, len as u16);
+        let checksum = change.apply(u16_at(bytes, ipv4::CHECKSUM));
+        put_u16(bytes, ipv4::CHECKSUM, checksum);
     }
     buf.set_len(len.min(MAX_ERROR4 - ipv4::HEADER - icmp::HEADER));
     buf.grow_front(icmp::HEADER);

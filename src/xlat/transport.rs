@@ -2,7 +2,7 @@
 
 use crate::wire::buf::{Checksum, Offload, Segmentation};
 use crate::wire::checksum::{Delta, Sum};
-use crate::wire::{icmp, put_u16, put_u32, tcp, u16_at, u32_at, udp};
+use crate::wire::{DST_PORT, SRC_PORT, icmp, put_u16, put_u32, tcp, u16_at, u32_at, udp};
 
 /// Sums of a packet's addresses before and after translation.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +68,8 @@ pub(super) fn add_udp_checksum(
     pseudo: Sum,
     offload: &mut Offload,
 ) {
-    put_u16(message, 0, src);
-    put_u16(message, 2, dst);
+    put_u16(message, SRC_PORT, src);
+    put_u16(message, DST_PORT, dst);
     put_u16(message, udp::CHECKSUM, 0);
     let len = u16_at(message, udp::LENGTH);
     let pseudo = pseudo.word(len);

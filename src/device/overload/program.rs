@@ -5,14 +5,12 @@
 //! where a host's packets arrive on several CPUs.
 
 use std::mem::offset_of;
-use std::os::fd::RawFd;
 
 use super::maps::{BUCKETS, Maps, V4};
 use super::queues::{Counts, Limits, Queues};
 use crate::device::bpf::asm::{Helper, If, Label, Op, Program, Reg, Width};
-use crate::ownership::MULTIPLIER;
 
-use Reg::{Fp, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9};
+use Reg::{Fp, R0, R1, R2, R3, R4, R6, R7, R8, R9};
 use Width::{Byte, Double, Half, Word};
 
 /// A packet costs one unit, and one more for each 2,048 bytes.
@@ -90,10 +88,10 @@ impl Writer {
         self.p.op(Op::Mov, R6, R1);
         self.p.load(Word, R1, R6, QUEUE);
         self.p.store(Word, Fp, INDEX, R1);
-        self.look_up(queues.counts.raw(), INDEX);
+        self.p.look_up(queues.counts.raw(), INDEX);
         self.p.jump_if(If::Equal, R0, 0, pass);
         self.p.op(Op::Mov, R7, R0);
-        self.look_up(queues.limits.raw(), INDEX);
+        self.p.look_up(queues.limits.raw(), INDEX);
         self.p.jump_if(If::Equal, R0, 0, pass);
         self.p.op(Op::Mov, R9, R0);
         self.p.load(Double, R1, R9, DEADLINE);
@@ -107,25 +105,7 @@ impl Writer {
     /// Reads `len` bytes at `offset` of the packet to the stack. Jumps to `short` if the packet is shorter.
     fn read_at(&mut self, offset: i32, to: i16, len: i32, short: Label) {
         self.p.op_number(Op::Mov, R2, offset);
-        self.read(to, len, short);
-    }
-
-    /// Reads `len` bytes at offset `R2` of the packet.
-    fn read(&mut self, to: i16, len: i32, short: Label) {
-        self.p.op(Op::Mov, R1, R6);
-        self.p.op(Op::Mov, R3, Fp);
-        self.p.op_number(Op::Add, R3, to.into());
-        self.p.op_number(Op::Mov, R4, len);
-        self.p.call(Helper::LoadBytes);
-        self.p.jump_if(If::NotEqual, R0, 0, short);
-    }
-
-    /// Looks up the key on the stack. `R0` is the address of the value, or 0.
-    fn look_up(&mut self, map: RawFd, key: i16) {
-        self.p.set_map(R1, map);
-        self.p.op(Op::Mov, R2, Fp);
-        self.p.op_number(Op::Add, R2, key.into());
-        self.p.call(Helper::MapLookup);
+        self.p.read_packet(to, len, short);
     }
 
     /// Adds 1 to a counter of the queue.
@@ -138,14 +118,9 @@ impl Writer {
     fn v6(&mut self, maps: &Maps) {
         self.read_at(8, HOST, 16, self.accept);
         self.p.store_number(Word, Fp, PREFIX, 128);
-        self.look_up(maps.zones.raw(), PREFIX);
+        self.p.look_up(maps.zones.raw(), PREFIX);
         self.p.jump_if(If::Equal, R0, 0, self.unknown);
-        for word in [0, 4, 8, 12] {
-            self.p.load(Word, R1, Fp, HOST + word);
-            self.p.load(Word, R2, R0, word);
-            self.p.op(Op::And, R1, R2);
-            self.p.store(Word, Fp, HOST + word, R1);
-        }
+        self.p.mask_address(HOST);
         self.known(maps, self.unknown);
     }
 
@@ -164,13 +139,13 @@ impl Writer {
         self.p.jump_if(If::Equal, R1, TCP, transport);
         self.p.jump_if(If::NotEqual, R1, UDP, other);
         self.p.place(transport);
-        self.read(TRANSPORT, 4, other);
+        self.p.read_packet(TRANSPORT, 4, other);
         self.p.load(Byte, R1, Fp, TRANSPORT + 2);
         self.p.jump(found);
 
         // The identifier of an echo. Other messages have no port here: their sender is an unknown host.
         self.p.place(icmp);
-        self.read(TRANSPORT, 6, other);
+        self.p.read_packet(TRANSPORT, 6, other);
         self.p.load(Byte, R2, Fp, TRANSPORT);
         self.p.load(Byte, R1, Fp, TRANSPORT + 4);
         self.p.jump_if(If::Equal, R2, 0, found);
@@ -197,7 +172,7 @@ impl Writer {
 
     /// Charges a host with a port block. Jumps to `unknown` if the host has none.
     fn known(&mut self, maps: &Maps, unknown: Label) {
-        self.look_up(maps.known.raw(), HOST);
+        self.p.look_up(maps.known.raw(), HOST);
         self.p.jump_if(If::Equal, R0, 0, unknown);
         self.charge(R0, 0, KNOWN_COST, 0);
         self.p.jump(self.accept);
@@ -216,19 +191,14 @@ impl Writer {
 
     /// Looks up the bucket of the first `words` words of the host. Different hosts may share a bucket.
     fn bucket(&mut self, maps: &Maps, words: i16) {
-        self.p.set(R0, self.seed);
-        self.p.set_wide(R5, MULTIPLIER);
+        self.p.begin_hash(self.seed);
         for word in 0..words {
             self.p.load(Word, R1, Fp, HOST + 4 * word);
-            self.p.op(Op::Xor, R0, R1);
-            self.p.op(Op::Mul, R0, R5);
-            self.p.op(Op::Mov, R2, R0);
-            self.p.op_number(Op::Rsh, R2, 32);
-            self.p.op(Op::Xor, R0, R2);
+            self.p.hash_word();
         }
         self.p.op_number(Op::And, R0, BUCKETS as i32 - 1);
         self.p.store(Word, Fp, INDEX, R0);
-        self.look_up(maps.buckets.raw(), INDEX);
+        self.p.look_up(maps.buckets.raw(), INDEX);
     }
 
     /// Charges the packet to the virtual time at `base + offset`. Refuses it if that is too far ahead. The cost

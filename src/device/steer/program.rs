@@ -3,10 +3,9 @@
 
 use super::maps::Maps;
 use crate::addr::Proto;
-use crate::device::bpf::asm::{Helper, If, Label, Op, Program, Reg, Width};
-use crate::ownership::MULTIPLIER;
+use crate::device::bpf::asm::{If, Label, Op, Program, Reg, Width};
 
-use Reg::{Fp, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9};
+use Reg::{Fp, R0, R1, R2, R3, R6, R7, R8, R9};
 use Width::{Byte, Half, Word};
 
 // Offsets on the stack.
@@ -63,43 +62,16 @@ struct Writer {
 impl Writer {
     /// Reads `len` bytes at `R7 + offset` to the stack. Jumps to `short` if the packet is shorter.
     fn read(&mut self, offset: i32, to: i16, len: i32, short: Label) {
-        self.p.op(Op::Mov, R1, R6);
         self.p.op(Op::Mov, R2, R7);
         self.p.op_number(Op::Add, R2, offset);
-        self.p.op(Op::Mov, R3, Fp);
-        self.p.op_number(Op::Add, R3, to.into());
-        self.p.op_number(Op::Mov, R4, len);
-        self.p.call(Helper::LoadBytes);
-        self.p.jump_if(If::NotEqual, R0, 0, short);
-    }
-
-    /// Looks up the key on the stack. `R0` is the address of the value, or 0.
-    fn look_up(&mut self, map: std::os::fd::RawFd, key: i16) {
-        self.p.set_map(R1, map);
-        self.p.op(Op::Mov, R2, Fp);
-        self.p.op_number(Op::Add, R2, key.into());
-        self.p.call(Helper::MapLookup);
-    }
-
-    fn hash_begin(&mut self) {
-        self.p.set(R0, self.seed);
-        self.p.set_wide(R5, MULTIPLIER);
-    }
-
-    /// Adds the word in `R1` to the hash.
-    fn hash_word(&mut self) {
-        self.p.op(Op::Xor, R0, R1);
-        self.p.op(Op::Mul, R0, R5);
-        self.p.op(Op::Mov, R2, R0);
-        self.p.op_number(Op::Rsh, R2, 32);
-        self.p.op(Op::Xor, R0, R2);
+        self.p.read_packet(to, len, short);
     }
 
     /// Adds the word on the stack, in network order, to the hash.
     fn hash_stack(&mut self, at: i16) {
         self.p.load(Word, R1, Fp, at);
         self.p.swap_to_host(R1, Word);
-        self.hash_word();
+        self.p.hash_word();
     }
 
     /// Ends the program with the worker of the hash.
@@ -115,16 +87,11 @@ impl Writer {
         let unmasked = self.p.label();
         self.read(8, ADDRESS, 16, short);
         self.p.store_number(Word, Fp, PREFIX, 128);
-        self.look_up(maps.zones.raw(), PREFIX);
+        self.p.look_up(maps.zones.raw(), PREFIX);
         self.p.jump_if(If::Equal, R0, 0, unmasked);
-        for word in [0, 4, 8, 12] {
-            self.p.load(Word, R1, Fp, ADDRESS + word);
-            self.p.load(Word, R2, R0, word);
-            self.p.op(Op::And, R1, R2);
-            self.p.store(Word, Fp, ADDRESS + word, R1);
-        }
+        self.p.mask_address(ADDRESS);
         self.p.place(unmasked);
-        self.hash_begin();
+        self.p.begin_hash(self.seed);
         for word in [0, 4, 8, 12] {
             self.hash_stack(ADDRESS + word);
         }
@@ -154,7 +121,7 @@ impl Writer {
         self.p.jump(error);
 
         self.p.place(fragment);
-        self.hash_begin();
+        self.p.begin_hash(self.seed);
         self.hash_stack(SOURCE);
         self.hash_stack(DESTINATION);
         self.p.load(Byte, R3, Fp, PROTOCOL);
@@ -162,7 +129,7 @@ impl Writer {
         self.p.load(Half, R1, Fp, HEADER + 4);
         self.p.swap_to_host(R1, Half);
         self.p.op(Op::Or, R1, R3);
-        self.hash_word();
+        self.p.hash_word();
         self.hash_end();
 
         self.p.place(error);
@@ -174,7 +141,7 @@ impl Writer {
     /// The destination is not in a pool: any worker translates it without state or drops it. An ICMP
     /// error is selected by the packet that it quotes.
     fn unowned(&mut self) {
-        self.hash_begin();
+        self.p.begin_hash(self.seed);
         self.hash_stack(SOURCE);
         self.hash_stack(DESTINATION);
         self.hash_end();
@@ -233,14 +200,14 @@ impl Writer {
         self.p.store(Word, Fp, ADDRESS, R1);
         self.p.store(Half, Fp, BINDING + 4, R9);
         self.p.store(Half, Fp, BINDING + 6, R8);
-        self.look_up(maps.statics.raw(), BINDING);
+        self.p.look_up(maps.statics.raw(), BINDING);
         self.p.jump_if(If::Equal, R0, 0, dynamic);
         self.p.load(Word, R0, R0, 0);
         self.p.exit();
 
         self.p.place(dynamic);
         self.p.store_number(Word, Fp, PREFIX, 32);
-        self.look_up(maps.pools.raw(), PREFIX);
+        self.p.look_up(maps.pools.raw(), PREFIX);
         self.p.jump_if(If::Equal, R0, 0, unowned);
         // Row = first row of the prefix + offset of the address in the prefix.
         self.p.load(Word, R1, Fp, ADDRESS);
@@ -250,7 +217,7 @@ impl Writer {
         self.p.load(Word, R2, R0, 4);
         self.p.op(Op::Add, R1, R2);
         self.p.store(Word, Fp, PREFIX, R1);
-        self.look_up(maps.rows.raw(), PREFIX);
+        self.p.look_up(maps.rows.raw(), PREFIX);
         self.p.jump_if(If::Equal, R0, 0, unowned);
 
         // Without CAP_PERFMON the verifier accepts an addition to a pointer only if every path to it has the same

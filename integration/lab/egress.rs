@@ -43,7 +43,7 @@ pub(super) fn listener(
     let words = tool(at, &format!("listen --bind {bind} {server}"));
     let log = site.file(&format!("listen-{}", bind.replace([':', '[', ']'], "_")));
     let daemon = gate64::lab::Daemon::start(&words, &log)?;
-    until(Deadline::after(5), "the listener knows its address", || daemon.log().contains("seen "))?;
+    until(Deadline::ample(), "the listener knows its address", || daemon.log().contains("seen "))?;
     let endpoint = daemon.log().trim().trim_start_matches("seen ").to_owned();
     Ok((daemon, endpoint))
 }
@@ -80,6 +80,6 @@ fn mappings_are_endpoint_independent_behind_masquerade() -> Test {
     let gateway = site.start(&config)?;
     expect(&site.page()?, "you are 192.0.2.2 port")?;
     mappings_are_endpoint_independent(&site, "192.0.2.2:")?;
-    site.host().text(&format!("ping -c 1 -W 2 {WWW}"))?;
+    site.host().text(&format!("ping -c 1 -W 5 {WWW}"))?;
     gateway.stop()
 }

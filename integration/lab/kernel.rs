@@ -39,7 +39,7 @@ fn serve(site: &Site) -> Result<Daemon, LabError> {
     let line = format!("{} lab web {} {at}", program().display(), dir.display());
     let mut web = site.host().daemon(&line, &site.file("inside.log"))?;
     let asked = site.host().run(&format!("curl -s -m 2 http://{at}/"));
-    web.ready(Deadline::after(10), "the server inside answers", |_| {
+    web.ready(Deadline::ample(), "the server inside answers", |_| {
         asked.outcome().is_ok_and(|output| output.ok)
     })?;
     Ok(web)
@@ -178,7 +178,7 @@ fn tcp_options_are_negotiated_end_to_end() -> Test {
     let _connection = host.daemon(&slow, &site.file("slow.log"))?;
     for end in [internet, host] {
         let mut output = String::new();
-        let waited = until(Deadline::after(15), "congestion is signalled", || {
+        let waited = until(Deadline::ample(), "congestion is signalled", || {
             output = end.text("ss -tino state established").unwrap_or_default();
             output.contains(" delivered_ce:")
         });
@@ -314,14 +314,14 @@ fn simultaneous_open() -> Test {
         "outside",
     )?;
     let both = || counted(&site.lab.gateway, "waiting").is_ok_and(|count| count >= 2);
-    let waited = until(Deadline::after(5), "both SYNs wait", both);
+    let waited = until(Deadline::ample(), "both SYNs wait", both);
     for end in [internet, host] {
         assert_eq!(counted(end, "opening")?, 0);
     }
     signal("CONT")?;
     waited?;
     // Each receives what the other sends.
-    until(Deadline::after(10), "each hears the other", || {
+    until(Deadline::ample(), "each hears the other", || {
         inside.log().contains("GET /outside") && outside.log().contains("GET /inside")
     })?;
     for end in [internet, host] {

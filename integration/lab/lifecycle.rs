@@ -11,7 +11,7 @@ use super::{Site, Test, WWW, build, expect, program, wrong};
 /// All host state that the gateway may change.
 fn snapshot(at: &Namespace) -> Result<String, LabError> {
     let settled = "link-local addresses have settled";
-    until(Deadline::after(5), settled, || {
+    until(Deadline::ample(), settled, || {
         at.text("ip addr").is_ok_and(|output| !output.contains("tentative"))
     })?;
     let commands = [
@@ -154,13 +154,13 @@ fn a_reload_keeps_sessions() -> Test {
         format!("curl -sS --limit-rate 12M -o {} http://www.v4only.example/bytes/{bytes}", file.display());
     let mut transfer = site.host().daemon(&line, &site.file("slow.log"))?;
     let size = || fs::metadata(&file).map_or(0, |file| file.len());
-    until(Deadline::after(5), "the transfer has started", || size() > 0)?;
+    until(Deadline::ample(), "the transfer has started", || size() > 0)?;
     gateway.reload(&with_another_zone())?;
     gateway.reload(&GatewayConfig::default())?;
     if size() == bytes {
         return Err(wrong("the transfer was over before the reload"));
     }
-    until(Deadline::after(15), "the transfer ends", || !transfer.is_running())?;
+    until(Deadline::ample(), "the transfer ends", || !transfer.is_running())?;
     assert_eq!(size(), bytes, "{}", transfer.log());
     expect(&site.page()?, "Hello!")?;
     gateway.stop()
@@ -175,7 +175,7 @@ fn reloading_an_invalid_file_changes_nothing() -> Test {
     let before = gateway.log().len();
     gateway.hangup()?;
     let refused = || gateway.log()[before..].contains("/95");
-    until(Deadline::after(5), "the gateway reports the error", refused)?;
+    until(Deadline::ample(), "the gateway reports the error", refused)?;
     expect(&site.page()?, "Hello!")?;
     gateway.stop()
 }
@@ -218,7 +218,7 @@ fn a_stopped_gateway_makes_its_prefixes_unreachable() -> Test {
             gateway.stop()?;
         }
         let ping = |from: &Namespace, target: &str| {
-            from.run(&format!("ping -n -c 1 -W 2 {target}")).outcome().map(|output| output.stdout)
+            from.run(&format!("ping -n -c 1 -W 5 {target}")).outcome().map(|output| output.stdout)
         };
         expect(&ping(site.host(), WWW)?, "Destination unreachable")?;
         expect(&ping(&site.lab.internet, "203.0.113.130")?, "Destination Host Unreachable")?;

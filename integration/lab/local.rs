@@ -17,14 +17,14 @@ fn an_address_added_after_the_start_is_protected() -> Test {
     assert!(!pings(host, "2001:db8:64::192.0.2.2"), "an address of the start");
     assert!(!pings(host, "2001:db8:64::192.0.2.255"), "the broadcast address of its subnet");
     router.ip("addr add 192.0.2.99/32 dev lo")?;
-    until(Deadline::after(1), "the address is refused", || !pings(host, "2001:db8:64::192.0.2.99"))?;
+    until(Deadline::ample(), "the address is refused", || !pings(host, "2001:db8:64::192.0.2.99"))?;
     assert!(!pings(host, "2001:db8:64::192.0.2.99"));
     // The gateway's own addresses open no binding: a zone host could forge them.
     router.ip("addr add 2001:db8:1::99/64 dev lan0 nodad")?;
-    until(Deadline::after(1), "no binding", || !pings(router, &format!("-I 2001:db8:1::99 {WWW}")))?;
+    until(Deadline::ample(), "no binding", || !pings(router, &format!("-I 2001:db8:1::99 {WWW}")))?;
     // A removed address is like any other.
     router.ip("addr del 192.0.2.99/32 dev lo")?;
     site.lab.internet.ip("addr add 192.0.2.99/24 dev cust")?;
-    until(Deadline::after(1), "the address is reachable", || pings(host, "2001:db8:64::192.0.2.99"))?;
+    until(Deadline::ample(), "the address is reachable", || pings(host, "2001:db8:64::192.0.2.99"))?;
     gateway.stop()
 }

@@ -19,13 +19,13 @@ fn a_mapped_host_communicates_in_both_directions() -> Test {
     expect(&site.page()?, "you are 203.0.113.160 port")?;
     let other = site.lab.hosts[1].text("curl -sS -m 5 http://www.v4only.example/")?;
     expect(&other, "you are 192.0.2.")?;
-    site.lab.internet.text("ping -c 2 -W 2 203.0.113.160")?;
+    site.lab.internet.text("ping -c 2 -W 5 203.0.113.160")?;
     // Longer than any MTU: the sender fragments, and fragments of ICMP need state.
     let long = site.lab.internet.run("ping -c 1 -W 1 -s 3000 203.0.113.160").outcome()?;
     assert!(!long.ok, "{}", long.stdout);
-    site.lab.internet.text("ping -c 1 -W 2 -s 1452 -M do 203.0.113.160")?;
+    site.lab.internet.text("ping -c 1 -W 5 -s 1452 -M do 203.0.113.160")?;
     // Three routers on the path: the kernel, the translator, the kernel.
-    let trace = site.lab.internet.text("ping -c 1 -W 2 -t 4 203.0.113.160")?;
+    let trace = site.lab.internet.text("ping -c 1 -W 5 -t 4 203.0.113.160")?;
     expect(&trace, "1 received")?;
     gateway.stop()
 }
@@ -42,10 +42,10 @@ fn a_more_specific_route_is_native() -> Test {
     internet.ip("addr del 198.51.100.80/32 dev lo")?;
     internet.ip(&format!("addr add {WWW}/128 dev lo"))?;
     router.ip(&format!("-6 route add {WWW}/128 via 2001:db8:ffff::1"))?;
-    site.host().text(&format!("ping -c 1 -W 2 {WWW}"))?;
+    site.host().text(&format!("ping -c 1 -W 5 {WWW}"))?;
     // Another machine has an IPv4 address within the mapped prefix.
     router.ip("addr add 203.0.113.130/32 dev lo")?;
-    internet.text("ping -c 1 -W 2 203.0.113.130")?;
+    internet.text("ping -c 1 -W 5 203.0.113.130")?;
     let unused = internet.run("ping -c 1 -W 1 203.0.113.131").outcome()?;
     assert!(!unused.ok, "{}", unused.stdout);
     gateway.stop()
@@ -65,7 +65,7 @@ fn a_clat_route_is_used_without_other_ipv4() -> Test {
     let config = GatewayConfig { more: more.to_owned(), ..GatewayConfig::default() };
     let gateway = site.start(&config)?;
     expect(&router.text("ip route show default")?, "dev gate64 proto 64 metric 4096")?;
-    let ping = "ping -c 1 -W 2 -I 192.168.1.2 198.51.100.80";
+    let ping = "ping -c 1 -W 5 -I 192.168.1.2 198.51.100.80";
     let native = router.run(ping).outcome()?;
     assert!(!native.ok, "IPv4 of the provider goes first, and knows no private source: {}", native.stdout);
     router.ip("route del default via 192.0.2.1")?;

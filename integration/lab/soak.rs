@@ -23,7 +23,7 @@ fn memory_stays_constant_under_iperf3_and_dnsperf() -> Test {
         .map_err(|e| wrong(e.to_string()))?;
     let server =
         site.lab.internet.daemon("iperf3 -s -B 198.51.100.80 --forceflush", &site.file("iperf-server"))?;
-    until(Deadline::after(15), "iperf3 listens", || server.log().contains("listening"))?;
+    until(Deadline::ample(), "iperf3 listens", || server.log().contains("listening"))?;
     let seconds = std::env::var("GATE64_SOAK_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(SECONDS);
     let bulk = format!("iperf3 -c {WWW} -t {seconds} -P 2 --bidir -i 60");
     let mut bulk = site.host().daemon(&bulk, &site.file("iperf"))?;

@@ -47,7 +47,7 @@ fn iperf_runs_both_ways_at_once() -> Test {
     let gateway = site.start(&GatewayConfig { workers: 2, ..GatewayConfig::default() })?;
     let mut server =
         site.lab.internet.daemon("iperf3 -s -B 198.51.100.80 --one-off --forceflush", &site.file("iperf"))?;
-    server.ready(gate64::lab::Deadline::after(5), "iperf3 listens", |d| d.log().contains("listening"))?;
+    server.ready(gate64::lab::Deadline::ample(), "iperf3 listens", |d| d.log().contains("listening"))?;
     let client = format!("iperf3 -c {} -t 2 -P 4 --bidir -f g", super::WWW);
     let output = site.host().run(&client).limit(20).text()?;
     eprintln!("{output}");

@@ -23,6 +23,11 @@ impl Deadline {
         Self { end: Instant::now() + span, span }
     }
 
+    /// A deadline for what happens at once on an idle machine: long enough for a loaded one.
+    pub fn ample() -> Self {
+        Self::after(30)
+    }
+
     /// Whether it has passed.
     #[expect(clippy::disallowed_methods, reason = "the lab watches real processes by the real clock")]
     pub fn passed(&self) -> bool {

@@ -7,7 +7,7 @@ use super::hash::{Hasher, Rng};
 use super::index::Index;
 use super::slab::{Item, NIL, Slab};
 use super::tcp::{Side, State};
-use super::timer_wheel::{Wheel, WheelLinks};
+use super::timer_wheel::{Timed, Wheel, WheelLinks};
 use crate::addr::Transport4;
 use crate::time::Instant;
 
@@ -27,9 +27,9 @@ pub(in crate::nat64) struct Session {
     next: u32,
     prev: u32,
     /// Links in the timer wheel.
-    pub(in crate::nat64) links: WheelLinks,
+    links: WheelLinks,
     /// Bucket in the timer wheel.
-    pub(in crate::nat64) bucket: u16,
+    bucket: u16,
     remote_port: u16,
     /// Index of the pref64 under which the client addresses the server.
     pub(in crate::nat64) pref64: u16,
@@ -66,6 +66,32 @@ impl Item for Session {
 
     fn next_free(&self) -> Option<u32> {
         (self.flags & FREE != 0).then_some(self.next)
+    }
+}
+
+impl Timed for Session {
+    fn deadline(&self) -> u64 {
+        self.deadline
+    }
+
+    fn deadline_mut(&mut self) -> &mut u64 {
+        &mut self.deadline
+    }
+
+    fn links(&self) -> WheelLinks {
+        self.links
+    }
+
+    fn links_mut(&mut self) -> &mut WheelLinks {
+        &mut self.links
+    }
+
+    fn bucket(&self) -> usize {
+        self.bucket.into()
+    }
+
+    fn set_bucket(&mut self, bucket: u16) {
+        self.bucket = bucket;
     }
 }
 

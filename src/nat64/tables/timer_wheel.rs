@@ -5,8 +5,7 @@
 //! only updates the session: when its bucket is due, the session is inserted again. An earlier deadline
 //! moves it at once.
 
-use super::session::Session;
-use super::slab::{NIL, Slab};
+use super::slab::{Item, NIL, Slab};
 use crate::time::Instant;
 
 const LEVELS: usize = 6;
@@ -25,6 +24,27 @@ pub(in crate::nat64) struct WheelLinks {
 impl WheelLinks {
     /// Not in the wheel.
     pub(in crate::nat64) const UNLINKED: Self = Self { next: NIL, prev: NIL };
+}
+
+/// The fields of a session that the wheel uses. The session has them among its own, as one cache line holds all.
+pub(in crate::nat64) trait Timed: Item {
+    /// Deadline in nanoseconds.
+    fn deadline(&self) -> u64;
+
+    /// The deadline, mutably.
+    fn deadline_mut(&mut self) -> &mut u64;
+
+    /// The links in the list of its bucket.
+    fn links(&self) -> WheelLinks;
+
+    /// The links in the list of its bucket, mutably.
+    fn links_mut(&mut self) -> &mut WheelLinks;
+
+    /// The bucket that lists it.
+    fn bucket(&self) -> usize;
+
+    /// Records the bucket that lists it.
+    fn set_bucket(&mut self, bucket: u16);
 }
 
 /// The wheel. It holds the heads of the lists; the links are in the sessions.
@@ -46,43 +66,44 @@ impl Wheel {
     }
 
     /// Inserts a session by its deadline.
-    pub(in crate::nat64) fn insert(&mut self, sessions: &mut Slab<Session>, slot: u32) {
-        let bucket = self.bucket_of(tick_of(sessions[slot].deadline));
+    pub(in crate::nat64) fn insert(&mut self, sessions: &mut Slab<impl Timed>, slot: u32) {
+        let bucket = self.bucket_of(tick_of(sessions[slot].deadline()));
         let head = self.heads[bucket];
-        sessions[slot].links = WheelLinks { next: head, prev: NIL };
-        sessions[slot].bucket = bucket as u16;
+        *sessions[slot].links_mut() = WheelLinks { next: head, prev: NIL };
+        sessions[slot].set_bucket(bucket as u16);
         if head != NIL {
-            sessions[head].links.prev = slot;
+            sessions[head].links_mut().prev = slot;
         }
         self.heads[bucket] = slot;
         self.taken[bucket / BUCKETS][bucket % BUCKETS / 64] |= 1 << (bucket % 64);
     }
 
     /// Removes a session from the wheel.
-    pub(in crate::nat64) fn remove(&mut self, sessions: &mut Slab<Session>, slot: u32) {
-        let WheelLinks { next, prev } = sessions[slot].links;
-        let bucket = usize::from(sessions[slot].bucket);
+    pub(in crate::nat64) fn remove(&mut self, sessions: &mut Slab<impl Timed>, slot: u32) {
+        let WheelLinks { next, prev } = sessions[slot].links();
+        let bucket = sessions[slot].bucket();
         if next != NIL {
-            sessions[next].links.prev = prev;
+            sessions[next].links_mut().prev = prev;
         }
         if prev != NIL {
-            sessions[prev].links.next = next;
+            sessions[prev].links_mut().next = next;
         } else {
             self.heads[bucket] = next;
             if next == NIL {
                 self.taken[bucket / BUCKETS][bucket % BUCKETS / 64] &= !(1 << (bucket % 64));
             }
         }
-        sessions[slot].links = WheelLinks::UNLINKED;
+        *sessions[slot].links_mut() = WheelLinks::UNLINKED;
     }
 
     /// Sets a deadline. A later one is one store.
     #[inline]
-    pub(in crate::nat64) fn set(&mut self, sessions: &mut Slab<Session>, slot: u32, deadline: Instant) {
+    pub(in crate::nat64) fn set(&mut self, sessions: &mut Slab<impl Timed>, slot: u32, deadline: Instant) {
         let session = &mut sessions[slot];
-        let earlier = deadline.as_nanos() < session.deadline;
-        session.deadline = deadline.as_nanos();
-        if earlier && tick_of(session.deadline) < self.start_of(usize::from(session.bucket)) {
+        let deadline = deadline.as_nanos();
+        let earlier = deadline < session.deadline();
+        *session.deadline_mut() = deadline;
+        if earlier && tick_of(deadline) < self.start_of(session.bucket()) {
             self.remove(sessions, slot);
             self.insert(sessions, slot);
         }
@@ -92,7 +113,7 @@ impl Wheel {
     /// costs one of `budget`.
     pub(in crate::nat64) fn due(
         &mut self,
-        sessions: &mut Slab<Session>,
+        sessions: &mut Slab<impl Timed>,
         now: Instant,
         budget: &mut usize,
     ) -> Option<u32> {
@@ -109,7 +130,7 @@ impl Wheel {
             }
             self.tick = self.tick.max(start);
             let slot = self.first_due(sessions, bucket, now)?;
-            if sessions[slot].deadline <= now.as_nanos() {
+            if sessions[slot].deadline() <= now.as_nanos() {
                 return Some(slot);
             }
             *budget -= 1;
@@ -120,7 +141,7 @@ impl Wheel {
     }
 
     /// The next entry of a due bucket: its head. In the current tick, skips entries that are not due yet.
-    fn first_due(&self, sessions: &Slab<Session>, bucket: usize, now: Instant) -> Option<u32> {
+    fn first_due(&self, sessions: &Slab<impl Timed>, bucket: usize, now: Instant) -> Option<u32> {
         let present = tick_of(now.as_nanos());
         let head = self.heads[bucket];
         if bucket >= BUCKETS || self.start_of(bucket) < present {
@@ -128,17 +149,17 @@ impl Wheel {
         }
         let mut slot = head;
         while slot != NIL {
-            let deadline = sessions[slot].deadline;
+            let deadline = sessions[slot].deadline();
             if deadline <= now.as_nanos() || tick_of(deadline) > present {
                 return Some(slot);
             }
-            slot = sessions[slot].links.next;
+            slot = sessions[slot].links().next;
         }
         None
     }
 
     /// When [`due`](Self::due) has a result next: at most one tick after the first deadline.
-    pub(in crate::nat64) fn next(&self, sessions: &Slab<Session>) -> Option<Instant> {
+    pub(in crate::nat64) fn next(&self, sessions: &Slab<impl Timed>) -> Option<Instant> {
         let bucket = self.earliest()?;
         let start = self.start_of(bucket);
         if bucket >= BUCKETS {
@@ -150,8 +171,8 @@ impl Wheel {
             if slot == NIL {
                 return Some(Instant::from_nanos(first));
             }
-            first = first.min(sessions[slot].deadline);
-            slot = sessions[slot].links.next;
+            first = first.min(sessions[slot].deadline());
+            slot = sessions[slot].links().next;
         }
         Some(Instant::from_nanos(end))
     }

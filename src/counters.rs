@@ -55,6 +55,8 @@ pub struct ZoneCounters {
     pub bindings: [Tally; 3],
     /// Port blocks in use.
     pub blocks: Tally,
+    /// Ports and ICMP identifiers of the port blocks in use.
+    pub ports: Tally,
     /// Port blocks without an answer that were reclaimed.
     pub blocks_reclaimed: Tally,
     drops: [Tally; Reason::COUNT],
@@ -72,6 +74,7 @@ impl Default for ZoneCounters {
             sessions: Default::default(),
             bindings: Default::default(),
             blocks: Tally::default(),
+            ports: Tally::default(),
             blocks_reclaimed: Tally::default(),
             drops: core::array::from_fn(|_| Tally::default()),
         }

@@ -14,6 +14,7 @@ mod local;
 mod neighbours;
 mod parts;
 mod program;
+mod prometheus;
 mod runner;
 mod siit;
 mod soak;

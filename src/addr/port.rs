@@ -30,6 +30,11 @@ impl PortRange {
         self.last
     }
 
+    /// Number of ports, 1 to 65,536.
+    pub const fn count(self) -> u32 {
+        (self.last - self.first) as u32 + 1
+    }
+
     /// Whether `port` is in the range.
     pub const fn contains(self, port: u16) -> bool {
         self.first <= port && port <= self.last

@@ -216,8 +216,7 @@ async fn begin(
     let started = worker::start(assignments, MAX_ZONES, NOTICES).map_err(RunError::system("workers"))?;
     let view = Arc::new(View::new(config, &started.workers, resolver.as_ref(), clock::monotonic));
     if let Some(listen) = config.observe.metrics {
-        let what = format!("metrics on {listen}");
-        metrics::serve(listen, view.clone()).await.map_err(RunError::system(what))?;
+        metrics::serve(listen, view.clone()).await;
     }
     let what = config.observe.admin.display().to_string();
     let (sender, reloads) = mpsc::channel(RELOADS);

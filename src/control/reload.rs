@@ -5,16 +5,19 @@
 //! Removals come last: a removed pref64 is translated until no cache can have addresses with it.
 
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
+use super::clock;
 use super::gateway::{Gateway, Lingering, RunError, log_warnings, notify, set_translating, start_resolver};
 use super::host_info::LocalHost;
 use super::host_state::HostError;
 use super::requirements::Requirements;
 use crate::config::{Config, LoadError};
 use crate::observe::admin::Refusal;
+use crate::observe::view::LastReload;
 
 /// Copies settings that need a restart from `old` to `new`; returns the keys of those that differ.
 fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
@@ -146,6 +149,13 @@ impl Gateway {
                 ("translating; the last reload failed, see the log", Err(Refusal { invalid, message }))
             }
         };
+        let message = match &result {
+            Ok(done) => done.clone(),
+            Err(refusal) => refusal.message.clone(),
+        };
+        let unix = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let succeeded = result.is_ok();
+        self.view.set_last_reload(LastReload { succeeded, unix_seconds: unix.as_secs(), message });
         notify(&[NotifyState::Ready, NotifyState::Status(status)]);
         result
     }
@@ -275,7 +285,6 @@ impl Gateway {
 
 #[cfg(test)]
 mod tests {
-    use super::super::clock;
     use std::time::Duration;
 
     use super::*;

@@ -9,8 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
+use super::metrics::Format;
 use super::status::Status;
-use super::view::View;
+use super::view::{LastReload, View};
 use super::{admin, http, metrics};
 use crate::addr::Proto;
 use crate::addr::ZoneId;
@@ -54,7 +55,7 @@ async fn metrics_are_sums_over_workers_by_zone() {
         counters.zone(None).drops(Reason::NoZone).add(1);
     }
     view.counters()[1].handed_over.add(7);
-    let text = metrics::render(&view, None).expect("text");
+    let text = metrics::render(&view, None, Format::OpenMetrics).expect("text");
     for line in [
         "gate64_packets_total{zone=\"floor-3\",direction=\"v6_to_v4\"} 4",
         "gate64_sessions{zone=\"floor-3\",protocol=\"udp\"} 6",
@@ -144,7 +145,7 @@ async fn stateless_translation_has_its_own_counters() {
         text.contains("stateless, 3 mappings\n  to IPv4   0 packets, 0 B\n  to IPv6   6 packets, 4.0 KiB"),
         "{text}"
     );
-    let metrics = metrics::render(&view, None).expect("text");
+    let metrics = metrics::render(&view, None, Format::OpenMetrics).expect("text");
     assert!(metrics.contains("gate64_packets_total{zone=\"\",direction=\"v4_to_v6\"} 6"));
     drop(started);
 }
@@ -157,6 +158,51 @@ async fn a_file_that_is_not_a_socket_stays() {
     std::fs::write(&path, "data").expect("written");
     admin::serve(&path, view, mpsc::channel(1).0).await.expect_err("in use");
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), "data");
+    drop(started);
+}
+
+#[tokio::test]
+async fn the_client_chooses_the_format() {
+    let (addr, started) = served(http::Limits { connections: 8, total: LONG, header: 8192 }).await;
+    let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let classic = "text/plain; version=0.0.4; charset=utf-8";
+    for (accept, kind, counter, ends) in [
+        (
+            "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n",
+            open,
+            "gate64_packets ",
+            true,
+        ),
+        ("Accept: text/plain\r\nAccept: Application/OpenMetrics-Text\r\n", open, "gate64_packets ", true),
+        ("", classic, "gate64_packets_total ", false),
+        ("Accept: */*\r\n", classic, "gate64_packets_total ", false),
+        ("Accept: application/openmetrics-text;q=0,text/plain\r\n", classic, "gate64_packets_total ", false),
+    ] {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: gate64\r\n{accept}\r\n");
+        let text = received(&mut send(addr, &request).await).await;
+        assert!(text.contains(&format!("content-type: {kind}\r\n")), "{accept}{text}");
+        assert!(text.contains(&format!("# TYPE {counter}counter\n")), "{accept}{text}");
+        assert_eq!(text.ends_with("# EOF\n"), ends, "{accept}{text}");
+        assert!(text.contains("gate64_packets_total{zone=\"floor-3\",direction=\"v6_to_v4\"} 0\n"), "{text}");
+        assert!(text.contains("\ngate64_limit{table=\"sessions\"} 64\n"), "{text}");
+        assert!(text.contains("\nprocess_cpu_seconds_total "), "{text}");
+    }
+    drop(started);
+}
+
+#[tokio::test]
+async fn the_last_reload_is_a_metric() {
+    let (view, started) = view(&config());
+    let render = || metrics::render(&view, None, Format::Classic).expect("text");
+    assert!(!render().contains("gate64_last_reload"), "absent before the first");
+    for (succeeded, line) in
+        [(false, "gate64_last_reload_successful 0\n"), (true, "gate64_last_reload_successful 1\n")]
+    {
+        view.set_last_reload(LastReload { succeeded, unix_seconds: 1_800_000_000, message: String::new() });
+        assert!(
+            render().contains(line) && render().contains("gate64_last_reload_timestamp_seconds 1800000000\n")
+        );
+    }
     drop(started);
 }
 
@@ -186,7 +232,8 @@ async fn received(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-const REQUEST: &str = "GET /metrics HTTP/1.1\r\nHost: gate64\r\n\r\n";
+const REQUEST: &str =
+    "GET /metrics HTTP/1.1\r\nHost: gate64\r\nAccept: application/openmetrics-text;version=1.0.0\r\n\r\n";
 const HALF: &str = "GET /metrics HTTP/1.1\r\nX: ";
 
 #[tokio::test]

@@ -27,6 +27,8 @@ pub struct ShownZone {
     pub pref64: Vec<String>,
     /// Public IPv4 addresses with port ranges.
     pub pool4: Vec<String>,
+    /// Ports and ICMP identifiers of all its public addresses.
+    pub pool4_ports: u64,
 }
 
 /// Settings of the gateway, as text.
@@ -38,12 +40,25 @@ pub struct Shown {
     pub mappings: Option<usize>,
     /// Settings in effect, by key.
     pub settings: Vec<(&'static str, String)>,
+    /// Maximum numbers of entries by table, over all workers.
+    pub limits: Vec<(&'static str, u64)>,
     /// Offloads of the device.
     pub offloads: Offloads,
     /// Whether the kernel steers packets to workers.
     pub steering: bool,
     /// Whether the overload filter is wanted.
     pub overload_filter: bool,
+}
+
+/// The end of a reload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LastReload {
+    /// Whether the new settings are in effect.
+    pub succeeded: bool,
+    /// When it ended, in Unix time.
+    pub unix_seconds: u64,
+    /// The result, as `gate64 reload` prints it.
+    pub message: String,
 }
 
 /// Settings and counters of a running gateway. The metrics and admin servers share it.
@@ -55,6 +70,7 @@ pub struct View {
     tallies: Vec<Arc<Tallies>>,
     resolver: RwLock<Option<(Arc<resolver::Counters>, Reporter)>>,
     shown: RwLock<Shown>,
+    last_reload: RwLock<Option<LastReload>>,
     overload: OnceLock<OverloadMonitor>,
     /// Uptime in seconds at the last warning about an exhausted pool4; `u64::MAX` before the first.
     last_warning: AtomicU64,
@@ -78,6 +94,7 @@ impl View {
             tallies: workers.tallies(),
             resolver: RwLock::new(resolver.map(|r| (r.counters(), r.reporter()))),
             shown: RwLock::new(shown(config)),
+            last_reload: RwLock::default(),
             overload: OnceLock::new(),
             last_warning: AtomicU64::new(u64::MAX),
         }
@@ -90,6 +107,16 @@ impl View {
             Shown { offloads, steering, ..shown(config) };
         let resolver = resolver.map(|r| (r.counters(), r.reporter()));
         *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = resolver;
+    }
+
+    /// Records the end of a reload.
+    pub fn set_last_reload(&self, reload: LastReload) {
+        *self.last_reload.write().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    }
+
+    /// The end of the last reload, if there was one.
+    pub fn last_reload(&self) -> Option<LastReload> {
+        self.last_reload.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sets the offloads of the device, whether the kernel steers packets to workers, and the loaded overload filter.
@@ -192,18 +219,29 @@ impl View {
 
 fn shown(config: &Config) -> Shown {
     let texts = |list: &[_]| list.iter().map(|p: &crate::addr::Ipv6Prefix| p.to_string()).collect();
-    let zones = config.nat64.zones.iter().zip(&config.zone_names).map(|(zone, name)| ShownZone {
-        id: zone.id,
-        name: name.clone(),
-        clients: texts(&zone.clients),
-        pref64: zone.pref64.iter().map(ToString::to_string).collect(),
-        pool4: config.nat64.pools[zone.pool].ranges.iter().map(|(p, ports)| format!("{p}:{ports}")).collect(),
+    let zones = config.nat64.zones.iter().zip(&config.zone_names).map(|(zone, name)| {
+        let pool4 = &config.nat64.pools[zone.pool].ranges;
+        ShownZone {
+            id: zone.id,
+            name: name.clone(),
+            clients: texts(&zone.clients),
+            pref64: zone.pref64.iter().map(ToString::to_string).collect(),
+            pool4: pool4.iter().map(|(prefix, ports)| format!("{prefix}:{ports}")).collect(),
+            pool4_ports: pool4.iter().map(|(prefix, ports)| prefix.size() * u64::from(ports.count())).sum(),
+        }
     });
+    let limits = &config.nat64.limits;
     let mappings = config.siit.as_ref().map(|siit| siit.settings.eams.len() + siit.settings.hosts.len());
     Shown {
         zones: zones.collect(),
         mappings,
         settings: settings(config),
+        limits: vec![
+            ("sessions", limits.sessions.into()),
+            ("bindings", limits.bindings.into()),
+            ("blocks", limits.blocks.into()),
+            ("hosts", limits.hosts.into()),
+        ],
         overload_filter: config.host.overload_filter,
         ..Shown::default()
     }

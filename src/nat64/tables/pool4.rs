@@ -241,7 +241,9 @@ impl Pool4 {
         self.hosts.host_mut(host).first_block = slot;
         self.count_block(slot);
         self.enqueue_unanswered(slot);
-        self.counters.zone(Some(key.zone)).blocks.add(1);
+        let counters = self.counters.zone(Some(key.zone));
+        counters.blocks.add(1);
+        counters.ports.add(ports.count().into());
         events.push(Event::BlockAssigned { host: key, addr, ports });
         Ok(slot)
     }
@@ -343,7 +345,9 @@ impl Pool4 {
         let host = self.hosts.host_mut(block.host);
         host.blocks -= 1;
         let (key, left, site) = (host.key, host.blocks, host.site);
-        self.counters.zone(Some(key.zone)).blocks.sub(1);
+        let counters = self.counters.zone(Some(key.zone));
+        counters.blocks.sub(1);
+        counters.ports.sub(block.ports().count().into());
         self.blocks.remove(slot);
         if left == 0 {
             self.hosts.remove(block.host);

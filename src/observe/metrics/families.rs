@@ -1,80 +1,31 @@
-//! Prometheus metrics, read from the counters at each scrape.
+//! The metrics of the gateway.
 
 use std::fmt;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
-use tokio::net::TcpListener;
+use prometheus_client::registry::Unit;
 
-use super::http::{self, Limits};
-use super::view::View;
 use crate::addr::Proto;
 use crate::addr::ZoneId;
 use crate::counters::{Counters, ZoneCounters};
 use crate::device::Tallies;
 use crate::dns64::{Ipv6Support, Outcome};
+use crate::observe::view::{Shown, View};
 use crate::reason::Reason;
 use crate::resolver::{self, Report};
 
-/// Bounds of the listener. A scrape takes milliseconds; Prometheus gives up after 10 s.
-const LIMITS: Limits = Limits { connections: 64, total: Duration::from_secs(10), header: 8192 };
-
-/// Serves `/metrics` on `listen` until the runtime ends.
-///
-/// # Errors
-/// The address is in use or not available.
-pub async fn serve(listen: SocketAddr, view: Arc<View>) -> io::Result<()> {
-    let listener = TcpListener::bind(listen).await?;
-    tokio::spawn(http::serve(listener, router(view), LIMITS));
-    Ok(())
-}
-
-pub(super) fn router(view: Arc<View>) -> Router {
-    Router::new().route("/metrics", get(answer)).with_state(view)
-}
-
-async fn answer(State(view): State<Arc<View>>) -> Response {
-    let known = view.resolver_report(0).await;
-    match render(&view, known) {
-        Ok(text) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
-        }
-        Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-/// All metrics as text. `known` is the report of the resolver, if there is one.
-///
-/// # Errors
-/// Never in practice: writing to a string cannot fail.
-pub fn render(view: &Arc<View>, known: Option<Report>) -> Result<String, fmt::Error> {
-    let mut registry = Registry::with_prefix("gate64");
-    registry.register_collector(Box::new(Scrape(Arc::clone(view), known)));
-    let mut out = String::new();
-    text::encode(&mut out, &registry)?;
-    Ok(out)
-}
-
+/// What a scrape shows: the gateway, and the report of its resolver if there is one.
 #[derive(Debug)]
-struct Scrape(Arc<View>, Option<Report>);
+pub(super) struct Scrape(pub(super) Arc<View>, pub(super) Option<Report>);
 
 /// Label of packets and queries outside every zone.
 const NO_ZONE: &str = "";
 
 /// A metric while it is written.
-struct Metric<'a>(MetricEncoder<'a>);
+pub(super) struct Metric<'a>(MetricEncoder<'a>);
 
 impl Metric<'_> {
     fn counter(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
@@ -84,9 +35,19 @@ impl Metric<'_> {
     fn gauge(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
         self.0.encode_family(labels)?.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
     }
+
+    /// The value of a metric without labels.
+    fn lone_counter(&mut self, value: u64) -> fmt::Result {
+        self.0.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+
+    /// The value of a metric without labels.
+    pub(super) fn lone_gauge(&mut self, value: u64) -> fmt::Result {
+        self.0.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
+    }
 }
 
-fn counter<'a>(
+pub(super) fn counter<'a>(
     encoder: &'a mut DescriptorEncoder<'_>,
     name: &'a str,
     help: &str,
@@ -94,7 +55,7 @@ fn counter<'a>(
     encoder.encode_descriptor(name, help, None, MetricType::Counter).map(Metric)
 }
 
-fn gauge<'a>(
+pub(super) fn gauge<'a>(
     encoder: &'a mut DescriptorEncoder<'_>,
     name: &'a str,
     help: &str,
@@ -108,8 +69,10 @@ impl Collector for Scrape {
         let shown = view.shown();
         let zones: Vec<(Option<ZoneId>, &str)> =
             shown.zones.iter().map(|z| (Some(z.id), z.name.as_str())).chain([(None, NO_ZONE)]).collect();
+        build(&mut encoder, view, &shown)?;
         traffic(&mut encoder, view, &zones)?;
         tables(&mut encoder, view, &zones)?;
+        limits(&mut encoder, &shown)?;
         drops(&mut encoder, view, &zones)?;
         workers(&mut encoder, view)?;
         dns64(&mut encoder, view, &zones)?;
@@ -120,6 +83,20 @@ impl Collector for Scrape {
 type Zones<'a> = [(Option<ZoneId>, &'a str)];
 
 const DIRECTIONS: [&str; 2] = ["v6_to_v4", "v4_to_v6"];
+
+/// Version, start and last reload.
+fn build(encoder: &mut DescriptorEncoder<'_>, view: &View, shown: &Shown) -> fmt::Result {
+    gauge(encoder, "build_info", "Version of the running program; always 1")?
+        .gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1)?;
+    let up = view.uptime().as_secs();
+    gauge(encoder, "uptime_seconds", "Time since the start")?.lone_gauge(up)?;
+    gauge(encoder, "zones", "Configured zones")?.lone_gauge(shown.zones.len() as u64)?;
+    let Some(reload) = view.last_reload() else { return Ok(()) };
+    let help = "Whether the last reload succeeded, 0 or 1; absent before the first";
+    gauge(encoder, "last_reload_successful", help)?.lone_gauge(reload.succeeded.into())?;
+    let help = "Unix time of the last reload; absent before the first";
+    gauge(encoder, "last_reload_timestamp_seconds", help)?.lone_gauge(reload.unix_seconds)
+}
 
 fn traffic(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) -> fmt::Result {
     let both = |z: &ZoneCounters| [z.packets_v6_to_v4.read(), z.packets_v4_to_v6.read()];
@@ -170,10 +147,30 @@ fn tables(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) -
     for (zone, name) in zones {
         blocks.gauge(&[("zone", *name)], view.sum(*zone, |z| z.blocks.read()))?;
     }
+    let help = "Ports and ICMP identifiers of the assigned port blocks";
+    let mut ports = gauge(encoder, "assigned_ports", help)?;
+    for (zone, name) in zones {
+        ports.gauge(&[("zone", *name)], view.sum(*zone, |z| z.ports.read()))?;
+    }
     let help = "Port blocks without an answer that were reclaimed for other hosts";
     let mut reclaimed = counter(encoder, "blocks_reclaimed", help)?;
     for (zone, name) in zones {
         reclaimed.counter(&[("zone", *name)], view.sum(*zone, |z| z.blocks_reclaimed.read()))?;
+    }
+    Ok(())
+}
+
+/// What the tables and pools can store at most.
+fn limits(encoder: &mut DescriptorEncoder<'_>, shown: &Shown) -> fmt::Result {
+    let mut limits =
+        gauge(encoder, "limit", "Maximum number of entries of a table, over all workers and zones")?;
+    for (table, most) in &shown.limits {
+        limits.gauge(&[("table", *table)], *most)?;
+    }
+    let help = "Ports and ICMP identifiers in pool4 of a zone; zones can share a pool";
+    let mut ports = gauge(encoder, "pool4_ports", help)?;
+    for zone in &shown.zones {
+        ports.gauge(&[("zone", zone.name.as_str())], zone.pool4_ports)?;
     }
     Ok(())
 }
@@ -240,7 +237,7 @@ fn dns64_known(encoder: &mut DescriptorEncoder<'_>, known: &Report, zones: &Zone
         ("dns64_cached_names", "Names in the DNS64 cache", known.cached_names),
         ("dns64_cached_bytes", "Size of the DNS64 cache in bytes", known.cached_bytes),
     ] {
-        gauge(encoder, name, help)?.gauge(&NO_LABELS, number as u64)?;
+        gauge(encoder, name, help)?.lone_gauge(number as u64)?;
     }
     Ok(())
 }
@@ -281,15 +278,12 @@ fn dns64(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) ->
             counters.evicted_connections(),
         ),
     ] {
-        counter(encoder, name, help)?.counter(&NO_LABELS, number)?;
+        counter(encoder, name, help)?.lone_counter(number)?;
     }
     dns64_waits(encoder, &counters, zones)?;
     dns64_upstreams(encoder, &counters)?;
     Ok(())
 }
-
-/// Metrics without labels.
-const NO_LABELS: [(&str, &str); 0] = [];
 
 /// Histogram of the time that queries waited for upstream resolvers.
 fn dns64_waits(
@@ -302,7 +296,7 @@ fn dns64_waits(
     let mut waits = encoder.encode_descriptor("dns64_wait", help, unit, MetricType::Histogram)?;
     for (zone, name) in zones {
         let row = counters.zone(*zone);
-        let ends = resolver::WAIT_BUCKETS.iter().map(|millis| *millis as f64 / 1e3).chain([f64::MAX]);
+        let ends = resolver::WAIT_BUCKETS.iter().map(|millis| *millis as f64 / 1e3).chain([f64::INFINITY]);
         let buckets: Vec<_> = ends.zip(row.waits()).collect();
         let count = row.waits().iter().sum();
         waits.encode_family(&[("zone", *name)])?.encode_histogram::<NoLabelSet>(
@@ -336,12 +330,12 @@ fn dns64_upstreams(encoder: &mut DescriptorEncoder<'_>, counters: &resolver::Cou
     }
     let mut time = gauge(
         encoder,
-        "dns64_upstream_microseconds",
-        "Smoothed response time of the upstream resolver in microseconds",
+        "dns64_upstream_response_seconds",
+        "Smoothed response time of the upstream resolver in seconds",
     )?;
     for (addr, row) in &upstreams {
-        let micros = u64::try_from(row.srtt().as_micros()).unwrap_or(u64::MAX);
-        time.gauge(&[("upstream", addr.as_str())], micros)?;
+        let labels = [("upstream", addr.as_str())];
+        time.0.encode_family(&labels)?.encode_gauge(&row.srtt().as_secs_f64())?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod neighbours;
 mod parts;
 mod program;
 mod prometheus;
+mod reconcile;
 mod runner;
 mod siit;
 mod soak;

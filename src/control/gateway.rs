@@ -44,6 +44,9 @@ pub(crate) enum RunError {
     /// A worker panicked. Its share of the traffic is lost until a restart.
     #[error("worker {0} panicked; the gateway ends, so that the service manager restarts it")]
     Worker(u8),
+    /// The device was deleted.
+    #[error("the device {0} was deleted; the gateway ends, so that the service manager restarts it")]
+    DeviceGone(String),
     /// An operation of the operating system failed.
     #[error("{what}: {source}")]
     System {

@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use super::journal::{self, Change, Extent, Journal, JournalError};
 use super::netlink::{Destination, Netlink, NetlinkError};
 use super::nft::{self, NftError};
+use super::repairs::Repairs;
 use super::requirements::Requirements;
 use super::sysctl::{ICMP_TIMEOUT, RESERVED_PORTS, Setting, SysctlError, Tree};
-use crate::config::{Config, Egress, Sysctls};
+use crate::config::{Config, Egress, OwnAddress, Sysctls};
 
 /// Why the host could not be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,9 @@ pub(crate) struct HostState {
     device: String,
     index: u32,
     requirements: Requirements,
+    /// The chain that drops forwarded packets, as an error text, if a comparison found one.
+    dropping: Option<String>,
+    pub(super) repairs: Repairs,
 }
 
 const EPHEMERAL: &str = "net/ipv4/ip_local_port_range";
@@ -64,7 +68,25 @@ impl HostState {
     /// Starts without changes. `index` is the index of the device.
     pub(crate) fn new(netlink: Netlink, journal: Journal, device: &str, index: u32) -> Self {
         let requirements = Requirements::default();
-        Self { tree: Tree::kernel(), netlink, journal, device: device.to_owned(), index, requirements }
+        let device = device.to_owned();
+        Self {
+            tree: Tree::kernel(),
+            netlink,
+            journal,
+            device,
+            index,
+            requirements,
+            dropping: None,
+            repairs: Repairs::default(),
+        }
+    }
+
+    /// Addresses of all interfaces except the device.
+    ///
+    /// # Errors
+    /// The kernel refuses the operation.
+    pub(crate) async fn addresses(&self) -> Result<Vec<OwnAddress>, NetlinkError> {
+        self.netlink.addresses(Some(&self.device)).await
     }
 
     /// The requirements in effect.
@@ -324,5 +346,8 @@ fn proxy((interface, addr): &(String, IpAddr)) -> Change {
     Change::Proxy { interface: interface.clone(), addr: *addr }
 }
 
+mod reconcile;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use reconcile::DeviceGone;

@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 
 use super::gateway::{Gateway, Seeds, log_warnings, notify, set_translating, start_resolver};
 use super::host_info::LocalHost;
-use super::host_state::{HostError, HostState};
+use super::host_state::{DeviceGone, HostError, HostState};
+use super::host_watch::{Changed, HostWatch};
 use super::journal::{Extent, Journal};
 use super::local_addresses::AddressWatch;
 use super::netlink::Netlink;
@@ -146,6 +147,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     let signals = Signals::listen().map_err(RunError::system("signals"))?;
     let netlink = Netlink::open().map_err(RunError::system("netlink"))?;
     let watch = AddressWatch::open().map_err(RunError::system("netlink"))?;
+    let host_watch = HostWatch::open().map_err(RunError::system("netlink"))?;
     let mut host_state = HostState::new(netlink.clone(), journal, interface.name(), interface.index());
     let own = netlink.addresses(Some(interface.name())).await.map_err(HostError::from)?;
     let taken = host_state.apply(&config, &Requirements::of(&config, &own, &[])).await;
@@ -158,7 +160,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     match begin(&config, &seeds, queues, saved_blocks.all().collect()).await {
         Ok(running) => {
             let Started { workers, events, failures } = running.started;
-            let inputs = Inputs { signals, events, failures, reloads: running.reloads, watch };
+            let inputs = Inputs { signals, events, failures, reloads: running.reloads, watch, host_watch };
             let path = path.to_owned();
             let view = running.view;
             view.set_device(offloads, steering.is_some(), overload.as_ref().map(OverloadFilter::monitor));
@@ -248,12 +250,13 @@ struct Inputs {
     failures: mpsc::Receiver<Failure>,
     reloads: mpsc::Receiver<ReloadRequest>,
     watch: AddressWatch,
+    host_watch: HostWatch,
 }
 
 impl Gateway {
     /// Main loop, until a signal ends the gateway or a worker panics.
     async fn run(mut self, inputs: Inputs) -> Result<(), RunError> {
-        let Inputs { mut signals, mut events, mut failures, mut reloads, mut watch } = inputs;
+        let Inputs { mut signals, mut events, mut failures, mut reloads, mut watch, mut host_watch } = inputs;
         notify(&[NotifyState::Ready, NotifyState::Status("translating")]);
         tracing::info!("ready: {} zones", self.config.zone_names.len());
         let mut save = tokio::time::interval(saved_blocks::INTERVAL);
@@ -262,10 +265,17 @@ impl Gateway {
         let mut failing = BTreeSet::new();
         let ended = loop {
             tokio::select! {
+                changed = host_watch.changed() => if let Err(DeviceGone) = self.reconcile(changed).await {
+                    break Err(RunError::DeviceGone(self.config.host.device.clone()));
+                },
                 () = watch.changed() => self.update_local_addresses(&watch).await,
-                _ = signals.reload.recv() => drop(self.reload(clock::monotonic()).await),
+                _ = signals.reload.recv() => {
+                    drop(self.reload(clock::monotonic()).await);
+                    host_watch.expect(Changed::All);
+                }
                 Some(request) = reloads.recv() => {
                     let result = self.reload(clock::monotonic()).await;
+                    host_watch.expect(Changed::All);
                     // The client may have closed its connection.
                     let _ = request.send(result);
                 }

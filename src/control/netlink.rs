@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteType};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteType};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use crate::addr::LocalAddresses;
@@ -142,6 +142,20 @@ impl Netlink {
         Ok(LocalAddresses::new(read))
     }
 
+    /// Whether an interface is up; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// The kernel refuses the operation.
+    pub(crate) async fn is_up(&self, index: u32) -> Result<Option<bool>, NetlinkError> {
+        match self.0.link().get().match_index(index).execute().try_next().await {
+            Ok(link) => Ok(link.map(|link| link.header.flags.contains(LinkFlags::Up))),
+            Err(why) => {
+                let why = NetlinkError::new("the device", &why);
+                if why.errno == libc::ENODEV { Ok(None) } else { Err(why) }
+            }
+        }
+    }
+
     /// Sets an interface up or down.
     ///
     /// # Errors
@@ -163,6 +177,34 @@ impl Netlink {
     pub(crate) async fn add_route(&self, to: Destination, index: u32) -> Result<(), NetlinkError> {
         let added = self.0.route().add(route(to, index)).execute().await;
         added.map_err(|why| NetlinkError::new(format!("route to {to}"), &why))
+    }
+
+    /// The interface of the route that the kernel selects for the first address of `to`, if it is a route to exactly
+    /// `to`. `None` if another route or none applies.
+    ///
+    /// # Errors
+    /// The kernel refuses the operation.
+    pub(crate) async fn interface_of_route(&self, to: Destination) -> Result<Option<u32>, NetlinkError> {
+        let mut message = match to.addr {
+            IpAddr::V4(addr) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(addr, 32).build(),
+            IpAddr::V6(addr) => RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(addr, 128).build(),
+        };
+        message.header.flags = RouteFlags::FibMatch;
+        let found = self.0.route().get(message).execute().try_next().await;
+        match found {
+            Ok(Some(route)) if route.header.destination_prefix_length == to.len => {
+                Ok(route.attributes.iter().find_map(|a| match a {
+                    RouteAttribute::Oif(index) => Some(*index),
+                    _ => None,
+                }))
+            }
+            Ok(_) => Ok(None),
+            Err(why) => {
+                let why = NetlinkError::new(format!("looking up the route to {to}"), &why);
+                let none = [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES, libc::EINVAL];
+                if none.contains(&why.errno) { Ok(None) } else { Err(why) }
+            }
+        }
     }
 
     /// Removes a route of gate64; a missing route is not an error.

@@ -70,6 +70,18 @@ pub(crate) async fn apply(script: &str) -> Result<(), NftError> {
     nft(&["-f", "-"], script).await.map(drop)
 }
 
+/// Whether a table of the family `ip` exists.
+///
+/// # Errors
+/// nft cannot be run.
+pub(crate) async fn exists(table: &str) -> Result<bool, NftError> {
+    match nft(&["list", "table", "ip", table], "").await {
+        Ok(_) => Ok(true),
+        Err(NftError::Refused(_)) => Ok(false),
+        Err(why) => Err(why),
+    }
+}
+
 /// Removes a table of the family `ip`; a missing table is not an error.
 ///
 /// # Errors

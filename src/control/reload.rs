@@ -133,9 +133,10 @@ impl Gateway {
         let result = self.try_reload(now).await;
         let (status, result) = match result {
             Ok(()) => {
+                self.host_state.repairs.forget_fights();
                 let done = format!("reloaded: {} zones", self.config.zone_names.len());
                 tracing::info!("{done}");
-                ("translating", Ok(done))
+                (self.state(), Ok(done))
             }
             Err(why) => {
                 let message = why.to_string();
@@ -146,7 +147,10 @@ impl Gateway {
                     _ => tracing::error!("reload refused, nothing has changed: {message}"),
                 }
                 let invalid = matches!(why, ReloadError::Load(_));
-                ("translating; the last reload failed, see the log", Err(Refusal { invalid, message }))
+                (
+                    "translating; the last reload failed, see the log".to_owned(),
+                    Err(Refusal { invalid, message }),
+                )
             }
         };
         let message = match &result {
@@ -155,8 +159,8 @@ impl Gateway {
         };
         let unix = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         let succeeded = result.is_ok();
-        self.view.set_last_reload(LastReload { succeeded, unix_seconds: unix.as_secs(), message });
-        notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+        self.view.set_last_reload(LastReload { succeeded, at: now, unix_seconds: unix.as_secs(), message });
+        notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
         result
     }
 

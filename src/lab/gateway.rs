@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use super::{Daemon, Deadline, LabError, Namespace};
@@ -151,6 +152,14 @@ impl Gateway {
             return Ok(log);
         }
         Err(LabError::Failed { command: "gate64 run".to_owned(), status: status.to_string(), output: log })
+    }
+
+    /// Waits for it to end by itself.
+    ///
+    /// # Errors
+    /// [`LabError::Timeout`] if it has not exited before the deadline.
+    pub fn exited(&mut self, deadline: Deadline) -> Result<ExitStatus, LabError> {
+        self.daemon.exited(deadline)
     }
 
     /// Kills it with SIGKILL, so that it cannot clean up.

@@ -88,7 +88,15 @@ impl Daemon {
         if self.is_running() {
             self.signal(signal)?;
         }
-        let what = format!("{} exits after SIG{signal}", self.line);
+        self.exited(deadline)
+    }
+
+    /// Waits for the exit.
+    ///
+    /// # Errors
+    /// [`LabError::Timeout`] if it has not exited before the deadline.
+    pub fn exited(&mut self, deadline: Deadline) -> Result<ExitStatus, LabError> {
+        let what = format!("{} exits", self.line);
         until(deadline, &what, || !self.is_running())?;
         self.child.wait().map_err(LabError::io(self.line.clone()))
     }

@@ -3,6 +3,9 @@
 //! This module handles no packets: each request reads the counters of the workers.
 
 pub mod admin;
+mod format;
+pub mod host;
+pub mod host_status;
 mod http;
 pub mod metrics;
 pub mod status;

@@ -1,12 +1,14 @@
 //! The status that `gate64 status` prints, as JSON or text.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::format::{pairs, size, span};
+use super::host_status::HostStatus;
 use super::view::{ShownZone, View};
 use crate::addr::Proto;
 use crate::addr::ZoneId;
@@ -40,6 +42,8 @@ pub struct Status {
     pub overload_filter: String,
     /// Settings in effect, by key.
     pub settings: BTreeMap<String, String>,
+    /// The host of the gateway.
+    pub host: HostStatus,
 }
 
 /// Status of DNS64 outside the zones.
@@ -172,6 +176,7 @@ impl Status {
             dns64: Dns64Status::of(view, known),
             steering: shown.steering,
             overload_filter: view.overload_filter().to_owned(),
+            host: HostStatus::of(view),
             settings: shown.settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         }
     }
@@ -262,6 +267,9 @@ fn outcomes(view: &View, zone: Option<ZoneId>) -> BTreeMap<String, u64> {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "gate64 {}, up {}", self.version, span(self.uptime))?;
+        for problem in &self.host.problems {
+            writeln!(f, "problem: {problem}")?;
+        }
         for zone in &self.zones {
             writeln!(f, "\nzone {}", zone.name)?;
             writeln!(f, "  clients   {}", zone.clients.join(" "))?;
@@ -300,6 +308,7 @@ impl fmt::Display for Status {
         }
         let (steering, filter) = (self.steering, &self.overload_filter);
         writeln!(f, "\noffloads  {}  steering {steering}  overload filter {filter}", pairs(&self.offloads))?;
+        write!(f, "{}", self.host)?;
         writeln!(f, "\nsettings")?;
         for (key, value) in &self.settings {
             writeln!(f, "  {key:<16} {value}")?;
@@ -322,59 +331,5 @@ impl fmt::Display for Dns64Status {
             writeln!(f, "  {}  {state}  {millis:.1} ms  {}", upstream.address, pairs(&upstream.queries))?;
         }
         Ok(())
-    }
-}
-
-fn pairs<T: fmt::Display>(map: &BTreeMap<String, T>) -> String {
-    let mut text = String::new();
-    for (name, value) in map {
-        let gap = if text.is_empty() { "" } else { "  " };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{gap}{name} {value}");
-    }
-    text
-}
-
-/// Formats a duration in seconds.
-fn span(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, m) => format!("{m} min"),
-        (0, h, m) => format!("{h} h {m} min"),
-        (d, h, _) => format!("{d} d {h} h"),
-    }
-}
-
-/// Formats a size in bytes.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64;
-    let mut unit = "";
-    for name in UNITS {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = name;
-    }
-    format!("{value:.1} {unit}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_and_sizes() {
-        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")] {
-            assert_eq!(size(bytes), text);
-        }
-        for (seconds, text) in [(5, "5 s"), (61, "1 min"), (3_700, "1 h 1 min"), (90_000, "1 d 1 h")] {
-            assert_eq!(span(seconds), text);
-        }
     }
 }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
+use super::host::{HostReport, Part, Repair};
 use super::metrics::Format;
 use super::status::Status;
 use super::view::{LastReload, View};
@@ -133,6 +134,32 @@ async fn the_admin_socket_serves_the_status() {
 }
 
 #[tokio::test]
+async fn the_status_shows_repairs_and_problems() {
+    let (view, started) = view(&config());
+    let mut report =
+        HostReport { problems: vec!["the forward chain drops".to_owned()], ..HostReport::default() };
+    report.repairs[Part::Route as usize] = 2;
+    report
+        .last
+        .push_back(Repair { at: view.now(), what: "the route to 2001:db8:64::/96 was missing".to_owned() });
+    view.set_host(report);
+    let message = "line 3: unknown key".to_owned();
+    view.set_last_reload(LastReload { succeeded: false, at: view.now(), unix_seconds: 0, message });
+    let text = Status::of(&view, None).to_string();
+    for part in [
+        "\nproblem: the forward chain drops\n",
+        "\nlast reload  0 s ago  failed: line 3: unknown key\n",
+        "\nrepairs of this host  route 2\n  0 s ago  the route to 2001:db8:64::/96 was missing\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let metrics = metrics::render(&view, None, Format::Classic).expect("text");
+    assert!(metrics.contains("gate64_host_repairs_total{part=\"route\"} 2\n"), "{metrics}");
+    assert!(metrics.contains("gate64_host_problems 1\n"), "{metrics}");
+    drop(started);
+}
+
+#[tokio::test]
 async fn stateless_translation_has_its_own_counters() {
     let config = load_on(include_str!("../../configs/siit.toml"), &FakeHost::new()).expect("a good file");
     let (view, started) = view(&config);
@@ -198,7 +225,12 @@ async fn the_last_reload_is_a_metric() {
     for (succeeded, line) in
         [(false, "gate64_last_reload_successful 0\n"), (true, "gate64_last_reload_successful 1\n")]
     {
-        view.set_last_reload(LastReload { succeeded, unix_seconds: 1_800_000_000, message: String::new() });
+        view.set_last_reload(LastReload {
+            succeeded,
+            at: view.now(),
+            unix_seconds: 1_800_000_000,
+            message: String::new(),
+        });
         assert!(
             render().contains(line) && render().contains("gate64_last_reload_timestamp_seconds 1800000000\n")
         );

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::host::HostReport;
 use crate::addr::ZoneId;
 use crate::config::{Config, Egress};
 use crate::counters::{Counters, ZoneCounters};
@@ -55,6 +56,8 @@ pub struct Shown {
 pub struct LastReload {
     /// Whether the new settings are in effect.
     pub succeeded: bool,
+    /// When it ended.
+    pub at: Instant,
     /// When it ended, in Unix time.
     pub unix_seconds: u64,
     /// The result, as `gate64 reload` prints it.
@@ -71,6 +74,7 @@ pub struct View {
     resolver: RwLock<Option<(Arc<resolver::Counters>, Reporter)>>,
     shown: RwLock<Shown>,
     last_reload: RwLock<Option<LastReload>>,
+    host: RwLock<HostReport>,
     overload: OnceLock<OverloadMonitor>,
     /// Uptime in seconds at the last warning about an exhausted pool4; `u64::MAX` before the first.
     last_warning: AtomicU64,
@@ -95,6 +99,7 @@ impl View {
             resolver: RwLock::new(resolver.map(|r| (r.counters(), r.reporter()))),
             shown: RwLock::new(shown(config)),
             last_reload: RwLock::default(),
+            host: RwLock::default(),
             overload: OnceLock::new(),
             last_warning: AtomicU64::new(u64::MAX),
         }
@@ -117,6 +122,16 @@ impl View {
     /// The end of the last reload, if there was one.
     pub fn last_reload(&self) -> Option<LastReload> {
         self.last_reload.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the report about the host.
+    pub fn set_host(&self, report: HostReport) {
+        *self.host.write().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// What the gateway has repaired on its host, and what is wrong with it.
+    pub fn host(&self) -> HostReport {
+        self.host.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sets the offloads of the device, whether the kernel steers packets to workers, and the loaded overload filter.
@@ -145,9 +160,14 @@ impl View {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The time, by the clock of the view.
+    pub fn now(&self) -> Instant {
+        (self.clock)()
+    }
+
     /// Time since the start.
     pub fn uptime(&self) -> Duration {
-        (self.clock)().duration_since(self.started)
+        self.now().duration_since(self.started)
     }
 
     /// Counters of the translators, by worker.

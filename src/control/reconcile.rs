@@ -1,0 +1,43 @@
+//! Compares the host with the configuration while the gateway runs.
+
+use sd_notify::NotifyState;
+
+use super::clock;
+use super::gateway::{Gateway, notify};
+use super::host_state::DeviceGone;
+use super::host_watch::Changed;
+use super::requirements::Requirements;
+
+impl Gateway {
+    /// Compares the host with the configuration and repairs it. Tells the service manager of problems.
+    ///
+    /// # Errors
+    /// The device is gone.
+    pub(super) async fn reconcile(&mut self, changed: Changed) -> Result<(), DeviceGone> {
+        let own = match self.host_state.addresses().await {
+            Ok(own) => own,
+            Err(why) => {
+                tracing::warn!("{why}");
+                return Ok(());
+            }
+        };
+        let lingering: Vec<_> = self.lingering.iter().map(|l| l.pref64).collect();
+        let wanted = Requirements::of(&self.config, &own, &lingering);
+        let now = clock::monotonic();
+        self.host_state.reconcile(&self.config, (&wanted, &own), changed, now).await?;
+        let changed = self.host_state.repairs.end();
+        self.view.set_host(self.host_state.repairs.report().clone());
+        if changed {
+            notify(&[NotifyState::Status(&self.state())]);
+        }
+        Ok(())
+    }
+
+    /// The state of the gateway in one line, for the service manager.
+    pub(super) fn state(&self) -> String {
+        match self.host_state.repairs.report().problems.first() {
+            Some(problem) => format!("degraded: {problem}"),
+            None => "translating".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Records repairs of the host, and gives up where another program undoes them again and again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::observe::host::{HostReport, Part, Repair};
+
+/// Repairs of one thing within [`WINDOW`] that count as a fight with another program.
+const FIGHT: usize = 3;
+
+/// Time in which repairs of one thing are counted.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Time without repairs of a thing after a fight.
+const TRUCE: Duration = Duration::from_secs(600);
+
+/// Number of repairs that `gate64 status` shows.
+const SHOWN: usize = 10;
+
+/// Repairs so far.
+#[derive(Debug, Default)]
+pub(super) struct Repairs {
+    report: HostReport,
+    /// Times of the recent repairs of each thing, by its text.
+    recent: BTreeMap<String, VecDeque<Instant>>,
+    /// Things that are not repaired, until when.
+    truces: BTreeMap<String, Instant>,
+    /// Problems found by the current comparison.
+    problems: Vec<String>,
+}
+
+impl Repairs {
+    /// Begins a comparison.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.problems.clear();
+        self.truces.retain(|_, end| now < *end);
+        self.recent.retain(|_, times| times.back().is_some_and(|last| now < *last + WINDOW));
+    }
+
+    /// Forgets fights: the operator wants another attempt.
+    pub(super) fn forget_fights(&mut self) {
+        self.truces.clear();
+        self.recent.clear();
+    }
+
+    /// Whether to repair `what`; after a fight it is a problem instead.
+    pub(super) fn may(&mut self, what: &str) -> bool {
+        let fought = self.truces.contains_key(what);
+        if fought {
+            self.problem(format!("{what}: another program undoes the repair"));
+        }
+        !fought
+    }
+
+    /// Records a repair of `what`.
+    pub(super) fn done(&mut self, part: Part, what: &str, now: Instant) {
+        tracing::warn!("repaired: {what}");
+        self.report.repairs[part as usize] += 1;
+        self.report.last.push_back(Repair { at: now, what: what.to_owned() });
+        if self.report.last.len() > SHOWN {
+            self.report.last.pop_front();
+        }
+        let times = self.recent.entry(what.to_owned()).or_default();
+        while times.front().is_some_and(|first| *first + WINDOW <= now) {
+            times.pop_front();
+        }
+        times.push_back(now);
+        if times.len() >= FIGHT {
+            self.recent.remove(what);
+            self.truces.insert(what.to_owned(), now + TRUCE);
+            let minutes = TRUCE.as_secs() / 60;
+            tracing::warn!(
+                "{what}: repaired {FIGHT} times in a minute, so another program undoes it; \
+                 no further repair for {minutes} minutes"
+            );
+        }
+    }
+
+    /// Records what is wrong and not repaired. It is logged when it begins and when it ends.
+    pub(super) fn problem(&mut self, what: String) {
+        if !self.problems.contains(&what) {
+            self.problems.push(what);
+        }
+    }
+
+    /// Ends a comparison: logs new and past problems, returns whether problems have changed.
+    pub(super) fn end(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.report.problems, std::mem::take(&mut self.problems));
+        let now = &self.report.problems;
+        for new in now.iter().filter(|what| !before.contains(what)) {
+            tracing::warn!("{new}");
+        }
+        for past in before.iter().filter(|what| !now.contains(what)) {
+            tracing::info!("no longer: {past}");
+        }
+        before != *now
+    }
+
+    /// The repairs and problems so far.
+    pub(super) const fn report(&self) -> &HostReport {
+        &self.report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock;
+    use super::*;
+
+    #[test]
+    fn a_fight_with_another_program_ends() {
+        let mut repairs = Repairs::default();
+        let start = clock::monotonic();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        // Twice in a minute, again and again, is no fight.
+        for second in [0, 50, 70, 120, 200] {
+            repairs.begin(at(second));
+            assert!(repairs.may("x"), "{second}");
+            repairs.done(Part::Route, "x", at(second));
+            repairs.end();
+        }
+        for second in [210, 220] {
+            repairs.begin(at(second));
+            assert!(repairs.may("x"), "{second}");
+            repairs.done(Part::Route, "x", at(second));
+            repairs.end();
+        }
+        repairs.begin(at(230));
+        assert!(!repairs.may("x") && repairs.may("y"));
+        assert!(repairs.end());
+        assert_eq!(repairs.report().problems, ["x: another program undoes the repair"]);
+        repairs.begin(at(220 + 600));
+        assert!(repairs.may("x"), "after the truce");
+        assert!(repairs.end(), "the problem is gone");
+        let report = repairs.report();
+        assert_eq!(
+            (report.problems.len(), report.repairs[Part::Route as usize], report.last.len()),
+            (0, 7, 7)
+        );
+    }
+
+    #[test]
+    fn the_report_is_bounded() {
+        let mut repairs = Repairs::default();
+        for n in 0..100 {
+            repairs.begin(clock::monotonic());
+            repairs.done(Part::Proxy, &n.to_string(), clock::monotonic());
+            repairs.end();
+        }
+        let report = repairs.report();
+        assert_eq!(report.last.len(), SHOWN);
+        assert_eq!((report.last[0].what.as_str(), report.repairs[Part::Proxy as usize]), ("90", 100));
+    }
+}

@@ -196,21 +196,6 @@ fn paths_in(code: &str) -> BTreeSet<Vec<String>> {
     paths.filter(|path| !path[0].is_empty()).collect()
 }
 
-/// Whether `from` imports `to`, directly or through other files.
-pub(super) fn reaches(imports: &BTreeSet<Import>, from: &str, to: &str) -> bool {
-    let mut files = vec![from];
-    let mut at = 0;
-    while let Some(&file) = files.get(at) {
-        for import in imports.iter().filter(|import| import.from == file) {
-            if !files.contains(&import.to.as_str()) {
-                files.push(&import.to);
-            }
-        }
-        at += 1;
-    }
-    files.contains(&to)
-}
-
 /// One circle: the imports of the shortest way from a file back to itself, or nothing if there is none.
 pub(super) fn circle(imports: &BTreeSet<Import>) -> Option<Vec<Import>> {
     let mut by_file: BTreeMap<&str, Vec<&Import>> = BTreeMap::new();

@@ -49,10 +49,6 @@ const INNER_LAYERS: [(&str, &[&str]); 2] = [
     ("src/nat64/policy/", &["src/nat64/policy/", "src/nat64/tables/", "src/nat64/settings.rs"]),
 ];
 
-/// Imports that still close a circle, each with the reason. Remove the line with the circle; add none.
-const CIRCLES: &[(&str, &str, &str)] =
-    &[("src/resolver/tasks.rs", "src/resolver/worker.rs", "tasks share the state of their thread")];
-
 /// The top-level module: `nat64` for `src/nat64/tables/bib.rs`.
 fn module(file: &str) -> &str {
     let path = file.trim_start_matches("src/").trim_end_matches(".rs");
@@ -96,16 +92,6 @@ fn imports_point_down() {
 fn imports_form_no_circle() {
     let mut imports = imports::imports("src");
     imports.extend(imports::imports("integration"));
-    let known: BTreeSet<_> = CIRCLES.iter().map(|(from, to, _)| (*from, *to)).collect();
-    let is_known = |import: &Import| known.contains(&(import.from.as_str(), import.to.as_str()));
-    let (exceptions, mut imports): (BTreeSet<_>, BTreeSet<_>) = imports.into_iter().partition(is_known);
-    // An exception is needed only while its import closes a circle with the imports that are no exceptions.
-    let needed = |(from, to): &&(&str, &str)| {
-        exceptions.iter().any(|import| import.from == *from && import.to == *to)
-            && imports::reaches(&imports, to, from)
-    };
-    let outdated: Vec<_> = known.iter().filter(|entry| !needed(entry)).collect();
-    assert!(outdated.is_empty(), "remove from CIRCLES in integration/tidy/layers.rs: {outdated:#?}");
     let mut found = Vec::new();
     while let Some(circle) = imports::circle(&imports) {
         found.push(circle.iter().map(shown).collect::<Vec<_>>().join("\n"));

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::client::ReplyPath;
 use super::mmsg::{BATCH, Headers, Incoming};
 use super::upstream::{NewChannel, stream};
-use super::worker::{DnsWorker, State, ThreadMessage};
+use super::worker::{DnsWorker, ThreadMessage, WorkerState};
 use crate::dns64::slab::Id;
 use crate::time::Instant;
 
@@ -69,8 +69,9 @@ fn log_connection_error(worker: &DnsWorker, addr: SocketAddr, error: &io::Error)
 }
 
 async fn read_socket(worker: Rc<DnsWorker>, id: Id, socket: Rc<UdpSocket>) {
-    let take =
-        |state: &mut State, now, incoming: &mut Incoming, n| state.receive(now, id, incoming.datagram_mut(n));
+    let take = |state: &mut WorkerState, now, incoming: &mut Incoming, n| {
+        state.receive(now, id, incoming.datagram_mut(n));
+    };
     read(&worker, &socket, Errors::End, take).await;
     tokio::task::spawn_local(async move { worker.with_state(|state, now| state.channel_closed(now, id)) });
 }
@@ -88,7 +89,7 @@ async fn read(
     worker: &Rc<DnsWorker>,
     socket: &UdpSocket,
     errors: Errors,
-    mut take: impl FnMut(&mut State, Instant, &mut Incoming, usize),
+    mut take: impl FnMut(&mut WorkerState, Instant, &mut Incoming, usize),
 ) {
     let mut headers = Headers::new();
     // epoll reports an error of a socket by itself, not as readable.
@@ -151,7 +152,7 @@ pub(super) async fn keep_time(worker: Rc<DnsWorker>) {
             continue;
         }
         tokio::select! {
-            () = worker.shared.clock.sleep_until(at) => worker.with_state(State::timeout),
+            () = worker.shared.clock.sleep_until(at) => worker.with_state(WorkerState::timeout),
             () = alarm => {}
         }
     }

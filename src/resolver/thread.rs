@@ -73,7 +73,7 @@ impl Thread {
         std::thread::Builder::new().name(format!("dns64-{number}")).spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
-                match DnsWorker::new(number, shared, peers) {
+                match DnsWorker::new(number, shared, peers, tasks::read_from) {
                     Ok(worker) => run_thread(worker, command_queue, inbox).await,
                     Err(error) => tracing::error!("DNS64 thread {number}: {error}"),
                 }

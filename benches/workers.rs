@@ -104,7 +104,7 @@ impl Gateway {
             assignments.push(Assignment {
                 settings: settings(worker, workers),
                 device: Box::new(device),
-                saved_blocks: std::sync::Arc::default(),
+                saved: worker::Saved::default(),
             });
         }
         let started = worker::start(assignments, 1, 1024).expect("starts");

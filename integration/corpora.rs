@@ -29,6 +29,7 @@ fn corpora_pass() {
     replay("quoted", properties::quoted);
     replay("config", properties::config);
     replay("sessions", properties::sessions);
+    replay("saved", properties::saved);
     replay("dns_query", properties::dns_query);
     replay("dns_answer", properties::dns_answer);
 }

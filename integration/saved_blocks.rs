@@ -45,6 +45,11 @@ fn session(v6: Ipv6Addr, v4: Transport4) -> Record {
         pref64: "2001:db8:64::/96".parse().expect("literal"),
         state: 0,
         remaining: core::time::Duration::from_secs(100),
+        silent: core::time::Duration::ZERO,
+        inbound: false,
+        answered: false,
+        packets: [0; 2],
+        bytes: [0; 2],
     }
 }
 

@@ -197,7 +197,17 @@ impl Translator {
         self.nat64.export(now, &mut cursor.0, out)
     }
 
-    /// Imports a session.
+    /// Upper bound of the slots of sessions in use. A session keeps its slot.
+    pub const fn session_slots(&self) -> u32 {
+        self.nat64.session_slots()
+    }
+
+    /// The session in a slot; `None` if there is none or it has expired.
+    pub fn record(&self, now: Instant, slot: u32) -> Option<Record> {
+        self.nat64.record(now, slot)
+    }
+
+    /// Imports a session. Its remaining time is at most the timeout of the present settings.
     ///
     /// # Errors
     /// A [`Reason`] if a table is full, or if no zone, pool or pref64 matches the record.

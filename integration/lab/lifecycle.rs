@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use gate64::lab::{Deadline, Gateway, GatewayConfig, LabError, Namespace, until};
 use serde_json::Value;
 
-use super::{Site, Test, WWW, build, expect, program, wrong};
+use super::{Site, Test, WWW, build, digest, expect, program, wrong};
 
 /// All host state that the gateway may change.
 fn snapshot(at: &Namespace) -> Result<String, LabError> {
@@ -162,6 +163,72 @@ fn a_reload_keeps_sessions() -> Test {
     }
     until(Deadline::ample(), "the transfer ends", || !transfer.is_running())?;
     assert_eq!(size(), bytes, "{}", transfer.log());
+    expect(&site.page()?, "Hello!")?;
+    gateway.stop()
+}
+
+/// A slow download in progress.
+struct Transfer {
+    process: gate64::lab::Daemon,
+    file: PathBuf,
+}
+
+impl Transfer {
+    const BYTES: u64 = 24 << 20;
+
+    fn start(site: &Site) -> Result<Self, LabError> {
+        let file = site.file("slow");
+        let url = format!("http://www.v4only.example/bytes/{}", Self::BYTES);
+        let line = format!("curl -sS --limit-rate 2M -o {} {url}", file.display());
+        let process = site.host().daemon(&line, &site.file("slow.log"))?;
+        let transfer = Self { process, file };
+        until(Deadline::ample(), "the transfer has started", || transfer.size() > 0)?;
+        Ok(transfer)
+    }
+
+    fn size(&self) -> u64 {
+        fs::metadata(&self.file).map_or(0, |file| file.len())
+    }
+
+    fn finish(mut self) -> Result<String, LabError> {
+        until(Deadline::ample(), "the transfer ends", || !self.process.is_running())?;
+        assert_eq!(self.size(), Self::BYTES, "{}", self.process.log());
+        digest(&self.file)
+    }
+}
+
+/// The files of saved sessions, with their lengths.
+fn saved_sessions(site: &Site) -> Vec<(String, u64)> {
+    let entries = fs::read_dir(site.file("state")).into_iter().flatten().flatten();
+    let file =
+        |entry: fs::DirEntry| Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?.len()));
+    let mut files: Vec<_> =
+        entries.filter_map(file).filter(|(name, _)| name.starts_with("sessions.")).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_transfer_survives_a_restart_and_a_kill() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let original = site.file("original");
+    let (path, bytes) = (original.display(), Transfer::BYTES);
+    site.lab.internet.text(&format!("curl -sS -o {path} http://198.51.100.80/bytes/{bytes}"))?;
+    let want = digest(&original)?;
+    let config = GatewayConfig { workers: 2, ..GatewayConfig::default() };
+    let gateway = site.start(&config)?;
+    let transfer = Transfer::start(&site)?;
+    gateway.stop()?;
+    let gateway = site.start(&config)?;
+    expect(&gateway.log(), "restored ")?;
+    // The new generation is complete when the old one is gone.
+    let is_second = || saved_sessions(&site).iter().all(|(name, _)| name.starts_with("sessions.2."));
+    until(Deadline::ample(), "the sessions are saved again", is_second)?;
+    gateway.kill()?;
+    let gateway = site.start(&config)?;
+    expect(&gateway.log(), "restored ")?;
+    assert!(transfer.size() < bytes, "the transfer was over before the kill");
+    assert_eq!(transfer.finish()?, want);
     expect(&site.page()?, "Hello!")?;
     gateway.stop()
 }

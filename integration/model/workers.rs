@@ -196,6 +196,11 @@ impl Workers {
             pref64: Pref64::WELL_KNOWN,
             state: 0,
             remaining: Duration::ZERO,
+            silent: Duration::ZERO,
+            inbound: false,
+            answered: false,
+            packets: [0; 2],
+            bytes: [0; 2],
         };
         let mut all = Vec::new();
         for translator in &self.translators {

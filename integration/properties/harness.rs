@@ -102,6 +102,11 @@ impl Harness {
             pref64: "64:ff9b::/96".parse().expect("literal"),
             state: 0,
             remaining: core::time::Duration::ZERO,
+            silent: core::time::Duration::ZERO,
+            inbound: false,
+            answered: false,
+            packets: [0; 2],
+            bytes: [0; 2],
         };
         let (mut all, mut cursor, mut out) = (Vec::new(), Cursor::default(), [blank; 16]);
         loop {

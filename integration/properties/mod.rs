@@ -6,6 +6,7 @@ mod dns;
 mod harness;
 mod parse;
 mod quoted;
+mod saved;
 mod translate;
 
 pub(crate) use crate::model::bytes as sessions;
@@ -13,4 +14,5 @@ pub(crate) use config::config;
 pub(crate) use dns::{dns_answer, dns_query};
 pub(crate) use parse::parse;
 pub(crate) use quoted::quoted;
+pub(crate) use saved::saved;
 pub(crate) use translate::translate;

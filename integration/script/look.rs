@@ -155,6 +155,11 @@ fn blank_record() -> Record {
         pref64: "64:ff9b::/96".parse().expect("literal"),
         state: 0,
         remaining: Duration::ZERO,
+        silent: Duration::ZERO,
+        inbound: false,
+        answered: false,
+        packets: [0; 2],
+        bytes: [0; 2],
     }
 }
 

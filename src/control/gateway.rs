@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::host_state::{HostError, HostState};
 use super::journal::JournalError;
 use super::saved_blocks::SavedBlocks;
+use super::saved_sessions::SavedSessions;
 use crate::addr::{Pref64, WorkerId};
 use crate::config::{Config, Dns64, LoadError};
 use crate::device::overload::OverloadFilter;
@@ -78,8 +79,14 @@ pub(super) struct Gateway {
     /// Whether no worker can use its device.
     pub(super) is_down: bool,
     pub(super) lingering: Vec<Lingering>,
-    pub(super) saved_blocks: SavedBlocks,
+    pub(super) saved: SavedState,
     pub(super) view: Arc<View>,
+}
+
+/// What the next gateway restores.
+pub(super) struct SavedState {
+    pub(super) blocks: SavedBlocks,
+    pub(super) sessions: SavedSessions,
 }
 
 /// Random seeds, drawn at start and kept across reloads.
@@ -89,13 +96,15 @@ pub(super) struct Seeds {
 }
 
 impl Seeds {
-    pub(super) fn draw(workers: u8) -> Result<Self, RunError> {
+    /// Draws seeds, except for an `owner` seed that an earlier gateway used.
+    pub(super) fn draw(workers: u8, owner: Option<u32>) -> Result<Self, RunError> {
         let failed = |why: getrandom::Error| RunError::System {
             what: "random numbers".to_owned(),
             source: io::Error::other(why.to_string()),
         };
         let drawn: Result<Vec<_>, _> = (0..workers).map(|_| getrandom::u64()).collect();
-        Ok(Self { workers: drawn.map_err(failed)?, owner: getrandom::u32().map_err(failed)? })
+        let owner = owner.map_or_else(getrandom::u32, Ok).map_err(failed)?;
+        Ok(Self { workers: drawn.map_err(failed)?, owner })
     }
 
     /// Ownership of hosts and port blocks.

@@ -271,7 +271,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Flags for files in a directory of another user: no symbolic link, and no waiting on a FIFO.
-const SAFE: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+pub(super) const SAFE: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
 /// Locks the journal. Retries, because a forked child holds the lock of its killed parent until it executes nft.
 fn lock(path: &Path) -> Result<fs::File, JournalError> {
@@ -314,6 +314,12 @@ pub(super) async fn undo(change: &Change, tree: &Tree, netlink: &Netlink) {
     if let Err(why) = result {
         tracing::warn!("{why}");
     }
+}
+
+/// The boot ID as bytes; zero if the kernel has none.
+pub(super) fn boot_id() -> [u8; 16] {
+    let digits: String = boot().chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap_or_default().to_be_bytes()
 }
 
 fn boot() -> String {

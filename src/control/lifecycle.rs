@@ -12,7 +12,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::gateway::{Gateway, Seeds, log_warnings, notify, set_translating, start_resolver};
+use super::gateway::{Gateway, SavedState, Seeds, log_warnings, notify, set_translating, start_resolver};
 use super::host_info::LocalHost;
 use super::host_state::{DeviceGone, HostError, HostState};
 use super::host_watch::{Changed, HostWatch};
@@ -21,6 +21,7 @@ use super::local_addresses::AddressWatch;
 use super::netlink::Netlink;
 use super::requirements::Requirements;
 use super::saved_blocks::{self, SavedBlocks};
+use super::saved_sessions::{self, Inherited, SavedSessions};
 use super::services::{self, Services};
 use super::sysctl::Tree;
 use super::{clock, logging, privileges};
@@ -32,8 +33,7 @@ use crate::device::tun::{self, Queue};
 use crate::observe::admin::{self, ReloadRequest};
 use crate::observe::{metrics, view::View};
 use crate::resolver::Resolver;
-use crate::translator::BlockAssignment;
-use crate::worker::{self, Assignment, Cause, Failure, Notice, Started};
+use crate::worker::{self, Assignment, Cause, Failure, Notice, Saved, Started};
 
 pub(crate) use super::gateway::RunError;
 
@@ -52,6 +52,8 @@ struct Prepared {
     seeds: Seeds,
     steering: Option<Steering>,
     overload: Option<OverloadFilter>,
+    saved_sessions: SavedSessions,
+    inherited: Inherited,
 }
 
 /// Runs a gateway until SIGTERM or SIGINT.
@@ -101,10 +103,11 @@ fn prepare(path: &Path) -> Result<Prepared, RunError> {
         offloads: host.offloads,
     };
     let (interface, mut queues) = tun::open(&settings)?;
-    let seeds = Seeds::draw(config.host.workers)?;
+    let (saved_sessions, inherited) = SavedSessions::open(&config);
+    let seeds = Seeds::draw(config.host.workers, inherited.owner_seed)?;
     let steering = steer(&config, &seeds, &interface, &queues);
     let overload = filter_overload(&config, &seeds, &mut queues);
-    Ok(Prepared { config, journal, interface, queues, seeds, steering, overload })
+    Ok(Prepared { config, journal, interface, queues, seeds, steering, overload, saved_sessions, inherited })
 }
 
 /// Attaches the steering program if there are several workers and the kernel supports it. Logs offloads and steering
@@ -142,7 +145,7 @@ fn filter_overload(config: &Config, seeds: &Seeds, queues: &mut [Queue]) -> Opti
 }
 
 async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
-    let Prepared { config, journal, interface, queues, seeds, steering, overload } = prepared;
+    let Prepared { config, journal, interface, queues, seeds, steering, overload, .. } = prepared;
     // From now on a signal ends the gateway in an orderly way, even during the start.
     let signals = Signals::listen().map_err(RunError::system("signals"))?;
     let netlink = Netlink::open().map_err(RunError::system("netlink"))?;
@@ -156,10 +159,14 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
         return Err(why.into());
     }
     let offloads = interface.offloads();
-    let saved_blocks = SavedBlocks::open(&config, clock::wall());
-    match begin(&config, &seeds, queues, saved_blocks.all().collect()).await {
+    let mut saved =
+        SavedState { blocks: SavedBlocks::open(&config, clock::wall()), sessions: prepared.saved_sessions };
+    let restore = saved.sessions.begin(&seeds.owners(&config), prepared.inherited);
+    let assignments = assign(&config, &seeds, queues, with_blocks(restore, &saved.blocks));
+    match begin(&config, assignments).await {
         Ok(running) => {
             let Started { workers, events, failures } = running.started;
+            saved_sessions::log(workers.restored());
             let inputs = Inputs { signals, events, failures, reloads: running.reloads, watch, host_watch };
             let path = path.to_owned();
             let view = running.view;
@@ -177,7 +184,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
                 resolver,
                 is_down: false,
                 lingering,
-                saved_blocks,
+                saved,
                 view,
             };
             let ended = gateway.run(inputs).await;
@@ -199,22 +206,22 @@ struct Running {
     reloads: mpsc::Receiver<ReloadRequest>,
 }
 
-async fn begin(
-    config: &Config,
-    seeds: &Seeds,
-    queues: Vec<Queue>,
-    saved: Arc<[BlockAssignment]>,
-) -> Result<Running, RunError> {
+/// Adds the block assignments of earlier gateways.
+fn with_blocks(mut saved: Vec<Saved>, blocks: &SavedBlocks) -> Vec<Saved> {
+    let blocks: Arc<[_]> = blocks.all().collect();
+    saved.iter_mut().for_each(|saved| saved.blocks = Arc::clone(&blocks));
+    saved
+}
+
+/// Everything that each worker needs.
+fn assign(config: &Config, seeds: &Seeds, queues: Vec<Queue>, saved: Vec<Saved>) -> Vec<Assignment> {
+    let each = seeds.settings(config).into_iter().zip(queues).zip(saved);
+    each.map(|((settings, queue), saved)| Assignment { settings, device: Box::new(queue), saved }).collect()
+}
+
+async fn begin(config: &Config, assignments: Vec<Assignment>) -> Result<Running, RunError> {
     // Listeners first: an address in use is an error before the first packet is translated.
     let resolver = config.dns64.as_ref().map(start_resolver).transpose()?;
-    let assignments = seeds.settings(config).into_iter().zip(queues);
-    let assignments = assignments
-        .map(|(settings, queue)| Assignment {
-            settings,
-            device: Box::new(queue),
-            saved_blocks: saved.clone(),
-        })
-        .collect();
     let started = worker::start(assignments, MAX_ZONES, NOTICES).map_err(RunError::system("workers"))?;
     let view = Arc::new(View::new(config, &started.workers, resolver.as_ref(), clock::monotonic));
     if let Some(listen) = config.observe.metrics {
@@ -281,13 +288,16 @@ impl Gateway {
                 }
                 () = self.linger() => self.forget_lingering(clock::monotonic()).await,
                 Some(notice) = events.recv() => {
-                    self.saved_blocks.note(&notice.event);
+                    self.saved.blocks.note(&notice.event);
                     if let Some(filter) = &mut self.overload {
                         filter.note(&notice.event);
                     }
                     self.view.note(&notice);
                 }
-                _ = save.tick() => self.saved_blocks.save(&self.config, clock::wall()),
+                _ = save.tick() => {
+                    self.saved.blocks.save(&self.config, clock::wall());
+                    self.saved.sessions.check();
+                }
                 _ = search.tick() => services.search(&self.config),
                 Some(failure) = failures.recv() => {
                     log_failure(&failure);
@@ -334,9 +344,10 @@ impl Gateway {
         drop(devices);
         // Blocks assigned since the last notice was received are in use, too.
         while let Ok(notice) = events.try_recv() {
-            self.saved_blocks.note(&notice.event);
+            self.saved.blocks.note(&notice.event);
         }
-        self.saved_blocks.save(&self.config, clock::wall());
+        self.saved.blocks.save(&self.config, clock::wall());
+        self.saved.sessions.check();
         self.host_state.release(Extent::Stop).await;
         // A missing socket is not an error.
         let _ = std::fs::remove_file(&self.config.observe.admin);

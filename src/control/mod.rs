@@ -19,5 +19,6 @@ mod reload;
 mod repairs;
 pub(crate) mod requirements;
 mod saved_blocks;
+mod saved_sessions;
 mod services;
 pub(crate) mod sysctl;

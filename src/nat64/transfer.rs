@@ -1,7 +1,10 @@
 //! Export and import of sessions, and restored block assignments.
 
+use core::time::Duration;
+
 use super::prefetch::Candidate;
 use super::tables::bib::Allocation;
+use super::tables::slab::NIL;
 use super::tables::tcp::State;
 use super::{BlockAssignment, Nat64, Record};
 use crate::addr::Proto;
@@ -12,28 +15,46 @@ impl Nat64 {
     /// Writes sessions from slot `cursor` on to `out`; returns their number, zero at the end.
     pub fn export(&self, now: Instant, cursor: &mut u32, out: &mut [Record]) -> usize {
         let mut written = 0;
-        while written < out.len() && *cursor < self.sessions.end() {
-            let slot = *cursor;
+        while written < out.len() && *cursor < self.session_slots() {
+            if let Some(record) = self.record(now, *cursor) {
+                out[written] = record;
+                written += 1;
+            }
             *cursor += 1;
-            let Some(session) = self.sessions.get(slot).filter(|session| !session.is_expired(now)) else {
-                continue;
-            };
-            let binding = self.bib.binding(session.binding());
-            out[written] = Record {
-                proto: binding.proto(),
-                v6: binding.v6(),
-                v4: self.mapped(session.binding()),
-                remote: session.remote(),
-                pref64: self.policy.zones.pref64(session.pref64),
-                state: session.state() as u8,
-                remaining: session.remaining(now),
-            };
-            written += 1;
         }
         written
     }
 
-    /// Imports a session.
+    /// Upper bound of the slots of sessions in use.
+    pub const fn session_slots(&self) -> u32 {
+        self.sessions.end()
+    }
+
+    /// The session in a slot; `None` if there is none or it has expired.
+    pub fn record(&self, now: Instant, slot: u32) -> Option<Record> {
+        let session = self.sessions.get(slot).filter(|session| !session.is_expired(now))?;
+        let binding = self.bib.binding(session.binding());
+        Some(Record {
+            proto: binding.proto(),
+            v6: binding.v6(),
+            v4: self.mapped(session.binding()),
+            remote: session.remote(),
+            pref64: self.policy.zones.pref64(session.pref64),
+            state: session.state() as u8,
+            remaining: session.remaining(now),
+            silent: binding.silence(now),
+            inbound: session.is_inbound(),
+            answered: binding.is_static() || self.is_answered(binding.allocation),
+            packets: session.packets(),
+            bytes: session.bytes(),
+        })
+    }
+
+    fn is_answered(&self, block: u32) -> bool {
+        self.pool4.hosts().host(self.pool4.blocks().block(block).host).answered
+    }
+
+    /// Imports a session. Its remaining time is at most the timeout of the present settings.
     ///
     /// # Errors
     /// The reason: a full table, or no matching zone, pool or pref64.
@@ -51,11 +72,41 @@ impl Nat64 {
         if self.session_with(binding, record.remote).is_some() {
             return Ok(());
         }
-        let session = self.open_session(now, binding, record.remote, pref64)?;
-        self.bib.mark_active(binding, now);
-        self.sessions.session_mut(session).set_state(state);
-        self.sessions.set_deadline(session, now + record.remaining);
+        let session = match self.open_session(now, binding, record.remote, pref64) {
+            Ok(session) => session,
+            Err(reason) => {
+                self.drop_unused(now, binding);
+                return Err(reason);
+            }
+        };
+        let entry = self.sessions.session_mut(session);
+        entry.set_state(state);
+        entry.set_traffic(record.packets, record.bytes);
+        if record.inbound {
+            entry.set_inbound();
+        }
+        let remaining = record.remaining.min(self.longest_lifetime(session, record.proto));
+        self.sessions.set_deadline(session, now + remaining);
         Ok(())
+    }
+
+    /// The longest timeout that a session can have.
+    fn longest_lifetime(&self, session: u32, proto: Proto) -> Duration {
+        let timers = &self.policy.timers;
+        match proto {
+            Proto::Tcp => timers.tcp_established.max(timers.tcp_opening).max(timers.tcp_closing),
+            Proto::Udp => self.udp_lifetime(session),
+            Proto::Icmp => timers.icmp,
+        }
+    }
+
+    /// Removes a dynamic binding that was imported for a refused session.
+    fn drop_unused(&mut self, now: Instant, binding: u32) {
+        let entry = self.bib.binding(binding);
+        if !entry.is_static() && entry.first == NIL {
+            self.count_binding(binding, -1);
+            self.unbind(now, binding);
+        }
     }
 
     /// Assigns a saved block to its host; its quarantine begins now.
@@ -89,13 +140,21 @@ impl Nat64 {
         let host = self.policy.zones.host(zone, record.v6.addr);
         let rules = self.policy.zones.zone(zone);
         let pool = rules.pool;
+        if record.v4.port == 0 {
+            return Err(Reason::NotPool4);
+        }
         let block = self.pool4.reserve_port(host, pool, record.proto, record.v4, &mut self.events)?;
+        if record.answered {
+            self.pool4.note_answer(block);
+        }
         let slot = self
             .bib
             .insert(record.proto, record.v6, Allocation::Block(block), record.v4.port, pref64)
             .ok_or(Reason::TableFull)?;
         self.pool4.link(slot, &mut self.bib);
         self.count_binding(slot, 1);
+        let silent = u64::try_from(record.silent.as_nanos()).unwrap_or(u64::MAX);
+        self.bib.mark_active(slot, Instant::from_nanos(now.as_nanos().saturating_sub(silent)));
         Ok(slot)
     }
 }

@@ -21,7 +21,7 @@ use crate::config::{Config, MAX_ZONES};
 use crate::device::memory;
 use crate::reason::Reason;
 use crate::translator::WorkerId;
-use crate::worker::{self, Assignment, Started};
+use crate::worker::{self, Assignment, Saved, Started};
 
 fn config() -> Config {
     let small = "[limits]\nsessions = 64\nbindings = 64\nblocks = 16\nhosts = 16\nfragment_bytes = 65536\n";
@@ -37,7 +37,7 @@ fn view(config: &Config) -> (Arc<View>, Started) {
         Assignment {
             settings: config.worker(WorkerId(worker), 2, 1, 1),
             device: Box::new(device),
-            saved_blocks: Arc::default(),
+            saved: Saved::default(),
         }
     };
     let started = worker::start(vec![assignment(0), assignment(1)], MAX_ZONES, 1).expect("threads");

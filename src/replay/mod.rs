@@ -192,6 +192,11 @@ const NO_RECORD: Record = Record {
     pref64: Pref64::WELL_KNOWN,
     state: 0,
     remaining: Duration::ZERO,
+    silent: Duration::ZERO,
+    inbound: false,
+    answered: false,
+    packets: [0; 2],
+    bytes: [0; 2],
 };
 
 const NO_HOST: crate::addr::HostKey = crate::addr::HostKey::new(ZoneId(0), Ipv6Addr::UNSPECIFIED, 0);

@@ -8,6 +8,9 @@
 mod inbox;
 mod report;
 mod run;
+mod saved;
+mod snapshot;
+pub mod state;
 #[cfg(test)]
 mod tests;
 
@@ -22,11 +25,15 @@ use tokio::sync::{mpsc, oneshot};
 use crate::addr::LocalAddresses;
 use crate::counters::Counters;
 use crate::device::{Device, Tallies};
-use crate::translator::{BlockAssignment, Change, Settings, Translator, WorkerId};
+use crate::translator::{Change, Settings, Translator, WorkerId};
 use inbox::{HandoverSender, Inbox};
-use run::{Channels, Clock, Command, Worker};
+use run::{Channels, Clock, Command, Parts, Worker};
+use snapshot::Snapshot;
 
 pub use report::{Cause, Failure, Notice};
+pub use saved::{Restored, Saved};
+pub(crate) use snapshot::moment;
+pub use snapshot::{Progress, Target};
 
 /// Capacity of a worker's inbox, in packets.
 const INBOX: usize = 256;
@@ -40,8 +47,8 @@ pub struct Assignment {
     pub settings: Settings,
     /// Its device queue.
     pub device: Box<dyn Device>,
-    /// Port blocks that hosts had before a restart, of all workers.
-    pub saved_blocks: Arc<[BlockAssignment]>,
+    /// What an earlier gateway saved, and where this worker saves its sessions.
+    pub saved: Saved,
 }
 
 /// What [`start`] returns: three parts, each for a different task.
@@ -67,6 +74,7 @@ pub struct Workers {
     handles: Vec<Handle>,
     inboxes: Arc<[Inbox]>,
     clock: Clock,
+    restored: Restored,
 }
 
 /// Starts a worker for each assignment. Zone numbers are below `zones`; `events` is the capacity of
@@ -88,26 +96,24 @@ pub fn start(assignments: Vec<Assignment>, zones: usize, events: usize) -> io::R
     let (notices, events) = mpsc::channel(events.max(1));
     // Room for one panic and one device failure per worker; further reports are dropped.
     let (failing, failures) = mpsc::channel(2 * assignments.len().max(1));
-    let mut workers = Workers { handles: Vec::new(), inboxes: inboxes.clone(), clock };
-    let ready: Vec<_> = assignments
-        .into_iter()
-        .map(|a| {
-            let id = a.settings.worker;
-            let mut translator = Translator::new(a.settings, zones);
-            for block in a.saved_blocks.iter() {
-                // Fails for blocks of another worker and for blocks outside the pool.
-                let _ = translator.restore_block(clock.now(), block);
-            }
-            let handover = HandoverSender::new(id, inboxes.clone());
-            (id, translator, a.device, handover)
-        })
-        .collect();
-    for (id, translator, device, handover) in ready {
-        let counters = translator.counters().clone();
-        let tallies = device.tallies().clone();
+    let mut restored = Restored::default();
+    let ready = assignments.into_iter().map(|assignment| {
+        let (id, device) = (assignment.settings.worker, assignment.device);
+        let mut translator = Translator::new(assignment.settings, zones);
+        assignment.saved.restore(clock.now(), &mut translator, &mut restored);
+        let snapshot =
+            assignment.saved.snapshot.map(|target| Snapshot::new(target, clock.now())).transpose()?;
+        Ok((id, Parts { translator, device, snapshot }))
+    });
+    let ready = ready.collect::<io::Result<Vec<_>>>()?;
+    let mut workers = Workers { handles: Vec::new(), inboxes: inboxes.clone(), clock, restored };
+    for (id, parts) in ready {
+        let counters = parts.translator.counters().clone();
+        let tallies = parts.device.tallies().clone();
+        let handover = HandoverSender::new(id, inboxes.clone());
         let (commands, inbound) = commands::channel();
         let channels = Channels { handover, commands: inbound, notices: notices.clone() };
-        let worker = Worker::new(id, translator, device, clock, channels);
+        let worker = Worker::new(id, parts, clock, channels);
         let failing = failing.clone();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{}", id.0))
@@ -126,6 +132,11 @@ impl Workers {
     /// Whether there are no workers.
     pub const fn is_empty(&self) -> bool {
         self.handles.is_empty()
+    }
+
+    /// The sessions restored at the start.
+    pub const fn restored(&self) -> &Restored {
+        &self.restored
     }
 
     /// The counters of the translators, by worker.

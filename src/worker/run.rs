@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::inbox::HandoverSender;
 use super::report::{Cause, Failure, Notice};
+use super::snapshot::Snapshot;
 use crate::device::{BATCH, BATCH_BYTES, Device};
 use crate::reason::Reason;
 use crate::time::Instant;
@@ -26,7 +27,10 @@ const EVENTS: usize = 64;
 /// Retry interval when the device fails or the event channel is full.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// The monotonic clock of all workers. Zero is their start.
+/// What the clock of all workers shows when they start: sessions of an earlier gateway have been silent since before.
+const ORIGIN: Duration = Duration::from_secs(24 * 3600);
+
+/// The monotonic clock of all workers. It begins with [`ORIGIN`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock(std::time::Instant);
 
@@ -37,7 +41,8 @@ impl Clock {
     }
 
     pub(super) fn now(self) -> Instant {
-        Instant::from_nanos(u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        let elapsed = self.0.elapsed() + ORIGIN;
+        Instant::from_nanos(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
@@ -74,10 +79,16 @@ pub(super) struct Channels {
     pub(super) notices: mpsc::Sender<Notice>,
 }
 
+/// What a worker owns: its translator, its device, and the file that has its sessions.
+pub(super) struct Parts {
+    pub(super) translator: Translator,
+    pub(super) device: Box<dyn Device>,
+    pub(super) snapshot: Option<Snapshot>,
+}
+
 pub(super) struct Worker {
     id: WorkerId,
-    translator: Translator,
-    device: Box<dyn Device>,
+    parts: Parts,
     clock: Clock,
     channels: Channels,
     packets: Vec<PacketBuf>,
@@ -94,28 +105,21 @@ pub(super) struct Worker {
 /// Runs the worker until it stops, reports a panic, and returns the device.
 pub(super) fn run_and_report_panic(mut worker: Worker, failures: &mpsc::Sender<Failure>) -> Box<dyn Device> {
     let id = worker.id;
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| worker.run(failures))) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| worker.run_to_end(failures))) {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
         let cause = Cause::Panic(text.unwrap_or_else(|| "no message".to_owned()));
         // There is room: see `start`.
         let _ = failures.try_send(Failure { worker: id, cause });
     }
-    worker.device
+    worker.parts.device
 }
 
 impl Worker {
-    pub(super) fn new(
-        id: WorkerId,
-        translator: Translator,
-        device: Box<dyn Device>,
-        clock: Clock,
-        channels: Channels,
-    ) -> Self {
+    pub(super) fn new(id: WorkerId, parts: Parts, clock: Clock, channels: Channels) -> Self {
         Self {
             id,
-            translator,
-            device,
+            parts,
             clock,
             channels,
             packets: (0..BATCH).map(|_| PacketBuf::new(MAX_PACKET)).collect(),
@@ -128,6 +132,14 @@ impl Worker {
         }
     }
 
+    /// Runs until it stops, then saves all sessions.
+    fn run_to_end(&mut self, failures: &mpsc::Sender<Failure>) {
+        self.run(failures);
+        if let Some(snapshot) = &mut self.parts.snapshot {
+            snapshot.complete(self.clock.now(), &self.parts.translator);
+        }
+    }
+
     fn run(&mut self, failures: &mpsc::Sender<Failure>) {
         loop {
             self.drain_commands();
@@ -135,7 +147,7 @@ impl Worker {
             let now = self.clock.now();
             if filled > 0 {
                 self.extra.clear();
-                self.translator.process(
+                self.parts.translator.process(
                     now,
                     &mut self.packets[..filled],
                     &mut self.verdicts,
@@ -144,6 +156,9 @@ impl Worker {
                 self.dispatch(filled);
             }
             let more_due = self.expire(now);
+            if let Some(snapshot) = &mut self.parts.snapshot {
+                snapshot.keep_up(now, &self.parts.translator);
+            }
             let unreported = self.report_events();
             if filled == 0 && !more_due {
                 if self.stop.is_some() {
@@ -164,7 +179,7 @@ impl Worker {
         loop {
             match self.channels.commands.try_recv() {
                 Ok(Command::Change(change, switched)) => {
-                    self.translator.reconfigure(self.clock.now(), change);
+                    self.parts.translator.reconfigure(self.clock.now(), change);
                     // The sender may no longer wait.
                     let _ = switched.send(());
                 }
@@ -182,8 +197,8 @@ impl Worker {
     /// of the batch; then from the device.
     fn read(&mut self, failures: &mpsc::Sender<Failure>) -> usize {
         let handed = self.channels.handover.inbox().take(&mut self.packets[..BATCH / 2]);
-        let read = self.device.recv(&mut self.packets[handed..]);
-        let filtered = self.device.filtered();
+        let read = self.parts.device.recv(&mut self.packets[handed..]);
+        let filtered = self.parts.device.filtered();
         self.count(Reason::Overload, filtered);
         match read {
             Ok(filled) => {
@@ -241,18 +256,18 @@ impl Worker {
             }
         }
         list.extend(extra.filter(|e| e.to.is_none()).map(|e| &e.packet));
-        let refused = if list.is_empty() { 0 } else { self.device.send(&list) };
+        let refused = if list.is_empty() { 0 } else { self.parts.device.send(&list) };
         self.outgoing.return_list(list);
         self.count(Reason::DeviceWrite, refused as u64);
     }
 
     /// Expires sessions and other timers. Returns whether more are due now.
     fn expire(&mut self, now: Instant) -> bool {
-        if self.translator.next_deadline().is_none_or(|due| due > now) {
+        if self.parts.translator.next_deadline().is_none_or(|due| due > now) {
             return false;
         }
         self.extra.clear();
-        let more = self.translator.expire(now, EXPIRE, &mut self.extra);
+        let more = self.parts.translator.expire(now, EXPIRE, &mut self.extra);
         let mut full = 0;
         for one in self.extra.packets() {
             full += one.to.map_or(0, |to| u64::from(!self.channels.handover.hand_over(to, &mut one.packet)));
@@ -270,7 +285,7 @@ impl Worker {
             if room == 0 {
                 return !self.channels.notices.is_closed();
             }
-            let count = self.translator.events(&mut self.events[..room]);
+            let count = self.parts.translator.events(&mut self.events[..room]);
             if count == 0 {
                 return false;
             }
@@ -278,7 +293,7 @@ impl Worker {
             for &event in &self.events[..count] {
                 // Another worker may have filled the channel meanwhile: then the notice is lost.
                 if self.channels.notices.try_send(Notice { worker: self.id, at, event }).is_err() {
-                    self.translator.counters().events_lost.add(1);
+                    self.parts.translator.counters().events_lost.add(1);
                 }
             }
         }
@@ -286,25 +301,28 @@ impl Worker {
 
     /// Sleeps until a packet, a command or a timer is due.
     fn wait(&mut self, unreported: bool) {
-        let due = self.translator.next_deadline().map(|due| due.since(self.clock.now()));
+        let snapshot = self.parts.snapshot.as_ref().map(Snapshot::due);
+        let due = [self.parts.translator.next_deadline(), snapshot].into_iter().flatten().min();
+        let due = due.map(|due| due.since(self.clock.now()));
         let retry = (unreported || self.failing).then_some(RETRY);
-        let timeout = match (due, retry) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let timeout = due.into_iter().chain(retry).min();
         self.channels.handover.inbox().waker().arm();
         // Packets and commands from before `arm` sent no wake-up.
         if self.channels.handover.inbox().is_empty() && !self.drain_commands() {
             let waker = self.channels.handover.inbox().waker();
             // A failed sleep returns at once; the loop then tries again.
-            let _ = if self.failing { waker.sleep(None, timeout) } else { self.device.wait(waker, timeout) };
+            let _ = if self.failing {
+                waker.sleep(None, timeout)
+            } else {
+                self.parts.device.wait(waker, timeout)
+            };
         }
         self.channels.handover.inbox().waker().disarm();
     }
 
     fn count(&self, reason: Reason, packets: u64) {
         if packets > 0 {
-            self.translator.counters().zone(None).drops(reason).add(packets);
+            self.parts.translator.counters().zone(None).drops(reason).add(packets);
         }
     }
 }

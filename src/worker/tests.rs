@@ -7,7 +7,7 @@ use crate::device::memory::{self, Frame, MemoryDevice, MemoryPeer};
 use crate::device::{BATCH_BYTES, Offloads, Waker};
 use crate::nat64;
 use crate::reason::Reason;
-use crate::translator::Event;
+use crate::translator::{Event, Record};
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::xlat;
 
@@ -82,7 +82,7 @@ impl<F: FnMut() -> io::Result<usize> + Send> Device for Faulty<F> {
 fn waiting_packets_are_read_before_a_worker_stops() {
     let (device, peer) = memory();
     let assignment =
-        Assignment { settings: settings(0, 1), device: Box::new(device), saved_blocks: Arc::default() };
+        Assignment { settings: settings(0, 1), device: Box::new(device), saved: Saved::default() };
     let started = start(vec![assignment], 1, 8).expect("starts");
     assert!(peer.inject(Frame::plain(vec![0; 40])));
     let tallies = started.workers.tallies();
@@ -116,7 +116,7 @@ fn a_packet_at_the_wrong_worker_is_handed_to_its_owner() {
     const WORKERS: u8 = 3;
     let (devices, peers): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| memory()).unzip();
     let assignments = devices.into_iter().zip(0..).map(|(device, worker)| Assignment {
-        saved_blocks: Arc::default(),
+        saved: Saved::default(),
         settings: translating(worker, WORKERS),
         device: Box::new(device),
     });
@@ -176,7 +176,7 @@ fn the_fragments_of_a_full_batch_fit() {
     for _ in 0..many {
         assert!(peer.inject(Frame { bytes: bytes.clone(), offload }));
     }
-    let assignment = Assignment { settings, device: Box::new(device), saved_blocks: Arc::default() };
+    let assignment = Assignment { settings, device: Box::new(device), saved: Saved::default() };
     let started = start(vec![assignment], 1, 8).expect("starts");
     let counters = started.workers.counters();
     started.workers.stop(LONG);
@@ -201,7 +201,7 @@ fn all_workers_switch_before_reconfigure_returns() {
     let assignments = (0..2).map(|w| Assignment {
         settings: settings(w, 2),
         device: Box::new(memory().0),
-        saved_blocks: Arc::default(),
+        saved: Saved::default(),
     });
     let started = start(assignments.collect(), 1, 8).expect("starts");
     let new = vec![settings(0, 2), settings(1, 2)];
@@ -213,8 +213,8 @@ fn all_workers_switch_before_reconfigure_returns() {
 fn a_panic_is_reported_and_other_workers_continue() {
     let faulty = Faulty(|| panic!("as planned"), Arc::default());
     let assignments = vec![
-        Assignment { settings: settings(0, 2), device: Box::new(faulty), saved_blocks: Arc::default() },
-        Assignment { settings: settings(1, 2), device: Box::new(memory().0), saved_blocks: Arc::default() },
+        Assignment { settings: settings(0, 2), device: Box::new(faulty), saved: Saved::default() },
+        Assignment { settings: settings(1, 2), device: Box::new(memory().0), saved: Saved::default() },
     ];
     let mut started = start(assignments, 1, 8).expect("starts");
     let failure = block_on(started.failures.recv()).expect("reported");
@@ -234,7 +234,7 @@ fn a_failing_device_is_reported_once() {
     };
     let device = Box::new(Faulty(faulty, Arc::default()));
     let mut started =
-        start(vec![Assignment { settings: settings(0, 1), device, saved_blocks: Arc::default() }], 1, 8)
+        start(vec![Assignment { settings: settings(0, 1), device, saved: Saved::default() }], 1, 8)
             .expect("starts");
     let failure = block_on(started.failures.recv()).expect("reported");
     assert!(matches!(failure.cause, Cause::Device(e) if e.raw_os_error() == Some(libc::EBADFD)));
@@ -245,11 +245,7 @@ fn a_failing_device_is_reported_once() {
 #[test]
 fn dropped_workers_stop() {
     let started = start(
-        vec![Assignment {
-            settings: settings(0, 1),
-            device: Box::new(memory().0),
-            saved_blocks: Arc::default(),
-        }],
+        vec![Assignment { settings: settings(0, 1), device: Box::new(memory().0), saved: Saved::default() }],
         1,
         8,
     )
@@ -257,4 +253,92 @@ fn dropped_workers_stop() {
     let mut failures = started.failures;
     drop(started.workers);
     assert!(block_on(failures.recv()).is_none(), "the thread has dropped its sender");
+}
+
+/// Sends a query of a client; returns the packet to the server.
+fn query(peer: &MemoryPeer) -> Frame {
+    let to = Pref64::WELL_KNOWN.embed(Ipv4Addr::new(8, 8, 8, 8)).octets();
+    let client = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2).octets();
+    let mut bytes = Vec::new();
+    etherparse::PacketBuilder::ipv6(client, to, 64).udp(5000, 53).write(&mut bytes, b"?").expect("fits");
+    assert!(peer.inject(Frame::plain(bytes)));
+    peer.take(LONG).expect("translated")
+}
+
+/// Starts a worker that saves its sessions to `file`.
+fn start_saving(file: std::fs::File, sessions: Vec<Record>) -> (Started, MemoryPeer, Arc<Progress>) {
+    let (device, peer) = memory();
+    let progress = Arc::new(Progress::default());
+    let target = Target { file, owner_seed: 9, boot: [1; 16], progress: progress.clone() };
+    let saved = Saved { sessions, snapshot: Some(target), ..Saved::default() };
+    let assignment = Assignment { settings: translating(0, 1), device: Box::new(device), saved };
+    (start(vec![assignment], 1, 8).expect("starts"), peer, progress)
+}
+
+fn read_saved(file: &std::fs::File) -> Vec<Record> {
+    use std::io::Seek;
+    let mut file = file.try_clone().expect("a descriptor");
+    file.rewind().expect("a file");
+    let mut reader = state::Reader::new(file).expect("a header");
+    let now = reader.header().clock + moment([1; 16]).since(&reader.header().written);
+    let mut sessions = Vec::new();
+    while let Some(saved) = reader.next_session().expect("readable") {
+        sessions.extend(saved.at(now));
+    }
+    assert_eq!((reader.header().owner_seed, reader.skipped()), (9, (0, 0)));
+    sessions
+}
+
+#[test]
+fn sessions_are_saved_at_the_end_and_restored() {
+    let file = tempfile::tempfile().expect("a file");
+    let (started, peer, _) = start_saving(file.try_clone().expect("a descriptor"), Vec::new());
+    let sent = query(&peer);
+    started.workers.stop(LONG);
+    let sessions = read_saved(&file);
+    assert_eq!((sessions.len(), sessions[0].packets), (1, [1, 0]));
+    assert!(sessions[0].remaining > Duration::from_secs(200), "{sessions:?}");
+
+    let next = tempfile::tempfile().expect("a file");
+    let stranger =
+        Record { v6: Transport6::new("2001:db8:2::1".parse().expect("literal"), 9), ..sessions[0] };
+    let (started, peer, _) =
+        start_saving(next.try_clone().expect("a descriptor"), vec![sessions[0], stranger]);
+    let restored = started.workers.restored();
+    assert_eq!((restored.sessions, restored.refused.get("no_zone").copied()), (1, Some(1)), "{restored:?}");
+    let port = u16::from_be_bytes([sent.bytes[20], sent.bytes[21]]);
+    let mut answer = Vec::new();
+    let builder = etherparse::PacketBuilder::ipv4([8, 8, 8, 8], [192, 0, 2, 1], 64).udp(53, port);
+    builder.write(&mut answer, b"answer").expect("fits");
+    assert!(peer.inject(Frame::plain(answer)));
+    assert!(peer.take(LONG).expect("to the client").bytes.ends_with(b"answer"));
+    assert_eq!(query(&peer).bytes[20..22], sent.bytes[20..22], "the outside port stays");
+    started.workers.stop(LONG);
+    assert_eq!(read_saved(&next)[0].packets, [2, 1], "its counters go on");
+}
+
+/// After a kill, the file has what the running worker wrote.
+#[test]
+fn a_running_worker_saves_its_sessions() {
+    let file = tempfile::tempfile().expect("a file");
+    let (started, peer, progress) = start_saving(file.try_clone().expect("a descriptor"), Vec::new());
+    query(&peer);
+    let before = progress.sweeps.read();
+    // An idle worker wakes up for it.
+    while progress.sweeps.read() < before + 2 {
+        std::thread::yield_now();
+    }
+    assert_eq!(read_saved(&file).len(), 1);
+    started.workers.stop(LONG);
+    assert_eq!(progress.failures.read(), 0);
+}
+
+#[test]
+fn failed_writes_are_counted() {
+    let read_only = std::fs::File::open("/dev/null").expect("a file");
+    let (device, _peer) = memory();
+    let target = Target { file: read_only, owner_seed: 9, boot: [1; 16], progress: Arc::default() };
+    let saved = Saved { snapshot: Some(target), ..Saved::default() };
+    let assignment = Assignment { settings: settings(0, 1), device: Box::new(device), saved };
+    assert!(start(vec![assignment], 1, 8).is_err(), "the header cannot be written");
 }

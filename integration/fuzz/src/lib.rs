@@ -20,4 +20,4 @@ macro_rules! targets {
     };
 }
 
-targets!(parse, translate, quoted, config, sessions, dns_query, dns_answer);
+targets!(parse, translate, quoted, config, sessions, saved, dns_query, dns_answer);

@@ -97,6 +97,15 @@ impl Binding {
     pub(in crate::nat64) fn is_silent(&self, now: Instant, lifetime: Duration) -> bool {
         !self.is_static() && QuarantineTick(self.prev).end(lifetime) <= now
     }
+
+    /// Time since the last packet of the client of a live binding, to the tick; zero if there was none.
+    pub(in crate::nat64) fn silence(&self, now: Instant) -> Duration {
+        if self.prev == NIL {
+            Duration::ZERO
+        } else {
+            now.since(QuarantineTick(self.prev).end(Duration::ZERO))
+        }
+    }
 }
 
 /// What a binding takes its IPv4 address from.

@@ -103,10 +103,20 @@ pub struct Record {
     pub remote: Transport4,
     /// The pref64 under which the client addresses the server.
     pub pref64: Pref64,
-    /// The TCP state as a number private to this crate; 0 for other protocols.
+    /// The TCP state as a number private to this crate; 0 for other protocols. Saved sessions contain it.
     pub state: u8,
     /// Time until the session expires without traffic.
     pub remaining: Duration,
+    /// Time since the last packet of the client through this binding, in steps of about 1/8 s.
+    pub silent: Duration,
+    /// Whether a packet from the IPv4 side opened the session.
+    pub inbound: bool,
+    /// Whether a packet from outside has answered a session of this host.
+    pub answered: bool,
+    /// Packets to and from the server.
+    pub packets: [u32; 2],
+    /// Bytes to and from the server, counted on the IPv6 side.
+    pub bytes: [u64; 2],
 }
 
 /// The bounded queue of pending events.

@@ -152,6 +152,11 @@ impl Session {
         self.bytes
     }
 
+    /// Sets the counters of a session that another translator began.
+    pub(in crate::nat64) const fn set_traffic(&mut self, packets: [u32; 2], bytes: [u64; 2]) {
+        (self.packets, self.bytes) = (packets, bytes);
+    }
+
     /// Whether it has expired by `now`.
     pub(in crate::nat64) const fn is_expired(&self, now: Instant) -> bool {
         self.deadline <= now.as_nanos()

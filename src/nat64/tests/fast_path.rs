@@ -154,6 +154,11 @@ fn records(bench: &Bench) -> Vec<translator::Record> {
         pref64: crate::addr::Pref64::WELL_KNOWN,
         state: 0,
         remaining: Duration::ZERO,
+        silent: Duration::ZERO,
+        inbound: false,
+        answered: false,
+        packets: [0; 2],
+        bytes: [0; 2],
     };
     let mut some = [blank; 256];
     loop {

@@ -190,6 +190,11 @@ fn another_translator_takes_sessions_over() {
         pref64: crate::addr::Pref64::WELL_KNOWN,
         state: 0,
         remaining: Duration::ZERO,
+        silent: Duration::ZERO,
+        inbound: false,
+        answered: false,
+        packets: [0; 2],
+        bytes: [0; 2],
     };
     let mut records = [blank; 10];
     let mut cursor = Cursor::default();

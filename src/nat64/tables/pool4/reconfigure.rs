@@ -29,8 +29,7 @@ impl Pool4 {
         }
     }
 
-    /// Reserves the port that another translator assigned to a host; returns its block. The host counts as
-    /// answered.
+    /// Reserves the port that another translator assigned to a host; returns its block.
     ///
     /// # Errors
     /// [`Reason::NotPool4`] if the port is not in the pool or not owned by this worker,
@@ -69,6 +68,7 @@ impl Pool4 {
     ) -> Result<(), Reason> {
         let mapped = Transport4::new(assignment.addr, assignment.ports.first());
         let slot = self.block_of_mapped(assignment.host, pool, mapped, cells_of(assignment)?, events)?;
+        self.note_answer(slot);
         let block = self.blocks.block_mut(slot);
         block.since = QuarantineTick::of(now).0;
         if block.is_empty() {
@@ -117,9 +117,7 @@ impl Pool4 {
             return Err(Reason::TableFull);
         }
         let cells = if available & cells == cells { cells } else { cell };
-        let slot = self.assign(host, key, pool, Position { row, range, cells }, events)?;
-        self.note_answer(slot);
-        Ok(slot)
+        self.assign(host, key, pool, Position { row, range, cells }, events)
     }
 
     /// Switches to a new configuration. The caller has ended the bindings that it does not contain. Blocks outside

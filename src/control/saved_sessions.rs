@@ -1,0 +1,190 @@
+//! Saved sessions: the files that workers write while they run, and those of earlier gateways.
+//!
+//! The files are `sessions.GENERATION.WORKER` in the state directory. Each start begins a new generation: it reads
+//! the older ones, the newest first, and removes them once each of its workers has saved all its sessions. So a
+//! gateway that is killed at any time leaves at least one complete generation.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::journal;
+use crate::config::Config;
+use crate::ownership::Owners;
+use crate::translator::Record;
+use crate::worker::state::{Reader, StateError};
+use crate::worker::{Progress, Restored, Saved, Target, moment};
+
+const PREFIX: &str = "sessions";
+
+/// Name of a file: generation, then worker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Name(u32, u8);
+
+impl Name {
+    fn parse(name: &str) -> Option<Self> {
+        let (generation, worker) = name.strip_prefix(PREFIX)?.strip_prefix('.')?.split_once('.')?;
+        let name_of = Self(generation.parse().ok()?, worker.parse().ok()?);
+        // Not a name with further zeros or signs.
+        (name_of.to_string() == name).then_some(name_of)
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{PREFIX}.{}.{}", self.0, self.1)
+    }
+}
+
+/// What earlier gateways left.
+#[derive(Default)]
+pub(super) struct Inherited {
+    /// Seed of the hash that assigns hosts to workers. Another one would separate hosts from their ports.
+    pub(super) owner_seed: Option<u32>,
+    sessions: Vec<Record>,
+}
+
+/// The files of this gateway and of earlier ones.
+pub(super) struct SavedSessions {
+    dir: PathBuf,
+    boot: [u8; 16],
+    generation: u32,
+    /// Files of earlier generations.
+    old: BTreeSet<Name>,
+    workers: u8,
+    progress: Vec<Arc<Progress>>,
+    is_failing: bool,
+}
+
+impl SavedSessions {
+    /// Reads the files of earlier gateways. Logs files that cannot be read; they are removed like the others.
+    pub(super) fn open(config: &Config) -> (Self, Inherited) {
+        let dir = config.host.state_dir.clone();
+        let boot = journal::boot_id();
+        let old = files(&dir);
+        let mut inherited = Inherited::default();
+        // Each session may be in two generations.
+        let room = (config.nat64.limits.sessions as usize).saturating_mul(2);
+        for name in old.iter().rev() {
+            let path = dir.join(name.to_string());
+            if let Err(why) = read(&path, boot, room, &mut inherited) {
+                tracing::warn!("{}: {why}; its sessions are lost", path.display());
+            }
+        }
+        let generation = old.last().map_or(1, |newest| newest.0.wrapping_add(1));
+        let (workers, progress) = (config.host.workers, Vec::new());
+        (Self { dir, boot, generation, old, workers, progress, is_failing: false }, inherited)
+    }
+
+    /// Creates the files of this gateway; returns what each worker restores, and where it saves.
+    pub(super) fn begin(&mut self, owners: &Owners, inherited: Inherited) -> Vec<Saved> {
+        let saved = (0..owners.workers())
+            .map(|worker| Saved { snapshot: self.create(worker, owners.seed()), ..Saved::default() });
+        let mut saved: Vec<_> = saved.collect();
+        for record in inherited.sessions {
+            saved[usize::from(owners.source(record.v6.addr).0)].sessions.push(record);
+        }
+        saved
+    }
+
+    /// Creates the file of a worker. Without it the gateway runs, and loses the worker's sessions when it ends.
+    fn create(&mut self, worker: u8, owner_seed: u32) -> Option<Target> {
+        let path = self.dir.join(Name(self.generation, worker).to_string());
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let file = file
+            .inspect_err(|why| {
+                tracing::warn!(
+                    "{}: {why}; a restart will lose the sessions of worker {worker}",
+                    path.display()
+                );
+            })
+            .ok()?;
+        let progress = Arc::new(Progress::default());
+        self.progress.push(Arc::clone(&progress));
+        Some(Target { file, owner_seed, boot: self.boot, progress })
+    }
+
+    /// Removes the files of earlier gateways once all workers have saved all sessions. Warns of failed writes.
+    pub(super) fn check(&mut self) {
+        let saved = self.progress.iter().filter(|progress| progress.sweeps.read() > 0).count();
+        if saved == usize::from(self.workers) {
+            for name in std::mem::take(&mut self.old) {
+                let path = self.dir.join(name.to_string());
+                if let Err(why) = fs::remove_file(&path) {
+                    tracing::warn!("{}: {why}", path.display());
+                }
+            }
+        }
+        let failing = self.progress.iter().any(|progress| progress.failures.read() > 0);
+        if failing && !self.is_failing {
+            self.is_failing = true;
+            tracing::warn!(
+                "{}: sessions cannot be saved, so a restart may lose some; is the disk full?",
+                self.dir.display()
+            );
+        }
+    }
+}
+
+/// Logs which sessions were restored.
+pub(super) fn log(restored: &Restored) {
+    let Restored { sessions, refused } = restored;
+    if *sessions > 0 {
+        tracing::info!("restored {sessions} sessions of the previous gateway");
+    }
+    if !refused.is_empty() {
+        let reasons: Vec<_> = refused.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        tracing::warn!(
+            "sessions of the previous gateway that do not fit the settings: {}",
+            reasons.join(", ")
+        );
+    }
+}
+
+/// The saved files in a directory.
+fn files(dir: &Path) -> BTreeSet<Name> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Name::parse(entry.file_name().to_str()?)).collect()
+}
+
+/// Adds the sessions of a file that live still, up to `room`.
+fn read(path: &Path, boot: [u8; 16], room: usize, inherited: &mut Inherited) -> Result<(), StateError> {
+    // Not through a symbolic link, and without waiting on a FIFO.
+    let file = OpenOptions::new().read(true).custom_flags(journal::SAFE).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file").into());
+    }
+    read_sessions(file, boot, room, inherited)
+}
+
+fn read_sessions(
+    file: File,
+    boot: [u8; 16],
+    room: usize,
+    inherited: &mut Inherited,
+) -> Result<(), StateError> {
+    let mut reader = Reader::new(BufReader::with_capacity(1 << 20, file))?;
+    let header = *reader.header();
+    inherited.owner_seed.get_or_insert(header.owner_seed);
+    let now = header.clock + moment(boot).since(&header.written);
+    while inherited.sessions.len() < room
+        && let Some(saved) = reader.next_session()?
+    {
+        inherited.sessions.extend(saved.at(now));
+    }
+    if let (damaged @ 1.., _) = reader.skipped() {
+        tracing::warn!(
+            "{damaged} saved sessions were being written when the gateway was killed, and are lost"
+        );
+    }
+    if let (_, unknown @ 1..) = reader.skipped() {
+        tracing::info!("ignored {unknown} records of a newer gate64");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! What a worker receives from an earlier gateway.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::snapshot::Target;
+use crate::reason::Reason;
+use crate::time::Instant;
+use crate::translator::{BlockAssignment, Record, Translator};
+
+/// What an earlier gateway saved for a worker, and where the worker saves its sessions.
+#[derive(Default)]
+pub struct Saved {
+    /// Port blocks that hosts had, of all workers.
+    pub blocks: Arc<[BlockAssignment]>,
+    /// Sessions of hosts of this worker.
+    pub sessions: Vec<Record>,
+    /// Where it saves its sessions.
+    pub snapshot: Option<Target>,
+}
+
+/// The sessions restored at a start.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Restored {
+    /// Number of restored sessions.
+    pub sessions: u64,
+    /// Sessions that do not fit the present settings, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
+}
+
+impl Saved {
+    /// Restores blocks and sessions.
+    pub(super) fn restore(&self, now: Instant, translator: &mut Translator, restored: &mut Restored) {
+        for block in self.blocks.iter() {
+            // Fails for blocks of another worker and for blocks outside the pool.
+            let _ = translator.restore_block(now, block);
+        }
+        for record in &self.sessions {
+            match translator.import(now, record).map_err(Reason::name) {
+                Ok(()) => restored.sessions += 1,
+                Err(reason) => *restored.refused.entry(reason).or_default() += 1,
+            }
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod datagrams;
 mod dns;
 mod egress;
 mod hairpin;
+mod health;
 mod kernel;
 mod lifecycle;
 mod local;

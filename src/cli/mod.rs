@@ -5,6 +5,7 @@ mod check;
 mod constants;
 mod dns64_check;
 mod explain;
+mod health;
 mod reload;
 mod run;
 mod status;
@@ -44,6 +45,10 @@ enum Command {
     Explain(explain::Args),
     /// Show the state and counters of a running gateway.
     Status(StatusArgs),
+    /// Show whether a running gateway does its work: device, workers, host, pool4, upstream resolvers.
+    ///
+    /// The exit code is 0 if clients can use it, also in part (`degraded`), and 1 otherwise.
+    Health(StatusArgs),
     /// Undo what a stopped or killed gateway left on this host: routes, addresses, sysctls.
     Cleanup(CleanupArgs),
     /// Test a DNS64 server, gate64 or any other, against RFC 6147, RFC 7050 and RFC 8880.
@@ -128,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::explain(&args),
         Command::Reload(args) => reload::reload(&args.socket.path()),
         Command::Status(args) => status::status(&args.socket.path(), args.json),
+        Command::Health(args) => health::health(&args.socket.path(), args.json),
         Command::Cleanup(args) => {
             run::clean(args.config.as_deref(), args.state_dir.as_deref(), args.after_stop)
         }

@@ -40,7 +40,7 @@ pub use dns::Dns64;
 pub(crate) use reader::duration;
 
 pub use egress::{Egress, INNER};
-pub use host::{Announce, Host, MAX_WORKERS, Observe, Sysctls};
+pub use host::{Announce, HealthHooks, Host, MAX_WORKERS, Observe, Sysctls};
 pub use host_info::{HostInfo, OwnAddress};
 pub use siit::Siit;
 pub use zones::MAX_ZONES;
@@ -71,6 +71,8 @@ pub struct Config {
     pub dns64: Option<Dns64>,
     /// Metrics and the admin socket.
     pub observe: Observe,
+    /// Hooks of `[health]`.
+    pub health: HealthHooks,
     /// Probable mistakes. They do not prevent the start.
     pub warnings: Vec<Diagnostic>,
 }
@@ -191,6 +193,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     let host = host::host(reader, file.host.as_ref());
     let egress = egress::egress(reader, section);
     let observe = host::observe(reader, file.observe.as_ref());
+    let health = host::health(reader, file.health.as_ref());
     let rules = translator::rules(reader, section, host.mtu);
     let zones = zones::zones(reader, file, section, egress);
     let statics = statics::statics(reader, &file.statics, &zones, egress);
@@ -238,6 +241,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         zone_names: zones.names,
         dns64,
         observe,
+        health,
         warnings: Vec::new(),
     })
 }

@@ -27,6 +27,7 @@ pub(crate) struct File {
     pub(crate) dns64: Option<Spanned<Dns64>>,
     pub(crate) host: Option<Host>,
     pub(crate) observe: Option<Observe>,
+    pub(crate) health: Option<Health>,
     #[serde(default)]
     pub(crate) zone: Vec<Spanned<Zone>>,
     #[serde(default, rename = "static")]
@@ -193,6 +194,14 @@ pub(crate) struct Host {
 pub(crate) struct Observe {
     pub(crate) metrics: Option<Text>,
     pub(crate) admin: Option<Text>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Health {
+    pub(crate) file: Option<Text>,
+    pub(crate) on_healthy: Option<Spanned<Vec<Text>>>,
+    pub(crate) on_unhealthy: Option<Spanned<Vec<Text>>>,
 }
 
 #[derive(Deserialize, Debug)]

@@ -19,6 +19,7 @@ use super::host_watch::{Changed, HostWatch};
 use super::journal::{Extent, Journal};
 use super::local_addresses::AddressWatch;
 use super::netlink::Netlink;
+use super::progress::{self, Progress};
 use super::requirements::Requirements;
 use super::saved_blocks::{self, SavedBlocks};
 use super::saved_sessions::{self, Inherited, SavedSessions};
@@ -270,6 +271,7 @@ impl Gateway {
         let mut search = tokio::time::interval(services::INTERVAL);
         let mut services = Services::default();
         let mut failing = BTreeSet::new();
+        let mut progress = Progress::start();
         let ended = loop {
             tokio::select! {
                 changed = host_watch.changed() => if let Err(DeviceGone) = self.reconcile(changed).await {
@@ -298,6 +300,7 @@ impl Gateway {
                     self.saved.blocks.save(&self.config, clock::wall());
                     self.saved.sessions.check();
                 }
+                () = progress.due() => self.check_health(&mut progress).await,
                 _ = search.tick() => services.search(&self.config),
                 Some(failure) = failures.recv() => {
                     log_failure(&failure);
@@ -325,6 +328,7 @@ impl Gateway {
         }
         let is_down = failing.len() == all;
         self.is_down = is_down;
+        self.view.report(|condition| condition.is_down = is_down);
         if is_down != was_down
             && let Some(resolver) = &self.resolver
         {
@@ -335,6 +339,7 @@ impl Gateway {
     /// Stops DNS64, drains the workers, and undoes all changes to the host.
     async fn end(mut self, mut events: mpsc::Receiver<Notice>) {
         notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+        progress::publish(&self.config.health, false);
         let drain = self.config.host.drain;
         if let Some(resolver) = self.resolver {
             resolver.stop(drain).await;

@@ -14,6 +14,7 @@ mod logging;
 mod netlink;
 mod nft;
 mod privileges;
+mod progress;
 mod reconcile;
 mod reload;
 mod repairs;

@@ -1,15 +1,14 @@
 //! Compares the host with the configuration while the gateway runs.
 
-use sd_notify::NotifyState;
-
 use super::clock;
-use super::gateway::{Gateway, notify};
+use super::gateway::Gateway;
 use super::host_state::DeviceGone;
 use super::host_watch::Changed;
 use super::requirements::Requirements;
+use crate::observe::health::Health;
 
 impl Gateway {
-    /// Compares the host with the configuration and repairs it. Tells the service manager of problems.
+    /// Compares the host with the configuration and repairs it.
     ///
     /// # Errors
     /// The device is gone.
@@ -25,19 +24,13 @@ impl Gateway {
         let wanted = Requirements::of(&self.config, &own, &lingering);
         let now = clock::monotonic();
         self.host_state.reconcile(&self.config, (&wanted, &own), changed, now).await?;
-        let changed = self.host_state.repairs.end();
-        self.view.set_host(self.host_state.repairs.report().clone());
-        if changed {
-            notify(&[NotifyState::Status(&self.state())]);
-        }
+        self.host_state.repairs.end();
+        self.view.report(|condition| condition.host = self.host_state.repairs.report().clone());
         Ok(())
     }
 
     /// The state of the gateway in one line, for the service manager.
     pub(super) fn state(&self) -> String {
-        match self.host_state.repairs.report().problems.first() {
-            Some(problem) => format!("degraded: {problem}"),
-            None => "translating".to_owned(),
-        }
+        Health::of(&self.view).finding().unwrap_or_else(|| "translating".to_owned())
     }
 }

@@ -159,7 +159,10 @@ impl Gateway {
         };
         let unix = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         let succeeded = result.is_ok();
-        self.view.set_last_reload(LastReload { succeeded, at: now, unix_seconds: unix.as_secs(), message });
+        self.view.report(|condition| {
+            condition.last_reload =
+                Some(LastReload { succeeded, at: now, unix_seconds: unix.as_secs(), message });
+        });
         notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
         result
     }

@@ -11,9 +11,11 @@ use axum::extract::{self, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
+use super::health::Health;
 use super::status::Status;
 use super::view::View;
 
@@ -41,7 +43,7 @@ struct Shared {
     reloads: mpsc::Sender<ReloadRequest>,
 }
 
-/// Serves `GET /status`, `GET /failures/NAME` and `POST /reload` on the socket `path` until the runtime ends. Reload requests go to
+/// Serves `GET /status`, `GET /health`, `GET /failures/NAME` and `POST /reload` on the socket `path` until the runtime ends. Reload requests go to
 /// `reloads`. Replaces an existing socket: it is of a killed
 /// gateway, since the journal allows only one to run.
 ///
@@ -58,6 +60,7 @@ pub async fn serve(path: &Path, view: Arc<View>, reloads: mpsc::Sender<ReloadReq
     fs::set_permissions(path, Permissions::from_mode(0o660))?;
     let router = Router::new()
         .route("/status", get(status))
+        .route("/health", get(health))
         .route("/failures/{name}", get(failures))
         .route("/reload", post(reload))
         .with_state(Shared { view, reloads });
@@ -71,7 +74,15 @@ pub async fn serve(path: &Path, view: Arc<View>, reloads: mpsc::Sender<ReloadReq
 
 async fn status(State(Shared { view, .. }): State<Shared>) -> Response {
     let known = view.resolver_report(NAMES).await;
-    match serde_json::to_vec(&Status::of(&view, known.as_ref())) {
+    json(&Status::of(&view, known.as_ref()))
+}
+
+async fn health(State(Shared { view, .. }): State<Shared>) -> Response {
+    json(&Health::of(&view))
+}
+
+fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

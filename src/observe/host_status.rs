@@ -46,7 +46,7 @@ pub struct ReloadStatus {
 impl HostStatus {
     /// The present status.
     pub(super) fn of(view: &View) -> Self {
-        let report = view.host();
+        let report = view.condition().host;
         let repairs = Part::ALL.iter().zip(report.repairs).filter(|(_, count)| *count > 0);
         let ago = |then: Instant| view.now().saturating_duration_since(then).as_secs();
         let last = report.last.into_iter();
@@ -54,7 +54,7 @@ impl HostStatus {
             problems: report.problems,
             repairs: repairs.map(|(part, count)| (part.name().to_owned(), count)).collect(),
             last_repairs: last.map(|r| RepairStatus { ago: ago(r.at), what: r.what }).collect(),
-            last_reload: view.last_reload().map(|r| ReloadStatus {
+            last_reload: view.condition().last_reload.map(|r| ReloadStatus {
                 ago: ago(r.at),
                 succeeded: r.succeeded,
                 message: r.message,

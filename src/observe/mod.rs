@@ -4,6 +4,7 @@
 
 pub mod admin;
 mod format;
+pub mod health;
 pub mod host;
 pub mod host_status;
 mod http;

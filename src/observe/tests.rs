@@ -142,9 +142,12 @@ async fn the_status_shows_repairs_and_problems() {
     report
         .last
         .push_back(Repair { at: view.now(), what: "the route to 2001:db8:64::/96 was missing".to_owned() });
-    view.set_host(report);
+    view.report(|condition| condition.host = report);
     let message = "line 3: unknown key".to_owned();
-    view.set_last_reload(LastReload { succeeded: false, at: view.now(), unix_seconds: 0, message });
+    view.report(|condition| {
+        condition.last_reload =
+            Some(LastReload { succeeded: false, at: view.now(), unix_seconds: 0, message });
+    });
     let text = Status::of(&view, None).to_string();
     for part in [
         "\nproblem: the forward chain drops\n",
@@ -225,11 +228,13 @@ async fn the_last_reload_is_a_metric() {
     for (succeeded, line) in
         [(false, "gate64_last_reload_successful 0\n"), (true, "gate64_last_reload_successful 1\n")]
     {
-        view.set_last_reload(LastReload {
-            succeeded,
-            at: view.now(),
-            unix_seconds: 1_800_000_000,
-            message: String::new(),
+        view.report(|condition| {
+            condition.last_reload = Some(LastReload {
+                succeeded,
+                at: view.now(),
+                unix_seconds: 1_800_000_000,
+                message: String::new(),
+            });
         });
         assert!(
             render().contains(line) && render().contains("gate64_last_reload_timestamp_seconds 1800000000\n")

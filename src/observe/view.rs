@@ -64,6 +64,19 @@ pub struct LastReload {
     pub message: String,
 }
 
+/// What the control of a running gateway reports.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Condition {
+    /// Whether no worker can use its device.
+    pub is_down: bool,
+    /// Which threads do not respond, as text.
+    pub stuck: Option<String>,
+    /// What the gateway has repaired on its host, and what is wrong with it.
+    pub host: HostReport,
+    /// The end of the last reload, if there was one.
+    pub last_reload: Option<LastReload>,
+}
+
 /// Settings and counters of a running gateway. The metrics and admin servers share it.
 #[derive(Debug)]
 pub struct View {
@@ -73,11 +86,12 @@ pub struct View {
     tallies: Vec<Arc<Tallies>>,
     resolver: RwLock<Option<(Arc<resolver::Counters>, Reporter)>>,
     shown: RwLock<Shown>,
-    last_reload: RwLock<Option<LastReload>>,
-    host: RwLock<HostReport>,
+    condition: RwLock<Condition>,
     overload: OnceLock<OverloadMonitor>,
     /// Uptime in seconds at the last warning about an exhausted pool4; `u64::MAX` before the first.
     last_warning: AtomicU64,
+    /// Uptime in seconds when pool4 was last exhausted; `u64::MAX` if it never was.
+    last_exhaustion: AtomicU64,
 }
 
 /// Minimum interval between warnings about an exhausted pool4.
@@ -98,10 +112,10 @@ impl View {
             tallies: workers.tallies(),
             resolver: RwLock::new(resolver.map(|r| (r.counters(), r.reporter()))),
             shown: RwLock::new(shown(config)),
-            last_reload: RwLock::default(),
-            host: RwLock::default(),
+            condition: RwLock::default(),
             overload: OnceLock::new(),
             last_warning: AtomicU64::new(u64::MAX),
+            last_exhaustion: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -114,24 +128,31 @@ impl View {
         *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = resolver;
     }
 
-    /// Records the end of a reload.
-    pub fn set_last_reload(&self, reload: LastReload) {
-        *self.last_reload.write().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    /// Changes what control reports.
+    pub fn report(&self, change: impl FnOnce(&mut Condition)) {
+        change(&mut self.condition.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The end of the last reload, if there was one.
-    pub fn last_reload(&self) -> Option<LastReload> {
-        self.last_reload.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What control reports.
+    pub fn condition(&self) -> Condition {
+        self.condition.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the report about the host.
-    pub fn set_host(&self, report: HostReport) {
-        *self.host.write().unwrap_or_else(PoisonError::into_inner) = report;
+    /// Time since pool4 was last exhausted; `None` if it never was.
+    pub fn since_exhaustion(&self) -> Option<Duration> {
+        let last = self.last_exhaustion.load(Ordering::Relaxed);
+        (last != u64::MAX).then(|| self.uptime().saturating_sub(Duration::from_secs(last)))
     }
 
-    /// What the gateway has repaired on its host, and what is wrong with it.
-    pub fn host(&self) -> HostReport {
-        self.host.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Returns once all threads of the resolver have responded.
+    pub async fn resolver_responds(&self) {
+        let reporter = {
+            let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
+            resolver.as_ref().map(|(_, reporter)| reporter.clone())
+        };
+        if let Some(reporter) = reporter {
+            reporter.ping().await;
+        }
     }
 
     /// Sets the offloads of the device, whether the kernel steers packets to workers, and the loaded overload filter.
@@ -217,6 +238,7 @@ impl View {
         match notice.event {
             Event::PoolExhausted { host } => {
                 let now = self.uptime().as_secs();
+                self.last_exhaustion.store(now, Ordering::Relaxed);
                 let last = self.last_warning.load(Ordering::Relaxed);
                 if last == u64::MAX || now >= last + WARNING_INTERVAL.as_secs() {
                     self.last_warning.store(now, Ordering::Relaxed);

@@ -27,6 +27,17 @@ impl Reporter {
         whole
     }
 
+    /// Returns once all threads have responded. Skips threads that have ended.
+    pub async fn ping(&self) {
+        for thread in &self.0 {
+            let (to, from) = oneshot::channel();
+            if thread.send(Command::Ping(to)).is_ok() {
+                // A thread that ends drops the sender.
+                let _ = from.await;
+            }
+        }
+    }
+
     /// The failures of a name that the engines remember, as text. Skips threads that have ended.
     pub async fn failures(&self, name: &str) -> Vec<String> {
         let mut all = Vec::new();

@@ -28,6 +28,8 @@ pub(super) enum Command {
     Translating(ZoneId, bool),
     /// Report the engine's state, with at most this many names per zone.
     Report(usize, oneshot::Sender<Report>),
+    /// Respond.
+    Ping(oneshot::Sender<()>),
     /// Report the failures of a name that the engine remembers.
     Failures(String, oneshot::Sender<Vec<String>>),
     /// Accept no further queries; end when pending ones are answered, or after this time.
@@ -126,6 +128,7 @@ async fn run_thread(
             Some(Command::Report(most, to)) => {
                 _ = to.send(worker.with_state(|state, now| state.report(now, most)));
             }
+            Some(Command::Ping(to)) => _ = to.send(()),
             Some(Command::Failures(name, to)) => {
                 _ = to.send(worker.with_state(|state, now| state.failures(now, &name)));
             }

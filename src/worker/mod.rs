@@ -170,20 +170,36 @@ impl Workers {
         self.change(self.handles.iter().map(|_| Change::LocalAddresses(Arc::clone(local)))).await
     }
 
+    /// Returns once all workers have responded, each after its current batch.
+    ///
+    /// # Errors
+    /// The first worker that has ended.
+    pub async fn ping(&self) -> Result<(), WorkerId> {
+        self.command(self.handles.iter().map(|_| Command::Ping)).await
+    }
+
     /// Sends each worker its change and waits until all have switched.
     async fn change(&self, changes: impl Iterator<Item = Change>) -> Result<(), WorkerId> {
+        self.command(changes.map(|change| |switched| Command::Change(change, switched))).await
+    }
+
+    /// Sends each worker a command and waits until all have executed it.
+    async fn command<F>(&self, commands: impl Iterator<Item = F>) -> Result<(), WorkerId>
+    where
+        F: FnOnce(oneshot::Sender<()>) -> Command,
+    {
         let mut waiting = Vec::with_capacity(self.handles.len());
-        for ((index, handle), change) in self.handles.iter().enumerate().zip(changes) {
-            let (switched, done) = oneshot::channel();
-            // A worker that has ended drops the command and with it `switched`.
-            let _ = handle.commands.send(Command::Change(change, switched));
+        for ((index, handle), command) in self.handles.iter().enumerate().zip(commands) {
+            let (done, executed) = oneshot::channel();
+            // A worker that has ended drops the command and with it `done`.
+            let _ = handle.commands.send(command(done));
             self.inboxes[index].waker().wake();
             // There are at most `MAX_WORKERS`.
-            waiting.push((WorkerId(index as u8), done));
+            waiting.push((WorkerId(index as u8), executed));
         }
         let mut ended = Ok(());
-        for (worker, done) in waiting {
-            if done.await.is_err() {
+        for (worker, executed) in waiting {
+            if executed.await.is_err() {
                 ended = ended.and(Err(worker));
             }
         }

@@ -50,6 +50,8 @@ impl Clock {
 pub(super) enum Command {
     /// Apply the change before the next batch, then signal the sender.
     Change(Change, oneshot::Sender<()>),
+    /// Signal the sender.
+    Ping(oneshot::Sender<()>),
     /// Stop when no packet waits, or at this time.
     Stop(Instant),
 }
@@ -183,6 +185,8 @@ impl Worker {
                     // The sender may no longer wait.
                     let _ = switched.send(());
                 }
+                // The sender may no longer wait.
+                Ok(Command::Ping(responded)) => _ = responded.send(()),
                 Ok(Command::Stop(deadline)) => self.stop = Some(deadline),
                 Err(commands::TryRecvError::Empty) => return any,
                 Err(commands::TryRecvError::Disconnected) => {

@@ -13,6 +13,7 @@ use crate::addr::ZoneId;
 use crate::counters::{Counters, ZoneCounters};
 use crate::device::Tallies;
 use crate::dns64::{Ipv6Support, Outcome};
+use crate::observe::health::Health;
 use crate::observe::host::Part;
 use crate::observe::view::{Shown, View};
 use crate::reason::Reason;
@@ -92,7 +93,7 @@ fn build(encoder: &mut DescriptorEncoder<'_>, view: &View, shown: &Shown) -> fmt
     let up = view.uptime().as_secs();
     gauge(encoder, "uptime_seconds", "Time since the start")?.lone_gauge(up)?;
     gauge(encoder, "zones", "Configured zones")?.lone_gauge(shown.zones.len() as u64)?;
-    let host = view.host();
+    let host = view.condition().host;
     let help = "Parts of the host that gate64 found changed and repaired";
     let mut repairs = counter(encoder, "host_repairs", help)?;
     for (part, count) in Part::ALL.iter().zip(host.repairs) {
@@ -100,7 +101,12 @@ fn build(encoder: &mut DescriptorEncoder<'_>, view: &View, shown: &Shown) -> fmt
     }
     gauge(encoder, "host_problems", "What is wrong with the host and not repaired; see gate64 status")?
         .lone_gauge(host.problems.len() as u64)?;
-    let Some(reload) = view.last_reload() else { return Ok(()) };
+    let health = Health::of(view);
+    let mut checks = gauge(encoder, "health", "Result of a check: 0 ok, 1 degraded, 2 failed")?;
+    for check in &health.checks {
+        checks.gauge(&[("check", check.name.as_str())], check.level as u64)?;
+    }
+    let Some(reload) = view.condition().last_reload else { return Ok(()) };
     let help = "Whether the last reload succeeded, 0 or 1; absent before the first";
     gauge(encoder, "last_reload_successful", help)?.lone_gauge(reload.succeeded.into())?;
     let help = "Unix time of the last reload; absent before the first";

@@ -18,6 +18,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use super::health::Health;
 use super::http::{self, Limits};
 use super::view::View;
 use crate::resolver::Report;
@@ -55,7 +56,24 @@ async fn retry(listen: SocketAddr) -> TcpListener {
 }
 
 pub(super) fn router(view: Arc<View>) -> Router {
-    Router::new().route("/metrics", get(answer)).with_state(view)
+    let healthz = get(|State(view): State<Arc<View>>| async move {
+        answer_health(&view, view.condition().stuck.is_none())
+    });
+    let readyz =
+        get(
+            |State(view): State<Arc<View>>| async move { answer_health(&view, Health::of(&view).is_ready()) },
+        );
+    Router::new()
+        .route("/metrics", get(answer))
+        .route("/healthz", healthz)
+        .route("/readyz", readyz)
+        .with_state(view)
+}
+
+/// The checks as text, with the code 200 or 503.
+fn answer_health(view: &View, good: bool) -> Response {
+    let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Health::of(view).to_string()).into_response()
 }
 
 /// A text format of metrics.

@@ -62,6 +62,7 @@ fn the_unit_starts_reloads_stops_and_cleans_up() -> Test {
         "LAB exit code: 2",
         "LAB new prefix: 0 2001:db8:66::c000:aa",
         "LAB old prefix: 0 2001:db8:64::c000:aa",
+        "LAB errors in the journal: 2",
         "LAB same process: yes",
         "LAB stop: inactive success",
         "LAB links: as before",

@@ -8,6 +8,7 @@ forwarding() { sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding | tr '
 name() { dig +time=2 +tries=2 +short @2001:db8:1::53 -b 2001:db8:1::10 ipv4only.arpa AAAA | sort | head -1; }
 show() { systemctl show -p "$1" --value gate64.service; }
 
+systemctl start systemd-journald.service
 ip link set lo up
 ip link add wan type veth peer name wan-peer
 ip link add lan type veth peer name lan-peer
@@ -43,6 +44,7 @@ say "new prefix: $? $(name)"
 cp /run/lab/good.toml $config
 systemctl reload gate64.service
 say "old prefix: $? $(name)"
+say "errors in the journal: $(journalctl -u gate64.service -p err -o cat --no-pager | grep -c 'reload refused')"
 say "same process: $([ "$pid" = "$(show MainPID)" ] && echo yes || echo no)"
 systemctl stop gate64.service
 say "stop: $(show ActiveState) $(show Result)"

@@ -127,7 +127,7 @@ pub(super) fn domains(reader: &mut Reader<'_>, list: Option<&Texts>, default: Do
     for text in &list.items {
         if is_wildcard(text.get_ref()) {
             reader.error(text.span(), format!("`{}` is a wildcard", text.get_ref()), A_NAME);
-        } else if !domains.add(text.get_ref()) {
+        } else if text.get_ref().contains('/') || !domains.add(text.get_ref()) {
             reader.error(text.span(), format!("`{}` is not a domain name", text.get_ref()), A_NAME);
         }
     }

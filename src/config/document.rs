@@ -4,7 +4,9 @@
 //! syntax tree: it knows which kind of value a key needs, which kind it has, and which keys a table has. So
 //! every message is composed here, with the position in the file.
 
+use std::cell::RefCell;
 use std::fmt::{self, Display};
+use std::net::IpAddr;
 use std::ops::Range;
 
 use serde::de::value::StrDeserializer;
@@ -18,23 +20,61 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::diagnostic::Problem;
 
-/// Reads `text` into a schema type.
+/// Reads `text` into a schema type. Also returns the unknown keys, which are skipped.
 ///
 /// # Errors
-/// The first error of syntax, unknown or missing key, or wrong kind of value.
-pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
-    let table = DeTable::parse(text).map_err(|error| Problem {
-        at: error.span().unwrap_or(0..0),
-        found: error.message().to_owned(),
-        allowed: "valid TOML (https://toml.io)".to_owned(),
+/// The unknown keys up to the first error of another kind, and that error: of syntax, a missing key, or a wrong kind of
+/// value.
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<(T, Vec<Problem>), Vec<Problem>> {
+    let table = DeTable::parse(text).map_err(|error| {
+        let at = error.span().unwrap_or(0..0);
+        vec![without_quotes(text, at.start).unwrap_or_else(|| Problem {
+            at,
+            found: error.message().to_owned(),
+            allowed: "valid TOML (https://toml.io)".to_owned(),
+        })]
     })?;
     let at = table.span();
     let value = DeValue::Table(table.into_inner());
-    T::deserialize(Node { at: at.clone(), value: &value }).map_err(|error| Problem {
-        at: error.at.unwrap_or(at),
-        found: error.found,
-        allowed: error.allowed,
-    })
+    let unknown = RefCell::default();
+    let result = T::deserialize(Node { at: at.clone(), value: &value, unknown: &unknown });
+    let mut unknown = unknown.into_inner();
+    match result {
+        Ok(read) => Ok((read, unknown)),
+        Err(error) => {
+            // A required key that is misspelt has one message, not two.
+            let is_misspelt = |key: &str| {
+                let proposal = did_you_mean(key);
+                unknown.iter().any(|problem| problem.found.ends_with(&proposal))
+            };
+            if !error.missing.is_some_and(is_misspelt) {
+                unknown.push(error.into_problem(&at));
+            }
+            Err(unknown)
+        }
+    }
+}
+
+/// The problem that an address or prefix in the line of byte `at` has no quotes, if it has none. To TOML it looks like
+/// a time or a number.
+fn without_quotes(text: &str, at: usize) -> Option<Problem> {
+    let line_start = text.get(..at)?.rfind('\n').map_or(0, |n| n + 1);
+    let line = text[line_start..].lines().next()?;
+    let is_of_address = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.' | '/');
+    let mut from = line.find('=')? + 1;
+    while let Some(start) = line[from..].find(is_of_address) {
+        let start = from + start;
+        let word = line[start..].split(|c| !is_of_address(c)).next()?;
+        let is_quoted = line[..start].ends_with(['"', '\'', '[']) && !line[..start].ends_with("= [");
+        let addr = word.split_once('/').map_or(word, |(addr, _)| addr);
+        if !is_quoted && addr.parse::<IpAddr>().is_ok() {
+            let at = line_start + start..line_start + start + word.len();
+            let found = format!("the address {word} has no quotes");
+            return Some(Problem { at, found, allowed: format!("\"{word}\"") });
+        }
+        from = start + word.len();
+    }
+    None
 }
 
 /// A problem whose position may still be unknown: the innermost value or key that encloses it sets it.
@@ -43,11 +83,22 @@ struct ReadError {
     at: Option<Range<usize>>,
     found: String,
     allowed: String,
+    /// The required key that is missing, if that is the error.
+    missing: Option<&'static str>,
+}
+
+/// The proposal of a key instead of an unknown one.
+fn did_you_mean(key: &str) -> String {
+    format!("; did you mean `{key}`?")
 }
 
 impl ReadError {
     fn new(found: impl Into<String>, allowed: impl Into<String>) -> Self {
-        Self { at: None, found: found.into(), allowed: allowed.into() }
+        Self { at: None, found: found.into(), allowed: allowed.into(), missing: None }
+    }
+
+    fn into_problem(self, enclosing: &Range<usize>) -> Problem {
+        Problem { at: self.at.unwrap_or_else(|| enclosing.clone()), found: self.found, allowed: self.allowed }
     }
 
     fn within(mut self, at: &Range<usize>) -> Self {
@@ -78,7 +129,7 @@ impl Error for ReadError {
         let known: Vec<_> = known.iter().filter(|known| !FORMER_NAMES.contains(known)).collect();
         if let Some(near) = known.iter().find(|known| is_near(key, known)) {
             let allowed = format!("`{near}`, or another key that reference.toml has here");
-            return Self::new(format!("unknown key `{key}`; did you mean `{near}`?"), allowed);
+            return Self::new(format!("unknown key `{key}`{}", did_you_mean(near)), allowed);
         }
         let known: Vec<_> = known.iter().map(|known| format!("`{known}`")).collect();
         Self::new(format!("unknown key `{key}`"), known.join(", "))
@@ -93,7 +144,8 @@ impl Error for ReadError {
     }
 
     fn missing_field(key: &'static str) -> Self {
-        Self::new(format!("the key `{key}` is missing"), format!("a table with `{key} = …`"))
+        let error = Self::new(format!("the key `{key}` is missing"), format!("a table with `{key} = …`"));
+        Self { missing: Some(key), ..error }
     }
 }
 
@@ -127,11 +179,31 @@ fn kind(value: Unexpected<'_>) -> String {
 struct Node<'a> {
     at: Range<usize>,
     value: &'a DeValue<'a>,
+    /// The unknown keys so far.
+    unknown: &'a RefCell<Vec<Problem>>,
 }
 
 impl<'a> Node<'a> {
-    fn new(value: &'a Spanned<DeValue<'a>>) -> Self {
-        Self { at: value.span(), value: value.get_ref() }
+    /// The node of a value inside this one.
+    fn inner(&self, value: &'a Spanned<DeValue<'a>>) -> Self {
+        Self { at: value.span(), value: value.get_ref(), unknown: self.unknown }
+    }
+
+    /// Visits a table whose keys are `known`, or any if that is `None`. Unknown keys are collected and skipped.
+    fn visit_table<V: Visitor<'a>>(
+        self,
+        table: &'a DeTable<'a>,
+        known: Option<&'static [&'static str]>,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        let is_known = |key: &str| known.is_none_or(|known| known.contains(&key));
+        for (key, _) in table.iter().filter(|(key, _)| !is_known(key.get_ref())) {
+            let error = ReadError::unknown_field(key.get_ref(), known.unwrap_or_default());
+            self.unknown.borrow_mut().push(error.into_problem(&key.span()));
+        }
+        let rest = table.iter().filter(|(key, _)| is_known(key.get_ref()));
+        let at = self.at.clone();
+        visitor.visit_map(Entries { rest, parent: self, value: None }).map_err(|error| error.within(&at))
     }
 
     fn integer(&self) -> Option<i64> {
@@ -180,8 +252,10 @@ impl<'de> Deserializer<'de> for Node<'de> {
             },
             DeValue::Boolean(value) => visitor.visit_bool(*value),
             DeValue::Float(_) | DeValue::Datetime(_) => Err(self.wrong(allowed)),
-            DeValue::Array(values) => visitor.visit_seq(Elements(values.iter())),
-            DeValue::Table(table) => visitor.visit_map(Entries { rest: table.iter(), value: None }),
+            DeValue::Array(values) => {
+                visitor.visit_seq(Elements { rest: values.iter(), parent: self.clone() })
+            }
+            DeValue::Table(table) => self.clone().visit_table(table, None, visitor),
         }
         .map_err(|error| error.within(&self.at))
     }
@@ -221,14 +295,17 @@ impl<'de> Deserializer<'de> for Node<'de> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
-        _: &'static [&'static str],
+        known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
         if is_spanned(name) {
             let at = self.at.clone();
             return visitor.visit_map(SpannedDeserializer::new(self, at));
         }
-        self.deserialize_map(visitor)
+        match self.value {
+            DeValue::Table(table) => self.visit_table(table, Some(known), visitor),
+            _ => self.deserialize_map(visitor),
+        }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -242,19 +319,23 @@ impl<'de> Deserializer<'de> for Node<'de> {
 }
 
 /// The elements of an array.
-struct Elements<'a>(std::slice::Iter<'a, Spanned<DeValue<'a>>>);
+struct Elements<'a> {
+    rest: std::slice::Iter<'a, Spanned<DeValue<'a>>>,
+    parent: Node<'a>,
+}
 
 impl<'de> SeqAccess<'de> for Elements<'de> {
     type Error = ReadError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
-        self.0.next().map(|value| seed.deserialize(Node::new(value))).transpose()
+        self.rest.next().map(|value| seed.deserialize(self.parent.inner(value))).transpose()
     }
 }
 
 /// The keys and values of a table.
 struct Entries<'a, I> {
     rest: I,
+    parent: Node<'a>,
     value: Option<Node<'a>>,
 }
 
@@ -266,7 +347,7 @@ where
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
         let Some((key, value)) = self.rest.next() else { return Ok(None) };
-        self.value = Some(Node::new(value));
+        self.value = Some(self.parent.inner(value));
         seed.deserialize(Key(key)).map(Some).map_err(|error| error.within(&key.span()))
     }
 

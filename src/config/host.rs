@@ -106,6 +106,12 @@ pub(super) fn observe(reader: &mut Reader<'_>, section: Option<&schema::Observe>
         Some(text) => reader.parse(text, "\"[::1]:6464\", another address with a port, or \"off\""),
         None => Some(default),
     };
+    if let (Some(addr), Some(text)) = (metrics, section.and_then(|o| o.metrics.as_ref()))
+        && !SocketAddr::ip(&addr).is_loopback()
+    {
+        let found = format!("the metrics on {} are open to all who reach this address", text.get_ref());
+        reader.warn(text.span(), found, "a loopback address, or a firewall rule for the Prometheus server");
+    }
     let admin = path(reader, section.and_then(|o| o.admin.as_ref()), "/run/gate64/admin.sock");
     if admin.as_os_str().len() > 107 {
         let at = section.and_then(|o| o.admin.as_ref()).map_or(0..0, Text::span);

@@ -111,11 +111,12 @@ impl Config {
     /// All errors of the text.
     pub fn parse(name: &str, text: &str, host: &dyn HostInfo) -> Result<Self, ConfigError> {
         let shown = |problem| Diagnostic::new(name, text, problem);
-        let file: schema::File =
-            document::read(text).map_err(|problem| ConfigError { diagnostics: vec![shown(problem)] })?;
+        let (file, unknown): (schema::File, _) = document::read(text)
+            .map_err(|problems| ConfigError { diagnostics: problems.into_iter().map(shown).collect() })?;
         let mut reader = reader::Reader::new(host);
         let config = resolve(&mut reader, &file);
         let mut errors = std::mem::take(&mut reader.errors);
+        errors.extend(unknown);
         errors.sort_by_key(|c| c.at.start);
         match config {
             Some(mut config) if errors.is_empty() => {

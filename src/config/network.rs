@@ -92,17 +92,31 @@ pub(super) fn address(reader: &mut Reader<'_>, written: &str, at: &Text, port: u
     addr.ok()
 }
 
+/// Like [`address`]; a server cannot have port 0.
+fn server(reader: &mut Reader<'_>, written: &str, at: &Text, default: u16) -> Option<SocketAddr> {
+    let addr = address(reader, written, at, default)?;
+    if addr.port() == 0 {
+        reader.error(
+            at.span(),
+            "an upstream resolver cannot have port 0",
+            "1 to 65535; the port is optional",
+        );
+        return None;
+    }
+    Some(addr)
+}
+
 /// Parses an upstream: `ADDRESS` for UDP, `tcp://ADDRESS`, or `tls://ADDRESS#NAME`.
 pub(super) fn upstream(reader: &mut Reader<'_>, text: &Text) -> Option<(SocketAddr, Via)> {
     let written = text.get_ref();
     if let Some(rest) = written.strip_prefix("tcp://") {
-        return address(reader, rest, text, 53).map(|addr| (addr, Via::Tcp));
+        return server(reader, rest, text, 53).map(|addr| (addr, Via::Tcp));
     }
     let Some(rest) = written.strip_prefix("tls://") else {
-        return address(reader, written, text, 53).map(|addr| (addr, Via::Udp));
+        return server(reader, written, text, 53).map(|addr| (addr, Via::Udp));
     };
     let (addr, name) = rest.split_once('#').unwrap_or((rest, ""));
-    let addr = address(reader, addr, text, 853)?;
+    let addr = server(reader, addr, text, 853)?;
     let name = if name.is_empty() { addr.ip().to_string() } else { name.to_owned() };
     Some((addr, Via::Tls(name)))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::addr::LocalAddresses;
+use crate::addr::{LocalAddresses, Sites, ZoneSites};
 use crate::counters::Counters;
 use crate::nat64::{self, Candidates, Context, Nat64};
 use crate::reason::Reason;
@@ -38,6 +38,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Hosts and sites of the zones.
+    fn sites(&self) -> Sites {
+        let lens =
+            |zone: &nat64::Zone| ZoneSites { id: zone.id, host_len: zone.host_len, site_len: zone.site_len };
+        Sites::new(self.nat64.zones.iter().map(|zone| (lens(zone), zone.clients.as_slice())))
+    }
+
     /// Identity of the stateless translator.
     const fn siit_identity(&self) -> siit::Identity {
         siit::Identity {
@@ -90,7 +97,8 @@ impl Translator {
             Box::new(Siit::new(settings.siit_identity(), settings.rules, mappings, counters.clone()))
         });
         let nat64 = Nat64::new(identity, settings.rules, &settings.nat64, counters.clone());
-        let limits = ErrorLimits::new(&settings.rules, settings.workers, settings.seed as u32);
+        let mut limits = ErrorLimits::new(&settings.rules, settings.workers, settings.seed as u32);
+        limits.set_sites(settings.sites());
         let (candidates, scratch) = (Candidates::new(), PacketBuf::new(MAX_PACKET));
         let mut translator = Self { counters, siit, nat64, limits, candidates, scratch };
         translator.set_local_addresses(settings.local);
@@ -154,6 +162,7 @@ impl Translator {
             Change::Settings(new) => {
                 self.switch_siit(&new);
                 self.limits.set_rates(&new.rules);
+                self.limits.set_sites(new.sites());
                 self.nat64.reconfigure(now, new.rules, new.owner_seed, &new.nat64);
                 self.set_local_addresses(new.local);
             }

@@ -8,6 +8,7 @@ mod port;
 mod pref64;
 mod prefix;
 mod proto;
+mod sites;
 pub mod special;
 
 pub use fairness::{Level, Usage};
@@ -18,3 +19,4 @@ pub use port::{PortRange, Transport4, Transport6};
 pub use pref64::{Pref64, Pref64Error};
 pub use prefix::{Ipv4Prefix, Ipv6Prefix, PrefixError};
 pub use proto::Proto;
+pub use sites::{Sites, ZoneSites};

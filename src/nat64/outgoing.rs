@@ -174,7 +174,7 @@ impl Nat64 {
             && !buf.meta.hairpin
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
             && xlat::is_error_due6(&packet, error, buf)
-            && let urgency = Urgency::of6(error, || self.is_of_session6(&packet))
+            && let urgency = Urgency::of6(error, || self.is_of_session6(&packet).then_some(Urgency::Session))
             && context.limits.take6(context.now, packet.src, urgency)
             && xlat::originate_error6(&packet, error, self.policy.address6, buf)
         {
@@ -220,7 +220,7 @@ impl Nat64 {
             && !buf.meta.hairpin
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
             && xlat::is_error_due4(&packet, buf)
-            && let urgency = Urgency::of4(error, || self.is_of_session4(&packet))
+            && let urgency = Urgency::of4(error, || self.is_of_session4(&packet).then_some(Urgency::Session))
             && context.limits.take4(context.now, packet.src, urgency)
         {
             let id = self.ids.take(self.policy.address4, packet.src, ICMP4, false, 1);

@@ -12,6 +12,7 @@
 //! The translator handles a packet if its inside host has a mapping. Any worker can translate it: there is no
 //! per-flow state.
 
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::addr::{LocalAddresses, Transport4};
@@ -173,13 +174,23 @@ impl Siit {
             && !buf.meta.hairpin
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
             && xlat::is_error_due6(&packet, error, buf)
-            && limits.take6(now, packet.src, Urgency::of6(error, || false))
+            && limits.take6(now, packet.src, Urgency::of6(error, || self.urgency6(packet.src)))
             && xlat::originate_error6(&packet, error, self.identity.address6, buf)
         {
             self.counters.zone(None).errors_sent.add(1);
             return Verdict::Reject(reason);
         }
         Verdict::Drop(reason)
+    }
+
+    /// How urgent an error about the path is to `sender`, if it is an inside host.
+    fn urgency6(&self, sender: Ipv6Addr) -> Option<Urgency> {
+        self.mapping.to_v4(sender).is_some_and(|mapped| mapped.is_inside()).then_some(Urgency::Mapped)
+    }
+
+    /// As [`urgency6`](Self::urgency6), for an IPv4 sender.
+    fn urgency4(&self, sender: Ipv4Addr) -> Option<Urgency> {
+        self.mapping.to_v6(sender).is_some_and(|mapped| mapped.is_inside()).then_some(Urgency::Mapped)
     }
 
     /// Counts a refused IPv4 packet and replaces it by an ICMPv4 error if the refusal and the rate limit
@@ -196,7 +207,7 @@ impl Siit {
         if let Some(error) = refusal.error4(&self.rules)
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
             && xlat::is_error_due4(&packet, buf)
-            && limits.take4(now, packet.src, Urgency::of4(error, || false))
+            && limits.take4(now, packet.src, Urgency::of4(error, || self.urgency4(packet.src)))
         {
             let own = self.identity.address4;
             let id = self.ids.take(own, packet.src, ICMP4, false, 1);

@@ -5,6 +5,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::bucket::{Bucket, NANOS, Share};
 use super::refusal::ErrorHeader;
 use super::rules::RewriteRules;
+use crate::addr::{HostKey, SiteKey, Sites};
 use crate::ownership::mix;
 use crate::time::Instant;
 
@@ -19,27 +20,27 @@ pub(crate) enum Urgency {
     Refusal,
     /// "Too big" or "time exceeded": without it, connections hang and traceroute shows nothing.
     Path,
+    /// The same to a host with a stateless mapping. Others can forge its address, but those of all such hosts only
+    /// within their sites.
+    Mapped,
     /// The same about a packet of a live session, which no forged source can have.
     Session,
 }
 
 impl Urgency {
-    /// The urgency of an error for an IPv6 sender whose packet belongs to a session or not.
-    pub(crate) fn of6(error: ErrorHeader, in_session: impl FnOnce() -> bool) -> Self {
-        Self::of(error.is_path6(), in_session)
+    /// The urgency of an error to an IPv6 sender. `path` is that of an error about the path, `None` without
+    /// session or mapping.
+    pub(crate) fn of6(error: ErrorHeader, path: impl FnOnce() -> Option<Self>) -> Self {
+        Self::of(error.is_path6(), path)
     }
 
-    /// The urgency of an error for an IPv4 sender.
-    pub(crate) fn of4(error: ErrorHeader, in_session: impl FnOnce() -> bool) -> Self {
-        Self::of(error.is_path4(), in_session)
+    /// The urgency of an error to an IPv4 sender; see [`of6`](Self::of6).
+    pub(crate) fn of4(error: ErrorHeader, path: impl FnOnce() -> Option<Self>) -> Self {
+        Self::of(error.is_path4(), path)
     }
 
-    fn of(path: bool, in_session: impl FnOnce() -> bool) -> Self {
-        match path {
-            false => Self::Refusal,
-            true if in_session() => Self::Session,
-            true => Self::Path,
-        }
+    fn of(is_about_path: bool, path: impl FnOnce() -> Option<Self>) -> Self {
+        if is_about_path { path().unwrap_or(Self::Path) } else { Self::Refusal }
     }
 
     /// How many of `burst` tokens it leaves to more urgent errors.
@@ -47,6 +48,7 @@ impl Urgency {
         match self {
             Self::Refusal => burst / 2,
             Self::Path => burst / 4,
+            Self::Mapped => burst / 8,
             Self::Session => 0,
         }
     }
@@ -64,11 +66,13 @@ struct Side {
 
 /// One worker's part of the limits on originated ICMP errors, for both sides.
 ///
-/// A site (IPv6 /64, IPv4 /24) gets at most half of the rate, a host a quarter. Sites and hosts share buckets by
-/// a hash that a sender can't predict.
+/// A site gets at most half of the rate, a host half of that: what [`Usage`](crate::addr::Usage) leaves to them under
+/// contention. Hosts and sites of IPv6 are those of [`Sites`]; from IPv4, each address is a host and each /24 a site.
+/// They share buckets by a hash that a sender can't predict.
 #[derive(Clone, Debug)]
 pub(crate) struct ErrorLimits {
     sides: Box<[Side; 2]>,
+    sites: Sites,
     workers: u8,
     seed: u32,
 }
@@ -82,7 +86,12 @@ impl ErrorLimits {
             sites: [Bucket::new(); SITES],
             hosts: [Bucket::new(); HOSTS],
         };
-        let mut limits = Self { sides: Box::new([side.clone(), side]), workers: workers.max(1), seed };
+        let mut limits = Self {
+            sides: Box::new([side.clone(), side]),
+            sites: Sites::default(),
+            workers: workers.max(1),
+            seed,
+        };
         limits.set_rates(rules);
         limits
     }
@@ -98,11 +107,19 @@ impl ErrorLimits {
         }
     }
 
+    /// Changes hosts and sites of IPv6.
+    pub(crate) fn set_sites(&mut self, sites: Sites) {
+        self.sites = sites;
+    }
+
     /// Takes a token for an ICMPv6 error to `to`. Call it only if the error is due.
     pub(crate) fn take6(&mut self, now: Instant, to: Ipv6Addr, urgency: Urgency) -> bool {
-        let bits = to.to_bits();
-        let words = [96, 64, 32, 0].map(|shift| (bits >> shift) as u32);
-        let keys = (mix(self.seed, &words[..2]), mix(self.seed, &words));
+        let (HostKey { zone, prefix: host }, SiteKey { prefix: site, .. }) = self.sites.find(to);
+        let hash = |addr: Ipv6Addr| {
+            let [a, b, c, d] = [96, 64, 32, 0].map(|shift| (addr.to_bits() >> shift) as u32);
+            mix(self.seed, &[zone.0.into(), a, b, c, d])
+        };
+        let keys = (hash(site.addr()), hash(host.addr()));
         self.sides[0].take(now, keys, urgency)
     }
 
@@ -138,6 +155,7 @@ impl Side {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addr::{Ipv6Prefix, ZoneId, ZoneSites};
 
     fn limits(rate: u32, burst: u32, workers: u8) -> ErrorLimits {
         ErrorLimits::new(
@@ -187,14 +205,35 @@ mod tests {
     fn forged_sources_leave_errors_about_sessions() {
         // id 1812-4.3.2.8
         let server = Ipv4Addr::new(198, 51, 100, 7);
-        for urgency in [Urgency::Refusal, Urgency::Path] {
+        let kinds = [Urgency::Refusal, Urgency::Path, Urgency::Mapped, Urgency::Session];
+        for (at, urgency) in kinds.into_iter().enumerate().skip(1) {
             let mut limits = limits(100, 100, 4);
             let forged = |l: &mut ErrorLimits, now, n: u64| {
-                l.take4(now, Ipv4Addr::from_bits(mix(9, &[n as u32])), urgency)
+                l.take4(now, Ipv4Addr::from_bits(mix(9, &[n as u32])), kinds[at - 1])
             };
-            let too_big = |l: &mut ErrorLimits, now| l.take4(now, server, Urgency::Session);
+            let too_big = |l: &mut ErrorLimits, now| l.take4(now, server, urgency);
             let (_, sent) = contest(&mut limits, forged, too_big);
             assert_eq!(sent, 5, "{urgency:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_sites_are_those_of_the_zone() {
+        // id 4443-2.4f
+        let client: Ipv6Prefix = "2001:db8:1::/48".parse().expect("literal");
+        let zone = |host_len, site_len| ZoneSites { id: ZoneId(3), host_len, site_len };
+        // How many of 200 refusals are sent to one address, to one /64, to all of a /48.
+        for (lens, want) in [((128, 64), [13, 25, 50]), ((64, 64), [13, 13, 50]), ((128, 48), [13, 25, 25])] {
+            let clients = [client];
+            let sites = Sites::new(core::iter::once((zone(lens.0, lens.1), clients.as_slice())));
+            let addresses: [fn(u16) -> Ipv6Addr; 3] = [|_| host(1, 1), |n| host(1, n), |n| host(n, n)];
+            for (address, want) in addresses.into_iter().zip(want) {
+                let mut limits = limits(1, 100, 1);
+                limits.set_sites(sites.clone());
+                let now = Instant::from_secs(60);
+                let sent = (0..200).filter(|n| limits.take6(now, address(*n), Urgency::Refusal)).count();
+                assert_eq!(sent, want, "{lens:?}");
+            }
         }
     }
 

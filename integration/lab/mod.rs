@@ -13,6 +13,7 @@ mod kernel;
 mod lifecycle;
 mod local;
 mod neighbours;
+mod overload;
 mod parts;
 mod program;
 mod prometheus;

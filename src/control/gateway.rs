@@ -13,7 +13,7 @@ use super::saved_blocks::SavedBlocks;
 use super::saved_sessions::SavedSessions;
 use crate::addr::{Pref64, WorkerId};
 use crate::config::{Config, Dns64, LoadError};
-use crate::device::overload::OverloadFilter;
+use crate::device::overload::{self, OverloadFilter};
 use crate::device::steer::Steering;
 use crate::device::tun;
 use crate::observe::view::View;
@@ -123,6 +123,12 @@ impl Seeds {
 /// A removed pref64 that is still translated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Lingering {
+/// The hosts that the overload filter knows.
+pub(super) fn filter_hosts<'a>(config: &'a Config, owners: &'a Owners) -> overload::Hosts<'a> {
+    let siit = config.siit.as_ref().map(|siit| &siit.settings);
+    overload::Hosts { owners, zones: &config.nat64.zones, siit }
+}
+
     pub(super) zone: String,
     pub(super) pref64: Pref64,
     pub(super) until: Instant,

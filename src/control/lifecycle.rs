@@ -12,7 +12,9 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::gateway::{Gateway, SavedState, Seeds, log_warnings, notify, set_translating, start_resolver};
+use super::gateway::{
+    Gateway, SavedState, Seeds, filter_hosts, log_warnings, notify, set_translating, start_resolver,
+};
 use super::host_info::LocalHost;
 use super::host_state::{DeviceGone, HostError, HostState};
 use super::host_watch::{Changed, HostWatch};
@@ -132,7 +134,10 @@ fn steer(config: &Config, seeds: &Seeds, interface: &tun::Interface, queues: &[Q
 /// Attaches the overload filter if the kernel supports it.
 fn filter_overload(config: &Config, seeds: &Seeds, queues: &mut [Queue]) -> Option<OverloadFilter> {
     let wanted = config.host.overload_filter && !queues.is_empty();
-    let filter = wanted.then(|| OverloadFilter::begin(&seeds.owners(config), &queues[0]))?;
+    let filter = wanted.then(|| {
+        let owners = seeds.owners(config);
+        OverloadFilter::begin(&filter_hosts(config, &owners), &queues[0])
+    })?;
     match filter {
         Ok(filter) => {
             (0..).zip(queues).for_each(|(number, queue)| queue.set_overload(filter.control(number)));

@@ -11,7 +11,9 @@ use sd_notify::NotifyState;
 use tokio::time::Instant;
 
 use super::clock;
-use super::gateway::{Gateway, Lingering, RunError, log_warnings, notify, set_translating, start_resolver};
+use super::gateway::{
+    Gateway, Lingering, RunError, filter_hosts, log_warnings, notify, set_translating, start_resolver,
+};
 use super::host_info::LocalHost;
 use super::host_state::HostError;
 use super::requirements::Requirements;
@@ -256,7 +258,9 @@ impl Gateway {
         if let Some(Err(why)) = self.steering.as_mut().map(|steering| steering.update(&owners)) {
             tracing::warn!("the steering program is outdated, workers hand packets over: {why}");
         }
-        if let Some(Err(why)) = self.overload.as_mut().map(|filter| filter.update(&owners)) {
+        if let Some(Err(why)) =
+            self.overload.as_mut().map(|filter| filter.update(&filter_hosts(&self.config, &owners)))
+        {
             tracing::warn!("the overload filter is outdated, some hosts have wrong shares: {why}");
         }
     }

@@ -5,6 +5,13 @@
 //! packet was dropped for a while. The limits also end by themselves soon after the last renewal: the filter belongs to
 //! the device, which may outlive the process. Without the filter, the kernel drops what arrives at a full queue,
 //! whoever sends it.
+//!
+//! Known hosts are those with a port block, and those with a stateless mapping; each has a share of its own. All
+//! others compete for one share, first by site, then by host.
+//!
+//! Super-packets (TCP with offloads) fill no queue of packets: a read ends because of their bytes, and TCP slows down.
+//! They start no limits. Under the limits that others caused, a super-packet costs by its size: up to 33 times as much
+//! as a short packet.
 
 mod maps;
 mod program;
@@ -18,13 +25,26 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use super::{bpf, sys};
+use crate::nat64;
 use crate::ownership::Owners;
+use crate::siit;
 use crate::translator::Event;
 use maps::Maps;
 use queues::Queues;
 use regulator::Regulator;
 
 pub(super) use regulator::Read;
+
+/// The hosts that the filter knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hosts<'a> {
+    /// Workers and static bindings.
+    pub(crate) owners: &'a Owners,
+    /// Zones, with the prefix lengths of hosts and sites.
+    pub(crate) zones: &'a [nat64::Zone],
+    /// Stateless mappings.
+    pub(crate) siit: Option<&'a siit::Settings>,
+}
 
 /// The loaded filter and its maps. An attached interface keeps them after this is dropped.
 #[derive(Debug)]
@@ -39,8 +59,8 @@ impl OverloadFilter {
     ///
     /// # Errors
     /// See [`load`](Self::load); `EINVAL` from kernels before 4.16. The gateway works without the filter.
-    pub(crate) fn begin(owners: &Owners, queue: impl AsFd) -> io::Result<Self> {
-        let filter = Self::load(owners)?;
+    pub(crate) fn begin(hosts: &Hosts<'_>, queue: impl AsFd) -> io::Result<Self> {
+        let filter = Self::load(hosts)?;
         sys::set_filter(queue, filter.program.as_raw_fd())?;
         Ok(filter)
     }
@@ -50,11 +70,11 @@ impl OverloadFilter {
     /// # Errors
     /// `EPERM` without CAP_BPF where the kernel requires it; `ENOSYS` or `EINVAL` from kernels without BPF; the
     /// verifier's error.
-    fn load(owners: &Owners) -> io::Result<Self> {
-        let mut maps = Maps::new(owners)?;
-        maps.fill(owners)?;
-        let queues = Arc::new(Queues::new(owners.workers())?);
-        let program = bpf::load(&program::assemble(&maps, &queues, owners.seed()))?;
+    fn load(hosts: &Hosts<'_>) -> io::Result<Self> {
+        let mut maps = Maps::new(hosts)?;
+        maps.fill(hosts)?;
+        let queues = Arc::new(Queues::new(hosts.owners.workers())?);
+        let program = bpf::load(&program::assemble(&maps, &queues, hosts.owners.seed()))?;
         Ok(Self { program, maps, queues })
     }
 
@@ -64,12 +84,12 @@ impl OverloadFilter {
         Control { queues, number: number.into(), regulator: Regulator::default(), refused: 0, reported: 0 }
     }
 
-    /// Updates zones and static bindings while packets flow.
+    /// Updates zones, mappings and static bindings while packets flow.
     ///
     /// # Errors
-    /// `ENOSPC` if `owners` has more than twice the prefixes of the start: some hosts then have the wrong share.
-    pub(crate) fn update(&mut self, owners: &Owners) -> io::Result<()> {
-        self.maps.fill(owners)
+    /// `ENOSPC` if `hosts` has more than twice the prefixes of the start: some hosts then have the wrong share.
+    pub(crate) fn update(&mut self, hosts: &Hosts<'_>) -> io::Result<()> {
+        self.maps.fill(hosts)
     }
 
     /// Notes assigned and released port blocks.

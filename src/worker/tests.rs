@@ -112,6 +112,68 @@ fn translating(worker: u8, workers: u8) -> Settings {
 }
 
 #[test]
+fn a_stop_translates_what_waits_in_the_queue() {
+    // More than several batches.
+    const WAITING: u16 = 300;
+    let (device, peer) = memory();
+    let to = Pref64::WELL_KNOWN.embed(Ipv4Addr::new(8, 8, 8, 8)).octets();
+    for port in 0..WAITING {
+        let client = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, port / 50);
+        let mut query = Vec::new();
+        let builder = etherparse::PacketBuilder::ipv6(client.octets(), to, 64).udp(5000 + port, 53);
+        builder.write(&mut query, b"question").expect("fits");
+        assert!(peer.inject(Frame::plain(query)));
+    }
+    let mut settings = translating(0, 1);
+    (settings.nat64.limits.sessions, settings.nat64.limits.bindings) = (1000, 1000);
+    let assignment = Assignment { settings, device: Box::new(device), saved_blocks: Arc::default() };
+    let started = start(vec![assignment], 1, 8).expect("starts");
+    started.workers.stop(LONG);
+    let mut out = Default::default();
+    assert_eq!(peer.take_all(&mut out), usize::from(WAITING));
+    assert!(out.iter().all(|frame| frame.bytes[0] == 0x45));
+}
+
+/// A device with a filter that has dropped packets.
+struct Filtered(u64, Arc<Tallies>);
+
+impl Device for Filtered {
+    fn recv(&mut self, _: &mut [PacketBuf]) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn filtered(&mut self) -> u64 {
+        std::mem::take(&mut self.0)
+    }
+
+    fn send(&mut self, packets: &[&PacketBuf]) -> usize {
+        packets.len()
+    }
+
+    fn wait(&mut self, waker: &Waker, timeout: Option<Duration>) -> io::Result<()> {
+        waker.sleep(None, timeout)
+    }
+
+    fn offloads(&self) -> Offloads {
+        Offloads::default()
+    }
+
+    fn tallies(&self) -> &Arc<Tallies> {
+        &self.1
+    }
+}
+
+#[test]
+fn drops_of_the_overload_filter_have_a_reason() {
+    let device = Box::new(Filtered(7, Arc::default()));
+    let assignment = Assignment { settings: settings(0, 1), device, saved_blocks: Arc::default() };
+    let started = start(vec![assignment], 1, 8).expect("starts");
+    let counters = started.workers.counters();
+    started.workers.stop(LONG);
+    assert_eq!(counters[0].drops(Reason::Overload), 7);
+}
+
+#[test]
 fn a_packet_at_the_wrong_worker_is_handed_to_its_owner() {
     const WORKERS: u8 = 3;
     let (devices, peers): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| memory()).unzip();

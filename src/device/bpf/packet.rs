@@ -1,6 +1,6 @@
 //! Pieces of programs that judge a packet: reads, lookups, and the hash of [`ownership`](crate::ownership).
 //!
-//! The packet is in `R6`. All pieces except [`mask_address`](Program::mask_address) and the hash clobber `R0` to `R5`.
+//! The packet is in `R6`. All pieces except masks and the hash clobber `R0` to `R5`.
 
 use std::os::fd::RawFd;
 
@@ -31,11 +31,16 @@ impl Program {
 
     /// Masks the IPv6 address on the stack with the mask at `R0`. Clobbers `R1` and `R2`.
     pub(in crate::device) fn mask_address(&mut self, at: i16) {
+        self.copy_masked(at, at, 0);
+    }
+
+    /// Copies an IPv6 address on the stack, masked with the mask at `R0 + mask`. Clobbers `R1` and `R2`.
+    pub(in crate::device) fn copy_masked(&mut self, from: i16, to: i16, mask: i16) {
         for word in [0, 4, 8, 12] {
-            self.load(Word, R1, Fp, at + word);
-            self.load(Word, R2, R0, word);
+            self.load(Word, R1, Fp, from + word);
+            self.load(Word, R2, R0, mask + word);
             self.op(Op::And, R1, R2);
-            self.store(Word, Fp, at + word, R1);
+            self.store(Word, Fp, to + word, R1);
         }
     }
 

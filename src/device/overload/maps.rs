@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::addr::{Ipv6Prefix, PortRange};
+use super::Hosts;
+use crate::addr::{Ipv4Prefix, Ipv6Prefix, PortRange};
 use crate::device::bpf::{Kind, Map};
-use crate::device::steer::maps::{Masks, room};
-use crate::ownership::Owners;
+use crate::device::steer::maps::{prefix6, remove_stale, room};
+use crate::siit::{self, Inside};
 
-/// Number of token buckets for hosts and sites without a port block; a power of two.
+/// Number of token buckets for hosts and sites without a port block, and for mapped hosts; a power of two.
 pub(super) const BUCKETS: usize = 8192;
 const _: () = assert!(BUCKETS.is_power_of_two());
 /// Maximum number of known hosts and port ranges. Others count as unknown.
@@ -20,16 +21,38 @@ pub(super) const V4: i32 = -1;
 /// A host, or 256 ports of an IPv4 address.
 type Key = [u8; 16];
 
+/// Which address of a packet a prefix of mapped hosts applies to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i32)]
+pub(super) enum Side {
+    Source6,
+    Destination6,
+    Source4,
+    Destination4,
+}
+
+/// A key of the map of mapped prefixes: length, [`Side`], address.
+type MappedKey = [u8; MAPPED_KEY];
+/// Length of such a key in bytes.
+pub(super) const MAPPED_KEY: usize = 24;
+/// Bits of such a key in front of the address.
+pub(super) const SIDE_BITS: u32 = 32;
+
 /// The maps.
 #[derive(Debug)]
 pub(super) struct Maps {
-    /// Client prefix to the mask of its hosts.
+    /// Client prefix to the masks of its hosts and of its sites.
     pub(super) zones: Map,
+    /// Prefix of mapped hosts to the mask of such a host.
+    pub(super) mapped: Map,
+    /// Hash of a mapped host to its virtual time.
+    pub(super) mapped_buckets: Map,
     /// Host or port range to its virtual time.
     pub(super) known: Map,
     /// Hash of an unknown host or site to its virtual time.
     pub(super) buckets: Map,
-    masks: Masks,
+    clients: Vec<[u8; 20]>,
+    mappings: Vec<MappedKey>,
     /// Number of port blocks and static bindings of each key in `known`.
     uses: HashMap<Key, u32>,
     /// The keys of the static bindings.
@@ -38,26 +61,55 @@ pub(super) struct Maps {
 
 impl Maps {
     /// Creates empty maps.
-    pub(super) fn new(owners: &Owners) -> io::Result<Self> {
+    pub(super) fn new(hosts: &Hosts<'_>) -> io::Result<Self> {
         Ok(Self {
-            zones: Map::new(Kind::Lpm, 20, 16, room(owners.zones().len()))?,
+            zones: Map::new(Kind::Lpm, 20, 32, room(hosts.owners.zones().len()))?,
+            mapped: Map::new(Kind::Lpm, MAPPED_KEY, 16, room(mappings(hosts).count()))?,
+            mapped_buckets: Map::new(Kind::Array, 4, 8, BUCKETS)?,
             known: Map::new(Kind::SparseHash, 16, 8, KNOWN)?,
             buckets: Map::new(Kind::Array, 4, 8, BUCKETS)?,
-            masks: Masks::default(),
+            clients: Vec::new(),
+            mappings: Vec::new(),
             uses: HashMap::new(),
             statics: Vec::new(),
         })
     }
 
-    /// Updates zones and static bindings.
-    pub(super) fn fill(&mut self, owners: &Owners) -> io::Result<()> {
-        self.masks.fill(&self.zones, owners)?;
-        let new: Vec<_> = owners.statics().map(|(_, mapped, _)| port_key(mapped.addr, mapped.port)).collect();
+    /// Updates zones, mappings and static bindings.
+    pub(super) fn fill(&mut self, hosts: &Hosts<'_>) -> io::Result<()> {
+        self.fill_zones(hosts)?;
+        self.fill_mapped(hosts)?;
+        let new: Vec<_> =
+            hosts.owners.statics().map(|(_, mapped, _)| port_key(mapped.addr, mapped.port)).collect();
         new.iter().for_each(|key| self.learn(*key));
         for old in std::mem::replace(&mut self.statics, new) {
             self.forget(old);
         }
         Ok(())
+    }
+
+    fn fill_zones(&mut self, hosts: &Hosts<'_>) -> io::Result<()> {
+        let mut keys = Vec::new();
+        for zone in hosts.zones {
+            let masks = [zone.host_len, zone.site_len.min(zone.host_len)].map(|len| mask6(len).to_be_bytes());
+            for clients in &zone.clients {
+                let key = prefix6(*clients);
+                self.zones.set(&key, masks.as_flattened())?;
+                keys.push(key);
+            }
+        }
+        let old = std::mem::replace(&mut self.clients, keys);
+        remove_stale(&self.zones, &old, &self.clients)
+    }
+
+    fn fill_mapped(&mut self, hosts: &Hosts<'_>) -> io::Result<()> {
+        let mut keys = Vec::new();
+        for (key, mask) in mappings(hosts) {
+            self.mapped.set(&key, &mask.to_be_bytes())?;
+            keys.push(key);
+        }
+        let old = std::mem::replace(&mut self.mappings, keys);
+        remove_stale(&self.mapped, &old, &self.mappings)
     }
 
     /// Notes a port block of a host.
@@ -91,6 +143,42 @@ impl Maps {
             }
         }
     }
+}
+
+fn mask6(len: u8) -> u128 {
+    Ipv6Prefix::containing(Ipv6Addr::UNSPECIFIED, len).mask()
+}
+
+/// The prefixes of the inside hosts of stateless translation in packets from both sides, and the mask of a host.
+fn mappings(hosts: &Hosts<'_>) -> impl Iterator<Item = (MappedKey, u128)> {
+    let inside = hosts.siit.map_or(Inside::V6, |siit| siit.inside);
+    let (side6, side4) = match inside {
+        Inside::V6 => (Side::Source6, Side::Destination4),
+        Inside::V4 => (Side::Destination6, Side::Source4),
+    };
+    hosts.siit.into_iter().flat_map(pairs).flat_map(move |(v4, v6)| {
+        // Bits after those of the IPv4 address are the same host's.
+        let host = mask6(v6.len() + (32 - v4.len()));
+        let narrow = u128::from(v4.addr().to_bits()) << 96;
+        let key4 = mapped_key(side4, v4.len(), narrow.to_be_bytes());
+        [(mapped_key(side6, v6.len(), v6.addr().octets()), host), (key4, u128::MAX)]
+    })
+}
+
+/// The prefixes of the inside hosts, by explicit mapping and by RFC 6052.
+fn pairs(siit: &siit::Settings) -> impl Iterator<Item = (Ipv4Prefix, Ipv6Prefix)> {
+    let explicit = siit.eams.iter().map(|eam| (eam.v4(), eam.v6()));
+    let prefix = siit.hosts_pref64.or(siit.pref64);
+    let embedded = siit.hosts.iter().filter_map(move |hosts| Some((*hosts, prefix?.covering(*hosts))));
+    explicit.chain(embedded)
+}
+
+fn mapped_key(side: Side, len: u8, addr: [u8; 16]) -> MappedKey {
+    let mut key = [0; MAPPED_KEY];
+    key[..4].copy_from_slice(&(SIDE_BITS + u32::from(len)).to_ne_bytes());
+    key[4..8].copy_from_slice(&(side as i32).to_ne_bytes());
+    key[8..].copy_from_slice(&addr);
+    key
 }
 
 /// The keys of a port block: its host, and its ports.

@@ -5,8 +5,9 @@
 //! where a host's packets arrive on several CPUs.
 
 use std::mem::offset_of;
+use std::os::fd::RawFd;
 
-use super::maps::{BUCKETS, Maps, V4};
+use super::maps::{BUCKETS, MAPPED_KEY, Maps, SIDE_BITS, Side, V4};
 use super::queues::{Counts, Limits, Queues};
 use crate::device::bpf::asm::{Helper, If, Label, Op, Program, Reg, Width};
 
@@ -39,6 +40,11 @@ const PREFIX: i16 = -56;
 const HOST: i16 = PREFIX + 4;
 /// The first bytes of the transport header.
 const TRANSPORT: i16 = -64;
+/// Address of the site of an unknown host.
+const SITE: i16 = -80;
+/// Key of the map of mapped prefixes.
+const MAPPED: i16 = SITE - MAPPED_KEY as i16;
+const MAPPED_ADDRESS: i16 = MAPPED + 8;
 
 const ICMP: i32 = 1;
 const TCP: i32 = 6;
@@ -47,8 +53,8 @@ const UDP: i32 = 17;
 /// The program. Its result is the number of bytes to keep; 0 drops the packet.
 pub(super) fn assemble(maps: &Maps, queues: &Queues, seed: u32) -> Vec<u64> {
     let mut p = Program::default();
-    let [accept, refuse, pass, unknown, v6] = std::array::from_fn(|_| p.label());
-    let mut writer = Writer { p, seed, accept, refuse, unknown };
+    let [accept, refuse, pass, unknown, mapped, v6] = std::array::from_fn(|_| p.label());
+    let mut writer = Writer { p, seed, accept, refuse, unknown, mapped };
     writer.queue(queues, pass);
     writer.read_at(0, HEADER, 20, accept);
     writer.p.load(Byte, R1, Fp, HEADER);
@@ -60,6 +66,8 @@ pub(super) fn assemble(maps: &Maps, queues: &Queues, seed: u32) -> Vec<u64> {
     writer.v6(maps);
     writer.p.place(unknown);
     writer.unknown(maps);
+    writer.p.place(mapped);
+    writer.mapped(maps);
 
     writer.p.place(accept);
     writer.count(ACCEPTED);
@@ -80,6 +88,7 @@ struct Writer {
     accept: Label,
     refuse: Label,
     unknown: Label,
+    mapped: Label,
 }
 
 impl Writer {
@@ -114,17 +123,57 @@ impl Writer {
         self.p.add_atomic(R7, counter, R1);
     }
 
-    /// IPv6: the host is the source, masked to its zone's host length.
+    /// IPv6: the host is the source, masked to its zone's host length; or a mapped host.
     fn v6(&mut self, maps: &Maps) {
+        let (outside, without_block) = (self.p.label(), self.p.label());
         self.read_at(8, HOST, 16, self.accept);
         self.p.store_number(Word, Fp, PREFIX, 128);
         self.p.look_up(maps.zones.raw(), PREFIX);
-        self.p.jump_if(If::Equal, R0, 0, self.unknown);
+        self.p.jump_if(If::Equal, R0, 0, outside);
+        self.p.copy_masked(HOST, SITE, 16);
         self.p.mask_address(HOST);
-        self.known(maps, self.unknown);
+        self.known(maps, without_block);
+
+        // Outside every zone, a /64 is a site.
+        self.p.place(outside);
+        self.copy_site(2);
+        self.p.place(without_block);
+        for (side, offset) in [(Side::Source6, 8), (Side::Destination6, 24)] {
+            self.read_at(offset, MAPPED_ADDRESS, 16, self.accept);
+            self.find_mapped(maps, side, 128);
+        }
+        self.p.jump(self.unknown);
     }
 
-    /// IPv4: the host is that of the destination port. Without one, the source is an unknown host.
+    /// Copies the first words of the host to the site; the others are 0.
+    fn copy_site(&mut self, words: i16) {
+        for word in 0..4 {
+            if word < words {
+                self.p.load(Word, R1, Fp, HOST + 4 * word);
+                self.p.store(Word, Fp, SITE + 4 * word, R1);
+            } else {
+                self.p.store_number(Word, Fp, SITE + 4 * word, 0);
+            }
+        }
+    }
+
+    /// Jumps to `mapped` if the address on the stack is that of a mapped host.
+    fn find_mapped(&mut self, maps: &Maps, side: Side, bits: u32) {
+        self.p.store_number(Word, Fp, MAPPED, (SIDE_BITS + bits).cast_signed());
+        self.p.store_number(Word, Fp, MAPPED + 4, side as i32);
+        self.p.look_up(maps.mapped.raw(), MAPPED);
+        self.p.jump_if(If::NotEqual, R0, 0, self.mapped);
+    }
+
+    /// Charges a mapped host, with its mask at `R0`.
+    fn mapped(&mut self, maps: &Maps) {
+        self.p.mask_address(MAPPED_ADDRESS);
+        self.bucket(maps.mapped_buckets.raw(), MAPPED_ADDRESS, self.seed);
+        self.p.jump_if(If::Equal, R0, 0, self.accept);
+        self.charge(R0, 0, KNOWN_COST, 0);
+    }
+
+    /// IPv4: the host is that of the destination port, or a mapped host. Else the source is an unknown host.
     fn v4(&mut self, maps: &Maps) {
         let (found, icmp, other) = (self.p.label(), self.p.label(), self.p.label());
         self.p.load(Half, R1, Fp, HEADER + 6);
@@ -159,46 +208,57 @@ impl Writer {
         self.p.store_number(Word, Fp, HOST, V4);
         self.known(maps, other);
 
-        // The site is the source's /24.
         self.p.place(other);
+        for word in [4, 8, 12] {
+            self.p.store_number(Word, Fp, MAPPED_ADDRESS + word, 0);
+        }
+        for (side, offset) in [(Side::Destination4, 16), (Side::Source4, 12)] {
+            self.p.load(Word, R1, Fp, HEADER + offset);
+            self.p.store(Word, Fp, MAPPED_ADDRESS, R1);
+            self.find_mapped(maps, side, 32);
+        }
+        // The site is the source's /24.
         self.p.load(Word, R1, Fp, HEADER + 12);
         self.p.store(Word, Fp, HOST + 8, R1);
         self.p.store(Word, Fp, HOST + 4, R1);
         self.p.store_number(Byte, Fp, HOST + 7, 0);
         self.p.store_number(Word, Fp, HOST + 12, 0);
         self.p.store_number(Word, Fp, HOST, V4);
+        self.copy_site(2);
         self.p.jump(self.unknown);
     }
 
-    /// Charges a host with a port block. Jumps to `unknown` if the host has none.
-    fn known(&mut self, maps: &Maps, unknown: Label) {
+    /// Charges a host with a port block. Jumps to `without_block` if the host has none.
+    fn known(&mut self, maps: &Maps, without_block: Label) {
         self.p.look_up(maps.known.raw(), HOST);
-        self.p.jump_if(If::Equal, R0, 0, unknown);
+        self.p.jump_if(If::Equal, R0, 0, without_block);
         self.charge(R0, 0, KNOWN_COST, 0);
         self.p.jump(self.accept);
     }
 
-    /// Charges a host without port block. All such hosts together have a share, a site (/64) half of it, and a host
-    /// half of its site's.
+    /// Charges a host without port block. All such hosts together have a share, a site half of it, and a host half of
+    /// its site's.
     fn unknown(&mut self, maps: &Maps) {
-        for (words, shift) in [(4, 2), (2, 1)] {
-            self.bucket(maps, words);
+        // Different seeds: a host that is its own site has two buckets.
+        for (at, seed, shift) in [(HOST, self.seed, 2), (SITE, !self.seed, 1)] {
+            self.bucket(maps.buckets.raw(), at, seed);
             self.p.jump_if(If::Equal, R0, 0, self.accept);
             self.charge(R0, 0, UNKNOWN_COST, shift);
         }
         self.charge(R7, UNKNOWN_TIME, UNKNOWN_COST, 0);
+        self.p.jump(self.accept);
     }
 
-    /// Looks up the bucket of the first `words` words of the host. Different hosts may share a bucket.
-    fn bucket(&mut self, maps: &Maps, words: i16) {
-        self.p.begin_hash(self.seed);
-        for word in 0..words {
-            self.p.load(Word, R1, Fp, HOST + 4 * word);
+    /// Looks up the bucket of the address on the stack. Different addresses may share a bucket.
+    fn bucket(&mut self, buckets: RawFd, at: i16, seed: u32) {
+        self.p.begin_hash(seed);
+        for word in 0..4 {
+            self.p.load(Word, R1, Fp, at + 4 * word);
             self.p.hash_word();
         }
         self.p.op_number(Op::And, R0, BUCKETS as i32 - 1);
         self.p.store(Word, Fp, INDEX, R0);
-        self.p.look_up(maps.buckets.raw(), INDEX);
+        self.p.look_up(buckets, INDEX);
     }
 
     /// Charges the packet to the virtual time at `base + offset`. Refuses it if that is too far ahead. The cost

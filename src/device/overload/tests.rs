@@ -13,21 +13,60 @@ use crate::wire::buf::{MAX_PACKET, PacketBuf};
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const POOLED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 65);
 const SECOND: u64 = 1_000_000_000;
+/// Time for a unit: so long that no test reaches the next one.
+const UNIT: u64 = 1000 * SECOND;
 /// Packets of 48 and of 28 bytes that a host may send at once: 64 units, and the packet that exceeds them.
 const BURST6: usize = 63;
 const BURST4: usize = 64;
 
-fn owners(clients: &str, host_len: u8) -> Owners {
+/// What a filter knows of its hosts.
+struct Known {
+    owners: Owners,
+    zones: Vec<nat64::Zone>,
+    siit: Option<siit::Settings>,
+}
+
+impl Known {
+    fn hosts(&self) -> Hosts<'_> {
+        Hosts { owners: &self.owners, zones: &self.zones, siit: self.siit.as_ref() }
+    }
+
+    fn site(mut self, len: u8) -> Self {
+        self.zones[0].site_len = len;
+        self
+    }
+
+    fn mapped(mut self, change: impl FnOnce(&mut siit::Settings)) -> Self {
+        change(self.siit.get_or_insert_default());
+        self
+    }
+}
+
+fn owners(clients: &str, host_len: u8) -> Known {
+    let clients = clients.parse().expect("literal");
+    let zone = nat64::Zone {
+        id: ZoneId(0),
+        clients: vec![clients],
+        pref64: Vec::new(),
+        pool: 0,
+        host_len,
+        site_len: 64,
+        sharing: nat64::Sharing::default(),
+        blocks_per_host: 1,
+        sessions_per_host: 1,
+        bindings_per_second: 0,
+        hosts: Vec::new(),
+    };
     let claims = Claims {
-        clients: vec![(clients.parse().expect("literal"), host_len)],
+        clients: vec![(clients, host_len)],
         pools: vec!["192.0.2.64/28".parse().expect("literal")],
         statics: Vec::new(),
     };
-    Owners::new(&claims, 7, 1)
+    Known { owners: Owners::new(&claims, 7, 1), zones: vec![zone], siit: None }
 }
 
 fn limit(filter: &OverloadFilter, deadline: u64) {
-    let limits = Limits { deadline, depth: 64 * SECOND, known_cost: SECOND, unknown_cost: SECOND / 4 };
+    let limits = Limits { deadline, depth: 64 * UNIT, known_cost: UNIT, unknown_cost: UNIT / 4 };
     filter.queues.set_limits(0, limits).expect("a queue");
 }
 
@@ -36,9 +75,9 @@ fn counts(filter: &OverloadFilter) -> [u64; 2] {
     [counts.accepted, counts.refused]
 }
 
-/// A filter whose worker is behind: a second for each unit of a known or unknown host.
-fn behind(owners: &Owners) -> OverloadFilter {
-    let filter = OverloadFilter::load(owners).expect("the verifier accepts it");
+/// A filter whose worker is behind: it allows each known host, and each unknown one, as many units as the depth has.
+fn behind(known: &Known) -> OverloadFilter {
+    let filter = OverloadFilter::load(&known.hosts()).expect("the verifier accepts it");
     limit(&filter, sys::monotonic() + 1000 * SECOND);
     filter
 }
@@ -154,6 +193,69 @@ fn newcomers_of_a_site_compete_among_themselves() {
 }
 
 #[test]
+fn the_zone_says_how_long_a_site_is() {
+    own_network("the_zone_says_how_long_a_site_is", || {
+        for (len, want) in [(48, 2 * BURST6), (64, 4 * BURST6)] {
+            let mut filter = behind(&owners("2001:db8::/32", 128).site(64));
+            filter.update(&owners("2001:db8::/32", 128).site(len).hosts()).expect("fits");
+            let passed = passing(&filter, 1000, |n| v6(host(n as u16 % 8, n as u16), 0));
+            assert!((want - 8..=want + 8).contains(&passed), "sites of /{len}: {passed}");
+        }
+        // A host that is its own site is not charged twice.
+        let filter = behind(&owners("2001:db8::/32", 64).site(64));
+        assert_eq!(passing(&filter, 200, |n| v6(host(1, n as u16), 0)), BURST6);
+    });
+}
+
+#[test]
+fn mapped_hosts_are_known() {
+    own_network("mapped_hosts_are_known", || {
+        let relay = |inside| {
+            owners("2001:db8:1::/48", 128).mapped(|siit| {
+                siit.inside = inside;
+                siit.eams.push("203.0.113.0/31 = 2001:db8:7::/63".parse().expect("literal"));
+                siit.hosts.push("198.18.0.0/24".parse().expect("literal"));
+                siit.pref64 = Some("2001:db8:64::/96".parse().expect("literal"));
+            })
+        };
+        let client = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, n);
+        let embedded = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0xc612, n);
+        let to = |src: Ipv6Addr, dst: Ipv6Addr| {
+            let mut packet = v6(src, 0);
+            packet[24..40].copy_from_slice(&dst.octets());
+            packet
+        };
+        let to4 = |dst: Ipv4Addr, src: Ipv4Addr| {
+            let mut packet = udp4(src, 1030);
+            packet[16..20].copy_from_slice(&dst.octets());
+            packet
+        };
+        let mut filter = behind(&relay(siit::Inside::V6));
+        // Unknown hosts of many sites use up the share of all of them.
+        assert!(passing(&filter, 5000, |n| v6(host(100 + n as u16, 1), 0)) < 5 * BURST6);
+        assert_eq!(passing(&filter, 20, |_| v6(host(9, 1), 0)), 0, "an unknown host");
+        // The mapping gives a /64 to each host.
+        assert_eq!(passing(&filter, 200, |n| v6(client(n as u16), 0)), BURST6, "by an explicit mapping");
+        assert_eq!(passing(&filter, 200, |_| v6(embedded(7), 0)), BURST6, "by RFC 6052");
+        assert_eq!(passing(&filter, 20, |_| v6(embedded(8), 0)), 20, "its neighbour");
+        assert_eq!(passing(&filter, 200, |_| to4([203, 0, 113, 1].into(), SERVER)), BURST4, "from IPv4");
+        assert_eq!(passing(&filter, 20, |_| to4([203, 0, 113, 2].into(), SERVER)), 0, "no mapping");
+        assert_eq!(passing(&filter, 20, |_| to4([198, 18, 0, 9].into(), SERVER)), 20);
+        // A CLAT has its hosts on the other side.
+        filter.update(&relay(siit::Inside::V4).hosts()).expect("fits");
+        assert_eq!(passing(&filter, 20, |_| v6(embedded(10), 0)), 0, "a server");
+        assert_eq!(passing(&filter, 200, |_| to(host(9, 1), embedded(11))), BURST6, "to a mapped host");
+        assert_eq!(
+            passing(&filter, 200, |_| to4(SERVER, [198, 18, 0, 12].into())),
+            BURST4,
+            "from a mapped host"
+        );
+        filter.update(&owners("2001:db8:1::/48", 128).hosts()).expect("fits");
+        assert_eq!(passing(&filter, 20, |_| v6(embedded(13), 0)), 0, "no mappings any more");
+    });
+}
+
+#[test]
 fn packets_without_a_port_count_for_their_sender() {
     own_network("packets_without_a_port_count_for_their_sender", || {
         let mut filter = behind(&owners("2001:db8:1::/48", 64));
@@ -175,7 +277,7 @@ fn a_reload_changes_hosts() {
         let mut filter = behind(&owners("2001:db8:1::/48", 64));
         filter.note(&assigned(host(0, 1), 64, 1024));
         assert_eq!(passing(&filter, 200, |n| v6(host(0, n as u16), 0)), BURST6, "a host is a /64");
-        filter.update(&owners("2001:db8:1::/48", 128)).expect("fits");
+        filter.update(&owners("2001:db8:1::/48", 128).hosts()).expect("fits");
         assert_eq!(passing(&filter, 20, |n| v6(host(0, 1 + n as u16), 0)), 20, "unknown hosts of /128");
     });
 }
@@ -199,7 +301,7 @@ fn the_kernel_runs_it_in_front_of_the_queue() {
         let settings = tun::Settings { name: "gate%d".into(), queues: 1, mtu: 1500, offloads: true };
         let (interface, mut queues) = tun::open(&settings).expect("opens");
         let owners = owners("2001:db8:1::/48", 64);
-        let filter = OverloadFilter::begin(&owners, &queues[0]).expect("attaches");
+        let filter = OverloadFilter::begin(&owners.hosts(), &queues[0]).expect("attaches");
         queues[0].set_overload(filter.control(0));
         run(&format!("ip addr add 192.0.2.65/28 dev {}", interface.name()));
         let socket = UdpSocket::bind((POOLED, 0)).expect("own address");

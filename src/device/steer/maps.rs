@@ -27,7 +27,7 @@ pub(super) struct Maps {
 
 /// The keys in a map of client prefixes.
 #[derive(Debug, Default)]
-pub(in crate::device) struct Masks(Vec<[u8; 20]>);
+struct Masks(Vec<[u8; 20]>);
 
 /// The current keys of the maps.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ impl Maps {
 
 impl Masks {
     /// Updates `map`, from client prefix to the mask of its hosts.
-    pub(in crate::device) fn fill(&mut self, map: &Map, owners: &Owners) -> io::Result<()> {
+    fn fill(&mut self, map: &Map, owners: &Owners) -> io::Result<()> {
         let mut keys = Vec::new();
         // In reverse: if a prefix occurs twice, the first one wins, as in `Owners`.
         for (net, host_len) in owners.zones().iter().rev() {
@@ -95,7 +95,11 @@ impl Masks {
 }
 
 /// Removes the keys of `old` that are not in `new`.
-fn remove_stale<const N: usize>(map: &Map, old: &[[u8; N]], new: &[[u8; N]]) -> io::Result<()> {
+pub(in crate::device) fn remove_stale<const N: usize>(
+    map: &Map,
+    old: &[[u8; N]],
+    new: &[[u8; N]],
+) -> io::Result<()> {
     let new: std::collections::HashSet<_> = new.iter().collect();
     old.iter().filter(|key| !new.contains(key)).try_for_each(|key| map.remove(key))
 }
@@ -107,7 +111,8 @@ fn prefix4(net: Ipv4Prefix) -> [u8; 8] {
     key
 }
 
-fn prefix6(net: Ipv6Prefix) -> [u8; 20] {
+/// A key of a map of IPv6 prefixes.
+pub(in crate::device) fn prefix6(net: Ipv6Prefix) -> [u8; 20] {
     let mut key = [0; 20];
     key[..4].copy_from_slice(&u32::from(net.len()).to_ne_bytes());
     key[4..].copy_from_slice(&net.addr().octets());

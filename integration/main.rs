@@ -11,6 +11,7 @@ mod fragment_shares;
 mod handover;
 mod lab;
 mod matrix;
+mod memory;
 mod model;
 #[allow(dead_code, reason = "the unit tests use more of it")]
 mod packet_builder;

@@ -9,10 +9,11 @@ use super::constants::USAGE;
 use crate::addr::PortRange;
 use crate::config::{Config, Egress, HostInfo, LoadError, OwnAddress, Siit, Sysctls};
 use crate::control::host_info::LocalHost;
+use crate::control::memory::{self, Memory, MemoryLimit};
 use crate::control::requirements::Requirements;
 use crate::control::sysctl::Tree;
 use crate::nat64::Zone;
-use crate::output::{errln, out};
+use crate::output::{errln, out, outln};
 use crate::siit::Inside;
 
 /// Validates a configuration file and prints its effect on this host.
@@ -35,7 +36,8 @@ pub(super) fn check(path: &Path) -> ExitCode {
                 system.addresses().iter().filter(|own| own.interface != device).cloned().collect();
             let requirements = Requirements::of(&config, &own, &[]);
             out!("{}", summary(&config, &requirements, &own));
-            if requirements.conflicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(USAGE) }
+            let fits = fits_memory(&config);
+            if requirements.conflicts.is_empty() && fits { ExitCode::SUCCESS } else { ExitCode::from(USAGE) }
         }
         Err(LoadError::Config(why)) => {
             errln!("{why}");
@@ -46,6 +48,19 @@ pub(super) fn check(path: &Path) -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// Whether this process could take the memory that the configuration promises; prints why not.
+fn fits_memory(config: &Config) -> bool {
+    let memory = Memory::of(config);
+    if let Some(warning) = memory.warning(memory::of_machine()) {
+        errln!("warning: {warning}");
+    }
+    if !config.host.checks.memory {
+        return true;
+    }
+    let checked = memory.check(MemoryLimit::of_this_process().as_ref());
+    checked.inspect_err(|why| outln!("error: {why}")).is_ok()
 }
 
 /// The effect of the configuration on this host, as text.
@@ -133,6 +148,7 @@ fn host(config: &Config) -> Vec<String> {
     let host = &config.host;
     let mut lines = vec![
         format!("device {}: {} workers, MTU {}", host.device, host.workers, host.mtu),
+        format!("memory: {}", Memory::of(config)),
         format!("overload filter {}", if host.overload_filter { "auto" } else { "off" }),
         format!("ICMP errors from {} and {}", config.nat64.address6, config.nat64.address4),
     ];
@@ -211,6 +227,7 @@ zone floor-3
   hosts    24192 with a first block of 64 ports, or 4032 with 256 ports each
            assumes 1032192 ports, 4 workers with equal numbers of hosts; each /128 is a host
 device gate64: 4 workers, MTU 1500
+memory: MEMORY
 overload filter auto
 ICMP errors from 2001:db8:1::1 and 203.0.113.1
 DNS64 on [2001:db8:1::53]:53, upstreams 198.51.100.53:53
@@ -218,6 +235,7 @@ to do: route 192.0.2.64/28 to this host (on the router upstream)
 to do: clients route 2001:db8:64::/96 to this host (unnecessary if it is their default router)
 missing: no interface has the DNS64 listen address 2001:db8:1::53; add it, or set assign = \"INTERFACE\"
 ";
+        let want = want.replace("MEMORY", &Memory::of(&config).to_string());
         assert_eq!(summary(&config, &requirements, &host.0), want);
     }
 
@@ -226,12 +244,14 @@ missing: no interface has the DNS64 listen address 2001:db8:1::53; add it, or se
         let host = FakeHost::new();
         let show = |text: &str| {
             let config = load_on(text, &host).expect("a good file");
-            summary(&config, &Requirements::of(&config, &host.0, &[]), &host.0)
+            let shown = summary(&config, &Requirements::of(&config, &host.0, &[]), &host.0);
+            shown.replace(&Memory::of(&config).to_string(), "MEMORY")
         };
         let want = "\
 siit: hosts on the IPv6 side, 3 mappings
   pref64   2001:db8:46::/96
 device gate64: 4 workers, MTU 1500
+memory: MEMORY
 overload filter auto
 ICMP errors from 2001:db8:1::1 and 203.0.113.1
 no DNS64
@@ -246,6 +266,7 @@ siit: hosts on the IPv4 side, 0 mappings
   hosts    192.168.1.0/24 under 2001:db8:aaaa::/96
   pref64   2001:db8:1234::/96
 device gate64: 4 workers, MTU 1500
+memory: MEMORY
 overload filter auto
 ICMP errors from 2001:db8:1::1 and 203.0.113.1
 no DNS64

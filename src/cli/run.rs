@@ -17,6 +17,10 @@ pub(super) fn run(config: &Path) -> ExitCode {
             errln!("{why}");
             ExitCode::from(USAGE)
         }
+        Err(why @ RunError::Memory(_)) => {
+            errln!("gate64: {why}");
+            ExitCode::from(USAGE)
+        }
         Err(why) => {
             errln!("gate64: {why}");
             ExitCode::FAILURE

@@ -34,6 +34,15 @@ pub enum Sysctls {
     Check,
 }
 
+/// What is checked before the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Checks {
+    /// Whether to refuse to start if a firewall drops forwarded packets.
+    pub firewall: bool,
+    /// Whether to refuse to start if the tables may take more memory than this process may use.
+    pub memory: bool,
+}
+
 /// Settings of `[host]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Host {
@@ -55,8 +64,8 @@ pub struct Host {
     pub unreachable_routes: bool,
     /// Handling of sysctls with a wrong value.
     pub sysctls: Sysctls,
-    /// Whether to refuse to start if a firewall drops forwarded packets.
-    pub check_firewall: bool,
+    /// What prevents a start.
+    pub checks: Checks,
     /// Directory of the journal and of the saved block assignments.
     pub state_dir: PathBuf,
     /// Shutdown timeout for packets already read.
@@ -77,6 +86,7 @@ pub(super) fn host(reader: &mut Reader<'_>, section: Option<&schema::Host>) -> H
     let section = section.unwrap_or(&default);
     let announce = [("auto", Announce::Auto), ("routed", Announce::Routed), ("proxy", Announce::Proxy)];
     let sysctls = [("set", Sysctls::Set), ("check", Sysctls::Check)];
+    let check = [("check", true), ("ignore", false)];
     let workers = u8::try_from(reader.host.cpus().clamp(1, 8)).unwrap_or(8);
     let device = section.device.as_ref().and_then(|text| interface(reader, text));
     Host {
@@ -93,7 +103,10 @@ pub(super) fn host(reader: &mut Reader<'_>, section: Option<&schema::Host>) -> H
         announce: reader.word(section.announce.as_ref(), Announce::default(), &announce),
         unreachable_routes: section.unreachable_routes.unwrap_or(true),
         sysctls: reader.word(section.sysctls.as_ref(), Sysctls::default(), &sysctls),
-        check_firewall: reader.word(section.firewall.as_ref(), true, &[("check", true), ("ignore", false)]),
+        checks: Checks {
+            firewall: reader.word(section.firewall.as_ref(), true, &check),
+            memory: reader.word(section.memory.as_ref(), true, &check),
+        },
         state_dir: path(reader, section.state_dir.as_ref(), "/var/lib/gate64"),
         drain: reader.duration(section.drain.as_ref(), Duration::from_secs(2), Duration::ZERO, ""),
     }

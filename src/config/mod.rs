@@ -40,7 +40,7 @@ pub use dns::Dns64;
 pub(crate) use reader::duration;
 
 pub use egress::{Egress, INNER};
-pub use host::{Announce, HealthHooks, Host, MAX_WORKERS, Observe, Sysctls};
+pub use host::{Announce, Checks, HealthHooks, Host, MAX_WORKERS, Observe, Sysctls};
 pub use host_info::{HostInfo, OwnAddress};
 pub use siit::Siit;
 pub use zones::MAX_ZONES;
@@ -131,7 +131,7 @@ impl Config {
     /// Settings of one of `workers` workers: an equal share of the limits, everything else unchanged.
     pub fn worker(&self, worker: WorkerId, workers: u8, seed: u64, owner_seed: u32) -> Settings {
         let mut nat64 = self.nat64.clone();
-        nat64.limits = share(nat64.limits, u32::from(workers.max(1)));
+        nat64.limits = self.worker_limits(workers);
         Settings {
             worker,
             workers,
@@ -142,6 +142,11 @@ impl Config {
             nat64,
             local: Arc::clone(&self.local),
         }
+    }
+
+    /// The limits of one of `workers` workers.
+    pub fn worker_limits(&self, workers: u8) -> nat64::Limits {
+        share(self.nat64.limits, u32::from(workers.max(1)))
     }
 
     /// All prefixes of all zones, sorted, without duplicates.

@@ -185,6 +185,7 @@ pub(crate) struct Host {
     pub(crate) unreachable_routes: Option<bool>,
     pub(crate) sysctls: Option<Text>,
     pub(crate) firewall: Option<Text>,
+    pub(crate) memory: Option<Text>,
     pub(crate) state_dir: Option<Text>,
     pub(crate) drain: Option<Text>,
 }

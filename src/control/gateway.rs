@@ -30,6 +30,9 @@ pub(crate) enum RunError {
     /// The journal could not be opened or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// This process may use less memory than the configuration promises.
+    #[error("{0}")]
+    Memory(String),
     /// The device could not be opened.
     #[error(transparent)]
     Device(#[from] tun::OpenError),
@@ -120,15 +123,15 @@ impl Seeds {
     }
 }
 
-/// A removed pref64 that is still translated.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Lingering {
 /// The hosts that the overload filter knows.
 pub(super) fn filter_hosts<'a>(config: &'a Config, owners: &'a Owners) -> overload::Hosts<'a> {
     let siit = config.siit.as_ref().map(|siit| &siit.settings);
     overload::Hosts { owners, zones: &config.nat64.zones, siit }
 }
 
+/// A removed pref64 that is still translated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Lingering {
     pub(super) zone: String,
     pub(super) pref64: Pref64,
     pub(super) until: Instant,

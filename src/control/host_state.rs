@@ -106,7 +106,7 @@ impl HostState {
         if let Some(conflict) = requirements.conflicts.first() {
             return Err(HostError::Conflict(conflict.clone()));
         }
-        if config.host.check_firewall
+        if config.host.checks.firewall
             && let Some((family, table, chain)) = nft::dropping_forward(&self.device).await
         {
             return Err(HostError::Forward { family, table, chain, device: self.device.clone() });

@@ -20,6 +20,7 @@ use super::host_state::{DeviceGone, HostError, HostState};
 use super::host_watch::{Changed, HostWatch};
 use super::journal::{Extent, Journal};
 use super::local_addresses::AddressWatch;
+use super::memory::{self, Memory, MemoryLimit};
 use super::netlink::Netlink;
 use super::progress::{self, Progress};
 use super::requirements::Requirements;
@@ -85,6 +86,7 @@ fn prepare(path: &Path) -> Result<Prepared, RunError> {
     let system = runtime.block_on(LocalHost::read(None)).map_err(RunError::system("addresses"))?;
     let mut config = Config::load(path, &system)?;
     log_warnings(&mut config);
+    check_memory(&config)?;
     if !privileges::may_start() {
         return Err(RunError::NotAllowed);
     }
@@ -111,6 +113,18 @@ fn prepare(path: &Path) -> Result<Prepared, RunError> {
     let steering = steer(&config, &seeds, &interface, &queues);
     let overload = filter_overload(&config, &seeds, &mut queues);
     Ok(Prepared { config, journal, interface, queues, seeds, steering, overload, saved_sessions, inherited })
+}
+
+/// Checks that this process may use the memory that the configuration promises.
+fn check_memory(config: &Config) -> Result<(), RunError> {
+    let memory = Memory::of(config);
+    if config.host.checks.memory {
+        memory.check(MemoryLimit::of_this_process().as_ref()).map_err(RunError::Memory)?;
+    }
+    if let Some(warning) = memory.warning(memory::of_machine()) {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
 }
 
 /// Attaches the steering program if there are several workers and the kernel supports it. Logs offloads and steering

@@ -11,6 +11,7 @@ mod journal;
 pub(crate) mod lifecycle;
 mod local_addresses;
 mod logging;
+pub(crate) mod memory;
 mod netlink;
 mod nft;
 mod privileges;

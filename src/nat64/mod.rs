@@ -44,6 +44,7 @@ mod fragments;
 mod hairpin;
 mod keepalive;
 mod lifetimes;
+mod memory;
 mod outgoing;
 mod policy;
 mod prefetch;
@@ -58,6 +59,7 @@ mod update;
 mod tests;
 
 pub use context::Context;
+pub use memory::TableBytes;
 pub use prefetch::{Candidate, Candidates};
 pub use settings::{
     Filtering, HostLimits, Limits, Masquerade, Pairing, Pool, Settings, Sharing, StaticBinding, Timers,

@@ -38,6 +38,12 @@ pub use snapshot::{Progress, Target};
 /// Capacity of a worker's inbox, in packets.
 const INBOX: usize = 256;
 
+/// Bytes of a worker's packet buffers, used or not.
+pub(crate) const fn buffer_bytes(workers: u8) -> u64 {
+    let inbox = if workers > 1 { INBOX } else { 0 };
+    ((run::BUFFERS + inbox) * crate::wire::buf::MAX_PACKET) as u64
+}
+
 /// Maximum number of workers.
 pub const MAX_WORKERS: usize = 64;
 

@@ -20,6 +20,8 @@ use crate::wire::buf::{MAX_PACKET, PacketBuf};
 /// them without DF, so each datagram longer than 1,260 bytes becomes two fragments. Unused buffers
 /// occupy no physical memory.
 const EXTRA: usize = 2 * (BATCH_BYTES + MAX_PACKET) / 1240 + BATCH;
+/// Packet buffers of a worker.
+pub(super) const BUFFERS: usize = BATCH + EXTRA;
 /// Sessions that may expire between two batches.
 const EXPIRE: usize = 64;
 /// Events fetched at once.

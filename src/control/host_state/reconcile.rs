@@ -237,7 +237,7 @@ impl HostState {
     async fn check_forward(&mut self, config: &Config, changed: Changed, comparison: &mut Comparison<'_>) {
         if changed == Changed::All {
             self.dropping = None;
-            if config.host.check_firewall
+            if config.host.checks.firewall
                 && let Some((family, table, chain)) = nft::dropping_forward(&self.device).await
             {
                 let device = self.device.clone();

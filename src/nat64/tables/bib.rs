@@ -156,6 +156,11 @@ impl Bib {
         }
     }
 
+    /// Bytes of a table with this limit.
+    pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
+        Slab::<Binding>::bytes(limit) + Index::bytes(limit)
+    }
+
     fn hash(&self, proto: Proto, v6: Transport6) -> u32 {
         self.hasher.address(v6.addr, (proto as u64) << 16 | u64::from(v6.port))
     }

@@ -257,6 +257,11 @@ impl Blocks {
         Self { slab: Slab::new(limit), summaries: Vec::with_capacity(limit as usize), inserted: 0 }
     }
 
+    /// Bytes of a table with this limit.
+    pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
+        Slab::<Block>::bytes(limit) + size_of::<BlockSummary>() * limit as usize
+    }
+
     /// Adds a block; `None` if the table is full.
     pub(in crate::nat64) fn insert(&mut self, summary: BlockSummary, block: Block) -> Option<u32> {
         self.inserted += 1;

@@ -133,6 +133,11 @@ impl Events {
         Self { waiting: VecDeque::with_capacity(limit as usize), limit: limit as usize, counters }
     }
 
+    /// Bytes of a table with this limit.
+    pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
+        size_of::<Event>() * limit as usize
+    }
+
     /// Adds an event, or counts it as lost if the queue is full.
     pub(in crate::nat64) fn push(&mut self, event: Event) {
         if self.waiting.len() < self.limit {

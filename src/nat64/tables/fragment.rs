@@ -150,6 +150,12 @@ pub(in crate::nat64) struct FragmentCache {
 }
 
 impl FragmentCache {
+    /// Bytes of a cache with `limit` bytes for packets.
+    pub(in crate::nat64) const fn bytes(limit: usize) -> usize {
+        let cell = cells::CELL + size_of::<u32>() + 4 * size_of::<Piece>();
+        limit / cells::CELL * (cell + 2 * (Table::ENTRY + shares::ENTRY))
+    }
+
     /// Allocates `bytes` for packets in cells of 2 KiB, at most one packet per cell, and about a tenth of
     /// that for bookkeeping: two datagrams and four fragments per cell.
     ///

@@ -68,6 +68,11 @@ impl Hosts {
         Self { slab: Slab::new(limit), index: Index::new(limit), hasher: Hasher::new(rng) }
     }
 
+    /// Bytes of a table with this limit.
+    pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
+        Slab::<Host>::bytes(limit) + Index::bytes(limit)
+    }
+
     /// The hash of a host; also the start of its address search.
     pub(in crate::nat64) fn hash(&self, key: HostKey) -> u32 {
         self.hasher.address(key.prefix.addr(), u64::from(key.zone.0) << 8 | u64::from(key.prefix.len()))

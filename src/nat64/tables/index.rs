@@ -42,6 +42,11 @@ impl Index {
         Self { words, start, lines }
     }
 
+    /// Bytes of an index with this limit.
+    pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
+        (limit as usize / FILL + 2) * WORDS * size_of::<u64>()
+    }
+
     /// The home of this hash.
     #[inline]
     pub(in crate::nat64) const fn home(&self, hash: u32) -> Home {

@@ -39,6 +39,9 @@ pub(in crate::nat64) use request::{PortRequest, Refused};
 use cells::{Cells, Position};
 use class::Class;
 
+/// Bytes for each address: the owners of its ranges, the ranges in use, and its cells.
+pub(in crate::nat64) const ADDRESS_BYTES: usize = RANGES * (size_of::<u8>() + size_of::<u32>()) + Cells::ROW;
+
 /// Whether a host may create one more binding under its rate limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::nat64) enum RateCheck {

@@ -51,6 +51,11 @@ impl Ranges {
         Self { slab: Slab::new(limit), heads: vec![0; limit as usize * WIDTH].into_boxed_slice() }
     }
 
+    /// Bytes of a table with this limit.
+    pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
+        Slab::<Range>::bytes(limit) + WIDTH * size_of::<u32>() * limit as usize
+    }
+
     /// Adds a range; `None` if the table is full.
     pub(in crate::nat64) fn insert(&mut self, range: Range) -> Option<u32> {
         self.slab.insert(range)

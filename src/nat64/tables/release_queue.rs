@@ -20,6 +20,11 @@ impl ReleaseQueue {
         }
     }
 
+    /// Bytes of a table with this limit.
+    pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
+        (size_of::<(u32, u32)>() + size_of::<u32>()) * limit as usize
+    }
+
     /// Adds a block, unless it is in the queue.
     pub(in crate::nat64) fn push(&mut self, since: u32, slot: u32) {
         if self.positions[slot as usize] == NIL {

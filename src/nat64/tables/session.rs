@@ -201,6 +201,11 @@ impl Sessions {
         }
     }
 
+    /// Bytes of a table with this limit.
+    pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
+        Slab::<Session>::bytes(limit) + Index::bytes(limit)
+    }
+
     fn hash(&self, binding: u32, remote: Transport4) -> u32 {
         self.hasher.words(u64::from(binding) << 32 | u64::from(remote.addr.to_bits()), u64::from(remote.port))
     }

@@ -73,6 +73,11 @@ impl Sites {
         Self { slab: Slab::new(limit), index: Index::new(limit), hasher: Hasher::new(rng) }
     }
 
+    /// Bytes of a table with this limit.
+    pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
+        Slab::<Site>::bytes(limit) + Index::bytes(limit)
+    }
+
     fn hash(&self, key: SiteKey) -> u32 {
         self.hasher.address(key.prefix.addr(), u64::from(key.zone.0) << 8 | u64::from(key.prefix.len()))
     }

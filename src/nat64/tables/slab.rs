@@ -30,6 +30,11 @@ impl<T: Item> Slab<T> {
         Self { items: Vec::with_capacity(limit as usize), first_free: NIL, used: 0, limit }
     }
 
+    /// Bytes of a table with this limit.
+    pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
+        size_of::<T>() * limit as usize
+    }
+
     /// Puts `item` into a free slot; `None` if the slab is full.
     pub(in crate::nat64) fn insert(&mut self, item: T) -> Option<u32> {
         let slot = match self.items.get(self.first_free as usize) {

@@ -69,6 +69,12 @@ impl Syns {
         }
     }
 
+    /// Bytes of a table with this limit.
+    pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
+        let each = size_of::<StoredSyn>() + size_of::<u32>() + 16 * size_of::<u16>();
+        each * limit as usize
+    }
+
     fn count(&mut self, source: Ipv4Addr) -> &mut u16 {
         let hash = u64::from(self.hasher.words(u64::from(source.to_bits()), 0));
         &mut self.counts[((hash * self.counts.len() as u64) >> 32) as usize]

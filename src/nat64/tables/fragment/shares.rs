@@ -12,6 +12,9 @@ struct Share {
     cells: u32,
 }
 
+/// Bytes of the counters of a datagram.
+pub(super) const ENTRY: usize = 4 * size_of::<Share>();
+
 /// Usage by hash of the source. There are four counters per datagram, so that two sources rarely share one.
 pub(in crate::nat64) struct Shares {
     counts: Box<[Share]>,

@@ -58,6 +58,9 @@ pub(super) struct Cells {
 }
 
 impl Cells {
+    /// Bytes for each pool address.
+    pub(in crate::nat64) const ROW: usize = size_of::<Row>();
+
     /// All cells that `worker` owns, none in use.
     pub(super) fn new(config: &PoolConfig, worker: WorkerId) -> Self {
         let rows = config.owners.table().len() / RANGES;

@@ -2,14 +2,19 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::{Ipv4Prefix, Ipv6Prefix, Longest};
+
 /// The addresses of this host, and those that its subnets reserve for it: IPv4 broadcast addresses and
-/// subnet-router anycast addresses (RFC 4291 §2.6.1).
+/// subnet-router anycast addresses (RFC 4291 §2.6.1); and the destinations of its local routes (`ip route add local`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LocalAddresses {
     /// Sorted.
     v4: Vec<u32>,
     /// Sorted.
     v6: Vec<u128>,
+    /// Local routes.
+    routes4: Longest,
+    routes6: Longest,
 }
 
 impl LocalAddresses {
@@ -27,6 +32,26 @@ impl LocalAddresses {
         all.v6.sort_unstable();
         all.v6.dedup();
         all
+    }
+
+    /// The same addresses, and the destinations of local routes.
+    #[must_use]
+    pub fn with_routes(mut self, routes: impl IntoIterator<Item = (IpAddr, u8)>) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for (addr, len) in routes {
+            match addr {
+                // Each interface address has a route of its own.
+                IpAddr::V4(addr) if len >= 32 && self.has_v4(addr) => {}
+                IpAddr::V6(addr) if len >= 128 && self.has_v6(addr) => {}
+                IpAddr::V4(addr) => v4.push(Ipv4Prefix::containing(addr, len)),
+                IpAddr::V6(addr) => v6.push(Ipv6Prefix::containing(addr, len)),
+            }
+        }
+        v4.sort_unstable();
+        v6.sort_unstable();
+        self.routes4 = Longest::of_v4(v4.into_iter().map(|prefix| (prefix, 0)));
+        self.routes6 = Longest::of_v6(v6.into_iter().map(|prefix| (prefix, 0)));
+        self
     }
 
     /// Kernels before Linux 5.14 receive packets to the lowest address of a subnet as broadcasts, too. A subnet of
@@ -53,13 +78,13 @@ impl LocalAddresses {
     /// Whether this host receives packets to `addr`.
     #[inline]
     pub fn has_v4(&self, addr: Ipv4Addr) -> bool {
-        self.v4.binary_search(&addr.to_bits()).is_ok()
+        self.v4.binary_search(&addr.to_bits()).is_ok() || self.routes4.find_v4(addr).is_some()
     }
 
     /// Whether this host receives packets to `addr`.
     #[inline]
     pub fn has_v6(&self, addr: Ipv6Addr) -> bool {
-        self.v6.binary_search(&addr.to_bits()).is_ok()
+        self.v6.binary_search(&addr.to_bits()).is_ok() || self.routes6.find_v6(addr).is_some()
     }
 }
 
@@ -69,6 +94,25 @@ mod tests {
 
     fn of(own: &[(&str, u8)]) -> LocalAddresses {
         LocalAddresses::new(own.iter().map(|(addr, len)| (addr.parse().expect("literal"), *len)))
+    }
+
+    #[test]
+    fn local_routes_have_any_length() {
+        let route = |addr: &str, len| (addr.parse().expect("literal"), len);
+        let own = [route("192.0.2.70", 26), route("2001:db8:1::53", 64)];
+        let routes = [route("192.0.2.70", 32), route("198.51.100.0", 24), route("2001:db8:9::", 48)];
+        let local = LocalAddresses::new(own).with_routes(routes);
+        for (text, want) in [("192.0.2.70", true), ("198.51.100.200", true), ("198.51.101.0", false)] {
+            assert_eq!(local.has_v4(text.parse().expect("literal")), want, "{text}");
+        }
+        for (text, want) in [("2001:db8:1::53", true), ("2001:db8:9:1::1", true), ("2001:db8:8::1", false)] {
+            assert_eq!(local.has_v6(text.parse().expect("literal")), want, "{text}");
+        }
+        assert_eq!(LocalAddresses::new(own).with_routes([own[0]; 0]), LocalAddresses::new(own));
+        assert_eq!(LocalAddresses::new(own).with_routes([routes[0]]), LocalAddresses::new(own));
+        let mut turned = routes;
+        turned.reverse();
+        assert_eq!(LocalAddresses::new(own).with_routes(turned), local, "the order does not matter");
     }
 
     #[test]

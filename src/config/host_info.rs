@@ -17,6 +17,10 @@ pub struct OwnAddress {
 pub trait HostInfo {
     /// Addresses of all interfaces except the translator's device.
     fn addresses(&self) -> &[OwnAddress];
+    /// Destinations of local routes, with their lengths: this host receives packets to them.
+    fn local_routes(&self) -> &[(IpAddr, u8)] {
+        &[]
+    }
     /// Source address that the kernel selects for destination `to`; `None` without a route.
     fn source_towards(&self, to: IpAddr) -> Option<IpAddr>;
     /// Number of usable CPUs, at least 1.

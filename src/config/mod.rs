@@ -193,6 +193,11 @@ fn share(whole: nat64::Limits, workers: u32) -> nat64::Limits {
     }
 }
 
+fn local_addresses(host: &dyn HostInfo) -> LocalAddresses {
+    let own = host.addresses().iter().map(|own| (own.addr, own.len));
+    LocalAddresses::new(own).with_routes(host.local_routes().iter().copied())
+}
+
 fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Config> {
     let default = schema::Translator::default();
     let section = file.translator.as_ref().map_or(&default, |t| t.get_ref());
@@ -242,7 +247,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         rules,
         siit,
         nat64,
-        local: Arc::new(LocalAddresses::new(reader.host.addresses().iter().map(|own| (own.addr, own.len)))),
+        local: Arc::new(local_addresses(reader.host)),
         linger,
         zone_names: zones.names,
         dns64,

@@ -106,7 +106,20 @@ fn check_host(reader: &mut Reader<'_>, at: Range<usize>, prefix: Ipv4Prefix) {
         let allowed = "addresses that this host does not use; to share the address of this host, leave pool4 out \
                        and set egress = \"masquerade\"";
         reader.error(at, found, allowed);
+    } else if let Some(route) = local_route(reader, prefix) {
+        let found = format!("{prefix} overlaps {route}, a local route of this host");
+        reader.warn(at, found, "addresses without a local route: this host keeps their packets");
     }
+}
+
+/// The first local route of this host that overlaps `prefix`.
+pub(super) fn local_route(reader: &Reader<'_>, prefix: Ipv4Prefix) -> Option<Ipv4Prefix> {
+    reader.host.local_routes().iter().find_map(|(addr, len)| match addr {
+        std::net::IpAddr::V4(addr) => {
+            Some(Ipv4Prefix::containing(*addr, *len)).filter(|r| r.overlaps(prefix))
+        }
+        std::net::IpAddr::V6(_) => None,
+    })
 }
 
 /// The first address of this host within `prefix`, with its interface.

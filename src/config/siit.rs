@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::pool;
 use super::reader::Reader;
 use super::schema::{self, EamEntry, Text, Texts};
 use super::shape::{List, TextOr};
@@ -99,13 +100,17 @@ pub(super) fn warn_about_addresses(
         };
         Some((entry.span(), eam.v4(), eam.v6()))
     });
+    let eams: Vec<_> = eams.collect();
+    for (at, v4, _) in &eams {
+        warn_if_own(reader, at.clone(), *v4);
+    }
     let statics = file.statics.iter().filter_map(|entry| {
         let (outside, inside) = (&entry.get_ref().outside, &entry.get_ref().inside);
         let (v4, v6): (SocketAddrV4, SocketAddrV6) =
             (outside.get_ref().parse().ok()?, inside.get_ref().parse().ok()?);
         Some((outside.span(), Ipv4Prefix::host(*v4.ip()), Ipv6Prefix::containing(*v6.ip(), 128)))
     });
-    for (at, v4, v6) in eams.chain(statics) {
+    for (at, v4, v6) in eams.into_iter().chain(statics) {
         if v4.contains(address4) {
             let found = format!("{v4} contains address4, {address4}");
             reader.warn(at.clone(), found, "a mapping without the source of the gateway's own errors");
@@ -114,6 +119,16 @@ pub(super) fn warn_about_addresses(
             let found = format!("{v6} is under the pref64 {pref64}, which represents IPv4 addresses");
             reader.warn(at, found, "an inside host outside every pref64");
         }
+    }
+}
+
+/// Warns about a mapping of addresses that this host receives.
+fn warn_if_own(reader: &mut Reader<'_>, at: Range<usize>, v4: Ipv4Prefix) {
+    let own = pool::own(reader, v4).map(|(interface, addr)| format!("{addr} ({interface})"));
+    let route = || pool::local_route(reader, v4).map(|route| format!("the local route {route}"));
+    if let Some(own) = own.or_else(route) {
+        let found = format!("{v4} contains addresses of this host: {own}");
+        reader.warn(at, found, "mapped addresses that this host does not receive itself");
     }
 }
 
@@ -469,6 +484,18 @@ mod tests {
                  (an inside host outside every pref64)".to_owned(),
             ]),
             (format!("{own}[siit]\neam = \"192.0.2.1 = 2001:db8:aaaa::1\"\n"), vec![]),
+            (format!("{own}[siit]\neam = \"203.0.113.0/28 = 2001:db8:aaaa::/124\"\n"), vec![
+                "9:7: 203.0.113.0/28 contains addresses of this host: 203.0.113.1 (eth0) (mapped addresses that this \
+                 host does not receive itself)".to_owned(),
+            ]),
+            (format!("{own}[siit]\neam = \"198.18.77.9 = 2001:db8:aaaa::1\"\n"), vec![
+                "9:7: 198.18.77.9/32 contains addresses of this host: the local route 198.18.77.0/24 (mapped \
+                 addresses that this host does not receive itself)".to_owned(),
+            ]),
+            (BOTH.replace("192.0.2.64/28", "198.18.77.64/28"), vec![
+                "3:9: 198.18.77.64/28 overlaps 198.18.77.0/24, a local route of this host (addresses without a local \
+                 route: this host keeps their packets)".to_owned(),
+            ]),
         ];
         for (text, want) in cases {
             assert_eq!(problems(&text), want, "{text}");

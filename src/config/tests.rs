@@ -23,6 +23,10 @@ impl HostInfo for FakeHost {
         &self.0
     }
 
+    fn local_routes(&self) -> &[(IpAddr, u8)] {
+        &[(IpAddr::V4(Ipv4Addr::new(198, 18, 77, 0)), 24)]
+    }
+
     fn source_towards(&self, to: IpAddr) -> Option<IpAddr> {
         self.0.iter().map(|own| own.addr).find(|addr| addr.is_ipv4() == to.is_ipv4())
     }

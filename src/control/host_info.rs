@@ -3,13 +3,14 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-use super::netlink::Netlink;
+use super::netlink::{self, Netlink};
 use crate::config::{HostInfo, OwnAddress};
 
 /// Snapshot of this host.
 #[derive(Debug)]
 pub struct LocalHost {
     addresses: Vec<OwnAddress>,
+    local_routes: Vec<(IpAddr, u8)>,
 }
 
 impl LocalHost {
@@ -22,13 +23,14 @@ impl LocalHost {
         runtime.block_on(Self::read(except))
     }
 
-    /// Reads the addresses of all interfaces except `except`.
+    /// Reads the addresses of all interfaces except `except`, and the local routes.
     ///
     /// # Errors
     /// The kernel refuses the netlink query.
     pub async fn read(except: Option<&str>) -> io::Result<Self> {
         let addresses = Netlink::open()?.addresses(except).await.map_err(io::Error::other)?;
-        Ok(Self { addresses })
+        let local_routes = netlink::local_routes().await.map_err(io::Error::other)?;
+        Ok(Self { addresses, local_routes })
     }
 }
 
@@ -72,6 +74,10 @@ impl HostInfo for UnknownHost {
 impl HostInfo for LocalHost {
     fn addresses(&self) -> &[OwnAddress] {
         &self.addresses
+    }
+
+    fn local_routes(&self) -> &[(IpAddr, u8)] {
+        &self.local_routes
     }
 
     /// Connects a UDP socket, which selects a route and a source without sending a packet.

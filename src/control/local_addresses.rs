@@ -1,39 +1,58 @@
-//! Follows the addresses of this host, and sends them to the workers.
+//! Follows the addresses and local routes of this host, and sends them to the workers.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::ready;
 use futures_util::{FutureExt, Stream, StreamExt};
 use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::gateway::Gateway;
-use super::netlink::Netlink;
+use super::netlink::{self, Netlink};
 
 /// Interval between two comparisons, in case the kernel's notifications overran the socket.
 const COMPARE: Duration = Duration::from_secs(10);
 
+/// Whether a notification may change what this host receives. Most routes don't.
+fn is_relevant(payload: &NetlinkPayload<RouteNetlinkMessage>) -> bool {
+    match payload {
+        NetlinkPayload::InnerMessage(
+            RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route),
+        ) => netlink::is_local(route),
+        _ => true,
+    }
+}
+
 /// Watches the addresses of this host.
 pub(super) struct AddressWatch {
     netlink: Netlink,
-    /// One item for each changed address.
+    /// One item for each changed address or local route.
     changes: Box<dyn Stream<Item = ()> + Send + Unpin>,
     compare: Interval,
 }
 
 impl AddressWatch {
-    /// Subscribes to changes of addresses, on the current tokio runtime.
+    /// Subscribes to changes of addresses and local routes, on the current tokio runtime.
     ///
     /// # Errors
     /// The kernel provides no netlink socket.
     pub(super) fn open() -> io::Result<Self> {
-        let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let groups = [
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
+        ];
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
         tokio::spawn(connection);
+        let changes = messages.filter(|(message, _)| ready(is_relevant(&message.payload))).map(drop);
         let mut compare = tokio::time::interval(COMPARE);
         compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { netlink: Netlink::open()?, changes: Box::new(messages.map(drop)), compare })
+        Ok(Self { netlink: Netlink::open()?, changes: Box::new(changes), compare })
     }
 
     /// Returns after a change, at once when called for the first time, and every ten seconds.

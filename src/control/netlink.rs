@@ -9,7 +9,9 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteType};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteType,
+};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use crate::addr::LocalAddresses;
@@ -57,6 +59,54 @@ impl std::fmt::Display for Destination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.addr, self.len)
     }
+}
+
+/// Table of the routes to this host itself.
+const LOCAL_TABLE: u8 = libc::RT_TABLE_LOCAL;
+
+/// Whether a route makes this host the receiver. Only table "local" counts: other tables need a rule, which may
+/// select other packets, as for transparent proxies.
+pub(crate) fn is_local(route: &RouteMessage) -> bool {
+    route.header.table == LOCAL_TABLE && route.header.kind == RouteType::Local
+}
+
+/// Destinations of the routes for which this host is the receiver, on the current tokio runtime.
+///
+/// # Errors
+/// The kernel refuses the operation.
+pub(crate) async fn local_routes() -> Result<Vec<(IpAddr, u8)>, NetlinkError> {
+    let failed = |why: &_| NetlinkError::new("local routes", why);
+    // With this check the kernel sends routes of the wanted table only, not all routes of the Internet. Kernels
+    // before 4.20 don't have it.
+    let (connection, handle) = match rtnetlink::new_connection_with_strict_check() {
+        Ok((connection, handle, _)) => (connection, handle),
+        Err(_) => rtnetlink::new_connection()
+            .map(|(connection, handle, _)| (connection, handle))
+            .map_err(|why| NetlinkError { what: "netlink".to_owned(), why: why.to_string(), errno: 0 })?,
+    };
+    tokio::spawn(connection);
+    let mut read = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut wanted = RouteMessage::default();
+        wanted.header.address_family = family;
+        wanted.header.table = LOCAL_TABLE;
+        wanted.header.kind = RouteType::Local;
+        let mut listed = handle.route().get(wanted).execute();
+        while let Some(route) = listed.try_next().await.map_err(|why| failed(&why))? {
+            read.extend(destination(&route).filter(|_| is_local(&route)));
+        }
+    }
+    Ok(read)
+}
+
+/// Destination of a route and its length.
+fn destination(route: &RouteMessage) -> Option<(IpAddr, u8)> {
+    let len = route.header.destination_prefix_length;
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(addr)) => Some((IpAddr::V4(*addr), len)),
+        RouteAttribute::Destination(RouteAddress::Inet6(addr)) => Some((IpAddr::V6(*addr), len)),
+        _ => None,
+    })
 }
 
 /// A netlink socket. A tokio task reads its responses.
@@ -122,8 +172,8 @@ impl Netlink {
         Ok(read)
     }
 
-    /// All addresses for which this host receives packets, with the broadcast addresses that interfaces have by
-    /// configuration.
+    /// All addresses for which this host receives packets: with the broadcast addresses that interfaces have by
+    /// configuration, and the local routes.
     ///
     /// # Errors
     /// The kernel refuses the operation.
@@ -139,7 +189,7 @@ impl Netlink {
                 _ => None,
             }));
         }
-        Ok(LocalAddresses::new(read))
+        Ok(LocalAddresses::new(read).with_routes(local_routes().await?))
     }
 
     /// Whether an interface is up; `None` if it does not exist.

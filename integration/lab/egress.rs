@@ -83,3 +83,25 @@ fn mappings_are_endpoint_independent_behind_masquerade() -> Test {
     site.host().text(&format!("ping -c 1 -W 5 {WWW}"))?;
     gateway.stop()
 }
+
+#[test]
+fn services_on_the_ports_of_masquerade_are_named() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let config = GatewayConfig { pool: "egress = \"masquerade\"".to_owned(), ..GatewayConfig::default() };
+    let serve =
+        |port: u16| listener(&site, &site.lab.gateway, &format!("192.0.2.2:{port}"), "198.51.100.80:3478");
+    let warning = |port: u16| format!("udp port {port}: a service of this host listens on it");
+    // WireGuard's port, and one outside the range.
+    let (_first, _other) = (serve(51_820)?, serve(40_959)?);
+    let mut gateway = site.start(&config)?;
+    until(Deadline::ample(), "a service of the start is named", || gateway.log().contains(&warning(51_820)))?;
+    // The search is repeated every minute, and after a reload.
+    let _second = serve(51_821)?;
+    gateway.reload(&config)?;
+    until(Deadline::ample(), "a service started later is named", || {
+        gateway.log().contains(&warning(51_821))
+    })?;
+    assert!(!gateway.log().contains(&warning(40_959)));
+    assert_eq!(gateway.log().matches(&warning(51_820)).count(), 1, "once each");
+    gateway.stop()
+}

@@ -300,12 +300,14 @@ impl Gateway {
                 _ = signals.reload.recv() => {
                     drop(self.reload(clock::monotonic()).await);
                     host_watch.expect(Changed::All);
+                    search.reset_immediately();
                 }
                 Some(request) = reloads.recv() => {
                     let result = self.reload(clock::monotonic()).await;
                     host_watch.expect(Changed::All);
                     // The client may have closed its connection.
                     let _ = request.send(result);
+                    search.reset_immediately();
                 }
                 () = self.linger() => self.forget_lingering(clock::monotonic()).await,
                 Some(notice) = events.recv() => {

@@ -25,7 +25,7 @@ use gate64::translator::{Settings, Verdict};
 
 use super::address::{self, Host, embed, extract};
 use super::packet::{self, Flow, Refusal};
-use super::ports::{Block, Choice, Place, PortRequest};
+use super::ports::{Block, Choice, Place, PortRequest, Reclaimable};
 use super::tcp::{self, Event, State};
 use crate::script::packet::{Body, Packet, Quote};
 
@@ -77,8 +77,8 @@ pub(super) struct Model {
     pub(super) sessions: Vec<Session>,
     pub(super) blocks: Vec<Block>,
     pub(super) reloads: u32,
-    /// The block that the translator has reclaimed for the present packet.
-    pub(super) reclaimed: Option<Place>,
+    /// The blocks that the translator has reclaimed for the present packet.
+    pub(super) reclaimed: Vec<Place>,
     syns: Vec<Syn>,
     /// When the last quarantine ended.
     last_quarantine_end: Option<Instant>,
@@ -107,7 +107,7 @@ impl Model {
             sessions: Vec::new(),
             blocks: Vec::new(),
             reloads: 0,
-            reclaimed: None,
+            reclaimed: Vec::new(),
             syns: Vec::new(),
             last_quarantine_end: None,
         };
@@ -406,16 +406,17 @@ impl Model {
         let worker = self.owners.source(client.addr);
         let request = PortRequest { host, proto, port: client.port, worker };
         let mut choice = self.choice(&request);
-        if let Choice::Refused(_, reclaimable) = &choice
-            && !reclaimable.is_empty()
+        if let Choice::Refused(_, Reclaimable { places, whole_host }) = &choice
+            && !places.is_empty()
         {
-            match self.reclaimed.take() {
-                Some(place) if reclaimable.contains(&place) => self.reclaim(place),
-                other => {
-                    *wrong = Some(format!("one of {reclaimable:?} was to be reclaimed, not {other:?}"));
-                    return Err(Reason::PoolExhausted);
-                }
+            let allowed: Vec<_> = places.iter().map(|place| self.with_host(*place, *whole_host)).collect();
+            let mut reclaimed = std::mem::take(&mut self.reclaimed);
+            reclaimed.sort_unstable();
+            if !allowed.contains(&reclaimed) {
+                *wrong = Some(format!("one of {allowed:?} was to be reclaimed, not {reclaimed:?}"));
+                return Err(Reason::PoolExhausted);
             }
+            reclaimed.into_iter().for_each(|place| self.reclaim(place));
             choice = self.choice(&request);
         }
         let (mapped, places) = match choice {
@@ -454,6 +455,16 @@ impl Model {
             quarantined: None,
         });
         Ok(self.bindings.len() - 1)
+    }
+
+    /// A block, or all blocks of its host, sorted.
+    fn with_host(&self, place: Place, whole_host: bool) -> Vec<Place> {
+        let is = |b: &&Block| (b.addr, b.ports) == place;
+        let host = self.blocks.iter().find(is).map(|b| (b.host, b.lost));
+        let counts = |b: &&Block| is(b) || whole_host && Some((b.host, b.lost)) == host;
+        let mut places: Vec<_> = self.blocks.iter().filter(counts).map(|b| (b.addr, b.ports)).collect();
+        places.sort_unstable();
+        places
     }
 
     /// Ends the bindings of a block, and the block, at once.

@@ -46,12 +46,19 @@ pub(super) struct PortRequest {
     pub(super) worker: WorkerId,
 }
 
+/// What is reclaimed for a new block: one of these blocks, or all blocks of its host.
+#[derive(Default)]
+pub(super) struct Reclaimable {
+    pub(super) places: Vec<Place>,
+    pub(super) whole_host: bool,
+}
+
 /// The ports that the translator may choose from.
 pub(super) enum Choice {
     /// One of these, in a block of the host or in one of these new blocks.
     Of(Vec<Transport4>, Vec<Place>),
-    /// None: the packet is refused for this reason, unless one of these blocks is reclaimed first.
-    Refused(Reason, Vec<Place>),
+    /// None: the packet is refused for this reason, unless something is reclaimed first.
+    Refused(Reason, Reclaimable),
 }
 
 /// Number of ports.

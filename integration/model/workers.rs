@@ -123,16 +123,16 @@ impl Workers {
         Err("handed over for ever".to_owned())
     }
 
-    /// The block that was reclaimed since the last call.
-    pub(super) fn reclaimed(&mut self) -> Option<Place> {
+    /// The blocks that were reclaimed since the last call.
+    pub(super) fn reclaimed(&mut self) -> Vec<Place> {
         let blank = Event::PoolExhausted { host: HostKey::new(ZoneId(0), Ipv6Addr::UNSPECIFIED, 0) };
-        let (mut events, mut found) = ([blank; 64], None);
+        let (mut events, mut found) = ([blank; 64], Vec::new());
         for translator in &mut self.translators {
             loop {
                 let count = translator.events(&mut events);
                 for event in &events[..count] {
                     if let Event::BlockReclaimed { addr, ports, .. } = event {
-                        found = Some((*addr, *ports));
+                        found.push((*addr, *ports));
                     }
                 }
                 if count == 0 {

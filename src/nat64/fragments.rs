@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::context::Context;
-use super::tables::fragment::{Arrival, First, Key, Step};
+use super::tables::fragment::{Arrival, Datagram, First, Key, Step};
 use super::{Nat64, tuple};
 use crate::addr::ZoneId;
 use crate::reason::Reason;
@@ -33,6 +33,14 @@ fn first<Q>(
         Transport::Fragment if tuple::proto_of(protocol).is_some() => Ok(None),
         Transport::Fragment => Err(Reason::Protocol.into()),
         Transport::Other => Err(Refusal::with_error(Reason::Protocol, protocol_error)),
+    }
+}
+
+/// Why a packet was refused, if it was.
+const fn refused(verdict: &Result<Verdict, Refusal>) -> Option<Reason> {
+    match verdict {
+        Ok(Verdict::Reject(reason) | Verdict::Drop(reason)) | Err(Refusal { reason, .. }) => Some(*reason),
+        Ok(Verdict::Forward | Verdict::HandOver(_) | Verdict::Hold) => None,
     }
 }
 
@@ -104,17 +112,23 @@ impl Nat64 {
         buf: &mut PacketBuf,
     ) -> Result<Verdict, Refusal> {
         match step {
+            Step::First { ports, datagram } => {
+                buf.meta.ports = Some(ports);
+                let verdict = process(self, context, buf);
+                match refused(&verdict) {
+                    Some(reason) => {
+                        let held = self.fragments.refuse(datagram, reason);
+                        self.counters.zone(context.zone).drops(reason).add(u64::from(held));
+                    }
+                    None => self.release_held(context, process, datagram),
+                }
+                verdict
+            }
             Step::Pass { ports, held } => {
                 buf.meta.ports = Some(ports);
                 let verdict = process(self, context, buf);
-                if let Some(datagram) = held
-                    && let Some(released) = context.scratch.take()
-                {
-                    while self.fragments.held(datagram) > 0 && context.extra.room() > 0 {
-                        self.fragments.release(datagram, released);
-                        self.forward_held(context, process, released);
-                    }
-                    context.scratch = Some(released);
+                if let Some(datagram) = held {
+                    self.release_held(context, process, datagram);
                 }
                 verdict
             }
@@ -138,20 +152,27 @@ impl Nat64 {
         }
     }
 
+    /// Translates the held fragments of a datagram for which the batch has room.
+    fn release_held(&mut self, context: &mut Context<'_>, process: Process, datagram: Datagram) {
+        let Some(released) = context.scratch.take() else { return };
+        while self.fragments.held(datagram) > 0 && context.extra.room() > 0 {
+            self.fragments.release(datagram, released);
+            self.forward_held(context, process, released);
+        }
+        context.scratch = Some(released);
+    }
+
     /// Translates a fragment released from the cache and adds it to the batch.
     fn forward_held(&mut self, context: &mut Context<'_>, process: Process, released: &mut PacketBuf) {
-        let to = match process(self, context, released) {
-            Ok(Verdict::Forward) => None,
+        let verdict = process(self, context, released);
+        if let Some(reason) = refused(&verdict) {
+            self.counters.zone(context.zone).drops(reason).add(1);
+            return;
+        }
+        let to = match verdict {
             Ok(Verdict::HandOver(worker)) => Some(worker),
             Ok(Verdict::Hold) => return,
-            Ok(Verdict::Reject(reason) | Verdict::Drop(reason)) => {
-                self.counters.zone(context.zone).drops(reason).add(1);
-                return;
-            }
-            Err(refusal) => {
-                self.counters.zone(context.zone).drops(refusal.reason).add(1);
-                return;
-            }
+            Ok(Verdict::Forward | Verdict::Reject(_) | Verdict::Drop(_)) | Err(_) => None,
         };
         let Some(output) = context.extra.next_slot().filter(|slot| released.len() <= slot.packet.room())
         else {

@@ -154,6 +154,14 @@ impl Nat64 {
         self.pool4.release_reclaimed(block, &mut self.events);
     }
 
+    /// Takes all port blocks back from the host of a block, which no packet from outside has answered.
+    pub(super) fn reclaim_host(&mut self, now: Instant, block: u32) {
+        let host = self.pool4.blocks().block(block).host;
+        for _ in 0..self.pool4.hosts().host(host).blocks {
+            self.reclaim(now, self.pool4.hosts().host(host).first_block);
+        }
+    }
+
     /// Answers an expired unsolicited SYN with an ICMP error. Returns false if none is due.
     fn expire_syn(
         &mut self,

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::policy::zones::Destination;
 use super::prefetch::Candidate;
 use super::tables::bib::Allocation;
-use super::tables::pool4::{PortRequest, RateCheck, Refused};
+use super::tables::pool4::{PortRequest, RateCheck, Reclaimable, Refused};
 use super::tables::session::Traffic;
 use super::tables::tcp::{Kind, Lifetime, Side, State, on_segment};
 use super::tuple::Tuple;
@@ -268,14 +268,17 @@ impl Nat64 {
         Ok(slot)
     }
 
-    /// Allocates a port. If that fails, reclaims a block without an answer and tries once more.
+    /// Allocates a port. If that fails, reclaims a block without an answer, or all blocks of a host, and tries once
+    /// more.
     fn allocate(&mut self, now: Instant, request: &PortRequest) -> Result<(u32, u16), Reason> {
         let refused = match self.pool4.allocate(request, &mut self.rng, &mut self.events) {
             Ok(found) => return Ok(found),
             Err(refused) => refused,
         };
-        let block = refused.reclaimable.ok_or(refused.reason)?;
-        self.reclaim(now, block);
+        match refused.reclaimable.ok_or(refused.reason)? {
+            Reclaimable::Block(block) => self.reclaim(now, block),
+            Reclaimable::HostOf(block) => self.reclaim_host(now, block),
+        }
         let again = self.pool4.allocate(request, &mut self.rng, &mut self.events);
         again.map_err(|Refused { reason, .. }| reason)
     }

@@ -10,11 +10,11 @@ use gate64::reason::Reason;
 use super::Model;
 use crate::model::address::Host;
 use crate::model::ports::{
-    Block, CELL, Choice, Place, PortRequest, block_around, class_has, len_of, range_len,
+    Block, CELL, Choice, Place, PortRequest, Reclaimable, block_around, class_has, len_of, range_len,
 };
 
-/// Why no block is assigned, and those of which one may be reclaimed.
-type Refused = (Reason, Vec<Place>);
+/// Why no block is assigned, and what may be reclaimed.
+type Refused = (Reason, Reclaimable);
 
 impl Model {
     fn zone_of(&self, host: Host) -> &Zone {
@@ -93,7 +93,7 @@ impl Model {
                 .collect()
         };
         let low = request.port < 1024 && request.proto != Proto::Icmp;
-        let mut refused = (Reason::PoolExhausted, Vec::new());
+        let mut refused: Refused = (Reason::PoolExhausted, Reclaimable::default());
         for low in if low { vec![true, false] } else { vec![false] } {
             let of_class: Vec<_> = (own.iter().zip(&free))
                 .filter(|(block, _)| class_has(low, block.ports))
@@ -143,7 +143,11 @@ impl Model {
         let len = self.next_len(request, own, low)?;
         let site = self.site_of(request.host);
         let answered = own.iter().any(|block| block.answered);
-        self.check_tables(own, (request.worker, site), answered)
+        self.check_hosts(own, (request.worker, site)).map_err(|level| {
+            let (reason, of) = self.refused(level, request, own, low);
+            (reason, Reclaimable { whole_host: true, ..of })
+        })?;
+        self.check_blocks(own, (request.worker, site), answered)
             .map_err(|level| self.refused(level, request, own, low))?;
         self.check_shares(request, own, low, answered)
             .map_err(|level| self.refused(level, request, own, low))?;
@@ -161,7 +165,7 @@ impl Model {
         let held: usize = current.iter().map(|block| block.cells()).sum::<usize>() * usize::from(CELL);
         let left = (usize::from(zone.blocks_per_host) * 256).saturating_sub(held);
         if left < usize::from(CELL) {
-            return Err((Reason::HostQuota, Vec::new()));
+            return Err((Reason::HostQuota, Reclaimable::default()));
         }
         let of_class = current.iter().filter(|block| class_has(low, block.ports));
         let longest = of_class.map(|block| len_of(block.ports)).max();
@@ -169,7 +173,7 @@ impl Model {
         let used: usize = self.used_of_pool(request, low);
         if longest.is_some() && !own.iter().any(|block| block.answered) {
             let reason = if used < total { Reason::Unanswered } else { Reason::PoolExhausted };
-            return Err((reason, Vec::new()));
+            return Err((reason, Reclaimable::default()));
         }
         let len = match longest {
             _ if low => CELL,
@@ -192,39 +196,48 @@ impl Model {
             .sum()
     }
 
-    fn check_tables(
-        &self,
-        own: &[&Block],
-        (worker, site): (WorkerId, Host),
-        answered: bool,
-    ) -> Result<(), (Level, Reason)> {
-        let full = |level| (level, Reason::TableFull);
-        let limits = &self.settings.nat64.limits;
-        // Each worker has tables of its own.
+    /// Each worker has tables of its own.
+    fn blocks_in_tables(&self, (worker, site): (WorkerId, Host)) -> (Vec<&Block>, Vec<&Block>) {
         let all: Vec<_> = self.blocks.iter().filter(|b| b.worker == worker).collect();
-        let of_site: Vec<_> = all.iter().copied().filter(|b| self.site_of(b.host) == site).collect();
-        let total = limits.blocks as usize;
-        let reserve = if answered { 0 } else { total / 4 };
-        if all.len() + 1 + reserve > total {
-            return Err(full(Level::Total));
-        }
-        // Answered hosts may reclaim blocks without an answer, so that these do not count.
-        let counts = |b: &&Block| !answered || b.answered || self.is_withdrawn(b);
-        let used = all.iter().copied().filter(counts).count();
-        let site_used = of_site.iter().copied().filter(counts).count();
-        admit(total, used, site_used, own.len()).map_err(full)?;
-        // A host that lost all blocks to a reload keeps their table entry until the quarantine ends, and may
-        // take another.
+        let of_site = all.iter().copied().filter(|b| self.site_of(b.host) == site).collect();
+        (all, of_site)
+    }
+
+    /// Whether the table has room for one more host. A host that lost all blocks to a reload keeps their table
+    /// entry until the quarantine ends, and may take another.
+    fn check_hosts(&self, own: &[&Block], of: (WorkerId, Host)) -> Result<(), (Level, Reason)> {
+        let (all, of_site) = self.blocks_in_tables(of);
         let hosts = |blocks: Vec<&Block>| {
             let mut hosts: Vec<_> = blocks.iter().map(|block| (block.host, block.lost)).collect();
             hosts.sort_unstable();
             hosts.dedup();
             hosts.len()
         };
+        let limit = self.settings.nat64.limits.hosts as usize;
         match own.is_empty() {
-            true => admit(limits.hosts as usize, hosts(all), hosts(of_site), 0).map_err(full),
+            true => admit(limit, hosts(all), hosts(of_site), 0).map_err(|level| (level, Reason::TableFull)),
             false => Ok(()),
         }
+    }
+
+    /// Whether the table has room for one more block.
+    fn check_blocks(
+        &self,
+        own: &[&Block],
+        of: (WorkerId, Host),
+        answered: bool,
+    ) -> Result<(), (Level, Reason)> {
+        let full = |level| (level, Reason::TableFull);
+        let (all, of_site) = self.blocks_in_tables(of);
+        let total = self.settings.nat64.limits.blocks as usize;
+        let reserve = if answered { 0 } else { total / 4 };
+        if all.len() + 1 + reserve > total {
+            return Err(full(Level::Total));
+        }
+        // Answered hosts may reclaim blocks without an answer, so that these do not count.
+        let counts = |b: &&&Block| !answered || b.answered || self.is_withdrawn(b);
+        admit(total, all.iter().filter(counts).count(), of_site.iter().filter(counts).count(), own.len())
+            .map_err(full)
     }
 
     fn check_shares(
@@ -271,7 +284,7 @@ impl Model {
             let oldest = unanswered().find(|b| b.addr == addr)?;
             (self.zone_of(oldest.host).pool == pool).then(|| place(oldest))
         };
-        match level {
+        let (reason, places) = match level {
             Level::Host => (Reason::PoolShare, Vec::new()),
             Level::Site => {
                 let site = self.site_of(request.host);
@@ -292,7 +305,8 @@ impl Model {
                 };
                 (reason, found)
             }
-        }
+        };
+        (reason, Reclaimable { places, whole_host: false })
     }
 
     /// A host's address: that of its oldest block which its pool contains.

@@ -9,6 +9,8 @@
 //! - A first fragment may require [reassembly](First::Reassemble): UDP without a checksum, and ICMP, need a
 //!   checksum over the whole datagram. All fragments are held until the last missing one arrives.
 //!
+//! If the first fragment is [refused](FragmentCache::refuse), so are all others of its datagram.
+//!
 //! A datagram leaves the cache when all of it has passed, or at its deadline, counted from its first
 //! arrival. A fragment that overlaps or contradicts another invalidates the datagram (RFC 8200 §4.5, RFC 5722;
 //! the same for IPv4): held fragments are dropped, and later ones are dropped until the deadline.
@@ -16,6 +18,7 @@
 //! # Usage
 //! ```text
 //! match cache.offer(now, &arrival) {
+//!     Step::First { ports, datagram } => // As below; if it is refused: cache.refuse(datagram, reason)
 //!     Step::Pass { ports, held } => {
 //!         // Translate the packet, or hand it over with `meta.ports = Some(ports)`. Then:
 //!         while let Some(datagram) = held && cache.held(datagram) > 0 && let Some(slot) = extra.next_slot() {
@@ -89,6 +92,14 @@ pub(in crate::nat64) struct Datagram(u32);
 /// The decision about a fragment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::nat64) enum Step {
+    /// It is the first fragment: translate it now.
+    First {
+        /// Source and destination port of its datagram.
+        ports: (u16, u16),
+        /// The datagram: [refuse](FragmentCache::refuse) it if the first fragment is refused, else
+        /// [release](FragmentCache::release) its held fragments after this one.
+        datagram: Datagram,
+    },
     /// Translate it now.
     Pass {
         /// Source and destination port of its datagram.
@@ -212,7 +223,7 @@ impl FragmentCache {
             (State::Waiting, Some(First::Reassemble)) => State::Reassembling,
             (state, _) => state,
         };
-        let passes = matches!(state, State::Passing(..));
+        let passes = matches!(state, State::Passing(..) | State::Refused(_));
         if !self.add(at, arrival, (start, end), passes) {
             if self.datagrams.entry(at).count == 0 {
                 self.forget(at);
@@ -221,14 +232,36 @@ impl FragmentCache {
         }
         self.datagrams.entry_mut(at).state = state;
         match state {
+            State::Passing(src, dst) if arrival.first.is_some() => {
+                Step::First { ports: (src, dst), datagram: Datagram(at) }
+            }
             State::Passing(src, dst) => {
                 let held = (self.datagrams.entry(at).held > 0).then_some(Datagram(at));
                 self.close_if_done(at);
                 Step::Pass { ports: (src, dst), held }
             }
+            State::Refused(reason) => {
+                self.close_if_done(at);
+                Step::drop(reason)
+            }
             State::Reassembling if self.complete(at) => Step::Reassemble(Datagram(at)),
             State::Reassembling | State::Waiting | State::Invalid => Step::Held,
         }
+    }
+
+    /// Drops the held fragments of a datagram whose first fragment was refused; later ones will be dropped for the
+    /// same reason. Returns the number of held ones.
+    pub(in crate::nat64) fn refuse(&mut self, datagram: Datagram, reason: Reason) -> u32 {
+        let entry = self.datagrams.entry_mut(datagram.0);
+        entry.state = State::Refused(reason);
+        let mut next = core::mem::replace(&mut entry.first_held, NONE);
+        let (held, share) = (core::mem::take(&mut entry.held), entry.share);
+        while next != NONE {
+            self.free_packet(next, share);
+            next = self.pieces[next as usize].next;
+        }
+        self.close_if_done(datagram.0);
+        held
     }
 
     /// Number of held fragments of `datagram`.
@@ -410,14 +443,20 @@ impl FragmentCache {
         (entry.last, entry.first_held, entry.held, entry.count, entry.bytes_received) = (NONE, NONE, 0, 0, 0);
         entry.total = None;
         while next != NONE {
-            let piece = &mut self.pieces[next as usize];
-            if piece.cells != NONE {
-                self.cells.release(piece.cells);
-                self.shares.release(share, cells::needed(piece.len as usize) as u32);
-            }
-            let following = core::mem::replace(&mut piece.next, self.free);
+            self.free_packet(next, share);
+            let following = core::mem::replace(&mut self.pieces[next as usize].next, self.free);
             self.free = next;
             next = following;
+        }
+    }
+
+    /// Frees the packet of a fragment, if it is held.
+    fn free_packet(&mut self, piece: u32, share: u32) {
+        let piece = &mut self.pieces[piece as usize];
+        let chain = core::mem::replace(&mut piece.cells, NONE);
+        if chain != NONE {
+            self.cells.release(chain);
+            self.shares.release(share, cells::needed(piece.len as usize) as u32);
         }
     }
 

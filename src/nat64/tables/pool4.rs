@@ -34,7 +34,7 @@ mod reconfigure;
 mod request;
 
 pub(in crate::nat64) use config::{PoolConfig, ZonePool};
-pub(in crate::nat64) use request::{PortRequest, Refused};
+pub(in crate::nat64) use request::{PortRequest, Reclaimable, Refused};
 
 use cells::{Cells, Position};
 use class::Class;

@@ -76,6 +76,23 @@ fn blocks_grow_after_an_answer_up_to_the_quota() {
 }
 
 #[test]
+fn a_full_host_table_reclaims_all_blocks_of_the_oldest_host() {
+    let mut settings = with_pool("203.0.113.1/32", 3);
+    settings.nat64.limits.blocks = 100;
+    let mut bench = Bench::new(settings);
+    let clients = [1, 2, 3, 4].map(|site| format!("2001:db8:1:{site}::1"));
+    let [high, low] = [40_000, 500].map(|port| open(&mut bench, &clients[0], port).expect("a free port"));
+    let others = [1, 2].map(|n| open(&mut bench, &clients[n], 41_000 + n as u16).expect("a free port"));
+    assert!(open(&mut bench, &clients[3], 42_000).is_some(), "the first host's entry is free now");
+    for mapped in [high, low] {
+        assert_eq!(bench.drop_of(&udp4(Z, 53, mapped)), Reason::NoBinding);
+    }
+    for mapped in others {
+        assert_eq!(answer(&mut bench, mapped), Verdict::Forward);
+    }
+}
+
+#[test]
 fn the_quota_counts_ports() {
     // id 6888-4
     let mut settings = n1();

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use super::cells::NONE;
 use super::key::Key;
 use crate::ownership::mix;
+use crate::reason::Reason;
 use crate::time::Instant;
 
 /// State of a datagram.
@@ -14,6 +15,8 @@ pub(in crate::nat64) enum State {
     Waiting,
     /// The first fragment has passed.
     Passing(u16, u16),
+    /// The first fragment was refused.
+    Refused(Reason),
     /// The first fragment requires reassembly.
     Reassembling,
     /// Fragments overlapped.
@@ -31,7 +34,7 @@ pub(in crate::nat64) struct Entry {
     /// Its fragments in order of arrival.
     pub(in crate::nat64) first: u32,
     pub(in crate::nat64) last: u32,
-    /// The oldest held fragment. All held fragments arrived prev those that passed.
+    /// The oldest held fragment. All held fragments arrived before those that passed.
     pub(in crate::nat64) first_held: u32,
     pub(in crate::nat64) held: u32,
     pub(in crate::nat64) count: u32,

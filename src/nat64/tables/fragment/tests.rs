@@ -49,15 +49,18 @@ fn offer(cache: &mut FragmentCache, packet: &[u8], first: First) -> Step {
 }
 
 fn pass(step: Step) -> Option<Datagram> {
-    let Step::Pass { ports: (4000, 53), held } = step else { panic!("{step:?}") };
-    held
+    match step {
+        Step::First { ports: (4000, 53), datagram } => Some(datagram),
+        Step::Pass { ports: (4000, 53), held } => held,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
 fn in_order_fragments_pass_and_leave_no_state() {
     let mut cache = cache();
     for (offset, more) in [(0, true), (80, true), (160, false)] {
-        assert_eq!(pass(offer(&mut cache, &fragment4(1, offset, 80, more), PORTS)), None);
+        pass(offer(&mut cache, &fragment4(1, offset, 80, more), PORTS));
     }
     assert!(cache.is_empty());
 }
@@ -92,6 +95,22 @@ fn fragments_without_room_in_the_batch_are_returned_again() {
     let mut out = PacketBuf::new(2048);
     assert!(cache.release(again, &mut out));
     assert!(cache.is_empty());
+}
+
+#[test]
+fn a_refused_first_fragment_refuses_its_datagram() {
+    let mut cache = cache();
+    for (offset, more) in [(80, true), (240, false)] {
+        assert_eq!(offer(&mut cache, &fragment4(1, offset, 80, more), PORTS), Step::Held);
+    }
+    let first = pass(offer(&mut cache, &fragment4(1, 0, 80, true), PORTS)).expect("held fragments");
+    assert_eq!(cache.refuse(first, Reason::HopLimit), 2);
+    assert_eq!(cache.room(), 1 << 20);
+    let duplicate = offer(&mut cache, &fragment4(1, 0, 80, true), PORTS);
+    assert_eq!(duplicate, Step::Drop { reason: Reason::FragmentDuplicate, held: 0 });
+    let last = offer(&mut cache, &fragment4(1, 160, 80, true), PORTS);
+    assert_eq!(last, Step::Drop { reason: Reason::HopLimit, held: 0 });
+    assert!(cache.is_empty(), "all of it has been refused");
 }
 
 #[test]
@@ -200,7 +219,8 @@ fn incomplete_datagrams_expire_the_oldest_first() {
     assert_eq!(cache.expire(at(2000)), None);
     assert_eq!(cache.next_deadline(), Some(at(2500)));
     let late = fragment4(1, 0, 80, true);
-    assert_eq!(pass(cache.offer(at(2001), &arrival(&late, PORTS))), None, "its state has expired");
+    let first = pass(cache.offer(at(2001), &arrival(&late, PORTS))).expect("the first");
+    assert_eq!(cache.held(first), 0, "its state has expired");
 }
 
 #[test]
@@ -213,7 +233,7 @@ fn a_full_cache_refuses_until_datagrams_expire() {
     assert!(steps[..32].iter().all(|step| *step == Step::Held));
     assert!(steps[32..].iter().all(|step| *step == limit));
     // Fragments that need no packet memory still pass while entries are free.
-    assert_eq!(pass(offer(&mut cache, &fragment4(200, 0, 80, true), PORTS)), None);
+    pass(offer(&mut cache, &fragment4(200, 0, 80, true), PORTS));
     let later = Instant::from_secs(12);
     assert_eq!(std::iter::from_fn(|| cache.expire(later)).map(|e| e.held).sum::<u32>(), 32);
     assert!(cache.is_empty());
@@ -234,7 +254,7 @@ fn one_source_leaves_room_to_the_others() {
     // Fragments that wait for their first fragment: at most the memory of the longest datagram.
     let held = (2000..3000).filter(|id| from(&mut cache, 2, &fragment4(*id, 80, 80, true)) != limit).count();
     assert_eq!(held, 128);
-    assert_eq!(pass(from(&mut cache, 3, &fragment4(4000, 0, 80, true))), None);
+    pass(from(&mut cache, 3, &fragment4(4000, 0, 80, true)));
     assert_eq!(from(&mut cache, 3, &fragment4(4001, 80, 80, true)), Step::Held);
     while cache.expire(Instant::NEVER).is_some() {}
     assert!(cache.shares.are_empty());
@@ -246,7 +266,7 @@ fn a_datagram_of_many_tiny_fragments_is_refused() {
     let mut refused = 0;
     for n in 0..200 {
         match offer(&mut cache, &fragment4(1, n * 8, 8, true), PORTS) {
-            Step::Pass { .. } => {}
+            Step::First { .. } | Step::Pass { .. } => {}
             step => {
                 assert_eq!(step, Step::Drop { reason: Reason::FragmentLimit, held: 0 });
                 refused += 1;
@@ -280,7 +300,13 @@ fn any_order_of_any_fragments_leaks_nothing() {
         let packet = fragment4(next(40) as u16, offset, 80 * (1 + next(2) as u16), more);
         let first = if next(2) == 0 { PORTS } else { First::Reassemble };
         match cache.offer(now, &arrival(&packet, first)) {
-            Step::Pass { held: Some(datagram), .. } => while cache.release(datagram, &mut out) {},
+            Step::First { datagram, .. } if next(3) == 0 => {
+                let held = cache.held(datagram);
+                assert_eq!(cache.refuse(datagram, Reason::HopLimit), held);
+            }
+            Step::First { datagram, .. } | Step::Pass { held: Some(datagram), .. } => {
+                while cache.release(datagram, &mut out) {}
+            }
             Step::Reassemble(datagram) => assert!(cache.reassemble(datagram, &mut out)),
             Step::Pass { .. } | Step::Held | Step::Drop { .. } => {}
         }

@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use super::Pool4;
 use super::cells::{Position, leaves_reserve};
 use super::class::Class;
-use super::request::{PortRequest, Refused};
+use super::request::{PortRequest, Reclaimable, Refused};
 use crate::addr::{Level, Proto, Usage};
 use crate::nat64::Pairing;
 use crate::nat64::tables::block::{Block, PortState, Sought};
@@ -161,6 +161,12 @@ impl Pool4 {
     /// Checks that the tables have room for one more block, and host if it is new.
     fn check_tables(&self, host: Option<u32>, request: &PortRequest, class: Class) -> Result<(), Refused> {
         let site = self.site_of(host, request).map(|site| self.sites.site(site));
+        if host.is_none() {
+            let (used, total) = (self.hosts.len().into(), self.hosts.limit().into());
+            Usage { total, used, site: site.map_or(0, |site| site.hosts.into()), host: 0 }
+                .admit()
+                .map_err(|level| self.refused(level, Reason::TableFull, host, request, class).with_host())?;
+        }
         let (used, total) = (self.blocks.len(), self.blocks.limit());
         if used == total {
             return Err(self.exhausted(Reason::TableFull, host, request, class));
@@ -175,14 +181,7 @@ impl Pool4 {
         } else if !leaves_reserve(total, used, 1) {
             return Err(self.exhausted(Reason::TableFull, host, request, class));
         }
-        usage.admit().map_err(|level| self.refused(level, Reason::TableFull, host, request, class))?;
-        if host.is_some() {
-            return Ok(());
-        }
-        let (used, total) = (self.hosts.len().into(), self.hosts.limit().into());
-        Usage { total, used, site: site.map_or(0, |site| site.hosts.into()), host: 0 }
-            .admit()
-            .map_err(|level| self.refused(level, Reason::TableFull, host, request, class))
+        usage.admit().map_err(|level| self.refused(level, Reason::TableFull, host, request, class))
     }
 
     /// Checks the shares of host, site and zone of the pool, and the reserve for answered hosts. Blocks without an
@@ -242,7 +241,7 @@ impl Pool4 {
             Level::Site => {
                 let oldest = self.site_of(host, request).map(of_site);
                 let reclaimable = oldest.filter(|slot| self.blocks.get(*slot).is_some());
-                Refused { reason: Reason::PoolShare, reclaimable }
+                Refused { reason: Reason::PoolShare, reclaimable: reclaimable.map(Reclaimable::Block) }
             }
             Level::Host => Reason::PoolShare.into(),
         }
@@ -268,7 +267,7 @@ impl Pool4 {
             (Some(row), Pairing::Soft) => oldest(row).or_else(any),
             (None, _) => any(),
         };
-        Refused { reason, reclaimable }
+        Refused { reason, reclaimable: reclaimable.map(Reclaimable::Block) }
     }
 
     /// A place for a block of at most `len` ports: at the host's address, or by soft pairing at another one.

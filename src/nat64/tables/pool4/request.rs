@@ -36,12 +36,30 @@ impl PortRequest {
     }
 }
 
-/// Why no port was allocated, and which block to reclaim before another attempt.
+/// What to reclaim before another attempt. Its host has received no answer from outside.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nat64) enum Reclaimable {
+    /// This block.
+    Block(u32),
+    /// All blocks of this block's host, whose table entry is needed.
+    HostOf(u32),
+}
+
+/// Why no port was allocated, and what to reclaim before another attempt.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct Refused {
     pub(in crate::nat64) reason: Reason,
-    /// A block whose host has received no answer from outside.
-    pub(in crate::nat64) reclaimable: Option<u32>,
+    pub(in crate::nat64) reclaimable: Option<Reclaimable>,
+}
+
+impl Refused {
+    /// Reclaims the block's host instead of the block.
+    pub(super) fn with_host(self) -> Self {
+        let host = |of| match of {
+            Reclaimable::Block(block) | Reclaimable::HostOf(block) => Reclaimable::HostOf(block),
+        };
+        Self { reclaimable: self.reclaimable.map(host), ..self }
+    }
 }
 
 impl From<Reason> for Refused {

@@ -22,16 +22,16 @@ impl Nat64 {
     /// Whether the client of a binding has been silent for a lifetime. Then packets from outside open no
     /// session: otherwise they could keep the binding for ever (RFC 6146 §5.3).
     pub(super) fn is_abandoned(&self, now: Instant, binding: u32) -> bool {
-        let (of, timers) = (self.bib.binding(binding), &self.policy.timers);
+        let (of, spans) = (self.bib.binding(binding), &self.policy.spans);
         let lifetime = match of.proto() {
-            Proto::Udp => timers.udp,
-            Proto::Icmp => timers.icmp,
+            Proto::Udp => spans.udp,
+            Proto::Icmp => spans.icmp,
             Proto::Tcp => {
-                let transitory = timers.tcp_opening.max(timers.tcp_closing);
+                let transitory = spans.tcp_opening.max(spans.tcp_closing);
                 if !of.is_silent(now, transitory) || !self.sessions.has_connection(of.first, now) {
                     transitory
                 } else {
-                    timers.tcp_established
+                    spans.tcp_established
                 }
             }
         };
@@ -49,17 +49,18 @@ impl Nat64 {
         Ok(())
     }
 
-    /// Checks that the table and the host's quota have room for one more session.
+    /// Checks that the table and the host's quota have room for one more session. `slot` is that of the host, if it
+    /// holds blocks.
     pub(super) fn check_sessions(
         &mut self,
         now: Instant,
         zone: u16,
-        host: HostKey,
+        (host, slot): (HostKey, Option<u32>),
         binding: Option<u32>,
     ) -> Result<(), Reason> {
         let is_static = binding.is_some_and(|slot| self.bib.binding(slot).is_static());
         let quota = self.policy.zones.zone(zone).limits_of(host).sessions;
-        let sessions = match self.pool4.hosts().find(host) {
+        let sessions = match slot {
             Some(slot) if !is_static => self.pool4.hosts().host(slot).sessions,
             Some(_) | None => 0,
         };

@@ -155,7 +155,7 @@ impl Nat64 {
                 if ends || session.state() != State::Established {
                     return None;
                 }
-                self.policy.timers.tcp_established
+                self.policy.spans.tcp_established
             }
         };
         let refreshes = traffic.from == Side::V6 || self.refreshes_inbound(now, binding, lifetime);

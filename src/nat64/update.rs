@@ -14,13 +14,16 @@ use super::tuple::Tuple;
 use crate::addr::Proto;
 use crate::addr::{Transport4, Transport6};
 use crate::reason::Reason;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::xlat::{ErrorHeader, Refusal};
 
 /// The table entries of a flow.
 #[derive(Clone, Copy, Debug)]
 struct Found {
+    /// The live binding.
     binding: Option<u32>,
+    /// The client's binding if it is in quarantine. Not sought from the IPv4 side.
+    quarantined: Option<u32>,
     session: Option<u32>,
 }
 
@@ -83,7 +86,8 @@ impl Nat64 {
             }
             (None, _) if !opens_session => return Err(Reason::NoSession.into()),
             (binding, _) => {
-                let binding = self.open6(now, destination, client, binding, tuple).map_err(exhausted)?;
+                let of_client = (client, binding, found.quarantined);
+                let binding = self.open6(now, destination, of_client, tuple).map_err(exhausted)?;
                 let session =
                     self.make_session(now, binding, remote, destination.pref64).map_err(exhausted)?;
                 self.bib.mark_active(binding, now);
@@ -154,13 +158,21 @@ impl Nat64 {
     }
 
     fn find6(&self, candidate: Candidate, proto: Proto, client: Transport6, remote: Transport4) -> Found {
-        let binding = self.binding_of(candidate, proto, client);
-        Found { binding, session: binding.and_then(|slot| self.session_with(slot, remote)) }
+        let any = self.any_binding_of(candidate, proto, client);
+        let (binding, quarantined) = match any {
+            Some(slot) if self.bib.binding(slot).is_quarantined() => (None, any),
+            live => (live, None),
+        };
+        Found { binding, quarantined, session: binding.and_then(|slot| self.session_with(slot, remote)) }
     }
 
     fn find4(&self, candidate: Candidate, proto: Proto, mapped: Transport4, remote: Transport4) -> Found {
         let binding = self.binding_at(candidate, proto, mapped);
-        Found { binding, session: binding.and_then(|slot| self.session_with(slot, remote)) }
+        Found {
+            binding,
+            quarantined: None,
+            session: binding.and_then(|slot| self.session_with(slot, remote)),
+        }
     }
 
     /// The session between a live binding and a server.
@@ -194,22 +206,29 @@ impl Nat64 {
     /// The live binding of a client's transport address.
     #[inline(always)]
     pub(super) fn binding_of(&self, candidate: Candidate, proto: Proto, client: Transport6) -> Option<u32> {
-        let prefetched = Some(candidate.0).filter(|slot| self.bib.matches(*slot, proto, client));
-        let found = prefetched.or_else(|| self.bib.find(proto, client));
+        let found = self.any_binding_of(candidate, proto, client);
         found.filter(|slot| !self.bib.binding(*slot).is_quarantined())
     }
 
-    /// Returns the binding for a packet that opens_session a session; creates it if there is none.
+    /// The binding of a client's transport address, quarantined ones included.
+    #[inline(always)]
+    fn any_binding_of(&self, candidate: Candidate, proto: Proto, client: Transport6) -> Option<u32> {
+        let prefetched = Some(candidate.0).filter(|slot| self.bib.matches(*slot, proto, client));
+        prefetched.or_else(|| self.bib.find(proto, client))
+    }
+
+    /// Returns the binding for a packet that opens a session; creates it if there is none, or reuses the
+    /// quarantined one.
     fn open6(
         &mut self,
         now: Instant,
         destination: &Destination,
-        client: Transport6,
-        binding: Option<u32>,
+        (client, binding, quarantined): (Transport6, Option<u32>, Option<u32>),
         tuple: &Tuple,
     ) -> Result<u32, Reason> {
         let host = self.policy.zones.host(destination.zone, client.addr);
-        self.check_sessions(now, destination.zone, host, binding)?;
+        let slot = self.pool4.hosts().find(host);
+        self.check_sessions(now, destination.zone, (host, slot), binding)?;
         if let Some(binding) = binding {
             return Ok(binding);
         }
@@ -217,6 +236,7 @@ impl Nat64 {
         let limits = zone.limits_of(host);
         let request = PortRequest {
             host,
+            slot,
             proto: tuple.proto,
             port: client.port,
             pool: zone.pool,
@@ -226,23 +246,23 @@ impl Nat64 {
             new_hosts: zone.sharing.new_hosts_per_second,
             parity: self.policy.parity,
         };
-        self.bind(now, &request, client, destination.pref64)
+        self.bind(now, &request, (client, quarantined), destination.pref64)
             .inspect_err(|reason| self.report_refusal(now, host, *reason))
     }
 
     /// Creates a binding, or reuses the quarantined one of the same client.
-    pub(super) fn bind(
+    fn bind(
         &mut self,
         now: Instant,
         request: &PortRequest,
-        client: Transport6,
+        (client, quarantined): (Transport6, Option<u32>),
         pref64: u16,
     ) -> Result<u32, Reason> {
         let check = self.pool4.charge_binding(now, request);
         if let RateCheck::Exceeded(reason) = check {
             return Err(reason);
         }
-        if let Some(slot) = self.bib.find(request.proto, client) {
+        if let Some(slot) = quarantined {
             self.bib.reuse(slot, pref64);
             self.pool4.set_quarantined(slot, false, &self.bib);
             self.count_binding(slot, 1);
@@ -263,7 +283,8 @@ impl Nat64 {
         self.count_binding(slot, 1);
         if check == RateCheck::NewHost {
             // The host has an entry now: take the token of its first binding.
-            self.pool4.charge_binding(now, request);
+            let slot = Some(self.pool4.blocks().block(block).host);
+            self.pool4.charge_binding(now, &PortRequest { slot, ..*request });
         }
         Ok(slot)
     }
@@ -279,7 +300,9 @@ impl Nat64 {
             Reclaimable::Block(block) => self.reclaim(now, block),
             Reclaimable::HostOf(block) => self.reclaim_host(now, block),
         }
-        let again = self.pool4.allocate(request, &mut self.rng, &mut self.events);
+        // The reclaimed block may have been the last one of this host.
+        let slot = self.pool4.hosts().find(request.host);
+        let again = self.pool4.allocate(&PortRequest { slot, ..*request }, &mut self.rng, &mut self.events);
         again.map_err(|Refused { reason, .. }| reason)
     }
 
@@ -306,7 +329,7 @@ impl Nat64 {
     ) -> Result<u32, Reason> {
         let zone = self.policy.zones.zone_of(self.bib.binding(binding).v6().addr).ok_or(Reason::NoZone)?;
         let host = self.policy.zones.host(zone, self.bib.binding(binding).v6().addr);
-        self.check_sessions(now, zone, host, Some(binding))?;
+        self.check_sessions(now, zone, (host, self.pool4.hosts().find(host)), Some(binding))?;
         self.make_session(now, binding, remote, pref64)
     }
 
@@ -350,9 +373,9 @@ impl Nat64 {
         let lifetime = match tuple.proto {
             Proto::Tcp => self.advance_tcp(now, slot, tuple.kind, traffic.from, by_client),
             Proto::Udp => Some(self.udp_lifetime(slot)),
-            Proto::Icmp => Some(self.policy.timers.icmp),
+            Proto::Icmp => Some(self.policy.spans.icmp),
         };
-        let refreshes = |lifetime: &Duration| {
+        let refreshes = |lifetime: &Span| {
             let may = tuple.proto == Proto::Tcp || is_new || by_client;
             may || self.refreshes_inbound(now, binding, *lifetime)
         };
@@ -368,21 +391,21 @@ impl Nat64 {
         kind: Kind,
         from: Side,
         by_client: bool,
-    ) -> Option<Duration> {
+    ) -> Option<Span> {
         let (binding, state) = (self.sessions.session(slot).binding(), self.sessions.session(slot).state());
         let (next, lifetime) = on_segment(state, from, kind);
-        let timers = &self.policy.timers;
+        let spans = &self.policy.spans;
         let lifetime = match lifetime {
             Lifetime::Keep => None,
-            Lifetime::Established => Some(timers.tcp_established),
-            Lifetime::Opening => Some(timers.tcp_opening),
-            Lifetime::Closing => Some(timers.tcp_closing),
+            Lifetime::Established => Some(spans.tcp_established),
+            Lifetime::Opening => Some(spans.tcp_opening),
+            Lifetime::Closing => Some(spans.tcp_closing),
         };
         if next == state {
             return lifetime.filter(|time| by_client || self.refreshes_inbound(now, binding, *time));
         }
         let revives = next == State::Established && state.is_ending();
-        if revives && from == Side::V4 && self.bib.binding(binding).is_silent(now, timers.tcp_established) {
+        if revives && from == Side::V4 && self.bib.binding(binding).is_silent(now, spans.tcp_established) {
             return None;
         }
         self.sessions.session_mut(slot).set_state(next);
@@ -392,19 +415,19 @@ impl Nat64 {
     /// Whether a packet from outside refreshes a session of a binding to `lifetime`: not once the client has been
     /// silent that long (RFC 6146 §5.3).
     #[inline(always)]
-    pub(super) fn refreshes_inbound(&self, now: Instant, binding: u32, lifetime: Duration) -> bool {
+    pub(super) fn refreshes_inbound(&self, now: Instant, binding: u32, lifetime: Span) -> bool {
         self.policy.inbound_refresh && !self.bib.binding(binding).is_silent(now, lifetime)
     }
 
     /// The timeout of a UDP session; single server ports may have their own.
     #[inline(always)]
-    pub(super) fn udp_lifetime(&self, slot: u32) -> Duration {
+    pub(super) fn udp_lifetime(&self, slot: u32) -> Span {
         if self.policy.udp_ports.is_empty() {
-            return self.policy.timers.udp;
+            return self.policy.spans.udp;
         }
         let port = self.sessions.session(slot).remote().port;
         let found = self.policy.udp_ports.binary_search_by_key(&port, |(port, _)| *port);
-        found.map_or(self.policy.timers.udp, |at| self.policy.udp_ports[at].1)
+        found.map_or(self.policy.spans.udp, |at| self.policy.udp_ports[at].1)
     }
 
     /// The IPv4 transport address of a binding.

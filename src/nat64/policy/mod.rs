@@ -1,17 +1,39 @@
 //! The policy: zones, filtering, timers and rewriting rules. Immutable between reloads.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
 use std::sync::Arc;
 
 use super::{Filtering, Settings, Timers, UnsolicitedSyn};
 use crate::addr::LocalAddresses;
 use crate::reason::Reason;
+use crate::time::Span;
 use crate::xlat::{Pass, RewriteRules};
 
 use zones::Zones;
 
 pub(in crate::nat64) mod zones;
+
+/// Session timeouts in a form that costs few instructions per packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spans {
+    pub(super) udp: Span,
+    pub(super) icmp: Span,
+    pub(super) tcp_established: Span,
+    pub(super) tcp_opening: Span,
+    pub(super) tcp_closing: Span,
+}
+
+impl Spans {
+    fn new(timers: &Timers) -> Self {
+        Self {
+            udp: timers.udp.into(),
+            icmp: timers.icmp.into(),
+            tcp_established: timers.tcp_established.into(),
+            tcp_opening: timers.tcp_opening.into(),
+            tcp_closing: timers.tcp_closing.into(),
+        }
+    }
+}
 
 /// What [`Settings`] decide about packets, in a form for fast lookup.
 #[derive(Clone, Debug)]
@@ -30,8 +52,10 @@ pub(super) struct Policy {
     pub(super) parity: bool,
     /// Session timeouts by protocol and TCP state.
     pub(super) timers: Timers,
+    /// Those of them that packets start.
+    pub(super) spans: Spans,
     /// UDP timeouts of single server ports, sorted by port.
-    pub(super) udp_ports: Vec<(u16, Duration)>,
+    pub(super) udp_ports: Vec<(u16, Span)>,
     /// Source of the gateway's own ICMPv6 errors.
     pub(super) address6: Ipv6Addr,
     /// Source of the gateway's own ICMPv4 errors.
@@ -51,7 +75,8 @@ impl Policy {
             inbound_refresh: settings.inbound_refresh,
             parity: settings.parity,
             timers: settings.timers,
-            udp_ports: settings.udp_ports.clone(),
+            spans: Spans::new(&settings.timers),
+            udp_ports: settings.udp_ports.iter().map(|(port, time)| (*port, (*time).into())).collect(),
             address6: settings.address6,
             address4: settings.address4,
             local: old.map(|old| Arc::clone(&old.local)).unwrap_or_default(),

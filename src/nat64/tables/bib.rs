@@ -10,7 +10,7 @@ use super::index::{Home, Index};
 use super::slab::{Item, NIL, Slab};
 use crate::addr::Proto;
 use crate::addr::Transport6;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 
 /// A binding. Its IPv4 address is that of its block.
 ///
@@ -94,8 +94,8 @@ impl Binding {
     /// Whether the client has sent nothing for `lifetime` (rounded up to the next tick). The client of a static
     /// binding never counts as silent: the operator wants its port reachable.
     #[inline(always)]
-    pub(in crate::nat64) fn is_silent(&self, now: Instant, lifetime: Duration) -> bool {
-        !self.is_static() && QuarantineTick(self.prev).end(lifetime) <= now
+    pub(in crate::nat64) fn is_silent(&self, now: Instant, lifetime: Span) -> bool {
+        !self.is_static() && QuarantineTick(self.prev).start() + lifetime <= now
     }
 
     /// Time since the last packet of the client of a live binding, to the tick; zero if there was none.
@@ -132,7 +132,11 @@ impl QuarantineTick {
 
     /// The end of a time, such as a quarantine, that began at this tick.
     pub(in crate::nat64) fn end(self, quarantine: Duration) -> Instant {
-        Instant::from_nanos(u64::from(self.0) << Self::BITS) + quarantine
+        self.start() + quarantine
+    }
+
+    const fn start(self) -> Instant {
+        Instant::from_nanos((self.0 as u64) << Self::BITS)
     }
 }
 

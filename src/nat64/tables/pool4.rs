@@ -424,8 +424,8 @@ impl Pool4 {
     /// Counts one more binding of a host against `rate` per second, or a new host against the rate of its site; 0
     /// is unlimited.
     pub(in crate::nat64) fn charge_binding(&mut self, now: Instant, request: &PortRequest) -> RateCheck {
-        let (host, rate) = (self.hosts.find(request.host), request.rate);
-        let Some(slot) = host else {
+        let rate = request.rate;
+        let Some(slot) = request.slot else {
             let site = self.config.zone(request.host.zone).map(|zone| self.config.zones[zone].site_len);
             let site = site.and_then(|len| self.sites.find(request.host.site(len)));
             let limit = request.new_hosts;

@@ -33,7 +33,7 @@ impl Pool4 {
         rng: &mut Rng,
         events: &mut Events,
     ) -> Result<(u32, u16), Refused> {
-        let host = self.hosts.find(request.host);
+        let host = request.slot;
         let wanted = |block: &Block| block.is_free(request.proto, request.port);
         if let Some(slot) = host.and_then(|host| self.oldest(host, wanted)) {
             return Ok((slot, request.port));

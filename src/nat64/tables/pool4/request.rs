@@ -8,6 +8,8 @@ use crate::reason::Reason;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nat64) struct PortRequest {
     pub(in crate::nat64) host: HostKey,
+    /// The host's slot, if it holds blocks.
+    pub(in crate::nat64) slot: Option<u32>,
     pub(in crate::nat64) proto: Proto,
     /// The client's port or identifier.
     pub(in crate::nat64) port: u16,

@@ -7,17 +7,18 @@
 //!
 //! Where the RFCs leave a port to a random choice, the model receives the translator's choice and checks it.
 
+mod bindings;
 mod choice;
 mod errors;
 mod expiry;
+mod sessions;
 mod stateless;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use gate64::addr::Proto;
 use gate64::addr::{PortRange, Pref64, Transport4, Transport6};
-use gate64::nat64::{Filtering, UnsolicitedSyn, Zone};
+use gate64::nat64::{UnsolicitedSyn, Zone};
 use gate64::ownership::Owners;
 use gate64::reason::Reason;
 use gate64::time::Instant;
@@ -25,8 +26,8 @@ use gate64::translator::{Settings, Verdict};
 
 use super::address::{self, Host, embed, extract};
 use super::packet::{self, Flow, Refusal};
-use super::ports::{Block, Choice, Place, PortRequest, Reclaimable};
-use super::tcp::{self, Event, State};
+use super::ports::{Block, Place};
+use super::tcp::{Event, State};
 use crate::script::packet::{Body, Packet, Quote};
 
 #[derive(Clone, Debug)]
@@ -358,231 +359,6 @@ impl Model {
         let state = if adopted { State::V4Init } else { State::None };
         self.open(binding, remote, pref64, true, flow, state);
         Ok(mapped)
-    }
-
-    fn room_for_session(&self, client: Transport6, binding: Option<usize>) -> Result<(), Reason> {
-        let outside_quota = binding.is_some_and(|at| self.bindings[at].fixed);
-        let quota = self.zone(client.addr).map_or(0, |zone| zone.sessions_per_host) as usize;
-        let full = self.sessions.len() >= self.settings.nat64.limits.sessions as usize
-            || !outside_quota && self.sessions_of(self.host(client.addr)) >= quota;
-        if full { Err(Reason::SessionLimit) } else { Ok(()) }
-    }
-
-    /// Sessions opened from outside leave a quarter of the table and half of each host's quota to sessions
-    /// from inside.
-    fn check_inbound_limits(&self, binding: usize) -> Result<(), Reason> {
-        let limit = self.settings.nat64.limits.sessions as usize;
-        let of = &self.bindings[binding];
-        let quota = self.zone(of.client.addr).map_or(0, |zone| zone.sessions_per_host).div_ceil(2) as usize;
-        let full = self.sessions.len() >= limit - limit / 4
-            || !of.fixed && self.sessions_of(self.host(of.client.addr)) >= quota;
-        if full { Err(Reason::SessionLimit) } else { Ok(()) }
-    }
-
-    /// The number of sessions that count against a host's quota.
-    fn sessions_of(&self, host: Option<Host>) -> usize {
-        let counts = |s: &&Session| {
-            let binding = self.of(s.proto, s.client).expect("a session has a binding");
-            !self.bindings[binding].fixed && self.host(s.client.addr) == host
-        };
-        self.sessions.iter().filter(counts).count()
-    }
-
-    /// A binding for a client: its quarantined one, or a new one.
-    fn bind(
-        &mut self,
-        proto: Proto,
-        client: Transport6,
-        pref64: Pref64,
-        chosen: Chosen<'_>,
-        wrong: &mut Option<String>,
-    ) -> Result<usize, Reason> {
-        let quarantined = self.bindings.iter().position(|b| b.proto == proto && b.client == client);
-        if let Some(at) = quarantined {
-            (self.bindings[at].quarantined, self.bindings[at].pref64) = (None, pref64);
-            return Ok(at);
-        }
-        let host = self.host(client.addr).expect("its zone was found");
-        let worker = self.owners.source(client.addr);
-        let request = PortRequest { host, proto, port: client.port, worker };
-        let mut choice = self.choice(&request);
-        if let Choice::Refused(_, Reclaimable { places, whole_host }) = &choice
-            && !places.is_empty()
-        {
-            let allowed: Vec<_> = places.iter().map(|place| self.with_host(*place, *whole_host)).collect();
-            let mut reclaimed = std::mem::take(&mut self.reclaimed);
-            reclaimed.sort_unstable();
-            if !allowed.contains(&reclaimed) {
-                *wrong = Some(format!("one of {allowed:?} was to be reclaimed, not {reclaimed:?}"));
-                return Err(Reason::PoolExhausted);
-            }
-            reclaimed.into_iter().for_each(|place| self.reclaim(place));
-            choice = self.choice(&request);
-        }
-        let (mapped, places) = match choice {
-            Choice::Refused(reason, _) => return Err(reason),
-            Choice::Of(candidates, places) => match chosen(proto, client) {
-                Some(mapped) if candidates.contains(&mapped) => (mapped, places),
-                Some(mapped) => {
-                    *wrong = Some(format!("{client} was assigned {mapped}, not one of {candidates:?}"));
-                    (mapped, places)
-                }
-                None => {
-                    *wrong = Some(format!("{client} was assigned nothing, although {candidates:?} are free"));
-                    return Err(Reason::PoolExhausted);
-                }
-            },
-        };
-        let old = |b: &Binding| b.proto == proto && b.mapped == mapped && b.quarantined.is_some();
-        if let Some(at) = self.bindings.iter().position(old) {
-            self.unbind(at, self.now);
-        }
-        if !places.is_empty() {
-            let inside = |place: &&Place| place.0 == mapped.addr && place.1.contains(mapped.port);
-            // If the port is in another block of the host, any of the places may be the new block's.
-            let (addr, ports) = *places.iter().find(inside).unwrap_or(&places[0]);
-            let answered = self.blocks.iter().any(|b| b.host == host && b.lost.is_none() && b.answered);
-            self.blocks.push(Block { host, worker, addr, ports, answered, since: self.now, lost: None });
-        }
-        let active = self.now;
-        self.bindings.push(Binding {
-            proto,
-            client,
-            mapped,
-            pref64,
-            fixed: false,
-            active,
-            quarantined: None,
-        });
-        Ok(self.bindings.len() - 1)
-    }
-
-    /// A block, or all blocks of its host, sorted.
-    fn with_host(&self, place: Place, whole_host: bool) -> Vec<Place> {
-        let is = |b: &&Block| (b.addr, b.ports) == place;
-        let host = self.blocks.iter().find(is).map(|b| (b.host, b.lost));
-        let counts = |b: &&Block| is(b) || whole_host && Some((b.host, b.lost)) == host;
-        let mut places: Vec<_> = self.blocks.iter().filter(counts).map(|b| (b.addr, b.ports)).collect();
-        places.sort_unstable();
-        places
-    }
-
-    /// Ends the bindings of a block, and the block, at once.
-    fn reclaim(&mut self, (addr, ports): Place) {
-        let inside = |b: &Binding| !b.fixed && b.mapped.addr == addr && ports.contains(b.mapped.port);
-        let ended: Vec<_> = self.bindings.iter().filter(|b| inside(b)).map(|b| (b.proto, b.client)).collect();
-        self.sessions.retain(|s| !ended.contains(&(s.proto, s.client)));
-        self.bindings.retain(|b| !inside(b));
-        self.blocks.retain(|block| block.addr != addr || block.ports != ports);
-    }
-
-    /// A packet from outside answered a session: the host's blocks cannot be reclaimed any more.
-    fn note_answer(&mut self, binding: usize) {
-        let Binding { mapped, fixed, .. } = self.bindings[binding];
-        let inside = |b: &&Block| !fixed && b.addr == mapped.addr && b.ports.contains(mapped.port);
-        let Some(block) = self.blocks.iter().find(inside) else { return };
-        let host = (block.host, block.lost);
-        for block in self.blocks.iter_mut().filter(|b| (b.host, b.lost) == host) {
-            block.answered = true;
-        }
-    }
-
-    fn open(
-        &mut self,
-        binding: usize,
-        remote: Transport4,
-        pref64: Pref64,
-        from_v6: bool,
-        flow: &Flow,
-        state: State,
-    ) {
-        let of = &self.bindings[binding];
-        let (proto, client, deadline) = (of.proto, of.client, self.now);
-        self.sessions.push(Session { proto, client, remote, pref64, state, deadline, outbound: from_v6 });
-        let at = self.sessions.len() - 1;
-        let timers = &self.settings.nat64.timers;
-        let lifetime = match (proto, state) {
-            (Proto::Udp, _) => self.udp_lifetime(remote),
-            (Proto::Icmp, _) => timers.icmp,
-            (Proto::Tcp, State::None) => {
-                self.sessions[at].state = if from_v6 { State::V6Init } else { State::V4Init };
-                timers.tcp_opening
-            }
-            (Proto::Tcp, _) => return self.advance_session(at, from_v6, flow),
-        };
-        self.sessions[at].deadline = self.now + lifetime;
-    }
-
-    /// Some server ports have their own timeout (RFC 4787 REQ-5a).
-    fn udp_lifetime(&self, remote: Transport4) -> Duration {
-        let own = self.settings.nat64.udp_ports.iter().find(|(port, _)| *port == remote.port);
-        own.map_or(self.settings.nat64.timers.udp, |(_, lifetime)| *lifetime)
-    }
-
-    /// Whether the client of a binding has sent nothing of its own accord for a time, which the translator rounds
-    /// up to eighths of a second. The client of a static binding never counts as silent.
-    fn is_silent(&self, binding: usize, time: Duration) -> bool {
-        let eighth = 1 << 27;
-        let of = &self.bindings[binding];
-        let since = Instant::from_nanos((of.active.as_nanos() / eighth + 1) * eighth);
-        !of.fixed && self.now >= since + time
-    }
-
-    /// A packet of an existing session. Inbound packets may be configured not to refresh it, and never do once the
-    /// client has been silent as long as they would (RFC 6146 §5.3).
-    fn advance_session(&mut self, at: usize, from_v6: bool, flow: &Flow) {
-        let timers = &self.settings.nat64.timers;
-        let (proto, client, old) =
-            (self.sessions[at].proto, self.sessions[at].client, self.sessions[at].state);
-        let binding = self.of(proto, client).expect("a session has a binding");
-        let (next, lifetime) = match (proto, flow.event) {
-            (Proto::Tcp, Some(event)) => tcp::step(old, from_v6, event, timers),
-            (Proto::Tcp, None) => (old, None),
-            (Proto::Udp, _) => (old, Some(self.udp_lifetime(self.sessions[at].remote))),
-            (Proto::Icmp, _) => (old, Some(timers.icmp)),
-        };
-        let by_client = from_v6 && !flow.automatic;
-        if let Some(lifetime) = lifetime {
-            let silent = self.is_silent(binding, lifetime);
-            let may = by_client || self.settings.nat64.inbound_refresh && !silent;
-            if old == next && !may {
-                return;
-            }
-            // Nobody but the client revives a session that a RST or silence is ending.
-            if matches!(old, State::Trans | State::Reset) && next == State::Est && !from_v6 && silent {
-                return;
-            }
-            self.sessions[at].deadline = self.now + lifetime;
-        }
-        self.sessions[at].state = next;
-    }
-
-    /// Whether packets from outside open no session, since the client has been silent for a lifetime.
-    fn is_abandoned(&self, binding: usize) -> bool {
-        let (of, timers) = (&self.bindings[binding], &self.settings.nat64.timers);
-        let connected = |s: &Session| {
-            s.proto == of.proto
-                && s.client == of.client
-                && matches!(s.state, State::Est | State::V4Fin | State::V6Fin)
-        };
-        let lifetime = match of.proto {
-            Proto::Udp => timers.udp,
-            Proto::Icmp => timers.icmp,
-            Proto::Tcp if self.sessions.iter().any(connected) => timers.tcp_established,
-            Proto::Tcp => timers.tcp_opening.max(timers.tcp_closing),
-        };
-        self.is_silent(binding, lifetime)
-    }
-
-    /// Whether filtering lets packets of a server, or errors about packets to it, reach a binding.
-    pub(super) fn passes_filter(&self, binding: usize, remote: Transport4) -> bool {
-        let of = &self.bindings[binding];
-        let mut known = self.sessions.iter().filter(|s| s.proto == of.proto && s.client == of.client);
-        match self.settings.nat64.filtering[of.proto as usize] {
-            Filtering::EndpointIndependent => true,
-            Filtering::AddressDependent => known.any(|s| s.remote.addr == remote.addr),
-            Filtering::AddressAndPortDependent => known.any(|s| s.remote == remote),
-        }
     }
 
     /// An IPv4 packet, from outside or hairpinned.

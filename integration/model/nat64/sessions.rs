@@ -1,0 +1,141 @@
+//! Sessions: limits, timeouts and filtering. Methods of the model.
+
+use std::time::Duration;
+
+use gate64::addr::{Pref64, Proto, Transport4, Transport6};
+use gate64::nat64::Filtering;
+use gate64::reason::Reason;
+use gate64::time::Instant;
+
+use super::{Model, Session};
+use crate::model::address::Host;
+use crate::model::packet::Flow;
+use crate::model::tcp::{self, State};
+
+impl Model {
+    pub(super) fn room_for_session(&self, client: Transport6, binding: Option<usize>) -> Result<(), Reason> {
+        let outside_quota = binding.is_some_and(|at| self.bindings[at].fixed);
+        let quota = self.zone(client.addr).map_or(0, |zone| zone.sessions_per_host) as usize;
+        let full = self.sessions.len() >= self.settings.nat64.limits.sessions as usize
+            || !outside_quota && self.sessions_of(self.host(client.addr)) >= quota;
+        if full { Err(Reason::SessionLimit) } else { Ok(()) }
+    }
+
+    /// Sessions opened from outside leave a quarter of the table and half of each host's quota to sessions
+    /// from inside.
+    pub(super) fn check_inbound_limits(&self, binding: usize) -> Result<(), Reason> {
+        let limit = self.settings.nat64.limits.sessions as usize;
+        let of = &self.bindings[binding];
+        let quota = self.zone(of.client.addr).map_or(0, |zone| zone.sessions_per_host).div_ceil(2) as usize;
+        let full = self.sessions.len() >= limit - limit / 4
+            || !of.fixed && self.sessions_of(self.host(of.client.addr)) >= quota;
+        if full { Err(Reason::SessionLimit) } else { Ok(()) }
+    }
+
+    /// The number of sessions that count against a host's quota.
+    fn sessions_of(&self, host: Option<Host>) -> usize {
+        let counts = |s: &&Session| {
+            let binding = self.of(s.proto, s.client).expect("a session has a binding");
+            !self.bindings[binding].fixed && self.host(s.client.addr) == host
+        };
+        self.sessions.iter().filter(counts).count()
+    }
+
+    pub(super) fn open(
+        &mut self,
+        binding: usize,
+        remote: Transport4,
+        pref64: Pref64,
+        from_v6: bool,
+        flow: &Flow,
+        state: State,
+    ) {
+        let of = &self.bindings[binding];
+        let (proto, client, deadline) = (of.proto, of.client, self.now);
+        self.sessions.push(Session { proto, client, remote, pref64, state, deadline, outbound: from_v6 });
+        let at = self.sessions.len() - 1;
+        let timers = &self.settings.nat64.timers;
+        let lifetime = match (proto, state) {
+            (Proto::Udp, _) => self.udp_lifetime(remote),
+            (Proto::Icmp, _) => timers.icmp,
+            (Proto::Tcp, State::None) => {
+                self.sessions[at].state = if from_v6 { State::V6Init } else { State::V4Init };
+                timers.tcp_opening
+            }
+            (Proto::Tcp, _) => return self.advance_session(at, from_v6, flow),
+        };
+        self.sessions[at].deadline = self.now + lifetime;
+    }
+
+    /// Some server ports have their own timeout (RFC 4787 REQ-5a).
+    fn udp_lifetime(&self, remote: Transport4) -> Duration {
+        let own = self.settings.nat64.udp_ports.iter().find(|(port, _)| *port == remote.port);
+        own.map_or(self.settings.nat64.timers.udp, |(_, lifetime)| *lifetime)
+    }
+
+    /// Whether the client of a binding has sent nothing of its own accord for a time, which the translator rounds
+    /// up to eighths of a second. The client of a static binding never counts as silent.
+    fn is_silent(&self, binding: usize, time: Duration) -> bool {
+        let eighth = 1 << 27;
+        let of = &self.bindings[binding];
+        let since = Instant::from_nanos((of.active.as_nanos() / eighth + 1) * eighth);
+        !of.fixed && self.now >= since + time
+    }
+
+    /// A packet of an existing session. Inbound packets may be configured not to refresh it, and never do once the
+    /// client has been silent as long as they would (RFC 6146 §5.3).
+    pub(super) fn advance_session(&mut self, at: usize, from_v6: bool, flow: &Flow) {
+        let timers = &self.settings.nat64.timers;
+        let (proto, client, old) =
+            (self.sessions[at].proto, self.sessions[at].client, self.sessions[at].state);
+        let binding = self.of(proto, client).expect("a session has a binding");
+        let (next, lifetime) = match (proto, flow.event) {
+            (Proto::Tcp, Some(event)) => tcp::step(old, from_v6, event, timers),
+            (Proto::Tcp, None) => (old, None),
+            (Proto::Udp, _) => (old, Some(self.udp_lifetime(self.sessions[at].remote))),
+            (Proto::Icmp, _) => (old, Some(timers.icmp)),
+        };
+        let by_client = from_v6 && !flow.automatic;
+        if let Some(lifetime) = lifetime {
+            let silent = self.is_silent(binding, lifetime);
+            let may = by_client || self.settings.nat64.inbound_refresh && !silent;
+            if old == next && !may {
+                return;
+            }
+            // Nobody but the client revives a session that a RST or silence is ending.
+            if matches!(old, State::Trans | State::Reset) && next == State::Est && !from_v6 && silent {
+                return;
+            }
+            self.sessions[at].deadline = self.now + lifetime;
+        }
+        self.sessions[at].state = next;
+    }
+
+    /// Whether packets from outside open no session, since the client has been silent for a lifetime.
+    pub(super) fn is_abandoned(&self, binding: usize) -> bool {
+        let (of, timers) = (&self.bindings[binding], &self.settings.nat64.timers);
+        let connected = |s: &Session| {
+            s.proto == of.proto
+                && s.client == of.client
+                && matches!(s.state, State::Est | State::V4Fin | State::V6Fin)
+        };
+        let lifetime = match of.proto {
+            Proto::Udp => timers.udp,
+            Proto::Icmp => timers.icmp,
+            Proto::Tcp if self.sessions.iter().any(connected) => timers.tcp_established,
+            Proto::Tcp => timers.tcp_opening.max(timers.tcp_closing),
+        };
+        self.is_silent(binding, lifetime)
+    }
+
+    /// Whether filtering lets packets of a server, or errors about packets to it, reach a binding.
+    pub(in crate::model) fn passes_filter(&self, binding: usize, remote: Transport4) -> bool {
+        let of = &self.bindings[binding];
+        let mut known = self.sessions.iter().filter(|s| s.proto == of.proto && s.client == of.client);
+        match self.settings.nat64.filtering[of.proto as usize] {
+            Filtering::EndpointIndependent => true,
+            Filtering::AddressDependent => known.any(|s| s.remote.addr == remote.addr),
+            Filtering::AddressAndPortDependent => known.any(|s| s.remote == remote),
+        }
+    }
+}

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use gate64::addr::{HostKey, ZoneId};
 use gate64::dns64::{
-    Answer, Domains, Engine, Forward, QueryAction, Rules, Settings, Synthesize, Transmit, Transport,
-    WhenDown, WithDo, Zone,
+    Answer, Domains, Engine, Forward, QueryAction, Rules, ServerName, Settings, Synthesize, Tls, Transmit,
+    Transport, WhenDown, WithDo, Zone,
 };
 use gate64::time::Instant;
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
@@ -192,6 +192,15 @@ impl Session {
             "record" => {
                 let (name, addr) = value.split_once('@').ok_or("record=NAME@ADDRESS")?;
                 assert!(self.settings.local.add(name, text::address(addr)), "{word}");
+            }
+            "tls" => {
+                let listen = value.split(',').map(|addr| addr.parse().expect("an address")).collect();
+                let (certificate, key) = (PathBuf::new(), PathBuf::new());
+                self.settings.network.tls = Some(Tls { listen, name: None, certificate, key });
+            }
+            "tls_name" => {
+                let tls = self.settings.network.tls.as_mut().ok_or("tls comes first")?;
+                tls.name = ServerName::new(value);
             }
             "discovery_ttl" => self.settings.discovery_ttl = number(value),
             "cache" => self.settings.cache_limits.bytes = number(value),

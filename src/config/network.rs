@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::schema::{self, Text};
-use crate::dns64::{Network, Tls, Via};
+use crate::dns64::{Network, ServerName, Tls, Via};
 
 /// Maximum number of resolver threads.
 const MAX_THREADS: usize = 64;
@@ -69,6 +69,7 @@ fn tls(reader: &mut Reader<'_>, section: &schema::Dns64, plain: &[SocketAddr]) -
         }
         listen.push(addr);
     }
+    let name = section.tls_name.as_ref().and_then(|text| server_name(reader, text));
     let (Some(certificate), Some(key)) = (&section.tls_certificate, &section.tls_key) else {
         reader.error(
             list.at.clone(),
@@ -78,7 +79,16 @@ fn tls(reader: &mut Reader<'_>, section: &schema::Dns64, plain: &[SocketAddr]) -
         return None;
     };
     let (certificate, key) = (path(reader, certificate), path(reader, key));
-    Some(Tls { listen, certificate: certificate?, key: key? })
+    Some(Tls { listen, name, certificate: certificate?, key: key? })
+}
+
+fn server_name(reader: &mut Reader<'_>, text: &Text) -> Option<ServerName> {
+    let name = ServerName::new(text.get_ref());
+    if name.is_none() {
+        let found = format!("`{}` is not the name of a server", text.get_ref());
+        reader.error(text.span(), found, "a domain name such as \"dns.example.com\", as in the certificate");
+    }
+    name
 }
 
 /// Parses an address with an optional port.

@@ -134,6 +134,7 @@ pub(crate) struct Dns64 {
     pub(crate) in_flight_per_client: Option<Number>,
     pub(crate) threads: Option<Number>,
     pub(crate) tls_listen: Option<Texts>,
+    pub(crate) tls_name: Option<Text>,
     pub(crate) tls_certificate: Option<Text>,
     pub(crate) tls_key: Option<Text>,
     pub(crate) tls_authorities: Option<Text>,

@@ -9,6 +9,7 @@
 
 mod answer;
 mod cache;
+mod designated;
 mod discovery;
 mod domains;
 mod engine;
@@ -45,7 +46,7 @@ pub use exchange::{Answer, QueryAction, refuse};
 pub use key::name_hash;
 pub use ledger::{Ipv6Support, LedgerLimits, NameUsage};
 pub use local::LocalRecords;
-pub use network::{Network, Tls, Via};
+pub use network::{Network, ServerName, Tls, Via};
 pub use outcome::Outcome;
 pub use query::Transport;
 pub use settings::{

@@ -5,6 +5,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::wire;
+
 /// Transport to an upstream.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Via {
@@ -17,11 +19,31 @@ pub enum Via {
     Tls(String),
 }
 
+/// The name of this server, as in its certificate: the authentication domain name (RFC 9462 §1.1).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerName(Box<[u8]>);
+
+impl ServerName {
+    /// A name such as `dns.example`. `None` if `name` is not a domain name, is the root, or is a wildcard.
+    pub fn new(name: &str) -> Option<Self> {
+        let bytes = wire::name_of(name)?;
+        let is_server = bytes.len() > 1 && wire::labels(&bytes).all(|label| label != b"*");
+        is_server.then(|| Self(bytes.into()))
+    }
+
+    /// The uncompressed name.
+    pub(super) const fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// TLS for clients (RFC 7858).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tls {
     /// Addresses to listen on.
     pub listen: Vec<SocketAddr>,
+    /// The name that is announced to clients (RFC 9462); without it, TLS is not announced.
+    pub name: Option<ServerName>,
     /// Certificate chain (PEM). A reload reads it again.
     pub certificate: PathBuf,
     /// Private key (PEM).

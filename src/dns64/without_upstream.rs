@@ -4,10 +4,10 @@ use super::answer::Draft;
 use super::query::Query;
 use super::reverse::mapped_by;
 use super::wire::rr;
-use super::{Outcome, Settings, Zone, discovery, reverse, special_names};
+use super::{Outcome, Settings, Zone, designated, discovery, reverse, special_names};
 
-/// The answer to a query about ipv4only.arpa (RFC 8880 §7), a local record, a special-use name, or a
-/// name under the reverse name of a pref64.
+/// The answer to a query about ipv4only.arpa (RFC 8880 §7), a local record, our DNS over TLS, a special-use
+/// name, or a name under the reverse name of a pref64.
 pub(super) fn answer(settings: &Settings, zone: &Zone, query: &Query) -> Option<(Draft, Outcome)> {
     if query.class() != rr::IN {
         return special_names::about_server(query);
@@ -21,6 +21,7 @@ pub(super) fn answer(settings: &Settings, zone: &Zone, query: &Query) -> Option<
         .flatten()
         .map(|draft| (draft, Outcome::Ipv4only))
         .or_else(|| settings.local.answer(zone, query))
+        .or_else(|| designated::answer(settings, query))
         .or_else(|| special_names::answer(settings, query))
         .or_else(|| is_dns64.then(|| reverse::answer(settings, zone, query)).flatten())
 }

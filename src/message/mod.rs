@@ -6,8 +6,8 @@ mod stream;
 
 pub use records::{AddressKind, address_query, address_question, address_reply, addresses};
 pub(crate) use records::{
-    AliasLoop, Reply, local_addresses, local_denial, local_ptr, local_soa, local_v4, query, question_text,
-    rcode_text, records_text, type_text,
+    AliasLoop, Reply, local_addresses, local_denial, local_dns_over_tls, local_ptr, local_soa, local_v4,
+    query, question_text, rcode_text, records_text, type_text,
 };
 pub(crate) use stream::{Bytes, Frames};
 

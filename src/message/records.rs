@@ -1,8 +1,10 @@
 //! Decodes messages into records, follows aliases, removes and adds records, and encodes the result.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeMap;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question, ResponseCode};
+use hickory_proto::rr::rdata::svcb::{Alpn, IpHint, SVCB, SvcParamKey, SvcParamValue};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NULL, PTR, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
@@ -255,6 +257,29 @@ pub(crate) fn local_v4(asked: &[u8], kind: u16, ttl: u32, addresses: &[Ipv4Addr]
 pub(crate) fn local_ptr(asked: &[u8], ttl: u32, target: &[u8]) -> Option<Vec<u8>> {
     let target = RData::PTR(PTR(name(target)?));
     local(asked, u16::from(RecordType::PTR), ttl, [target].into_iter())
+}
+
+/// A local answer with an SVCB record to `target`, an uncompressed name, for each port of DNS over TLS, with its
+/// addresses as hints (RFC 9461 §4).
+pub(crate) fn local_dns_over_tls(
+    asked: &[u8],
+    ttl: u32,
+    target: &[u8],
+    services: &BTreeMap<u16, Vec<Ipv6Addr>>,
+) -> Option<Vec<u8>> {
+    let target = name(target)?;
+    let data = services.iter().map(|(port, addresses)| {
+        let mut params = vec![
+            (SvcParamKey::Alpn, SvcParamValue::Alpn(Alpn(vec!["dot".to_owned()]))),
+            (SvcParamKey::Port, SvcParamValue::Port(*port)),
+        ];
+        if !addresses.is_empty() {
+            let hints = addresses.iter().map(|addr| AAAA(*addr)).collect();
+            params.push((SvcParamKey::Ipv6Hint, SvcParamValue::Ipv6Hint(IpHint(hints))));
+        }
+        RData::SVCB(SVCB::new(1, target.clone(), params))
+    });
+    local(asked, u16::from(RecordType::SVCB), ttl, data)
 }
 
 /// A local denial of `asked`: no records, and the SOA record of `zone`, an uncompressed name, with a TTL of

@@ -18,6 +18,7 @@ fn file(name: &str) -> PathBuf {
 fn with_tls(mut settings: Settings) -> Settings {
     settings.network.tls = Some(Tls {
         listen: vec!["[::1]:0".parse().expect("literal")],
+        name: None,
         certificate: file("dns.crt.pem"),
         key: file("dns.key.pem"),
     });

@@ -451,7 +451,7 @@ async fn cache_hits_are_counted_and_no_synthesis_while_the_translator_is_down() 
     upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
     let mut settings = settings(&[upstream.addr]);
     settings.network.threads = 2;
-    let resolver = start(settings).expect("starts");
+    let mut resolver = start(settings.clone()).expect("starts");
     let query = query("v4.example.", RecordType::AAAA);
     for _ in 0..6 {
         assert_eq!(data(&over_udp(&resolver, &query).await).len(), 1);
@@ -477,5 +477,13 @@ async fn cache_hits_are_counted_and_no_synthesis_while_the_translator_is_down() 
     let answer = over_udp(&resolver, &query).await;
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
     assert_eq!(resolver.counters().outcome(Outcome::TranslatorDown), 1);
+    // A reload does not change that.
+    resolver.reconfigure(settings).expect("valid");
+    let answer = over_udp(&resolver, &query).await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+    assert_eq!(resolver.counters().outcome(Outcome::TranslatorDown), 2);
+    resolver.set_translating(ZoneId(3), true);
+    reporter.report(0).await;
+    assert_eq!(data(&over_udp(&resolver, &query).await).len(), 1);
     resolver.stop(PATIENCE).await;
 }

@@ -27,8 +27,8 @@ pub(super) struct SimpleQuery<'a> {
 }
 
 impl<'a> SimpleQuery<'a> {
-    /// Reads a query. `None` unless it is one question, optionally with an OPT record whose only option is
-    /// a cookie. Other queries take the slow path.
+    /// Reads a query. `None` unless it is one question, optionally with an OPT record whose only options are a
+    /// cookie and padding. Other queries take the slow path.
     pub(super) fn read(bytes: &'a [u8], transport: Transport) -> Option<Self> {
         let head: &[u8; wire::HEADER] = bytes.first_chunk()?;
         let flags = u16::from_be_bytes([head[2], head[3]]);
@@ -65,18 +65,20 @@ impl<'a> SimpleQuery<'a> {
             return None;
         }
         let opt = Opt::read(record, &(0..record.len()))?;
-        let options = record.get(11..)?;
+        let mut options = record.get(11..)?;
         if opt.version != 0 || wire::u16_at(record, 9)? as usize != options.len() {
             return None;
         }
         self.dnssec_ok = opt.dnssec_ok;
         self.limit = usize::from(opt.size.min(wire::UDP_SIZE));
-        if !options.is_empty() {
-            if wire::u16_at(options, 0)? != COOKIE || wire::u16_at(options, 2)? as usize != options.len() - 4
-            {
-                return None;
+        while !options.is_empty() {
+            let (content, rest) = options.get(4..)?.split_at_checked(wire::u16_at(options, 2)?.into())?;
+            match wire::u16_at(options, 0)? {
+                COOKIE if self.cookie.is_none() => self.cookie = Some(content),
+                PADDING => {}
+                _ => return None,
             }
-            self.cookie = Some(&options[4..]);
+            options = rest;
         }
         Some(())
     }
@@ -175,18 +177,28 @@ mod tests {
         assert_eq!(simple.cookie, Some(&b"cookies!"[..]));
         assert_eq!(simple.limit, 1_232);
         assert_eq!(SimpleQuery::read(&bytes, Transport::Tcp).map(|a| a.limit), Some(65_535));
+        let plain = simple;
+        let padded =
+            b"\x00\x00\x29\x20\x00\x00\x00\x00\x00\x00\x12\x00\x0c\x00\x02\x00\x00\x00\x0a\x00\x08cookies!";
+        let bytes = query(0x0100, QUESTION, padded, 1);
+        let simple = SimpleQuery::read(&bytes, Transport::Udp).expect("usual");
+        assert_eq!(simple, plain);
+        assert_eq!(simple.key(1).bytes(), plain.key(1).bytes(), "padding does not change the answer");
     }
 
     #[test]
     fn unusual_queries_take_the_slow_path() {
         let ecs = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x0b\x00\x08\x00\x07\x00\x01\x18\x00\xc0\x00\x02";
         let version = b"\x00\x00\x29\x04\xd0\x00\x01\x00\x00\x00\x00";
+        let two_cookies =
+            b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x18\x00\x0a\x00\x08cookies!\x00\x0a\x00\x08cookies!";
         let cases = [
             query(0x8100, QUESTION, &[], 0),
             query(0x2100, QUESTION, &[], 0),
             query(0x0100, QUESTION, b"x", 0),
             query(0x0100, QUESTION, ecs, 1),
             query(0x0100, QUESTION, version, 1),
+            query(0x0100, QUESTION, two_cookies, 1),
             query(0x0100, b"\x01a\x00\x00\xfc\x00\x01", &[], 0),
             query(0x0100, b"\x01a\x00\x00\x01\x00\x03", &[], 0),
         ];

@@ -152,13 +152,13 @@ async fn upstream_tcp(listener: TcpListener, script: Script) {
     }
 }
 
-async fn read_framed(stream: &mut TcpStream) -> Vec<u8> {
+async fn read_framed(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
     let mut message = vec![0; usize::from(stream.read_u16().await.expect("a length"))];
     stream.read_exact(&mut message).await.expect("a message");
     message
 }
 
-async fn write_framed(stream: &mut TcpStream, message: &[u8]) {
+async fn write_framed(stream: &mut (impl AsyncWriteExt + Unpin), message: &[u8]) {
     let len = u16::try_from(message.len()).expect("short");
     stream.write_all(&[&len.to_be_bytes()[..], message].concat()).await.expect("loopback");
 }

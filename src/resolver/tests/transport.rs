@@ -82,8 +82,25 @@ async fn tls_on_both_sides() {
     let mut padded = bytes;
     padded[11] = 1;
     padded.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x04\x00\x0c\x00\x00");
-    stream.write_all(&[&(padded.len() as u16).to_be_bytes(), &*padded].concat()).await.expect("written");
-    assert_eq!(stream.read_u16().await.expect("a length"), 468);
+    write_framed(&mut stream, &padded).await;
+    assert_eq!(read_framed(&mut stream).await.len(), 468);
+    // Also from the answer cache, which stores the second answer, and with a cookie.
+    let cached = || dns64.counters().zone(Some(ZoneId(3))).cached_answers();
+    let stored = async {
+        while cached() == 0 {
+            write_framed(&mut stream, &padded).await;
+            assert_eq!(read_framed(&mut stream).await.len(), 468);
+        }
+    };
+    tokio::time::timeout(PATIENCE, stored).await.expect("cached");
+    let before = cached();
+    let opt = padded.len() - 6;
+    padded[opt..opt + 2].copy_from_slice(&[0, 16]);
+    padded.extend_from_slice(b"\x00\x0a\x00\x08cookies!");
+    write_framed(&mut stream, &padded).await;
+    let answer = read_framed(&mut stream).await;
+    assert_eq!((answer.len(), cached()), (468, before + 1));
+    assert!(answer.windows(8).any(|bytes| bytes == b"cookies!"));
     front.stop(PATIENCE).await;
     dns64.stop(PATIENCE).await;
 }
@@ -333,11 +350,11 @@ async fn an_edns_option_does_not_lift_the_response_limit() {
     let resolver =
         start(with_network(upstream.addr, |network| network.responses_per_second = 2)).expect("starts");
     let socket = client(&resolver).await;
-    let mut padded = query("v4.example.", RecordType::AAAA).to_vec().expect("encodes");
-    padded[11] = 1;
-    // An OPT record with an empty padding option (RFC 7830).
-    padded.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x04\x00\x0c\x00\x00");
-    let limited = async { while exchange(&socket, &padded).await[2] & 0x02 == 0 {} };
+    let mut nsid = query("v4.example.", RecordType::AAAA).to_vec().expect("encodes");
+    nsid[11] = 1;
+    // An OPT record with an empty NSID option (RFC 5001), which takes the slow path.
+    nsid.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x04\x00\x03\x00\x00");
+    let limited = async { while exchange(&socket, &nsid).await[2] & 0x02 == 0 {} };
     tokio::time::timeout(PATIENCE, limited).await.expect("limited");
     assert!(resolver.counters().outcome(Outcome::ResponseLimited) > 0);
 }

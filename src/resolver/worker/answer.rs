@@ -11,7 +11,7 @@ use crate::resolver::rate::Rates;
 use crate::time::Instant;
 
 /// Responses to padded queries are padded to a multiple of this many bytes (RFC 8467 §4.1).
-const RESPONSE_BLOCK: usize = 468;
+pub(super) const RESPONSE_BLOCK: usize = 468;
 
 impl WorkerState {
     /// Returns an answer of the engine to the thread that received the query. `false` if it was lost.

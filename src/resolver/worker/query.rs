@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::answer::{allows_answer, seconds};
+use super::answer::{RESPONSE_BLOCK, allows_answer, seconds};
 use super::message::ThreadMessage;
 use super::state::{PendingClient, WorkerState};
 use crate::addr::ZoneId;
@@ -73,6 +73,7 @@ impl WorkerState {
         simple: &SimpleQuery<'_>,
     ) -> bool {
         let key = simple.key(u16::try_from(zone).unwrap_or(u16::MAX));
+        let is_padded = requestor.is_padded;
         let Self { answer_cache, reply_sockets, zone_counters, rates, secret, .. } = self;
         requestor.hash = answer_cache.hash(&key);
         let room = requestor.limit.saturating_sub(requestor.cookie.map_or(0, |_| cookie::OPTION_LEN));
@@ -100,6 +101,10 @@ impl WorkerState {
             found.write(now, simple, bytes);
             if let (Some(opt), Some(cookie)) = (found.opt(), &cookie) {
                 frame::push_option(bytes, start + opt, COOKIE, cookie);
+            }
+            // Only streams are padded: `bytes` is one answer.
+            if is_padded {
+                frame::pad(bytes, RESPONSE_BLOCK);
             }
         })
     }

@@ -29,9 +29,13 @@ const ATTACKED: u16 = 0x100;
 const ELSEWHERE: u16 = 0x101;
 /// The host that uses sockets, in the attacker's /64. Its other address, 2001:db8:1::10, is elsewhere.
 const HOST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, ATTACKED, 0, 0, 0, 0xd);
-/// Rates in packets per second: established flows, and new flows, hosts and queries.
+/// Rates in packets per second: established flows, and new flows and hosts.
 const FLOW: f64 = 2000.0;
 const NEW: f64 = 100.0;
+/// DNS queries of one client per second: equal answers are limited to 50 (`responses_per_second`).
+const QUERIES: f64 = 40.0;
+/// Packets per second that are due an ICMP error: a host receives a quarter of `error_rate`, 25.
+const PROBES: f64 = 20.0;
 
 /// An attack: its name, where it comes from, its rate and its packet `n`.
 struct Attack {
@@ -60,6 +64,11 @@ const fn scatter(n: u32) -> u32 {
 /// Host `number` of a /64 of the zone.
 const fn host(site: u16, number: u32) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 1, site, 0, 0, (number >> 16) as u16, number as u16)
+}
+
+/// The address of server `n`.
+fn server4(n: u32) -> Ipv4Addr {
+    Ipv4Addr::new(198, 18, 0, 1 + (n % 250) as u8)
 }
 
 /// Server `n` as hosts see it.
@@ -174,6 +183,23 @@ fn frames(testbed: &Testbed, kind: &str, site: u16, count: u32, trial: u16) -> V
     (0..count).map(packet).collect()
 }
 
+/// Makes a host known: sends its first packet, and answers it. Until then the host has one port block.
+fn make_known(testbed: &mut Testbed, frames: &[Vec<u8>], trial: u16) -> Result<(), LabError> {
+    let mut mapped = None;
+    let first = Stream { from: Side::Zone, frames, rate: 100.0, trial, stamped: false };
+    let watch = |arrived: &frame::Arrived| mapped = Some(arrived.src);
+    testbed.tester.run(&[first], Length::Once, watch).map_err(failed("sending"))?;
+    let mapped = mapped.ok_or_else(|| LabError::DemoFailed("the first packet does not pass".to_owned()))?;
+    let from = SocketAddr::new(server4(3).into(), 5000);
+    let answer = [frame::ethernet(testbed.macs[1], &frame::udp(from, mapped, trial, 0))];
+    let answer = Stream { from: Side::Internet, frames: &answer, rate: 100.0, trial, stamped: false };
+    let counts = testbed.tester.run(&[answer], Length::Once, |_| {}).map_err(failed("sending"))?;
+    match counts.first() {
+        Some(count) if count.arrived > 0 => Ok(()),
+        _ => Err(LabError::DemoFailed("the answer to the first packet does not pass".to_owned())),
+    }
+}
+
 /// Shares and delays, in the order of [`VICTIMS`].
 fn measure(testbed: &mut Testbed, attack: &Attack, seconds: f64) -> Result<[[f64; 2]; 9], LabError> {
     let streams: Vec<(&str, u16, f64)> = vec![
@@ -190,11 +216,9 @@ fn measure(testbed: &mut Testbed, attack: &Attack, seconds: f64) -> Result<[[f64
         .zip(&streams)
         .map(|(trial, &(kind, site, rate))| frames(testbed, kind, site, (2.0 * rate * seconds) as u32, trial))
         .collect();
-    // The hosts become known.
     for (trial, (list, (kind, ..))) in (trial..).zip(lists.iter().zip(&streams)) {
         if *kind == "established" {
-            let first = Stream { from: Side::Zone, frames: &list[..1], rate: 100.0, trial, stamped: false };
-            testbed.tester.run(&[first], Length::Once, |_| {}).map_err(failed("sending"))?;
+            make_known(testbed, &list[..1], trial)?;
         }
     }
     let attack_frames: Vec<_> =
@@ -277,7 +301,7 @@ fn pause(time: Duration) {
 }
 
 /// Repeats `attempt` until the time is over; it returns whether it succeeded. Returns share and delay.
-fn repeat(seconds: f64, mut attempt: impl FnMut(u16) -> bool) -> [f64; 2] {
+fn repeat(seconds: f64, rate: f64, mut attempt: impl FnMut(u16) -> bool) -> [f64; 2] {
     let start = now();
     let (mut delays, mut attempts) = (Vec::new(), 0u16);
     while start.elapsed().as_secs_f64() < seconds {
@@ -286,7 +310,7 @@ fn repeat(seconds: f64, mut attempt: impl FnMut(u16) -> bool) -> [f64; 2] {
         if attempt(attempts) {
             delays.push(before.elapsed().as_secs_f64() * 1e3);
         }
-        pause(Duration::from_secs_f64(1.0 / NEW).saturating_sub(before.elapsed()));
+        pause(Duration::from_secs_f64(1.0 / rate).saturating_sub(before.elapsed()));
     }
     delays.sort_by(f64::total_cmp);
     [delays.len() as f64 / f64::from(attempts.max(1)), quantile(&delays, 0.99)]
@@ -294,7 +318,7 @@ fn repeat(seconds: f64, mut attempt: impl FnMut(u16) -> bool) -> [f64; 2] {
 
 /// Sends queries and waits for each answer.
 fn dns(socket: &UdpSocket, seconds: f64) -> [f64; 2] {
-    repeat(seconds, |id| {
+    repeat(seconds, QUERIES, |id| {
         let sent = socket.send(&dns_query(id, &["ipv4only", "arpa"]));
         let mut answer = [0; 512];
         while sent.is_ok()
@@ -310,7 +334,7 @@ fn dns(socket: &UdpSocket, seconds: f64) -> [f64; 2] {
 
 /// Sends datagrams that are too long for the IPv6 side and waits for each ICMP error.
 fn path_mtu(socket: &UdpSocket, seconds: f64) -> [f64; 2] {
-    repeat(seconds, |_| {
+    repeat(seconds, PROBES, |_| {
         // The result may be an earlier error.
         if socket.send(&[0; 1472]).is_err() {
             let _ = socket.send(&[0; 1472]);

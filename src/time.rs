@@ -65,6 +65,12 @@ impl From<Duration> for Span {
     }
 }
 
+impl From<Span> for Duration {
+    fn from(span: Span) -> Self {
+        Self::from_nanos(span.0)
+    }
+}
+
 impl Add<Span> for Instant {
     type Output = Self;
 

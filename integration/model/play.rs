@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use gate64::addr::Proto;
 use gate64::addr::{Pref64, Transport4, Transport6};
+use gate64::reason::Reason;
 use gate64::time::Instant;
 use gate64::translator::{Record, Settings, Verdict};
 use gate64::wire::buf::Offload;
 
 use super::address::embed;
-use super::datagram::{Cut, joined, pieces};
+use super::datagram::{Cut, Order, joined, pieces};
 use super::nat64::{Model, Outcome};
 use super::tcp::State;
 use super::workers::{Seen, Workers};
@@ -178,10 +179,16 @@ impl Play {
         let wrong = |what: &str| Err(format!("{what}: {:?} was to be, but {all:?}", want.verdict));
         let parts: Vec<_> = all.packets.iter().map(|(bytes, _)| bytes.as_slice()).collect();
         if want.verdict != Verdict::Forward {
-            // An error for the first fragment; the others are dropped. Fragments from outside for another worker are
-            // judged one by one.
+            // An error for the first fragment; the others are dropped. Judged one by one are fragments from outside for
+            // another worker, destinations that are refused whatever the ports, and a whole datagram that comes twice.
             let errors = parts.iter().filter(|part| is_to(part, packet.src)).count();
-            let one_by_one = packet.src.is_ipv4() && self.settings.workers > 1;
+            let of_other_worker = packet.src.is_ipv4() && self.settings.workers > 1;
+            let by_address = matches!(
+                want.verdict,
+                Verdict::Reject(Reason::WellKnownNotGlobal | Reason::Denied)
+                    | Verdict::Drop(Reason::WellKnownNotGlobal | Reason::Denied)
+            );
+            let one_by_one = of_other_worker || by_address || matches!(cut.order, Order::Twice);
             let few = errors <= want.packets.len() || one_by_one;
             let refused = few && errors == parts.len() && all.verdicts.contains(&want.verdict);
             return if refused { Ok(()) } else { wrong("refused") };

@@ -24,7 +24,8 @@ impl HostInfo for FakeHost {
     }
 
     fn local_routes(&self) -> &[(IpAddr, u8)] {
-        &[(IpAddr::V4(Ipv4Addr::new(198, 18, 77, 0)), 24)]
+        const ROUTES: [(IpAddr, u8); 1] = [(IpAddr::V4(Ipv4Addr::new(198, 18, 77, 0)), 24)];
+        &ROUTES
     }
 
     fn source_towards(&self, to: IpAddr) -> Option<IpAddr> {

@@ -25,26 +25,13 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use super::{bpf, sys};
-use crate::nat64;
-use crate::ownership::Owners;
-use crate::siit;
 use crate::translator::Event;
 use maps::Maps;
 use queues::Queues;
 use regulator::Regulator;
 
+pub(crate) use maps::Hosts;
 pub(super) use regulator::Read;
-
-/// The hosts that the filter knows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hosts<'a> {
-    /// Workers and static bindings.
-    pub(crate) owners: &'a Owners,
-    /// Zones, with the prefix lengths of hosts and sites.
-    pub(crate) zones: &'a [nat64::Zone],
-    /// Stateless mappings.
-    pub(crate) siit: Option<&'a siit::Settings>,
-}
 
 /// The loaded filter and its maps. An attached interface keeps them after this is dropped.
 #[derive(Debug)]

@@ -95,7 +95,7 @@ impl Nat64 {
         let timers = &self.policy.timers;
         match proto {
             Proto::Tcp => timers.tcp_established.max(timers.tcp_opening).max(timers.tcp_closing),
-            Proto::Udp => self.udp_lifetime(session),
+            Proto::Udp => self.udp_lifetime(session).into(),
             Proto::Icmp => timers.icmp,
         }
     }

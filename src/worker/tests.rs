@@ -117,16 +117,16 @@ fn a_stop_translates_what_waits_in_the_queue() {
     const WAITING: u16 = 300;
     let (device, peer) = memory();
     let to = Pref64::WELL_KNOWN.embed(Ipv4Addr::new(8, 8, 8, 8)).octets();
-    for port in 0..WAITING {
-        let client = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, port / 50);
+    for number in 0..WAITING {
+        let client = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, number / 50);
         let mut query = Vec::new();
-        let builder = etherparse::PacketBuilder::ipv6(client.octets(), to, 64).udp(5000 + port, 53);
+        let builder = etherparse::PacketBuilder::ipv6(client.octets(), to, 64).udp(5000, 53);
         builder.write(&mut query, b"question").expect("fits");
         assert!(peer.inject(Frame::plain(query)));
     }
     let mut settings = translating(0, 1);
     (settings.nat64.limits.sessions, settings.nat64.limits.bindings) = (1000, 1000);
-    let assignment = Assignment { settings, device: Box::new(device), saved_blocks: Arc::default() };
+    let assignment = Assignment { settings, device: Box::new(device), saved: Saved::default() };
     let started = start(vec![assignment], 1, 8).expect("starts");
     started.workers.stop(LONG);
     let mut out = Default::default();
@@ -166,7 +166,7 @@ impl Device for Filtered {
 #[test]
 fn drops_of_the_overload_filter_have_a_reason() {
     let device = Box::new(Filtered(7, Arc::default()));
-    let assignment = Assignment { settings: settings(0, 1), device, saved_blocks: Arc::default() };
+    let assignment = Assignment { settings: settings(0, 1), device, saved: Saved::default() };
     let started = start(vec![assignment], 1, 8).expect("starts");
     let counters = started.workers.counters();
     started.workers.stop(LONG);

@@ -4,11 +4,23 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::Hosts;
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, PortRange};
 use crate::device::bpf::{Kind, Map};
 use crate::device::steer::maps::{prefix6, remove_stale, room};
+use crate::nat64;
+use crate::ownership::Owners;
 use crate::siit::{self, Inside};
+
+/// The hosts that the filter knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hosts<'a> {
+    /// Workers and static bindings.
+    pub(crate) owners: &'a Owners,
+    /// Zones, with the prefix lengths of hosts and sites.
+    pub(crate) zones: &'a [nat64::Zone],
+    /// Stateless mappings.
+    pub(crate) siit: Option<&'a siit::Settings>,
+}
 
 /// Number of token buckets for hosts and sites without a port block, and for mapped hosts; a power of two.
 pub(super) const BUCKETS: usize = 8192;

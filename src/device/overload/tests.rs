@@ -7,7 +7,10 @@ use super::*;
 use crate::addr::{HostKey, PortRange, ZoneId};
 use crate::device::own_network::{own_network, run};
 use crate::device::{Device, tun};
+use crate::nat64;
 use crate::ownership::Claims;
+use crate::ownership::Owners;
+use crate::siit;
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);

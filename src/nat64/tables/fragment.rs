@@ -207,7 +207,10 @@ impl FragmentCache {
     /// [`Reason::FragmentDuplicate`], [`Reason::FragmentOverlap`], and [`Reason::FragmentLimit`] if the cache or the
     /// sender's share is full.
     pub(in crate::nat64) fn offer(&mut self, now: Instant, arrival: &Arrival<'_>) -> Step {
-        let Some((start, end)) = extent(arrival) else { return Step::drop(Reason::FragmentSize) };
+        let Some((start, end)) = arrival.key.extent(arrival.packet.len(), arrival.data_at, arrival.offset)
+        else {
+            return Step::drop(Reason::FragmentSize);
+        };
         let known = self.datagrams.find(&arrival.key);
         let Some(at) = known.or_else(|| self.open(now, arrival)) else {
             return Step::drop(Reason::FragmentLimit);
@@ -485,19 +488,6 @@ impl FragmentCache {
         out.meta.reassembled = true;
         true
     }
-}
-
-/// Start and end of a fragment's data; `None` if it is empty, or if the datagram would exceed the maximum
-/// length of either family.
-fn extent(arrival: &Arrival<'_>) -> Option<(u32, u32)> {
-    let len = arrival.packet.len().checked_sub(arrival.data_at)?;
-    let end = usize::from(arrival.offset) + len;
-    let headers = match arrival.key.src {
-        IpAddr::V4(_) => arrival.data_at,
-        IpAddr::V6(_) => arrival.data_at.saturating_sub(40).max(20),
-    };
-    let possible = len > 0 && headers + end <= usize::from(u16::MAX);
-    possible.then_some((u32::from(arrival.offset), end as u32))
 }
 
 #[cfg(test)]

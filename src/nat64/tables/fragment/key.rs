@@ -25,4 +25,17 @@ impl Key {
     pub(in crate::nat64) const fn v6(src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, id: u32) -> Self {
         Self { src: IpAddr::V6(src), dst: IpAddr::V6(dst), protocol, id }
     }
+
+    /// Start and end of the data of a fragment with this offset, in a packet of `packet_len` bytes whose data begin at
+    /// `data_at`. `None` if it is empty, or if the datagram would exceed the maximum length of either family.
+    pub(super) fn extent(&self, packet_len: usize, data_at: usize, offset: u16) -> Option<(u32, u32)> {
+        let len = packet_len.checked_sub(data_at)?;
+        let end = usize::from(offset) + len;
+        let headers = match self.src {
+            IpAddr::V4(_) => data_at,
+            IpAddr::V6(_) => data_at.saturating_sub(40).max(20),
+        };
+        let possible = len > 0 && headers + end <= usize::from(u16::MAX);
+        possible.then_some((u32::from(offset), end as u32))
+    }
 }

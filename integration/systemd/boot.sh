@@ -8,7 +8,7 @@ mount --make-rprivate /
 mount -t proc proc /proc
 mkdir -p "$out/keep"
 cp "$program" "$out/keep/gate64"
-cp "$unit" "$out/keep/gate64.service"
+cp "$unit" "${unit%/*}/gate64-host.service" "$out/keep/"
 # The directory may lie in what is hidden next.
 mount --bind "$out" /mnt
 out=/mnt
@@ -50,8 +50,10 @@ clients = ["2001:db8:1::/64"]
 CONFIG
 chmod 644 /run/lab/gate64.toml
 units=/etc/systemd/system
+for name in gate64.service gate64-host.service; do
 sed -e 's|/usr/bin/gate64|/run/lab/gate64|g' -e 's|/etc/gate64/gate64.toml|/run/lab/gate64.toml|g' \
-    -e 's|^\[Unit\]|[Unit]\nDefaultDependencies=no|' "$out/keep/gate64.service" >$units/gate64.service
+    -e 's|^\[Unit\]|[Unit]\nDefaultDependencies=no|' "$out/keep/$name" >"$units/$name"
+done
 cat >$units/lab.target <<'UNIT'
 [Unit]
 DefaultDependencies=no

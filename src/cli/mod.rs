@@ -33,7 +33,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Run the gateway until SIGTERM. SIGHUP reloads the configuration.
-    Run(ConfigFile),
+    Run(RunArgs),
     /// Reload the configuration of a running gateway and wait for the result.
     ///
     /// The gateway reads the file that it was started with. If it refuses the file, it keeps running with
@@ -79,6 +79,18 @@ struct ConfigFile {
     /// Configuration file.
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Keep the device and all changes to this host at exit, for the next start.
+    ///
+    /// The service manager keeps the queues of the device (`FileDescriptorStoreMax=`), so that it stays up over a
+    /// restart. After a final stop it must run `gate64 cleanup`; see gate64-host.service.
+    #[arg(long)]
+    fd_store: bool,
 }
 
 #[derive(Args, Debug)]
@@ -128,7 +140,7 @@ struct CleanupArgs {
 /// Parses the arguments and runs the subcommand.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run(args) => run::run(&args.config),
+        Command::Run(args) => run::run(&args.file.config, args.fd_store),
         Command::Check(args) => check::check(&args.config),
         Command::Explain(args) => explain::explain(&args),
         Command::Reload(args) => reload::reload(&args.socket.path()),
@@ -153,19 +165,33 @@ mod tests {
     use super::*;
 
     const UNIT: &str = include_str!("../../configs/gate64.service");
+    const HOST_UNIT: &str = include_str!("../../configs/gate64-host.service");
 
     fn value<'a>(key: &str) -> Vec<&'a str> {
-        UNIT.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
+        value_in(UNIT, key)
+    }
+
+    fn value_in<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
+        unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
     }
 
     #[test]
     fn the_unit_starts_reloads_and_cleans_up() {
-        for (key, command) in [("ExecStart", "Run"), ("ExecReload", "Reload"), ("ExecStopPost", "Cleanup")] {
-            let words = value(key)[0].split_whitespace();
+        let commands =
+            [(UNIT, "ExecStart", "Run"), (UNIT, "ExecReload", "Reload"), (HOST_UNIT, "ExecStop", "Cleanup")];
+        for (unit, key, command) in commands {
+            let words = value_in(unit, key)[0].split_whitespace();
             let cli = Cli::try_parse_from(words).expect("valid arguments");
             assert!(format!("{:?}", cli.command).starts_with(command), "{key}: {cli:?}");
         }
         assert_eq!(value("Type"), ["notify"]);
+        let most: u8 = value("FileDescriptorStoreMax")[0].parse().expect("a number");
+        assert!(most >= crate::config::MAX_WORKERS, "a queue for each worker");
+        assert_eq!(value("Requires"), ["gate64-host.service"]);
+        assert_eq!(value_in(HOST_UNIT, "StopWhenUnneeded"), ["yes"]);
+        for key in ["User", "StateDirectory", "NoNewPrivileges"] {
+            assert_eq!(value_in(HOST_UNIT, key), value(key), "{key}");
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::control::lifecycle::{self, RunError};
 use crate::output::{errln, outln};
 
 /// Runs a gateway.
-pub(super) fn run(config: &Path) -> ExitCode {
-    match lifecycle::run(config) {
+pub(super) fn run(config: &Path, fd_store: bool) -> ExitCode {
+    match lifecycle::run(config, fd_store) {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Load(why @ LoadError::Config(_))) => {
             errln!("{why}");

@@ -90,6 +90,8 @@ pub(super) struct Gateway {
 pub(super) struct SavedState {
     pub(super) blocks: SavedBlocks,
     pub(super) sessions: SavedSessions,
+    /// Whether the changes to the host stay for it.
+    pub(super) is_host_kept: bool,
 }
 
 /// Random seeds, drawn at start and kept across reloads.

@@ -56,6 +56,8 @@ pub(crate) struct HostState {
     journal: Journal,
     device: String,
     index: u32,
+    /// The device is that of the previous gateway, with its addresses and routes.
+    is_adopted: bool,
     requirements: Requirements,
     /// The chain that drops forwarded packets, as an error text, if a comparison found one.
     dropping: Option<String>,
@@ -65,7 +67,7 @@ pub(crate) struct HostState {
 const EPHEMERAL: &str = "net/ipv4/ip_local_port_range";
 
 impl HostState {
-    /// Starts without changes. `index` is the index of the device.
+    /// Starts with the changes in the journal. `index` is the index of the device.
     pub(crate) fn new(netlink: Netlink, journal: Journal, device: &str, index: u32) -> Self {
         let requirements = Requirements::default();
         let device = device.to_owned();
@@ -75,10 +77,16 @@ impl HostState {
             journal,
             device,
             index,
+            is_adopted: false,
             requirements,
             dropping: None,
             repairs: Repairs::default(),
         }
+    }
+
+    /// The device is that of the previous gateway: it keeps its addresses and routes.
+    pub(crate) const fn adopt_device(&mut self) {
+        self.is_adopted = true;
     }
 
     /// Addresses of all interfaces except the device.
@@ -122,13 +130,40 @@ impl HostState {
             self.ensure(&wanted, config.host.sysctls)?;
         }
         self.egress(config).await?;
-        self.add_missing(requirements, config.host.sysctls).await
+        self.add_missing(requirements, config.host.sysctls).await?;
+        self.undo_inherited(config).await
+    }
+
+    /// Undoes what the previous gateway changed and this one does not need.
+    async fn undo_inherited(&mut self, config: &Config) -> Result<(), HostError> {
+        if self.is_adopted {
+            for to in self.netlink.routes_of(self.index).await? {
+                if !self.requirements.routes.contains(&to) {
+                    self.netlink.remove_route(to, self.index).await?;
+                }
+            }
+        }
+        let table = Change::Table { name: nft::table_of(&self.device) };
+        let required = &self.requirements;
+        let needed: Vec<_> = required.unreachable.iter().map(unreachable).collect();
+        let needed = needed.into_iter().chain(required.addresses.iter().map(address));
+        let needed = needed.chain(required.proxies.iter().map(proxy));
+        let needed: Vec<_> = needed.chain((config.egress != Egress::Routed).then_some(table)).collect();
+        let is_obsolete =
+            |change: &&Change| !matches!(change, Change::Sysctl { .. }) && !needed.contains(*change);
+        let obsolete: Vec<_> = self.journal.changes().iter().filter(is_obsolete).cloned().collect();
+        for change in obsolete.iter().rev() {
+            journal::undo(change, &self.tree, &self.netlink).await;
+        }
+        Ok(self.journal.forget(&obsolete)?)
     }
 
     /// Configures the device while it is down: the kernel assigns a link-local address when it comes up. Then adds
     /// the next hop of its IPv6 routes.
     async fn configure_device(&self) -> Result<(), HostError> {
-        self.netlink.set_up(self.index, false).await?;
+        if !self.is_adopted {
+            self.netlink.set_up(self.index, false).await?;
+        }
         for (wanted, needed) in Tree::device_settings(&self.device) {
             match self.tree.set_of_device(&wanted) {
                 Err(why) if needed => return Err(why.into()),
@@ -193,7 +228,11 @@ impl HostState {
     async fn add(&mut self, wanted: &Requirements, how: Sysctls) -> Result<(), HostError> {
         for to in &wanted.routes {
             if !self.requirements.routes.contains(to) {
-                self.netlink.add_route(*to, self.index).await?;
+                match self.netlink.add_route(*to, self.index).await {
+                    // A route of another program is found by the next comparison.
+                    Err(why) if self.is_adopted && why.errno == libc::EEXIST => {}
+                    added => added?,
+                }
                 self.requirements.routes.insert(*to);
             }
         }

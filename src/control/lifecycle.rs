@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::fd_store::FdStore;
 use super::gateway::{
     Gateway, SavedState, Seeds, filter_hosts, log_warnings, notify, set_translating, start_resolver,
 };
@@ -58,15 +59,17 @@ struct Prepared {
     overload: Option<OverloadFilter>,
     saved_sessions: SavedSessions,
     inherited: Inherited,
+    fd_store: FdStore,
 }
 
-/// Runs a gateway until SIGTERM or SIGINT.
+/// Runs a gateway until SIGTERM or SIGINT. With `fd_store`, the device and all changes to the host stay for the next
+/// start; the service manager runs `gate64 cleanup` after a final stop.
 ///
 /// # Errors
 /// The start failed, and its changes were undone; or a worker panicked.
-pub(crate) fn run(path: &Path) -> Result<(), RunError> {
+pub(crate) fn run(path: &Path, fd_store: bool) -> Result<(), RunError> {
     logging::init();
-    let prepared = prepare(path)?;
+    let prepared = prepare(path, FdStore::open(fd_store))?;
     // The threads below inherit the remaining capabilities.
     privileges::drop_unneeded()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -78,7 +81,7 @@ pub(crate) fn run(path: &Path) -> Result<(), RunError> {
 }
 
 /// Reads the configuration, undoes the changes of a killed gateway, opens the device.
-fn prepare(path: &Path) -> Result<Prepared, RunError> {
+fn prepare(path: &Path, mut fd_store: FdStore) -> Result<Prepared, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -91,15 +94,6 @@ fn prepare(path: &Path) -> Result<Prepared, RunError> {
         return Err(RunError::NotAllowed);
     }
     let mut journal = Journal::open(&config.host.state_dir)?;
-    if journal.is_of_killed() {
-        tracing::warn!("a previous gateway was killed; undoing its changes");
-    }
-    if !journal.is_empty() {
-        runtime.block_on(async {
-            let netlink = Netlink::open().map_err(RunError::system("netlink"))?;
-            Ok::<_, RunError>(journal.undo(Extent::All, &Tree::kernel(), &netlink).await?)
-        })?;
-    }
     let host = &config.host;
     let settings = tun::Settings {
         name: host.device.clone(),
@@ -107,12 +101,48 @@ fn prepare(path: &Path) -> Result<Prepared, RunError> {
         mtu: host.mtu,
         offloads: host.offloads,
     };
-    let (interface, mut queues) = tun::open(&settings)?;
-    let (saved_sessions, inherited) = SavedSessions::open(&config);
+    let (interface, mut queues) = tun::open(&settings, fd_store.take_queues())?;
+    if interface.is_adopted() {
+        tracing::info!("{} stayed up with {} queues", interface.name(), queues.len());
+    } else {
+        runtime.block_on(undo(&mut journal))?;
+    }
+    fd_store.keep_queues(&queues, interface.is_adopted());
+    let (saved_sessions, inherited) = SavedSessions::open(&config, runtime_dir(&fd_store));
     let seeds = Seeds::draw(config.host.workers, inherited.owner_seed)?;
     let steering = steer(&config, &seeds, &interface, &queues);
     let overload = filter_overload(&config, &seeds, &mut queues);
-    Ok(Prepared { config, journal, interface, queues, seeds, steering, overload, saved_sessions, inherited })
+    Ok(Prepared {
+        config,
+        journal,
+        interface,
+        queues,
+        seeds,
+        steering,
+        overload,
+        saved_sessions,
+        inherited,
+        fd_store,
+    })
+}
+
+/// Undoes the changes of a killed gateway whose device is gone, and those that outlast a stop.
+async fn undo(journal: &mut Journal) -> Result<(), RunError> {
+    if journal.is_of_killed() {
+        tracing::warn!("a previous gateway was killed; undoing its changes");
+    }
+    if !journal.is_empty() {
+        let netlink = Netlink::open().map_err(RunError::system("netlink"))?;
+        journal.undo(Extent::All, &Tree::kernel(), &netlink).await?;
+    }
+    Ok(())
+}
+
+/// The directory in memory that the service manager keeps over a restart (`RuntimeDirectory=`).
+fn runtime_dir(fd_store: &FdStore) -> Option<PathBuf> {
+    let dirs = std::env::var_os("RUNTIME_DIRECTORY").filter(|_| fd_store.is_enabled())?;
+    // Several directories are separated by colons.
+    dirs.to_str()?.split(':').next().map(PathBuf::from)
 }
 
 /// Checks that this process may use the memory that the configuration promises.
@@ -172,15 +202,22 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     let watch = AddressWatch::open().map_err(RunError::system("netlink"))?;
     let host_watch = HostWatch::open().map_err(RunError::system("netlink"))?;
     let mut host_state = HostState::new(netlink.clone(), journal, interface.name(), interface.index());
+    if interface.is_adopted() {
+        host_state.adopt_device();
+    }
     let own = netlink.addresses(Some(interface.name())).await.map_err(HostError::from)?;
     let taken = host_state.apply(&config, &Requirements::of(&config, &own, &[])).await;
+    let is_host_kept = prepared.fd_store.is_enabled();
     if let Err(why) = taken {
-        host_state.release(Extent::All).await;
+        release_unless(is_host_kept, host_state, Extent::All).await;
         return Err(why.into());
     }
     let offloads = interface.offloads();
-    let mut saved =
-        SavedState { blocks: SavedBlocks::open(&config, clock::wall()), sessions: prepared.saved_sessions };
+    let mut saved = SavedState {
+        blocks: SavedBlocks::open(&config, clock::wall()),
+        sessions: prepared.saved_sessions,
+        is_host_kept,
+    };
     let restore = saved.sessions.begin(&seeds.owners(&config), prepared.inherited);
     let assignments = assign(&config, &seeds, queues, with_blocks(restore, &saved.blocks));
     match begin(&config, assignments).await {
@@ -212,7 +249,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
             ended
         }
         Err(why) => {
-            host_state.release(Extent::All).await;
+            release_unless(is_host_kept, host_state, Extent::All).await;
             Err(why)
         }
     }
@@ -224,6 +261,13 @@ struct Running {
     resolver: Option<Resolver>,
     view: Arc<View>,
     reloads: mpsc::Receiver<ReloadRequest>,
+}
+
+/// Undoes the changes to the host, unless they are kept for the next start.
+async fn release_unless(is_kept: bool, host_state: HostState, extent: Extent) {
+    if !is_kept {
+        host_state.release(extent).await;
+    }
 }
 
 /// Adds the block assignments of earlier gateways.
@@ -373,8 +417,8 @@ impl Gateway {
             self.saved.blocks.note(&notice.event);
         }
         self.saved.blocks.save(&self.config, clock::wall());
-        self.saved.sessions.check();
-        self.host_state.release(Extent::Stop).await;
+        self.saved.sessions.finish();
+        release_unless(self.saved.is_host_kept, self.host_state, Extent::Stop).await;
         // A missing socket is not an error.
         let _ = std::fs::remove_file(&self.config.observe.admin);
         tracing::info!("stopped");

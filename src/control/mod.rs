@@ -3,6 +3,7 @@
 mod atomic_file;
 pub(crate) mod cleanup;
 mod clock;
+mod fd_store;
 mod gateway;
 pub mod host_info;
 mod host_state;

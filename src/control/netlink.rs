@@ -266,6 +266,28 @@ impl Netlink {
         ignore_absent(removed, || format!("removing the route to {to}"))
     }
 
+    /// Destinations of the routes of gate64 to the interface `index`.
+    ///
+    /// # Errors
+    /// The kernel refuses the operation.
+    pub(crate) async fn routes_of(&self, index: u32) -> Result<Vec<Destination>, NetlinkError> {
+        let mut found = Vec::new();
+        let families =
+            [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()];
+        for family in families {
+            let mut listed = self.0.route().get(family).execute();
+            while let Some(route) =
+                listed.try_next().await.map_err(|why| NetlinkError::new("routes", &why))?
+            {
+                let is_there = route.attributes.contains(&RouteAttribute::Oif(index));
+                if is_there && route.header.protocol == RouteProtocol::Other(PROTOCOL) {
+                    found.push(destination_of(&route));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// Adds an unreachable route. Returns false if there is one already.
     ///
     /// # Errors
@@ -435,6 +457,18 @@ fn addr_of(message: &AddressMessage) -> Option<IpAddr> {
             _ => None,
         })
     })
+}
+
+/// The destination; a default route has none in the message.
+fn destination_of(route: &RouteMessage) -> Destination {
+    let addr = route.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Destination(RouteAddress::Inet(addr)) => Some(IpAddr::V4(*addr)),
+        RouteAttribute::Destination(RouteAddress::Inet6(addr)) => Some(IpAddr::V6(*addr)),
+        _ => None,
+    });
+    let is_v4 = route.header.address_family == AddressFamily::Inet;
+    let any = if is_v4 { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    Destination { addr: addr.unwrap_or(any), len: route.header.destination_prefix_length }
 }
 
 fn route(to: Destination, index: u32) -> RouteMessage {

@@ -1,6 +1,7 @@
 //! Saved sessions: the files that workers write while they run, and those of earlier gateways.
 //!
-//! The files are `sessions.GENERATION.WORKER` in the state directory. Each start begins a new generation: it reads
+//! The files are `sessions.GENERATION.WORKER` in the state directory, or in a directory in memory that outlives the
+//! process. Each start begins a new generation: it reads
 //! the older ones, the newest first, and removes them once each of its workers has saved all its sessions. So a
 //! gateway that is killed at any time leaves at least one complete generation.
 
@@ -49,7 +50,10 @@ pub(super) struct Inherited {
 
 /// The files of this gateway and of earlier ones.
 pub(super) struct SavedSessions {
+    /// The state directory.
     dir: PathBuf,
+    /// Where the files are while the gateway runs, if not in the state directory.
+    live: Option<PathBuf>,
     boot: [u8; 16],
     generation: u32,
     /// Files of earlier generations.
@@ -60,23 +64,26 @@ pub(super) struct SavedSessions {
 }
 
 impl SavedSessions {
-    /// Reads the files of earlier gateways. Logs files that cannot be read; they are removed like the others.
-    pub(super) fn open(config: &Config) -> (Self, Inherited) {
+    /// Reads the files of earlier gateways. Logs files that cannot be read; they are removed like the others. With a
+    /// directory `live` in memory, the files are there while the gateway runs, and are copied at exit.
+    pub(super) fn open(config: &Config, live: Option<PathBuf>) -> (Self, Inherited) {
         let dir = config.host.state_dir.clone();
         let boot = journal::boot_id();
-        let old = files(&dir);
+        let mut old = files(&dir);
+        old.extend(live.iter().flat_map(|live| files(live)));
         let mut inherited = Inherited::default();
         // Each session may be in two generations.
         let room = (config.nat64.limits.sessions as usize).saturating_mul(2);
         for name in old.iter().rev() {
-            let path = dir.join(name.to_string());
+            let in_memory = live.iter().map(|live| live.join(name.to_string())).find(|path| path.exists());
+            let path = in_memory.unwrap_or_else(|| dir.join(name.to_string()));
             if let Err(why) = read(&path, boot, room, &mut inherited) {
                 tracing::warn!("{}: {why}; its sessions are lost", path.display());
             }
         }
         let generation = old.last().map_or(1, |newest| newest.0.wrapping_add(1));
         let (workers, progress) = (config.host.workers, Vec::new());
-        (Self { dir, boot, generation, old, workers, progress, is_failing: false }, inherited)
+        (Self { dir, live, boot, generation, old, workers, progress, is_failing: false }, inherited)
     }
 
     /// Creates the files of this gateway; returns what each worker restores, and where it saves.
@@ -92,7 +99,8 @@ impl SavedSessions {
 
     /// Creates the file of a worker. Without it the gateway runs, and loses the worker's sessions when it ends.
     fn create(&mut self, worker: u8, owner_seed: u32) -> Option<Target> {
-        let path = self.dir.join(Name(self.generation, worker).to_string());
+        let dir = self.live.as_ref().unwrap_or(&self.dir);
+        let path = dir.join(Name(self.generation, worker).to_string());
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = file
             .inspect_err(|why| {
@@ -112,12 +120,29 @@ impl SavedSessions {
         let saved = self.progress.iter().filter(|progress| progress.sweeps.read() > 0).count();
         if saved == usize::from(self.workers) {
             for name in std::mem::take(&mut self.old) {
-                let path = self.dir.join(name.to_string());
-                if let Err(why) = fs::remove_file(&path) {
-                    tracing::warn!("{}: {why}", path.display());
+                for dir in self.live.iter().chain([&self.dir]) {
+                    remove(&dir.join(name.to_string()));
                 }
             }
         }
+        self.report_failures();
+    }
+
+    /// Call it when the workers have stopped: removes the files of earlier gateways, and copies those in memory to the
+    /// state directory, for a start after a reboot.
+    pub(super) fn finish(&mut self) {
+        self.check();
+        let Some(live) = &self.live else { return };
+        for worker in 0..self.workers {
+            let name = Name(self.generation, worker).to_string();
+            let path = self.dir.join(&name);
+            if let Err(why) = copy(&live.join(&name), &path) {
+                tracing::warn!("{}: {why}; only a restart will restore the sessions", path.display());
+            }
+        }
+    }
+
+    fn report_failures(&mut self) {
         let failing = self.progress.iter().any(|progress| progress.failures.read() > 0);
         if failing && !self.is_failing {
             self.is_failing = true;
@@ -126,6 +151,21 @@ impl SavedSessions {
                 self.dir.display()
             );
         }
+    }
+}
+
+/// Copies a file, so that it is complete on the disk when this returns.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    io::copy(&mut File::open(from)?, &mut new)?;
+    new.sync_all()
+}
+
+fn remove(path: &Path) {
+    if let Err(why) = fs::remove_file(path)
+        && why.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!("{}: {why}", path.display());
     }
 }
 

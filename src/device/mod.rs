@@ -20,6 +20,7 @@ pub(crate) mod overload;
 pub(crate) mod own_network;
 pub mod pages;
 pub mod pcap;
+pub(crate) mod received;
 pub(crate) mod steer;
 mod sys;
 pub(crate) mod tun;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -54,16 +54,49 @@ fn check(done: libc::c_int) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Calls an ioctl that reads or writes one `ifreq`: TUNSETIFF, TUNGETIFF, TUNSETQUEUE or SIOCSIFTXQLEN.
+fn interface_ioctl(fd: BorrowedFd<'_>, number: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "the ioctl macros of nix make unsafe functions")]
+    // SAFETY: each of these requests reads or writes at most one ifreq, which lives through the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), number, core::ptr::from_mut(request)) })
+}
+
+const fn flags(flags: libc::c_int) -> libc::__c_anonymous_ifr_ifru {
+    libc::__c_anonymous_ifr_ifru { ifru_flags: flags as libc::c_short }
+}
+
+fn name_of(request: &libc::ifreq) -> String {
+    request.ifr_name.iter().take_while(|&&c| c != 0).map(|&c| char::from(c as u8)).collect()
+}
+
 /// Attaches an open `/dev/net/tun` as a queue of the interface `name`; the first queue creates the
 /// interface. Returns the interface's name, in which the kernel has replaced `%d` by a number.
-pub(super) fn attach_queue(node: BorrowedFd<'_>, name: &str, flags: libc::c_int) -> io::Result<String> {
-    let flags = libc::__c_anonymous_ifr_ifru { ifru_flags: flags as libc::c_short };
-    let mut request = request(name, flags)?;
-    #[expect(unsafe_code, reason = "the ioctl macros of nix make unsafe functions")]
-    // SAFETY: TUNSETIFF reads and writes one ifreq, which lives through the call.
-    check(unsafe { libc::ioctl(node.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
-    let name = request.ifr_name.iter().take_while(|&&c| c != 0).map(|&c| char::from(c as u8));
-    Ok(name.collect())
+pub(super) fn attach_queue(node: BorrowedFd<'_>, name: &str, of_queue: libc::c_int) -> io::Result<String> {
+    let mut request = request(name, flags(of_queue))?;
+    interface_ioctl(node, libc::TUNSETIFF, &mut request)?;
+    Ok(name_of(&request))
+}
+
+/// Name of the interface of a queue; EBADFD if the interface was deleted.
+pub(super) fn interface_of(queue: BorrowedFd<'_>) -> io::Result<String> {
+    let mut request = libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: flags(0) };
+    interface_ioctl(queue, libc::TUNGETIFF, &mut request)?;
+    Ok(name_of(&request))
+}
+
+/// Detaches a queue: the kernel puts no more packets into it.
+pub(super) fn detach_queue(queue: BorrowedFd<'_>) -> io::Result<()> {
+    let mut request = libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: flags(libc::IFF_DETACH_QUEUE) };
+    interface_ioctl(queue, libc::TUNSETQUEUE, &mut request)
+}
+
+/// A descriptor that the service manager passed to this process.
+pub(super) fn received(fd: RawFd) -> OwnedFd {
+    #[expect(unsafe_code, reason = "std takes over a descriptor only by an unsafe function")]
+    // SAFETY: the service manager opened it for this process, and the caller takes each one once.
+    unsafe {
+        OwnedFd::from_raw_fd(fd)
+    }
 }
 
 /// Sets the offloads of the queue's interface (`TUN_F_*`).
@@ -75,12 +108,10 @@ pub(super) fn set_offloads(queue: BorrowedFd<'_>, mask: libc::c_uint) -> io::Res
 
 /// Sets the length of each queue of an interface, in packets.
 pub(super) fn set_queue_len(name: &str, packets: u16) -> io::Result<()> {
-    let request = request(name, libc::__c_anonymous_ifr_ifru { ifru_metric: packets.into() })?;
+    let mut request = request(name, libc::__c_anonymous_ifr_ifru { ifru_metric: packets.into() })?;
     // The ioctl names the interface, so any socket serves.
     let socket = std::os::unix::net::UnixDatagram::unbound()?;
-    #[expect(unsafe_code, reason = "the ioctl macros of nix make unsafe functions")]
-    // SAFETY: SIOCSIFTXQLEN reads one ifreq, which lives through the call.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFTXQLEN, &raw const request) })
+    interface_ioctl(socket.as_fd(), libc::SIOCSIFTXQLEN, &mut request)
 }
 
 /// Attaches a BPF program that selects the queue of each packet on the queue's interface.

@@ -78,6 +78,7 @@ pub enum OpenError {
 pub(crate) struct Interface {
     name: String,
     index: u32,
+    is_adopted: bool,
     offloads: Offloads,
     #[expect(dead_code, reason = "keeps its descriptor open")]
     control: tun::Device,
@@ -95,14 +96,17 @@ pub(crate) struct Queue {
 }
 
 /// Creates the interface with non-blocking queues, sets its MTU and brings it up. It has no address
-/// and no route.
+/// and no route. If an earlier process left queues of the interface, in the order of their numbers, the interface
+/// stays as it is, with the wanted number of queues.
 ///
 /// # Errors
 /// See [`OpenError`]. The interface is then deleted, unless it existed before.
-pub(crate) fn open(settings: &Settings) -> Result<(Interface, Vec<Queue>), OpenError> {
+pub(crate) fn open(settings: &Settings, stored: Vec<OwnedFd>) -> Result<(Interface, Vec<Queue>), OpenError> {
     let mut name = settings.name.clone();
-    let mut files = Vec::new();
-    for queue in 0..settings.queues.max(1) {
+    let mut files = adopt(settings, stored);
+    let is_adopted = !files.is_empty();
+    let existing = u8::try_from(files.len()).unwrap_or(u8::MAX);
+    for queue in existing..settings.queues.max(1) {
         let (file, actual) = open_queue(&name, queue)?;
         name = actual;
         files.push(file);
@@ -129,7 +133,26 @@ pub(crate) fn open(settings: &Settings) -> Result<(Interface, Vec<Queue>), OpenE
             overload: None,
         })
         .collect();
-    Ok((Interface { name, index, offloads, control }, queues))
+    Ok((Interface { name, index, is_adopted, offloads, control }, queues))
+}
+
+/// The queues of the interface that an earlier process left, at most the wanted number. None if the interface has
+/// been deleted since, or has another name.
+fn adopt(settings: &Settings, stored: Vec<OwnedFd>) -> Vec<File> {
+    let is_of_interface =
+        |queue: &OwnedFd| sys::interface_of(queue.as_fd()).is_ok_and(|name| name == settings.name);
+    if !stored.iter().all(is_of_interface) {
+        return Vec::new();
+    }
+    let mut files: Vec<_> = stored.into_iter().map(File::from).collect();
+    // The last one first: the kernel gives the number of a detached queue to the last one.
+    while files.len() > usize::from(settings.queues.max(1)) {
+        if let Some(extra) = files.pop() {
+            // A queue that stays takes packets that nobody reads, until the service manager closes it.
+            let _ = sys::detach_queue(extra.as_fd());
+        }
+    }
+    files
 }
 
 fn open_queue(name: &str, queue: u8) -> Result<(File, String), OpenError> {
@@ -188,6 +211,11 @@ impl Interface {
     /// The kernel's offloads.
     pub(crate) const fn offloads(&self) -> Offloads {
         self.offloads
+    }
+
+    /// Whether an earlier process left it, with its addresses and routes.
+    pub(crate) const fn is_adopted(&self) -> bool {
+        self.is_adopted
     }
 }
 

@@ -128,7 +128,7 @@ mod tests {
     fn packets_reach_the_program_and_come_back() {
         own_network("a packet socket", || {
             let settings = Settings { name: "gate%d".into(), queues: 1, mtu: 1500, offloads: true };
-            let (interface, mut queues) = tun::open(&settings).expect("opens");
+            let (interface, mut queues) = tun::open(&settings, Vec::new()).expect("opens");
             let to = Tap::open(interface.name()).expect("an interface");
             let mut from = Tap::open(interface.name()).expect("an interface");
             // The kernel sends packets of its own on a new interface: skip them.

@@ -67,7 +67,7 @@ fn a_new_generation_replaces_the_old_ones() {
     write(dir.path(), "sessions.5.0", 8, &[2, 3]);
     write(dir.path(), "sessions.5.1", 8, &[4]);
     let config = config(dir.path(), 2);
-    let (mut saved, inherited) = SavedSessions::open(&config);
+    let (mut saved, inherited) = SavedSessions::open(&config, None);
     assert_eq!(inherited.owner_seed, Some(8), "that of the newest");
     let hosts: Vec<_> = inherited.sessions.iter().map(|record| record.v6.addr.segments()[7]).collect();
     assert_eq!(hosts, [4, 2, 3, 2], "the newest generation first");
@@ -97,7 +97,7 @@ fn a_file_that_cannot_be_read_does_not_hide_others() {
     fs::write(dir.path().join("sessions.2.0"), "of another program").expect("written");
     std::os::unix::fs::symlink(dir.path().join("sessions.1.0"), dir.path().join("sessions.3.0"))
         .expect("linked");
-    let (_, inherited) = SavedSessions::open(&config(dir.path(), 1));
+    let (_, inherited) = SavedSessions::open(&config(dir.path(), 1), None);
     assert_eq!((inherited.owner_seed, inherited.sessions.len()), (Some(7), 1));
 }
 
@@ -106,10 +106,31 @@ fn a_gateway_without_a_writable_directory_runs_and_removes_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     write(dir.path(), "sessions.1.0", 7, &[2]);
     let config = config(dir.path(), 1);
-    let (mut saved, inherited) = SavedSessions::open(&config);
+    let (mut saved, inherited) = SavedSessions::open(&config, None);
     fs::create_dir(dir.path().join("sessions.2.0")).expect("created");
     let each = saved.begin(&config.nat64.owners(7, 1), inherited);
     assert!(each[0].snapshot.is_none());
     saved.check();
     assert!(names(dir.path()).contains(&"sessions.1.0".to_owned()));
+}
+
+#[test]
+fn files_in_memory_are_copied_at_exit() {
+    let (dir, live) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    write(dir.path(), "sessions.1.0", 7, &[2]);
+    write(live.path(), "sessions.2.0", 7, &[3, 4]);
+    write(dir.path(), "sessions.2.0", 7, &[]);
+    let config = config(dir.path(), 1);
+    let (mut saved, inherited) = SavedSessions::open(&config, Some(live.path().to_owned()));
+    assert_eq!(inherited.sessions.len(), 3, "the copy in memory is the newer one");
+    let mut each = saved.begin(&config.nat64.owners(7, 1), inherited);
+    assert_eq!((names(live.path()).len(), names(dir.path()).len()), (2, 2));
+    let target = each[0].snapshot.take().expect("a file");
+    io::Write::write_all(&mut &target.file, b"content").expect("written");
+    saved.progress[0].sweeps.add(1);
+    saved.finish();
+    for at in [dir.path(), live.path()] {
+        assert_eq!(names(at), ["sessions.3.0"]);
+        assert_eq!(fs::read(at.join("sessions.3.0")).expect("there"), b"content");
+    }
 }

@@ -302,7 +302,7 @@ fn the_capabilities_of_the_unit_suffice() {
 fn the_kernel_runs_it_in_front_of_the_queue() {
     own_network("the_kernel_runs_it_in_front_of_the_queue", || {
         let settings = tun::Settings { name: "gate%d".into(), queues: 1, mtu: 1500, offloads: true };
-        let (interface, mut queues) = tun::open(&settings).expect("opens");
+        let (interface, mut queues) = tun::open(&settings, Vec::new()).expect("opens");
         let owners = owners("2001:db8:1::/48", 64);
         let filter = OverloadFilter::begin(&owners.hosts(), &queues[0]).expect("attaches");
         queues[0].set_overload(filter.control(0));

@@ -223,7 +223,7 @@ fn the_capabilities_of_the_unit_suffice() {
 fn packets_arrive_at_the_queue_of_their_owner() {
     own_network("packets_arrive_at_the_queue_of_their_owner", || {
         let settings = tun::Settings { name: "gate%d".into(), queues: 3, mtu: 1500, offloads: true };
-        let (interface, mut queues) = tun::open(&settings).expect("opens");
+        let (interface, mut queues) = tun::open(&settings, Vec::new()).expect("opens");
         let owners = owners(3, &[("2001:db8:1::/48", 64)], &["10.9.0.0/24"], &[]);
         Steering::load(&owners).and_then(|s| s.attach(&queues[0])).expect("attaches");
         run(&format!("ip addr add 10.9.0.1/24 dev {}", interface.name()));

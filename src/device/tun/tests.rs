@@ -13,7 +13,7 @@ fn settings(queues: u8, offloads: bool) -> Settings {
 }
 
 fn opened(queues: u8, offloads: bool) -> (Interface, Vec<Queue>) {
-    let (interface, queues) = open(&settings(queues, offloads)).expect("opens");
+    let (interface, queues) = open(&settings(queues, offloads), Vec::new()).expect("opens");
     run(&format!("ip addr add 10.9.0.1/24 dev {}", interface.name()));
     run(&format!("ip -6 addr add 2001:db8:9::1/64 dev {} nodad", interface.name()));
     (interface, queues)
@@ -232,10 +232,10 @@ fn a_deleted_interface_is_an_error_not_a_loop() {
 fn errors_name_interface_and_cause() {
     own_network("errors_name_interface_and_cause", || {
         let too_long = Settings { name: "a-name-of-16-byt".into(), ..settings(1, true) };
-        let error = open(&too_long).err().expect("refused").to_string();
+        let error = open(&too_long, Vec::new()).err().expect("refused").to_string();
         assert!(error.contains("a-name-of-16-byt") && error.contains("15 bytes"), "{error}");
         let taken = Settings { name: "lo".into(), ..settings(1, true) };
-        let error = open(&taken).err().expect("refused").to_string();
+        let error = open(&taken, Vec::new()).err().expect("refused").to_string();
         assert!(error.starts_with("interface lo exists already: "), "{error}");
     });
 }
@@ -244,12 +244,44 @@ fn errors_name_interface_and_cause() {
 fn an_interface_is_opened_once() {
     own_network("an_interface_is_opened_once", || {
         let named = Settings { name: "gate64".into(), ..settings(2, true) };
-        let (first, queues) = open(&named).expect("opens");
-        let error = open(&named).err().expect("refused").to_string();
+        let (first, queues) = open(&named, Vec::new()).expect("opens");
+        let error = open(&named, Vec::new()).err().expect("refused").to_string();
         assert!(error.starts_with("interface gate64 exists already"), "{error}");
         run("ip link show dev gate64 up");
         assert_eq!((first.name(), queues.len()), ("gate64", 2));
     });
+}
+
+#[test]
+fn queues_of_an_earlier_process_keep_the_interface() {
+    own_network("queues_of_an_earlier_process_keep_the_interface", || {
+        let named = |queues| Settings { name: "gate64".into(), ..settings(queues, true) };
+        let keep = |queues: &[Queue]| -> Vec<OwnedFd> {
+            queues.iter().map(|queue| queue.as_fd().try_clone_to_owned().expect("a descriptor")).collect()
+        };
+        let (first, queues) = open(&named(2), Vec::new()).expect("opens");
+        let index = first.index();
+        assert!(!first.is_adopted());
+        let mut stored = keep(&queues);
+        drop((first, queues));
+        for count in [2, 1, 3] {
+            let (interface, queues) = open(&named(count), stored).expect("adopts");
+            assert_eq!((interface.is_adopted(), interface.index()), (true, index), "{count} queues");
+            assert_eq!(queues.len(), usize::from(count));
+            stored = keep(&queues);
+        }
+        let other = Settings { name: "other".into(), ..settings(1, true) };
+        let (interface, _queues) = open(&other, keep_one(&stored)).expect("opens another");
+        assert!(!interface.is_adopted());
+        run("ip link del gate64");
+        let (interface, queues) = open(&named(2), stored).expect("creates it again");
+        assert_eq!((interface.is_adopted(), queues.len()), (false, 2));
+        assert_ne!(interface.index(), index);
+    });
+}
+
+fn keep_one(stored: &[OwnedFd]) -> Vec<OwnedFd> {
+    stored.iter().take(1).map(|queue| queue.try_clone().expect("a descriptor")).collect()
 }
 
 #[test]

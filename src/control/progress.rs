@@ -70,7 +70,8 @@ impl Gateway {
     /// Checks the health once.
     pub(super) async fn check_health(&mut self, progress: &mut Progress) {
         let stuck = self.stuck().await;
-        if stuck.is_none() {
+        // A service manager that expects no reports may not read them, and a full socket would block this thread.
+        if stuck.is_none() && sd_notify::watchdog_enabled().is_some() {
             notify(&[NotifyState::Watchdog]);
         }
         if let Some(stuck) =

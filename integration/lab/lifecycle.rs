@@ -86,7 +86,7 @@ fn quarantine_survives_a_restart() -> Test {
 }
 
 /// The client's port as the server saw it, from the page's text.
-fn port_of(page: &str) -> Result<u16, LabError> {
+pub(super) fn port_of(page: &str) -> Result<u16, LabError> {
     let digits = page.trim().trim_end_matches('.').rsplit(' ').next().unwrap_or_default();
     digits.parse().map_err(|_| wrong(format!("no port in {page}")))
 }

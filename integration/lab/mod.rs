@@ -3,6 +3,7 @@
 //! Needs root. Without root each test reports that it was skipped; with `CI=true` it fails.
 
 mod basics;
+mod binding_log;
 mod cut;
 mod datagrams;
 mod dns;

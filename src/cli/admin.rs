@@ -11,6 +11,24 @@ use crate::output::errln;
 /// Default path of the admin socket.
 const SOCKET: &str = "/run/gate64/admin.sock";
 
+// Which gateway to ask. Not a doc comment: clap would show it in place of the command's.
+#[derive(clap::Args, Debug)]
+pub(super) struct AdminSocket {
+    /// Configuration file of the gateway; gate64 reads the path of the admin socket from it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Path of the admin socket.
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+}
+
+impl AdminSocket {
+    /// The path of its admin socket.
+    pub(super) fn path(&self) -> PathBuf {
+        socket(self.config.as_deref(), self.socket.as_deref())
+    }
+}
+
 /// A response: HTTP status code and body.
 pub(super) struct Response {
     pub(super) code: u16,
@@ -18,7 +36,7 @@ pub(super) struct Response {
 }
 
 /// Path of the admin socket: `socket`, else that of the configuration file, else the default.
-pub(super) fn socket(config: Option<&Path>, socket: Option<&Path>) -> PathBuf {
+fn socket(config: Option<&Path>, socket: Option<&Path>) -> PathBuf {
     match (socket, config) {
         (Some(socket), _) => socket.to_owned(),
         (None, Some(config)) => socket_of(config),

@@ -10,6 +10,7 @@ mod reload;
 mod run;
 mod status;
 mod translate;
+mod who;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::lab;
 use crate::output::outln;
+use admin::AdminSocket;
 use constants::CONFIG;
 
 pub use constants::USAGE;
@@ -49,6 +51,11 @@ enum Command {
     ///
     /// The exit code is 0 if clients can use it, also in part (`degraded`), and 1 otherwise.
     Health(StatusArgs),
+    /// Show which host had a port of an outside address, and when: the answer for an abuse desk.
+    ///
+    /// Reads the files of the binding log, also while gate64 does not run. A running gateway adds which
+    /// host has the port now. The exit code is 1 if no record answers.
+    Who(who::Args),
     /// Undo what a stopped or killed gateway left on this host: routes, addresses, sysctls.
     Cleanup(CleanupArgs),
     /// Test a DNS64 server, gate64 or any other, against RFC 6147, RFC 7050 and RFC 8880.
@@ -100,22 +107,6 @@ struct ReloadArgs {
 }
 
 #[derive(Args, Debug)]
-struct AdminSocket {
-    /// Configuration file of the gateway; gate64 reads the path of the admin socket from it.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Path of the admin socket.
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
-}
-
-impl AdminSocket {
-    fn path(&self) -> PathBuf {
-        admin::socket(self.config.as_deref(), self.socket.as_deref())
-    }
-}
-
-#[derive(Args, Debug)]
 struct StatusArgs {
     #[command(flatten)]
     socket: AdminSocket,
@@ -146,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::reload(&args.socket.path()),
         Command::Status(args) => status::status(&args.socket.path(), args.json),
         Command::Health(args) => health::health(&args.socket.path(), args.json),
+        Command::Who(args) => who::who(&args),
         Command::Cleanup(args) => {
             run::clean(args.config.as_deref(), args.state_dir.as_deref(), args.after_stop)
         }

@@ -160,7 +160,8 @@ pub(super) fn health(reader: &mut Reader<'_>, section: Option<&schema::Health>) 
     HealthHooks { file, on_healthy, on_unhealthy }
 }
 
-fn path(reader: &mut Reader<'_>, text: Option<&Text>, default: &str) -> PathBuf {
+/// Parses an absolute path.
+pub(super) fn path(reader: &mut Reader<'_>, text: Option<&Text>, default: &str) -> PathBuf {
     let Some(text) = text else { return PathBuf::from(default) };
     if !text.get_ref().starts_with('/') {
         reader.error(

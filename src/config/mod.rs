@@ -3,6 +3,7 @@
 //! All errors are found before anything starts, and are reported together with their lines.
 //! `configs/reference.toml` explains every key.
 
+mod binding_log;
 mod diagnostic;
 mod dns;
 mod dns_rules;
@@ -35,6 +36,7 @@ use crate::nat64;
 use crate::translator::Settings;
 use crate::xlat::RewriteRules;
 
+pub use binding_log::{BindingLog, LogCollector, LogFiles};
 pub use diagnostic::{ConfigError, Diagnostic};
 pub use dns::Dns64;
 pub(crate) use reader::duration;
@@ -73,6 +75,8 @@ pub struct Config {
     pub observe: Observe,
     /// Hooks of `[health]`.
     pub health: HealthHooks,
+    /// Which host had which port when.
+    pub binding_log: BindingLog,
     /// Probable mistakes. They do not prevent the start.
     pub warnings: Vec<Diagnostic>,
 }
@@ -207,6 +211,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     let health = host::health(reader, file.health.as_ref());
     let rules = translator::rules(reader, section, host.mtu);
     let zones = zones::zones(reader, file, section, egress);
+    let binding_log = binding_log::binding_log(reader, file, &host.state_dir, &zones);
     let statics = statics::statics(reader, &file.statics, &zones, egress);
     let dns64 = dns::dns64(reader, file, &zones);
     let sources = error_sources::error_sources(reader, file, section, &zones);
@@ -253,6 +258,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         dns64,
         observe,
         health,
+        binding_log,
         warnings: Vec::new(),
     })
 }

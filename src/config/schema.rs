@@ -28,6 +28,7 @@ pub(crate) struct File {
     pub(crate) host: Option<Host>,
     pub(crate) observe: Option<Observe>,
     pub(crate) health: Option<Health>,
+    pub(crate) binding_log: Option<BindingLog>,
     #[serde(default)]
     pub(crate) zone: Vec<Spanned<Zone>>,
     #[serde(default, rename = "static")]
@@ -204,6 +205,23 @@ pub(crate) struct Health {
     pub(crate) file: Option<Text>,
     pub(crate) on_healthy: Option<Spanned<Vec<Text>>>,
     pub(crate) on_unhealthy: Option<Spanned<Vec<Text>>>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BindingLog {
+    pub(crate) files: Option<bool>,
+    pub(crate) directory: Option<Text>,
+    pub(crate) retention_days: Option<Number>,
+    pub(crate) file_mib: Option<Number>,
+    pub(crate) total_mib: Option<Number>,
+    pub(crate) node: Option<Text>,
+    pub(crate) hosts: Option<Text>,
+    pub(crate) key_file: Option<Text>,
+    pub(crate) journal: Option<bool>,
+    pub(crate) syslog: Option<Texts>,
+    pub(crate) ipfix: Option<Texts>,
+    pub(crate) tls_authorities: Option<Text>,
 }
 
 #[derive(Deserialize, Debug)]

@@ -36,6 +36,7 @@ use crate::device::overload::OverloadFilter;
 use crate::device::steer::Steering;
 use crate::device::tun::{self, Queue};
 use crate::observe::admin::{self, ReloadRequest};
+use crate::observe::binding_log::BindingLog;
 use crate::observe::{metrics, view::View};
 use crate::resolver::Resolver;
 use crate::worker::{self, Assignment, Cause, Failure, Notice, Saved, Started};
@@ -222,9 +223,10 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     let assignments = assign(&config, &seeds, queues, with_blocks(restore, &saved.blocks));
     match begin(&config, assignments).await {
         Ok(running) => {
-            let Started { workers, events, failures } = running.started;
+            let Started { workers, events, failures, .. } = running.started;
             saved_sessions::log(workers.restored());
-            let inputs = Inputs { signals, events, failures, reloads: running.reloads, watch, host_watch };
+            let (reloads, binding_log) = (running.reloads, running.binding_log);
+            let inputs = Inputs { signals, events, failures, reloads, watch, host_watch, binding_log };
             let path = path.to_owned();
             let view = running.view;
             view.set_device(offloads, steering.is_some(), overload.as_ref().map(OverloadFilter::monitor));
@@ -261,6 +263,7 @@ struct Running {
     resolver: Option<Resolver>,
     view: Arc<View>,
     reloads: mpsc::Receiver<ReloadRequest>,
+    binding_log: Option<BindingLog>,
 }
 
 /// Undoes the changes to the host, unless they are kept for the next start.
@@ -286,15 +289,32 @@ fn assign(config: &Config, seeds: &Seeds, queues: Vec<Queue>, saved: Vec<Saved>)
 async fn begin(config: &Config, assignments: Vec<Assignment>) -> Result<Running, RunError> {
     // Listeners first: an address in use is an error before the first packet is translated.
     let resolver = config.dns64.as_ref().map(start_resolver).transpose()?;
-    let started = worker::start(assignments, MAX_ZONES, NOTICES).map_err(RunError::system("workers"))?;
+    let mut started = worker::start(assignments, MAX_ZONES, NOTICES).map_err(RunError::system("workers"))?;
     let view = Arc::new(View::new(config, &started.workers, resolver.as_ref(), clock::monotonic));
+    let binding_log = start_binding_log(config, &mut started, &view)?;
     if let Some(listen) = config.observe.metrics {
         metrics::serve(listen, view.clone()).await;
     }
     let what = config.observe.admin.display().to_string();
     let (sender, reloads) = mpsc::channel(RELOADS);
     admin::serve(&config.observe.admin, view.clone(), sender).await.map_err(RunError::system(what))?;
-    Ok(Running { started, resolver, view, reloads })
+    Ok(Running { started, resolver, view, reloads, binding_log })
+}
+
+/// Starts the binding log if it is enabled. Otherwise its events are discarded.
+fn start_binding_log(
+    config: &Config,
+    started: &mut Started,
+    view: &View,
+) -> Result<Option<BindingLog>, RunError> {
+    let events = std::mem::take(&mut started.binding_events);
+    if !config.binding_log.is_enabled() {
+        return Ok(None);
+    }
+    let log = BindingLog::start(config, events, &started.workers, clock::wall);
+    let log = log.map_err(RunError::system("binding log"))?;
+    view.set_binding_log(log.view());
+    Ok(Some(log))
 }
 
 /// The signals that the gateway handles.
@@ -322,12 +342,21 @@ struct Inputs {
     reloads: mpsc::Receiver<ReloadRequest>,
     watch: AddressWatch,
     host_watch: HostWatch,
+    binding_log: Option<BindingLog>,
 }
 
 impl Gateway {
     /// Main loop, until a signal ends the gateway or a worker panics.
     async fn run(mut self, inputs: Inputs) -> Result<(), RunError> {
-        let Inputs { mut signals, mut events, mut failures, mut reloads, mut watch, mut host_watch } = inputs;
+        let Inputs {
+            mut signals,
+            mut events,
+            mut failures,
+            mut reloads,
+            mut watch,
+            mut host_watch,
+            binding_log,
+        } = inputs;
         notify(&[NotifyState::Ready, NotifyState::Status("translating")]);
         tracing::info!("ready: {} zones", self.config.zone_names.len());
         let mut save = tokio::time::interval(saved_blocks::INTERVAL);
@@ -354,13 +383,7 @@ impl Gateway {
                     search.reset_immediately();
                 }
                 () = self.linger() => self.forget_lingering(clock::monotonic()).await,
-                Some(notice) = events.recv() => {
-                    self.saved.blocks.note(&notice.event);
-                    if let Some(filter) = &mut self.overload {
-                        filter.note(&notice.event);
-                    }
-                    self.view.note(&notice);
-                }
+                Some(notice) = events.recv() => self.note(&notice),
                 _ = save.tick() => {
                     self.saved.blocks.save(&self.config, clock::wall());
                     self.saved.sessions.check();
@@ -378,8 +401,17 @@ impl Gateway {
                 _ = signals.interrupt.recv() => break Ok(()),
             }
         };
-        self.end(events).await;
+        self.end(events, binding_log).await;
         ended
+    }
+
+    /// Follows an event of a worker.
+    fn note(&mut self, notice: &Notice) {
+        self.saved.blocks.note(&notice.event);
+        if let Some(filter) = &mut self.overload {
+            filter.note(&notice.event);
+        }
+        self.view.note(notice);
     }
 
     /// Tracks failing devices. While no worker can use its device, DNS64 does not synthesize addresses.
@@ -402,7 +434,7 @@ impl Gateway {
     }
 
     /// Stops DNS64, drains the workers, and undoes all changes to the host.
-    async fn end(mut self, mut events: mpsc::Receiver<Notice>) {
+    async fn end(mut self, mut events: mpsc::Receiver<Notice>, binding_log: Option<BindingLog>) {
         notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
         progress::publish(&self.config.health, false);
         let drain = self.config.host.drain;
@@ -418,6 +450,9 @@ impl Gateway {
         }
         self.saved.blocks.save(&self.config, clock::wall());
         self.saved.sessions.finish();
+        if let Some(log) = binding_log {
+            log.stop().await;
+        }
         release_unless(self.saved.is_host_kept, self.host_state, Extent::Stop).await;
         // A missing socket is not an error.
         let _ = std::fs::remove_file(&self.config.observe.admin);

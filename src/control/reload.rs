@@ -51,6 +51,12 @@ fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
             kept.push("dns64.threads");
         }
     }
+    // By default the files are within the state directory, which is reported already.
+    let is_moved = kept.contains(&"host.state_dir");
+    if old.binding_log != new.binding_log {
+        new.binding_log = old.binding_log.clone();
+        kept.extend((!is_moved).then_some("binding_log"));
+    }
     // The MTU of the device limits both sides.
     new.rules.mtu6 = new.rules.mtu6.min(new.host.mtu);
     new.rules.mtu4 = new.rules.mtu4.min(new.host.mtu);
@@ -397,6 +403,7 @@ mod tests {
             ("limits", "[limits]\nsessions = 5"),
             ("observe.metrics", "[observe]\nmetrics = \"127.0.0.1:9164\""),
             ("observe.admin", "[observe]\nadmin = \"/run/other\""),
+            ("binding_log", "[binding_log]\nretention_days = 7"),
             ("dns64.threads", &dns64(2)),
         ];
         for (key, more) in cases {

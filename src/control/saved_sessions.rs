@@ -171,7 +171,7 @@ fn remove(path: &Path) {
 
 /// Logs which sessions were restored.
 pub(super) fn log(restored: &Restored) {
-    let Restored { sessions, refused } = restored;
+    let Restored { sessions, refused, .. } = restored;
     if *sessions > 0 {
         tracing::info!("restored {sessions} sessions of the previous gateway");
     }

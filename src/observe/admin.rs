@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::health::Health;
 use super::status::Status;
 use super::view::View;
+use crate::config::INNER;
 
 /// Maximum number of names per zone in the status, those with the most queries.
 const NAMES: usize = 100;
@@ -43,7 +45,8 @@ struct Shared {
     reloads: mpsc::Sender<ReloadRequest>,
 }
 
-/// Serves `GET /status`, `GET /health`, `GET /failures/NAME` and `POST /reload` on the socket `path` until the runtime ends. Reload requests go to
+/// Serves `GET /status`, `GET /health`, `GET /failures/NAME`, `GET /bindings/ADDRESS/PORT` and `POST /reload` on the
+/// socket `path` until the runtime ends. Reload requests go to
 /// `reloads`. Replaces an existing socket: it is of a killed
 /// gateway, since the journal allows only one to run.
 ///
@@ -62,6 +65,7 @@ pub async fn serve(path: &Path, view: Arc<View>, reloads: mpsc::Sender<ReloadReq
         .route("/status", get(status))
         .route("/health", get(health))
         .route("/failures/{name}", get(failures))
+        .route("/bindings/{address}/{port}", get(bindings))
         .route("/reload", post(reload))
         .with_state(Shared { view, reloads });
     tokio::spawn(async move {
@@ -86,6 +90,17 @@ fn json(value: &impl Serialize) -> Response {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// The present assignments that contain a port of an outside address, and the name of this gateway.
+async fn bindings(
+    State(Shared { view, .. }): State<Shared>,
+    extract::Path((address, port)): extract::Path<(Ipv4Addr, u16)>,
+) -> Response {
+    let Some(log) = view.binding_log() else { return StatusCode::NOT_FOUND.into_response() };
+    // With masquerading, the gateway translates to this address.
+    let found = [log.find(address, port), log.find(INNER, port)].concat();
+    json(&(found, log.node()))
 }
 
 /// The failures of a name that DNS64 remembers, one per line.

@@ -3,6 +3,7 @@
 //! This module handles no packets: each request reads the counters of the workers.
 
 pub mod admin;
+pub mod binding_log;
 mod format;
 pub mod health;
 pub mod host;

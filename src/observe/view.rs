@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::binding_log::BindingLogView;
 use super::host::HostReport;
 use crate::addr::ZoneId;
 use crate::config::{Config, Egress};
@@ -88,6 +89,7 @@ pub struct View {
     shown: RwLock<Shown>,
     condition: RwLock<Condition>,
     overload: OnceLock<OverloadMonitor>,
+    binding_log: OnceLock<BindingLogView>,
     /// Uptime in seconds at the last warning about an exhausted pool4; `u64::MAX` before the first.
     last_warning: AtomicU64,
     /// Uptime in seconds when pool4 was last exhausted; `u64::MAX` if it never was.
@@ -114,6 +116,7 @@ impl View {
             shown: RwLock::new(shown(config)),
             condition: RwLock::default(),
             overload: OnceLock::new(),
+            binding_log: OnceLock::new(),
             last_warning: AtomicU64::new(u64::MAX),
             last_exhaustion: AtomicU64::new(u64::MAX),
         }
@@ -126,6 +129,19 @@ impl View {
             Shown { offloads, steering, ..shown(config) };
         let resolver = resolver.map(|r| (r.counters(), r.reporter()));
         *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = resolver;
+        if let Some(log) = self.binding_log.get() {
+            log.reconfigure(config);
+        }
+    }
+
+    /// Sets the binding log, once.
+    pub fn set_binding_log(&self, log: BindingLogView) {
+        let _ = self.binding_log.set(log);
+    }
+
+    /// The binding log, if it is enabled.
+    pub fn binding_log(&self) -> Option<&BindingLogView> {
+        self.binding_log.get()
     }
 
     /// Changes what control reports.

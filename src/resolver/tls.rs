@@ -55,21 +55,29 @@ pub(crate) fn authorities(settings: &Settings) -> io::Result<Option<Arc<ClientCo
     if !network.via.values().any(|via| matches!(via, Via::Tls(_))) {
         return Ok(None);
     }
+    client(&network.authorities, Some(ALPN)).map(Some)
+}
+
+/// TLS for a client that trusts the authorities in a file.
+///
+/// # Errors
+/// As [`server`].
+pub(crate) fn client(authorities: &Path, alpn: Option<&[u8]>) -> io::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(certificates(&network.authorities)?);
+    let (added, _) = roots.add_parsable_certificates(certificates(authorities)?);
     if added == 0 {
-        return Err(with_path(&network.authorities)("contains no usable certificate".to_owned()));
+        return Err(with_path(authorities)("contains no usable certificate".to_owned()));
     }
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(Some(Arc::new(config)))
+    config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
+    Ok(Arc::new(config))
 }
 
-/// Starts TLS with an upstream whose certificate must match `name`.
+/// Starts TLS with a server whose certificate must match `name`.
 ///
 /// # Errors
 /// The handshake failed, there are no CA certificates, or `name` is neither a name nor an address.

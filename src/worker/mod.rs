@@ -5,6 +5,7 @@
 //! Packets for another worker go through that worker's inbox. Commands arrive and events leave through
 //! channels. Reading a worker's counters takes no lock.
 
+mod binding_events;
 mod inbox;
 mod report;
 mod run;
@@ -30,6 +31,7 @@ use inbox::{HandoverSender, Inbox};
 use run::{Channels, Clock, Command, Parts, Worker};
 use snapshot::Snapshot;
 
+pub use binding_events::BindingEvents;
 pub use report::{Cause, Failure, Notice};
 pub use saved::{Restored, Saved};
 pub(crate) use snapshot::moment;
@@ -57,13 +59,15 @@ pub struct Assignment {
     pub saved: Saved,
 }
 
-/// What [`start`] returns: three parts, each for a different task.
+/// What [`start`] returns: four parts, each for a different task.
 pub struct Started {
     /// Controls the workers.
     pub workers: Workers,
     /// Receives events. When it is full they wait in the translators' bounded queues, which count what
     /// they lose ([`Counters::events_lost`]).
     pub events: mpsc::Receiver<Notice>,
+    /// Receives the events of the binding log. Drop it if nobody empties it: when it is full, events wait as above.
+    pub binding_events: BindingEvents,
     /// Receives failures.
     pub failures: mpsc::Receiver<Failure>,
 }
@@ -113,12 +117,14 @@ pub fn start(assignments: Vec<Assignment>, zones: usize, events: usize) -> io::R
     });
     let ready = ready.collect::<io::Result<Vec<_>>>()?;
     let mut workers = Workers { handles: Vec::new(), inboxes: inboxes.clone(), clock, restored };
+    let mut binding_events = BindingEvents::default();
     for (id, parts) in ready {
         let counters = parts.translator.counters().clone();
         let tallies = parts.device.tallies().clone();
         let handover = HandoverSender::new(id, inboxes.clone());
         let (commands, inbound) = commands::channel();
-        let channels = Channels { handover, commands: inbound, notices: notices.clone() };
+        let (notices, binding_events) = (notices.clone(), binding_events.add());
+        let channels = Channels { handover, commands: inbound, notices, binding_events };
         let worker = Worker::new(id, parts, clock, channels);
         let failing = failing.clone();
         let thread = std::thread::Builder::new()
@@ -126,7 +132,7 @@ pub fn start(assignments: Vec<Assignment>, zones: usize, events: usize) -> io::R
             .spawn(move || run::run_and_report_panic(worker, &failing))?;
         workers.handles.push(Handle { commands, counters, tallies, thread });
     }
-    Ok(Started { workers, events, failures })
+    Ok(Started { workers, events, binding_events, failures })
 }
 
 impl Workers {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::binding_events::BindingEventSender;
 use super::inbox::HandoverSender;
 use super::report::{Cause, Failure, Notice};
 use super::snapshot::Snapshot;
@@ -81,6 +82,7 @@ pub(super) struct Channels {
     pub(super) handover: HandoverSender,
     pub(super) commands: commands::Receiver<Command>,
     pub(super) notices: mpsc::Sender<Notice>,
+    pub(super) binding_events: BindingEventSender,
 }
 
 /// What a worker owns: its translator, its device, and the file that has its sessions.
@@ -284,12 +286,14 @@ impl Worker {
         more
     }
 
-    /// Reports events while the channel has room. Returns whether events may remain.
+    /// Reports events while the channel and the ring of the binding log have room. Returns whether events may
+    /// remain.
     fn report_events(&mut self) -> bool {
         loop {
-            let room = self.channels.notices.capacity().min(EVENTS);
+            let logged = self.channels.binding_events.room();
+            let room = self.channels.notices.capacity().min(EVENTS).min(logged.unwrap_or(EVENTS));
             if room == 0 {
-                return !self.channels.notices.is_closed();
+                return logged == Some(0) || !self.channels.notices.is_closed();
             }
             let count = self.parts.translator.events(&mut self.events[..room]);
             if count == 0 {
@@ -298,7 +302,11 @@ impl Worker {
             let at = time_of_day();
             for &event in &self.events[..count] {
                 // Another worker may have filled the channel meanwhile: then the notice is lost.
-                if self.channels.notices.try_send(Notice { worker: self.id, at, event }).is_err() {
+                let notice = Notice { worker: self.id, at, event };
+                if logged.is_some() {
+                    self.channels.binding_events.send(notice);
+                }
+                if self.channels.notices.try_send(notice).is_err() {
                     self.parts.translator.counters().events_lost.add(1);
                 }
             }

@@ -19,9 +19,11 @@ pub struct Saved {
     pub snapshot: Option<Target>,
 }
 
-/// The sessions restored at a start.
+/// The blocks and sessions restored at a start.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Restored {
+    /// Blocks that returned to their hosts. There can be more than the queues of events hold.
+    pub blocks: Vec<BlockAssignment>,
     /// Number of restored sessions.
     pub sessions: u64,
     /// Sessions that do not fit the present settings, by reason.
@@ -33,7 +35,9 @@ impl Saved {
     pub(super) fn restore(&self, now: Instant, translator: &mut Translator, restored: &mut Restored) {
         for block in self.blocks.iter() {
             // Fails for blocks of another worker and for blocks outside the pool.
-            let _ = translator.restore_block(now, block);
+            if translator.restore_block(now, block).is_ok() {
+                restored.blocks.push(*block);
+            }
         }
         for record in &self.sessions {
             match translator.import(now, record).map_err(Reason::name) {

@@ -13,6 +13,7 @@ use crate::addr::ZoneId;
 use crate::counters::{Counters, ZoneCounters};
 use crate::device::Tallies;
 use crate::dns64::{Ipv6Support, Outcome};
+use crate::observe::binding_log::SinkStatus;
 use crate::observe::health::Health;
 use crate::observe::host::Part;
 use crate::observe::view::{Shown, View};
@@ -77,6 +78,7 @@ impl Collector for Scrape {
         limits(&mut encoder, &shown)?;
         drops(&mut encoder, view, &zones)?;
         workers(&mut encoder, view)?;
+        binding_log(&mut encoder, view)?;
         dns64(&mut encoder, view, &zones)?;
         self.1.as_ref().map_or(Ok(()), |known| dns64_known(&mut encoder, known, &zones))
     }
@@ -235,6 +237,25 @@ fn workers(encoder: &mut DescriptorEncoder<'_>, view: &View) -> fmt::Result {
         for (worker, tallies) in names.iter().zip(view.tallies()) {
             metric.counter(&[("worker", worker.as_str())], number(tallies))?;
         }
+    }
+    Ok(())
+}
+
+fn binding_log(encoder: &mut DescriptorEncoder<'_>, view: &View) -> fmt::Result {
+    let Some(log) = view.binding_log() else { return Ok(()) };
+    let columns: [Column<'_, SinkStatus>; 2] = [
+        ("binding_log_records", "Records of the binding log that were written", SinkStatus::written),
+        ("binding_log_lost", "Records of the binding log that were lost", SinkStatus::lost),
+    ];
+    for (name, help, number) in columns {
+        let mut metric = counter(encoder, name, help)?;
+        for sink in log.sinks() {
+            metric.counter(&[("sink", sink.name.as_str())], number(sink))?;
+        }
+    }
+    let mut failing = gauge(encoder, "binding_log_failing", "Whether the sink fails at present, 0 or 1")?;
+    for sink in log.sinks() {
+        failing.gauge(&[("sink", sink.name.as_str())], sink.is_failing().into())?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gate64::lab::{Deadline, GatewayConfig, LabError, until};
+use gate64::lab::{CommandLine, Deadline, GatewayConfig, LabError, until};
 use serde_json::Value;
 
 use super::lifecycle::port_of;
@@ -70,4 +70,29 @@ fn the_host_of_a_port_is_found() -> Test {
     let killed = answer(&site, again, "")?;
     assert_eq!((killed["host"].as_str(), killed["until"].as_str()), (Some(host.as_str()), Some("unknown")));
     Ok(())
+}
+
+#[test]
+fn an_ipfix_collector_receives_the_records() -> Test {
+    // ids 8158-4.6.10, 8158-4-7011
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let router = &site.lab.gateway;
+    let dir = site.file("flows");
+    fs::create_dir_all(&dir).map_err(|why| wrong(why.to_string()))?;
+    let line = format!("nfcapd -b 127.0.0.1 -p 4739 -w {} -t 3600", dir.display());
+    let mut collector = router.daemon(&line, &site.file("nfcapd.log"))?;
+    until(Deadline::ample(), "nfcapd listens", || {
+        router.text("ss -Hlun sport = :4739").is_ok_and(|text| text.contains("127.0.0.1:4739"))
+    })?;
+    let more = "[binding_log]\nipfix = [\"udp://127.0.0.1\"]".to_owned();
+    let gateway = site.start(&GatewayConfig { more, ..config() })?;
+    port_of(&site.page()?)?;
+    gateway.stop()?;
+    collector.end("TERM", Deadline::ample())?;
+    let output = CommandLine::new(&format!("nfdump -R {} -o raw", dir.display())).text()?;
+    let line = |key: &str| output.lines().find(|line| line.trim().starts_with(key)).unwrap_or_default();
+    expect(line("src addr"), "2001:db8:1::10")?;
+    expect(line("src xlt ip"), OUTSIDE)?;
+    // Port block allocation (RFC 8158 §4.3). This version of nfdump shows no port range.
+    expect(&line("nat event").replace(' ', ""), "natevent=16:")
 }

@@ -1,6 +1,6 @@
 //! The format of saved sessions: a header, then one record per slot of a worker's session table.
 //!
-//! A worker writes its file while it runs ([`Snapshot`](super::snapshot)), so that a killed gateway loses only
+//! A worker writes its file while it runs (`snapshot.rs`), so that a killed gateway loses only
 //! the last seconds. The next gateway reads it. All numbers are little-endian.
 //!
 //! | at | size | header |

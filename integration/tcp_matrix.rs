@@ -7,10 +7,10 @@ use crate::script;
 
 /// One line per state, one column per event. A cell is `ACTION NEXT LIFETIME`: `fwd` forwards, `-` is the
 /// same state or no session, `E` and `T` are the established and transitory timeouts, `=` is the running
-/// one.
+/// one. `reset` refuses the segment with a RST.
 const CELLS: &str = "
 state        | V6S        | V4S        | V6F             | V4F             | V6R         | V4R         | V6o       | V4o       | TO
-CLOSED       | fwd V6INIT T | hold - -   | no_session - -  | no_binding - -  | no_session - - | no_binding - - | no_session - - | no_binding - - | none - -
+CLOSED       | fwd V6INIT T | hold - -   | reset - -       | no_binding - -  | no_session - - | no_binding - - | reset - -      | no_binding - - | none - -
 CLOSED+BIB   | fwd V6INIT T | fwd V4INIT T | fwd - -       | fwd - -         | fwd - -     | fwd - -     | fwd - -   | fwd - -   | none - -
 V4INIT       | fwd EST E  | fwd - =    | fwd - =         | fwd - =         | fwd - =     | fwd - =     | fwd - =   | fwd - =   | ends - -
 V6INIT       | fwd - T    | fwd EST E  | fwd - =         | fwd - =         | fwd - =     | fwd - =     | fwd - =   | fwd - =   | ends - -
@@ -87,6 +87,14 @@ fn scenario(state: &str, event: &str, cell: &str, flags: &str) -> String {
         "ends" => text += &format!("wait {running}s\n"),
         "probe" => {
             text += &format!("wait {running}s\nv6< tcp Z6.80 > C.40000 A seq=0 ack=0 win=0 hl=64\n");
+        }
+        "reset" => {
+            let reset = match flags {
+                "F" => "RA seq=0 ack=1001",
+                _ if flags.contains('A') => "R seq=0 ack=0",
+                _ => "RA seq=0 ack=1000",
+            };
+            text += &format!("{input}\nreject no_session\nv6< tcp Z6.80 > C.40000 {reset} win=0 hl=64\n");
         }
         reason => text += &format!("{input}\ndrop {reason}\n"),
     }

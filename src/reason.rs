@@ -71,7 +71,7 @@ named_enum! {
         NoBinding = "no_binding",
         /// From the IPv4 side, refused by address-dependent filtering.
         Filtered = "filtered",
-        /// A TCP segment without SYN that belongs to no session.
+        /// A TCP segment without SYN that belongs to no session. A zone host receives a RST.
         NoSession = "no_session",
         /// An unsolicited SYN: dropped by policy, or not followed by an outbound SYN within the timeout.
         UnsolicitedSyn = "unsolicited_syn",

@@ -173,7 +173,7 @@ impl<'a> Generator<'a> {
     /// One setting that a reload may change.
     fn changeable(&mut self) -> String {
         let random = &mut self.random;
-        match random.below(28) {
+        match random.below(29) {
             0 => "filtering address".to_owned(),
             1 => "filtering endpoint".to_owned(),
             2 => format!("filtering {} address", random.of(&["tcp", "udp", "icmp"])),
@@ -205,6 +205,7 @@ impl<'a> Generator<'a> {
             24 => format!("zone {} share={}", random.below(2), random.of(&[1, 40, 100])),
             25 => format!("zone {} site={}", random.below(2), random.of(&[48, 64])),
             26 => format!("silent_refusals {}", random.of(&["on", "off"])),
+            27 => format!("reset_unknown_tcp {}", random.of(&["on", "off"])),
             _ => format!("traffic_class {}", random.of(&["copy", "8"])),
         }
     }

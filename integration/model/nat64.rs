@@ -170,7 +170,10 @@ impl Model {
         let result = self.packet6(packet, chosen, &mut wrong);
         match wrong {
             Some(error) => Err(error),
-            None => Ok(result.unwrap_or_else(|refusal| self.refuse(packet, refusal))),
+            None => Ok(result.unwrap_or_else(|refusal| {
+                let reset = self.reset(packet, refusal.reason);
+                reset.unwrap_or_else(|| self.refuse(packet, refusal))
+            })),
         }
     }
 

@@ -233,6 +233,18 @@ pub(super) fn probe(server: Transport6, client: Transport6) -> Packet {
     Packet::new(server.addr.into(), client.addr.into(), body, Vec::new())
 }
 
+/// The RST of a host that does not know the connection (RFC 9293 §3.10.7.1).
+pub(super) fn reset(about: &Packet) -> Option<Packet> {
+    let Body::Tcp { src, dst, flags, seq, ack, .. } = &about.body else { return None };
+    let (fin, acknowledges) = (u32::from(flags & 1), flags & 0x10 != 0);
+    let (flags, seq, ack) = match acknowledges {
+        true => (0x04, *ack, 0),
+        false => (0x14, 0, seq.wrapping_add(about.data.len() as u32 + fin)),
+    };
+    let body = Body::Tcp { src: dst.clone(), dst: src.clone(), flags, seq, ack, win: 0, mss: None };
+    Some(Packet::new(about.dst, about.src, body, Vec::new()))
+}
+
 /// An error to IPv4; `inner` has the quoted addresses and ports. `None` if IPv4 has no such error.
 pub(super) fn error_to_v4(
     packet: &Packet,

@@ -14,6 +14,7 @@ use gate64::wire::buf::Offload;
 use super::address::embed;
 use super::datagram::{Cut, Order, joined, pieces};
 use super::nat64::{Model, Outcome};
+use super::packet;
 use super::tcp::State;
 use super::workers::{Seen, Workers};
 use super::write::Script;
@@ -174,7 +175,11 @@ impl Play {
         (of.mtu4, of.mtu6, of.lowest_ipv6_mtu) = (u16::MAX, u16::MAX, u16::MAX);
         let want = self.judge(packet);
         self.model.settings.rules = rules;
-        let want = want?;
+        let mut want = want?;
+        if want.verdict == Verdict::Reject(Reason::NoSession) && packet::message_len(packet) > cut.size {
+            // A fragment gets no RST.
+            want = Outcome { verdict: Verdict::Drop(Reason::NoSession), packets: Vec::new() };
+        }
         self.note(|script, _| script.datagram(packet, cut, &want));
         let wrong = |what: &str| Err(format!("{what}: {:?} was to be, but {all:?}", want.verdict));
         let parts: Vec<_> = all.packets.iter().map(|(bytes, _)| bytes.as_slice()).collect();

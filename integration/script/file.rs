@@ -103,6 +103,7 @@ fn translator(settings: &Settings) -> String {
         ("mss_clamp", rules.mss_clamp.to_string()),
         ("tcp_resegment", rules.tcp_resegment.to_string()),
         ("refusals", if rules.silent_refusals { "\"silent\"" } else { "\"icmp\"" }.to_owned()),
+        ("unknown_tcp", if rules.reset_unknown_tcp { "\"reset\"" } else { "\"drop\"" }.to_owned()),
         ("error_rate6", rules.error_rate[0].to_string()),
         ("error_rate4", rules.error_rate[1].to_string()),
         ("error_burst", rules.error_burst.to_string()),

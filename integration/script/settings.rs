@@ -96,6 +96,7 @@ fn set_scalar(settings: &mut Settings, name: &str, value: &str) -> Result<(), St
         "mtu4" => rules.mtu4 = int(value)? as u16,
         "lowest_ipv6_mtu" => rules.lowest_ipv6_mtu = int(value)? as u16,
         "silent_refusals" => rules.silent_refusals = on,
+        "reset_unknown_tcp" => rules.reset_unknown_tcp = on,
         "error_rate" => rules.error_rate = [int(value)?; 2],
         "error_rate6" => rules.error_rate[0] = int(value)?,
         "error_rate4" => rules.error_rate[1] = int(value)?,

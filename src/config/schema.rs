@@ -59,6 +59,7 @@ pub(crate) struct Translator {
     pub(crate) mss_clamp: Option<bool>,
     pub(crate) tcp_resegment: Option<bool>,
     pub(crate) refusals: Option<Text>,
+    pub(crate) unknown_tcp: Option<Text>,
     pub(crate) error_rate: Option<Number>,
     pub(crate) error_rate6: Option<Number>,
     pub(crate) error_rate4: Option<Number>,

@@ -33,6 +33,11 @@ pub(super) fn rules(reader: &mut Reader<'_>, section: &schema::Translator, mtu: 
             default.silent_refusals,
             &[("icmp", false), ("silent", true)],
         ),
+        reset_unknown_tcp: reader.word(
+            section.unknown_tcp.as_ref(),
+            default.reset_unknown_tcp,
+            &[("reset", true), ("drop", false)],
+        ),
         error_rate: error_rates(reader, section, default.error_rate),
         error_burst: reader.number(section.error_burst.as_ref(), default.error_burst, 1..=100_000),
     }

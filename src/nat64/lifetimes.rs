@@ -9,7 +9,7 @@ use super::tables::slab::NIL;
 use super::tables::tcp::{State, on_timeout};
 use super::{Event, Nat64, keepalive};
 use crate::addr::Proto;
-use crate::addr::{HostKey, Transport4, ZoneId};
+use crate::addr::{HostKey, Transport4, Transport6, ZoneId};
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::ICMP4;
@@ -92,8 +92,9 @@ impl Nat64 {
         let session = self.sessions.session(slot);
         let client = self.bib.binding(session.binding()).v6();
         let server = self.policy.zones.embed(session.pref64, session.remote().addr);
+        let server = Transport6::new(server, session.remote().port);
         if let Some(output) = extra.next_slot() {
-            output.packet.fill(&keepalive::probe(server, session.remote().port, client));
+            output.packet.fill(&keepalive::probe(server, client));
         }
     }
 

@@ -49,6 +49,7 @@ mod outgoing;
 mod policy;
 mod prefetch;
 mod reload;
+mod reset;
 mod settings;
 mod tables;
 mod transfer;

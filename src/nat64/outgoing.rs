@@ -161,7 +161,7 @@ impl Nat64 {
         self.write6(context, plan, &to)
     }
 
-    /// Drops a refused IPv6 packet, or replaces it by its ICMP error if the rate limit allows.
+    /// Drops a refused IPv6 packet, or replaces it by its ICMP error or RST if the rate limit allows.
     pub(super) fn refuse6(
         &mut self,
         context: &mut Context<'_>,
@@ -170,6 +170,9 @@ impl Nat64 {
     ) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(context.zone).drops(reason).add(1);
+        if reason == Reason::NoSession && self.reset6(context, buf) {
+            return Verdict::Reject(reason);
+        }
         if let Some(error) = refusal.error6(&self.policy.rules)
             && !buf.meta.hairpin
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)

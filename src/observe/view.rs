@@ -327,6 +327,7 @@ fn settings(config: &Config) -> Vec<(&'static str, String)> {
         ("mss_clamp", config.rules.mss_clamp.to_string()),
         ("tcp_resegment", config.rules.tcp_resegment.to_string()),
         ("refusals", if config.rules.silent_refusals { "silent" } else { "icmp" }.to_owned()),
+        ("unknown_tcp", if config.rules.reset_unknown_tcp { "reset" } else { "drop" }.to_owned()),
         ("address6", nat64.address6.to_string()),
         ("address4", nat64.address4.to_string()),
         ("sessions", nat64.limits.sessions.to_string()),

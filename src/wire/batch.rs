@@ -9,7 +9,7 @@ use crate::reason::Reason;
 pub enum Verdict {
     /// Translated: send the buffer.
     Forward,
-    /// Refused with an ICMP error to the sender: send the buffer.
+    /// Refused with an ICMP error or a RST to the sender: send the buffer.
     Reject(Reason),
     /// Held by the translator; the buffer is empty.
     Hold,

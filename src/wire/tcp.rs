@@ -8,6 +8,8 @@ use super::u16_at;
 pub const HEADER: usize = 20;
 /// Offset of the sequence number, in bytes.
 pub const SEQUENCE: usize = 4;
+/// Offset of the acknowledgment number, in bytes.
+pub const ACKNOWLEDGMENT: usize = 8;
 /// Offset of the flags, in bytes.
 pub const FLAGS: usize = 13;
 /// Offset of the checksum, in bytes.

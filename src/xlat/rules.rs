@@ -57,6 +57,8 @@ pub struct RewriteRules {
     pub tcp_resegment: bool,
     /// Whether refusals by the deny list and by the rule of the Well-Known Prefix send no ICMP error.
     pub silent_refusals: bool,
+    /// Whether a zone host receives a RST for a TCP segment of an unknown session.
+    pub reset_unknown_tcp: bool,
     /// Rate limit for originated ICMP errors per second, to IPv6 and to IPv4, of all workers together; 0 sends
     /// none (RFC 4443 §2.4 f).
     pub error_rate: [u32; 2],
@@ -76,6 +78,7 @@ impl Default for RewriteRules {
             mss_clamp: false,
             tcp_resegment: false,
             silent_refusals: false,
+            reset_unknown_tcp: true,
             error_rate: [100; 2],
             error_burst: 100,
         }

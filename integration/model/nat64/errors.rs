@@ -84,4 +84,21 @@ impl Model {
         let packets = vec![out.ok_or(Reason::IcmpType)?];
         Ok(Outcome { verdict: Verdict::Forward, packets })
     }
+
+    /// The RST for a segment of an unknown session (RFC 9293 §3.10.7.1): none to a RST, and none in the name of a zone
+    /// host.
+    pub(super) fn reset(&self, packet: &Packet, reason: Reason) -> Option<Outcome> {
+        let rules = &self.settings.rules;
+        if reason != Reason::NoSession || !rules.reset_unknown_tcp || rules.error_rate[0] == 0 {
+            return None;
+        }
+        let flow = Flow::of(packet).ok()?;
+        let (src, dst) = packet::addresses6(packet);
+        let (_, remote) = self.way(self.zone(src)?, dst).ok()?;
+        if flow.automatic || self.is_pool_endpoint(Proto::Tcp, Transport4::new(remote, flow.dst)) {
+            return None;
+        }
+        let packets = vec![packet::reset(packet)?];
+        Some(Outcome { verdict: Verdict::Reject(reason), packets })
+    }
 }

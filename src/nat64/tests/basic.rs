@@ -55,7 +55,7 @@ fn packets_without_state_are_dropped() {
     assert_eq!(n1.drop_of(&Packet4::new(v4(Z), v4(T)).echo(9, 1, b"")), Reason::NoBinding);
     assert_eq!(n1.drop_of(&tcp4(Z, nowhere, Flags::ACK)), Reason::NoBinding);
     assert_eq!(n1.drop_of(&udp4(Z, 53, Transport4::new(v4("203.0.113.2"), 9))), Reason::NotPool4);
-    assert_eq!(n1.drop_of(&tcp6(C, 40_000, Z, Flags::ACK)), Reason::NoSession);
+    assert_eq!(n1.drop_of(&tcp6(C, 40_000, Z, Flags::RST)), Reason::NoSession);
     let udp = |from, to| Packet6::new(from, to).udp(1, 2, b"");
     assert_eq!(n1.drop_of(&udp(v6(C2), v6("2001:db8:65::1"))), Reason::NotPref64);
     let looping = udp(under("1.2.3.4"), under(Z));

@@ -1,7 +1,8 @@
-//! Health: the command, the HTTP endpoints and the hooks.
+//! Health (the command, the HTTP endpoints, the hooks), and lists of sessions and hosts.
 
 use gate64::lab::{Deadline, GatewayConfig, until};
 
+use super::lifecycle::port_of;
 use super::{Test, build, expect, program};
 
 #[test]
@@ -39,5 +40,30 @@ fn a_gateway_without_upstream_resolvers_is_not_ready() -> Test {
         std::fs::read_to_string(&log).is_ok_and(|text| text == "up\ndown\n")
     })?;
     assert!(!file.exists());
+    gateway.stop()
+}
+
+#[test]
+fn sessions_and_hosts_are_listed() -> Test {
+    let Some(site) = build(1, None)? else { return Ok(()) };
+    let gateway = site.start(&GatewayConfig::default())?;
+    let config = gateway.config().to_owned();
+    let list = |words: &str| {
+        let line = format!("{} {words} --config {}", program().display(), config.display());
+        site.lab.gateway.text(&line).unwrap_or_default()
+    };
+    let port = port_of(&site.page()?)?;
+    until(Deadline::ample(), "the session is listed", || list("sessions").contains("198.51.100.80:80"))?;
+    let all = list("sessions --protocol tcp");
+    expect(&all, &format!("[2001:db8:1::10]:{port}"))?;
+    let one = list(&format!("sessions --json --port {port} --host 2001:db8:1::/64 --server 198.51.100.80"));
+    let session: serde_json::Value = serde_json::from_str(&one).expect("one session");
+    assert_eq!(session["client"]["address"], "2001:db8:1::10");
+    assert!(session["bytes"][1].as_u64() > Some(0), "{one}");
+    for none in ["--server 198.51.100.81", "--host 2001:db8:1::11", "--protocol icmp", "--silent 9999"] {
+        expect(&list(&format!("sessions {none}")), "0 sessions")?;
+    }
+    expect(&list("hosts --top 1"), "2001:db8:1::10 ")?;
+    expect(&list("hosts"), "1 hosts")?;
     gateway.stop()
 }

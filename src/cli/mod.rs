@@ -8,6 +8,7 @@ mod explain;
 mod health;
 mod reload;
 mod run;
+mod sessions;
 mod status;
 mod translate;
 mod who;
@@ -56,6 +57,16 @@ enum Command {
     /// Reads the files of the binding log, also while gate64 does not run. A running gateway adds which
     /// host has the port now. The exit code is 1 if no record answers.
     Who(who::Args),
+    /// List sessions, as workers saved them within the last seconds; also after gate64 has ended.
+    Sessions(sessions::Filter),
+    /// List the hosts with the most traffic in live sessions.
+    Hosts {
+        #[command(flatten)]
+        filter: sessions::Filter,
+        /// Maximum number of hosts.
+        #[arg(long, default_value_t = 20)]
+        top: usize,
+    },
     /// Undo what a stopped or killed gateway left on this host: routes, addresses, sysctls.
     Cleanup(CleanupArgs),
     /// Test a DNS64 server, gate64 or any other, against RFC 6147, RFC 7050 and RFC 8880.
@@ -138,6 +149,8 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::status(&args.socket.path(), args.json),
         Command::Health(args) => health::health(&args.socket.path(), args.json),
         Command::Who(args) => who::who(&args),
+        Command::Sessions(filter) => sessions::sessions(&filter),
+        Command::Hosts { filter, top } => sessions::hosts(&filter, top),
         Command::Cleanup(args) => {
             run::clean(args.config.as_deref(), args.state_dir.as_deref(), args.after_stop)
         }

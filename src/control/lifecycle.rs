@@ -1,7 +1,7 @@
 //! Start and exit of the gateway, and its main loop.
 //!
-//! Everything is built and validated before the first packet is read. A failed start undoes its changes, like an
-//! orderly exit.
+//! Everything is built and validated before the first packet is read. A failed start and an orderly exit undo the
+//! changes to the host, unless `--fd-store` keeps them for the next start.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -67,7 +67,7 @@ struct Prepared {
 /// start; the service manager runs `gate64 cleanup` after a final stop.
 ///
 /// # Errors
-/// The start failed, and its changes were undone; or a worker panicked.
+/// The start failed, and its changes were undone unless `fd_store` keeps them; or a worker panicked.
 pub(crate) fn run(path: &Path, fd_store: bool) -> Result<(), RunError> {
     logging::init();
     let prepared = prepare(path, FdStore::open(fd_store))?;
@@ -81,7 +81,7 @@ pub(crate) fn run(path: &Path, fd_store: bool) -> Result<(), RunError> {
     runtime.block_on(serve(path, prepared))
 }
 
-/// Reads the configuration, undoes the changes of a killed gateway, opens the device.
+/// Reads the configuration, and opens or adopts the device. With a new device, undoes the changes of the previous gateway.
 fn prepare(path: &Path, mut fd_store: FdStore) -> Result<Prepared, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -22,6 +22,6 @@ mod reload;
 mod repairs;
 pub(crate) mod requirements;
 mod saved_blocks;
-mod saved_sessions;
+pub(crate) mod saved_sessions;
 mod services;
 pub(crate) mod sysctl;

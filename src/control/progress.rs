@@ -23,7 +23,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Time after which a hook is killed.
 const HOOK: Duration = Duration::from_secs(10);
 
-/// What the hooks have been told.
+/// The interval of the checks, and the state last reported to the hooks and the service manager.
 #[derive(Debug)]
 pub(super) struct Progress {
     ticks: Interval,
@@ -31,7 +31,7 @@ pub(super) struct Progress {
     published: Option<bool>,
     /// A different state, and since when it lasts.
     changing: Option<(bool, Instant)>,
-    /// The last finding that the service manager was told.
+    /// The last finding sent to the service manager.
     finding: Option<String>,
 }
 

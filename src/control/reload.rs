@@ -265,7 +265,7 @@ impl Gateway {
             tracing::warn!("the steering program is outdated, workers hand packets over: {why}");
         }
         if let Some(Err(why)) =
-            self.overload.as_mut().map(|filter| filter.update(&filter_hosts(&self.config, &owners)))
+            self.overload.as_mut().map(|filter| filter.update(&filter_hosts(config, &owners)))
         {
             tracing::warn!("the overload filter is outdated, some hosts have wrong shares: {why}");
         }

@@ -85,7 +85,7 @@ impl Repairs {
         }
     }
 
-    /// Ends a comparison: logs new and past problems, returns whether problems have changed.
+    /// Ends a comparison: logs new and past problems.
     pub(super) fn end(&mut self) {
         let before = std::mem::replace(&mut self.report.problems, std::mem::take(&mut self.problems));
         let now = &self.report.problems;

@@ -15,8 +15,9 @@ use std::sync::Arc;
 use super::journal;
 use crate::config::Config;
 use crate::ownership::Owners;
+use crate::time::Instant;
 use crate::translator::Record;
-use crate::worker::state::{Reader, StateError};
+use crate::worker::state::{Header, Reader, StateError};
 use crate::worker::{Progress, Restored, Saved, Target, moment};
 
 const PREFIX: &str = "sessions";
@@ -148,7 +149,7 @@ impl SavedSessions {
             self.is_failing = true;
             tracing::warn!(
                 "{}: sessions cannot be saved, so a restart may lose some; is the disk full?",
-                self.dir.display()
+                self.live.as_ref().unwrap_or(&self.dir).display()
             );
         }
     }
@@ -182,6 +183,24 @@ pub(super) fn log(restored: &Restored) {
             reasons.join(", ")
         );
     }
+}
+
+/// The files of the newest generation in these directories, one per worker. A file in an earlier directory takes
+/// precedence over one of the same name.
+pub(crate) fn present(dirs: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all = std::collections::BTreeMap::new();
+    for dir in dirs {
+        for name in files(dir) {
+            all.entry(name).or_insert_with(|| dir.join(name.to_string()));
+        }
+    }
+    let newest = all.last_key_value().map(|(name, _)| name.0);
+    all.into_iter().filter(|(name, _)| Some(name.0) == newest).map(|(_, path)| path).collect()
+}
+
+/// The present time by the clock of the worker that wrote a file.
+pub(crate) fn now_of(header: &Header) -> Instant {
+    header.clock + moment(journal::boot_id()).since(&header.written)
 }
 
 /// The saved files in a directory.

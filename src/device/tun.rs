@@ -97,7 +97,7 @@ pub(crate) struct Queue {
 
 /// Creates the interface with non-blocking queues, sets its MTU and brings it up. It has no address
 /// and no route. If an earlier process left queues of the interface, in the order of their numbers, the interface
-/// stays as it is, with the wanted number of queues.
+/// keeps its addresses and routes; number of queues, MTU, offloads and queue length are set again.
 ///
 /// # Errors
 /// See [`OpenError`]. The interface is then deleted, unless it existed before.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 /// Formats names with their values.
-pub(super) fn pairs<T: fmt::Display>(map: &BTreeMap<String, T>) -> String {
+pub(crate) fn pairs<T: fmt::Display>(map: &BTreeMap<String, T>) -> String {
     let mut text = String::new();
     for (name, value) in map {
         let gap = if text.is_empty() { "" } else { "  " };
@@ -15,7 +15,7 @@ pub(super) fn pairs<T: fmt::Display>(map: &BTreeMap<String, T>) -> String {
 }
 
 /// Formats a duration in seconds.
-pub(super) fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -26,7 +26,7 @@ pub(super) fn span(seconds: u64) -> String {
 }
 
 /// Formats a size in bytes.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");

@@ -4,7 +4,7 @@
 
 pub mod admin;
 pub mod binding_log;
-mod format;
+pub(crate) mod format;
 pub mod health;
 pub mod host;
 pub mod host_status;

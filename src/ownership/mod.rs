@@ -168,7 +168,7 @@ impl Owners {
 
     /// The owner of IPv6 packets from `addr`. Outside every zone, each address is a host.
     pub fn source(&self, addr: Ipv6Addr) -> WorkerId {
-        // A linear search: only tests and reloads call this.
+        // A linear search: not for the packet path.
         let zone = self.zones.iter().find(|(clients, _)| clients.contains(addr));
         self.prefix(Ipv6Prefix::containing(addr, zone.map_or(128, |(_, host_len)| *host_len)))
     }

@@ -1,0 +1,206 @@
+//! `gate64 sessions` and `gate64 hosts`, from the files in which workers save their sessions every two seconds: reading
+//! them stops no worker, however many sessions there are, and works after the gateway has ended.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::constants::CONFIG;
+use crate::addr::{Ipv6Prefix, Proto, Transport4};
+use crate::control::saved_sessions::{now_of, present};
+use crate::observe::format::{size, span};
+use crate::output::{errln, outln};
+use crate::translator::Record;
+use crate::worker::state::{Reader, StateError};
+
+/// Where the files are while the service runs.
+const RUNTIME: &str = "/run/gate64";
+/// State directory without a configuration file.
+const STATE: &str = "/var/lib/gate64";
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Filter {
+    /// Configuration file of the gateway; gate64 reads the state directory from it.
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    /// Directory of the files; by default the runtime directory of the service and the state directory.
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Only clients with this address or prefix.
+    #[arg(long, value_name = "PREFIX")]
+    host: Option<Ipv6Prefix>,
+    /// Only this protocol.
+    #[arg(long, value_parser = protocol)]
+    protocol: Option<Proto>,
+    /// Only this public address.
+    #[arg(long, value_name = "ADDR")]
+    address: Option<Ipv4Addr>,
+    /// Only this public port, or ICMP identifier.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Only this server.
+    #[arg(long, value_name = "ADDR")]
+    server: Option<Ipv4Addr>,
+    /// Only sessions whose client has been silent for at least so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    silent: u64,
+    /// Print one JSON object per line, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+fn protocol(text: &str) -> Result<Proto, String> {
+    let found = Proto::ALL.into_iter().find(|proto| proto.name() == text);
+    found.ok_or_else(|| "allowed: tcp, udp, icmp".to_owned())
+}
+
+impl Filter {
+    fn passes(&self, record: &Record) -> bool {
+        self.host.is_none_or(|host| host.contains(record.v6.addr))
+            && self.protocol.is_none_or(|proto| proto == record.proto)
+            && self.address.is_none_or(|addr| addr == record.v4.addr)
+            && self.port.is_none_or(|port| port == record.v4.port)
+            && self.server.is_none_or(|addr| addr == record.remote.addr)
+            && record.silent.as_secs() >= self.silent
+    }
+
+    /// Calls `each` for every session that passes.
+    ///
+    /// # Errors
+    /// No files, or one that cannot be read.
+    fn visit(&self, mut each: impl FnMut(&Record)) -> Result<(), String> {
+        let dirs = match &self.directory {
+            Some(dir) => vec![dir.clone()],
+            None => vec![PathBuf::from(RUNTIME), state_dir(&self.config)],
+        };
+        let files = present(&dirs);
+        if files.is_empty() {
+            let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+            return Err(format!("no saved sessions in {}; is gate64 running?", dirs.join(" and ")));
+        }
+        for path in files {
+            self.visit_file(&path, &mut each).map_err(|why| format!("{}: {why}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn visit_file(&self, path: &Path, each: &mut impl FnMut(&Record)) -> Result<(), StateError> {
+        let mut reader = Reader::new(BufReader::with_capacity(1 << 20, File::open(path)?))?;
+        let now = now_of(reader.header());
+        while let Some(saved) = reader.next_session()? {
+            if let Some(record) = saved.at(now).filter(|record| self.passes(record)) {
+                each(&record);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The state directory of a configuration file; the default if the file does not name one.
+fn state_dir(config: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    let table: toml::Table = toml::from_str(&text).unwrap_or_default();
+    let dir = table.get("host").and_then(|host| host.get("state_dir")).and_then(|dir| dir.as_str());
+    PathBuf::from(dir.unwrap_or(STATE))
+}
+
+/// Prints the sessions that pass.
+pub(super) fn sessions(filter: &Filter) -> ExitCode {
+    let mut count = 0_u64;
+    let visited = filter.visit(|record| {
+        count += 1;
+        if filter.json {
+            outln!("{}", of_session(record));
+            return;
+        }
+        if count == 1 {
+            outln!("{:<4}  {:<45}  {:<21}  {:<21}  packets, bytes out/in", "", "client", "public", "server");
+        }
+        let Record { proto, v6, v4, remote, packets, bytes, .. } = record;
+        outln!(
+            "{:<4}  {:<45}  {:<21}  {:<21}  {}/{}, {}/{}; silent {}, ends in {}",
+            proto.name(),
+            v6.to_string(),
+            v4.to_string(),
+            remote.to_string(),
+            packets[0],
+            packets[1],
+            size(bytes[0]),
+            size(bytes[1]),
+            span(record.silent.as_secs()),
+            span(record.remaining.as_secs()),
+        );
+    });
+    if visited.is_ok() && !filter.json {
+        outln!("{count} sessions");
+    }
+    finish(visited)
+}
+
+fn of_session(record: &Record) -> serde_json::Value {
+    json!({
+        "protocol": record.proto.name(),
+        "client": { "address": record.v6.addr.to_string(), "port": record.v6.port },
+        "public": of_transport(record.v4),
+        "server": of_transport(record.remote),
+        "pref64": record.pref64.to_string(),
+        "inbound": record.inbound,
+        "packets": record.packets,
+        "bytes": record.bytes,
+        "silent_seconds": record.silent.as_secs(),
+        "remaining_seconds": record.remaining.as_secs(),
+    })
+}
+
+fn of_transport(at: Transport4) -> serde_json::Value {
+    json!({ "address": at.addr.to_string(), "port": at.port })
+}
+
+/// What the sessions of a host sum up to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Sum {
+    sessions: u64,
+    packets: u64,
+    bytes: u64,
+}
+
+/// Prints the hosts with the most bytes in live sessions, at most `top`.
+pub(super) fn hosts(filter: &Filter, top: usize) -> ExitCode {
+    let mut sums: HashMap<Ipv6Addr, Sum> = HashMap::new();
+    let visited = filter.visit(|record| {
+        let sum = sums.entry(record.v6.addr).or_default();
+        sum.sessions += 1;
+        sum.packets += record.packets.iter().map(|count| u64::from(*count)).sum::<u64>();
+        sum.bytes += record.bytes.iter().sum::<u64>();
+    });
+    let count = sums.len();
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_unstable_by_key(|(addr, sum)| (std::cmp::Reverse((sum.bytes, sum.sessions)), *addr));
+    for (addr, Sum { sessions, packets, bytes }) in sums.into_iter().take(top) {
+        if filter.json {
+            let addr = addr.to_string();
+            outln!("{}", json!({ "host": addr, "sessions": sessions, "packets": packets, "bytes": bytes }));
+        } else {
+            outln!("{:<39}  {sessions} sessions, {packets} packets, {}", addr.to_string(), size(bytes));
+        }
+    }
+    if visited.is_ok() && !filter.json {
+        outln!("{count} hosts");
+    }
+    finish(visited)
+}
+
+fn finish(visited: Result<(), String>) -> ExitCode {
+    match visited {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            errln!("gate64: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -69,7 +69,7 @@ named_enum! {
         IcmpNoBinding = "icmp_no_binding",
         /// From the IPv4 side to a port without a binding.
         NoBinding = "no_binding",
-        /// From the IPv4 side, refused by address-dependent filtering.
+        /// From the IPv4 side, refused by filtering, or the client of the binding has been silent for a lifetime.
         Filtered = "filtered",
         /// A TCP segment without SYN that belongs to no session. A zone host receives a RST.
         NoSession = "no_session",
@@ -93,7 +93,7 @@ named_enum! {
         SessionLimit = "session_limit",
         /// The table of bindings, port blocks or hosts is full.
         TableFull = "table_full",
-        /// A hairpinned packet exceeded the hand-over limit.
+        /// A hairpinned packet exceeded the handover limit.
         HairpinLoop = "hairpin_loop",
         /// Fragments of one datagram overlap or contradict each other.
         FragmentOverlap = "fragment_overlap",
@@ -109,11 +109,11 @@ named_enum! {
         FragmentSize = "fragment_size",
         /// One batch produced more packets than the output buffer holds.
         ExtraFull = "extra_full",
-        /// PacketMeta over between workers too many times.
+        /// Handed over between workers too many times.
         HandOverLimit = "hand_over_limit",
         /// The inbox of the owning worker is full.
         RingFull = "ring_full",
-        /// Dropped in front of the queue of a worker that was behind: the host exceeded its share.
+        /// Dropped in front of the queue of an overloaded worker: the host exceeded its share.
         Overload = "overload",
         /// The device rejected the write.
         DeviceWrite = "device_write",

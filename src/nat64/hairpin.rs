@@ -11,7 +11,7 @@ use crate::wire::buf::{PacketBuf, PacketMeta};
 use crate::wire::tcp::Flags;
 use crate::xlat::{Pass, PlanTo4, Refusal, To4};
 
-/// Maximum hand-overs of a packet. It needs at most three: to the worker of its datagram, to its owner, and
+/// Maximum handovers of a packet. It needs at most three: to the worker of its datagram, to its owner, and
 /// once hairpinned to the receiver's worker.
 const MAX_HOPS: u8 = 4;
 
@@ -79,7 +79,7 @@ impl Nat64 {
     /// Hands the packet over if another worker owns this mapped address.
     ///
     /// # Errors
-    /// A [`Reason`] if the packet exceeds the hand-over limit.
+    /// A [`Reason`] if the packet exceeds the handover limit.
     #[inline]
     pub(super) fn hand_over_to_owner(
         &self,
@@ -96,7 +96,7 @@ impl Nat64 {
         }
     }
 
-    /// Hands a packet over, up to the hand-over limit.
+    /// Hands a packet over, up to the handover limit.
     pub(super) fn hand_over(&self, to: WorkerId, buf: &PacketBuf) -> Result<Verdict, Reason> {
         if buf.meta.hops < MAX_HOPS {
             return Ok(Verdict::HandOver(to));

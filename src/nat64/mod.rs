@@ -234,8 +234,8 @@ impl Nat64 {
         self.write6(context, plan, &to)
     }
 
-    /// Finds the destination and the owner of a packet. An ICMP error belongs to the host that sent the
-    /// quoted packet, whichever router sent the error.
+    /// Finds the destination and the owner of a packet, and sets the zone of the context. An ICMP error belongs
+    /// to the host to which the quoted packet was sent, whichever router sent the error.
     #[inline]
     fn admit6(
         &self,

@@ -1,7 +1,7 @@
 //! Prefetch of a batch's table entries, so that their cache misses overlap.
 //!
 //! In a large table a lookup misses the cache three times in sequence: index, binding, session. Each load
-//! depends on the one before it. Three short loops over the batch issue the loads of one stage for all
+//! depends on the one before it. Five short loops over the batch issue the loads of one stage for all
 //! packets, so that independent misses overlap. A prefetched slot is a candidate: every user compares it
 //! with the packet.
 

@@ -32,7 +32,8 @@ pub(super) fn pool_config(settings: &Settings, owners: Owners) -> PoolConfig {
 }
 
 impl Nat64 {
-    /// Switches to new settings, except for the limits. Visits all bindings and sessions once.
+    /// Switches to new settings, except for the limits. Visits all bindings and sessions, and
+    /// compares each dynamic binding with all static ones.
     pub fn reconfigure(&mut self, now: Instant, rules: RewriteRules, owner_seed: u32, settings: &Settings) {
         let mut owners = settings.owners(owner_seed, self.pool4.owners().workers());
         owners.inherit(self.pool4.owners());

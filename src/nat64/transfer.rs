@@ -57,7 +57,11 @@ impl Nat64 {
     /// Imports a session. Its remaining time is at most the timeout of the present settings.
     ///
     /// # Errors
-    /// The reason: a full table, or no matching zone, pool or pref64.
+    /// - [`Reason::NoZone`], [`Reason::NotPref64`], [`Reason::NotPool4`]: the settings lack the zone, pref64 or port.
+    /// - [`Reason::NoBinding`]: the client has a binding to another mapped address.
+    /// - [`Reason::PoolExhausted`]: another host has the block or the port.
+    /// - [`Reason::NoSession`]: the state does not belong to the protocol.
+    /// - [`Reason::SessionLimit`], [`Reason::TableFull`]: a quota or table is full.
     pub fn import(&mut self, now: Instant, record: &Record) -> Result<(), Reason> {
         let state = State::from_number(record.state)
             .filter(|state| (*state == State::Closed) == (record.proto != Proto::Tcp))

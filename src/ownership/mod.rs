@@ -3,6 +3,7 @@
 //! | packet | owner |
 //! |---|---|
 //! | IPv6, fragment or not | hash of the source masked to its zone's host prefix |
+//! | IPv6 ICMP error | steered by its source, then handed over to the owner of the quoted destination |
 //! | IPv4 fragment, the first included | hash of source, destination, protocol and identification |
 //! | other IPv4, to a static binding | the worker of the binding's host |
 //! | other IPv4, to a pool address | the table `owner[address][range of the port]` |

@@ -65,10 +65,10 @@ impl Offload {
     }
 }
 
-/// Processing state that stays with a packet: hand-overs, hairpin, ports of a fragment, reassembly.
+/// Processing state that stays with a packet: handovers, hairpin, ports of a fragment, reassembly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PacketMeta {
-    /// Number of hand-overs; zero for a packet from the device.
+    /// Number of handovers; zero for a packet from the device.
     pub hops: u8,
     /// The packet is hairpinned: translated to IPv4 from a zone host, with its TTL already decremented.
     pub hairpin: bool,

@@ -1,4 +1,5 @@
-//! Stateless translation of one packet (RFC 7915): no state, no clock, no random numbers.
+//! Translation of one packet (RFC 7915). Planning and applying use no clock; `Ids`, `ErrorLimits` and `Bucket`
+//! hold the state that their callers keep.
 //!
 //! Two steps:
 //!

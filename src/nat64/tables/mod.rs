@@ -1,7 +1,8 @@
 //! The tables: state kept between packets.
 //!
-//! They depend on no packet and no policy, only on values of the base layer and
-//! [`Settings`](super::Settings). All memory is allocated when a translator is built; every table has a bound.
+//! They look up no zone and do not parse. They hold copies of packets (`syn`, `fragment`), and `pool4` applies
+//! the sharing rules of [`Settings`](super::Settings). All memory is allocated when a translator is built; every
+//! table has a bound.
 //!
 //! | table | content |
 //! |---|---|

@@ -1,10 +1,10 @@
 //! The TCP state machine (RFC 6146 §3.5.2.2) as a function of state and event.
 
-/// TCP session state; `Closed` without a session.
+/// TCP session state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(in crate::nat64) enum State {
-    /// No session.
+    /// A new session until its first SYN, a session of another protocol, and the end of one after a timeout.
     Closed,
     /// A SYN came from the IPv4 side.
     V4Init,

@@ -67,7 +67,7 @@ impl Pair {
         Self([of(0), of(1)])
     }
 
-    /// Passes a packet to a worker. Returns the output and the number of hand-overs.
+    /// Passes a packet to a worker. Returns the output and the number of handovers.
     fn send(&mut self, at: usize, packet: &[u8]) -> (Vec<Vec<u8>>, u8) {
         let mut queue = std::collections::VecDeque::from([(at, PacketBuf::with_packet(packet))]);
         let (mut sent, mut hops) = (Vec::new(), 0);

@@ -1,9 +1,12 @@
 //! What a packet needs to pass or to open a session: filtering, the client's activity, limits.
 
+use core::net::Ipv4Addr;
+
 use super::{Event, Filtering, Nat64};
 use crate::addr::{HostKey, Proto, Transport4, Transport6};
 use crate::reason::Reason;
 use crate::time::Instant;
+use crate::xlat::Pass;
 
 impl Nat64 {
     /// Whether filtering lets packets of `remote`, or ICMP errors about packets to it, reach a binding
@@ -38,12 +41,23 @@ impl Nat64 {
         of.is_silent(now, lifetime)
     }
 
+    /// Checks that a packet to `remote` does not reach this host. A hairpinned packet does not leave to the IPv4
+    /// side.
+    ///
+    /// # Errors
+    /// [`Reason::LocalDestination`]
+    #[inline]
+    pub(super) fn check_destination(&self, pass: Pass, remote: Ipv4Addr) -> Result<(), Reason> {
+        if pass == Pass::Direct && self.local.has_v4(remote) {
+            return Err(Reason::LocalDestination);
+        }
+        Ok(())
+    }
+
     /// Checks that a client is not this host, unless it has a static binding. With a forged source, a zone host
     /// could open the gateway's own services to the IPv4 Internet.
     pub(super) fn check_client(&self, binding: Option<u32>, client: Transport6) -> Result<(), Reason> {
-        if self.policy.local.has_v6(client.addr)
-            && !binding.is_some_and(|slot| self.bib.binding(slot).is_static())
-        {
+        if self.local.has_v6(client.addr) && !binding.is_some_and(|slot| self.bib.binding(slot).is_static()) {
             return Err(Reason::LocalSource);
         }
         Ok(())

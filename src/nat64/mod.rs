@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 
-use crate::addr::{Proto, Transport4, Transport6, WorkerId};
+use crate::addr::{LocalAddresses, Proto, Transport4, Transport6, WorkerId};
 use crate::counters::Counters;
 use crate::reason::Reason;
 use crate::wire::Transport;
@@ -72,6 +72,8 @@ pub use tables::events::{BlockAssignment, Event, Record};
 pub struct Nat64 {
     /// Zones, filtering, timers and rewriting rules; replaced as a whole by a reload.
     policy: Policy,
+    /// Addresses of this host, which no packet may reach and no client may use. They change without a reload.
+    local: Arc<LocalAddresses>,
     /// Bindings, indexed by their IPv6 side.
     bib: Bib,
     /// Sessions and their timer wheel.
@@ -122,6 +124,7 @@ impl Nat64 {
         let pool_config = reload::pool_config(settings, owners);
         let mut nat64 = Self {
             policy: Policy::new(rules, settings, None),
+            local: Arc::default(),
             bib: Bib::new(limits.bindings, &mut rng),
             sessions: Sessions::new(limits.sessions, &mut rng),
             pool4: Pool4::new(identity.worker, sizes, pool_config, &mut rng, counters.clone()),
@@ -187,7 +190,7 @@ impl Nat64 {
         if destination.mapped_only && pass == Pass::Direct {
             return Err(Reason::Denied.into());
         }
-        self.policy.check_destination(pass, remote.addr)?;
+        self.check_destination(pass, remote.addr)?;
         let plan = xlat::plan_v6_to_v4(&self.policy.rules, packet, buf, pass)?;
         let traffic = outgoing::traffic6(packet, plan.buf());
         let Outward { mapped, session } = self.update6(context, &destination, client, &tuple, traffic)?;

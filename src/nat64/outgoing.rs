@@ -118,7 +118,7 @@ impl Nat64 {
         if destination.mapped_only && pass == Pass::Direct {
             return Err(Reason::Denied.into());
         }
-        self.policy.check_destination(pass, server.addr)?;
+        self.check_destination(pass, server.addr)?;
         let plan = xlat::plan_v6_to_v4(&self.policy.rules, packet, buf, pass)?;
         self.forward4(context, (quoted.proto, server), plan, &to)
     }

@@ -52,7 +52,7 @@ impl Nat64 {
     /// Replaces the addresses of this host. Clears the fast path of all sessions: only the slow path checks these
     /// addresses.
     pub fn set_local_addresses(&mut self, local: Arc<LocalAddresses>) {
-        self.policy.local = local;
+        self.local = local;
         for slot in 0..self.sessions.end() {
             if self.sessions.get(slot).is_some() {
                 self.sessions.session_mut(slot).clear_fast_path();

@@ -1,13 +1,10 @@
 //! The policy: zones, filtering, timers and rewriting rules. Immutable between reloads.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use super::{Filtering, Settings, Timers, UnsolicitedSyn};
-use crate::addr::LocalAddresses;
-use crate::reason::Reason;
 use crate::time::Span;
-use crate::xlat::{Pass, RewriteRules};
+use crate::xlat::RewriteRules;
 
 use zones::Zones;
 
@@ -60,8 +57,6 @@ pub(super) struct Policy {
     pub(super) address6: Ipv6Addr,
     /// Source of the gateway's own ICMPv4 errors.
     pub(super) address4: Ipv4Addr,
-    /// Addresses of this host. Not part of the settings: they change without a reload.
-    pub(super) local: Arc<LocalAddresses>,
 }
 
 impl Policy {
@@ -79,21 +74,7 @@ impl Policy {
             udp_ports: settings.udp_ports.iter().map(|(port, time)| (*port, (*time).into())).collect(),
             address6: settings.address6,
             address4: settings.address4,
-            local: old.map(|old| Arc::clone(&old.local)).unwrap_or_default(),
         }
-    }
-
-    /// Checks that a packet to `remote` does not reach this host. A hairpinned packet does not leave to the IPv4
-    /// side.
-    ///
-    /// # Errors
-    /// [`Reason::LocalDestination`]
-    #[inline]
-    pub(super) fn check_destination(&self, pass: Pass, remote: Ipv4Addr) -> Result<(), Reason> {
-        if pass == Pass::Direct && self.local.has_v4(remote) {
-            return Err(Reason::LocalDestination);
-        }
-        Ok(())
     }
 
     /// The IPv6 source of an ICMP error from `router`: under the pref64, or the gateway's own where the

@@ -165,7 +165,7 @@ fn blank_record() -> Record {
 
 fn event_text(event: &Event) -> String {
     match event {
-        Event::BlockAssigned { host, addr, ports } => format!("block_given {} {addr} {ports}", host.prefix),
+        Event::BlockAssigned { host, addr, ports } => format!("block_assigned {} {addr} {ports}", host.prefix),
         Event::BlockReclaimed { host, addr, ports } => {
             format!("block_reclaimed {} {addr} {ports}", host.prefix)
         }
@@ -174,7 +174,7 @@ fn event_text(event: &Event) -> String {
         }
         Event::QuotaReached { host, reason } => format!("quota_reached {} {reason}", host.prefix),
         Event::WithoutChecksum { src, dst } => format!("without_checksum {src} {dst}"),
-        Event::PoolExhausted { host } => format!("pool_empty {}", host.prefix),
+        Event::PoolExhausted { host } => format!("pool_exhausted {}", host.prefix),
         Event::SessionEnded { host, proto, v6, v4, remote, packets, bytes } => format!(
             "session_ended {} {} {v6} {v4} {remote} packets={}/{} bytes={}/{}",
             host.prefix,

@@ -165,7 +165,9 @@ fn blank_record() -> Record {
 
 fn event_text(event: &Event) -> String {
     match event {
-        Event::BlockAssigned { host, addr, ports } => format!("block_assigned {} {addr} {ports}", host.prefix),
+        Event::BlockAssigned { host, addr, ports } => {
+            format!("block_assigned {} {addr} {ports}", host.prefix)
+        }
         Event::BlockReclaimed { host, addr, ports } => {
             format!("block_reclaimed {} {addr} {ports}", host.prefix)
         }

@@ -105,24 +105,18 @@ impl Nat64 {
         Err(Reason::SessionLimit)
     }
 
-    /// Reports a refusal as an event, at most once a second per host (RFC 6888 REQ-11).
+    /// Reports a refusal as an event: an exhausted pool at most once a second, other reasons at most once a second per
+    /// host (RFC 6888 REQ-11). Hosts without blocks share one limit.
     pub(super) fn report_refusal(&mut self, now: Instant, host: HostKey, reason: Reason) {
         let second = now.as_secs() as u32 + 1;
-        if let Some(last_report) = self.pool4.last_report_of(host) {
-            if core::mem::replace(last_report, second) != second {
-                self.events.push(Event::QuotaReached { host, reason });
-            }
-            return;
-        }
-        let event = if reason == Reason::PoolExhausted {
-            Event::PoolExhausted { host }
-        } else if matches!(reason, Reason::PoolShare | Reason::NewHostRate) {
-            Event::QuotaReached { host, reason }
-        } else {
-            return;
-        };
-        if self.pool4.is_first_exhaustion_in(second) {
-            self.events.push(event);
+        let Some(last_report) = self.pool4.last_report(host, reason) else { return };
+        if core::mem::replace(last_report, second) != second {
+            let exhausted = reason == Reason::PoolExhausted;
+            self.events.push(if exhausted {
+                Event::PoolExhausted { host }
+            } else {
+                Event::QuotaReached { host, reason }
+            });
         }
     }
 }

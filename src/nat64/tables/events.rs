@@ -52,14 +52,14 @@ pub enum Event {
         /// The block's ports.
         ports: PortRange,
     },
-    /// A host reached a quota or limit.
+    /// A host reached a quota or limit other than an exhausted pool.
     QuotaReached {
         /// The host.
         host: HostKey,
         /// The quota or limit.
         reason: Reason,
     },
-    /// A pool was exhausted.
+    /// A pool was exhausted; at most once a second, whoever was refused.
     PoolExhausted {
         /// The host that was refused.
         host: HostKey,

@@ -80,7 +80,9 @@ pub(in crate::nat64) struct Pool4 {
     /// Empty blocks in quarantine. The recorded start may be earlier than the real one, never later.
     empty: ReleaseQueue,
     /// Second, plus one, of the last [`Event::PoolExhausted`].
-    last_report: u32,
+    last_exhaustion: u32,
+    /// Second, plus one, of the last [`Event::QuotaReached`] of a host without blocks.
+    last_refusal: u32,
     /// Counters, which other threads read.
     counters: Arc<Counters>,
 }
@@ -103,7 +105,8 @@ impl Pool4 {
             hosts: Hosts::new(sizes.hosts, rng),
             sites: Sites::new(sizes.hosts, rng),
             empty: ReleaseQueue::new(sizes.blocks),
-            last_report: 0,
+            last_exhaustion: 0,
+            last_refusal: 0,
             counters,
         };
         pool4.rebuild_active();
@@ -443,15 +446,17 @@ impl Pool4 {
         }
     }
 
-    /// The second of a host's last report, mutably; `None` if it holds no block.
-    pub(in crate::nat64) fn last_report_of(&mut self, host: HostKey) -> Option<&mut u32> {
-        let slot = self.hosts.find(host)?;
-        Some(&mut self.hosts.host_mut(slot).last_report)
-    }
-
-    /// Whether no exhaustion was reported in this second yet; records this report.
-    pub(in crate::nat64) fn is_first_exhaustion_in(&mut self, second: u32) -> bool {
-        core::mem::replace(&mut self.last_report, second) != second
+    /// Second, plus one, of the last report that a new one follows at the earliest one second later. `None` if
+    /// refusals of this host for this reason are not reported.
+    pub(in crate::nat64) fn last_report(&mut self, host: HostKey, reason: Reason) -> Option<&mut u32> {
+        if reason == Reason::PoolExhausted {
+            return Some(&mut self.last_exhaustion);
+        }
+        match self.hosts.find(host) {
+            Some(slot) => Some(&mut self.hosts.host_mut(slot).last_report),
+            None if matches!(reason, Reason::PoolShare | Reason::NewHostRate) => Some(&mut self.last_refusal),
+            None => None,
+        }
     }
 
     /// Whether a transport address is in a pool.

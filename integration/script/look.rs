@@ -59,7 +59,8 @@ impl World {
             .sum()
     }
 
-    /// `session udp C.40000 T.$p Z.53 remaining=300s`; for a TCP session also `state=EST`.
+    /// `session udp C.40000 T.$p Z.53 remaining=300s`; for a TCP session also `state=EST`. `packets=1/2` and
+    /// `bytes=58/296` are those to and from the server.
     fn session(&mut self, name: &str, ends: [&str; 3], words: &[&str]) -> Result<(), String> {
         let proto = settings::proto(name)?;
         let option = |what: &str| words.iter().find_map(|word| word.strip_prefix(what));
@@ -99,6 +100,13 @@ impl World {
         let is = STATES.get(usize::from(record.state)).copied();
         if let Some(state) = state.filter(|state| is != Some(state)) {
             return Err(format!("\n  expected  state {state}\n  got       {is:?}"));
+        }
+        let counts = [("packets=", record.packets.map(u64::from)), ("bytes=", record.bytes)]
+            .map(|(word, [to, from])| (word, format!("{to}/{from}")));
+        for (word, got) in counts {
+            if let Some(want) = option(word).filter(|want| *want != got) {
+                return Err(format!("\n  expected  {word}{want}\n  got       {got}"));
+            }
         }
         match record.remaining == remaining {
             true => Ok(()),
@@ -177,14 +185,5 @@ fn event_text(event: &Event) -> String {
         Event::QuotaReached { host, reason } => format!("quota_reached {} {reason}", host.prefix),
         Event::WithoutChecksum { src, dst } => format!("without_checksum {src} {dst}"),
         Event::PoolExhausted { host } => format!("pool_exhausted {}", host.prefix),
-        Event::SessionEnded { host, proto, v6, v4, remote, packets, bytes } => format!(
-            "session_ended {} {} {v6} {v4} {remote} packets={}/{} bytes={}/{}",
-            host.prefix,
-            proto.name(),
-            packets[0],
-            packets[1],
-            bytes[0],
-            bytes[1]
-        ),
     }
 }

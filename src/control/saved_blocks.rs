@@ -63,10 +63,9 @@ impl SavedBlocks {
             Event::BlockReleased { addr, ports, .. } | Event::BlockReclaimed { addr, ports, .. } => {
                 self.assigned.remove(&(addr, ports.first()));
             }
-            Event::QuotaReached { .. }
-            | Event::PoolExhausted { .. }
-            | Event::WithoutChecksum { .. }
-            | Event::SessionEnded { .. } => return,
+            Event::QuotaReached { .. } | Event::PoolExhausted { .. } | Event::WithoutChecksum { .. } => {
+                return;
+            }
         }
         self.changed = true;
     }

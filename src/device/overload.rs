@@ -86,10 +86,7 @@ impl OverloadFilter {
             Event::BlockReleased { host, addr, ports } | Event::BlockReclaimed { host, addr, ports } => {
                 self.maps.released(host.prefix, addr, ports);
             }
-            Event::QuotaReached { .. }
-            | Event::PoolExhausted { .. }
-            | Event::WithoutChecksum { .. }
-            | Event::SessionEnded { .. } => {}
+            Event::QuotaReached { .. } | Event::PoolExhausted { .. } | Event::WithoutChecksum { .. } => {}
         }
     }
 

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::tables::bib::QuarantineTick;
 use super::tables::slab::NIL;
 use super::tables::tcp::{State, on_timeout};
-use super::{Event, Nat64, keepalive};
+use super::{Nat64, keepalive};
 use crate::addr::Proto;
 use crate::addr::{HostKey, Transport4, Transport6, ZoneId};
 use crate::reason::Reason;
@@ -100,16 +100,9 @@ impl Nat64 {
 
     /// Ends a session, and its binding if it was the last session.
     pub(super) fn end_session(&mut self, now: Instant, slot: u32) {
-        let session = self.sessions.session(slot);
-        let binding = session.binding();
-        let (remote, packets, bytes) = (session.remote(), session.packets(), session.bytes());
-        let of = self.bib.binding(binding);
-        let (proto, v6, mut first) = (of.proto(), of.v6(), of.first);
-        let v4 = self.mapped(binding);
+        let binding = self.sessions.session(slot).binding();
+        let (proto, mut first) = (self.bib.binding(binding).proto(), self.bib.binding(binding).first);
         let zone = self.zone_of(binding);
-        if let Some(host) = self.host_of(binding) {
-            self.events.push_minor(Event::SessionEnded { host, proto, v6, v4, remote, packets, bytes });
-        }
         self.sessions.remove(slot, &mut first);
         self.bib.binding_mut(binding).first = first;
         self.counters.zone(zone).sessions[proto as usize].sub(1);

@@ -267,10 +267,7 @@ impl View {
             Event::WithoutChecksum { src, dst } => {
                 tracing::debug!("dropped UDP without checksum from {src} to {dst}");
             }
-            Event::BlockAssigned { .. }
-            | Event::BlockReleased { .. }
-            | Event::BlockReclaimed { .. }
-            | Event::SessionEnded { .. } => {}
+            Event::BlockAssigned { .. } | Event::BlockReleased { .. } | Event::BlockReclaimed { .. } => {}
         }
     }
 }

@@ -59,10 +59,7 @@ impl BindingEventSender {
 const fn is_logged(event: &Event) -> bool {
     match event {
         Event::BlockAssigned { .. } | Event::BlockReleased { .. } | Event::BlockReclaimed { .. } => true,
-        Event::QuotaReached { .. }
-        | Event::PoolExhausted { .. }
-        | Event::WithoutChecksum { .. }
-        | Event::SessionEnded { .. } => false,
+        Event::QuotaReached { .. } | Event::PoolExhausted { .. } | Event::WithoutChecksum { .. } => false,
     }
 }
 

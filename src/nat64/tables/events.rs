@@ -71,23 +71,6 @@ pub enum Event {
         /// The receiver.
         dst: Transport4,
     },
-    /// A session ended.
-    SessionEnded {
-        /// The host.
-        host: HostKey,
-        /// The protocol.
-        proto: Proto,
-        /// The client.
-        v6: Transport6,
-        /// The client's mapped address.
-        v4: Transport4,
-        /// The server.
-        remote: Transport4,
-        /// Packets to and from the server.
-        packets: [u32; 2],
-        /// Bytes to and from the server, counted on the IPv6 side.
-        bytes: [u64; 2],
-    },
 }
 
 /// A session that another translator can import. Clocks differ, so it has a remaining time, not a deadline.
@@ -141,15 +124,6 @@ impl Events {
     /// Adds an event, or counts it as lost if the queue is full.
     pub(in crate::nat64) fn push(&mut self, event: Event) {
         if self.waiting.len() < self.limit {
-            self.waiting.push_back(event);
-        } else {
-            self.counters.events_lost.add(1);
-        }
-    }
-
-    /// Adds a frequent event. Such events may use half of the queue, so that they cannot crowd out the others.
-    pub(in crate::nat64) fn push_minor(&mut self, event: Event) {
-        if self.waiting.len() < self.limit / 2 {
             self.waiting.push_back(event);
         } else {
             self.counters.events_lost.add(1);

@@ -304,10 +304,7 @@ impl Writer {
             Event::BlockReclaimed { host, addr, ports } => {
                 self.end_block(notice.at, Kind::Reclaim, (host, addr, ports));
             }
-            Event::QuotaReached { .. }
-            | Event::PoolExhausted { .. }
-            | Event::WithoutChecksum { .. }
-            | Event::SessionEnded { .. } => {}
+            Event::QuotaReached { .. } | Event::PoolExhausted { .. } | Event::WithoutChecksum { .. } => {}
         }
     }
 

@@ -166,7 +166,8 @@ impl Nat64 {
     ) -> bool {
         let Some(due) = self.syns.due(now) else { return false };
         let Some(syn) = due else { return true };
-        self.counters.zone(None).drops(Reason::UnsolicitedSyn).add(1);
+        let zone = syn.zone;
+        self.counters.zone(zone).drops(Reason::UnsolicitedSyn).add(1);
         scratch.fill(syn.bytes());
         let (header, sender, error) = (syn.packet, syn.sender(), ErrorHeader::unreachable4(3));
         let is_hairpinned = syn.hairpinned;
@@ -180,7 +181,7 @@ impl Nat64 {
             && is_allowed()
             && originate_error4(&header, error, self.policy.address4, id, scratch)
         {
-            self.counters.zone(None).errors_sent.add(1);
+            self.counters.zone(zone).errors_sent.add(1);
             if is_hairpinned {
                 self.hairpin_error(now, sender, scratch, (extra, limits));
             } else if let Some(output) = extra.next_slot() {

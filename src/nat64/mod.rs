@@ -34,7 +34,7 @@ use tables::hash::Rng;
 use tables::pool4::{Pool4, Sizes};
 use tables::session::Sessions;
 use tables::statics::Statics;
-use tables::syn::Syns;
+use tables::syn::{ReceivedSyn, Syns};
 use update::Outward;
 
 mod admit;
@@ -288,7 +288,8 @@ impl Nat64 {
         if self.policy.unsolicited_syn == UnsolicitedSyn::Drop {
             return Err(Reason::UnsolicitedSyn.into());
         }
-        let syn = (packet, buf.bytes(), buf.meta.hairpin);
+        let syn =
+            ReceivedSyn { packet, bytes: buf.bytes(), hairpinned: buf.meta.hairpin, zone: context.zone };
         self.syns.store(context.now, self.policy.timers.tcp_incoming_syn, remote, mapped, syn)?;
         self.counters.zone(context.zone).held.add(1);
         buf.clear();

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::net::Ipv4Addr;
 
 use super::hash::{Hasher, Rng};
-use crate::addr::Transport4;
+use crate::addr::{Transport4, ZoneId};
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::ipv4::Ipv4Packet;
@@ -22,6 +22,8 @@ pub(in crate::nat64) struct StoredSyn {
     cancelled: bool,
     /// Whether a zone host sent it.
     pub(in crate::nat64) hairpinned: bool,
+    /// The zone that counts it.
+    pub(in crate::nat64) zone: Option<ZoneId>,
     /// The header, with its total length cut to the stored bytes.
     pub(in crate::nat64) packet: Ipv4Packet,
     bytes: [u8; QUOTED],
@@ -37,6 +39,18 @@ impl StoredSyn {
     pub(in crate::nat64) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.packet.total_len]
     }
+}
+
+/// A SYN to store.
+#[derive(Clone, Copy)]
+pub(in crate::nat64) struct ReceivedSyn<'a> {
+    pub(in crate::nat64) packet: &'a Ipv4Packet,
+    /// The packet from its header on.
+    pub(in crate::nat64) bytes: &'a [u8],
+    /// Whether a zone host sent it.
+    pub(in crate::nat64) hairpinned: bool,
+    /// The zone that counts it.
+    pub(in crate::nat64) zone: Option<ZoneId>,
 }
 
 /// The ring of stored SYNs, the oldest first.
@@ -113,7 +127,7 @@ impl Syns {
         lifetime: Duration,
         from: Transport4,
         to: Transport4,
-        (packet, bytes, hairpinned): (&Ipv4Packet, &[u8], bool),
+        syn: ReceivedSyn<'_>,
     ) -> Result<(), Reason> {
         if self.find(from, to).is_some() {
             return Err(Reason::UnsolicitedSyn);
@@ -122,17 +136,18 @@ impl Syns {
         if self.len == self.limit || *self.count(from.addr) >= per_source {
             return Err(Reason::SynLimit);
         }
-        let kept = packet.total_len.min(QUOTED);
+        let kept = syn.packet.total_len.min(QUOTED);
         let mut waiting = StoredSyn {
             from,
             to,
             until: now + lifetime,
             cancelled: false,
-            hairpinned,
-            packet: Ipv4Packet { total_len: kept, ..*packet },
+            hairpinned: syn.hairpinned,
+            zone: syn.zone,
+            packet: Ipv4Packet { total_len: kept, ..*syn.packet },
             bytes: [0; QUOTED],
         };
-        waiting.bytes[..kept].copy_from_slice(&bytes[..kept]);
+        waiting.bytes[..kept].copy_from_slice(&syn.bytes[..kept]);
         *self.count(from.addr) += 1;
         let index = (self.first + self.len) % self.limit;
         let fingerprint = self.fingerprint(from, to);

@@ -118,6 +118,23 @@ fn an_unsolicited_syn_is_answered_after_six_seconds() {
 }
 
 #[test]
+fn a_stored_syn_counts_in_one_zone() {
+    let mut settings = n1();
+    settings.nat64.filtering = [Filtering::AddressDependent; 3];
+    let mut n1 = Bench::new(settings);
+    let (out, _) = n1.to4(&tcp6(C, 40_000, Z, Flags::SYN));
+    assert_eq!(n1.send(&tcp4(W, Transport4::new(out.src, 40_000), Flags::SYN)).0, Verdict::Hold);
+    assert_eq!(n1.send(&tcp4(W, Transport4::new(out.src, 81), Flags::SYN)).0, Verdict::Hold);
+    n1.secs(7);
+    // The binding's zone counts the first, no zone the second.
+    for zone in [Some(ZoneId(0)), None] {
+        let row = n1.gate.counters().zone(zone);
+        let counts = [&row.held, row.drops(Reason::UnsolicitedSyn), &row.errors_sent];
+        assert_eq!(counts.map(crate::counters::Tally::read), [1; 3], "{zone:?}");
+    }
+}
+
+#[test]
 fn simultaneous_open() {
     // ids 6146-3.5.2-simopen, 6146-3.5.2-unsol-cancel, 5382-2
     for filtering in [Filtering::EndpointIndependent, Filtering::AddressDependent] {

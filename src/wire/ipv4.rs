@@ -11,9 +11,9 @@ use super::transport::{ParsedPorts, fits, invalid_header, ports_of};
 use super::{Fragment, ICMP4, Transport, icmp};
 use crate::reason::Reason;
 
+pub(crate) use header::FRAGMENT;
 pub(crate) use header::Fields;
-pub use header::{CHECKSUM, ID, TOTAL_LEN};
-pub use header::{HEADER, MAX_HEADER};
+pub use header::{CHECKSUM, HEADER, ID, TOTAL_LEN};
 
 /// A parsed IPv4 packet with valid layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

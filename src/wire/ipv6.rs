@@ -10,6 +10,7 @@ use super::transport::{ParsedPorts, fits, invalid_header, ports_of};
 use super::{Fragment, ICMP6, Transport, icmp};
 use crate::reason::Reason;
 
+pub(crate) use header::FRAGMENT_OFFSET;
 pub(crate) use header::Fields;
 pub use header::PAYLOAD_LEN;
 pub use header::{

@@ -60,8 +60,6 @@ pub struct Quoted4 {
     pub ttl: u8,
     /// Identification.
     pub id: u16,
-    /// Don't fragment.
-    pub df: bool,
     /// Protocol number.
     pub protocol: u8,
     /// Fragment offset and flags; `None` for an unfragmented packet.
@@ -139,7 +137,6 @@ impl Quoted4 {
             tos: head.tos(),
             ttl: head.ttl(),
             id: head.id(),
-            df: head.df(),
             protocol,
             fragment,
             transport,

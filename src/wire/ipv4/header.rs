@@ -7,12 +7,12 @@ use crate::wire::{Fragment, u16_at, u32_at};
 
 /// Length of a header without options, in bytes.
 pub const HEADER: usize = 20;
-/// Maximum length of a header with options, in bytes.
-pub const MAX_HEADER: usize = 60;
 /// Offset of the total length, in bytes.
 pub const TOTAL_LEN: usize = 2;
 /// Offset of the identification, in bytes.
 pub const ID: usize = 4;
+/// Offset of the fragment flags and offset, in bytes.
+pub(crate) const FRAGMENT: usize = 6;
 /// Offset of the header checksum, in bytes.
 pub const CHECKSUM: usize = 10;
 

@@ -9,6 +9,8 @@ use crate::wire::{Fragment, ICMP6, TCP, UDP, u16_at, u32_at};
 pub const HEADER: usize = 40;
 /// Length of a Fragment header, in bytes.
 pub const FRAGMENT_HEADER: usize = 8;
+/// Offset of the fragment offset and flag in a Fragment header, in bytes.
+pub(crate) const FRAGMENT_OFFSET: usize = 2;
 /// Minimum link MTU in bytes (RFC 8200 §5).
 pub const MIN_MTU: usize = 1280;
 /// Maximum number of extension headers that are parsed.

@@ -68,9 +68,7 @@ impl Workers {
             let own = Settings { worker: WorkerId(n as u8), ..settings.clone() };
             translator.reconfigure(now, Change::Settings(Box::new(own)));
         }
-        let old =
-            std::mem::replace(&mut self.owners, settings.nat64.owners(settings.owner_seed, settings.workers));
-        self.owners.inherit(&old);
+        self.owners = settings.nat64.owners(settings.owner_seed, settings.workers);
     }
 
     pub(super) fn owners(&self) -> &Owners {

@@ -35,8 +35,7 @@ impl Nat64 {
     /// Switches to new settings, except for the limits. Visits all bindings and sessions, and
     /// compares each dynamic binding with all static ones.
     pub fn reconfigure(&mut self, now: Instant, rules: RewriteRules, owner_seed: u32, settings: &Settings) {
-        let mut owners = settings.owners(owner_seed, self.pool4.owners().workers());
-        owners.inherit(self.pool4.owners());
+        let owners = settings.owners(owner_seed, self.pool4.owners().workers());
         let policy = Policy::new(rules, settings, Some(&self.policy));
         // Gauges are decremented in the old zones, so the old policy stays until then.
         self.end_invalidated(now, &policy.zones, settings);

@@ -73,7 +73,7 @@ pub(crate) fn mix(seed: u32, words: &[u32]) -> u32 {
     h as u32
 }
 
-/// The owner of a range that was not assigned explicitly.
+/// The owner of a port range.
 ///
 /// It depends on the address, not on its position in a pool, so that a reload or restart that adds
 /// addresses does not change the owners of the others.
@@ -116,7 +116,7 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Builds the tables; every range has its [default owner](default_owner).
+    /// Builds the tables; [`default_owner`] gives the owner of every range.
     ///
     /// Takes [`RANGES`] bytes for each pool address. `workers` is at least 1.
     pub fn new(claims: &Claims, seed: u32, workers: u8) -> Self {
@@ -138,18 +138,6 @@ impl Owners {
         statics.sort_unstable();
         owners.statics = statics.into();
         owners
-    }
-
-    /// Copies the owners of all ranges of `old` whose addresses are in both.
-    pub fn inherit(&mut self, old: &Self) {
-        for (net, first) in &self.pools {
-            for offset in 0..net.size() as u32 {
-                let addr = Ipv4Addr::from_bits(net.addr().to_bits() + offset);
-                let Some(theirs) = old.row(addr) else { continue };
-                let at = (first + offset as usize) * RANGES;
-                self.ranges[at..at + RANGES].copy_from_slice(&old.ranges[theirs]);
-            }
-        }
     }
 
     /// The seed of the hash.
@@ -208,16 +196,6 @@ impl Owners {
     pub fn range(&self, addr: Ipv4Addr, range: usize) -> Option<WorkerId> {
         assert!(range < RANGES, "no such range");
         self.row(addr).map(|row| WorkerId(self.ranges[row.start + range]))
-    }
-
-    /// Assigns a range to another worker. The range must have no mappings; all workers and the steering
-    /// program must be updated. Returns false if there is no such range or worker.
-    pub fn assign(&mut self, addr: Ipv4Addr, range: usize, worker: WorkerId) -> bool {
-        let Some(row) = self.row(addr).filter(|_| range < RANGES && worker.0 < self.workers) else {
-            return false;
-        };
-        self.ranges[row.start + range] = worker.0;
-        true
     }
 
     /// The pools' addresses: sorted prefixes that don't overlap, each with the row of its first address.

@@ -164,13 +164,12 @@ fn program_and_owners_agree() {
 fn program_and_owners_agree_after_a_reload() {
     own_network("program_and_owners_agree_after_a_reload", || {
         let mut steering = Steering::load(&some_owners(4)).expect("loads");
-        let mut new = owners(
+        let new = owners(
             4,
             &[("2001:db8:1::/48", 56), ("2001:db8:3::/64", 64)],
             &["192.0.2.64/28", "203.0.113.4/31", "198.18.0.0/24"],
             &[(Proto::Tcp, "192.0.2.71", 443)],
         );
-        assert!(new.assign(Ipv4Addr::new(203, 0, 113, 5), 100, crate::addr::WorkerId(3)));
         steering.update(&new).expect("fits");
         assert_agreement(&steering, &new);
         let freed = Transport4::new(Ipv4Addr::new(192, 0, 2, 70), 443);

@@ -2,12 +2,12 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
+use super::accepted::Accepted;
 use super::context::Context;
 use super::tables::fragment::{Arrival, Datagram, First, Key, Step};
 use super::{Nat64, tuple};
 use crate::addr::ZoneId;
 use crate::reason::Reason;
-use crate::wire::batch::Verdict;
 use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
@@ -15,7 +15,7 @@ use crate::wire::{Fragment, Transport};
 use crate::xlat::{ErrorHeader, Refusal};
 
 /// The entry point of a side, for fragments released from the cache.
-type Process = fn(&mut Nat64, &mut Context<'_>, &mut PacketBuf) -> Result<Verdict, Refusal>;
+type Process = fn(&mut Nat64, &mut Context<'_>, &mut PacketBuf) -> Result<Accepted, Refusal>;
 
 /// What the first fragment reveals about its datagram; `None` if this is not the first.
 fn first<Q>(
@@ -37,10 +37,10 @@ fn first<Q>(
 }
 
 /// Why a packet was refused, if it was.
-const fn refused(verdict: &Result<Verdict, Refusal>) -> Option<Reason> {
+const fn refused(verdict: &Result<Accepted, Refusal>) -> Option<Reason> {
     match verdict {
-        Ok(Verdict::Reject(reason) | Verdict::Drop(reason)) | Err(Refusal { reason, .. }) => Some(*reason),
-        Ok(Verdict::Forward | Verdict::HandOver(_) | Verdict::Hold) => None,
+        Err(Refusal { reason, .. }) => Some(*reason),
+        Ok(Accepted::Forward | Accepted::HandOver(_) | Accepted::Hold) => None,
     }
 }
 
@@ -52,7 +52,7 @@ impl Nat64 {
         packet: &Ipv6Packet,
         fragment: Fragment,
         buf: &mut PacketBuf,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         if let Transport::Udp { checksum: 0, .. } = packet.transport {
             return Err(Reason::UdpZeroChecksum.into());
         }
@@ -77,7 +77,7 @@ impl Nat64 {
         packet: &Ipv4Packet,
         fragment: Fragment,
         buf: &mut PacketBuf,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         let owner = self.pool4.owners().datagram(packet.src, packet.dst, packet.protocol, packet.id);
         if owner != self.pool4.worker() {
             return Ok(self.hand_over(owner, buf)?);
@@ -110,7 +110,7 @@ impl Nat64 {
         step: Step,
         process: Process,
         buf: &mut PacketBuf,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         match step {
             Step::First { ports, datagram } => {
                 buf.meta.ports = Some(ports);
@@ -135,7 +135,7 @@ impl Nat64 {
             Step::Held => {
                 self.counters.zone(context.zone).held.add(1);
                 buf.clear();
-                Ok(Verdict::Hold)
+                Ok(Accepted::Hold)
             }
             Step::Reassemble(datagram) => {
                 let hops = buf.meta.hops;
@@ -170,9 +170,9 @@ impl Nat64 {
             return;
         }
         let to = match verdict {
-            Ok(Verdict::HandOver(worker)) => Some(worker),
-            Ok(Verdict::Hold) => return,
-            Ok(Verdict::Forward | Verdict::Reject(_) | Verdict::Drop(_)) | Err(_) => None,
+            Ok(Accepted::HandOver(worker)) => Some(worker),
+            Ok(Accepted::Hold) => return,
+            Ok(Accepted::Forward) | Err(_) => None,
         };
         let Some(output) = context.extra.next_slot().filter(|slot| released.len() <= slot.packet.room())
         else {

@@ -1,12 +1,12 @@
 //! Hairpinning: zone hosts that talk to each other by their mapped addresses (RFC 6146 §3.8).
 
 use super::Nat64;
+use super::accepted::Accepted;
 use super::context::Context;
 use crate::addr::Proto;
 use crate::addr::{Transport4, WorkerId};
 use crate::reason::Reason;
 use crate::wire::Transport;
-use crate::wire::batch::Verdict;
 use crate::wire::buf::{PacketBuf, PacketMeta};
 use crate::wire::tcp::Flags;
 use crate::xlat::{Pass, PlanTo4, Refusal, To4};
@@ -37,13 +37,13 @@ impl Nat64 {
         receiver: (Proto, Transport4),
         plan: PlanTo4<'_>,
         to: &To4,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         if plan.pass() == Pass::HairpinOut {
             return self.hairpin(context, receiver, plan, to);
         }
         let buf = self.write4(context, plan, to)?;
         buf.meta = PacketMeta::default();
-        Ok(Verdict::Forward)
+        Ok(Accepted::Forward)
     }
 
     /// Hairpins a packet: it enters again from the IPv4 side, here or at the receiver's worker.
@@ -55,7 +55,7 @@ impl Nat64 {
         (proto, mapped): (Proto, Transport4),
         plan: PlanTo4<'_>,
         to: &To4,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         let owner = self.pool4.owners().owner_of(proto, mapped).ok_or(Reason::NotPool4)?;
         let is_syn = matches!(plan.packet().transport, Transport::Tcp { flags, .. } if flags.has(Flags::SYN));
         if owner == self.pool4.worker()
@@ -71,7 +71,7 @@ impl Nat64 {
             buf.meta.ports = Some((to.outer.src.port, to.outer.dst.port));
         }
         if owner != self.pool4.worker() {
-            return Ok(Verdict::HandOver(owner));
+            return Ok(Accepted::HandOver(owner));
         }
         self.packet4(context, buf).map_err(|refusal| refusal.reason.into())
     }
@@ -86,7 +86,7 @@ impl Nat64 {
         proto: Proto,
         mapped: Transport4,
         buf: &PacketBuf,
-    ) -> Result<Option<Verdict>, Reason> {
+    ) -> Result<Option<Accepted>, Reason> {
         if self.is_alone() {
             return Ok(None);
         }
@@ -97,9 +97,9 @@ impl Nat64 {
     }
 
     /// Hands a packet over, up to the handover limit.
-    pub(super) fn hand_over(&self, to: WorkerId, buf: &PacketBuf) -> Result<Verdict, Reason> {
+    pub(super) fn hand_over(&self, to: WorkerId, buf: &PacketBuf) -> Result<Accepted, Reason> {
         if buf.meta.hops < MAX_HOPS {
-            return Ok(Verdict::HandOver(to));
+            return Ok(Accepted::HandOver(to));
         }
         Err(if buf.meta.hairpin { Reason::HairpinLoop } else { Reason::HandOverLimit })
     }

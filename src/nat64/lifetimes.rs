@@ -3,6 +3,7 @@
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
+use super::accepted::Accepted;
 use super::context::Context;
 use super::tables::bib::QuarantineTick;
 use super::tables::slab::NIL;
@@ -13,7 +14,7 @@ use crate::addr::{HostKey, Transport4, Transport6, ZoneId};
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::wire::ICMP4;
-use crate::wire::batch::{ExtraPackets, Verdict};
+use crate::wire::batch::ExtraPackets;
 use crate::wire::buf::PacketBuf;
 use crate::xlat::{ErrorHeader, ErrorLimits, Urgency, is_error_due4, originate_error4};
 
@@ -204,7 +205,7 @@ impl Nat64 {
         let other = self.pool4.owners().owner_of(Proto::Tcp, to).filter(|owner| *owner != me);
         if other.is_none() {
             let mut context = Context::without_scratch(now, extra, limits);
-            if !matches!(self.packet4(&mut context, error), Ok(Verdict::Forward)) {
+            if !matches!(self.packet4(&mut context, error), Ok(Accepted::Forward)) {
                 return;
             }
         }

@@ -25,6 +25,7 @@ use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 use crate::xlat::{self, Flow4, Flow6, Ids, Pass, Refusal, RewriteRules, To4, To6};
 
+use accepted::Accepted;
 use policy::Policy;
 use policy::zones::{Destination, Zones};
 use tables::bib::Bib;
@@ -37,6 +38,7 @@ use tables::statics::Statics;
 use tables::syn::{ReceivedSyn, Syns};
 use update::Outward;
 
+mod accepted;
 mod admit;
 mod context;
 mod fast_path;
@@ -148,7 +150,7 @@ impl Nat64 {
         }
         context.zone = None;
         match self.packet6(context, buf) {
-            Ok(verdict) => verdict,
+            Ok(accepted) => accepted.into(),
             Err(refusal) => self.refuse6(context, refusal, buf),
         }
     }
@@ -161,12 +163,12 @@ impl Nat64 {
         }
         context.zone = None;
         match self.packet4(context, buf) {
-            Ok(verdict) => verdict,
+            Ok(accepted) => accepted.into(),
             Err(refusal) => self.refuse4(context, refusal, buf),
         }
     }
 
-    fn packet6(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Result<Verdict, Refusal> {
+    fn packet6(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Result<Accepted, Refusal> {
         // Borrowed, not moved out: the packet is large.
         let parsed = Ipv6Packet::parse(buf.bytes(), &buf.offload);
         let packet = parsed.as_ref().map_err(|reason| *reason)?;
@@ -203,7 +205,7 @@ impl Nat64 {
         self.forward4(context, (tuple.proto, remote), plan, &to)
     }
 
-    fn packet4(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Result<Verdict, Refusal> {
+    fn packet4(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Result<Accepted, Refusal> {
         // Borrowed, not moved out: the packet is large.
         let parsed = Ipv4Packet::parse(buf.bytes(), &buf.offload);
         let packet = parsed.as_ref().map_err(|reason| *reason)?;
@@ -284,7 +286,7 @@ impl Nat64 {
         (remote, mapped): (Transport4, Transport4),
         packet: &Ipv4Packet,
         buf: &mut PacketBuf,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         if self.policy.unsolicited_syn == UnsolicitedSyn::Drop {
             return Err(Reason::UnsolicitedSyn.into());
         }
@@ -293,7 +295,7 @@ impl Nat64 {
         self.syns.store(context.now, self.policy.timers.tcp_incoming_syn, remote, mapped, syn)?;
         self.counters.zone(context.zone).held.add(1);
         buf.clear();
-        Ok(Verdict::Hold)
+        Ok(Accepted::Hold)
     }
 
     /// The pref64 under which a binding's client addresses a server: that of their session, else that of

@@ -1,6 +1,7 @@
 //! Outgoing packets: translated ones, ICMP errors about them, and the gateway's own errors (RFC 6146 §3.6,
 //! §3.7).
 
+use super::accepted::Accepted;
 use super::context::Context;
 use super::policy::zones::Destination;
 use super::prefetch::Candidate;
@@ -75,14 +76,14 @@ impl Nat64 {
         context: &mut Context<'_>,
         plan: PlanTo6<'_>,
         to: &To6,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         let (traffic, len) = (traffic4(plan.packet(), plan.buf()), plan.packet().total_len);
         let buf = plan.apply(&self.policy.rules, to, context.extra)?;
         let row = self.counters.zone(context.zone);
         row.packets_v4_to_v6.add(u64::from(traffic.packets));
         row.bytes_v4_to_v6.add(len as u64);
         buf.meta = PacketMeta::default();
-        Ok(Verdict::Forward)
+        Ok(Accepted::Forward)
     }
 
     /// An ICMP error from the IPv6 side, about a packet to a zone host. It needs a binding and
@@ -94,7 +95,7 @@ impl Nat64 {
         packet: &Ipv6Packet,
         error: &IcmpError<Quoted6>,
         buf: &mut PacketBuf,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         let quoted = tuple::of_quoted(error.quoted.transport, error.quoted.protocol)?;
         let about = self
             .policy
@@ -131,7 +132,7 @@ impl Nat64 {
         error: &IcmpError<Quoted4>,
         pass: Pass,
         buf: &mut PacketBuf,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         let quoted = tuple::of_quoted(error.quoted.transport, error.quoted.protocol)?;
         if error.quoted.src != packet.dst || !is_host_v4(error.quoted.dst) {
             return Err(Reason::IcmpQuoted.into());

@@ -51,7 +51,7 @@ impl Settings {
             seed: self.seed,
             address6: self.nat64.address6,
             address4: self.nat64.address4,
-            alone: self.nat64.zones.is_empty(),
+            without_nat64: self.nat64.zones.is_empty(),
         }
     }
 }

@@ -31,7 +31,7 @@ impl Nat64 {
 
     /// Forwards an IPv6 packet as IPv4, or hairpins it. `receiver` is the receiver's protocol and address.
     #[inline]
-    pub(super) fn forward4(
+    pub(super) fn forward_to4(
         &mut self,
         context: &mut Context<'_>,
         receiver: (Proto, Transport4),
@@ -41,7 +41,7 @@ impl Nat64 {
         if plan.pass() == Pass::HairpinOut {
             return self.hairpin(context, receiver, plan, to);
         }
-        let buf = self.write4(context, plan, to)?;
+        let buf = self.write_to4(context, plan, to)?;
         buf.meta = PacketMeta::default();
         Ok(Accepted::Forward)
     }
@@ -64,7 +64,7 @@ impl Nat64 {
         {
             return Err(Reason::NoBinding.into());
         }
-        let buf = self.write4(context, plan, to)?;
+        let buf = self.write_to4(context, plan, to)?;
         buf.meta.hairpin = true;
         if buf.meta.ports.is_some() {
             // A fragment: its ports are now those of the IPv4 side.
@@ -87,7 +87,7 @@ impl Nat64 {
         mapped: Transport4,
         buf: &PacketBuf,
     ) -> Result<Option<Accepted>, Reason> {
-        if self.is_alone() {
+        if self.is_single_worker() {
             return Ok(None);
         }
         match self.pool4.owners().owner_of(proto, mapped) {

@@ -174,7 +174,7 @@ impl Nat64 {
         let is_hairpinned = syn.hairpinned;
         let id = self.ids.take(self.policy.address4, header.src, ICMP4, false, 1);
         let mut is_allowed = || match is_hairpinned {
-            true => limits.take6(now, host_behind(sender), Urgency::Refusal),
+            true => limits.take6(now, error_limit_key(sender), Urgency::Refusal),
             false => limits.take4(now, header.src, Urgency::Refusal),
         };
         if extra.room() > 0
@@ -243,8 +243,8 @@ impl Nat64 {
     }
 }
 
-/// Stands for the host that has a mapped address where errors to it are limited: hosts share addresses, but not 256
-/// aligned ports.
-fn host_behind(mapped: Transport4) -> Ipv6Addr {
+/// The key of the error limit of the host that has a mapped address: hosts share addresses, but not 256 aligned
+/// ports.
+fn error_limit_key(mapped: Transport4) -> Ipv6Addr {
     Ipv6Addr::from_bits((u128::from(mapped.addr.to_bits()) << 8 | u128::from(mapped.port >> 8)) << 64)
 }

@@ -8,7 +8,7 @@
 //! | hairpin | §3.8 | `hairpin` |
 //!
 //! `xlat` plans a translation before any state changes, and writes it last. The steps of one packet share
-//! a [`Context`]. `fast_path` reuses what these steps decided for a flow; `prefetch` only
+//! a [`Context`]. Suffix `6` or `4` is the side a packet comes from; `to4`, `to6` the side it goes to. `fast_path` reuses what these steps decided for a flow; `prefetch` only
 //! loads table entries early. `lifetimes` ends sessions, bindings and
 //! blocks; `reload` switches settings; `transfer` exports and imports sessions. `policy` holds what only a
 //! reload changes, `tables` the state. All memory is allocated when a translator is built.
@@ -202,7 +202,7 @@ impl Nat64 {
         let port = if tuple.proto == Proto::Icmp { mapped.port } else { remote.port };
         let remote = Transport4::new(remote.addr, port);
         let to = To4 { outer: Flow4::new(mapped, remote), quoted: None };
-        self.forward4(context, (tuple.proto, remote), plan, &to)
+        self.forward_to4(context, (tuple.proto, remote), plan, &to)
     }
 
     fn packet4(&mut self, context: &mut Context<'_>, buf: &mut PacketBuf) -> Result<Accepted, Refusal> {
@@ -236,7 +236,7 @@ impl Nat64 {
         let server = self.policy.zones.embed(inward.pref64, packet.src);
         let port = if tuple.proto == Proto::Icmp { inward.client.port } else { tuple.src };
         let to = To6 { outer: Flow6::new(Transport6::new(server, port), inward.client), quoted: None };
-        self.write6(context, plan, &to)
+        self.write_to6(context, plan, &to)
     }
 
     /// Finds the destination and the owner of a packet, and sets the zone of the context. An ICMP error belongs
@@ -253,7 +253,7 @@ impl Nat64 {
             self.policy.zones.zone_of(client).ok_or_else(|| Zones::reason_outside_zones(packet.src))?;
         context.zone = Some(self.policy.zones.zone(zone).id);
         let destination = self.policy.zones.destination(zone, packet.dst)?;
-        let owner = if self.is_alone() {
+        let owner = if self.is_single_worker() {
             self.pool4.worker()
         } else {
             self.pool4.owners().host(self.policy.zones.host(zone, client))
@@ -262,7 +262,7 @@ impl Nat64 {
     }
 
     /// Whether this is the only worker.
-    const fn is_alone(&self) -> bool {
+    const fn is_single_worker(&self) -> bool {
         self.pool4.owners().workers() <= 1
     }
 

@@ -55,7 +55,7 @@ pub(super) fn traffic4(packet: &Ipv4Packet, buf: &PacketBuf) -> Traffic {
 impl Nat64 {
     /// Rewrites a packet to IPv4 and counts it.
     #[inline]
-    pub(super) fn write4<'p>(
+    pub(super) fn write_to4<'p>(
         &mut self,
         context: &mut Context<'_>,
         plan: PlanTo4<'p>,
@@ -71,7 +71,7 @@ impl Nat64 {
 
     /// Rewrites a packet to IPv6 and counts it.
     #[inline]
-    pub(super) fn write6(
+    pub(super) fn write_to6(
         &mut self,
         context: &mut Context<'_>,
         plan: PlanTo6<'_>,
@@ -121,7 +121,7 @@ impl Nat64 {
         }
         self.check_destination(pass, server.addr)?;
         let plan = xlat::plan_v6_to_v4(&self.policy.rules, packet, buf, pass)?;
-        self.forward4(context, (quoted.proto, server), plan, &to)
+        self.forward_to4(context, (quoted.proto, server), plan, &to)
     }
 
     /// An ICMP error from the IPv4 side, about a packet from a zone host.
@@ -159,7 +159,7 @@ impl Nat64 {
             outer: Flow6::new(Transport6::new(source, 0), client),
             quoted: Some(Flow6::new(client, Transport6::new(addr, port))),
         };
-        self.write6(context, plan, &to)
+        self.write_to6(context, plan, &to)
     }
 
     /// Drops a refused IPv6 packet, or replaces it by its ICMP error or RST if the rate limit allows.

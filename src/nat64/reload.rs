@@ -171,7 +171,8 @@ impl Nat64 {
         for number in 0.. {
             let Some(entry) = self.statics.entry(number).copied() else { break };
             if self.statics.find(entry.proto, entry.v4).is_some()
-                || !self.is_alone() && self.pool4.owners().source(entry.v6.addr) != self.pool4.worker()
+                || !self.is_single_worker()
+                    && self.pool4.owners().source(entry.v6.addr) != self.pool4.worker()
             {
                 continue;
             }

@@ -76,7 +76,7 @@ impl Nat64 {
         if self.session_with(binding, record.remote).is_some() {
             return Ok(());
         }
-        let session = match self.open_session(now, binding, record.remote, pref64) {
+        let session = match self.check_and_insert_session(now, binding, record.remote, pref64) {
             Ok(session) => session,
             Err(reason) => {
                 self.drop_unused(now, binding);

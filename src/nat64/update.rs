@@ -87,9 +87,10 @@ impl Nat64 {
             (None, _) if !opens_session => return Err(Reason::NoSession.into()),
             (binding, _) => {
                 let of_client = (client, binding, found.quarantined);
-                let binding = self.open6(now, destination, of_client, tuple).map_err(exhausted)?;
+                let binding =
+                    self.binding_for_new_session(now, destination, of_client, tuple).map_err(exhausted)?;
                 let session =
-                    self.make_session(now, binding, remote, destination.pref64).map_err(exhausted)?;
+                    self.insert_session(now, binding, remote, destination.pref64).map_err(exhausted)?;
                 self.bib.mark_active(binding, now);
                 self.complete_simultaneous_open(binding, session, remote, proto);
                 self.advance(now, session, tuple, traffic);
@@ -143,7 +144,7 @@ impl Nat64 {
                         return Err(drop_reason(Reason::Filtered));
                     }
                     self.check_inbound(now, binding)?;
-                    let session = self.open_session(now, binding, remote, pref64)?;
+                    let session = self.check_and_insert_session(now, binding, remote, pref64)?;
                     self.sessions.session_mut(session).set_inbound();
                     Some(session)
                 } else {
@@ -219,7 +220,7 @@ impl Nat64 {
 
     /// Returns the binding for a packet that opens a session; creates it if there is none, or reuses the
     /// quarantined one.
-    fn open6(
+    fn binding_for_new_session(
         &mut self,
         now: Instant,
         destination: &Destination,
@@ -320,7 +321,7 @@ impl Nat64 {
     }
 
     /// Creates a session if table and quota have room.
-    pub(super) fn open_session(
+    pub(super) fn check_and_insert_session(
         &mut self,
         now: Instant,
         binding: u32,
@@ -330,11 +331,11 @@ impl Nat64 {
         let zone = self.policy.zones.zone_of(self.bib.binding(binding).v6().addr).ok_or(Reason::NoZone)?;
         let host = self.policy.zones.host(zone, self.bib.binding(binding).v6().addr);
         self.check_sessions(now, zone, (host, self.pool4.hosts().find(host)), Some(binding))?;
-        self.make_session(now, binding, remote, pref64)
+        self.insert_session(now, binding, remote, pref64)
     }
 
     /// Creates a session; the caller has checked the quota.
-    fn make_session(
+    fn insert_session(
         &mut self,
         now: Instant,
         binding: u32,

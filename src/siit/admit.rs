@@ -34,7 +34,8 @@ impl Siit {
             },
         };
         // Without a stateless mapping of the destination, the stateful translator may have one.
-        inside.is_some_and(|inside| inside.is_inside()) && (self.identity.alone || addresses.dst.is_some())
+        inside.is_some_and(|inside| inside.is_inside())
+            && (self.identity.without_nat64 || addresses.dst.is_some())
     }
 
     /// Whether this translator handles an IPv4 packet: it is to or from an inside host.

@@ -118,11 +118,16 @@ impl Siit {
     ) -> Option<Verdict> {
         let packet = match Ipv6Packet::parse(buf.bytes(), &buf.offload) {
             Ok(packet) => packet,
-            Err(reason) => return self.identity.alone.then(|| self.refuse6(now, reason.into(), buf, limits)),
+            Err(reason) => {
+                return self.identity.without_nat64.then(|| self.refuse6(now, reason.into(), buf, limits));
+            }
         };
         let addresses = self.mapped_addresses(&packet);
         if !self.handles6(&packet, &addresses) {
-            return self.identity.alone.then(|| self.refuse6(now, admit::refusal6(&packet), buf, limits));
+            return self
+                .identity
+                .without_nat64
+                .then(|| self.refuse6(now, admit::refusal6(&packet), buf, limits));
         }
         Some(match self.packet6(&packet, &addresses, buf, extra) {
             Ok(verdict) => verdict,
@@ -141,10 +146,15 @@ impl Siit {
     ) -> Option<Verdict> {
         let packet = match Ipv4Packet::parse(buf.bytes(), &buf.offload) {
             Ok(packet) => packet,
-            Err(reason) => return self.identity.alone.then(|| self.refuse4(now, reason.into(), buf, limits)),
+            Err(reason) => {
+                return self.identity.without_nat64.then(|| self.refuse4(now, reason.into(), buf, limits));
+            }
         };
         if !self.handles4(&packet) {
-            return self.identity.alone.then(|| self.refuse4(now, admit::refusal4(&packet), buf, limits));
+            return self
+                .identity
+                .without_nat64
+                .then(|| self.refuse4(now, admit::refusal4(&packet), buf, limits));
         }
         let checked = self.check_udp_checksum(now, &packet, buf);
         Some(match checked.and_then(|()| self.packet4(&packet, None, buf, extra)) {

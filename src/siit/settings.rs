@@ -157,5 +157,5 @@ pub struct Identity {
     /// Source address of originated ICMPv4 errors.
     pub address4: Ipv4Addr,
     /// Whether there is no stateful translator for the packets that this one does not handle.
-    pub alone: bool,
+    pub without_nat64: bool,
 }

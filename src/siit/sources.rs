@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn random_numbers_are_those_of_splitmix64() {
-        let identity = Identity { address4: DUMMY, address6: Ipv6Addr::LOCALHOST, seed: 0, alone: true };
+        let identity =
+            Identity { address4: DUMMY, address6: Ipv6Addr::LOCALHOST, seed: 0, without_nat64: true };
         let mut sources = Sources::new(&identity, &Settings::default());
         let numbers = [sources.next(), sources.next(), sources.next()];
         assert_eq!(numbers, [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]);

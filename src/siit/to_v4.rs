@@ -50,7 +50,7 @@ impl Siit {
             return self.hairpin_packet(packet, &to, dst.by, buf, extra);
         }
         let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
-        self.write4(plan, &to, extra)?;
+        self.write_to4(plan, &to, extra)?;
         Ok(Verdict::Forward)
     }
 
@@ -82,7 +82,7 @@ impl Siit {
         }
         // Packet Too Big carries no RFC 4884 extension.
         let extensible = plan.is_extensible_error();
-        let buf = self.write4(plan, &to, extra)?;
+        let buf = self.write_to4(plan, &to, extra)?;
         if let Some(object) = self.policy.error_object.filter(|_| substituted && extensible) {
             xlat::add_object(object, packet.src, self.rules.mtu4, buf);
         }
@@ -128,7 +128,7 @@ impl Siit {
     }
 
     /// Rewrites a packet to IPv4 and counts it.
-    fn write4<'p>(
+    fn write_to4<'p>(
         &mut self,
         plan: PlanTo4<'p>,
         to: &To4,
@@ -158,7 +158,7 @@ impl Siit {
         extra: &mut ExtraPackets,
     ) -> Result<Verdict, Refusal> {
         let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::HairpinOut)?;
-        let buf = self.write4(plan, to, extra)?;
+        let buf = self.write_to4(plan, to, extra)?;
         buf.meta.hairpin = true;
         let packet = Ipv4Packet::parse(buf.bytes(), &buf.offload)?;
         let done = self.packet4(&packet, Some(by), buf, extra);

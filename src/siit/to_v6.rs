@@ -63,7 +63,7 @@ impl Siit {
         let src = self.host6(packet.src, self.map_peer(packet.src, hairpin))?;
         let dst = self.destination6(packet.dst)?;
         let outer = Flow6::new(Transport6::new(src, src_port), Transport6::new(dst, dst_port));
-        self.write6(plan, &To6 { outer, quoted: None }, extra)
+        self.write_to6(plan, &To6 { outer, quoted: None }, extra)
     }
 
     /// An ICMP error from the IPv4 side.
@@ -89,7 +89,7 @@ impl Siit {
             outer: Flow6::new(Transport6::new(src, 0), Transport6::new(dst, 0)),
             quoted: Some(Flow6::new(Transport6::new(from, src_port), Transport6::new(to, dst_port))),
         };
-        self.write6(plan, &to, extra)
+        self.write_to6(plan, &to, extra)
     }
 
     /// Maps the peer of an inside host to the address by which that host addresses it: for a hairpinned packet
@@ -130,7 +130,12 @@ impl Siit {
     }
 
     /// Rewrites a packet to IPv6 and counts it.
-    fn write6(&mut self, plan: PlanTo6<'_>, to: &To6, extra: &mut ExtraPackets) -> Result<Verdict, Refusal> {
+    fn write_to6(
+        &mut self,
+        plan: PlanTo6<'_>,
+        to: &To6,
+        extra: &mut ExtraPackets,
+    ) -> Result<Verdict, Refusal> {
         let (packets, len) = (plan.packets(), plan.packet().total_len);
         plan.apply(&self.rules, to, extra)?;
         let row = self.counters.zone(None);

@@ -20,8 +20,12 @@ fn siit(change: impl FnOnce(&mut Settings)) -> Siit {
         ..Settings::default()
     };
     change(&mut settings);
-    let who =
-        Identity { seed: 64, address6: v6("2001:db8:ffff::1"), address4: v4("203.0.113.254"), alone: true };
+    let who = Identity {
+        seed: 64,
+        address6: v6("2001:db8:ffff::1"),
+        address4: v4("203.0.113.254"),
+        without_nat64: true,
+    };
     Siit::new(who, RewriteRules::default(), &settings, Arc::new(Counters::new(0)))
 }
 

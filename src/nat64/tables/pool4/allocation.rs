@@ -123,7 +123,7 @@ impl Pool4 {
         let len = self.next_len(host, request, class)?;
         self.check_tables(host, request, class)?;
         self.check_shares(host, request, class)?;
-        let position = self.place(host, request, (class, len), rng);
+        let position = self.find_position(host, request, (class, len), rng);
         let position = position.ok_or_else(|| self.exhausted(Reason::PoolExhausted, host, request, class))?;
         Ok(self.assign(host, request.host, request.pool, position, events)?)
     }
@@ -270,8 +270,8 @@ impl Pool4 {
         Refused { reason, reclaimable: reclaimable.map(Reclaimable::Block) }
     }
 
-    /// A place for a block of at most `len` ports: at the host's address, or by soft pairing at another one.
-    fn place(
+    /// A position for a block of at most `len` ports: at the host's address, or by soft pairing at another one.
+    fn find_position(
         &mut self,
         host: Option<u32>,
         request: &PortRequest,
@@ -279,18 +279,18 @@ impl Pool4 {
         rng: &mut Rng,
     ) -> Option<Position> {
         let Some(row) = host.and_then(|host| self.row_of(host)) else {
-            return self.place_anywhere(host, request, size, rng);
+            return self.find_position_anywhere(host, request, size, rng);
         };
-        let paired = self.place_at(row, host, request, size, rng);
+        let paired = self.find_position_at(row, host, request, size, rng);
         match self.config.pairing {
             Pairing::Strict => paired,
-            Pairing::Soft => paired.or_else(|| self.place_anywhere(host, request, size, rng)),
+            Pairing::Soft => paired.or_else(|| self.find_position_anywhere(host, request, size, rng)),
         }
     }
 
-    /// A place at any address, if possible around the client's port. The search starts at a hash of the host, so
+    /// A position at any address, if possible around the client's port. The search starts at a hash of the host, so
     /// that a host tends to return to its address.
-    fn place_anywhere(
+    fn find_position_anywhere(
         &mut self,
         host: Option<u32>,
         request: &PortRequest,
@@ -305,12 +305,14 @@ impl Pool4 {
         if Class::of_range(range_of(request.port)) == class {
             let has_room = |row: &usize| self.has_room(*row, class, answered, len);
             let mut rows = self.rows(pool, start).take(TRIED).filter(has_room);
-            if let Some(found) = rows.find_map(|row| self.place_around(pool, row, request.port, len)) {
+            if let Some(found) = rows.find_map(|row| self.find_position_around(pool, row, request.port, len))
+            {
                 return Some(found);
             }
         }
-        let found =
-            self.rows(pool, start).find_map(|row| self.place_at(row, host, request, (class, len), rng));
+        let found = self
+            .rows(pool, start)
+            .find_map(|row| self.find_position_at(row, host, request, (class, len), rng));
         self.cells.pools[pool].exhausted[class as usize][usize::from(answered)] = found.is_none();
         found
     }

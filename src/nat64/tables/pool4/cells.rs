@@ -112,7 +112,7 @@ fn ports_in(entry: crate::addr::PortRange, range: usize) -> PortSet {
     if first > last { [0; 4] } else { port_set(offset_of(first), offset_of(last)) }
 }
 
-/// A place for a block: row and number of the range, and cells of it.
+/// A position for a block: row and number of the range, and cells of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Position {
     pub(super) row: usize,
@@ -141,17 +141,23 @@ impl Pool4 {
         if assigned == CellSet::MAX { 0 } else { cells_with(&self.allowed(pool, row, range)) & !assigned }
     }
 
-    /// The lowest place for `len` ports in a range. Blocks begin at a multiple of their length.
-    fn place_in(&self, pool: usize, row: usize, range: usize, len: u16) -> Option<Position> {
+    /// The lowest position for `len` ports in a range. Blocks begin at a multiple of their length.
+    fn find_position_in(&self, pool: usize, row: usize, range: usize, len: u16) -> Option<Position> {
         let (available, count) = (self.available(pool, row, range), len / CELL);
         let block = CellSet::MAX >> (16 - count);
-        let mut places = (0..16).step_by(usize::from(count)).map(|at| block << at);
-        let cells = places.find(|cells| available & cells == *cells)?;
+        let mut aligned = (0..16).step_by(usize::from(count)).map(|at| block << at);
+        let cells = aligned.find(|cells| available & cells == *cells)?;
         Some(Position { row, range, cells })
     }
 
-    /// The place for `len` ports around a port, if it is available.
-    pub(super) fn place_around(&self, pool: usize, row: usize, port: u16, len: u16) -> Option<Position> {
+    /// The position for `len` ports around a port, if it is available.
+    pub(super) fn find_position_around(
+        &self,
+        pool: usize,
+        row: usize,
+        port: u16,
+        len: u16,
+    ) -> Option<Position> {
         let range = range_of(port);
         let count = len / CELL;
         let first = offset_of(port) as u16 / len * count;
@@ -160,9 +166,9 @@ impl Pool4 {
         (available & cells == cells).then_some(Position { row, range, cells })
     }
 
-    /// A place for a block of at most `len` ports at an address, as long as possible: the one with the client's
+    /// A position for a block of at most `len` ports at an address, as long as possible: the one with the client's
     /// port, one in a range of the host, or any.
-    pub(super) fn place_at(
+    pub(super) fn find_position_at(
         &self,
         row: usize,
         host: Option<u32>,
@@ -176,17 +182,17 @@ impl Pool4 {
         while len >= CELL {
             if self.has_room(row, class, answered, len) {
                 if Class::of_range(range_of(request.port)) == class
-                    && let Some(found) = self.place_around(pool, row, request.port, len)
+                    && let Some(found) = self.find_position_around(pool, row, request.port, len)
                 {
                     return Some(found);
                 }
-                let of_host = host.and_then(|host| self.place_beside(row, host, pool, (class, len)));
+                let of_host = host.and_then(|host| self.find_position_beside(row, host, pool, (class, len)));
                 let ranges = class.ranges();
                 let start = rng.below(ranges.len() as u32) as usize;
                 let any = || {
                     (0..ranges.len())
                         .map(|n| ranges.start + (start + n) % ranges.len())
-                        .find_map(|range| self.place_in(pool, row, range, len))
+                        .find_map(|range| self.find_position_in(pool, row, range, len))
                 };
                 if let Some(found) = of_host.or_else(any) {
                     return Some(found);
@@ -202,8 +208,8 @@ impl Pool4 {
         u32::from(len / CELL) <= self.cells.rows[row].room(class, answered)
     }
 
-    /// A place in a range in which the host has a block already.
-    fn place_beside(
+    /// A position in a range in which the host has a block already.
+    fn find_position_beside(
         &self,
         row: usize,
         host: u32,
@@ -214,7 +220,7 @@ impl Pool4 {
             let range = self.ranges.range(self.blocks.block(slot).range);
             let number = usize::from(range.number);
             let fits = range.row as usize == row && Class::of_range(number) == class;
-            fits.then(|| self.place_in(pool, row, number, len)).flatten()
+            fits.then(|| self.find_position_in(pool, row, number, len)).flatten()
         })
     }
 

@@ -47,12 +47,17 @@ fn what_others_change_is_restored() -> Test {
         (&["ip link set wan down", "ip link set wan up", default], "proxy"),
         (&["sysctl -q -w net.ipv4.ip_forward=0"], "sysctl"),
         (&["sysctl -q -w net.ipv6.conf.all.forwarding=0"], "sysctl"),
+        // The kernel ignores router advertisements if this is 1 and forwarding is enabled.
+        (&["sysctl -q -w net.ipv6.conf.wan.accept_ra=1"], "sysctl"),
+        (&["sysctl -q -w net.ipv6.conf.wan.accept_ra=0"], "sysctl"),
+        (&["ip link add new0 type veth peer name new1"], "sysctl"),
     ] {
         survives(&site, &gateway, commands, part)?;
         // So that the next case is no fight with another program.
         gateway.reload(&config)?;
     }
     expect(&gateway.log(), "repaired: 2001:db8:1::153 was missing on lan0")?;
+    expect(&gateway.log(), "net.ipv6.conf.new0.accept_ra was not 2")?;
     gateway.stop()
 }
 

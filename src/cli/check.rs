@@ -37,7 +37,11 @@ pub(super) fn check(path: &Path) -> ExitCode {
             let requirements = Requirements::of(&config, &own, &[]);
             out!("{}", summary(&config, &requirements, &own));
             let fits = fits_memory(&config);
-            if requirements.conflicts.is_empty() && fits { ExitCode::SUCCESS } else { ExitCode::from(USAGE) }
+            match (fits, requirements.conflicts.is_empty()) {
+                (false, _) => ExitCode::from(USAGE),
+                (true, false) => ExitCode::FAILURE,
+                (true, true) => ExitCode::SUCCESS,
+            }
         }
         Err(LoadError::Config(why)) => {
             errln!("{why}");
@@ -188,17 +192,14 @@ fn to_do(config: &Config, requirements: &Requirements, own: &[OwnAddress]) -> Ve
         let count = requirements.proxies.len();
         lines.push(format!("proxy ARP: this host answers for {count} IPv4 addresses on {interface}"));
     }
-    if config.host.sysctls == Sysctls::Check {
-        let wrong = Tree::forwarding().into_iter().filter_map(|wanted| Tree::kernel().mismatch(&wanted));
-        lines.extend(wrong.map(|wrong| format!("missing: {wrong} (sysctls = \"check\")")));
-    }
+    lines.extend(sysctls(config, &Tree::kernel()));
     for conflict in &requirements.conflicts {
         lines.push(format!("error: {conflict}"));
     }
     let here = |addr| own.iter().any(|own| own.addr == addr);
     for listen in config.dns64.iter().filter(|dns| dns.assign.is_none()).flat_map(|dns| &dns.settings.listen)
     {
-        if !here(listen.ip()) {
+        if !listen.ip().is_unspecified() && !here(listen.ip()) {
             lines.push(format!(
                 "missing: no interface has the DNS64 listen address {}; add it, or set assign = \"INTERFACE\"",
                 listen.ip()
@@ -206,6 +207,20 @@ fn to_do(config: &Config, requirements: &Requirements, own: &[OwnAddress]) -> Ve
         }
     }
     lines
+}
+
+/// Sysctls without which the gateway refuses to start, with `sysctls = "check"`.
+fn sysctls(config: &Config, tree: &Tree) -> Vec<String> {
+    if config.host.sysctls != Sysctls::Check {
+        return Vec::new();
+    }
+    let mut wanted = Tree::forwarding().to_vec();
+    if let Egress::Masquerade { ports } = config.egress {
+        wanted.extend(tree.reserved_ports(ports).ok());
+        wanted.extend(tree.icmp_timeout(config.nat64.timers.icmp.as_secs()));
+    }
+    let wrong = wanted.iter().filter_map(|wanted| tree.mismatch(wanted));
+    wrong.map(|wrong| format!("missing: {wrong} (sysctls = \"check\")")).collect()
 }
 
 #[cfg(test)]
@@ -273,5 +288,47 @@ no DNS64
 to do: route 2001:db8:aaaa::c0a8:100/120 to this host (on the IPv6 routers)
 ";
         assert_eq!(show(include_str!("../../configs/464xlat.toml")), want);
+    }
+
+    #[test]
+    fn sysctls_that_the_operator_must_set() {
+        let host = FakeHost::new();
+        let dir = tempfile::tempdir().expect("a directory");
+        for (key, value) in [
+            ("net/ipv6/conf/all/forwarding", "1"),
+            ("net/ipv4/ip_forward", "0"),
+            ("net/ipv4/ip_local_reserved_ports", "8080"),
+            ("net/netfilter/nf_conntrack_icmp_timeout", "30"),
+        ] {
+            let path = dir.path().join(key);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("created");
+            std::fs::write(path, format!("{value}\n")).expect("written");
+        }
+        let show = |egress: &str, how: &str| {
+            let text = format!(
+                "[translator]\npref64 = \"2001:db8:64::/96\"\n{egress}\n[host]\nsysctls = \"{how}\"\n\
+                 [[zone]]\nname = \"z\"\nclients = [\"2001:db8:1::/64\"]\n"
+            );
+            let config = load_on(&text, &host).expect("a good file");
+            sysctls(&config, &Tree::at(dir.path().to_owned())).join("\n")
+        };
+        let forwarding = "missing: net.ipv4.ip_forward is 0 and must be 1 (sysctls = \"check\")";
+        assert_eq!(show("pool4 = \"192.0.2.64/28\"", "check"), forwarding);
+        let masquerade = show("egress = \"masquerade\"", "check");
+        let others = "\
+missing: net.ipv4.ip_local_reserved_ports is 8080 and must be 8080,40960-65535 (sysctls = \"check\")
+missing: net.netfilter.nf_conntrack_icmp_timeout is 30 and must be 60 (sysctls = \"check\")";
+        assert_eq!(masquerade, format!("{forwarding}\n{others}"));
+        assert_eq!(show("egress = \"masquerade\"", "set"), "");
+    }
+
+    #[test]
+    fn an_unspecified_listen_address_needs_no_interface() {
+        let host = FakeHost::new();
+        let text = include_str!("../../configs/nat64.toml").replace("[2001:db8:1::53]:53", "[::]:53");
+        let config = load_on(&text, &host).expect("a good file");
+        let shown = summary(&config, &Requirements::of(&config, &host.0, &[]), &host.0);
+        assert!(shown.contains("DNS64 on [::]:53"), "{shown}");
+        assert!(!shown.contains("listen address"), "{shown}");
     }
 }

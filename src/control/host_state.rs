@@ -8,7 +8,7 @@ use super::netlink::{Destination, Netlink, NetlinkError};
 use super::nft::{self, NftError};
 use super::repairs::Repairs;
 use super::requirements::Requirements;
-use super::sysctl::{ICMP_TIMEOUT, RESERVED_PORTS, Setting, SysctlError, Tree};
+use super::sysctl::{Setting, SysctlError, Tree};
 use crate::config::{Config, Egress, OwnAddress, Sysctls};
 
 /// Why the host could not be prepared.
@@ -191,22 +191,15 @@ impl HostState {
                 "egress_ports {ports} leaves no ephemeral port ({first}-{last}) to this host: use fewer ports"
             )));
         }
-        let reserved = nft::reserve(&self.tree.read(RESERVED_PORTS)?, ports);
-        self.ensure(&Setting::new(RESERVED_PORTS, reserved), config.host.sysctls)?;
+        self.ensure(&self.tree.reserved_ports(ports)?, config.host.sysctls)?;
         let table = nft::table_of(&self.device);
         self.journal.record(Change::Table { name: table.clone() })?;
         let nat64 = &config.nat64;
         nft::apply(&nft::masquerade(&table, &self.device, ports, &nat64.statics, &nat64.timers)).await?;
-        self.icmp_timeout(config.host.sysctls, nat64.timers.icmp.as_secs())
-    }
-
-    /// Sets the ICMP timeout of conntrack, for which nft has no timeout objects. The sysctl exists once conntrack is in use.
-    fn icmp_timeout(&mut self, how: Sysctls, least: u64) -> Result<(), HostError> {
-        let Ok(found) = self.tree.read(ICMP_TIMEOUT) else { return Ok(()) };
-        if found.parse::<u64>().is_ok_and(|now| now < least) {
-            self.ensure(&Setting::new(ICMP_TIMEOUT, least.to_string()), how)?;
+        match self.tree.icmp_timeout(nat64.timers.icmp.as_secs()) {
+            Some(wanted) => self.ensure(&wanted, config.host.sysctls),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Adds the missing part of `wanted`, all or nothing. `how` applies to optional sysctls.

@@ -5,6 +5,9 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::nft;
+use crate::addr::PortRange;
+
 /// Why a sysctl does not have the required value.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SysctlError {
@@ -111,6 +114,12 @@ impl Tree {
         Self(PathBuf::from("/proc/sys"))
     }
 
+    /// A tree elsewhere, for tests.
+    #[cfg(test)]
+    pub(crate) const fn at(root: PathBuf) -> Self {
+        Self(root)
+    }
+
     /// Reads a sysctl.
     ///
     /// # Errors
@@ -139,6 +148,12 @@ impl Tree {
         if self.read(FORWARDING[0]).is_ok_and(|value| value != "0") {
             return Vec::new();
         }
+        self.accepting_interfaces(device)
+    }
+
+    /// `accept_ra` = 2 for each interface with the value 1, which the kernel ignores while it forwards. An interface
+    /// that appears receives the value of `default`.
+    pub(crate) fn accepting_interfaces(&self, device: &str) -> Vec<Setting> {
         let skipped = ["all", "default", "lo", device];
         let others = self.interfaces().into_iter().filter(|name| !skipped.contains(&name.as_str()));
         let keys = others.map(|interface| format!("net/ipv6/conf/{interface}/accept_ra"));
@@ -146,9 +161,29 @@ impl Tree {
         listening.map(|key| Setting::new(key, "2")).collect()
     }
 
+    /// Whether this is the key of IPv6 forwarding on all interfaces.
+    pub(super) fn is_forwarding6(key: &str) -> bool {
+        key == FORWARDING[0]
+    }
+
     /// The settings that forwarding needs.
     pub(crate) fn forwarding() -> [Setting; 2] {
         FORWARDING.map(|key| Setting::new(key, "1"))
+    }
+
+    /// The ports of masquerading, added to those that the kernel assigns to no socket.
+    ///
+    /// # Errors
+    /// The list is unreadable.
+    pub(crate) fn reserved_ports(&self, ports: PortRange) -> Result<Setting, SysctlError> {
+        Ok(Setting::new(RESERVED_PORTS, nft::reserve(&self.read(RESERVED_PORTS)?, ports)))
+    }
+
+    /// The ICMP timeout of conntrack, if it is shorter than `least` seconds. nft has no timeout objects for ICMP. The
+    /// sysctl exists once conntrack is in use.
+    pub(crate) fn icmp_timeout(&self, least: u64) -> Option<Setting> {
+        let found = self.read(ICMP_TIMEOUT).ok()?;
+        found.parse().is_ok_and(|now: u64| now < least).then(|| Setting::new(ICMP_TIMEOUT, least.to_string()))
     }
 
     /// The setting for immediate responses of proxy ARP or proxy NDP on an interface.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use tokio::time::Instant;
 
-use super::{HostError, HostState, RESERVED_PORTS, host_len};
+use super::{Change, HostError, HostState, host_len};
 use crate::config::{Config, Egress, OwnAddress, Sysctls};
 use crate::control::host_watch::Changed;
 use crate::control::netlink::NetlinkError;
@@ -192,11 +192,27 @@ impl HostState {
     /// Kernel settings, also those of interfaces that have appeared.
     fn repair_sysctls(&mut self, how: Sysctls, comparison: &mut Comparison<'_>) {
         let mut wanted = self.tree.router_advertisements(&self.device);
+        wanted.extend(self.recorded_router_advertisements());
         wanted.extend(Tree::forwarding());
         wanted.extend(self.requirements.proxies.iter().map(Tree::proxy_delay).collect::<BTreeSet<_>>());
         for setting in wanted {
             self.repair_sysctl(&setting, how, comparison);
         }
+    }
+
+    /// `accept_ra` = 2, if gate64 enabled forwarding: for interfaces that have it in the journal, and for those that
+    /// have 1, because they are new or another program set it.
+    fn recorded_router_advertisements(&self) -> BTreeSet<Setting> {
+        let recorded = self.journal.changes().iter().filter_map(|change| match change {
+            Change::Sysctl { key, after, .. } => Some((key, after)),
+            _ => None,
+        });
+        if !recorded.clone().any(|(key, _)| Tree::is_forwarding6(key)) {
+            return BTreeSet::new();
+        }
+        let accepting = self.tree.accepting_interfaces(&self.device).into_iter();
+        let recorded = recorded.filter(|(key, _)| key.ends_with("/accept_ra"));
+        accepting.chain(recorded.map(|(key, after)| Setting::new(key, after))).collect()
     }
 
     fn repair_sysctl(&mut self, setting: &Setting, how: Sysctls, comparison: &mut Comparison<'_>) {
@@ -211,8 +227,7 @@ impl HostState {
 
     async fn repair_reserved_ports(&mut self, config: &Config, comparison: &mut Comparison<'_>) {
         let Egress::Masquerade { ports } = config.egress else { return };
-        let Ok(found) = self.tree.read(RESERVED_PORTS) else { return };
-        let setting = Setting::new(RESERVED_PORTS, nft::reserve(&found, ports));
+        let Ok(setting) = self.tree.reserved_ports(ports) else { return };
         self.repair_sysctl(&setting, config.host.sysctls, comparison);
     }
 

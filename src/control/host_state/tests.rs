@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::*;
 use crate::config::tests::{FakeHost, load_on};
+use crate::control::sysctl::{ICMP_TIMEOUT, RESERVED_PORTS};
 use crate::device::own_network::{own_network, run};
 
 /// Output of a command in the network namespace of this thread.

@@ -30,8 +30,8 @@ pub(super) struct Requestor {
     pub(super) cookie: Option<CookieStatus>,
     /// Largest answer that the client accepts, in bytes.
     pub(super) limit: usize,
-    /// Hash of the question, which the response rate limit counts; of the name alone if the query is not simple.
-    pub(super) hash: u64,
+    /// Hash of the queried name, the same in all threads. It selects the engine, and the response rate limit counts it.
+    pub(super) name_hash: u64,
     /// Where to store the answer.
     pub(super) cache_slot: Option<(CacheSlot, Box<Key>)>,
     /// Whether the answer is padded (RFC 7830 §4).

@@ -72,7 +72,7 @@ impl Rate {
 /// The rate limits of all clients.
 pub(super) struct Rates {
     queries: Rate,
-    /// Equal answers.
+    /// Answers for one name.
     answers: Rate,
     /// Bytes of answers, by client and by site.
     bytes: Rate,
@@ -104,11 +104,11 @@ impl Rates {
         self.queries.allows(now, &client.addr, 1)
     }
 
-    /// Whether the client, whose address may be forged, receives a whole answer of `len` bytes to the question
+    /// Whether the client, whose address may be forged, receives a whole answer of `len` bytes for the name
     /// with this hash.
-    pub(super) fn allow_answer(&self, now: Instant, client: Client, question: u64, len: usize) -> bool {
+    pub(super) fn allow_answer(&self, now: Instant, client: Client, name_hash: u64, len: usize) -> bool {
         let bytes = u64::try_from(len).unwrap_or(u64::MAX);
-        self.answers.allows(now, &(client.addr, question), 1)
+        self.answers.allows(now, &(client.addr, name_hash), 1)
             && self.bytes.allows(now, &client.addr, bytes)
             && self.site_bytes.allows(now, &client.site, bytes)
     }

@@ -259,6 +259,28 @@ async fn every_thread_answers_for_every_name() {
 }
 
 #[tokio::test]
+async fn all_threads_share_the_response_limit() {
+    let upstream = Upstream::start().await;
+    upstream.on("v4.example.", RecordType::A, Does::Answer(vec![a("198.51.100.7")]));
+    let limits = |network: &mut Network| {
+        network.threads = 4;
+        network.responses_per_second = 1;
+    };
+    let resolver = start(with_network(upstream.addr, limits)).expect("starts");
+    let query = query("v4.example.", RecordType::AAAA).to_vec().expect("encodes");
+    let begin = std::time::Instant::now();
+    let mut whole = 0;
+    for _ in 0..40 {
+        // Each socket has its own port, by which the kernel chooses the thread.
+        let answer = exchange(&client(&resolver).await, &query).await;
+        whole += u64::from(answer[2] & 0x02 == 0);
+    }
+    let most = 1 + begin.elapsed().as_secs() + 1;
+    assert!((1..=most).contains(&whole), "{whole} whole answers");
+    resolver.stop(PATIENCE).await;
+}
+
+#[tokio::test]
 async fn answers_leave_from_the_queried_address() {
     let mut settings = settings(&[]);
     settings.listen = vec!["[::]:0".parse().expect("literal")];

@@ -66,7 +66,7 @@ impl WorkerState {
 /// with TC: a genuine client retries over TCP, a forged one receives little.
 pub(super) fn allows_answer(now: Instant, rates: &Rates, requestor: &Requestor, len: usize) -> bool {
     let forgeable = requestor.client.filter(|_| requestor.may_be_forged());
-    forgeable.is_none_or(|client| rates.allow_answer(now, client, requestor.hash, len))
+    forgeable.is_none_or(|client| rates.allow_answer(now, client, requestor.name_hash, len))
 }
 
 /// The clock of cookie timestamps.

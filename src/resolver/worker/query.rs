@@ -30,7 +30,7 @@ impl WorkerState {
             client: None,
             cookie: None,
             limit: 0,
-            hash: 0,
+            name_hash: 0,
             cache_slot: None,
             permit: None,
             is_padded: false,
@@ -47,6 +47,7 @@ impl WorkerState {
             return self.refuse(now, requestor, query, Some(id), Outcome::RateLimited);
         }
         requestor.limit = wire::UDP_SIZE.into();
+        requestor.name_hash = dns64::name_hash(self.seed, query);
         if let Some(simple) = SimpleQuery::read(query, transport) {
             requestor.limit = simple.limit;
             requestor.cookie = simple.cookie.map(|content| self.secret.verify(content, client, seconds(now)));
@@ -58,8 +59,6 @@ impl WorkerState {
             if self.answer_from_cache(now, zone, &mut requestor, &simple) {
                 return true;
             }
-        } else {
-            requestor.hash = dns64::name_hash(self.seed, query);
         }
         self.forward(now, Box::new(requestor), query)
     }
@@ -75,10 +74,10 @@ impl WorkerState {
         let key = simple.key(u16::try_from(zone).unwrap_or(u16::MAX));
         let is_padded = requestor.is_padded;
         let Self { answer_cache, reply_sockets, zone_counters, rates, secret, .. } = self;
-        requestor.hash = answer_cache.hash(&key);
+        let hash = answer_cache.hash(&key);
         let room = requestor.limit.saturating_sub(requestor.cookie.map_or(0, |_| cookie::OPTION_LEN));
-        let Some(found) = answer_cache.find(now, requestor.hash, &key, room) else {
-            let slot = answer_cache.record_miss(requestor.hash);
+        let Some(found) = answer_cache.find(now, hash, &key, room) else {
+            let slot = answer_cache.record_miss(hash);
             requestor.cache_slot = slot.seen_before.then(|| (slot, Box::new(key)));
             return false;
         };
@@ -111,7 +110,7 @@ impl WorkerState {
 
     /// Passes the query to the engine that its name belongs to.
     fn forward(&mut self, now: Instant, requestor: Box<Requestor>, query: &[u8]) -> bool {
-        let owner = self.owner(query);
+        let owner = self.owner(requestor.name_hash);
         let Some(peer) = self.peers.get(owner).filter(|_| owner != self.number) else {
             return self.query_engine(now, None, requestor, query);
         };
@@ -124,11 +123,11 @@ impl WorkerState {
         true
     }
 
-    /// The thread that a query's name belongs to.
-    pub(super) fn owner(&self, query: &[u8]) -> usize {
+    /// The thread that the name with this hash belongs to.
+    pub(super) fn owner(&self, name_hash: u64) -> usize {
         match self.peers.len() as u64 {
             0 | 1 => self.number,
-            count => usize::try_from(dns64::name_hash(self.seed, query) % count).unwrap_or(0),
+            count => usize::try_from(name_hash % count).unwrap_or(0),
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::message::ThreadMessage;
 use crate::addr::ZoneId;
 use crate::dns64::slab::Id;
-use crate::dns64::{Engine, Outcome};
+use crate::dns64::{self, Engine, Outcome};
 use crate::resolver::admission::Admission;
 use crate::resolver::answer_cache::AnswerCache;
 use crate::resolver::client::Requestor;
@@ -134,7 +134,7 @@ impl WorkerState {
             let Some(zone) = self.active.settings.zones.get(usize::from(index)).map(|zone| zone.id) else {
                 continue;
             };
-            let owner = self.owner(&query);
+            let owner = self.owner(dns64::name_hash(self.seed, &query));
             match self.peers.get(owner).filter(|_| owner != self.number) {
                 // If the queue is full, the hits are lost; answers matter more.
                 Some(peer) => _ = peer.try_send(ThreadMessage::CacheHits { zone, query, times }),

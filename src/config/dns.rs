@@ -42,6 +42,10 @@ pub(super) fn dns64(reader: &mut Reader<'_>, file: &schema::File, zones: &Zones)
         " (RFC 7050 §5)",
     );
     let assign = section.assign.as_ref().and_then(|text| super::host::interface(reader, text));
+    for (addr, at) in listen.iter().filter(|(addr, _)| assign.is_some() && addr.ip().is_unspecified()) {
+        let found = format!("`assign` cannot add {} to an interface", addr.ip());
+        reader.error(at.clone(), found, "single addresses, or no `assign`");
+    }
     let listen: Vec<_> = listen.into_iter().map(|(addr, _)| addr).collect();
     let settings = Settings {
         zones: dns_rules::zones(reader, file, zones, &rules),

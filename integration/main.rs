@@ -7,6 +7,7 @@ mod corpora;
 mod damaged;
 mod dns_scenarios;
 mod dns_zones;
+mod exit_codes;
 mod fragment_shares;
 mod handover;
 mod lab;

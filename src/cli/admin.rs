@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::constants::CONFIG;
 use crate::output::errln;
 
 /// Default path of the admin socket.
@@ -15,8 +16,8 @@ const SOCKET: &str = "/run/gate64/admin.sock";
 #[derive(clap::Args, Debug)]
 pub(super) struct AdminSocket {
     /// Configuration file of the gateway; gate64 reads the path of the admin socket from it.
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    pub(super) config: PathBuf,
     /// Path of the admin socket.
     #[arg(long, value_name = "PATH")]
     pub(super) socket: Option<PathBuf>,
@@ -25,7 +26,7 @@ pub(super) struct AdminSocket {
 impl AdminSocket {
     /// The path of its admin socket.
     pub(super) fn path(&self) -> PathBuf {
-        socket(self.config.as_deref(), self.socket.as_deref())
+        self.socket.clone().unwrap_or_else(|| socket_of(&self.config))
     }
 }
 
@@ -35,16 +36,7 @@ pub(super) struct Response {
     pub(super) body: String,
 }
 
-/// Path of the admin socket: `socket`, else that of the configuration file, else the default.
-fn socket(config: Option<&Path>, socket: Option<&Path>) -> PathBuf {
-    match (socket, config) {
-        (Some(socket), _) => socket.to_owned(),
-        (None, Some(config)) => socket_of(config),
-        (None, None) => PathBuf::from(SOCKET),
-    }
-}
-
-/// Path of the admin socket in a configuration file; the default path if the file is not valid TOML.
+/// Path of the admin socket in a configuration file; the default path if the file is unreadable or not valid TOML.
 fn socket_of(config: &Path) -> PathBuf {
     let text = std::fs::read_to_string(config).unwrap_or_default();
     let table: toml::Table = toml::from_str(&text).unwrap_or_default();
@@ -89,5 +81,14 @@ mod tests {
         for wrong in ["", "HTTP/1.0 200 OK\r\n", "HTTP/1.0 x\r\n\r\n", "SSH-2.0\r\n\r\n"] {
             assert!(parse(wrong).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_socket_is_that_of_the_configuration_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("gate64.toml");
+        assert_eq!(socket_of(&path), Path::new(SOCKET), "no file");
+        std::fs::write(&path, "[observe]\nadmin = \"/run/other.sock\"\n").expect("written");
+        assert_eq!(socket_of(&path), Path::new("/run/other.sock"));
     }
 }

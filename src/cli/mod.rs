@@ -209,6 +209,14 @@ mod tests {
     }
 
     #[test]
+    fn requests_read_the_default_configuration() {
+        for command in ["status", "health", "reload"] {
+            let cli = Cli::try_parse_from(["gate64", command]).expect("valid arguments");
+            assert!(format!("{:?}", cli.command).contains(CONFIG), "{command}: {cli:?}");
+        }
+    }
+
+    #[test]
     fn the_command_line_is_valid() {
         use clap::CommandFactory;
         Cli::command().debug_assert();

@@ -17,7 +17,7 @@ pub(super) fn run(config: &Path, fd_store: bool) -> ExitCode {
             errln!("{why}");
             ExitCode::from(USAGE)
         }
-        Err(why @ RunError::Memory(_)) => {
+        Err(why @ (RunError::Load(LoadError::Read { .. }) | RunError::Memory(_))) => {
             errln!("gate64: {why}");
             ExitCode::from(USAGE)
         }

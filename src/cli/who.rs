@@ -12,7 +12,6 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::admin::{AdminSocket, ask};
-use super::constants::CONFIG;
 use crate::observe::binding_log::search::{Answer, End, Found, Query, merge_present, search};
 use crate::observe::binding_log::{Mapping, Protocol};
 use crate::output::{errln, out, outln};
@@ -78,7 +77,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
 pub(super) fn who(args: &Args) -> ExitCode {
     let protocol = args.protocol.map(Protocol::from);
     let query = Query { address: args.address, port: args.port, protocol, at: args.at };
-    let directory = args.directory.clone().unwrap_or_else(|| directory_of(args.socket.config.as_deref()));
+    let directory = args.directory.clone().unwrap_or_else(|| directory_of(&args.socket.config));
     let present = present(&args.socket.path(), &query);
     let mut found = match search(&directory, &query) {
         Ok(found) => found,
@@ -107,8 +106,8 @@ pub(super) fn who(args: &Args) -> ExitCode {
 }
 
 /// The directory of the files by the configuration file; without a valid one, the default.
-fn directory_of(config: Option<&Path>) -> PathBuf {
-    let text = std::fs::read_to_string(config.unwrap_or_else(|| Path::new(CONFIG))).unwrap_or_default();
+fn directory_of(config: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(config).unwrap_or_default();
     let table: toml::Table = toml::from_str(&text).unwrap_or_default();
     let key = |section: &str, key: &str| table.get(section)?.get(key)?.as_str().map(PathBuf::from);
     key("binding_log", "directory")
@@ -210,7 +209,7 @@ mod tests {
         let path = dir.path().join("gate64.toml");
         let of = |text: &str| {
             std::fs::write(&path, text).expect("written");
-            directory_of(Some(&path))
+            directory_of(&path)
         };
         assert_eq!(
             of("[binding_log]\ndirectory = \"/log\"\n[host]\nstate_dir = \"/s\"\n"),

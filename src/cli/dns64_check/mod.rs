@@ -46,8 +46,8 @@ fn server(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("`{text}` is not an IP address"))
 }
 
-/// Runs the checks and prints the table. Exit code: 0 if all pass, 1 if one fails, 2 if the server
-/// does not answer or announces no prefix.
+/// Runs the checks and prints the table. Exit code: 0 if all pass, 1 if one fails, or if the
+/// server does not answer or announces no prefix.
 pub(super) fn run(args: &Args) -> ExitCode {
     if let Some(domain) = &args.zone {
         out!("{}", zone::text(domain));
@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let Some(pref64) = everywhere::look(&asker, &mut findings) else {
         out!("{}", findings.table());
         errln!("gate64: {server} does not answer or announces no NAT64 prefix: the other checks are skipped");
-        return ExitCode::from(USAGE);
+        return ExitCode::FAILURE;
     };
     if let Some(domain) = &args.name {
         domain::look(&asker, &mut findings, &pref64, domain);

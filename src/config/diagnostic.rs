@@ -3,6 +3,15 @@
 use std::fmt;
 use std::ops::Range;
 
+/// Whether a problem makes the file invalid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Severity {
+    /// The file is invalid.
+    Error,
+    /// A probable mistake in a valid file.
+    Warning,
+}
+
 /// An error or warning, by its byte range in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Problem {
@@ -10,8 +19,22 @@ pub(crate) struct Problem {
     pub(crate) at: Range<usize>,
     /// What was found.
     pub(crate) found: String,
-    /// What is allowed; empty if `found` implies it.
+    /// What is allowed, or the advice of a warning; empty if `found` implies it.
     pub(crate) allowed: String,
+    /// Whether it makes the file invalid.
+    pub(crate) severity: Severity,
+}
+
+impl Problem {
+    /// An error.
+    pub(crate) fn error(at: Range<usize>, found: impl Into<String>, allowed: impl Into<String>) -> Self {
+        Self { at, found: found.into(), allowed: allowed.into(), severity: Severity::Error }
+    }
+
+    /// A warning.
+    pub(crate) fn warning(at: Range<usize>, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { at, found: found.into(), allowed: advice.into(), severity: Severity::Warning }
+    }
 }
 
 /// An error or warning with its line, as it is displayed.
@@ -25,8 +48,10 @@ pub struct Diagnostic {
     pub column: usize,
     /// What was found.
     pub found: String,
-    /// What is allowed; may be empty.
+    /// What is allowed, or the advice of a warning; may be empty.
     pub allowed: String,
+    /// Whether it makes the file invalid.
+    pub severity: Severity,
     /// Text of the line.
     text: String,
     /// Number of carets below the line, at least 1.
@@ -47,6 +72,7 @@ impl Diagnostic {
             column: before[line_start..].chars().count() + 1,
             found: problem.found,
             allowed: problem.allowed,
+            severity: problem.severity,
             text: text.to_owned(),
             width: marked.chars().count().max(1),
         }
@@ -72,7 +98,11 @@ impl fmt::Display for Diagnostic {
         let indent = self.text.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' });
         write!(f, " {gutter} | {}{}", indent.collect::<String>(), "^".repeat(self.width))?;
         if !self.allowed.is_empty() {
-            write!(f, "\n {gutter} = allowed: {}", self.allowed)?;
+            let label = match self.severity {
+                Severity::Error => "allowed",
+                Severity::Warning => "advice",
+            };
+            write!(f, "\n {gutter} = {label}: {}", self.allowed)?;
         }
         Ok(())
     }

@@ -28,11 +28,8 @@ use super::diagnostic::Problem;
 pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<(T, Vec<Problem>), Vec<Problem>> {
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().unwrap_or(0..0);
-        vec![without_quotes(text, at.start).unwrap_or_else(|| Problem {
-            at,
-            found: error.message().to_owned(),
-            allowed: "valid TOML (https://toml.io)".to_owned(),
-        })]
+        let invalid = || Problem::error(at.clone(), error.message(), "valid TOML (https://toml.io)");
+        vec![without_quotes(text, at.start).unwrap_or_else(invalid)]
     })?;
     let at = table.span();
     let value = DeValue::Table(table.into_inner());
@@ -70,7 +67,7 @@ fn without_quotes(text: &str, at: usize) -> Option<Problem> {
         if !is_quoted && addr.parse::<IpAddr>().is_ok() {
             let at = line_start + start..line_start + start + word.len();
             let found = format!("the address {word} has no quotes");
-            return Some(Problem { at, found, allowed: format!("\"{word}\"") });
+            return Some(Problem::error(at, found, format!("\"{word}\"")));
         }
         from = start + word.len();
     }
@@ -98,7 +95,7 @@ impl ReadError {
     }
 
     fn into_problem(self, enclosing: &Range<usize>) -> Problem {
-        Problem { at: self.at.unwrap_or_else(|| enclosing.clone()), found: self.found, allowed: self.allowed }
+        Problem::error(self.at.unwrap_or_else(|| enclosing.clone()), self.found, self.allowed)
     }
 
     fn within(mut self, at: &Range<usize>) -> Self {

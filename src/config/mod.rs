@@ -37,7 +37,7 @@ use crate::translator::Settings;
 use crate::xlat::RewriteRules;
 
 pub use binding_log::{BindingLog, LogCollector, LogFiles};
-pub use diagnostic::{ConfigError, Diagnostic};
+pub use diagnostic::{ConfigError, Diagnostic, Severity};
 pub use dns::Dns64;
 pub(crate) use reader::duration;
 

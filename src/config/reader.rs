@@ -27,12 +27,12 @@ impl<'a> Reader<'a> {
 
     /// Records an error.
     pub(super) fn error(&mut self, at: Range<usize>, found: impl Into<String>, allowed: impl Into<String>) {
-        self.errors.push(Problem { at, found: found.into(), allowed: allowed.into() });
+        self.errors.push(Problem::error(at, found, allowed));
     }
 
     /// Records a warning.
     pub(super) fn warn(&mut self, at: Range<usize>, found: impl Into<String>, advice: impl Into<String>) {
-        self.warnings.push(Problem { at, found: found.into(), allowed: advice.into() });
+        self.warnings.push(Problem::warning(at, found, advice));
     }
 
     /// Parses a value; `allowed` describes the valid ones.

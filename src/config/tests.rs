@@ -93,6 +93,7 @@ fn lifetimes_by_port_and_by_phase() {
     assert_eq!(config.warnings, []);
     let short = load(&with("", "", "[timers]\ntcp_opening = \"30s\"")).expect("only a warning");
     assert_eq!(short.warnings[0].found, "`30s` is short");
+    assert!(short.warnings[0].to_string().contains("\n    = advice: "), "{}", short.warnings[0]);
     let cases = [
         ("{ 5000 = \"30s\" }", "10:15: `5000` is not a well-known port (1 to 1023 (RFC 4787 REQ-5a))"),
         ("{ dns = \"30s\" }", "10:15: `dns` is not a well-known port (1 to 1023 (RFC 4787 REQ-5a))"),

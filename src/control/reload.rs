@@ -18,7 +18,7 @@ use super::host_info::LocalHost;
 use super::host_state::HostError;
 use super::requirements::Requirements;
 use crate::config::{Config, LoadError};
-use crate::observe::admin::Refusal;
+use crate::observe::admin::ReloadFailure;
 use crate::observe::view::LastReload;
 
 /// Copies settings that need a restart from `old` to `new`; returns the keys of those that differ.
@@ -40,7 +40,7 @@ fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         "host.steering": host.steering;
         "host.overload_filter": host.overload_filter;
         "host.state_dir": host.state_dir;
-        "limits": nat64.limits;
+        "the table sizes of [limits]": nat64.limits;
         "observe.metrics": observe.metrics;
         "observe.admin": observe.admin;
     }
@@ -132,7 +132,7 @@ fn check_first_zone(old: &Config, new: &Config) -> Result<(), ReloadError> {
 impl Gateway {
     /// Reloads the file; logs and returns the result. The service manager is notified first, so that
     /// `systemctl reload` returns when the unit is active again.
-    pub(super) async fn reload(&mut self, now: Instant) -> Result<String, Refusal> {
+    pub(super) async fn reload(&mut self, now: Instant) -> Result<String, ReloadFailure> {
         let since_boot = NotifyState::monotonic_usec_now();
         notify(&[NotifyState::Reloading]);
         if let Ok(since_boot) = since_boot {
@@ -157,13 +157,13 @@ impl Gateway {
                 let invalid = matches!(why, ReloadError::Load(_));
                 (
                     "translating; the last reload failed, see the log".to_owned(),
-                    Err(Refusal { invalid, message }),
+                    Err(ReloadFailure { invalid, message }),
                 )
             }
         };
         let message = match &result {
             Ok(done) => done.clone(),
-            Err(refusal) => refusal.message.clone(),
+            Err(failure) => failure.message.clone(),
         };
         let unix = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         let succeeded = result.is_ok();
@@ -185,7 +185,7 @@ impl Gateway {
         }
         check_first_zone(&self.config, &new)?;
         for key in keep_fixed(&self.config, &mut new) {
-            tracing::warn!("{key} needs a restart; the old value stays in effect");
+            tracing::warn!("a change of {key} needs a restart; the old value stays in effect");
         }
         new.keep_zone_numbers(&self.config);
         // The gateway follows them; those that the file was read with lack the device.
@@ -378,7 +378,10 @@ mod tests {
             "\"2001:db8:64::/96\"",
             "[host]\nworkers = 3\ndevice = \"other\"\n[limits]\nsessions = 5\n[timers]\nudp = \"400s\"",
         );
-        assert_eq!(keep_fixed(&old, &mut new), ["host.device", "host.workers", "limits"]);
+        assert_eq!(
+            keep_fixed(&old, &mut new),
+            ["host.device", "host.workers", "the table sizes of [limits]"]
+        );
         assert_eq!(new.host, old.host);
         assert_eq!(new.nat64.limits, old.nat64.limits);
         assert_eq!(new.nat64.timers.udp, Duration::from_secs(400));
@@ -400,7 +403,7 @@ mod tests {
             ("host.steering", "[host]\nsteering = false"),
             ("host.overload_filter", "[host]\noverload_filter = \"off\""),
             ("host.state_dir", "[host]\nstate_dir = \"/var/lib/other\""),
-            ("limits", "[limits]\nsessions = 5"),
+            ("the table sizes of [limits]", "[limits]\nsessions = 5"),
             ("observe.metrics", "[observe]\nmetrics = \"127.0.0.1:9164\""),
             ("observe.admin", "[observe]\nadmin = \"/run/other\""),
             ("binding_log", "[binding_log]\nretention_days = 7"),

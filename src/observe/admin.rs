@@ -24,18 +24,18 @@ use crate::config::INNER;
 /// Maximum number of names per zone in the status, those with the most queries.
 const NAMES: usize = 100;
 
-/// HTTP status of a reload that was refused because the file is invalid.
+/// HTTP status of a reload that failed because the file is invalid.
 pub const INVALID: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
 
 /// A request to reload the configuration. Its result goes to the sender.
-pub type ReloadRequest = oneshot::Sender<Result<String, Refusal>>;
+pub type ReloadRequest = oneshot::Sender<Result<String, ReloadFailure>>;
 
-/// Why a reload was refused. Nothing has changed then.
+/// Why a reload failed. The old settings stay in effect, unless the message says otherwise.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refusal {
+pub struct ReloadFailure {
     /// Whether the file is invalid, rather than the host not ready for it.
     pub invalid: bool,
-    /// The error, as text.
+    /// The error, as text, and what is in effect if a part could not switch.
     pub message: String,
 }
 
@@ -119,8 +119,10 @@ async fn reload(State(Shared { reloads, .. }): State<Shared>) -> Response {
     }
     match result.await {
         Ok(Ok(done)) => done.into_response(),
-        Ok(Err(Refusal { invalid: true, message })) => (INVALID, message).into_response(),
-        Ok(Err(Refusal { message, .. })) => (StatusCode::INTERNAL_SERVER_ERROR, message).into_response(),
+        Ok(Err(ReloadFailure { invalid: true, message })) => (INVALID, message).into_response(),
+        Ok(Err(ReloadFailure { message, .. })) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
+        }
         Err(_) => stopping(),
     }
 }

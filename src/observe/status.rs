@@ -294,8 +294,12 @@ impl fmt::Display for Status {
             writeln!(f, "  to IPv4   {} packets, {}", stateless.packets[0], size(stateless.bytes[0]))?;
             writeln!(f, "  to IPv6   {} packets, {}", stateless.packets[1], size(stateless.bytes[1]))?;
         }
-        if !self.dropped_without_zone.is_empty() {
-            writeln!(f, "\nno zone\n  dropped   {}", pairs(&self.dropped_without_zone))?;
+        let rows = [("dropped", &self.dropped_without_zone), ("dns64", &self.dns64.without_zone)];
+        if rows.iter().any(|(_, counts)| !counts.is_empty()) {
+            writeln!(f, "\nno zone")?;
+        }
+        for (row, counts) in rows.iter().filter(|(_, counts)| !counts.is_empty()) {
+            writeln!(f, "  {row:<9} {}", pairs(counts))?;
         }
         write!(f, "{}", self.dns64)?;
         writeln!(f, "\nworkers")?;
@@ -319,9 +323,6 @@ impl fmt::Display for Status {
 
 impl fmt::Display for Dns64Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.without_zone.is_empty() {
-            writeln!(f, "\nno zone\n  dns64     {}", pairs(&self.without_zone))?;
-        }
         if !self.upstreams.is_empty() {
             writeln!(f, "\nupstream resolvers")?;
         }

@@ -93,11 +93,11 @@ async fn a_reload_request_waits_for_its_result() {
     admin::serve(&path, view, sender).await.expect("a socket");
     let (head, _) = ask(&path, "GET /reload").await;
     assert!(head.starts_with("HTTP/1.0 405"), "{head}");
-    let refusal = |invalid| Err(admin::Refusal { invalid, message: "not now".to_owned() });
+    let failure = |invalid| Err(admin::ReloadFailure { invalid, message: "not now".to_owned() });
     for (result, code, text) in [
         (Ok("reloaded".to_owned()), 200, "reloaded"),
-        (refusal(true), 422, "not now"),
-        (refusal(false), 500, "not now"),
+        (failure(true), 422, "not now"),
+        (failure(false), 500, "not now"),
     ] {
         let gateway = async { requests.recv().await.expect("a request").send(result).expect("a client") };
         let ((head, body), ()) = tokio::join!(ask(&path, "POST /reload"), gateway);
@@ -136,6 +136,11 @@ async fn the_admin_socket_serves_the_status() {
 #[tokio::test]
 async fn the_status_shows_repairs_and_problems() {
     let (view, started) = view(&config());
+    let mut status = Status::of(&view, None);
+    status.dropped_without_zone = [("source_address".to_owned(), 3)].into();
+    status.dns64.without_zone = [("no_zone".to_owned(), 4)].into();
+    let text = status.to_string();
+    assert!(text.contains("\nno zone\n  dropped   source_address 3\n  dns64     no_zone 4\n"), "{text}");
     let mut report =
         HostReport { problems: vec!["the forward chain drops".to_owned()], ..HostReport::default() };
     report.repairs[Part::Route as usize] = 2;

@@ -174,7 +174,7 @@ impl HostState {
                 .filter(|(name, addr)| *name == interface && !present.contains(addr))
                 .map(|(_, addr)| *addr)
                 .collect();
-            let what = format!("proxies for pool4 were missing on {interface}");
+            let what = format!("proxy neighbours were missing on {interface}");
             if missing.is_empty() || !comparison.repairs.may(&what) {
                 continue;
             }

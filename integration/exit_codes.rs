@@ -21,7 +21,7 @@ fn a_conflict_with_the_host() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("gate64.toml");
     // No subnet of this host contains pool4.
-    let text = "[translator]\npref64 = \"2001:db8:64::/96\"\npool4 = \"192.0.2.64/28\"\n\
+    let text = "[translator]\npref64 = \"2001:db8:64::/96\"\npool4 = \"203.0.113.64/28\"\n\
                 address6 = \"2001:db8:ffff::1\"\naddress4 = \"203.0.113.1\"\n[host]\nannounce = \"proxy\"\n\
                 [[zone]]\nname = \"floor\"\nclients = \"2001:db8:1::/64\"\n";
     std::fs::write(&file, text).expect("written");

@@ -294,7 +294,7 @@ fn dns64_check_passes_on_gate64() -> Test {
     );
     let gateway = gateway(&site, &dns)?;
     let check = |server: &str, broken: &str| {
-        let words = format!("dns64-check {server} --name check.lab {broken} --timeout 12000");
+        let words = format!("dns64-check {server} --domain check.lab {broken} --timeout 12000");
         site.host().run(&format!("{} {words}", program().display())).limit(120).outcome()
     };
     let ours = check("2001:db8:1::53", "--broken a.drop.lab")?;
@@ -309,7 +309,7 @@ fn dns64_check_runs_on_other_servers() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _authority = parts::authority(&site)?;
     let _unbound = parts::validator(&site, true, true)?;
-    let words = format!("dns64-check {VALIDATOR} --name check.lab");
+    let words = format!("dns64-check {VALIDATOR} --domain check.lab");
     let output = site.lab.internet.run(&format!("{} {words}", program().display())).limit(120).outcome()?;
     // The findings are not asserted, only that it ends and prints some.
     eprintln!("{}{}", output.stdout, output.stderr);

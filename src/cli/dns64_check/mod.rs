@@ -27,7 +27,7 @@ pub(super) struct Args {
     server: Option<SocketAddr>,
     /// Test domain: it has the records that --zone prints, and the server can resolve it.
     #[arg(long, value_name = "DOMAIN")]
-    name: Option<String>,
+    domain: Option<String>,
     /// A name with A records whose name servers never answer AAAA queries.
     #[arg(long, value_name = "NAME")]
     broken: Option<String>,
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         errln!("gate64: {server} does not answer or announces no NAT64 prefix: the other checks are skipped");
         return ExitCode::FAILURE;
     };
-    if let Some(domain) = &args.name {
+    if let Some(domain) = &args.domain {
         domain::look(&asker, &mut findings, &pref64, domain);
     }
     if let Some(name) = &args.broken {

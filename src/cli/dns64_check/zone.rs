@@ -19,7 +19,7 @@ pub(super) const MANY: u8 = 60;
 pub(super) fn text(domain: &str) -> String {
     let origin = domain.trim_end_matches('.');
     let mut text = format!(
-        "; The zone {origin} for `gate64 dns64-check SERVER --name {origin}`.\n\
+        "; The zone {origin} for `gate64 dns64-check SERVER --domain {origin}`.\n\
          ; Replace {ns} by the address of your name server.\n\
          $ORIGIN {origin}.\n$TTL {TTL}\n\
          @ IN SOA ns hostmaster 1 3600 600 86400 {DENIAL}\n\

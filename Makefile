@@ -1,7 +1,7 @@
 # Every task of the project. A newcomer needs `make demo` and `make test`.
 #
 # The licence check and the package are scripts in .ci: Debian 12 has neither cargo-deny nor cargo-deb, and both take
-# minutes to compile. .ci/licences also runs cargo-deny where it is installed; .ci/deb needs only dpkg-deb.
+# minutes to compile. .ci/licences also runs cargo-deny where it is installed; .ci/deb needs only dpkg-deb and binutils.
 
 CARGO ?= cargo
 TESTS := --test integration
@@ -18,7 +18,7 @@ help:
 	@echo "make bench   measure nanoseconds per packet, and as root compare with tayga and the kernel"
 	@echo "make fuzz    run ten million steps against the model, random cases, a minute of each fuzz target (nightly Rust)"
 	@echo "make mutants FOLDER=src/xlat   run mutation tests of a folder, one hour at most; run it again to continue"
-	@echo "make deb     build a Debian package in target/debian"
+	@echo "make deb     build a Debian package in target/debian and check it"
 
 demo:
 	@echo "Building gate64. The first build takes several minutes."

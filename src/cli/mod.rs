@@ -6,6 +6,7 @@ mod constants;
 mod dns64_check;
 mod explain;
 mod health;
+mod package_files;
 mod reload;
 mod run;
 mod sessions;
@@ -90,6 +91,9 @@ enum Command {
     Lab(lab::Args),
     /// Print the version.
     Version,
+    /// Write manual pages and completions, for packages.
+    #[command(hide = true)]
+    PackageFiles(package_files::PackageFiles),
 }
 
 #[derive(Args, Debug)]
@@ -158,6 +162,7 @@ pub fn main() -> ExitCode {
         Command::Translate(args) => translate::translate(&args),
         Command::Demo(args) => lab::demo::run(&args),
         Command::Lab(args) => lab::run(&args),
+        Command::PackageFiles(args) => package_files::run(&args),
         Command::Version => {
             outln!("gate64 {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

@@ -17,7 +17,7 @@ mod who;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::lab;
 use crate::output::outln;
@@ -162,7 +162,7 @@ pub fn main() -> ExitCode {
         Command::Translate(args) => translate::translate(&args),
         Command::Demo(args) => lab::demo::run(&args),
         Command::Lab(args) => lab::run(&args),
-        Command::PackageFiles(args) => package_files::run(&args),
+        Command::PackageFiles(args) => package_files::run(&args, &Cli::command()),
         Command::Version => {
             outln!("gate64 {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -223,7 +223,23 @@ mod tests {
 
     #[test]
     fn the_command_line_is_valid() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_page_and_completions() {
+        let share = tempfile::tempdir().expect("a directory");
+        package_files::write(share.path(), &Cli::command()).expect("written");
+        let read = |file: &str| std::fs::read_to_string(share.path().join(file)).unwrap_or_default();
+        let cli = Cli::command();
+        for command in cli.get_subcommands().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name();
+            let page = read(&format!("man/man1/gate64-{name}.1"));
+            assert!(page.contains(".SH SYNOPSIS"), "no page of {name}");
+            for (_, folder, file) in package_files::COMPLETIONS {
+                assert!(read(&format!("{folder}/{file}")).contains(name), "{folder} lacks {name}");
+            }
+        }
+        assert!(read("man/man1/gate64-package-files.1").is_empty(), "it is hidden");
     }
 }

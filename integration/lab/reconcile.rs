@@ -53,7 +53,7 @@ fn what_others_change_is_restored() -> Test {
         (&["ip link add new0 type veth peer name new1"], "sysctl"),
     ] {
         survives(&site, &gateway, commands, part)?;
-        // So that the next case is no fight with another program.
+        // So that the repairs of the next case are not paused.
         gateway.reload(&config)?;
     }
     expect(&gateway.log(), "repaired: 2001:db8:1::153 was missing on lan0")?;
@@ -97,7 +97,7 @@ fn a_flushed_ruleset_is_restored() -> Test {
 }
 
 #[test]
-fn a_fight_with_another_program_is_given_up() -> Test {
+fn repairs_pause_if_another_program_undoes_them() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let mut gateway = site.start(&GatewayConfig::default())?;
     let router = &site.lab.gateway;

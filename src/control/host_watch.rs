@@ -8,12 +8,12 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use rtnetlink::MulticastGroup;
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, TokioSocket};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval};
 
 use super::clock;
 
-/// Interval between two comparisons without an event.
-const COMPARE: Duration = Duration::from_secs(10);
+/// Interval between two comparisons without an event, in case events overran the socket.
+pub(super) const COMPARE: Duration = Duration::from_secs(10);
 
 /// Time between the first event and the comparison. A daemon that changes the network changes much of it at once.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -58,8 +58,7 @@ impl HostWatch {
         ];
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
         tokio::spawn(connection);
-        let mut compare = tokio::time::interval(COMPARE);
-        compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut compare = clock::ticks(COMPARE);
         // The start has compared everything.
         compare.reset();
         Ok(Self { events: Box::new(messages.map(drop)), firewall: firewall().ok(), compare, pending: None })
@@ -81,7 +80,11 @@ impl HostWatch {
             tokio::select! {
                 Some(()) = self.events.next() => self.expect(Changed::Network),
                 () = next(&mut self.firewall) => self.expect(Changed::All),
-                _ = self.compare.tick() => self.expect(Changed::All),
+                // The socket also reports lost events, so that only without it nftables are listed again and again.
+                _ = self.compare.tick() => match self.firewall {
+                    Some(_) => self.expect(Changed::Network),
+                    None => self.expect(Changed::All),
+                },
             }
         }
     }

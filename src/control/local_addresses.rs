@@ -2,20 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::ready;
 use futures_util::{FutureExt, Stream, StreamExt};
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::Interval;
 
+use super::clock;
 use super::gateway::Gateway;
+use super::host_watch::COMPARE;
 use super::netlink::{self, Netlink};
-
-/// Interval between two comparisons, in case the kernel's notifications overran the socket.
-const COMPARE: Duration = Duration::from_secs(10);
 
 /// Whether a notification may change what this host receives. Most routes don't.
 fn is_relevant(payload: &NetlinkPayload<RouteNetlinkMessage>) -> bool {
@@ -50,8 +48,7 @@ impl AddressWatch {
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
         tokio::spawn(connection);
         let changes = messages.filter(|(message, _)| ready(is_relevant(&message.payload))).map(drop);
-        let mut compare = tokio::time::interval(COMPARE);
-        compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let compare = clock::ticks(COMPARE);
         Ok(Self { netlink: Netlink::open()?, changes: Box::new(changes), compare })
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::process::Command;
-use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
+use tokio::time::{Instant, Interval, timeout};
 
 use super::clock;
 use super::gateway::{Gateway, notify};
@@ -31,15 +31,15 @@ pub(super) struct Progress {
     published: Option<bool>,
     /// A different state, and since when it lasts.
     changing: Option<(bool, Instant)>,
-    /// The last finding sent to the service manager.
-    finding: Option<String>,
+    /// The last line sent to the service manager.
+    line: String,
 }
 
 impl Progress {
     pub(super) fn start() -> Self {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { ticks, published: None, changing: None, finding: None }
+        // The start has sent this one.
+        let line = "translating".to_owned();
+        Self { ticks: clock::ticks(INTERVAL), published: None, changing: None, line }
     }
 
     /// Returns when a check is due.
@@ -81,15 +81,15 @@ impl Gateway {
         }
         self.view.report(|condition| condition.stuck = stuck);
         let health = Health::of(&self.view);
-        let finding = health.finding();
-        if finding != progress.finding {
-            notify(&[NotifyState::Status(finding.as_deref().unwrap_or("translating"))]);
-            progress.finding.clone_from(&finding);
+        let line = health.line();
+        if line != progress.line {
+            notify(&[NotifyState::Status(&line)]);
+            progress.line.clone_from(&line);
         }
         let ready = health.is_ready();
         if progress.settle(ready, clock::monotonic()) {
-            if let (false, Some(finding)) = (ready, finding) {
-                tracing::error!("not ready: {finding}");
+            if !ready {
+                tracing::error!("not ready: {line}");
             }
             publish(&self.config.health, ready);
         }

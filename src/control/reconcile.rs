@@ -24,13 +24,12 @@ impl Gateway {
         let wanted = Requirements::of(&self.config, &own, &lingering);
         let now = clock::monotonic();
         self.host_state.reconcile(&self.config, (&wanted, &own), changed, now).await?;
-        self.host_state.repairs.end();
         self.view.report(|condition| condition.host = self.host_state.repairs.report().clone());
         Ok(())
     }
 
     /// The state of the gateway in one line, for the service manager.
     pub(super) fn state(&self) -> String {
-        Health::of(&self.view).finding().unwrap_or_else(|| "translating".to_owned())
+        Health::of(&self.view).line()
     }
 }

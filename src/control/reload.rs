@@ -141,7 +141,7 @@ impl Gateway {
         let result = self.try_reload(now).await;
         let (status, result) = match result {
             Ok(()) => {
-                self.host_state.repairs.forget_fights();
+                self.host_state.repairs.resume();
                 let done = format!("reloaded: {} zones", self.config.zone_names.len());
                 tracing::info!("{done}");
                 (self.state(), Ok(done))

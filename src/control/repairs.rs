@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use crate::observe::host::{HostReport, Part, Repair};
 
-/// Repairs of one thing within [`WINDOW`] that count as a fight with another program.
-const FIGHT: usize = 3;
+/// Repairs of one thing within [`WINDOW`] after which another program is assumed to undo them.
+const MAX_REPAIRS: usize = 3;
 
 /// Time in which repairs of one thing are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Time without repairs of a thing after a fight.
-const TRUCE: Duration = Duration::from_secs(600);
+/// Time without further repairs of a thing.
+const BACKOFF: Duration = Duration::from_secs(600);
 
 /// Number of repairs that `gate64 status` shows.
 const SHOWN: usize = 10;
@@ -26,7 +26,7 @@ pub(super) struct Repairs {
     /// Times of the recent repairs of each thing, by its text.
     recent: BTreeMap<String, VecDeque<Instant>>,
     /// Things that are not repaired, until when.
-    truces: BTreeMap<String, Instant>,
+    paused: BTreeMap<String, Instant>,
     /// Problems found by the current comparison.
     problems: Vec<String>,
 }
@@ -35,23 +35,23 @@ impl Repairs {
     /// Begins a comparison.
     pub(super) fn begin(&mut self, now: Instant) {
         self.problems.clear();
-        self.truces.retain(|_, end| now < *end);
+        self.paused.retain(|_, end| now < *end);
         self.recent.retain(|_, times| times.back().is_some_and(|last| now < *last + WINDOW));
     }
 
-    /// Forgets fights: the operator wants another attempt.
-    pub(super) fn forget_fights(&mut self) {
-        self.truces.clear();
+    /// Resumes paused repairs: the operator wants another attempt.
+    pub(super) fn resume(&mut self) {
+        self.paused.clear();
         self.recent.clear();
     }
 
-    /// Whether to repair `what`; after a fight it is a problem instead.
+    /// Whether to repair `what`; while its repairs are paused it is a problem instead.
     pub(super) fn may(&mut self, what: &str) -> bool {
-        let fought = self.truces.contains_key(what);
-        if fought {
+        let is_paused = self.paused.contains_key(what);
+        if is_paused {
             self.problem(format!("{what}: another program undoes the repair"));
         }
-        !fought
+        !is_paused
     }
 
     /// Records a repair of `what`.
@@ -67,12 +67,12 @@ impl Repairs {
             times.pop_front();
         }
         times.push_back(now);
-        if times.len() >= FIGHT {
+        if times.len() >= MAX_REPAIRS {
             self.recent.remove(what);
-            self.truces.insert(what.to_owned(), now + TRUCE);
-            let minutes = TRUCE.as_secs() / 60;
+            self.paused.insert(what.to_owned(), now + BACKOFF);
+            let minutes = BACKOFF.as_secs() / 60;
             tracing::warn!(
-                "{what}: repaired {FIGHT} times in a minute, so another program undoes it; \
+                "{what}: repaired {MAX_REPAIRS} times in a minute, so another program undoes it; \
                  no further repair for {minutes} minutes"
             );
         }
@@ -109,11 +109,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fight_with_another_program_ends() {
+    fn repairs_pause_if_another_program_undoes_them() {
         let mut repairs = Repairs::default();
         let start = clock::monotonic();
         let at = |seconds| start + Duration::from_secs(seconds);
-        // Twice in a minute, again and again, is no fight.
+        // Twice in a minute, again and again, is not too often.
         for second in [0, 50, 70, 120, 200] {
             repairs.begin(at(second));
             assert!(repairs.may("x"), "{second}");
@@ -131,7 +131,7 @@ mod tests {
         repairs.end();
         assert_eq!(repairs.report().problems, ["x: another program undoes the repair"]);
         repairs.begin(at(220 + 600));
-        assert!(repairs.may("x"), "after the truce");
+        assert!(repairs.may("x"), "after the pause");
         repairs.end();
         let report = repairs.report();
         assert_eq!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::format::span;
-use super::view::View;
+use super::view::{Condition, View};
 
 /// Time after which an exhausted pool4 is no longer a finding.
 const EXHAUSTED: Duration = Duration::from_secs(60);
@@ -56,7 +56,8 @@ pub struct Health {
 impl Health {
     /// The present health.
     pub fn of(view: &View) -> Self {
-        let mut checks = vec![device(view), workers(view), host(view), pool4(view)];
+        let condition = view.condition();
+        let mut checks = vec![device(&condition), workers(&condition), host(&condition), pool4(view)];
         checks.extend(dns64(view));
         let level = checks.iter().map(|check| check.level).max().unwrap_or(Level::Ok);
         Self { level, checks }
@@ -65,6 +66,11 @@ impl Health {
     /// Whether clients should use this gateway: no check has failed.
     pub fn is_ready(&self) -> bool {
         self.level != Level::Failed
+    }
+
+    /// The worst finding in one line, or that it translates: for the service manager.
+    pub fn line(&self) -> String {
+        self.finding().unwrap_or_else(|| "translating".to_owned())
     }
 
     /// The worst finding in one line, if there is one.
@@ -78,23 +84,23 @@ fn check(name: &str, level: Level, finding: impl Into<String>) -> Check {
     Check { name: name.to_owned(), level, finding: finding.into() }
 }
 
-fn device(view: &View) -> Check {
-    if view.condition().is_down {
+fn device(condition: &Condition) -> Check {
+    if condition.is_down {
         check("device", Level::Failed, "no worker can use its queue of the device")
     } else {
         check("device", Level::Ok, "up")
     }
 }
 
-fn workers(view: &View) -> Check {
-    match view.condition().stuck {
-        Some(stuck) => check("workers", Level::Failed, stuck),
+fn workers(condition: &Condition) -> Check {
+    match &condition.stuck {
+        Some(stuck) => check("workers", Level::Failed, stuck.clone()),
         None => check("workers", Level::Ok, "all workers and DNS64 threads respond"),
     }
 }
 
-fn host(view: &View) -> Check {
-    match view.condition().host.problems.first() {
+fn host(condition: &Condition) -> Check {
+    match condition.host.problems.first() {
         Some(problem) => check("host", Level::Degraded, problem.clone()),
         None => check("host", Level::Ok, "as configured"),
     }

@@ -59,6 +59,9 @@ impl HostState {
         repairs.begin(now);
         let result =
             self.compare(config, (wanted, own), changed, Comparison { repairs: &mut repairs, now }).await;
+        if result.is_ok() {
+            repairs.end();
+        }
         self.repairs = repairs;
         result
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::constants::CONFIG;
+use crate::config::lenient;
 use crate::output::errln;
 
 /// Default path of the admin socket.
@@ -38,10 +39,7 @@ pub(super) struct Response {
 
 /// Path of the admin socket in a configuration file; the default path if the file is unreadable or not valid TOML.
 fn socket_of(config: &Path) -> PathBuf {
-    let text = std::fs::read_to_string(config).unwrap_or_default();
-    let table: toml::Table = toml::from_str(&text).unwrap_or_default();
-    let admin = table.get("observe").and_then(|observe| observe.get("admin")).and_then(|path| path.as_str());
-    PathBuf::from(admin.unwrap_or(SOCKET))
+    lenient::path(config, "observe", "admin").unwrap_or_else(|| PathBuf::from(SOCKET))
 }
 
 /// Sends one HTTP/1.0 request, for example `GET /status`.

@@ -7,6 +7,7 @@ mod dns64_check;
 mod explain;
 mod health;
 mod package_files;
+mod protocol;
 mod reload;
 mod run;
 mod sessions;

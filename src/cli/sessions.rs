@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::constants::CONFIG;
+use super::protocol::protocol;
 use crate::addr::{Ipv6Prefix, Proto, Transport4};
+use crate::control::cleanup::state_dir_of;
 use crate::control::saved_sessions::{now_of, present};
 use crate::observe::format::{size, span};
 use crate::output::{errln, outln};
@@ -20,8 +22,6 @@ use crate::worker::state::{Reader, StateError};
 
 /// Where the files are while the service runs.
 const RUNTIME: &str = "/run/gate64";
-/// State directory without a configuration file.
-const STATE: &str = "/var/lib/gate64";
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Filter {
@@ -35,7 +35,7 @@ pub(super) struct Filter {
     #[arg(long, value_name = "PREFIX")]
     host: Option<Ipv6Prefix>,
     /// Only this protocol.
-    #[arg(long, value_parser = protocol)]
+    #[arg(long, value_parser = protocol())]
     protocol: Option<Proto>,
     /// Only this public address.
     #[arg(long, value_name = "ADDR")]
@@ -52,11 +52,6 @@ pub(super) struct Filter {
     /// Print one JSON object per line, for programs.
     #[arg(long)]
     json: bool,
-}
-
-fn protocol(text: &str) -> Result<Proto, String> {
-    let found = Proto::ALL.into_iter().find(|proto| proto.name() == text);
-    found.ok_or_else(|| "allowed: tcp, udp, icmp".to_owned())
 }
 
 impl Filter {
@@ -76,7 +71,7 @@ impl Filter {
     fn visit(&self, mut each: impl FnMut(&Record)) -> Result<(), String> {
         let dirs = match &self.directory {
             Some(dir) => vec![dir.clone()],
-            None => vec![PathBuf::from(RUNTIME), state_dir(&self.config)],
+            None => vec![PathBuf::from(RUNTIME), state_dir_of(&self.config)],
         };
         let files = present(&dirs);
         if files.is_empty() {
@@ -99,14 +94,6 @@ impl Filter {
         }
         Ok(())
     }
-}
-
-/// The state directory of a configuration file; the default if the file does not name one.
-fn state_dir(config: &Path) -> PathBuf {
-    let text = std::fs::read_to_string(config).unwrap_or_default();
-    let table: toml::Table = toml::from_str(&text).unwrap_or_default();
-    let dir = table.get("host").and_then(|host| host.get("state_dir")).and_then(|dir| dir.as_str());
-    PathBuf::from(dir.unwrap_or(STATE))
 }
 
 /// Prints the sessions that pass.

@@ -5,21 +5,22 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::admin::{AdminSocket, ask};
+use super::protocol::protocol;
+use crate::addr::Proto;
+use crate::config::lenient;
+use crate::control::cleanup::state_dir_of;
 use crate::observe::binding_log::search::{Answer, End, Found, Query, merge_present, search};
 use crate::observe::binding_log::{Mapping, Protocol};
 use crate::output::{errln, out, outln};
 
 /// Timeout of the request to the gateway.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Directory of the files without a configuration file.
-const DIRECTORY: &str = "/var/lib/gate64/binding_log";
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
@@ -28,8 +29,8 @@ pub(super) struct Args {
     /// The outside port, or the ICMP identifier.
     port: u16,
     /// Protocol: matters for ports with a static binding.
-    #[arg(long, value_enum)]
-    protocol: Option<ProtocolName>,
+    #[arg(long, value_parser = protocol())]
+    protocol: Option<Proto>,
     /// Time: RFC 3339 ("2026-11-29T10:00:00Z"), or local time ("2026-11-29 10:00"). Without it, all
     /// hosts that had the port, the latest first.
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -42,23 +43,6 @@ pub(super) struct Args {
     /// Print one JSON object, for programs.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum, Debug)]
-enum ProtocolName {
-    Tcp,
-    Udp,
-    Icmp,
-}
-
-impl From<ProtocolName> for Protocol {
-    fn from(name: ProtocolName) -> Self {
-        match name {
-            ProtocolName::Tcp => Self::Tcp,
-            ProtocolName::Udp => Self::Udp,
-            ProtocolName::Icmp => Self::Icmp,
-        }
-    }
 }
 
 /// Parses a time: RFC 3339, or local time without a time zone.
@@ -107,12 +91,8 @@ pub(super) fn who(args: &Args) -> ExitCode {
 
 /// The directory of the files by the configuration file; without a valid one, the default.
 fn directory_of(config: &Path) -> PathBuf {
-    let text = std::fs::read_to_string(config).unwrap_or_default();
-    let table: toml::Table = toml::from_str(&text).unwrap_or_default();
-    let key = |section: &str, key: &str| table.get(section)?.get(key)?.as_str().map(PathBuf::from);
-    key("binding_log", "directory")
-        .or_else(|| key("host", "state_dir").map(|dir| dir.join("binding_log")))
-        .unwrap_or_else(|| PathBuf::from(DIRECTORY))
+    let directory = lenient::path(config, "binding_log", "directory");
+    directory.unwrap_or_else(|| state_dir_of(config).join("binding_log"))
 }
 
 /// The assignments of the running gateway that have the port, and its name; `None` if it does not run.
@@ -216,6 +196,6 @@ mod tests {
             Path::new("/log")
         );
         assert_eq!(of("[host]\nstate_dir = \"/s\"\n"), Path::new("/s/binding_log"));
-        assert_eq!(of(""), Path::new(DIRECTORY));
+        assert_eq!(of(""), Path::new("/var/lib/gate64/binding_log"));
     }
 }

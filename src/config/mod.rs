@@ -12,6 +12,7 @@ mod egress;
 mod error_sources;
 mod host;
 mod host_info;
+pub(crate) mod lenient;
 mod network;
 mod pool;
 mod reader;

@@ -7,6 +7,7 @@ use super::journal::Journal;
 use super::logging;
 use super::netlink::Netlink;
 use super::sysctl::Tree;
+use crate::config::lenient;
 
 pub(crate) use super::journal::Extent;
 
@@ -16,10 +17,7 @@ pub(crate) const STATE_DIR: &str = "/var/lib/gate64";
 /// The state directory of a configuration file. Other errors in the file are ignored: they must not prevent the
 /// cleanup.
 pub(crate) fn state_dir_of(config: &Path) -> PathBuf {
-    let text = std::fs::read_to_string(config).unwrap_or_default();
-    let table: toml::Table = toml::from_str(&text).unwrap_or_default();
-    let dir = table.get("host").and_then(|host| host.get("state_dir")).and_then(|dir| dir.as_str());
-    PathBuf::from(dir.unwrap_or(STATE_DIR))
+    lenient::path(config, "host", "state_dir").unwrap_or_else(|| PathBuf::from(STATE_DIR))
 }
 
 /// Undoes the changes in the journal of `dir`; returns their number. A second call does nothing. The

@@ -5,7 +5,7 @@
 //! the older ones, the newest first, and removes them once each of its workers has saved all its sessions. So a
 //! gateway that is killed at any time leaves at least one complete generation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
@@ -70,18 +70,16 @@ impl SavedSessions {
     pub(super) fn open(config: &Config, live: Option<PathBuf>) -> (Self, Inherited) {
         let dir = config.host.state_dir.clone();
         let boot = journal::boot_id();
-        let mut old = files(&dir);
-        old.extend(live.iter().flat_map(|live| files(live)));
+        let found = located(&live.iter().chain([&dir]).cloned().collect::<Vec<_>>());
         let mut inherited = Inherited::default();
         // Each session may be in two generations.
         let room = (config.nat64.limits.sessions as usize).saturating_mul(2);
-        for name in old.iter().rev() {
-            let in_memory = live.iter().map(|live| live.join(name.to_string())).find(|path| path.exists());
-            let path = in_memory.unwrap_or_else(|| dir.join(name.to_string()));
-            if let Err(why) = read(&path, boot, room, &mut inherited) {
+        for path in found.values().rev() {
+            if let Err(why) = read(path, boot, room, &mut inherited) {
                 tracing::warn!("{}: {why}; its sessions are lost", path.display());
             }
         }
+        let old: BTreeSet<Name> = found.into_keys().collect();
         let generation = old.last().map_or(1, |newest| newest.0.wrapping_add(1));
         let (workers, progress) = (config.host.workers, Vec::new());
         (Self { dir, live, boot, generation, old, workers, progress, is_failing: false }, inherited)
@@ -185,22 +183,32 @@ pub(super) fn log(restored: &Restored) {
     }
 }
 
-/// The files of the newest generation in these directories, one per worker. A file in an earlier directory takes
-/// precedence over one of the same name.
-pub(crate) fn present(dirs: &[PathBuf]) -> Vec<PathBuf> {
-    let mut all = std::collections::BTreeMap::new();
+/// The files in these directories. One in an earlier directory takes precedence over one of the same name.
+fn located(dirs: &[PathBuf]) -> BTreeMap<Name, PathBuf> {
+    let mut all = BTreeMap::new();
     for dir in dirs {
         for name in files(dir) {
             all.entry(name).or_insert_with(|| dir.join(name.to_string()));
         }
     }
+    all
+}
+
+/// The files of the newest generation in these directories, one per worker.
+pub(crate) fn present(dirs: &[PathBuf]) -> Vec<PathBuf> {
+    let all = located(dirs);
     let newest = all.last_key_value().map(|(name, _)| name.0);
     all.into_iter().filter(|(name, _)| Some(name.0) == newest).map(|(_, path)| path).collect()
 }
 
 /// The present time by the clock of the worker that wrote a file.
 pub(crate) fn now_of(header: &Header) -> Instant {
-    header.clock + moment(journal::boot_id()).since(&header.written)
+    now_in(journal::boot_id(), header)
+}
+
+/// The same in this boot.
+fn now_in(boot: [u8; 16], header: &Header) -> Instant {
+    header.clock + moment(boot).since(&header.written)
 }
 
 /// The saved files in a directory.
@@ -228,7 +236,7 @@ fn read_sessions(
     let mut reader = Reader::new(BufReader::with_capacity(1 << 20, file))?;
     let header = *reader.header();
     inherited.owner_seed.get_or_insert(header.owner_seed);
-    let now = header.clock + moment(boot).since(&header.written);
+    let now = now_in(boot, &header);
     while inherited.sessions.len() < room
         && let Some(saved) = reader.next_session()?
     {

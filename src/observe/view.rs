@@ -162,11 +162,7 @@ impl View {
 
     /// Returns once all threads of the resolver have responded.
     pub async fn resolver_responds(&self) {
-        let reporter = {
-            let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
-            resolver.as_ref().map(|(_, reporter)| reporter.clone())
-        };
-        if let Some(reporter) = reporter {
+        if let Some(reporter) = self.reporter() {
             reporter.ping().await;
         }
     }
@@ -223,13 +219,14 @@ impl View {
         resolver.as_ref().map(|(counters, _)| Arc::clone(counters))
     }
 
+    fn reporter(&self) -> Option<Reporter> {
+        let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
+        resolver.as_ref().map(|(_, reporter)| reporter.clone())
+    }
+
     /// The failures of a name that the resolver remembers, as text.
     pub async fn resolver_failures(&self, name: &str) -> Vec<String> {
-        let reporter = {
-            let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
-            resolver.as_ref().map(|(_, reporter)| reporter.clone())
-        };
-        match reporter {
+        match self.reporter() {
             Some(reporter) => reporter.failures(name).await,
             None => Vec::new(),
         }
@@ -237,11 +234,7 @@ impl View {
 
     /// Ledger and cache of the resolver, if there is one, with at most `names` names per zone.
     pub async fn resolver_report(&self, names: usize) -> Option<Report> {
-        let reporter = {
-            let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
-            resolver.as_ref().map(|(_, reporter)| reporter.clone())
-        };
-        Some(reporter?.report(names).await)
+        Some(self.reporter()?.report(names).await)
     }
 
     /// A counter of one zone, summed over the workers. `None` counts packets outside every zone.

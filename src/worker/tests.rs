@@ -53,12 +53,25 @@ fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime").block_on(future)
 }
 
+/// A device whose `recv` calls the given function, and whose filter has dropped packets.
+struct Faulty<F> {
+    recv: F,
+    filtered: u64,
+    tallies: Arc<Tallies>,
+}
+
 /// A device whose `recv` calls the given function.
-struct Faulty<F>(F, Arc<Tallies>);
+fn faulty<F>(recv: F) -> Faulty<F> {
+    Faulty { recv, filtered: 0, tallies: Arc::default() }
+}
 
 impl<F: FnMut() -> io::Result<usize> + Send> Device for Faulty<F> {
     fn recv(&mut self, _: &mut [PacketBuf]) -> io::Result<usize> {
-        (self.0)()
+        (self.recv)()
+    }
+
+    fn filtered(&mut self) -> u64 {
+        std::mem::take(&mut self.filtered)
     }
 
     fn send(&mut self, packets: &[&PacketBuf]) -> usize {
@@ -74,7 +87,7 @@ impl<F: FnMut() -> io::Result<usize> + Send> Device for Faulty<F> {
     }
 
     fn tallies(&self) -> &Arc<Tallies> {
-        &self.1
+        &self.tallies
     }
 }
 
@@ -134,38 +147,9 @@ fn a_stop_translates_what_waits_in_the_queue() {
     assert!(out.iter().all(|frame| frame.bytes[0] == 0x45));
 }
 
-/// A device with a filter that has dropped packets.
-struct Filtered(u64, Arc<Tallies>);
-
-impl Device for Filtered {
-    fn recv(&mut self, _: &mut [PacketBuf]) -> io::Result<usize> {
-        Ok(0)
-    }
-
-    fn filtered(&mut self) -> u64 {
-        std::mem::take(&mut self.0)
-    }
-
-    fn send(&mut self, packets: &[&PacketBuf]) -> usize {
-        packets.len()
-    }
-
-    fn wait(&mut self, waker: &Waker, timeout: Option<Duration>) -> io::Result<()> {
-        waker.sleep(None, timeout)
-    }
-
-    fn offloads(&self) -> Offloads {
-        Offloads::default()
-    }
-
-    fn tallies(&self) -> &Arc<Tallies> {
-        &self.1
-    }
-}
-
 #[test]
 fn drops_of_the_overload_filter_have_a_reason() {
-    let device = Box::new(Filtered(7, Arc::default()));
+    let device = Box::new(Faulty { filtered: 7, ..faulty(|| Ok(0)) });
     let assignment = Assignment { settings: settings(0, 1), device, saved: Saved::default() };
     let started = start(vec![assignment], 1, 8).expect("starts");
     let counters = started.workers.counters();
@@ -273,9 +257,9 @@ fn all_workers_switch_before_reconfigure_returns() {
 
 #[test]
 fn a_panic_is_reported_and_other_workers_continue() {
-    let faulty = Faulty(|| panic!("as planned"), Arc::default());
+    let panicking = faulty(|| panic!("as planned"));
     let assignments = vec![
-        Assignment { settings: settings(0, 2), device: Box::new(faulty), saved: Saved::default() },
+        Assignment { settings: settings(0, 2), device: Box::new(panicking), saved: Saved::default() },
         Assignment { settings: settings(1, 2), device: Box::new(memory().0), saved: Saved::default() },
     ];
     let mut started = start(assignments, 1, 8).expect("starts");
@@ -290,11 +274,11 @@ fn a_panic_is_reported_and_other_workers_continue() {
 #[test]
 fn a_failing_device_is_reported_once() {
     let mut calls = 0;
-    let faulty = move || {
+    let fails_twice = move || {
         calls += 1;
         if calls < 3 { Err(io::Error::from_raw_os_error(libc::EBADFD)) } else { Ok(0) }
     };
-    let device = Box::new(Faulty(faulty, Arc::default()));
+    let device = Box::new(faulty(fails_twice));
     let mut started =
         start(vec![Assignment { settings: settings(0, 1), device, saved: Saved::default() }], 1, 8)
             .expect("starts");
@@ -362,10 +346,10 @@ fn sessions_are_saved_at_the_end_and_restored() {
     assert!(sessions[0].remaining > Duration::from_secs(200), "{sessions:?}");
 
     let next = tempfile::tempfile().expect("a file");
-    let stranger =
+    let outside_all_zones =
         Record { v6: Transport6::new("2001:db8:2::1".parse().expect("literal"), 9), ..sessions[0] };
     let (started, peer, _) =
-        start_saving(next.try_clone().expect("a descriptor"), vec![sessions[0], stranger]);
+        start_saving(next.try_clone().expect("a descriptor"), vec![sessions[0], outside_all_zones]);
     let restored = started.workers.restored();
     assert_eq!((restored.sessions, restored.refused.get("no_zone").copied()), (1, Some(1)), "{restored:?}");
     let port = u16::from_be_bytes([sent.bytes[20], sent.bytes[21]]);

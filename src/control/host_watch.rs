@@ -80,11 +80,7 @@ impl HostWatch {
             tokio::select! {
                 Some(()) = self.events.next() => self.expect(Changed::Network),
                 () = next(&mut self.firewall) => self.expect(Changed::All),
-                // The socket also reports lost events, so that only without it nftables are listed again and again.
-                _ = self.compare.tick() => match self.firewall {
-                    Some(_) => self.expect(Changed::Network),
-                    None => self.expect(Changed::All),
-                },
+                _ = self.compare.tick() => self.expect(Changed::All),
             }
         }
     }

@@ -80,8 +80,8 @@ fn a_new_address_of_the_uplink_is_followed() -> Test {
 #[test]
 fn a_flushed_ruleset_is_restored() -> Test {
     let Some(site) = build(1, Some(1500))? else { return Ok(()) };
-    let gateway = site
-        .start(&GatewayConfig { pool: "egress = \"masquerade\"".to_owned(), ..GatewayConfig::default() })?;
+    let config = GatewayConfig { pool: "egress = \"masquerade\"".to_owned(), ..GatewayConfig::default() };
+    let mut gateway = site.start(&config)?;
     survives(&site, &gateway, &["nft flush ruleset"], "nftables")?;
     expect(&site.page()?, "you are 192.0.2.2 port")?;
     // A firewall that appears later is a problem that the gateway cannot repair.
@@ -93,6 +93,20 @@ fn a_flushed_ruleset_is_restored() -> Test {
     until(Deadline::ample(), "the problem is shown", || problems().contains("inet later forward drops"))?;
     router.text("nft delete table inet later")?;
     until(Deadline::ample(), "the problem is over", || problems() == "[]")?;
+    // A paused repair is a problem, also after comparisons without nftables.
+    gateway.reload(&config)?;
+    let count = |part: &str| repairs(&site, &gateway, part).unwrap_or_default();
+    let start = count("nftables");
+    for number in 1..=3 {
+        router.text("nft flush ruleset")?;
+        until(Deadline::ample(), "a repair", || count("nftables") == start + number)?;
+    }
+    router.text("nft flush ruleset")?;
+    let problems = || status(&site, &gateway).map(|s| s["host"]["problems"].to_string()).unwrap_or_default();
+    until(Deadline::ample(), "a pause", || problems().contains("table ip gate64 was missing"))?;
+    router.ip("-6 route del unreachable 2001:db8:64::/96 metric 4294967295")?;
+    until(Deadline::ample(), "another repair", || count("unreachable_route") > 0)?;
+    assert!(!gateway.log().contains("no longer: the nftables table"), "{}", problems());
     gateway.stop()
 }
 

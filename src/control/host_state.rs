@@ -59,8 +59,8 @@ pub(crate) struct HostState {
     /// The device is that of the previous gateway, with its addresses and routes.
     is_adopted: bool,
     requirements: Requirements,
-    /// The chain that drops forwarded packets, as an error text, if a comparison found one.
-    dropping: Option<String>,
+    /// What the last comparison with nftables found wrong there.
+    firewall_problems: Vec<String>,
     pub(super) repairs: Repairs,
 }
 
@@ -79,7 +79,7 @@ impl HostState {
             index,
             is_adopted: false,
             requirements,
-            dropping: None,
+            firewall_problems: Vec::new(),
             repairs: Repairs::default(),
         }
     }

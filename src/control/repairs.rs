@@ -85,6 +85,16 @@ impl Repairs {
         }
     }
 
+    /// Number of problems that the current comparison has found.
+    pub(super) const fn found(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// The problems that it has found after the first `number`.
+    pub(super) fn found_after(&self, number: usize) -> Vec<String> {
+        self.problems[number..].to_vec()
+    }
+
     /// Ends a comparison: logs new and past problems.
     pub(super) fn end(&mut self) {
         let before = std::mem::replace(&mut self.report.problems, std::mem::take(&mut self.problems));

@@ -81,10 +81,18 @@ impl HostState {
         self.repair_addresses(own, &mut comparison).await;
         self.repair_proxies(&mut comparison).await;
         self.repair_reserved_ports(config, &mut comparison).await;
-        if changed == Changed::All {
-            self.repair_nftables(config, &mut comparison).await;
+        match changed {
+            Changed::All => {
+                let found = comparison.repairs.found();
+                self.repair_nftables(config, &mut comparison).await;
+                self.check_forward(config, &mut comparison).await;
+                self.firewall_problems = comparison.repairs.found_after(found);
+            }
+            // They are as they were.
+            Changed::Network => {
+                self.firewall_problems.iter().cloned().for_each(|what| comparison.repairs.problem(what));
+            }
         }
-        self.check_forward(config, changed, &mut comparison).await;
         Ok(())
     }
 
@@ -251,19 +259,13 @@ impl HostState {
         }
     }
 
-    /// Whether the firewall drops forwarded packets. It is known until nftables change.
-    async fn check_forward(&mut self, config: &Config, changed: Changed, comparison: &mut Comparison<'_>) {
-        if changed == Changed::All {
-            self.dropping = None;
-            if config.host.checks.firewall
-                && let Some((family, table, chain)) = nft::dropping_forward(&self.device).await
-            {
-                let device = self.device.clone();
-                self.dropping = Some(HostError::Forward { family, table, chain, device }.to_string());
-            }
-        }
-        if let Some(dropping) = &self.dropping {
-            comparison.repairs.problem(dropping.clone());
+    /// Whether the firewall drops forwarded packets.
+    async fn check_forward(&self, config: &Config, comparison: &mut Comparison<'_>) {
+        if config.host.checks.firewall
+            && let Some((family, table, chain)) = nft::dropping_forward(&self.device).await
+        {
+            let device = self.device.clone();
+            comparison.repairs.problem(HostError::Forward { family, table, chain, device }.to_string());
         }
     }
 }

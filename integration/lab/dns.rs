@@ -186,7 +186,7 @@ fn a_reload_that_removes_dns64_answers_pending_queries() -> Test {
         let output = site.lab.gateway.text("curl -sS -g http://[::1]:6464/metrics").unwrap_or_default();
         output
             .lines()
-            .any(|line| line.contains("upstream_asked") && line.contains('{') && !line.ends_with(" 0"))
+            .any(|line| line.contains("upstream_queries") && line.contains('{') && !line.ends_with(" 0"))
     })?;
     gateway.reload(&GatewayConfig { dns: String::new(), ..GatewayConfig::default() })?;
     assert!(query.is_running(), "the query was over before the reload");

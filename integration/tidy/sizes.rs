@@ -17,7 +17,7 @@ const MANY_FIELDS: &[(&str, &str, &str)] = &[
     ),
     ("src/dns64/cache/entry.rs", "RecordSetHeader", "a cache entry's fixed part, stored as bytes"),
     ("src/nat64/tables/session.rs", "Session", "one record per session, laid out for the cache line"),
-    ("src/resolver/worker/state.rs", "WorkerState", "all that one resolver thread owns"),
+    ("src/resolver/thread_state/state.rs", "ThreadState", "all that one resolver thread owns"),
     ("src/dns64/upstream_query.rs", "UpstreamQuery", "one record per upstream query"),
 ];
 

@@ -74,15 +74,15 @@ pub(super) fn explain(args: &Args) -> ExitCode {
         let Some(query) = message::query(1, &name, &kind, args.dnssec_ok) else {
             return failed(&format!("`{name}` is not a domain name, or {kind} not a record type"));
         };
-        let authorities = match tls::authorities(&settings) {
-            Ok(authorities) => authorities,
+        let tls_config = match tls::upstream_config(&settings) {
+            Ok(tls_config) => tls_config,
             Err(why) => return failed(&why.to_string()),
         };
         let dnssec = if args.dnssec_ok { " with DO" } else { "" };
         outln!("{name} {kind}{dnssec} for client {client}\n\nrules");
         rules(&settings, client, &name).iter().for_each(|(rule, says)| outln!("  {rule:18} {says}"));
         remembered(&socket, &name);
-        match resolve(Arc::new(settings), authorities, client, &query).await {
+        match resolve(Arc::new(settings), tls_config, client, &query).await {
             Some(answer) => {
                 outln!("\nanswer after {} ms", answer.elapsed.as_millis());
                 outln!("  {}: {}", answer.outcome, answer.outcome.meaning().trim());
@@ -114,7 +114,7 @@ fn failed(why: &str) -> ExitCode {
 /// Resolves `query`, printing each upstream query and its reply.
 async fn resolve(
     settings: Arc<Settings>,
-    authorities: Option<Arc<ClientConfig>>,
+    tls_config: Option<Arc<ClientConfig>>,
     client: IpAddr,
     query: &[u8],
 ) -> Option<Answer> {
@@ -130,9 +130,9 @@ async fn resolve(
         while let Some(ask) = engine.poll_transmit() {
             print_event(clock, &asked(&settings, &ask));
             let via = settings.network.via.get(&ask.upstream).cloned().unwrap_or_default();
-            let authorities = authorities.clone();
+            let tls_config = tls_config.clone();
             asks.push(async move {
-                let result = ask::ask(&ask, &via, authorities).await;
+                let result = ask::ask(&ask, &via, tls_config).await;
                 (ask, result)
             });
         }

@@ -6,10 +6,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::action::answer;
 use super::answer::Draft;
+use super::broken_aaaa::BrokenAaaaDnsZones;
 use super::cache::{Cache, Failure};
-use super::exchange::answer;
-use super::failures::BrokenAaaaZones;
 use super::key::{Key, Seed};
 use super::ledger::Ledger;
 use super::pending::{self, Lookup, PendingQuery, owner_of};
@@ -54,7 +54,7 @@ struct Zones {
 pub struct Engine<T> {
     settings: Arc<Settings>,
     cache: Cache,
-    broken_aaaa: BrokenAaaaZones,
+    broken_aaaa: BrokenAaaaDnsZones,
     ledger: Ledger,
     upstreams: UpstreamState,
     zones: Zones,
@@ -72,7 +72,7 @@ impl<T> Engine<T> {
     pub fn new(settings: Arc<Settings>, seed: u64) -> Self {
         Self {
             cache: Cache::new(settings.cache_limits_per_engine(), Seed(seed)),
-            broken_aaaa: BrokenAaaaZones::default(),
+            broken_aaaa: BrokenAaaaDnsZones::default(),
             ledger: Ledger::new(settings.ledger_limits_per_engine(), Seed(seed)),
             upstreams: UpstreamState::default(),
             zones: Zones { clients: settings.client_zones(), down: BTreeSet::new() },

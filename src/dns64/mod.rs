@@ -7,15 +7,15 @@
 //! Messages stay bytes while they are only forwarded (`wire`). `crate::message` decodes and encodes
 //! records.
 
+mod action;
 mod answer;
+mod broken_aaaa;
 mod cache;
 mod designated;
 mod discovery;
 mod domains;
 mod engine;
-mod exchange;
 pub mod explain;
-mod failures;
 mod key;
 mod ledger;
 mod local;
@@ -39,10 +39,10 @@ pub(crate) mod wire;
 mod without_upstream;
 
 pub use crate::message::{AddressKind, address_query, address_question, address_reply, addresses};
+pub use action::{Answer, QueryAction, refuse};
 pub use cache::CacheLimits;
 pub use domains::Domains;
 pub use engine::Engine;
-pub use exchange::{Answer, QueryAction, refuse};
 pub use key::name_hash;
 pub use ledger::{Ipv6Support, LedgerLimits, NameUsage};
 pub use local::LocalRecords;

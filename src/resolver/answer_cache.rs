@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 use std::time::Duration;
 
-use super::frame;
+use super::message_edit;
 use super::query_key::{Key, SimpleQuery};
 use crate::dns64::Outcome;
 use crate::dns64::wire;
@@ -100,7 +100,7 @@ impl CachedAnswer<'_> {
         let age = u32::try_from(now.since(self.0.stored_at).as_secs()).unwrap_or(u32::MAX);
         if age > 0 {
             for at in &self.0.ttls {
-                frame::age(message, usize::from(*at), age);
+                message_edit::age(message, usize::from(*at), age);
             }
         }
     }
@@ -198,7 +198,7 @@ impl AnswerCache {
         if !slot.seen_before {
             return;
         }
-        let Some((ttls, opt, least)) = frame::ttl_offsets(message) else { return };
+        let Some((ttls, opt, least)) = message_edit::ttl_offsets(message) else { return };
         let Ok(opt) = u16::try_from(opt.unwrap_or(0)) else { return };
         let life = life.min(Duration::from_secs(least.min(MAX_TTL).into()));
         if life.is_zero() {

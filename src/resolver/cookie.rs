@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use siphasher::sip::SipHasher24;
 
-use super::frame;
+use super::message_edit;
 use super::query_key::COOKIE;
 
 /// A client cookie.
@@ -107,16 +107,16 @@ impl Secret {
 
 /// Adds a cookie to an answer. Truncates the answer if it gets too long.
 pub(super) fn append(message: &mut Vec<u8>, limit: usize, whole: &[u8]) {
-    let Some(opt) = frame::last_opt(message) else { return };
+    let Some(opt) = message_edit::last_opt(message) else { return };
     if message.len() + OPTION_LEN > limit {
-        frame::truncate(message, Some(opt));
+        message_edit::truncate(message, Some(opt));
     }
-    if let Some(opt) = frame::last_opt(message) {
+    if let Some(opt) = message_edit::last_opt(message) {
         if message.len() + OPTION_LEN > limit {
             // An extended error may carry a text of any length (RFC 8914 §2).
-            frame::clear_options(message, opt);
+            message_edit::clear_options(message, opt);
         }
-        frame::push_option(message, opt, COOKIE, whole);
+        message_edit::push_option(message, opt, COOKIE, whole);
     }
 }
 

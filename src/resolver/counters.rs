@@ -90,12 +90,12 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Counters of one upstream.
 #[derive(Debug, Default)]
 pub struct UpstreamCounters {
-    asked: AtomicU64,
-    answered: AtomicU64,
-    unanswered: AtomicU64,
-    strays: AtomicU64,
+    queries: AtomicU64,
+    replies: AtomicU64,
+    timeouts: AtomicU64,
+    unmatched: AtomicU64,
     tcp_retries: AtomicU64,
-    hedged: AtomicU64,
+    hedges: AtomicU64,
     srtt_micros: AtomicU64,
     demoted: AtomicBool,
     /// When to log its next error, in ns.
@@ -107,16 +107,16 @@ impl UpstreamCounters {
     pub fn all(&self) -> [(&'static str, &'static str, u64); 6] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
-            ("asked", "Queries sent", read(&self.asked)),
-            ("answered", "Replies received", read(&self.answered)),
-            ("unanswered", "Queries that timed out", read(&self.unanswered)),
-            ("strays", "Messages that match no query", read(&self.strays)),
+            ("queries", "Queries sent", read(&self.queries)),
+            ("replies", "Replies received", read(&self.replies)),
+            ("timeouts", "Queries that timed out", read(&self.timeouts)),
+            ("unmatched", "Messages that match no query", read(&self.unmatched)),
             (
-                "again_by_tcp",
+                "tcp_retries",
                 "Queries repeated over TCP after a truncated or suspicious reply",
                 read(&self.tcp_retries),
             ),
-            ("hedged", "Queries sent while another upstream was slow to reply", read(&self.hedged)),
+            ("hedges", "Queries sent while another upstream was slow to reply", read(&self.hedges)),
         ]
     }
 
@@ -137,29 +137,29 @@ impl UpstreamCounters {
         now >= at && self.log_at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    pub(super) fn asked(&self) {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_query(&self) {
+        self.queries.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn answered(&self, srtt: Duration) {
-        self.answered.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_reply(&self, srtt: Duration) {
+        self.replies.fetch_add(1, Ordering::Relaxed);
         self.srtt_micros.store(u64::try_from(srtt.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.demoted.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn unanswered(&self) {
-        self.unanswered.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_timeout(&self) {
+        self.timeouts.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn stray(&self) {
-        self.strays.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_unmatched(&self) {
+        self.unmatched.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn hedged(&self) {
-        self.hedged.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_hedge(&self) {
+        self.hedges.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn tcp_retries(&self) {
+    pub(super) fn count_tcp_retry(&self) {
         self.tcp_retries.fetch_add(1, Ordering::Relaxed);
     }
 

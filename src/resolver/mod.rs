@@ -8,11 +8,12 @@
 mod admission;
 mod answer_cache;
 mod client;
+mod client_stream;
 pub(crate) mod clock;
 mod connections;
 mod cookie;
 mod counters;
-mod frame;
+mod message_edit;
 mod mmsg;
 mod query_key;
 mod random;
@@ -22,14 +23,13 @@ mod report;
 mod reporter;
 mod shared;
 mod socket;
-mod stream;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod thread_state;
 pub(crate) mod tls;
 mod upstream;
-mod worker;
 
 use std::io;
 use std::net::SocketAddr;
@@ -43,9 +43,9 @@ pub use counters::{Counters, UpstreamCounters, WAIT_BUCKETS, ZoneCounters};
 pub use report::{Name, Report, ZoneReport};
 pub use reporter::Reporter;
 
+use client_stream::ListenerKind;
 use cookie::Secret;
 use shared::{ActiveSettings, Shared};
-use stream::ListenerKind;
 use thread::{Command, Sockets, Thread};
 
 /// A running resolver. When dropped, it accepts no further queries; pending ones are still answered.
@@ -160,9 +160,9 @@ impl Resolver {
 
 fn load(settings: Settings, generation: u64) -> io::Result<ActiveSettings> {
     let server = settings.network.tls.as_ref().map(tls::server).transpose()?;
-    let authorities = tls::authorities(&settings)?;
+    let tls_config = tls::upstream_config(&settings)?;
     let clients = settings.client_zones();
-    Ok(ActiveSettings { generation, settings: Arc::new(settings), clients, server, authorities })
+    Ok(ActiveSettings { generation, settings: Arc::new(settings), clients, server, tls_config })
 }
 
 fn configured_listeners(settings: &Settings) -> Vec<(SocketAddr, ListenerKind)> {

@@ -49,13 +49,13 @@ impl Report {
     pub(super) fn of<T>(engine: &Engine<T>, settings: &Settings, now: Instant, most: usize) -> Self {
         let (cached_names, cached_bytes) = engine.cached();
         let zone = |id| {
-            let names = engine.names(id).map(|(name, asked)| Name {
+            let names = engine.names(id).map(|(name, usage)| Name {
                 name,
-                ipv6_support: asked.ipv6_support,
-                alias: asked.alias,
-                times: asked.times,
-                first: now.since(asked.first),
-                last: now.since(asked.last),
+                ipv6_support: usage.ipv6_support,
+                alias: usage.alias,
+                times: usage.times,
+                first: now.since(usage.first),
+                last: now.since(usage.last),
             });
             let mut zone = ZoneReport { ipv6_support: engine.ipv6_support(id), names: names.collect() };
             zone.keep(most);

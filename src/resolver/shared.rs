@@ -23,7 +23,7 @@ pub(super) struct ActiveSettings {
     /// Certificate and key for clients.
     pub(super) server: Option<Arc<ServerConfig>>,
     /// CA certificates for upstreams.
-    pub(super) authorities: Option<Arc<ClientConfig>>,
+    pub(super) tls_config: Option<Arc<ClientConfig>>,
 }
 
 /// What all threads of the resolver share.

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::client_stream::ListenerKind;
 use super::mmsg;
-use super::stream::ListenerKind;
 use super::thread::Sockets;
 
 /// Maximum number of connections waiting for `accept`.

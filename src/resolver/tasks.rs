@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 
 use super::client::ReplyPath;
 use super::mmsg::{BATCH, Headers, Incoming};
+use super::thread_state::{DnsThread, ThreadMessage, ThreadState};
 use super::upstream::{NewChannel, stream};
-use super::worker::{DnsWorker, ThreadMessage, WorkerState};
 use crate::dns64::slab::Id;
 use crate::time::Instant;
 
@@ -21,7 +21,7 @@ use crate::time::Instant;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Reads the queries of one UDP listener.
-pub(super) async fn listen(worker: Rc<DnsWorker>, number: usize, socket: Rc<UdpSocket>) {
+pub(super) async fn listen(worker: Rc<DnsThread>, number: usize, socket: Rc<UdpSocket>) {
     read(&worker, &socket, Errors::Ignored, |state, now, incoming, n| {
         if let Some(path) = incoming.path(n) {
             state.query(now, path.peer.ip(), ReplyPath::Datagram(number, path), incoming.datagram(n));
@@ -31,16 +31,16 @@ pub(super) async fn listen(worker: Rc<DnsWorker>, number: usize, socket: Rc<UdpS
 }
 
 /// Starts the reader of an upstream channel.
-pub(super) fn read_from(worker: &Rc<DnsWorker>, channel: NewChannel) {
+pub(super) fn read_from(worker: &Rc<DnsThread>, channel: NewChannel) {
     let of = Rc::clone(worker);
     let (id, reader) = match channel {
         NewChannel::Udp(id, socket) => (id, tokio::task::spawn_local(read_socket(of, id, socket))),
         NewChannel::Stream(id, addr, via, queue) => {
             let reader = async move {
-                let authorities = of.shared.active().authorities.clone();
+                let tls_config = of.shared.active().tls_config.clone();
                 let on_message =
                     |message: &mut [u8]| of.with_state(|state, now| state.receive(now, id, message));
-                if let Err(error) = stream::run_connection(addr, &via, authorities, queue, on_message).await {
+                if let Err(error) = stream::run_connection(addr, &via, tls_config, queue, on_message).await {
                     log_connection_error(&of, addr, &error);
                 }
                 // In its own task: closing the channel aborts this one.
@@ -52,11 +52,11 @@ pub(super) fn read_from(worker: &Rc<DnsWorker>, channel: NewChannel) {
             (id, tokio::task::spawn_local(reader))
         }
     };
-    worker.state.borrow_mut().pool.attach(id, reader.abort_handle());
+    worker.state.borrow_mut().upstreams.attach(id, reader.abort_handle());
 }
 
 /// Logs an error of a connection to an upstream. An upstream that closes idle connections is not an error.
-fn log_connection_error(worker: &DnsWorker, addr: SocketAddr, error: &io::Error) {
+fn log_connection_error(worker: &DnsThread, addr: SocketAddr, error: &io::Error) {
     let is_closed = matches!(
         error.kind(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
@@ -68,8 +68,8 @@ fn log_connection_error(worker: &DnsWorker, addr: SocketAddr, error: &io::Error)
     }
 }
 
-async fn read_socket(worker: Rc<DnsWorker>, id: Id, socket: Rc<UdpSocket>) {
-    let take = |state: &mut WorkerState, now, incoming: &mut Incoming, n| {
+async fn read_socket(worker: Rc<DnsThread>, id: Id, socket: Rc<UdpSocket>) {
+    let take = |state: &mut ThreadState, now, incoming: &mut Incoming, n| {
         state.receive(now, id, incoming.datagram_mut(n));
     };
     read(&worker, &socket, Errors::End, take).await;
@@ -86,10 +86,10 @@ enum Errors {
 
 /// Reads datagrams in batches and passes each to `take`.
 async fn read(
-    worker: &Rc<DnsWorker>,
+    worker: &Rc<DnsThread>,
     socket: &UdpSocket,
     errors: Errors,
-    mut take: impl FnMut(&mut WorkerState, Instant, &mut Incoming, usize),
+    mut take: impl FnMut(&mut ThreadState, Instant, &mut Incoming, usize),
 ) {
     let mut headers = Headers::new();
     // epoll reports an error of a socket by itself, not as readable.
@@ -143,7 +143,7 @@ fn receive(
 }
 
 /// Runs the engine's timers.
-pub(super) async fn keep_time(worker: Rc<DnsWorker>) {
+pub(super) async fn keep_time(worker: Rc<DnsThread>) {
     loop {
         let at = worker.arm();
         let alarm = worker.alarm.notified();
@@ -152,7 +152,7 @@ pub(super) async fn keep_time(worker: Rc<DnsWorker>) {
             continue;
         }
         tokio::select! {
-            () = worker.shared.clock.sleep_until(at) => worker.with_state(WorkerState::timeout),
+            () = worker.shared.clock.sleep_until(at) => worker.with_state(ThreadState::timeout),
             () = alarm => {}
         }
     }
@@ -160,7 +160,7 @@ pub(super) async fn keep_time(worker: Rc<DnsWorker>) {
 
 /// Handles messages of other threads.
 pub(super) async fn receive_thread_messages(
-    worker: Rc<DnsWorker>,
+    worker: Rc<DnsThread>,
     mut messages: mpsc::Receiver<ThreadMessage>,
 ) {
     let mut batch = Vec::new();

@@ -15,7 +15,7 @@ mod cookies;
 mod sizes;
 mod transport;
 
-use super::{Resolver, frame, query_key, start};
+use super::{Resolver, message_edit, query_key, start};
 use crate::addr::{Pref64, ZoneId};
 use crate::dns64::{Limits, Outcome, Rules, Settings, Timeouts, Zone};
 

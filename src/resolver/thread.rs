@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 
+use super::client_stream::{self, ListenerKind};
 use super::report::Report;
 use super::shared::Shared;
-use super::stream::{self, ListenerKind};
 use super::tasks;
-use super::worker::{DnsWorker, THREAD_QUEUE, ThreadMessage};
+use super::thread_state::{DnsThread, THREAD_QUEUE, ThreadMessage};
 use crate::addr::ZoneId;
 
 /// A command to a thread.
@@ -75,7 +75,7 @@ impl Thread {
         std::thread::Builder::new().name(format!("dns64-{number}")).spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
-                match DnsWorker::new(number, shared, peers, tasks::read_from) {
+                match DnsThread::new(number, shared, peers, tasks::read_from) {
                     Ok(worker) => run_thread(worker, command_queue, inbox).await,
                     Err(error) => tracing::error!("DNS64 thread {number}: {error}"),
                 }
@@ -107,7 +107,7 @@ impl Thread {
 type Listening = Vec<AbortHandle>;
 
 async fn run_thread(
-    worker: Rc<DnsWorker>,
+    worker: Rc<DnsThread>,
     mut command_queue: mpsc::UnboundedReceiver<Command>,
     inbox: mpsc::Receiver<ThreadMessage>,
 ) {
@@ -142,7 +142,7 @@ async fn run_thread(
     }
 }
 
-fn open(worker: &Rc<DnsWorker>, number: usize, sockets: Sockets) -> io::Result<Listening> {
+fn open(worker: &Rc<DnsThread>, number: usize, sockets: Sockets) -> io::Result<Listening> {
     let mut tasks = Vec::new();
     if let Some(udp) = sockets.udp {
         let udp = Rc::new(tokio::net::UdpSocket::from_std(udp)?);
@@ -150,19 +150,19 @@ fn open(worker: &Rc<DnsWorker>, number: usize, sockets: Sockets) -> io::Result<L
         tasks.push(tokio::task::spawn_local(tasks::listen(Rc::clone(worker), number, udp)).abort_handle());
     }
     let tcp = tokio::net::TcpListener::from_std(sockets.tcp)?;
-    let accepting = stream::accept(Rc::clone(worker), tcp, sockets.listener_kind);
+    let accepting = client_stream::accept(Rc::clone(worker), tcp, sockets.listener_kind);
     tasks.push(tokio::task::spawn_local(accepting).abort_handle());
     Ok(tasks)
 }
 
 /// Pending answers of a closed listener are lost with its socket.
-fn close(worker: &Rc<DnsWorker>, number: usize, listening: Option<Listening>) {
+fn close(worker: &Rc<DnsThread>, number: usize, listening: Option<Listening>) {
     listening.iter().flatten().for_each(AbortHandle::abort);
     worker.with_state(|state, _| state.reply_sockets.close(number));
 }
 
 /// Waits until no query is pending and no connection is open.
-async fn drained(worker: &Rc<DnsWorker>) {
+async fn drained(worker: &Rc<DnsThread>) {
     worker.shared.queries.close().await;
     worker.closing.send_replace(true);
     worker.shared.connections.close().await;

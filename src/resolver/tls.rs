@@ -46,23 +46,23 @@ pub(super) fn server(tls: &Tls) -> io::Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-/// TLS for upstreams; `None` if no upstream uses TLS.
+/// Configuration of TLS to upstreams; `None` if no upstream uses TLS.
 ///
 /// # Errors
 /// As [`server`].
-pub(crate) fn authorities(settings: &Settings) -> io::Result<Option<Arc<ClientConfig>>> {
+pub(crate) fn upstream_config(settings: &Settings) -> io::Result<Option<Arc<ClientConfig>>> {
     let network = &settings.network;
     if !network.via.values().any(|via| matches!(via, Via::Tls(_))) {
         return Ok(None);
     }
-    client(&network.authorities, Some(ALPN)).map(Some)
+    client_config(&network.authorities, Some(ALPN)).map(Some)
 }
 
-/// TLS for a client that trusts the authorities in a file.
+/// Configuration of a TLS client that trusts the authorities in a file.
 ///
 /// # Errors
 /// As [`server`].
-pub(crate) fn client(authorities: &Path, alpn: Option<&[u8]>) -> io::Result<Arc<ClientConfig>> {
+pub(crate) fn client_config(authorities: &Path, alpn: Option<&[u8]>) -> io::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(certificates(authorities)?);
     if added == 0 {

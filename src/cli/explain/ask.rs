@@ -21,14 +21,14 @@ const DATAGRAM: usize = 4_096;
 pub(super) async fn ask(
     ask: &Transmit,
     via: &Via,
-    authorities: Option<Arc<ClientConfig>>,
+    tls_config: Option<Arc<ClientConfig>>,
 ) -> io::Result<Vec<u8>> {
     match via {
         Via::Udp => over_udp(ask).await,
         Via::Tcp => over_stream(ask, TcpStream::connect(ask.upstream).await?).await,
         Via::Tls(name) => {
             let stream = TcpStream::connect(ask.upstream).await?;
-            over_stream(ask, tls::connect(authorities, name, stream).await?).await
+            over_stream(ask, tls::connect(tls_config, name, stream).await?).await
         }
     }
 }

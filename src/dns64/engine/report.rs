@@ -36,7 +36,7 @@ impl<T> Engine<T> {
         };
         let mut all: Vec<_> = self.cache.failures(now, &name).into_iter().map(text).collect();
         if self.broken_aaaa.contains(now, &name) {
-            all.push("AAAA: the zone's servers do not answer; not waited for".to_owned());
+            all.push("AAAA: the servers of its DNS zone do not answer; not waited for".to_owned());
         }
         all
     }

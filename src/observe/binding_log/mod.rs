@@ -216,7 +216,7 @@ fn start_collectors(
     let both = [("syslog", &settings.syslog), ("ipfix", &settings.ipfix)];
     for (kind, collector) in both.iter().flat_map(|(kind, list)| list.iter().map(move |one| (*kind, one))) {
         let is_tls = matches!(collector.via, Via::Tls(_));
-        let authorities = is_tls.then(|| tls::client(&settings.authorities, None)).transpose()?;
+        let authorities = is_tls.then(|| tls::client_config(&settings.authorities, None)).transpose()?;
         let target = Target::Network(collector.addr, collector.via.clone(), authorities);
         let format = if kind == "ipfix" { Format::Ipfix(Exporter::new()) } else { Format::Syslog };
         start(&format!("{kind} {}", collector.url), target, format);

@@ -10,7 +10,7 @@ fn reply(query: &[u8], v4: [u8; 4], options: &[(u16, &[u8])]) -> Vec<u8> {
     bytes[11] = 1;
     bytes.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
     for (number, content) in options {
-        frame::push_option(&mut bytes, opt, *number, content);
+        message_edit::push_option(&mut bytes, opt, *number, content);
     }
     bytes
 }
@@ -19,7 +19,7 @@ const FORGED: [u8; 4] = [203, 0, 113, 66];
 const GENUINE: [u8; 4] = [198, 51, 100, 7];
 
 fn cookie_of(query: &[u8]) -> Vec<u8> {
-    frame::option(query, query_key::COOKIE).expect("a cookie to every upstream").to_vec()
+    message_edit::option(query, query_key::COOKIE).expect("a cookie to every upstream").to_vec()
 }
 
 /// A reply with the right id, port, question and case, but another client cookie.
@@ -56,8 +56,8 @@ async fn an_answer_with_a_client_cookie_that_was_not_sent_is_forged() {
         assert_eq!(data(&answer), [RData::A(A(GENUINE.into()))]);
     }
     let row = resolver.counters().upstream(upstream.addr);
-    let strays = row.all().into_iter().find(|(name, ..)| *name == "strays").map(|(.., count)| count);
-    assert_eq!(strays, Some(16), "four for each name");
+    let unmatched = row.all().into_iter().find(|(name, ..)| *name == "unmatched").map(|(.., count)| count);
+    assert_eq!(unmatched, Some(16), "four for each name");
     resolver.stop(PATIENCE).await;
 }
 
@@ -79,22 +79,22 @@ async fn an_extended_error_makes_room_for_the_cookie() {
     bytes[11] = 1;
     // 512 bytes.
     bytes.extend_from_slice(&[0, 0, 41, 2, 0, 0, 0, 0, 0, 0, 0]);
-    frame::push_option(&mut bytes, opt, query_key::COOKIE, b"cookies!");
+    message_edit::push_option(&mut bytes, opt, query_key::COOKIE, b"cookies!");
     socket.send(&bytes).await.expect("loopback");
     let mut buffer = vec![0; 4_096];
     let len = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("in time").expect("some");
     let answer = &buffer[..len];
     assert!(len <= 512, "{len} bytes");
     assert_eq!(answer[2] & 0x02, 0x02, "TC");
-    assert_eq!(frame::option(answer, query_key::COOKIE).map(<[u8]>::len), Some(24));
-    assert_eq!(frame::option(answer, 15), None);
+    assert_eq!(message_edit::option(answer, query_key::COOKIE).map(<[u8]>::len), Some(24));
+    assert_eq!(message_edit::option(answer, 15), None);
     resolver.stop(PATIENCE).await;
 }
 
 /// The genuine data, with a client cookie of earlier if the query has a cookie.
 fn with_an_old_cookie(query: &[u8]) -> Vec<Vec<u8>> {
     let cookie =
-        frame::option(query, query_key::COOKIE).map(|_| (query_key::COOKIE, &b"oldclient-server"[..]));
+        message_edit::option(query, query_key::COOKIE).map(|_| (query_key::COOKIE, &b"oldclient-server"[..]));
     vec![reply(query, GENUINE, cookie.as_slice())]
 }
 

@@ -41,7 +41,7 @@ fn asking(size: Option<u16>, cookie: bool) -> Vec<u8> {
         bytes.extend_from_slice(&size.to_be_bytes());
         bytes.extend_from_slice(&[0; 6]);
         if cookie {
-            frame::push_option(&mut bytes, opt, query_key::COOKIE, b"cookies!");
+            message_edit::push_option(&mut bytes, opt, query_key::COOKIE, b"cookies!");
         }
     }
     bytes
@@ -124,7 +124,7 @@ async fn a_cookie_counts_towards_the_limit() {
             // From the engine, then from the answer cache.
             let answer = over_udp(&resolver, &with_cookie).await;
             assert_truncated(&answer, limit);
-            assert!(frame::option(&answer, query_key::COOKIE).is_some(), "a cookie nevertheless");
+            assert!(message_edit::option(&answer, query_key::COOKIE).is_some(), "a cookie nevertheless");
         }
         for _ in 0..3 {
             assert_whole(&over_udp(&resolver, &plain).await, limit + 1 - COOKIE);

@@ -32,7 +32,7 @@ fn with_network(upstream: SocketAddr, change: impl FnOnce(&mut Network)) -> Sett
 }
 
 /// Sends a query from a connected socket and returns the answer's bytes.
-async fn exchange(socket: &UdpSocket, query: &[u8]) -> Vec<u8> {
+async fn attempt(socket: &UdpSocket, query: &[u8]) -> Vec<u8> {
     socket.send(query).await.expect("loopback");
     let mut buffer = vec![0; 4096];
     let len = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("in time").expect("some");
@@ -60,14 +60,14 @@ async fn tls_on_both_sides() {
         network.authorities = file("dns.crt.pem");
     });
     settings.zones[0].rules.enabled = false;
-    let authorities = tls::authorities(&settings).expect("read").expect("wanted");
+    let tls_config = tls::upstream_config(&settings).expect("read").expect("wanted");
     let front = start(settings).expect("starts");
     let query = query("v4.example.", RecordType::AAAA);
     assert_eq!(data(&over_udp(&front, &query).await), [aaaa("2001:db8:64::c633:6407")]);
 
     let stream = TcpStream::connect(over_tls).await.expect("loopback");
     let name = ServerName::try_from("dns.example").expect("literal");
-    let mut stream = TlsConnector::from(authorities).connect(name, stream).await.expect("a handshake");
+    let mut stream = TlsConnector::from(tls_config).connect(name, stream).await.expect("a handshake");
     let bytes = query.to_vec().expect("encodes");
     // Two at once on one connection (RFC 7766 §6.2.1.1).
     let framed = [&(bytes.len() as u16).to_be_bytes(), &*bytes].concat();
@@ -148,8 +148,8 @@ async fn cookies_are_issued_and_verified() {
     let plain = bytes.clone();
     bytes[11] = 1;
     bytes.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x0c\x00\x0a\x00\x08cookies!");
-    let answer = exchange(&socket, &bytes).await;
-    let whole = frame::option(&answer, query_key::COOKIE).expect("a cookie").to_vec();
+    let answer = attempt(&socket, &bytes).await;
+    let whole = message_edit::option(&answer, query_key::COOKIE).expect("a cookie").to_vec();
     assert_eq!(whole.len(), 24);
     assert_eq!(whole[..8], *b"cookies!");
 
@@ -158,16 +158,16 @@ async fn cookies_are_issued_and_verified() {
     let mut known = plain.clone();
     known[11] = 1;
     known.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00");
-    frame::push_option(&mut known, opt, query_key::COOKIE, &whole);
+    message_edit::push_option(&mut known, opt, query_key::COOKIE, &whole);
     for _ in 0..20 {
-        let answer = exchange(&socket, &known).await;
+        let answer = attempt(&socket, &known).await;
         assert_eq!(answer[2] & 0x02, 0, "not truncated");
-        assert!(frame::option(&answer, query_key::COOKIE).is_some());
+        assert!(message_edit::option(&answer, query_key::COOKIE).is_some());
     }
     // A client without one is: after two whole answers, all others have TC, and none is missing.
     let cut = async {
         loop {
-            let answer = exchange(&socket, &plain).await;
+            let answer = attempt(&socket, &plain).await;
             if answer[2] & 0x02 != 0 {
                 return answer;
             }
@@ -180,7 +180,7 @@ async fn cookies_are_issued_and_verified() {
     let mut malformed = plain.clone();
     malformed[11] = 1;
     malformed.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x07\x00\x0a\x00\x03bad");
-    assert_eq!(exchange(&socket, &malformed).await[3] & 0x0f, 1);
+    assert_eq!(attempt(&socket, &malformed).await[3] & 0x0f, 1);
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn cached_answers_have_the_id_and_case_of_the_query() {
     for (id, name) in ["x.example.", "X.Example.", "x.EXAMPLE.", "X.EXAMPLE."].into_iter().enumerate() {
         let mut query = query(name, RecordType::TXT);
         query.metadata.id = id as u16;
-        let bytes = exchange(&socket, &query.to_vec().expect("encodes")).await;
+        let bytes = attempt(&socket, &query.to_vec().expect("encodes")).await;
         let answer = Message::from_vec(&bytes).expect("a message");
         assert_eq!(answer.metadata.id, query.metadata.id);
         assert_eq!(answer.queries[0].name.to_ascii(), name);
@@ -272,7 +272,7 @@ async fn all_threads_share_the_response_limit() {
     let mut whole = 0;
     for _ in 0..40 {
         // Each socket has its own port, by which the kernel chooses the thread.
-        let answer = exchange(&client(&resolver).await, &query).await;
+        let answer = attempt(&client(&resolver).await, &query).await;
         whole += u64::from(answer[2] & 0x02 == 0);
     }
     let most = 1 + clock.elapsed().as_secs() + 1;
@@ -290,7 +290,7 @@ async fn answers_leave_from_the_queried_address() {
     // A connected socket accepts answers from the queried address only.
     socket.connect(to).await.expect("loopback");
     let bytes = query("ipv4only.arpa.", RecordType::AAAA).to_vec().expect("encodes");
-    assert_eq!(Message::from_vec(&exchange(&socket, &bytes).await).expect("a message").answers.len(), 2);
+    assert_eq!(Message::from_vec(&attempt(&socket, &bytes).await).expect("a message").answers.len(), 2);
 }
 
 #[tokio::test]
@@ -376,7 +376,7 @@ async fn an_edns_option_does_not_lift_the_response_limit() {
     nsid[11] = 1;
     // An OPT record with an empty NSID option (RFC 5001), which takes the slow path.
     nsid.extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x04\x00\x03\x00\x00");
-    let limited = async { while exchange(&socket, &nsid).await[2] & 0x02 == 0 {} };
+    let limited = async { while attempt(&socket, &nsid).await[2] & 0x02 == 0 {} };
     tokio::time::timeout(PATIENCE, limited).await.expect("limited");
     assert!(resolver.counters().outcome(Outcome::ResponseLimited) > 0);
 }

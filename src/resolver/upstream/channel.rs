@@ -12,9 +12,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::super::frame;
+use super::super::message_edit;
 use super::super::random::Random;
-use super::exchange::Exchange;
+use super::attempt::Attempt;
 use crate::dns64::wire;
 use crate::time::Instant;
 
@@ -33,7 +33,7 @@ const MAX_PENDING: usize = 4_096;
 /// A query in flight.
 #[derive(Debug)]
 pub(super) struct Pending {
-    pub(super) exchange: Exchange,
+    pub(super) attempt: Attempt,
     /// Name, type and class as sent, including case.
     question: Box<[u8]>,
     /// Whether a reply contained another client cookie.
@@ -60,7 +60,7 @@ pub(super) enum Kind {
 /// A channel to an upstream.
 #[derive(Debug)]
 pub(super) struct Channel {
-    /// Index of the upstream in the pool.
+    /// Index of the upstream in the upstreams.
     pub(super) upstream: usize,
     pub(super) kind: Kind,
     pub(super) reader: Option<AbortHandle>,
@@ -128,11 +128,11 @@ impl Channel {
             }
     }
 
-    /// Registers `exchange` and returns the message to send, with a random id and, with `shuffle`, random
+    /// Registers `attempt` and returns the message to send, with a random id and, with `shuffle`, random
     /// case.
     pub(super) fn start(
         &mut self,
-        exchange: Exchange,
+        attempt: Attempt,
         shuffle: bool,
         random: &mut Random,
     ) -> io::Result<Vec<u8>> {
@@ -140,19 +140,19 @@ impl Channel {
         while self.pending.contains_key(&id) {
             id = random.u16()?;
         }
-        let mut message = exchange.transmit.query.clone();
+        let mut message = attempt.transmit.query.clone();
         if message.len() < wire::HEADER {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         wire::set_u16(&mut message, 0, id);
         if shuffle {
-            frame::shuffle_case(&mut message, random.octets()?);
+            message_edit::shuffle_case(&mut message, random.octets()?);
         }
         if self.pending.is_empty() {
-            self.waiting_since = exchange.sent_at;
+            self.waiting_since = attempt.sent_at;
         }
         let question = wire::question(&message).map(|at| message[at].into()).unwrap_or_default();
-        self.pending.insert(id, Pending { exchange, question, mismatched: false });
+        self.pending.insert(id, Pending { attempt, question, mismatched: false });
         if let Kind::Udp { sent, .. } = &mut self.kind {
             *sent += 1;
         }
@@ -164,7 +164,7 @@ impl Channel {
         let Some(pending) = wire::u16_at(answer, 0).and_then(|id| self.pending.get(&id)) else {
             return QuestionMatch::Unknown;
         };
-        if !pending.exchange.transmit.is_answered_by(answer) {
+        if !pending.attempt.transmit.is_answered_by(answer) {
             return QuestionMatch::Unknown;
         }
         match wire::question(answer) {
@@ -181,18 +181,18 @@ impl Channel {
     }
 
     /// Removes and returns the query that a reply answers.
-    pub(super) fn finish(&mut self, answer: &[u8]) -> Option<Exchange> {
+    pub(super) fn finish(&mut self, answer: &[u8]) -> Option<Attempt> {
         let id = wire::u16_at(answer, 0)?;
-        self.pending.remove(&id).map(|pending| pending.exchange)
+        self.pending.remove(&id).map(|pending| pending.attempt)
     }
 
     /// Whether the query with this id and send time is still in flight.
     pub(super) fn is_pending(&self, id: u16, sent_at: Instant) -> bool {
-        self.pending.get(&id).is_some_and(|pending| pending.exchange.sent_at == sent_at)
+        self.pending.get(&id).is_some_and(|pending| pending.attempt.sent_at == sent_at)
     }
 
     /// Removes and returns all queries in flight.
-    pub(super) fn drain(&mut self) -> Vec<Exchange> {
-        self.pending.drain().map(|(_, pending)| pending.exchange).collect()
+    pub(super) fn drain(&mut self) -> Vec<Attempt> {
+        self.pending.drain().map(|(_, pending)| pending.attempt).collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::cookie::ClientCookie;
-use super::super::{frame, query_key};
+use super::super::{message_edit, query_key};
 use crate::dns64::wire;
 use crate::time::Instant;
 
@@ -51,12 +51,12 @@ impl Cookies {
         if now < self.paused_until {
             return;
         }
-        let Some(opt) = frame::trailing_empty_opt(&bytes[start..]) else { return };
+        let Some(opt) = message_edit::trailing_empty_opt(&bytes[start..]) else { return };
         let mut content = [0; 40];
         content[..8].copy_from_slice(&self.client);
         let len = 8 + self.server.len().min(32);
         content[8..len].copy_from_slice(&self.server[..len - 8]);
-        frame::push_option(bytes, start + opt, query_key::COOKIE, &content[..len]);
+        message_edit::push_option(bytes, start + opt, query_key::COOKIE, &content[..len]);
     }
 
     /// Verifies the cookie of a reply over UDP.
@@ -64,7 +64,7 @@ impl Cookies {
         if now < self.paused_until {
             return ReplyCookie::Valid;
         }
-        let Some(content) = frame::option(message, query_key::COOKIE) else {
+        let Some(content) = message_edit::option(message, query_key::COOKIE) else {
             // FORMERR may come without an OPT record.
             let formerr = wire::rcode_of(message) == wire::rcode::FORMERR;
             return if self.server.is_empty() || formerr { ReplyCookie::Valid } else { self.count_missing() };

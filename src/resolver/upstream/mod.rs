@@ -4,9 +4,9 @@
 //! reply with the right id and source that fails the other checks is not trusted, and the query is repeated
 //! over TCP.
 
+mod attempt;
 mod channel;
 mod cookies;
-mod exchange;
 mod health;
 mod rtt;
 pub(super) mod stream;
@@ -27,16 +27,16 @@ use tokio::task::AbortHandle;
 
 use super::cookie::Secret;
 use super::counters::{Counters, UpstreamCounters};
-use super::frame;
+use super::message_edit;
 use super::mmsg::Outgoing;
 use super::random::Random;
 use crate::dns64::slab::{Id, Slab};
 use crate::dns64::{Settings, Transmit, TransmitId, Via, wire};
 use crate::time::Instant;
 
+use attempt::Attempt;
 use channel::{Channel, Kind, QuestionMatch};
 use cookies::{Cookies, ReplyCookie};
-use exchange::Exchange;
 use health::Health;
 
 /// UDP sockets per upstream, each with its own port.
@@ -56,7 +56,7 @@ const MAX_CASE_MISMATCHES: u32 = 8;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Received {
     /// A reply to this attempt.
-    Answer(TransmitId),
+    Reply(TransmitId),
     /// Ignore the message.
     Ignored,
 }
@@ -81,36 +81,36 @@ struct Upstream {
     case_mismatches: u32,
     /// Until when queries have no OPT record.
     without_edns_until: Instant,
-    udp_queue: Vec<Exchange>,
-    stream_queue: Vec<Exchange>,
+    udp_queue: Vec<Attempt>,
+    stream_queue: Vec<Attempt>,
 }
 
 /// The upstreams of one thread.
-pub(super) struct Pool {
+pub(super) struct Upstreams {
     secret: Secret,
-    upstreams: Vec<Upstream>,
+    members: Vec<Upstream>,
     channels: Slab<Channel>,
     out: Outgoing,
-    asked: usize,
+    submitted: usize,
     /// Send time, channel and id of the queries sent, answered ones included.
     in_flight: VecDeque<(Instant, Id, u16)>,
 }
 
-impl Pool {
+impl Upstreams {
     pub(super) fn new(secret: Secret) -> Self {
         Self {
             secret,
-            upstreams: Vec::new(),
+            members: Vec::new(),
             channels: Slab::default(),
             out: Outgoing::default(),
-            asked: 0,
+            submitted: 0,
             in_flight: VecDeque::new(),
         }
     }
 
     /// Applies new settings: abandons streams of upstreams whose transport changed.
     pub(super) fn set(&mut self, via: &BTreeMap<SocketAddr, Via>) {
-        for upstream in &mut self.upstreams {
+        for upstream in &mut self.members {
             let now = via.get(&upstream.addr).cloned().unwrap_or_default();
             if now != upstream.via {
                 upstream.via = now;
@@ -120,10 +120,10 @@ impl Pool {
     }
 
     fn index_of(&mut self, addr: SocketAddr, via: &BTreeMap<SocketAddr, Via>, counters: &Counters) -> usize {
-        if let Some(index) = self.upstreams.iter().position(|upstream| upstream.addr == addr) {
+        if let Some(index) = self.members.iter().position(|upstream| upstream.addr == addr) {
             return index;
         }
-        self.upstreams.push(Upstream {
+        self.members.push(Upstream {
             addr,
             via: via.get(&addr).cloned().unwrap_or_default(),
             health: Health::default(),
@@ -137,7 +137,7 @@ impl Pool {
             udp_queue: Vec::new(),
             stream_queue: Vec::new(),
         });
-        self.upstreams.len() - 1
+        self.members.len() - 1
     }
 
     /// Selects the healthiest and fastest upstream of the group that earlier attempts have not used, and a
@@ -154,19 +154,19 @@ impl Pool {
         if order.len() <= 1 {
             return (self.index_of(transmit.upstream, via, counters), None);
         }
-        self.asked += 1;
-        order.sort_by_key(|index| self.upstreams[*index].health.rank());
-        if self.asked.is_multiple_of(PROBE_INTERVAL) {
+        self.submitted += 1;
+        order.sort_by_key(|index| self.members[*index].health.rank());
+        if self.submitted.is_multiple_of(PROBE_INTERVAL) {
             let by = random.below(order.len()).unwrap_or(0);
             order.rotate_left(by);
         }
-        let new = order.iter().find(|index| !transmit.tried.contains(&self.upstreams[**index].addr));
+        let new = order.iter().find(|index| !transmit.tried.contains(&self.members[**index].addr));
         let chosen = new.copied().unwrap_or_else(|| order[usize::from(transmit.attempt) % order.len()]);
         let mut others = order.into_iter().filter(|index| *index != chosen);
-        (chosen, others.find(|index| self.upstreams[*index].health.wants_copy(now)))
+        (chosen, others.find(|index| self.members[*index].health.wants_copy(now)))
     }
 
-    /// Queues an attempt for the next [`Pool::send`]. Returns the selected server, and the delay after which to
+    /// Queues an attempt for the next [`Upstreams::send`]. Returns the selected server, and the delay after which to
     /// query another one too.
     pub(super) fn submit(
         &mut self,
@@ -178,15 +178,15 @@ impl Pool {
         let group = transmit.group;
         let (index, probed) = self.choose(now, &transmit, context, random);
         let is_hedge = transmit.is_hedge;
-        let exchange = Exchange::new(now, transmit);
+        let attempt = Attempt::new(now, transmit);
         if let Some(probed) = probed {
-            self.upstreams[probed].health.probed(now);
-            self.upstreams[probed].enqueue(now, Exchange { is_probe: true, ..exchange.clone() });
+            self.members[probed].health.probed(now);
+            self.members[probed].enqueue(now, Attempt { is_probe: true, ..attempt.clone() });
         }
-        let upstream = &mut self.upstreams[index];
-        upstream.enqueue(now, exchange);
+        let upstream = &mut self.members[index];
+        upstream.enqueue(now, attempt);
         if is_hedge {
-            upstream.counters.hedged();
+            upstream.counters.count_hedge();
         }
         let (addr, delay) = (upstream.addr, upstream.health.hedge_delay());
         (addr, delay.filter(|_| self.has_other(context.0.servers(group), addr)))
@@ -197,26 +197,25 @@ impl Pool {
         let is_good = |upstream: &Upstream| {
             upstream.addr != addr && group.contains(&upstream.addr) && !upstream.health.is_demoted()
         };
-        self.upstreams.iter().any(is_good)
+        self.members.iter().any(is_good)
     }
 
     /// When the next probe is due.
     pub(super) fn probe_at(&self) -> Instant {
-        self.upstreams.iter().map(|upstream| upstream.health.probe_at()).min().unwrap_or(Instant::NEVER)
+        self.members.iter().map(|upstream| upstream.health.probe_at()).min().unwrap_or(Instant::NEVER)
     }
 
     /// Probes demoted upstreams, so that their return is noticed without client queries. Forgets those that the
     /// settings no longer contain.
     pub(super) fn probe(&mut self, now: Instant, settings: &Settings) {
-        for upstream in &mut self.upstreams {
+        for upstream in &mut self.members {
             if now < upstream.health.probe_at() {
                 continue;
             }
             upstream.health.probed(now);
             if settings.has_upstream(upstream.addr) {
-                let exchange =
-                    Exchange { is_probe: true, ..Exchange::new(now, Transmit::probe(upstream.addr)) };
-                upstream.enqueue(now, exchange);
+                let attempt = Attempt { is_probe: true, ..Attempt::new(now, Transmit::probe(upstream.addr)) };
+                upstream.enqueue(now, attempt);
             } else {
                 upstream.health = Health::default();
             }
@@ -225,21 +224,21 @@ impl Pool {
 
     /// Records timeouts of queries sent at least `timeout` ago.
     fn expire(&mut self, now: Instant, timeout: Duration) {
-        while let Some((asked, id, number)) = self.in_flight.front().copied() {
-            if now.since(asked) < timeout {
+        while let Some((sent_at, id, number)) = self.in_flight.front().copied() {
+            if now.since(sent_at) < timeout {
                 return;
             }
             self.in_flight.pop_front();
-            let Some(channel) = self.channels.find_mut(id).filter(|c| c.is_pending(number, asked)) else {
+            let Some(channel) = self.channels.find_mut(id).filter(|c| c.is_pending(number, sent_at)) else {
                 continue;
             };
-            let upstream = &mut self.upstreams[channel.upstream];
-            upstream.counters.unanswered();
-            upstream.health.timed_out(asked);
+            let upstream = &mut self.members[channel.upstream];
+            upstream.counters.count_timeout();
+            upstream.health.timed_out(sent_at);
             let (addr, is_demoted) = (upstream.addr, upstream.health.is_demoted());
             upstream.counters.set_demoted(is_demoted);
             if is_demoted && upstream.counters.may_log(now) {
-                let others = self.upstreams.iter().any(|upstream| !upstream.health.is_demoted());
+                let others = self.members.iter().any(|upstream| !upstream.health.is_demoted());
                 let others = if others { "others do" } else { "nor does any other" };
                 tracing::warn!("upstream resolver {addr} does not reply; {others}");
             }
@@ -253,18 +252,18 @@ impl Pool {
         timeout: Duration,
         random: &mut Random,
         opened: &mut Vec<NewChannel>,
-    ) -> Vec<Exchange> {
+    ) -> Vec<Attempt> {
         self.expire(now, timeout);
         let mut failed = Vec::new();
-        for index in 0..self.upstreams.len() {
-            if !self.upstreams[index].udp_queue.is_empty() {
+        for index in 0..self.members.len() {
+            if !self.members[index].udp_queue.is_empty() {
                 self.send_udp(now, index, random, opened, &mut failed);
             }
-            if !self.upstreams[index].stream_queue.is_empty() {
+            if !self.members[index].stream_queue.is_empty() {
                 self.send_stream(now, index, random, opened, &mut failed);
             }
         }
-        failed.retain(|exchange| !exchange.is_probe);
+        failed.retain(|attempt| !attempt.is_probe);
         failed
     }
 
@@ -274,25 +273,25 @@ impl Pool {
         index: usize,
         random: &mut Random,
         opened: &mut Vec<NewChannel>,
-        failed: &mut Vec<Exchange>,
+        failed: &mut Vec<Attempt>,
     ) {
-        let mut exchanges = std::mem::take(&mut self.upstreams[index].udp_queue);
+        let mut attempts = std::mem::take(&mut self.members[index].udp_queue);
         let id = match self.socket(now, index, random, opened) {
             Ok(id) => id,
             Err(error) => {
-                tracing::warn!(%error, "no socket for upstream {}", self.upstreams[index].addr);
-                return failed.append(&mut exchanges);
+                tracing::warn!(%error, "no socket for upstream {}", self.members[index].addr);
+                return failed.append(&mut attempts);
             }
         };
-        let upstream = &mut self.upstreams[index];
-        let Some(channel) = self.channels.find_mut(id) else { return failed.append(&mut exchanges) };
-        for exchange in exchanges.drain(..) {
-            upstream.counters.asked();
+        let upstream = &mut self.members[index];
+        let Some(channel) = self.channels.find_mut(id) else { return failed.append(&mut attempts) };
+        for attempt in attempts.drain(..) {
+            upstream.counters.count_query();
             let shuffle = upstream.case_mismatches < MAX_CASE_MISMATCHES;
-            match channel.start(exchange.clone(), shuffle, random) {
+            match channel.start(attempt.clone(), shuffle, random) {
                 Ok(message) => {
                     let number = wire::u16_at(&message, 0).unwrap_or(0);
-                    self.in_flight.push_back((exchange.sent_at, id, number));
+                    self.in_flight.push_back((attempt.sent_at, id, number));
                     self.out.push(None, |bytes| {
                         let start = bytes.len();
                         bytes.extend_from_slice(&message);
@@ -300,10 +299,10 @@ impl Pool {
                         true
                     });
                 }
-                Err(_) => failed.push(exchange),
+                Err(_) => failed.push(attempt),
             }
         }
-        upstream.udp_queue = exchanges;
+        upstream.udp_queue = attempts;
         if let Kind::Udp { socket, .. } = &channel.kind
             && let (1.., Some(error)) = self.out.send(socket.as_fd())
             && error.kind() != io::ErrorKind::WouldBlock
@@ -321,8 +320,8 @@ impl Pool {
         random: &mut Random,
         opened: &mut Vec<NewChannel>,
     ) -> io::Result<Id> {
-        let Self { upstreams, channels, .. } = self;
-        let upstream = &mut upstreams[index];
+        let Self { members, channels, .. } = self;
+        let upstream = &mut members[index];
         let (worn, good): (Vec<_>, Vec<_>) = upstream
             .sockets
             .iter()
@@ -354,10 +353,10 @@ impl Pool {
         index: usize,
         random: &mut Random,
         opened: &mut Vec<NewChannel>,
-        failed: &mut Vec<Exchange>,
+        failed: &mut Vec<Attempt>,
     ) {
-        let Self { upstreams, channels, in_flight, .. } = self;
-        let upstream = &mut upstreams[index];
+        let Self { members, channels, in_flight, .. } = self;
+        let upstream = &mut members[index];
         let usable = |id: &Id| channels.find_mut(*id).is_some_and(|channel| !channel.is_exhausted(now));
         let id = upstream.stream.filter(usable).unwrap_or_else(|| {
             let (out, queue) = mpsc::channel(STREAM_QUEUE);
@@ -367,18 +366,18 @@ impl Pool {
         });
         upstream.stream = Some(id);
         let Some(channel) = channels.find_mut(id) else { return };
-        for exchange in upstream.stream_queue.drain(..) {
-            upstream.counters.asked();
-            let sent = channel.start(exchange.clone(), false, random).is_ok_and(|mut message| {
+        for attempt in upstream.stream_queue.drain(..) {
+            upstream.counters.count_query();
+            let sent = channel.start(attempt.clone(), false, random).is_ok_and(|mut message| {
                 if matches!(upstream.via, Via::Tls(_)) {
-                    frame::pad(&mut message, QUERY_BLOCK);
+                    message_edit::pad(&mut message, QUERY_BLOCK);
                 }
                 let number = wire::u16_at(&message, 0).unwrap_or(0);
-                in_flight.push_back((exchange.sent_at, id, number));
+                in_flight.push_back((attempt.sent_at, id, number));
                 matches!(&channel.kind, Kind::Stream { out } if out.try_send(message).is_ok())
             });
             if !sent {
-                failed.push(exchange);
+                failed.push(attempt);
             }
         }
     }
@@ -395,70 +394,70 @@ impl Pool {
     pub(super) fn receive(&mut self, now: Instant, id: Id, message: &mut [u8]) -> Received {
         let Some(channel) = self.channels.find_mut(id) else { return Received::Ignored };
         channel.heard(now);
-        let upstream = &mut self.upstreams[channel.upstream];
-        let udp_queue = matches!(channel.kind, Kind::Udp { .. });
+        let upstream = &mut self.members[channel.upstream];
+        let is_udp = matches!(channel.kind, Kind::Udp { .. });
         let matched = channel.compare(message);
         if matched == QuestionMatch::Unknown {
-            upstream.counters.stray();
+            upstream.counters.count_unmatched();
             return Received::Ignored;
         }
-        let cookie = if udp_queue { upstream.cookies.verify(now, message) } else { ReplyCookie::Valid };
+        let cookie = if is_udp { upstream.cookies.verify(now, message) } else { ReplyCookie::Valid };
         if cookie == ReplyCookie::Mismatch {
-            upstream.counters.stray();
+            upstream.counters.count_unmatched();
             // One query counts once, however many forged replies arrive.
             if !channel.is_first_mismatch(message) || !upstream.cookies.count_mismatch(now) {
                 return Received::Ignored;
             }
         }
-        let Some(mut exchange) = channel.finish(message) else { return Received::Ignored };
-        upstream.health.answered(now, now.since(exchange.sent_at));
-        upstream.counters.answered(upstream.health.srtt);
-        if exchange.is_probe {
+        let Some(mut attempt) = channel.finish(message) else { return Received::Ignored };
+        upstream.health.answered(now, now.since(attempt.sent_at));
+        upstream.counters.count_reply(upstream.health.srtt);
+        if attempt.is_probe {
             return Received::Ignored;
         }
-        if udp_queue && matched == QuestionMatch::OtherCase {
+        if is_udp && matched == QuestionMatch::OtherCase {
             upstream.case_mismatches = upstream.case_mismatches.saturating_add(1);
-        } else if udp_queue {
+        } else if is_udp {
             upstream.case_mismatches =
                 if upstream.case_mismatches >= MAX_CASE_MISMATCHES { MAX_CASE_MISMATCHES } else { 0 };
         }
         let other_case =
             matched == QuestionMatch::OtherCase && upstream.case_mismatches < MAX_CASE_MISMATCHES;
-        if udp_queue && cookie == ReplyCookie::Renewed && !exchange.retried {
-            exchange.retried = true;
-            upstream.udp_queue.push(exchange);
+        if is_udp && cookie == ReplyCookie::Renewed && !attempt.retried {
+            attempt.retried = true;
+            upstream.udp_queue.push(attempt);
             return Received::Ignored;
         }
-        if upstream.rejects_edns(now, message, &mut exchange) {
-            upstream.enqueue(now, exchange);
+        if upstream.rejects_edns(now, message, &mut attempt) {
+            upstream.enqueue(now, attempt);
             return Received::Ignored;
         }
-        let cut_short = message[2] & 0x02 != 0;
-        if udp_queue && (other_case || cut_short || cookie != ReplyCookie::Valid) {
-            upstream.counters.tcp_retries();
-            upstream.stream_queue.push(exchange);
+        let is_truncated = wire::u16_at(message, 2).is_some_and(|flags| flags & wire::flag::TC != 0);
+        if is_udp && (other_case || is_truncated || cookie != ReplyCookie::Valid) {
+            upstream.counters.count_tcp_retry();
+            upstream.stream_queue.push(attempt);
             return Received::Ignored;
         }
-        if let (Some(asked), Some(answered)) =
-            (wire::question(&exchange.transmit.query), wire::question(message))
+        if let (Some(sent), Some(received)) =
+            (wire::question(&attempt.transmit.query), wire::question(message))
         {
-            message[answered].copy_from_slice(&exchange.transmit.query[asked]);
+            message[received].copy_from_slice(&attempt.transmit.query[sent]);
         }
-        Received::Answer(exchange.transmit.id)
+        Received::Reply(attempt.transmit.id)
     }
 
     /// Removes a broken channel and returns its queries in flight.
-    pub(super) fn channel_closed(&mut self, id: Id) -> Vec<Exchange> {
+    pub(super) fn channel_closed(&mut self, id: Id) -> Vec<Attempt> {
         let Some(mut channel) = self.channels.remove(id) else { return Vec::new() };
-        let upstream = &mut self.upstreams[channel.upstream];
+        let upstream = &mut self.members[channel.upstream];
         upstream.sockets.retain(|other| *other != id);
         let mut lost = channel.drain();
-        if let Some(last) = lost.iter().map(|exchange| exchange.sent_at).max() {
+        if let Some(last) = lost.iter().map(|attempt| attempt.sent_at).max() {
             // Not a failure if another channel has received a reply since.
             upstream.health.timed_out(last);
             upstream.counters.set_demoted(upstream.health.is_demoted());
         }
-        lost.retain(|exchange| !exchange.is_probe);
+        lost.retain(|attempt| !attempt.is_probe);
         lost
     }
 }
@@ -466,28 +465,28 @@ impl Pool {
 impl Upstream {
     /// Whether the reply rejects the query's OPT record, which is then removed (RFC 6891 §7). An upstream that
     /// answers without one is queried without for a while.
-    fn rejects_edns(&mut self, now: Instant, reply: &[u8], exchange: &mut Exchange) -> bool {
+    fn rejects_edns(&mut self, now: Instant, reply: &[u8], attempt: &mut Attempt) -> bool {
         let has_opt = wire::layout(reply).is_some_and(|layout| layout.opt.is_some());
         let is_rejected =
             matches!(wire::rcode_of(reply), wire::rcode::FORMERR | wire::rcode::NOTIMP) && !has_opt;
         if !is_rejected {
-            if exchange.without_edns {
+            if attempt.without_edns {
                 self.without_edns_until = now + WITHOUT_EDNS;
             }
             return false;
         }
-        let removed = frame::remove_opt(&mut exchange.transmit.query);
-        exchange.without_edns |= removed;
+        let removed = message_edit::remove_opt(&mut attempt.transmit.query);
+        attempt.without_edns |= removed;
         removed
     }
 
-    fn enqueue(&mut self, now: Instant, mut exchange: Exchange) {
+    fn enqueue(&mut self, now: Instant, mut attempt: Attempt) {
         if now < self.without_edns_until {
-            frame::remove_opt(&mut exchange.transmit.query);
+            message_edit::remove_opt(&mut attempt.transmit.query);
         }
         match self.via {
-            Via::Udp => self.udp_queue.push(exchange),
-            Via::Tcp | Via::Tls(_) => self.stream_queue.push(exchange),
+            Via::Udp => self.udp_queue.push(attempt),
+            Via::Tcp | Via::Tls(_) => self.stream_queue.push(attempt),
         }
     }
 }

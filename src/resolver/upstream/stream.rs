@@ -29,24 +29,24 @@ const USER_TIMEOUT: Duration = Duration::from_secs(3);
 pub(in super::super) async fn run_connection(
     addr: SocketAddr,
     via: &Via,
-    authorities: Option<Arc<ClientConfig>>,
+    tls_config: Option<Arc<ClientConfig>>,
     queue: mpsc::Receiver<Vec<u8>>,
     on_message: impl FnMut(&mut [u8]),
 ) -> io::Result<()> {
     let connected = tokio::time::timeout(CONNECT, TcpStream::connect(addr)).await.map_err(late)??;
     connected.set_nodelay(true)?;
     SockRef::from(&connected).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    let Via::Tls(name) = via else { return exchange(connected, addr, queue, on_message).await };
-    let handshake = tls::connect(authorities, name, connected);
+    let Via::Tls(name) = via else { return attempt(connected, addr, queue, on_message).await };
+    let handshake = tls::connect(tls_config, name, connected);
     let stream = tokio::time::timeout(CONNECT, handshake).await.map_err(late)??;
-    exchange(stream, addr, queue, on_message).await
+    attempt(stream, addr, queue, on_message).await
 }
 
 fn late(_: tokio::time::error::Elapsed) -> io::Error {
     io::ErrorKind::TimedOut.into()
 }
 
-async fn exchange(
+async fn attempt(
     stream: impl Bytes,
     addr: SocketAddr,
     mut queue: mpsc::Receiver<Vec<u8>>,

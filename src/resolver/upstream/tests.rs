@@ -1,18 +1,18 @@
-//! The pool with simulated time: upstreams are sockets on loopback that the test reads and answers.
+//! The upstreams with simulated time: upstreams are sockets on loopback that the test reads and answers.
 
 use std::net::{Ipv4Addr, UdpSocket};
 
-use super::super::{frame, query_key};
+use super::super::{message_edit, query_key};
 use super::*;
 use crate::addr::{Pref64, ZoneId};
 use crate::dns64::{Engine, Network, QueryAction, Rules, Transport, Zone};
 
-/// A pool with an engine that makes its queries.
+/// A upstreams with an engine that makes its queries.
 struct Bench {
     settings: Arc<Settings>,
     counters: Counters,
     engine: Engine<()>,
-    pool: Pool,
+    upstreams: Upstreams,
     random: Random,
     opened: Vec<NewChannel>,
     queries: u16,
@@ -39,7 +39,7 @@ impl Bench {
             engine: Engine::new(Arc::clone(&settings), 0),
             settings,
             counters: Counters::default(),
-            pool: Pool::new(Secret::new([1, 2])),
+            upstreams: Upstreams::new(Secret::new([1, 2])),
             random: Random::new(),
             opened: Vec::new(),
             queries: 0,
@@ -57,7 +57,7 @@ impl Bench {
         let transmit = self.engine.poll_transmit().expect("a query");
         let context = (&*self.settings, &self.counters);
         let id = transmit.id;
-        let (upstream, hedge_delay) = self.pool.submit(now, transmit, context, &mut self.random);
+        let (upstream, hedge_delay) = self.upstreams.submit(now, transmit, context, &mut self.random);
         self.engine.sent_to(now, id, upstream, hedge_delay);
         self.send(now);
         upstream
@@ -65,7 +65,7 @@ impl Bench {
 
     fn send(&mut self, now: Instant) {
         let timeout = self.settings.timeouts.attempt;
-        let failed = self.pool.send(now, timeout, &mut self.random, &mut self.opened);
+        let failed = self.upstreams.send(now, timeout, &mut self.random, &mut self.opened);
         assert!(failed.is_empty());
     }
 
@@ -83,7 +83,7 @@ impl Bench {
     /// Passes `reply` to the channel that sent `query`.
     fn reply(&mut self, now: Instant, query: &Datagram, mut reply: Vec<u8>) -> Received {
         let id = self.channel(query.from.port());
-        self.pool.receive(now, id, &mut reply)
+        self.upstreams.receive(now, id, &mut reply)
     }
 }
 
@@ -179,7 +179,7 @@ async fn a_silent_stream_is_replaced() {
         // Idle for long, but no query is in flight: the stream stays.
         let mut reply = first.1[0].clone();
         reply[2] |= 0x80;
-        assert!(matches!(bench.pool.receive(at(10), first.0, &mut reply), Received::Answer(_)));
+        assert!(matches!(bench.upstreams.receive(at(10), first.0, &mut reply), Received::Reply(_)));
         for millis in [8_000, 9_000, 10_499] {
             bench.ask(at(millis));
         }
@@ -192,34 +192,34 @@ async fn a_silent_stream_is_replaced() {
         // The old stream may still deliver replies.
         let mut late = open[0].1[0].clone();
         late[2] |= 0x80;
-        assert!(matches!(bench.pool.receive(at(10_600), first.0, &mut late), Received::Answer(_)));
+        assert!(matches!(bench.upstreams.receive(at(10_600), first.0, &mut late), Received::Reply(_)));
         // A stream on which something arrives stays, though one query is never answered.
         bench.ask(at(12_000));
         let mut reply = streams(&mut bench)[1].1[0].clone();
         reply[2] |= 0x80;
-        assert!(matches!(bench.pool.receive(at(12_100), now_open[1].0, &mut reply), Received::Answer(_)));
+        assert!(matches!(bench.upstreams.receive(at(12_100), now_open[1].0, &mut reply), Received::Reply(_)));
         bench.ask(at(14_000));
         assert_eq!(streams(&mut bench).len(), 2);
         // The end of the old stream is not a failure of the upstream, which has replied since.
         for _ in 0..5 {
-            bench.pool.channel_closed(first.0);
+            bench.upstreams.channel_closed(first.0);
         }
-        assert!(!bench.pool.upstreams[0].health.is_demoted());
+        assert!(!bench.upstreams.members[0].health.is_demoted());
     }
 }
 
 /// The cookie of a query.
 fn cookie_of(query: &Datagram) -> Option<Vec<u8>> {
-    frame::option(&query.bytes, query_key::COOKIE).map(<[u8]>::to_vec)
+    message_edit::option(&query.bytes, query_key::COOKIE).map(<[u8]>::to_vec)
 }
 
 /// A reply with this cookie instead of the query's.
 fn reply_with(query: &Datagram, cookie: Option<&[u8]>) -> Vec<u8> {
     let mut reply = query.reply();
-    let opt = frame::last_opt(&reply).expect("every query has an OPT record");
-    frame::clear_options(&mut reply, opt);
+    let opt = message_edit::last_opt(&reply).expect("every query has an OPT record");
+    message_edit::clear_options(&mut reply, opt);
     if let Some(cookie) = cookie {
-        frame::push_option(&mut reply, opt, query_key::COOKIE, cookie);
+        message_edit::push_option(&mut reply, opt, query_key::COOKIE, cookie);
     }
     reply
 }
@@ -250,7 +250,7 @@ async fn an_upstream_with_old_client_cookies_is_queried_without() {
         let query = received(&socket).pop().expect("a query");
         assert_eq!(cookie_of(&query), None, "at {second} s");
         let result = bench.reply(at(second), &query, reply_with(&query, Some(old)));
-        assert!(matches!(result, Received::Answer(_)));
+        assert!(matches!(result, Received::Reply(_)));
     }
     bench.ask(at(302));
     assert!(cookie_of(&received(&socket).pop().expect("a query")).is_some(), "tried again after 300 s");
@@ -269,16 +269,16 @@ async fn support_for_cookies_is_not_required_for_ever() {
         let whole = [&client[..], b"serverck"].concat();
         bench.reply(now, &query, reply_with(&query, with_server_part.then_some(&*whole)))
     };
-    assert!(matches!(ask(true), Received::Answer(_)));
+    assert!(matches!(ask(true), Received::Reply(_)));
     // A cookie is expected now; without one the query is repeated over TCP.
     assert_eq!(ask(false), Received::Ignored);
     assert_eq!(ask(false), Received::Ignored);
-    assert!(matches!(ask(true), Received::Answer(_)), "only consecutive replies count");
+    assert!(matches!(ask(true), Received::Reply(_)), "only consecutive replies count");
     for _ in 0..3 {
         assert_eq!(ask(false), Received::Ignored);
     }
-    assert!(matches!(ask(false), Received::Answer(_)));
-    assert!(matches!(ask(true), Received::Answer(_)));
+    assert!(matches!(ask(false), Received::Reply(_)));
+    assert!(matches!(ask(true), Received::Reply(_)));
     assert_eq!(ask(false), Received::Ignored, "support seen again");
 }
 
@@ -301,7 +301,7 @@ async fn an_upstream_without_edns_is_queried_without() {
         bench.send(now);
         let again = received(&server).remove(0);
         assert!(!has_opt(&again));
-        assert!(matches!(bench.reply(now, &again, again.reply()), Received::Answer(_)));
+        assert!(matches!(bench.reply(now, &again, again.reply()), Received::Reply(_)));
         bench.ask(now);
         assert!(!has_opt(&received(&server).remove(0)), "the next query");
         bench.ask(now + WITHOUT_EDNS);
@@ -313,7 +313,7 @@ async fn an_upstream_without_edns_is_queried_without() {
         bench.send(now + WITHOUT_EDNS);
         let again = received(&server).remove(0);
         rejection[..2].copy_from_slice(&again.bytes[..2]);
-        assert!(matches!(bench.reply(now + WITHOUT_EDNS, &again, rejection), Received::Answer(_)));
+        assert!(matches!(bench.reply(now + WITHOUT_EDNS, &again, rejection), Received::Reply(_)));
         bench.ask(now + WITHOUT_EDNS);
         assert!(has_opt(&received(&server).remove(0)), "the error did not come from EDNS");
     }
@@ -327,21 +327,21 @@ async fn a_dead_upstream_is_probed_without_client_queries() {
     for _ in 0..3 {
         bench.ask(at(0));
     }
-    assert_eq!(bench.pool.probe_at(), Instant::NEVER, "not demoted yet");
+    assert_eq!(bench.upstreams.probe_at(), Instant::NEVER, "not demoted yet");
     bench.send(at(1_000));
     received(&dead);
     let settings = Arc::clone(&bench.settings);
     let (mut now, mut probes) = (at(1_000), 0);
     while now < at(60_000) {
-        now = bench.pool.probe_at().max(now);
-        bench.pool.probe(now, &settings);
+        now = bench.upstreams.probe_at().max(now);
+        bench.upstreams.probe(now, &settings);
         bench.send(now);
         probes += received(&dead).len();
     }
     assert!((29..=31).contains(&probes), "{probes} probes in a minute");
     // It returns.
-    now = bench.pool.probe_at().max(now);
-    bench.pool.probe(now, &settings);
+    now = bench.upstreams.probe_at().max(now);
+    bench.upstreams.probe(now, &settings);
     bench.send(now);
     let probe = received(&dead).pop().expect("a probe");
     assert_eq!(wire::question(&probe.bytes).map(|at| probe.bytes[at].len()), Some(5), "for the root");
@@ -361,10 +361,10 @@ async fn a_slow_reply_is_hedged_within_the_budget() {
         let query = received(server).pop().expect("a query");
         now = now + Duration::from_millis(20);
         let reply = bench.reply(now, &query, query.reply());
-        let Received::Answer(id) = reply else { unreachable!("{reply:?}") };
+        let Received::Reply(id) = reply else { unreachable!("{reply:?}") };
         bench.engine.reply(now, id, &query.reply());
     }
-    for upstream in &mut bench.pool.upstreams {
+    for upstream in &mut bench.upstreams.members {
         (0..64).for_each(|_| upstream.health.answered(now, Duration::from_millis(20)));
     }
     // Then none is answered in time.
@@ -379,14 +379,14 @@ async fn a_slow_reply_is_hedged_within_the_budget() {
         if let Some(hedge) = bench.engine.poll_transmit() {
             assert!(hedge.is_hedge);
             let context = (&*bench.settings, &bench.counters);
-            let (other, _) = bench.pool.submit(now, hedge, context, &mut bench.random);
+            let (other, _) = bench.upstreams.submit(now, hedge, context, &mut bench.random);
             assert_ne!(other, addr);
             hedges += 1;
             bench.send(now);
         }
         let replies = [received(&first), received(&second)].into_iter().flatten();
         for query in replies {
-            if let Received::Answer(id) = bench.reply(now, &query, query.reply()) {
+            if let Received::Reply(id) = bench.reply(now, &query, query.reply()) {
                 bench.engine.reply(now, id, &query.reply());
             }
         }

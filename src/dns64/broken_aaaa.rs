@@ -1,4 +1,4 @@
-//! Zones whose servers do not answer AAAA queries. Later queries do not wait for them again.
+//! DNS zones whose servers do not answer AAAA queries. Later queries do not wait for them again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use super::pending::PendingQuery;
 use super::wire::{self, rr};
 use crate::time::Instant;
 
-/// How long a zone is remembered.
+/// How long a DNS zone is remembered.
 const LIFETIME: Duration = Duration::from_secs(600);
-/// Maximum number of zones. A further one replaces the one that expires first.
+/// Maximum number of DNS zones. A further one replaces the one that expires first.
 const MAX_ZONES: usize = 1_024;
 
-/// Expiry by zone name (uncompressed, lowercase).
+/// Expiry by DNS zone name (uncompressed, lowercase).
 #[derive(Debug, Default)]
-pub(super) struct BrokenAaaaZones(BTreeMap<Box<[u8]>, Instant>);
+pub(super) struct BrokenAaaaDnsZones(BTreeMap<Box<[u8]>, Instant>);
 
-impl BrokenAaaaZones {
-    /// Remembers the zone of `name`, taken from `reply` to an SOA query for it. Only a negative answer or
-    /// an SOA record names the zone; positive answers do not.
+impl BrokenAaaaDnsZones {
+    /// Remembers the DNS zone of `name`, taken from `reply` to an SOA query for it. Only a negative answer or
+    /// an SOA record names the DNS zone; positive answers do not.
     pub(super) fn learn(&mut self, now: Instant, name: &[u8], reply: &[u8]) {
         let Some(zone) = zone_in(reply).filter(|zone| zone.len() > 1 && is_within(zone, name)) else {
             return;
@@ -31,7 +31,7 @@ impl BrokenAaaaZones {
         self.0.insert(zone.into(), now + LIFETIME);
     }
 
-    /// Ends the AAAA wait of a query in a remembered zone.
+    /// Ends the AAAA wait of a query in a remembered DNS zone.
     pub(super) fn end_aaaa_wait(&self, now: Instant, pending: &mut PendingQuery) {
         if !self.0.is_empty() && pending.unanswered_aaaa_owner().is_some_and(|name| self.contains(now, &name))
         {
@@ -39,7 +39,7 @@ impl BrokenAaaaZones {
         }
     }
 
-    /// Whether `name` is in a remembered zone.
+    /// Whether `name` is in a remembered DNS zone.
     pub(super) fn contains(&self, now: Instant, name: &[u8]) -> bool {
         let mut rest = name;
         while let Some((len, _)) = rest.split_first().filter(|_| !self.0.is_empty()) {
@@ -51,7 +51,7 @@ impl BrokenAaaaZones {
         false
     }
 
-    /// Forgets zones that an AAAA reply disproves: the zone of a negative answer, or every zone that
+    /// Forgets DNS zones that an AAAA reply disproves: the zone of a negative answer, or every zone that
     /// contains the owner of an address.
     pub(super) fn forget(&mut self, reply: &[u8]) {
         if self.0.is_empty() {
@@ -70,7 +70,7 @@ impl BrokenAaaaZones {
     }
 }
 
-/// Whether `name` is `zone` or a subdomain of it.
+/// Whether `name` is the DNS zone `zone` or a subdomain of it.
 fn is_within(zone: &[u8], name: &[u8]) -> bool {
     let mut rest = name;
     loop {

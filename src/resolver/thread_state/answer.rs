@@ -2,18 +2,18 @@
 //! within the response rate limit.
 
 use super::message::ThreadMessage;
-use super::state::WorkerState;
+use super::state::ThreadState;
 use crate::dns64::{Answer, Outcome};
 use crate::resolver::client::Requestor;
 use crate::resolver::cookie::{self, CookieStatus};
-use crate::resolver::frame;
+use crate::resolver::message_edit;
 use crate::resolver::rate::Rates;
 use crate::time::Instant;
 
 /// Responses to padded queries are padded to a multiple of this many bytes (RFC 8467 §4.1).
 pub(super) const RESPONSE_BLOCK: usize = 468;
 
-impl WorkerState {
+impl ThreadState {
     /// Returns an answer of the engine to the thread that received the query. `false` if it was lost.
     pub(super) fn return_answer(
         &mut self,
@@ -48,15 +48,15 @@ impl WorkerState {
         let mut message = answer.message;
         if !allows_answer(now, &self.rates, &requestor, message.len()) {
             row.count(Outcome::ResponseLimited);
-            let opt = frame::last_opt(&message);
-            frame::truncate(&mut message, opt);
+            let opt = message_edit::last_opt(&message);
+            message_edit::truncate(&mut message, opt);
         }
         if let Some(client) = requestor.cookie.and_then(CookieStatus::client) {
             let whole = self.secret.issue(client, requestor.addr, seconds(now));
             cookie::append(&mut message, requestor.limit, &whole);
         }
         if requestor.is_padded {
-            frame::pad(&mut message, RESPONSE_BLOCK);
+            message_edit::pad(&mut message, RESPONSE_BLOCK);
         }
         self.reply_sockets.queue(&requestor.reply_path, &message)
     }

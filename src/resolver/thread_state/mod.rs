@@ -20,15 +20,15 @@ use super::upstream::NewChannel;
 use crate::time::Instant;
 
 pub(super) use message::{THREAD_QUEUE, ThreadMessage};
-pub(super) use state::WorkerState;
+pub(super) use state::ThreadState;
 
 /// Starts the task that reads a new upstream channel.
-type StartReader = fn(&Rc<DnsWorker>, NewChannel);
+type StartReader = fn(&Rc<DnsThread>, NewChannel);
 
 /// One thread of the resolver.
-pub(super) struct DnsWorker {
+pub(super) struct DnsThread {
     pub(super) shared: Arc<Shared>,
-    pub(super) state: RefCell<WorkerState>,
+    pub(super) state: RefCell<ThreadState>,
     /// Notified when a timer is due earlier than `timer_at`.
     pub(super) alarm: Notify,
     /// Whether connections close once they have no pending query.
@@ -36,14 +36,14 @@ pub(super) struct DnsWorker {
     start_reader: StartReader,
 }
 
-impl DnsWorker {
+impl DnsThread {
     pub(super) fn new(
         number: usize,
         shared: Arc<Shared>,
         peers: Vec<mpsc::Sender<ThreadMessage>>,
         start_reader: StartReader,
     ) -> std::io::Result<Rc<Self>> {
-        let state = WorkerState::new(number, &shared, peers)?;
+        let state = ThreadState::new(number, &shared, peers)?;
         Ok(Rc::new(Self {
             shared,
             state: RefCell::new(state),
@@ -54,7 +54,7 @@ impl DnsWorker {
     }
 
     /// Runs `what` on the state, then sends what it queued.
-    pub(super) fn with_state<R>(self: &Rc<Self>, what: impl FnOnce(&mut WorkerState, Instant) -> R) -> R {
+    pub(super) fn with_state<R>(self: &Rc<Self>, what: impl FnOnce(&mut ThreadState, Instant) -> R) -> R {
         let now = self.shared.clock.now();
         let mut state = self.state.borrow_mut();
         if self.shared.generation() != state.active.generation {

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 use super::admission::Client;
 use super::client::ReplyPath;
 use super::connections::{Connection, ConnectionLimits};
-use super::worker::DnsWorker;
+use super::thread_state::DnsThread;
 use crate::dns64::Outcome;
 use crate::message::{Bytes, Frames};
 
@@ -32,7 +32,7 @@ pub(super) enum ListenerKind {
 }
 
 /// Accepts connections until dropped.
-pub(super) async fn accept(worker: Rc<DnsWorker>, listener: TcpListener, listener_kind: ListenerKind) {
+pub(super) async fn accept(worker: Rc<DnsThread>, listener: TcpListener, listener_kind: ListenerKind) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => admit(&worker, stream, peer, listener_kind),
@@ -45,7 +45,7 @@ pub(super) async fn accept(worker: Rc<DnsWorker>, listener: TcpListener, listene
 }
 
 /// Serves a connection if the limits allow it. A connection from outside every zone is closed at once.
-fn admit(worker: &Rc<DnsWorker>, stream: TcpStream, peer: SocketAddr, listener_kind: ListenerKind) {
+fn admit(worker: &Rc<DnsThread>, stream: TcpStream, peer: SocketAddr, listener_kind: ListenerKind) {
     let active = worker.shared.active();
     let network = &active.settings.network;
     let counters = &worker.shared.counters;
@@ -75,7 +75,7 @@ fn admit(worker: &Rc<DnsWorker>, stream: TcpStream, peer: SocketAddr, listener_k
 }
 
 async fn serve(
-    worker: Rc<DnsWorker>,
+    worker: Rc<DnsThread>,
     stream: TcpStream,
     peer: SocketAddr,
     server: Option<Arc<ServerConfig>>,
@@ -111,7 +111,7 @@ async fn serve(
 
 /// A client on a stream.
 struct ClientStream<'a> {
-    worker: &'a Rc<DnsWorker>,
+    worker: &'a Rc<DnsThread>,
     connection: &'a Connection,
     peer: SocketAddr,
     is_encrypted: bool,

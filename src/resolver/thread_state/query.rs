@@ -5,17 +5,17 @@ use std::net::IpAddr;
 
 use super::answer::{RESPONSE_BLOCK, allows_answer, seconds};
 use super::message::ThreadMessage;
-use super::state::{PendingClient, WorkerState};
+use super::state::{PendingClient, ThreadState};
 use crate::addr::ZoneId;
 use crate::dns64::{self, Outcome, QueryAction, wire};
 use crate::resolver::admission::{self, Client};
 use crate::resolver::client::{ReplyPath, Requestor};
 use crate::resolver::cookie::{self, CookieStatus};
-use crate::resolver::frame;
+use crate::resolver::message_edit;
 use crate::resolver::query_key::{COOKIE, PADDING, SimpleQuery};
 use crate::time::Instant;
 
-impl WorkerState {
+impl ThreadState {
     /// Handles a query. `false` if there will be no answer.
     pub(in crate::resolver) fn query(
         &mut self,
@@ -41,7 +41,7 @@ impl WorkerState {
         };
         let of_client = Client { addr, site: self.active.settings.zones[zone].site_of(addr) };
         requestor.client = Some(of_client);
-        requestor.is_padded = requestor.is_encrypted() && frame::option(query, PADDING).is_some();
+        requestor.is_padded = requestor.is_encrypted() && message_edit::option(query, PADDING).is_some();
         if !self.rates.allow_query(now, of_client) {
             let id = self.active.settings.zones[zone].id;
             return self.refuse(now, requestor, query, Some(id), Outcome::RateLimited);
@@ -53,7 +53,7 @@ impl WorkerState {
             requestor.cookie = simple.cookie.map(|content| self.secret.verify(content, client, seconds(now)));
             if requestor.cookie == Some(CookieStatus::Malformed) {
                 self.zone_counters[zone].count(Outcome::Formerr);
-                return frame::refusal(query, wire::rcode::FORMERR)
+                return message_edit::refusal(query, wire::rcode::FORMERR)
                     .is_some_and(|answer| self.reply_sockets.queue(&requestor.reply_path, &answer));
             }
             if self.answer_from_cache(now, zone, &mut requestor, &simple) {
@@ -92,18 +92,18 @@ impl WorkerState {
         if is_limited {
             let mut short = Vec::new();
             found.write(now, simple, &mut short);
-            frame::truncate(&mut short, found.opt());
+            message_edit::truncate(&mut short, found.opt());
             return reply_sockets.queue(&requestor.reply_path, &short);
         }
         reply_sockets.queue_with(&requestor.reply_path, |bytes| {
             let start = bytes.len();
             found.write(now, simple, bytes);
             if let (Some(opt), Some(cookie)) = (found.opt(), &cookie) {
-                frame::push_option(bytes, start + opt, COOKIE, cookie);
+                message_edit::push_option(bytes, start + opt, COOKIE, cookie);
             }
             // Only streams are padded: `bytes` is one answer.
             if is_padded {
-                frame::pad(bytes, RESPONSE_BLOCK);
+                message_edit::pad(bytes, RESPONSE_BLOCK);
             }
         })
     }

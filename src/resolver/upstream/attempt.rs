@@ -5,7 +5,7 @@ use crate::time::Instant;
 
 /// An attempt in flight.
 #[derive(Clone, Debug)]
-pub(in crate::resolver) struct Exchange {
+pub(in crate::resolver) struct Attempt {
     pub(in crate::resolver) transmit: Transmit,
     pub(in crate::resolver) sent_at: Instant,
     /// Resent because the upstream renewed its cookie.
@@ -16,7 +16,7 @@ pub(in crate::resolver) struct Exchange {
     pub(super) is_probe: bool,
 }
 
-impl Exchange {
+impl Attempt {
     pub(super) const fn new(now: Instant, transmit: Transmit) -> Self {
         Self { transmit, sent_at: now, retried: false, without_edns: false, is_probe: false }
     }

@@ -20,7 +20,7 @@ use crate::resolver::rate::Rates;
 use crate::resolver::reply_sockets::ReplySockets;
 use crate::resolver::report::Report;
 use crate::resolver::shared::{ActiveSettings, Shared};
-use crate::resolver::upstream::{NewChannel, Pool, Received};
+use crate::resolver::upstream::{NewChannel, Received, Upstreams};
 use crate::time::Instant;
 
 /// Context of a pending query in the engine.
@@ -31,7 +31,7 @@ pub(super) struct PendingClient {
 }
 
 /// State of a thread.
-pub(in crate::resolver) struct WorkerState {
+pub(in crate::resolver) struct ThreadState {
     pub(super) number: usize,
     /// Assigns names to threads; the same for all threads.
     pub(super) seed: u64,
@@ -41,7 +41,7 @@ pub(in crate::resolver) struct WorkerState {
     pub(super) engine: Engine<PendingClient>,
     pub(super) answer_cache: AnswerCache,
     pub(super) rates: Arc<Rates>,
-    pub(in crate::resolver) pool: Pool,
+    pub(in crate::resolver) upstreams: Upstreams,
     pub(in crate::resolver) reply_sockets: ReplySockets,
     pub(in crate::resolver) incoming: Option<Box<Incoming>>,
     pub(in crate::resolver) random: Random,
@@ -53,7 +53,7 @@ pub(in crate::resolver) struct WorkerState {
     pub(super) secret: Secret,
 }
 
-impl WorkerState {
+impl ThreadState {
     pub(super) fn new(
         number: usize,
         shared: &Shared,
@@ -68,7 +68,7 @@ impl WorkerState {
             engine: Engine::new(Arc::clone(&active.settings), random.u64()?),
             answer_cache: AnswerCache::new(0),
             rates: Arc::clone(&shared.rates),
-            pool: Pool::new(shared.secret),
+            upstreams: Upstreams::new(shared.secret),
             reply_sockets: ReplySockets::default(),
             incoming: Some(Box::new(Incoming::new())),
             random,
@@ -91,7 +91,7 @@ impl WorkerState {
         self.answer_cache.clear(settings.network.answer_cache_bytes);
         // Hits are counted by the old settings' zone indices.
         self.answer_cache.take_hits().for_each(drop);
-        self.pool.set(&settings.network.via);
+        self.upstreams.set(&settings.network.via);
         self.active = active;
     }
 
@@ -145,27 +145,27 @@ impl WorkerState {
 
     /// Processes a message from an upstream.
     pub(in crate::resolver) fn receive(&mut self, now: Instant, channel: Id, message: &mut [u8]) {
-        if let Received::Answer(transmit) = self.pool.receive(now, channel, message) {
+        if let Received::Reply(transmit) = self.upstreams.receive(now, channel, message) {
             self.engine.reply(now, transmit, message);
         }
     }
 
     /// Closes a broken channel.
     pub(in crate::resolver) fn channel_closed(&mut self, now: Instant, channel: Id) {
-        for exchange in self.pool.channel_closed(channel) {
-            self.engine.failed(now, exchange.transmit.id);
+        for attempt in self.upstreams.channel_closed(channel) {
+            self.engine.failed(now, attempt.transmit.id);
         }
     }
 
     /// Runs the timers that have expired.
     pub(in crate::resolver) fn timeout(&mut self, now: Instant) {
         self.engine.timeout(now);
-        self.pool.probe(now, &self.active.settings);
+        self.upstreams.probe(now, &self.active.settings);
     }
 
     /// When the next timer expires.
     pub(super) fn deadline(&mut self) -> Instant {
-        self.engine.deadline().min(self.pool.probe_at())
+        self.engine.deadline().min(self.upstreams.probe_at())
     }
 
     /// Sends queued upstream queries and answers. New channels need a reader.
@@ -176,19 +176,19 @@ impl WorkerState {
             while let Some(transmit) = self.engine.poll_transmit() {
                 let active = (&*self.active.settings, &*self.counters);
                 let id = transmit.id;
-                let (upstream, hedge_delay) = self.pool.submit(now, transmit, active, &mut self.random);
+                let (upstream, hedge_delay) = self.upstreams.submit(now, transmit, active, &mut self.random);
                 self.engine.sent_to(now, id, upstream, hedge_delay);
             }
             while let Some((waiting, answer)) = self.engine.poll_answer() {
                 self.return_answer(now, waiting.from, waiting.requestor, answer);
             }
             let timeout = self.active.settings.timeouts.attempt;
-            let failed = self.pool.send(now, timeout, &mut self.random, &mut opened);
+            let failed = self.upstreams.send(now, timeout, &mut self.random, &mut opened);
             if failed.is_empty() {
                 break;
             }
-            for exchange in failed {
-                self.engine.failed(now, exchange.transmit.id);
+            for attempt in failed {
+                self.engine.failed(now, attempt.transmit.id);
             }
         }
         self.counters.count_lost(self.reply_sockets.flush());

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use super::constants::CONFIG;
 use crate::config::lenient;
 use crate::output::errln;
@@ -59,6 +61,26 @@ fn parse(answer: &str) -> Option<Response> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let code = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
     Some(Response { code, body: body.to_owned() })
+}
+
+/// Timeout of a request for the state of the gateway.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Requests a JSON document from the gateway that listens on the admin socket `socket`; returns its text, too.
+///
+/// # Errors
+/// No gateway listens there, or its answer is not such a document; prints why.
+pub(super) fn fetch<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<(T, String), ExitCode> {
+    match ask(socket, &format!("GET {path}"), TIMEOUT) {
+        Ok(Response { code: 200, body }) => match serde_json::from_str(&body) {
+            Ok(parsed) => Ok((parsed, body)),
+            Err(why) => {
+                Err(failed(socket, &format!("unexpected answer, perhaps of another gate64 version: {why}")))
+            }
+        },
+        Ok(Response { code, .. }) => Err(failed(socket, &format!("unexpected answer: HTTP status {code}"))),
+        Err(why) => Err(failed(socket, &format!("{why}; is gate64 running?"))),
+    }
 }
 
 /// Reports that the gateway did not respond.

@@ -4,6 +4,7 @@ mod admin;
 mod check;
 mod constants;
 mod dns64_check;
+mod drops;
 mod explain;
 mod health;
 mod package_files;
@@ -54,6 +55,8 @@ enum Command {
     ///
     /// The exit code is 0 if clients can use it, also in part (`degraded`), and 1 otherwise.
     Health(StatusArgs),
+    /// Show why a running gateway drops packets: reasons, counts by zone, and what to do.
+    Drops(drops::Args),
     /// Show which host had a port of an outside address, and when: the answer for an abuse desk.
     ///
     /// Reads the files of the binding log, also while gate64 does not run. A running gateway adds which
@@ -153,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::reload(&args.socket.path()),
         Command::Status(args) => status::status(&args.socket.path(), args.json),
         Command::Health(args) => health::health(&args.socket.path(), args.json),
+        Command::Drops(args) => drops::drops(&args),
         Command::Who(args) => who::who(&args),
         Command::Sessions(filter) => sessions::sessions(&filter),
         Command::Hosts { filter, top } => sessions::hosts(&filter, top),
@@ -216,7 +220,7 @@ mod tests {
 
     #[test]
     fn requests_read_the_default_configuration() {
-        for command in ["status", "health", "reload"] {
+        for command in ["status", "health", "drops", "reload"] {
             let cli = Cli::try_parse_from(["gate64", command]).expect("valid arguments");
             assert!(format!("{:?}", cli.command).contains(CONFIG), "{command}: {cli:?}");
         }

@@ -209,13 +209,12 @@ fn checksum(p: &Packet, protocol: u8, message: &[u8]) -> u16 {
         IpAddr::V4(_) if protocol == ICMP4 => 0,
         _ => add(pseudo, &[0, protocol]) + u64::from(fold(add(0, &len))),
     };
-    let good = match !fold(add(pseudo, message)) {
-        0 if protocol == 17 => 0xffff,
-        sum => sum,
-    };
+    // UDP sends a computed 0 as 0xffff (RFC 768).
+    let computed = |sum: u16| if sum == 0 && protocol == 17 { 0xffff } else { sum };
+    let good = computed(!fold(add(pseudo, message)));
     match p.csum {
         Csum::Good | Csum::Verified => good,
-        Csum::Bad => !fold(u64::from(!good) + 0x1111),
+        Csum::Bad => computed(!fold(u64::from(!good) + 0x1111)),
         Csum::Zero => 0,
         Csum::Partial => fold(pseudo),
     }

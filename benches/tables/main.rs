@@ -35,7 +35,9 @@ pub fn counted(work: &mut dyn FnMut()) {
 
 fn criterion(c: &mut Criterion) {
     let max = std::env::var("GATE64_BENCH_SESSIONS").ok().and_then(|max| max.parse().ok());
-    let max = max.unwrap_or(1_000_000);
+    // Without `--bench`, as under `cargo test`, criterion runs each benchmark once.
+    let is_test = !std::env::args().any(|word| word == "--bench");
+    let max = max.unwrap_or(if is_test { SIZES[0] } else { 1_000_000 });
     for sessions in SIZES.into_iter().filter(|sessions| *sessions <= max) {
         // Built by the first benchmark that is not filtered out.
         let mut rig = None;

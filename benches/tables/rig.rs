@@ -130,7 +130,8 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         seed: 1,
         owner_seed: 1,
         local: Default::default(),
-        rules: RewriteRules::default(),
+        // Segments of unknown sessions are dropped, not answered: the answers are limited by rate.
+        rules: RewriteRules { reset_unknown_tcp: false, ..RewriteRules::default() },
         siit: None,
         nat64: nat64::Settings {
             zones: vec![zone],

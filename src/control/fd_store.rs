@@ -1,5 +1,14 @@
 //! The descriptors that the service manager keeps over a restart: the queues of the device. So the device stays up with
 //! its addresses and routes, and packets wait in its queues (`FileDescriptorStoreMax=` in systemd.service(5)).
+//!
+//! `device::tun` adopts them; queues are attached or detached for another number of workers. Queues of a deleted
+//! device answer `TUNGETIFF` with EBADFD: the store forgets them, and the device is created again.
+//!
+//! The changes to this host stay as well: the journal passes to the next gateway, which undoes what it does not
+//! need. A process cannot tell a restart from a final stop; systemd can. It stops `gate64-host.service`
+//! (`StopWhenUnneeded=`), which runs `gate64 cleanup`, when `gate64.service` is inactive with neither a start job nor
+//! an automatic restart pending. `ExecStopPost=` would run during each restart, and not at all if the unit is stopped
+//! between a crash and the restart after it.
 
 use std::os::fd::{AsFd, OwnedFd};
 

@@ -4,6 +4,15 @@
 //! process. Each start begins a new generation: it reads
 //! the older ones, the newest first, and removes them once each of its workers has saved all its sessions. So a
 //! gateway that is killed at any time leaves at least one complete generation.
+//!
+//! A start keeps the seed that assigns hosts to workers: host and ports stay with one worker. Each worker imports
+//! the sessions of its hosts after the saved port blocks, before the first packet, and checks each record against the
+//! settings: zone, pref64, pool, limits, timeouts.
+//!
+//! With a descriptor store the files are in the runtime directory, which is in memory and which systemd keeps over a
+//! restart (`RuntimeDirectoryPreserve=`), so that saving writes nothing to the disk. A memfd in the store would need
+//! as many pages and writes, and a descriptor per worker. At exit the files are copied to the state directory, for a
+//! start after a stop or reboot. Without the store they are in the state directory all the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};

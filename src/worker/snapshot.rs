@@ -2,6 +2,10 @@
 //!
 //! The worker visits all slots of its session table every [`SWEEP`], [`CHUNK`] slots at a time between two batches.
 //! A packet costs nothing more, and nothing is allocated. A session that is one sweep old is in the file.
+//!
+//! Slot *n* of the table is record *n* of the file. So there is no list of changes, and work and memory are bounded:
+//! one write of 48 KiB per step. A log of changes would cost each new session a record, and grow until compacted.
+//! At exit each worker writes all slots once more.
 
 use std::fs::File;
 use std::io;

@@ -29,6 +29,9 @@
 //! A reader refuses another major version. A newer minor version may lengthen header and records, in front of the
 //! CRC, and add kinds: a reader uses the fields that it knows, and counts records of unknown kinds. A record that a
 //! kill interrupted has a wrong CRC; the reader counts it and goes on.
+//!
+//! Deadlines are those of the worker's clock. The header has one moment in three clocks, so that the time between
+//! two gateways counts, and after a reboot too.
 
 mod crc;
 #[cfg(test)]

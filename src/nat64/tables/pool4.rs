@@ -3,7 +3,26 @@
 //! A block is a part of a port range: 16 to 256 adjacent ports. A host's first block is small. It receives larger
 //! ones once a packet from outside has answered it; until then its blocks can be reclaimed for others. A quarter of
 //! each address and pool is reserved for answered hosts, and under contention sites share the remainder fairly
-//! (see [`Usage`](crate::addr::Usage)).
+//! (see [`Usage`](crate::addr::Usage)). The rules, which count in *cells* of 16 ports:
+//!
+//! - A host's first block has `first_block` ports, 16 while less than half of the pool is free. It lies around the
+//!   client's port if possible.
+//! - The next blocks are twice as long each, up to 256 ports and the quota of the host, and near its other blocks. A
+//!   fragmented pool yields shorter ones.
+//! - Until a packet from outside answers a session that the host opened, it has one block per port class. Hairpinned
+//!   packets are no answers.
+//! - Answered hosts have a quarter of each address, pool and block table to themselves.
+//! - Under contention a site takes at most half of what is free, a host half of what its site may take. A zone takes
+//!   at most `pool_share`.
+//! - If nothing is left, the oldest block without an answer is reclaimed: of the host's address, or of any if it has
+//!   none. A site that has its share reclaims its own. Bindings of a reclaimed block end without quarantine. Against
+//!   answered hosts such blocks do not count. If the host table is full, all blocks of that block's host are
+//!   reclaimed.
+//! - New hosts of a site are limited per second.
+//!
+//! A block takes about 260 bytes, and a range with an assigned block 1 KiB. Both tables have `limits.blocks` entries;
+//! pages are touched when used. Blocks that wait for their release are in a heap from which a reclaimed block can be
+//! removed.
 
 use std::sync::Arc;
 

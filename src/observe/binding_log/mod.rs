@@ -2,6 +2,12 @@
 //!
 //! Workers put the events of port blocks into rings, without waiting. One task empties the rings, makes records of
 //! the events, and queues them for each sink. A slow sink loses records, which are counted; it never delays packets.
+//!
+//! If a worker's ring is full, events wait in the translator's bounded queue, which counts losses. The task empties
+//! the rings every 50 ms and adds the records of static bindings. The files have a thread of their own, since a file
+//! system can block; each collector has a task, which connects again after errors. Losses are noted in the log itself.
+//! `assignments` has the present assignments: `gate64 who` asks for them, and each day's first file begins with them, so
+//! that any day can be read alone and old days can be deleted.
 
 mod assignments;
 mod collector;

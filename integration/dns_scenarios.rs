@@ -350,7 +350,7 @@ impl Session {
         Ok(())
     }
 
-    /// Checks the ledger entry of a name, or of an address synthesised for the client.
+    /// Checks the ledger entry of a name, or of an address synthesized for the client.
     fn expect_ledger(&mut self, words: &[&str]) -> Step {
         let host = HostKey::new(ZoneId(7), CLIENT.parse().expect("literal"), 128);
         if let Ok(v4) = words[0].parse() {

@@ -31,7 +31,7 @@ fn addresses(site: &Site, question: &str, wanted: &[&str]) -> Test {
 }
 
 #[test]
-fn forged_denials_are_not_synthesised() -> Test {
+fn forged_denials_are_not_synthesized() -> Test {
     // ids 6147-5.5-1, 6147-5.5-2, 6147-5.1.2-rcode, 8683-5-validate
     let Some(site) = build(1, None)? else { return Ok(()) };
     let _authority = parts::authority(&site)?;
@@ -258,10 +258,10 @@ fn explain_uses_the_configured_transports() -> Test {
     );
     let gateway = gateway(&site, &dns)?;
     for (name, words) in [
-        ("alias.plain.lab", ["CNAME v4.plain.lab.", "-> 198.51.100.80 synthesised as", "synthesised_nodata"]),
+        ("alias.plain.lab", ["CNAME v4.plain.lab.", "-> 198.51.100.80 synthesized as", "synthesized_nodata"]),
         ("dual.plain.lab", ["upstreams)", "2001:db8:80::80 used", "native"]),
         ("forged.secure.lab", ["SERVFAIL", "EDE", "bogus"]),
-        ("a.cut.lab", ["a forward zone", "-> 198.51.100.80 synthesised as", "synthesised_nodata"]),
+        ("a.cut.lab", ["a forward zone", "-> 198.51.100.80 synthesized as", "synthesized_nodata"]),
     ] {
         let words_of =
             format!("{} explain {name} --config {}", program().display(), gateway.config().display());

@@ -9,11 +9,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::constants::CONFIG;
-use crate::config::lenient;
+use crate::config::{ADMIN_SOCKET, lenient};
 use crate::output::errln;
-
-/// Default path of the admin socket.
-const SOCKET: &str = "/run/gate64/admin.sock";
 
 // Which gateway to ask. Not a doc comment: clap would show it in place of the command's.
 #[derive(clap::Args, Debug)]
@@ -41,7 +38,7 @@ pub(super) struct Response {
 
 /// Path of the admin socket in a configuration file; the default path if the file is unreadable or not valid TOML.
 fn socket_of(config: &Path) -> PathBuf {
-    lenient::path(config, "observe", "admin").unwrap_or_else(|| PathBuf::from(SOCKET))
+    lenient::path(config, "observe", "admin").unwrap_or_else(|| PathBuf::from(ADMIN_SOCKET))
 }
 
 /// Sends one HTTP/1.0 request, for example `GET /status`.
@@ -107,7 +104,7 @@ mod tests {
     fn the_socket_is_that_of_the_configuration_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("gate64.toml");
-        assert_eq!(socket_of(&path), Path::new(SOCKET), "no file");
+        assert_eq!(socket_of(&path), Path::new(ADMIN_SOCKET), "no file");
         std::fs::write(&path, "[observe]\nadmin = \"/run/other.sock\"\n").expect("written");
         assert_eq!(socket_of(&path), Path::new("/run/other.sock"));
     }

@@ -201,7 +201,7 @@ mod tests {
         }
         assert_eq!(value("Type"), ["notify"]);
         let most: u8 = value("FileDescriptorStoreMax")[0].parse().expect("a number");
-        assert!(most >= crate::config::MAX_WORKERS, "a queue for each worker");
+        assert!(most >= crate::ownership::MAX_WORKERS, "a queue for each worker");
         assert_eq!(value("Requires"), ["gate64-host.service"]);
         assert_eq!(value_in(HOST_UNIT, "StopWhenUnneeded"), ["yes"]);
         for key in ["User", "StateDirectory", "NoNewPrivileges"] {

@@ -13,15 +13,13 @@ use serde_json::json;
 use super::constants::CONFIG;
 use super::protocol::protocol;
 use crate::addr::{Ipv6Prefix, Proto, Transport4};
+use crate::config::RUNTIME_DIR;
 use crate::control::cleanup::state_dir_of;
 use crate::control::saved_sessions::{now_of, present};
 use crate::observe::format::{size, span};
 use crate::output::{errln, outln};
 use crate::translator::Record;
 use crate::worker::state::{Reader, StateError};
-
-/// Where the files are while the service runs.
-const RUNTIME: &str = "/run/gate64";
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Filter {
@@ -71,7 +69,7 @@ impl Filter {
     fn visit(&self, mut each: impl FnMut(&Record)) -> Result<(), String> {
         let dirs = match &self.directory {
             Some(dir) => vec![dir.clone()],
-            None => vec![PathBuf::from(RUNTIME), state_dir_of(&self.config)],
+            None => vec![PathBuf::from(RUNTIME_DIR), state_dir_of(&self.config)],
         };
         let files = present(&dirs);
         if files.is_empty() {

@@ -8,9 +8,14 @@ use toml::Spanned;
 
 use super::reader::Reader;
 use super::schema::{self, Text};
+use crate::ownership::MAX_WORKERS;
 
-/// Maximum number of workers.
-pub const MAX_WORKERS: u8 = 64;
+/// Default directory of what outlives the process.
+pub const STATE_DIR: &str = "/var/lib/gate64";
+/// The unit's runtime directory, in memory.
+pub const RUNTIME_DIR: &str = "/run/gate64";
+/// Default path of the admin socket.
+pub const ADMIN_SOCKET: &str = "/run/gate64/admin.sock";
 
 /// How neighbours reach pool4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -107,7 +112,7 @@ pub(super) fn host(reader: &mut Reader<'_>, section: Option<&schema::Host>) -> H
             firewall: reader.word(section.firewall.as_ref(), true, &check),
             memory: reader.word(section.memory.as_ref(), true, &check),
         },
-        state_dir: path(reader, section.state_dir.as_ref(), "/var/lib/gate64"),
+        state_dir: path(reader, section.state_dir.as_ref(), STATE_DIR),
         drain: reader.duration(section.drain.as_ref(), Duration::from_secs(2), Duration::ZERO, ""),
     }
 }
@@ -125,7 +130,7 @@ pub(super) fn observe(reader: &mut Reader<'_>, section: Option<&schema::Observe>
         let found = format!("the metrics on {} are open to all who reach this address", text.get_ref());
         reader.warn(text.span(), found, "a loopback address, or a firewall rule for the Prometheus server");
     }
-    let admin = path(reader, section.and_then(|o| o.admin.as_ref()), "/run/gate64/admin.sock");
+    let admin = path(reader, section.and_then(|o| o.admin.as_ref()), ADMIN_SOCKET);
     if admin.as_os_str().len() > 107 {
         let at = section.and_then(|o| o.admin.as_ref()).map_or(0..0, Text::span);
         reader.error(at, "the path of the admin socket is too long", "at most 107 bytes (unix(7))");

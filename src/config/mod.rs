@@ -43,7 +43,7 @@ pub use dns::Dns64;
 pub(crate) use reader::duration;
 
 pub use egress::{Egress, INNER};
-pub use host::{Announce, Checks, HealthHooks, Host, MAX_WORKERS, Observe, Sysctls};
+pub use host::{ADMIN_SOCKET, Announce, Checks, HealthHooks, Host, Observe, RUNTIME_DIR, STATE_DIR, Sysctls};
 pub use host_info::{HostInfo, OwnAddress};
 pub use siit::Siit;
 pub use zones::MAX_ZONES;

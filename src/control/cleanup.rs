@@ -7,12 +7,9 @@ use super::journal::Journal;
 use super::logging;
 use super::netlink::Netlink;
 use super::sysctl::Tree;
-use crate::config::lenient;
+use crate::config::{STATE_DIR, lenient};
 
 pub(crate) use super::journal::Extent;
-
-/// Default state directory.
-pub(crate) const STATE_DIR: &str = "/var/lib/gate64";
 
 /// The state directory of a configuration file. Other errors in the file are ignored: they must not prevent the
 /// cleanup.

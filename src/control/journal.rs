@@ -174,7 +174,7 @@ impl Journal {
     }
 
     /// Whether a gateway has not stopped in an orderly way.
-    pub(crate) fn is_of_killed(&self) -> bool {
+    pub(crate) fn is_from_killed_gateway(&self) -> bool {
         self.record.changes.iter().any(|change| !change.outlasts_stop())
     }
 

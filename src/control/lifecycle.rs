@@ -129,7 +129,7 @@ fn prepare(path: &Path, mut fd_store: FdStore) -> Result<Prepared, RunError> {
 
 /// Undoes the changes of a killed gateway whose device is gone, and those that outlast a stop.
 async fn undo(journal: &mut Journal) -> Result<(), RunError> {
-    if journal.is_of_killed() {
+    if journal.is_from_killed_gateway() {
         tracing::warn!("a previous gateway was killed; undoing its changes");
     }
     if !journal.is_empty() {

@@ -444,7 +444,7 @@ impl<T> Engine<T> {
         self.finish_pending(now, id);
     }
 
-    /// Reports whether the translator of a zone is up. While it is down, nothing is synthesised for the
+    /// Reports whether the translator of a zone is up. While it is down, nothing is synthesized for the
     /// zone.
     pub fn set_translating(&mut self, zone: ZoneId, translating: bool) {
         if translating {

@@ -30,9 +30,9 @@ pub fn rules(settings: &Settings, client: IpAddr, name: &str) -> Vec<Line> {
         Synthesize::Never => "never: only ipv4only.arpa",
     };
     let with_do = match (rules.with_do, settings.trust_ad) {
-        (Some(WithDo::Never), _) => "never synthesised",
-        (Some(WithDo::UnsignedOnly), _) | (None, false) => "synthesised if the A reply is unsigned",
-        (Some(WithDo::Validated), _) | (None, true) => "synthesised: the upstream validates",
+        (Some(WithDo::Never), _) => "never synthesized",
+        (Some(WithDo::UnsignedOnly), _) | (None, false) => "synthesized if the A reply is unsigned",
+        (Some(WithDo::Validated), _) | (None, true) => "synthesized: the upstream validates",
     };
     lines.push(("pref64", zone.pref64.iter().map(mapping).collect::<Vec<_>>().join(", ")));
     lines.push(("local name", yes_no(settings.local.contains(&wire_name))));
@@ -101,7 +101,7 @@ pub fn address_decisions(settings: &Settings, client: IpAddr, reply: &[u8]) -> V
     };
     let name =
         wire::question(reply).map(|at| reply[at.start..at.end - 4].to_ascii_lowercase()).unwrap_or_default();
-    let is_ignored = zone.rules.may_synthesise(&name) && zone.rules.ignores_aaaa(&name);
+    let is_ignored = zone.rules.may_synthesize(&name) && zone.rules.ignores_aaaa(&name);
     let decision = |addr| match addr {
         IpAddr::V4(v4) => decision_v4(zone, v4),
         IpAddr::V6(_) if is_ignored => "ignored if the name has an A record that is translated".to_owned(),
@@ -120,7 +120,7 @@ fn decision_v6(zone: &Zone, v6: Ipv6Addr) -> String {
 fn decision_v4(zone: &Zone, v4: Ipv4Addr) -> String {
     let made: Vec<_> = synthesis::addresses(zone, v4).map(|v6| v6.to_string()).collect();
     if !made.is_empty() {
-        return format!("synthesised as {}", made.join(", "));
+        return format!("synthesized as {}", made.join(", "));
     }
     if let Some(prefix) = zone.rules.never_translate_ipv4.iter().find(|prefix| prefix.contains(v4)) {
         format!("not translated: {prefix} is in never_translate_ipv4")
@@ -167,7 +167,7 @@ mod tests {
         let reply = address_reply(&query, &addrs, 300).expect("a reply");
         let words: Vec<_> =
             address_decisions(&settings, client, &reply).into_iter().map(|(_, decision)| decision).collect();
-        assert_eq!(words[0], "synthesised as 64:ff9b::808:808");
+        assert_eq!(words[0], "synthesized as 64:ff9b::808:808");
         for (decision, word) in words[1..].iter().zip(["9.9.9.0/24", "private", "not a host", "global"]) {
             assert!(decision.contains(word), "{decision}");
         }

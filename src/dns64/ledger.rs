@@ -1,5 +1,5 @@
 //! Statistics of the names that clients query: whether a name has AAAA records, has only A records, or
-//! fails AAAA queries. Also the name that an IPv4 address was last synthesised for, so that translated
+//! fails AAAA queries. Also the name that an IPv4 address was last synthesized for, so that translated
 //! bytes can be reported by name.
 
 use core::net::Ipv4Addr;
@@ -118,7 +118,7 @@ impl Ledger {
         }
     }
 
-    /// Records that `v4` was synthesised for a host that queried `name`.
+    /// Records that `v4` was synthesized for a host that queried `name`.
     pub(super) fn link(&mut self, host: HostKey, v4: Ipv4Addr, name: &[u8]) {
         for host_of_zone in [Some(host), None] {
             if let Some(linked) = self.links.find_or_insert((host.zone, host_of_zone, v4), Box::default)
@@ -129,7 +129,7 @@ impl Ledger {
         }
     }
 
-    /// The name that `v4` was last synthesised for: for this host, otherwise for any host of its zone.
+    /// The name that `v4` was last synthesized for: for this host, otherwise for any host of its zone.
     pub(super) fn name_of(&self, host: HostKey, v4: Ipv4Addr) -> Option<String> {
         let find = |of| self.links.find(&(host.zone, of, v4));
         find(Some(host)).or_else(|| find(None)).map(|name| wire::text_of(name))

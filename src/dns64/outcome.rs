@@ -7,16 +7,16 @@ named_enum! {
         Native = "native",
         /// AAAA records of the name, except those in an excluded prefix.
         NativeFiltered = "native_filtered",
-        /// Synthesised: the name has no AAAA records.
-        SynthesisedNodata = "synthesised_nodata",
-        /// Synthesised: the AAAA query returned an error.
-        SynthesisedRcode = "synthesised_rcode",
-        /// Synthesised: the AAAA query timed out.
-        SynthesisedTimeout = "synthesised_timeout",
-        /// Synthesised: all AAAA records are in an excluded prefix.
-        SynthesisedExcluded = "synthesised_excluded",
-        /// Synthesised: a rule ignores AAAA records of the name.
-        SynthesisedIgnored = "synthesised_ignored",
+        /// Synthesized: the name has no AAAA records.
+        SynthesizedNodata = "synthesized_nodata",
+        /// Synthesized: the AAAA query returned an error.
+        SynthesizedRcode = "synthesized_rcode",
+        /// Synthesized: the AAAA query timed out.
+        SynthesizedTimeout = "synthesized_timeout",
+        /// Synthesized: all AAAA records are in an excluded prefix.
+        SynthesizedExcluded = "synthesized_excluded",
+        /// Synthesized: a rule ignores AAAA records of the name.
+        SynthesizedIgnored = "synthesized_ignored",
         /// The name does not exist.
         Nxdomain = "nxdomain",
         /// The name has neither AAAA nor A records.
@@ -45,9 +45,9 @@ named_enum! {
         Local = "local",
         /// Answered locally or refused: a special-use name (RFC 6761), which is not forwarded.
         SpecialName = "special_name",
-        /// Not synthesised: the translator of the zone is down.
+        /// Not synthesized: the translator of the zone is down.
         TranslatorDown = "translator_down",
-        /// Not synthesised: the negative AAAA answer is bogus.
+        /// Not synthesized: the negative AAAA answer is bogus.
         Bogus = "bogus",
         /// The upstream returned an error.
         UpstreamError = "upstream_error",
@@ -79,15 +79,15 @@ named_enum! {
 }
 
 impl Outcome {
-    /// Whether AAAA records were synthesised.
-    pub const fn is_synthesised(self) -> bool {
+    /// Whether AAAA records were synthesized.
+    pub const fn is_synthesized(self) -> bool {
         matches!(
             self,
-            Self::SynthesisedNodata
-                | Self::SynthesisedRcode
-                | Self::SynthesisedTimeout
-                | Self::SynthesisedExcluded
-                | Self::SynthesisedIgnored
+            Self::SynthesizedNodata
+                | Self::SynthesizedRcode
+                | Self::SynthesizedTimeout
+                | Self::SynthesizedExcluded
+                | Self::SynthesizedIgnored
         )
     }
 }

@@ -19,7 +19,7 @@ use crate::time::Instant;
 pub(super) enum Plan {
     /// Forward the upstream reply. The outcome applies unless the reply is an error.
     Pass(Outcome),
-    /// AAAA records, otherwise AAAA records synthesised from A records.
+    /// AAAA records, otherwise AAAA records synthesized from A records.
     Synthesis,
     /// The name of an embedded IPv4 address.
     Reverse,
@@ -140,7 +140,7 @@ impl PendingQuery {
             Some(UpstreamResult::Reply(_) | UpstreamResult::NoReply) | None => 0,
         };
         // Ignored AAAA records do not affect the answer.
-        let ignored = usize::from(outcome == Outcome::SynthesisedIgnored);
+        let ignored = usize::from(outcome == Outcome::SynthesizedIgnored);
         let used = self.lookups.iter().take(self.used(outcome)).skip(ignored);
         let least = used.map(|lookup| remaining_ttl(lookup.result.as_ref())).min().unwrap_or(0);
         let least = least_ttl(message).map_or(least, |ttl| ttl.min(least));
@@ -185,7 +185,7 @@ impl PendingQuery {
         };
         let alias = owner_of(reply, self.lookups[kind].key.kind).filter(|owner| **owner != **name);
         ledger.record(now, zone.id, name, ipv6_support, alias);
-        if outcome.is_synthesised() {
+        if outcome.is_synthesized() {
             let host = HostKey::new(zone.id, self.client, zone.rules.host_len);
             for record in wire::answers(reply).filter(|record| record.kind == rr::A) {
                 if let Some(v4) = reply.get(record.data).and_then(|data| <[u8; 4]>::try_from(data).ok()) {
@@ -205,16 +205,16 @@ impl PendingQuery {
             Some(UpstreamResult::Reply(reply)) => upstream_query::is_failure(reply),
             Some(UpstreamResult::NoReply) => true,
             // Not waited for, or timed out.
-            None => outcome == Outcome::SynthesisedTimeout,
+            None => outcome == Outcome::SynthesizedTimeout,
         };
         let has_aaaa = matches!(aaaa, Some(UpstreamResult::Reply(reply)) if wire::answers(reply).any(|r| r.kind == rr::AAAA));
         if matches!(outcome, Outcome::Native | Outcome::NativeFiltered)
-            || outcome == Outcome::SynthesisedIgnored && has_aaaa
+            || outcome == Outcome::SynthesizedIgnored && has_aaaa
         {
             Some(Ipv6Support::Native)
-        } else if outcome == Outcome::SynthesisedIgnored && aaaa.is_none() {
+        } else if outcome == Outcome::SynthesizedIgnored && aaaa.is_none() {
             None
-        } else if outcome.is_synthesised() || matches!(outcome, Outcome::Untranslatable | Outcome::PassedDo) {
+        } else if outcome.is_synthesized() || matches!(outcome, Outcome::Untranslatable | Outcome::PassedDo) {
             Some(if is_silent { Ipv6Support::BrokenAaaa } else { Ipv6Support::Ipv4Only })
         } else {
             None
@@ -257,7 +257,7 @@ fn plan(zone: &Zone, query: &Query) -> Plan {
         Plan::Pass(Outcome::PassedOff)
     } else if query.checking_disabled() && matches!(kind, rr::AAAA | rr::PTR) {
         Plan::Pass(Outcome::PassedCd)
-    } else if kind == rr::AAAA && !zone.rules.may_synthesise(&query.name().to_ascii_lowercase()) {
+    } else if kind == rr::AAAA && !zone.rules.may_synthesize(&query.name().to_ascii_lowercase()) {
         Plan::Pass(Outcome::PassedPolicy)
     } else if kind == rr::AAAA {
         Plan::Synthesis

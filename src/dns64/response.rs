@@ -24,7 +24,7 @@ enum AaaaAbsence {
     Ignored,
 }
 
-/// Maximum TTL of a synthesised record without an SOA record in the AAAA reply, in seconds (RFC 6147
+/// Maximum TTL of a synthesized record without an SOA record in the AAAA reply, in seconds (RFC 6147
 /// §5.1.7).
 const NO_SOA_TTL: u32 = 600;
 
@@ -192,7 +192,7 @@ impl PendingQuery {
         if !usable {
             return Ok(self.untranslatable(absence, denial, decoded));
         }
-        if self.query.dnssec_ok() && !self.synthesises_with_do(&decoded) {
+        if self.query.dnssec_ok() && !self.synthesizes_with_do(&decoded) {
             return self.without_records(absence, denial, Outcome::PassedDo);
         }
         if absence == AaaaAbsence::Rcode && denial.is_some_and(|d| wire::rcode_of(d) == rcode::SERVFAIL) {
@@ -202,18 +202,18 @@ impl PendingQuery {
                 return self.without_records(absence, denial, Outcome::Bogus);
             }
         }
-        Ok(self.synthesise(absence, denial, reply, decoded))
+        Ok(self.synthesize(absence, denial, reply, decoded))
     }
 
     /// The answer from the A reply alone. `None` if it is unusable.
     fn ignoring_aaaa(&self, reply: &UpstreamReply) -> Option<(Draft, Outcome)> {
         let decoded = Reply::decode(reply)?.ok().filter(|_| wire::rcode_of(reply) == rcode::NOERROR)?;
         let usable = decoded.a().any(|v4| synthesis::addresses(self.zone(), v4).next().is_some());
-        let may = !self.query.dnssec_ok() || self.synthesises_with_do(&decoded);
-        (usable && may).then(|| self.synthesise(AaaaAbsence::Ignored, None, reply, decoded))
+        let may = !self.query.dnssec_ok() || self.synthesizes_with_do(&decoded);
+        (usable && may).then(|| self.synthesize(AaaaAbsence::Ignored, None, reply, decoded))
     }
 
-    /// The answer while the translator is down: no synthesised addresses, since they would be unreachable.
+    /// The answer while the translator is down: no synthesized addresses, since they would be unreachable.
     fn answer_translator_down(
         &self,
         absence: AaaaAbsence,
@@ -229,7 +229,7 @@ impl PendingQuery {
         }
     }
 
-    fn synthesise(
+    fn synthesize(
         &self,
         absence: AaaaAbsence,
         denial: Option<&UpstreamReply>,
@@ -240,21 +240,21 @@ impl PendingQuery {
             return self.answer_translator_down(absence, denial);
         }
         let outcome = match absence {
-            AaaaAbsence::Nodata => Outcome::SynthesisedNodata,
-            AaaaAbsence::Excluded => Outcome::SynthesisedExcluded,
-            AaaaAbsence::Rcode => Outcome::SynthesisedRcode,
-            AaaaAbsence::Timeout => Outcome::SynthesisedTimeout,
-            AaaaAbsence::Ignored => Outcome::SynthesisedIgnored,
+            AaaaAbsence::Nodata => Outcome::SynthesizedNodata,
+            AaaaAbsence::Excluded => Outcome::SynthesizedExcluded,
+            AaaaAbsence::Rcode => Outcome::SynthesizedRcode,
+            AaaaAbsence::Timeout => Outcome::SynthesizedTimeout,
+            AaaaAbsence::Ignored => Outcome::SynthesizedIgnored,
         };
         let soa_ttl = denial.and_then(|d| Reply::decode(d)?.ok()?.negative_ttl());
         let authentic = absence == AaaaAbsence::Nodata
             && self.query.dnssec_ok()
             && self.is_authentic(reply)
             && denial.is_some_and(|d| self.is_authentic(d));
-        match decoded.synthesise(|v4| synthesis::addresses(self.zone(), v4), soa_ttl.unwrap_or(NO_SOA_TTL)) {
+        match decoded.synthesize(|v4| synthesis::addresses(self.zone(), v4), soa_ttl.unwrap_or(NO_SOA_TTL)) {
             Some(records) => {
                 let draft = Draft::records(records, rcode::NOERROR).authentic(authentic);
-                (draft.error(ede::SYNTHESISED), outcome)
+                (draft.error(ede::SYNTHESIZED), outcome)
             }
             None => (Draft::empty(rcode::SERVFAIL), Outcome::UpstreamError),
         }
@@ -269,7 +269,7 @@ impl PendingQuery {
         self.query.dnssec_ok() && decoded.is_signed(AddressKind::Aaaa)
     }
 
-    fn synthesises_with_do(&self, decoded: &Reply) -> bool {
+    fn synthesizes_with_do(&self, decoded: &Reply) -> bool {
         let default = if self.settings.trust_ad { WithDo::Validated } else { WithDo::UnsignedOnly };
         match self.zone().rules.with_do.unwrap_or(default) {
             WithDo::Never => false,

@@ -9,7 +9,7 @@ use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, Longest, Pref64, SiteKey, Zon
 /// IPv4-mapped addresses, which AAAA records should not contain (RFC 6147 §5.1.4).
 pub const MAPPED: Ipv6Prefix = Ipv6Prefix::containing(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
 
-/// When to synthesise for a client that set DO and may validate (RFC 6147 §5.5, RFC 8683 §4.1.2).
+/// When to synthesize for a client that set DO and may validate (RFC 6147 §5.5, RFC 8683 §4.1.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WithDo {
     /// Never: the client must use IPv4 through its own CLAT.
@@ -20,7 +20,7 @@ pub enum WithDo {
     Validated,
 }
 
-/// Which names to synthesise.
+/// Which names to synthesize.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Synthesize {
     /// Names without AAAA records.
@@ -32,7 +32,7 @@ pub enum Synthesize {
     Never,
 }
 
-/// The answer for a name to synthesise while the translator is down.
+/// The answer for a name to synthesize while the translator is down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum WhenDown {
     /// SERVFAIL, so that hosts try another resolver, or retry.
@@ -48,11 +48,11 @@ pub struct Rules {
     /// Whether DNS64 is on. If off, the zone's clients get a plain forwarder, which does not answer for
     /// ipv4only.arpa (RFC 8880 §7.1).
     pub enabled: bool,
-    /// Which names to synthesise.
+    /// Which names to synthesize.
     pub synthesize: Synthesize,
     /// Names whose AAAA records are ignored if they have A records that can be translated.
     pub ignore_aaaa_for: Domains,
-    /// Names that are never synthesised.
+    /// Names that are never synthesized.
     pub never_for: Domains,
     /// The answer while the translator is down.
     pub when_down: WhenDown,
@@ -91,12 +91,12 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Whether `name` (uncompressed, lowercase) may be synthesised.
-    pub(super) fn may_synthesise(&self, name: &[u8]) -> bool {
+    /// Whether `name` (uncompressed, lowercase) may be synthesized.
+    pub(super) fn may_synthesize(&self, name: &[u8]) -> bool {
         self.enabled && self.synthesize != Synthesize::Never && !self.never_for.contains(name)
     }
 
-    /// Whether AAAA records of `name` are ignored, if it may be synthesised.
+    /// Whether AAAA records of `name` are ignored, if it may be synthesized.
     pub(super) fn ignores_aaaa(&self, name: &[u8]) -> bool {
         self.synthesize == Synthesize::Always || self.ignore_aaaa_for.contains(name)
     }
@@ -126,7 +126,7 @@ pub struct Zone {
     pub name: String,
     /// Its clients. A prefix is in one zone only; the longest match decides.
     pub clients: Vec<Ipv6Prefix>,
-    /// Its pref64s, in the order of the synthesised records.
+    /// Its pref64s, in the order of the synthesized records.
     pub pref64: Vec<Mapping>,
     /// Its rules.
     pub rules: Rules,

@@ -125,7 +125,7 @@ fn records_that_do_not_decode_hide_no_others() {
             Some(reply_with(transmit, if is_a { &records } else { &[] }, ecs_family_0))
         });
         let made = made.expect("answered");
-        assert_eq!(made.outcome, Outcome::SynthesisedNodata, "{record:?}");
+        assert_eq!(made.outcome, Outcome::SynthesizedNodata, "{record:?}");
         let kept = wire::answers(&made.message).find(|kept| kept.kind == record.0).expect("kept");
         assert_eq!(&made.message[kept.data], record.1);
         assert_eq!(wire::answers(&made.message).filter(|record| record.kind == 28).count(), 1);
@@ -162,7 +162,7 @@ fn a_malformed_a_reply_is_servfail() {
 }
 
 #[test]
-fn synthesised_records_on_the_wire() {
+fn synthesized_records_on_the_wire() {
     // id 6147-5.1.7-name
     let answer = answer_to(&query(28, false), |transmit| {
         address_reply(&transmit.query, &["198.51.100.7".parse().expect("literal")], 300)

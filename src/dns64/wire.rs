@@ -247,8 +247,8 @@ impl<'a> Opt<'a> {
 pub(crate) mod ede {
     /// The option code.
     pub(crate) const OPTION: u16 = 15;
-    /// The answer was synthesised.
-    pub(crate) const SYNTHESISED: u16 = 29;
+    /// The answer was synthesized.
+    pub(crate) const SYNTHESIZED: u16 = 29;
     /// No upstream could be reached.
     pub(crate) const NO_REACHABLE_AUTHORITY: u16 = 22;
     /// Stale answer.

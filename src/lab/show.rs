@@ -96,7 +96,7 @@ fn story() -> Result<(), LabError> {
     step(&lab, "The host has no IPv4 address.", "ip -br addr show eth0", "2001:db8:1::10")?;
     step(
         &lab,
-        "The server has only an IPv4 address; DNS64 synthesises an IPv6 address from it.",
+        "The server has only an IPv4 address; DNS64 synthesizes an IPv6 address from it.",
         "dig +noall +answer www.v4only.example AAAA",
         "2001:db8:64::c633:6450",
     )?;
@@ -135,7 +135,7 @@ fn shell() -> Result<(), LabError> {
     outln!(
         "\nThis is a shell on the IPv6-only host. Try:\n\
          \x20 curl http://www.v4only.example/      a page of a server that has only IPv4\n\
-         \x20 dig shop.example AAAA                a synthesised address of an alias\n\
+         \x20 dig shop.example AAAA                a synthesized address of an alias\n\
          \x20 ping far.v4only.example              tracepath far.v4only.example\n\
          The gateway is `ip netns exec {} ...`; `exit` removes the lab.\n",
         lab.gateway.name()

@@ -173,7 +173,7 @@ impl Reply {
     /// The answer with each A record replaced by the AAAA records that `under` returns, with a TTL of at
     /// most `ttl_cap` seconds. Aliases keep their signatures; signatures over A records are removed.
     /// Authority and additional records stay (RFC 6147 §5.1.7, §5.3.2, §5.4).
-    pub(crate) fn synthesise<I: Iterator<Item = Ipv6Addr>>(
+    pub(crate) fn synthesize<I: Iterator<Item = Ipv6Addr>>(
         mut self,
         under: impl Fn(Ipv4Addr) -> I,
         ttl_cap: u32,

@@ -26,9 +26,10 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
 
-use crate::addr::Proto;
-use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, PortRange, Transport4, WorkerId};
+use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, PortRange, Proto, Transport4, WorkerId};
 
+/// Maximum number of workers.
+pub const MAX_WORKERS: u8 = 64;
 /// Port ranges of an address: 64 of 16 ports below 1024, 252 of 256 ports above.
 pub const RANGES: usize = LOW_RANGES + 252;
 const LOW_RANGES: usize = 64;

@@ -135,7 +135,7 @@ impl Resolver {
         Reporter(self.threads.iter().map(Thread::commands).collect())
     }
 
-    /// Reports whether the translator of a zone is up. While it is down, nothing is synthesised for the
+    /// Reports whether the translator of a zone is up. While it is down, nothing is synthesized for the
     /// zone.
     pub fn set_translating(&self, zone: ZoneId, translating: bool) {
         self.threads.iter().for_each(|thread| thread.send(Command::Translating(zone, translating)));

@@ -226,7 +226,7 @@ async fn synthesis_over_udp_and_tcp() {
         assert_eq!(data(&answer), [aaaa("2001:db8:64::c633:6407")]);
     }
     let row = resolver.counters().zone(Some(ZoneId(3)));
-    assert_eq!(row.outcome(Outcome::SynthesisedNodata), 2);
+    assert_eq!(row.outcome(Outcome::SynthesizedNodata), 2);
     resolver.stop(PATIENCE).await;
 }
 
@@ -251,7 +251,7 @@ async fn timeouts_of_aaaa_and_of_the_upstream() {
     assert_eq!(data(&answer), [aaaa("2001:db8:64::c633:6407")]);
     let answer = over_udp(&resolver, &query("dead.example.", RecordType::AAAA)).await;
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
-    assert_eq!(resolver.counters().outcome(Outcome::SynthesisedTimeout), 1);
+    assert_eq!(resolver.counters().outcome(Outcome::SynthesizedTimeout), 1);
     assert_eq!(resolver.counters().outcome(Outcome::UpstreamTimeout), 1);
 }
 

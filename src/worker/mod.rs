@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::addr::LocalAddresses;
 use crate::counters::Counters;
 use crate::device::{Device, Tallies};
+use crate::ownership::MAX_WORKERS;
 use crate::translator::{Change, Settings, Translator, WorkerId};
 use inbox::{HandoverSender, Inbox};
 use run::{Channels, Clock, Command, Parts, Worker};
@@ -45,9 +46,6 @@ pub(crate) const fn buffer_bytes(workers: u8) -> u64 {
     let inbox = if workers > 1 { INBOX } else { 0 };
     ((run::BUFFERS + inbox) * crate::wire::buf::MAX_PACKET) as u64
 }
-
-/// Maximum number of workers.
-pub const MAX_WORKERS: usize = 64;
 
 /// Everything one worker needs to start.
 pub struct Assignment {
@@ -98,7 +96,7 @@ pub struct Workers {
 /// # Panics
 /// If there are more than [`MAX_WORKERS`] assignments.
 pub fn start(assignments: Vec<Assignment>, zones: usize, events: usize) -> io::Result<Started> {
-    assert!(assignments.len() <= MAX_WORKERS, "at most {MAX_WORKERS} workers");
+    assert!(assignments.len() <= usize::from(MAX_WORKERS), "at most {MAX_WORKERS} workers");
     let clock = Clock::start();
     let room = if assignments.len() > 1 { INBOX } else { 0 };
     let inboxes: Arc<[Inbox]> =

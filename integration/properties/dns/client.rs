@@ -166,8 +166,8 @@ fn check(transport: Transport, query: &[u8], answer: &Answer) {
         None => 1232,
     };
     assert!(transport == Transport::Tcp || message.len() <= room, "{} bytes over UDP", message.len());
-    if answer.outcome.is_synthesised() && !answer.truncated {
-        synthesised(&shape);
+    if answer.outcome.is_synthesized() && !answer.truncated {
+        synthesized(&shape);
     } else if shape.kind() == Some(28) && matches!(answer.outcome, Outcome::Native | Outcome::NativeFiltered)
     {
         native(&shape);
@@ -180,10 +180,10 @@ fn addresses(shape: &Shape) -> impl Iterator<Item = Ipv6Addr> {
 }
 
 /// Only addresses under a pref64, of addresses that may be translated.
-fn synthesised(shape: &Shape) {
+fn synthesized(shape: &Shape) {
     assert_eq!(shape.rcode(), 0);
     assert!(shape.sections[0].iter().all(|record| record.kind != 1), "A records in an answer for AAAA");
-    assert!(addresses(shape).next().is_some(), "synthesised nothing");
+    assert!(addresses(shape).next().is_some(), "synthesized nothing");
     for v6 in addresses(shape) {
         let found = PREF64.iter().find_map(|(pref64, only)| {
             Some((*pref64, *only, pref64.parse::<Pref64>().expect("literal").extract(v6)?))

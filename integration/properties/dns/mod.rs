@@ -2,7 +2,7 @@
 //!
 //! The engine never panics. A query gets one answer within four seconds, with its id and question, in a
 //! complete message within the client's size. The number of upstream queries is bounded, and no excluded
-//! address is synthesised.
+//! address is synthesized.
 
 mod answer;
 mod client;

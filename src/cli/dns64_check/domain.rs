@@ -63,7 +63,7 @@ pub(super) fn look(asker: &Asker, findings: &mut Findings, pref64: &[Pref64], do
     untouched(&mut look);
     let reply = asker.ask(&arpa(pref64[0].embed(V4)), rr::PTR, Bits::default());
     let good = reply.as_ref().is_some_and(|r| matches!(r.code, rcode::NOERROR | rcode::NXDOMAIN));
-    findings.record_required("PTR of a synthesised address", "RFC 6147 §5.3.1", good, said(reply.as_ref()));
+    findings.record_required("PTR of a synthesized address", "RFC 6147 §5.3.1", good, said(reply.as_ref()));
 }
 
 fn synthesis(look: &mut Look<'_>, pref64: &[Pref64]) {
@@ -92,8 +92,8 @@ fn exclusions(look: &mut Look<'_>, pref64: &[Pref64]) {
         look.aaaa("private", "private A under the well-known prefix", "RFC 6052 §3.1", &[]);
     } else {
         let reply = look.ask("private", rr::AAAA, Bits::default());
-        let synthesised = sorted(reply.as_ref()) == under(pref64, PRIVATE);
-        let seen = if synthesised { "translated" } else { "not translated" };
+        let synthesized = sorted(reply.as_ref()) == under(pref64, PRIVATE);
+        let seen = if synthesized { "translated" } else { "not translated" };
         look.findings.record_optional("private A under a network-specific prefix", "RFC 6052 §3.1", seen);
     }
 }
@@ -116,17 +116,17 @@ fn dnssec(look: &mut Look<'_>, pref64: &[Pref64]) {
     for (what, checking_disabled) in [("DO set", false), ("DO and CD set", true)] {
         let reply =
             look.ask("v4only", rr::AAAA, Bits { dnssec_ok: true, checking_disabled, ..Bits::default() });
-        let synthesised = sorted(reply.as_ref()) == expected;
+        let synthesized = sorted(reply.as_ref()) == expected;
         if checking_disabled {
             look.findings.record_required(
                 what,
                 "RFC 6147 §5.5: no synthesis",
-                !synthesised && reply.is_some(),
+                !synthesized && reply.is_some(),
                 said(reply.as_ref()),
             );
         } else {
             look.findings.record_optional(what, "RFC 6147 §5.5", said(reply.as_ref()));
-            let signed = reply.as_ref().is_some_and(|r| synthesised && r.has(RRSIG) && !r.has(CNAME));
+            let signed = reply.as_ref().is_some_and(|r| synthesized && r.has(RRSIG) && !r.has(CNAME));
             look.findings.record_required("no RRSIG of the A records", "RFC 6147 §5.5", !signed, "DO set");
         }
     }

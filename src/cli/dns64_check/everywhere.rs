@@ -56,7 +56,7 @@ pub(super) fn look(asker: &Asker, findings: &mut Findings) -> Option<Vec<Pref64>
 fn reverse(asker: &Asker, findings: &mut Findings, pref64: &[Pref64]) {
     let reply = asker.ask(&arpa(pref64[0].embed(KNOWN[0])), rr::PTR, Bits::default());
     let named = reply.as_ref().is_some_and(|r| r.has(rr::PTR) && r.code == rcode::NOERROR);
-    findings.record_required("PTR of its synthesised address", "RFC 8880 §7.2", named, said(reply.as_ref()));
+    findings.record_required("PTR of its synthesized address", "RFC 8880 §7.2", named, said(reply.as_ref()));
     // Its name without the first nibble: PTR names exist below it.
     let short = arpa(pref64[0].embed(KNOWN[0])).split_off(2);
     let reply = asker.ask(&short, rr::PTR, Bits::default());
@@ -103,7 +103,7 @@ fn transport(asker: &Asker, findings: &mut Findings) {
     findings.record_required("an unknown record type", "RFC 3597", good, said(reply.as_ref()));
     let reply = asker.ask(NAME, rr::AAAA, Bits { dnssec_ok: true, ..Bits::default() });
     findings.record_required(
-        "no AD on synthesised records",
+        "no AD on synthesized records",
         "RFC 6147 §5.5",
         reply.is_some_and(|r| !r.authentic),
         "DO set",

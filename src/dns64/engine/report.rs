@@ -21,7 +21,7 @@ impl<T> Engine<T> {
         self.ledger.count(zone)
     }
 
-    /// The name that `v4` was last synthesised for: for this host, otherwise for any host of its zone.
+    /// The name that `v4` was last synthesized for: for this host, otherwise for any host of its zone.
     pub fn name_of(&self, host: HostKey, v4: Ipv4Addr) -> Option<String> {
         self.ledger.name_of(host, v4)
     }

@@ -35,7 +35,7 @@ impl LocalRecords {
             .filter_map(|addr| if let IpAddr::V6(v6) = addr { Some(*v6) } else { None })
             .collect();
         let name = query.name().to_ascii_lowercase();
-        if !query.checking_disabled() && zone.rules.may_synthesise(&name) {
+        if !query.checking_disabled() && zone.rules.may_synthesize(&name) {
             let made = v4.iter().flat_map(|v4| synthesis::addresses(zone, *v4));
             if v6.is_empty() {
                 v6 = made.collect();

@@ -75,7 +75,7 @@ fn an_ipv4_only_name_is_looked_up() {
         |transmit: &Transmit| address_reply(&transmit.query, &["8.8.8.8".parse().expect("literal")], 300);
     let simulation = simulate(&settings, client, &query, server).expect("answered");
     assert_eq!(simulation.upstream_queries.len(), 2);
-    assert_eq!(simulation.answer.outcome, Outcome::SynthesisedNodata);
+    assert_eq!(simulation.answer.outcome, Outcome::SynthesizedNodata);
     let want = ("64:ff9b::808:808".parse().expect("literal"), 300);
     assert_eq!(addresses(&simulation.answer.message), [want]);
 
@@ -85,7 +85,7 @@ fn an_ipv4_only_name_is_looked_up() {
     };
     let simulation = simulate(&settings, client, &query, silent).expect("answered");
     assert_eq!(simulation.answer.elapsed, Duration::from_millis(800));
-    assert_eq!(simulation.answer.outcome, Outcome::SynthesisedTimeout);
+    assert_eq!(simulation.answer.outcome, Outcome::SynthesizedTimeout);
 
     let dead = simulate(&settings, client, &query, |_| None).expect("answered");
     assert_eq!(dead.answer.elapsed, Duration::from_secs(4));

@@ -254,7 +254,7 @@ async fn every_thread_answers_for_every_name() {
         }
         assert_eq!(over_tcp(&resolver, &query).await.answers.len(), 1);
     }
-    assert_eq!(resolver.counters().outcome(Outcome::SynthesisedNodata), 120);
+    assert_eq!(resolver.counters().outcome(Outcome::SynthesizedNodata), 120);
     resolver.stop(PATIENCE).await;
 }
 

@@ -185,7 +185,8 @@ impl Play {
         let parts: Vec<_> = all.packets.iter().map(|(bytes, _)| bytes.as_slice()).collect();
         if want.verdict != Verdict::Forward {
             // An error for the first fragment; the others are dropped. Judged one by one are fragments from outside for
-            // another worker, destinations that are refused whatever the ports, and a whole datagram that comes twice.
+            // another worker, destinations that are refused whatever the ports, hop limits in stateless translation, and
+            // a whole datagram that comes twice.
             let errors = parts.iter().filter(|part| is_to(part, packet.src)).count();
             let of_other_worker = packet.src.is_ipv4() && self.settings.workers > 1;
             let by_address = matches!(
@@ -193,7 +194,10 @@ impl Play {
                 Verdict::Reject(Reason::WellKnownNotGlobal | Reason::Denied)
                     | Verdict::Drop(Reason::WellKnownNotGlobal | Reason::Denied)
             );
-            let one_by_one = of_other_worker || by_address || matches!(cut.order, Order::Twice);
+            let by_hop_limit =
+                self.settings.siit.is_some() && want.verdict == Verdict::Reject(Reason::HopLimit);
+            let one_by_one =
+                of_other_worker || by_address || by_hop_limit || matches!(cut.order, Order::Twice);
             let few = errors <= want.packets.len() || one_by_one;
             let refused = few && errors == parts.len() && all.verdicts.contains(&want.verdict);
             return if refused { Ok(()) } else { wrong("refused") };

@@ -78,13 +78,15 @@ impl LocalAddresses {
     /// Whether this host receives packets to `addr`.
     #[inline]
     pub fn has_v4(&self, addr: Ipv4Addr) -> bool {
-        self.v4.binary_search(&addr.to_bits()).is_ok() || self.routes4.find_v4(addr).is_some()
+        self.v4.binary_search(&addr.to_bits()).is_ok()
+            || (!self.routes4.is_empty() && self.routes4.find_v4(addr).is_some())
     }
 
     /// Whether this host receives packets to `addr`.
     #[inline]
     pub fn has_v6(&self, addr: Ipv6Addr) -> bool {
-        self.v6.binary_search(&addr.to_bits()).is_ok() || self.routes6.find_v6(addr).is_some()
+        self.v6.binary_search(&addr.to_bits()).is_ok()
+            || (!self.routes6.is_empty() && self.routes6.find_v6(addr).is_some())
     }
 }
 

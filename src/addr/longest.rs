@@ -64,7 +64,12 @@ impl Longest {
 
     #[inline]
     fn find(&self, bits: u128) -> Option<u32> {
-        self.rows.iter().find_map(|row| row.find(bits & row.mask))
+        for row in &self.rows {
+            if let Some(value) = row.find(bits & row.mask) {
+                return Some(value);
+            }
+        }
+        None
     }
 }
 

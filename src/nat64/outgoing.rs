@@ -171,7 +171,8 @@ impl Nat64 {
     ) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(context.zone).drops(reason).add(1);
-        if reason == Reason::NoSession && self.reset6(context, buf) {
+        let resets = reason == Reason::NoSession && self.policy.rules.reset_unknown_tcp;
+        if resets && self.reset6(context, buf) {
             return Verdict::Reject(reason);
         }
         if let Some(error) = refusal.error6(&self.policy.rules)

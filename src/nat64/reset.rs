@@ -18,12 +18,9 @@ impl Nat64 {
     ///
     /// - for a RST or a fragment,
     /// - if the destination is the mapped address of a zone host,
-    /// - if the setting or the rate limit of refusals forbids it.
+    /// - if the rate limit of refusals forbids it.
     #[cold]
     pub(super) fn reset6(&self, context: &mut Context<'_>, buf: &mut PacketBuf) -> bool {
-        if !self.policy.rules.reset_unknown_tcp {
-            return false;
-        }
         let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload) else { return false };
         let Some(reset) = self.reset_of(&packet, buf.bytes()) else { return false };
         if !context.limits.take6(context.now, packet.src, Urgency::Refusal) {

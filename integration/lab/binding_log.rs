@@ -6,7 +6,7 @@ use gate64::lab::{CommandLine, Deadline, GatewayConfig, LabError, until};
 use serde_json::Value;
 
 use super::lifecycle::port_of;
-use super::{Site, Test, build, expect, program, wrong};
+use super::{Site, Test, build, expect, wrong};
 
 /// The outside address of the clients.
 const OUTSIDE: &str = "192.0.2.64";
@@ -17,9 +17,11 @@ fn config() -> GatewayConfig {
 
 /// The output of `gate64 who` for a port, whether or not it has an answer.
 fn who(site: &Site, port: u16, more: &str) -> Result<String, LabError> {
-    let (program, config) = (program().display(), site.file("gate64.toml"));
-    let line = format!("{program} who {OUTSIDE} {port} --config {} {more}", config.display());
-    site.lab.gateway.run(&line).outcome().map(|output| output.stdout + &output.stderr)
+    site.lab
+        .gateway
+        .run(&site.gate64(&format!("who {OUTSIDE} {port} {more}")))
+        .outcome()
+        .map(|output| output.stdout + &output.stderr)
 }
 
 /// The only answer.

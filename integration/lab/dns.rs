@@ -165,11 +165,7 @@ fn an_unreachable_upstream_is_left_at_once() -> Test {
     let gateway = gateway(&site, &format!("upstreams = [\"198.51.100.98\", \"{MOCK}\"]\nattempt = \"4s\""))?;
     // One name only: the router limits its ICMP errors.
     addresses(&site, "+time=2 a.lab", &[WWW])?;
-    let status = site.lab.gateway.text(&format!(
-        "{} status --config {}",
-        program().display(),
-        gateway.config().display()
-    ))?;
+    let status = site.lab.gateway.text(&site.gate64("status"))?;
     expect(&status, &format!("{MOCK}:53  in use"))?;
     gateway.stop()
 }
@@ -263,16 +259,13 @@ fn explain_uses_the_configured_transports() -> Test {
         ("forged.secure.lab", ["SERVFAIL", "EDE", "bogus"]),
         ("a.cut.lab", ["a forward zone", "-> 198.51.100.80 synthesized as", "synthesized_nodata"]),
     ] {
-        let words_of =
-            format!("{} explain {name} --config {}", program().display(), gateway.config().display());
-        let output = site.lab.gateway.text(&words_of)?;
+        let output = site.lab.gateway.text(&site.gate64(&format!("explain {name}")))?;
         eprintln!("{output}");
         words.iter().try_for_each(|word| expect(&output, word))?;
     }
     // A failure that the gateway remembers, another type, and DO.
     expect(&dig(&site, "forged.secure.lab AAAA")?, "status: SERVFAIL")?;
-    let explain = format!("{} explain --config {}", program().display(), gateway.config().display());
-    let output = site.lab.gateway.text(&format!("{explain} forged.secure.lab --type a --do"))?;
+    let output = site.lab.gateway.text(&site.gate64("explain forged.secure.lab --type a --do"))?;
     eprintln!("{output}");
     for words in
         ["forged.secure.lab. A with DO for client", "remembers", "AAAA: SERVFAIL; not queried again for"]

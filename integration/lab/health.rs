@@ -3,7 +3,7 @@
 use gate64::lab::{Deadline, GatewayConfig, until};
 
 use super::lifecycle::port_of;
-use super::{Test, build, expect, program};
+use super::{Test, build, expect};
 
 #[test]
 fn a_gateway_without_upstream_resolvers_is_not_ready() -> Test {
@@ -20,8 +20,7 @@ fn a_gateway_without_upstream_resolvers_is_not_ready() -> Test {
     let dns = "listen = [\"[2001:db8:1::53]:53\"]\nupstreams = [\"198.51.100.99\"]".to_owned();
     let gateway = site.start(&GatewayConfig { dns, more, ..GatewayConfig::default() })?;
     let router = &site.lab.gateway;
-    let health =
-        router.run(&format!("{} health --config {}", program().display(), gateway.config().display()));
+    let health = router.run(&site.gate64("health"));
     let http = |path: &str| {
         let line = format!("curl -sS -g -o /dev/null -w %{{http_code}} http://[::1]:6464{path}");
         router.text(&line).unwrap_or_default()
@@ -47,11 +46,7 @@ fn a_gateway_without_upstream_resolvers_is_not_ready() -> Test {
 fn sessions_and_hosts_are_listed() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
     let gateway = site.start(&GatewayConfig::default())?;
-    let config = gateway.config().to_owned();
-    let list = |words: &str| {
-        let line = format!("{} {words} --config {}", program().display(), config.display());
-        site.lab.gateway.text(&line).unwrap_or_default()
-    };
+    let list = |words: &str| site.lab.gateway.text(&site.gate64(words)).unwrap_or_default();
     let port = port_of(&site.page()?)?;
     until(Deadline::ample(), "the session is listed", || list("sessions").contains("198.51.100.80:80"))?;
     let all = list("sessions --protocol tcp");

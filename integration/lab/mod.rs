@@ -113,6 +113,11 @@ impl Site {
         self.lab.dir().join(name)
     }
 
+    /// The command line of a command of gate64 with the gateway's configuration.
+    pub(crate) fn gate64(&self, words: &str) -> String {
+        format!("{} {words} --config {}", program().display(), self.file("gate64.toml").display())
+    }
+
     /// Fetches the page by name from the first host.
     pub(crate) fn page(&self) -> Result<String, LabError> {
         self.host().text("curl -sS -m 5 http://www.v4only.example/")

@@ -71,6 +71,8 @@ named_enum! {
         Busy = "busy",
         /// Too many pending queries of this client or its site; dropped over UDP, refused over TCP.
         BusyClient = "busy_client",
+        /// More queries arrived than could be answered, and this client or its site had its share; dropped.
+        Shed = "shed",
         /// The client exceeds its query rate; dropped over UDP, refused over TCP.
         RateLimited = "rate_limited",
         /// Too many answers to one client address; sent without records and with TC.

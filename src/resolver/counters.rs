@@ -175,6 +175,7 @@ pub struct Counters {
     rows: RwLock<BTreeMap<Option<ZoneId>, Arc<ZoneCounters>>>,
     upstreams: RwLock<BTreeMap<SocketAddr, Arc<UpstreamCounters>>>,
     lost_answers: AtomicU64,
+    lost_queries: AtomicU64,
     refused_connections: AtomicU64,
     evicted_connections: AtomicU64,
 }
@@ -218,6 +219,11 @@ impl Counters {
         all(&self.upstreams)
     }
 
+    /// Datagrams that the kernel dropped because a listener's receive buffer was full, as far as threads noticed.
+    pub fn lost_queries(&self) -> u64 {
+        self.lost_queries.load(Ordering::Relaxed)
+    }
+
     /// Answers that the kernel did not accept.
     pub fn lost_answers(&self) -> u64 {
         self.lost_answers.load(Ordering::Relaxed)
@@ -231,6 +237,12 @@ impl Counters {
     /// Idle connections closed for a new one because a limit was reached.
     pub fn evicted_connections(&self) -> u64 {
         self.evicted_connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_overflow(&self, datagrams: u32) {
+        if datagrams > 0 {
+            self.lost_queries.fetch_add(datagrams.into(), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn count_lost(&self, answers: usize) {

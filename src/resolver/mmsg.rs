@@ -57,6 +57,11 @@ pub(super) fn request_destination(socket: &impl AsFd, v6: bool) -> io::Result<()
     done.map_err(io::Error::from)
 }
 
+/// Makes the kernel report how many datagrams the socket has dropped because its buffer was full.
+pub(super) fn report_drops(socket: &impl AsFd) -> io::Result<()> {
+    setsockopt(socket, sockopt::RxqOvfl, &1).map_err(io::Error::from)
+}
+
 fn empty_header() -> libc::mmsghdr {
     #[expect(unsafe_code, reason = "libc has no constructor; padding differs by platform")]
     // SAFETY: zeros are a valid mmsghdr: null pointers and lengths of 0.
@@ -68,12 +73,13 @@ fn empty_header() -> libc::mmsghdr {
 /// Message headers for one socket.
 ///
 /// Each socket needs its own: nix resets neither the address length nor the control length before a
-/// call, so the previous call's lengths are the limits of the next. On one socket they are constant.
+/// call, so the previous call's lengths are the limits of the next. On one socket they are constant, except for the
+/// report of dropped datagrams ([`report_drops`]): only a call with new headers receives it.
 pub(super) struct Headers(MultiHeaders<SockaddrStorage>);
 
 impl Headers {
     pub(super) fn new() -> Self {
-        Self(MultiHeaders::preallocate(BATCH, Some(cmsg_space!(libc::in6_pktinfo))))
+        Self(MultiHeaders::preallocate(BATCH, Some(cmsg_space!(libc::in6_pktinfo, u32))))
     }
 }
 
@@ -82,11 +88,13 @@ pub(super) struct Incoming {
     bytes: Vec<u8>,
     /// Length and path of each datagram of the last call.
     received: Vec<(usize, Option<Path>)>,
+    /// Datagrams that the socket had dropped when it queued those of the last call; 0 if the kernel did not report it.
+    dropped: u32,
 }
 
 impl Incoming {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; BATCH * DATAGRAM], received: Vec::with_capacity(BATCH) }
+        Self { bytes: vec![0; BATCH * DATAGRAM], received: Vec::with_capacity(BATCH), dropped: 0 }
     }
 
     /// Receives up to [`BATCH`] datagrams. Returns their number.
@@ -95,16 +103,34 @@ impl Incoming {
     /// `WouldBlock` if there is none; otherwise the error of the socket.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, headers: &mut Headers) -> io::Result<usize> {
         self.received.clear();
+        self.dropped = 0;
         let mut buffers = self.bytes.chunks_exact_mut(DATAGRAM);
         let mut slices: [_; BATCH] =
             std::array::from_fn(|_| [IoSliceMut::new(buffers.next().unwrap_or_default())]);
         let flags = MsgFlags::MSG_DONTWAIT;
         for message in recvmmsg(socket.as_raw_fd(), &mut headers.0, &mut slices, flags, None)? {
-            let local = message.cmsgs().ok().and_then(|mut all| all.find_map(local_address));
+            let mut local = None;
+            for control in message.cmsgs().into_iter().flatten() {
+                match control {
+                    ControlMessageOwned::RxqOvfl(dropped) => self.dropped = self.dropped.max(dropped),
+                    other => local = local.or_else(|| local_address(other)),
+                }
+            }
             let peer = message.address.as_ref().and_then(socket_address);
             self.received.push((message.bytes.min(DATAGRAM), peer.map(|peer| Path { peer, local })));
         }
         Ok(self.received.len())
+    }
+
+    /// Datagrams that the socket has dropped since it was opened, as of the last call. 0 if the kernel did not report
+    /// it: only new [`Headers`] have room for the report.
+    pub(super) const fn dropped(&self) -> u32 {
+        self.dropped
+    }
+
+    /// The senders of the datagrams of the last call.
+    pub(super) fn senders(&self) -> impl Iterator<Item = IpAddr> {
+        self.received.iter().filter_map(|(_, path)| path.map(|path| path.peer.ip()))
     }
 
     /// The `n`th datagram of the last call.
@@ -334,6 +360,31 @@ mod tests {
             let mut buffer = [0; 16];
             assert_eq!(client.recv_from(&mut buffer).unwrap(), (6, asked));
         }
+    }
+
+    #[test]
+    fn the_kernel_reports_what_a_full_socket_dropped() {
+        let (a, b) = (UdpSocket::bind("[::1]:0").unwrap(), UdpSocket::bind("[::1]:0").unwrap());
+        report_drops(&b).unwrap();
+        let b = socket2::Socket::from(b);
+        b.set_recv_buffer_size(4_096).unwrap();
+        let b = UdpSocket::from(b);
+        b.set_nonblocking(true).unwrap();
+        let to = b.local_addr().unwrap();
+        let (mut incoming, mut headers) = (Incoming::new(), Headers::new());
+        a.send_to(&[0; 20], to).unwrap();
+        incoming.receive(b.as_fd(), &mut headers).unwrap();
+        assert_eq!(incoming.dropped(), 0);
+        (0..100).for_each(|_| assert_eq!(a.send_to(&[0; 20], to).unwrap(), 20));
+        let mut queued = 0;
+        while let Ok(count) = incoming.receive(b.as_fd(), &mut headers) {
+            queued += count;
+        }
+        assert!(queued < 100, "{queued}");
+        // A datagram reports the drops before it, to new headers.
+        a.send_to(&[0; 20], to).unwrap();
+        incoming.receive(b.as_fd(), &mut Headers::new()).unwrap();
+        assert_eq!(incoming.dropped(), 100 - queued as u32);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod reply_sockets;
 mod report;
 mod reporter;
 mod shared;
+mod shedding;
 mod socket;
 mod tasks;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::connections::Connections;
 use super::cookie::Secret;
 use super::rate::Rates;
+use super::shedding::KnownClients;
 use crate::dns64::{ClientZones, Settings};
 
 /// The settings in effect, and the content of the files that they name.
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) queries: Arc<Admission>,
     pub(super) connections: Arc<Connections>,
     pub(super) rates: Arc<Rates>,
+    pub(super) known_clients: Arc<KnownClients>,
     pub(super) secret: Secret,
     /// Assigns names to threads.
     pub(super) seed: u64,
@@ -50,6 +52,7 @@ impl Shared {
             counters: Arc::default(),
             queries: Arc::default(),
             connections: Arc::default(),
+            known_clients: Arc::new(KnownClients::new()),
             secret,
             seed,
             clock: Clock::start(),

@@ -81,6 +81,7 @@ fn bound(addr: SocketAddr, kind: Type, shared: bool) -> io::Result<Socket> {
         socket.set_reuse_address(true)?;
     } else {
         socket.set_recv_buffer_size(QUEUE)?;
+        mmsg::report_drops(&socket)?;
         if addr.ip().is_unspecified() {
             mmsg::request_destination(&socket, addr.is_ipv6())?;
         }

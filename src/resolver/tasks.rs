@@ -20,9 +20,19 @@ use crate::time::Instant;
 /// Delay after a socket error.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Full batches in succession after which to look whether the socket has dropped datagrams.
+const CHECK_DROPS: u32 = 8;
+
 /// Reads the queries of one UDP listener.
 pub(super) async fn listen(worker: Rc<DnsThread>, number: usize, socket: Rc<UdpSocket>) {
-    read(&worker, &socket, Errors::Ignored, |state, now, incoming, n| {
+    // Datagrams that the socket has dropped so far.
+    let mut dropped = 0;
+    read(&worker, &socket, Errors::Ignored, move |state, now, incoming, n| {
+        if n == 0 {
+            let more = incoming.dropped().saturating_sub(dropped);
+            dropped += more;
+            state.begin_batch(now, more, incoming);
+        }
         if let Some(path) = incoming.path(n) {
             state.query(now, path.peer.ip(), ReplyPath::Datagram(number, path), incoming.datagram(n));
         }
@@ -92,6 +102,7 @@ async fn read(
     mut take: impl FnMut(&mut ThreadState, Instant, &mut Incoming, usize),
 ) {
     let mut headers = Headers::new();
+    let mut full_batches = 0_u32;
     // epoll reports an error of a socket by itself, not as readable.
     let interest = match errors {
         Errors::End => Interest::READABLE | Interest::ERROR,
@@ -112,8 +123,14 @@ async fn read(
         });
         match received {
             // There may be more; other tasks run first.
-            Ok(BATCH) => tokio::task::yield_now().await,
-            Ok(_) => {}
+            Ok(BATCH) => {
+                full_batches += 1;
+                if full_batches.is_multiple_of(CHECK_DROPS) {
+                    headers = Headers::new();
+                }
+                tokio::task::yield_now().await;
+            }
+            Ok(_) => full_batches = 0,
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
                 _ if errors == Errors::End => return tracing::debug!(%error, "an upstream is unreachable"),

@@ -302,6 +302,11 @@ fn dns64(encoder: &mut DescriptorEncoder<'_>, view: &View, zones: &Zones<'_>) ->
         }
     }
     for (name, help, number) in [
+        (
+            "dns64_lost_queries",
+            "Datagrams dropped because the receive buffer of a DNS64 socket was full",
+            counters.lost_queries(),
+        ),
         ("dns64_lost_answers", "DNS64 responses that the kernel rejected", counters.lost_answers()),
         (
             "dns64_refused_connections",

@@ -12,10 +12,17 @@ use crate::resolver::admission::{self, Client};
 use crate::resolver::client::{ReplyPath, Requestor};
 use crate::resolver::cookie::{self, CookieStatus};
 use crate::resolver::message_edit;
+use crate::resolver::mmsg::Incoming;
 use crate::resolver::query_key::{COOKIE, PADDING, SimpleQuery};
 use crate::time::Instant;
 
 impl ThreadState {
+    /// Begins a batch of datagrams of a listener. `overflowed`: more arrived than were read.
+    pub(in crate::resolver) fn begin_batch(&mut self, now: Instant, overflowed: u32, incoming: &Incoming) {
+        self.counters.count_overflow(overflowed);
+        self.shedding.begin(now, overflowed > 0, incoming.senders());
+    }
+
     /// Handles a query. `false` if there will be no answer.
     pub(in crate::resolver) fn query(
         &mut self,
@@ -41,6 +48,11 @@ impl ThreadState {
         };
         let of_client = Client { addr, site: self.active.settings.zones[zone].site_of(addr) };
         requestor.client = Some(of_client);
+        let is_datagram = matches!(requestor.reply_path, ReplyPath::Datagram(..));
+        if is_datagram && !self.shedding.admits(now, &self.known_clients, of_client) {
+            self.zone_counters[zone].count(Outcome::Shed);
+            return false;
+        }
         requestor.is_padded = requestor.is_encrypted() && message_edit::option(query, PADDING).is_some();
         if !self.rates.allow_query(now, of_client) {
             let id = self.active.settings.zones[zone].id;
@@ -110,6 +122,9 @@ impl ThreadState {
 
     /// Passes the query to the engine that its name belongs to.
     fn forward(&mut self, now: Instant, requestor: Box<Requestor>, query: &[u8]) -> bool {
+        if let Some(client) = requestor.client.filter(|_| !self.shedding.is_active(now)) {
+            self.known_clients.remember(client);
+        }
         let owner = self.owner(requestor.name_hash);
         let Some(peer) = self.peers.get(owner).filter(|_| owner != self.number) else {
             return self.query_engine(now, None, requestor, query);

@@ -20,6 +20,7 @@ use crate::resolver::rate::Rates;
 use crate::resolver::reply_sockets::ReplySockets;
 use crate::resolver::report::Report;
 use crate::resolver::shared::{ActiveSettings, Shared};
+use crate::resolver::shedding::{KnownClients, Shedding};
 use crate::resolver::upstream::{NewChannel, Received, Upstreams};
 use crate::time::Instant;
 
@@ -41,6 +42,8 @@ pub(in crate::resolver) struct ThreadState {
     pub(super) engine: Engine<PendingClient>,
     pub(super) answer_cache: AnswerCache,
     pub(super) rates: Arc<Rates>,
+    pub(super) known_clients: Arc<KnownClients>,
+    pub(super) shedding: Shedding,
     pub(in crate::resolver) upstreams: Upstreams,
     pub(in crate::resolver) reply_sockets: ReplySockets,
     pub(in crate::resolver) incoming: Option<Box<Incoming>>,
@@ -68,6 +71,8 @@ impl ThreadState {
             engine: Engine::new(Arc::clone(&active.settings), random.u64()?),
             answer_cache: AnswerCache::new(0),
             rates: Arc::clone(&shared.rates),
+            known_clients: Arc::clone(&shared.known_clients),
+            shedding: Shedding::default(),
             upstreams: Upstreams::new(shared.secret),
             reply_sockets: ReplySockets::default(),
             incoming: Some(Box::new(Incoming::new())),

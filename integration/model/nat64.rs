@@ -16,8 +16,7 @@ mod stateless;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use gate64::addr::Proto;
-use gate64::addr::{PortRange, Pref64, Transport4, Transport6};
+use gate64::addr::{PortRange, Pref64, Proto, Transport4, Transport6, WorkerId};
 use gate64::nat64::{UnsolicitedSyn, Zone};
 use gate64::ownership::Owners;
 use gate64::reason::Reason;
@@ -65,6 +64,8 @@ struct Syn {
     /// Its sender is a zone host.
     hairpinned: bool,
     until: Instant,
+    /// The worker that stored it; a reload can give the mapped address to another one.
+    worker: Option<WorkerId>,
     /// No error will be sent, but it occupies a table entry until then.
     adopted: bool,
 }
@@ -356,7 +357,10 @@ impl Model {
         };
         self.bindings[binding].active = self.now;
         let mapped = self.bindings[binding].mapped;
-        let waits = |syn: &&mut Syn| !syn.adopted && syn.remote == remote && syn.mapped == mapped;
+        let worker = self.owners.owner_of(Proto::Tcp, mapped);
+        let waits = |syn: &&mut Syn| {
+            !syn.adopted && syn.worker == worker && syn.remote == remote && syn.mapped == mapped
+        };
         let waiting = self.syns.iter_mut().filter(|_| flow.proto == Proto::Tcp).find(waits);
         let adopted = waiting.map(|syn| syn.adopted = true).is_some();
         let state = if adopted { State::V4Init } else { State::None };
@@ -432,14 +436,13 @@ impl Model {
         hairpinned: bool,
     ) -> Result<Outcome, Refusal> {
         let limits = &self.settings.nat64.limits;
-        let same = |syn: &Syn| !syn.adopted && syn.remote == remote && syn.mapped == mapped;
-        let known = self.syns.iter().any(same);
+        // Each worker has a table of its own.
+        let worker = self.owners.owner_of(Proto::Tcp, mapped);
+        let of_worker = || self.syns.iter().filter(|syn| syn.worker == worker);
+        let known = of_worker().any(|syn| !syn.adopted && syn.remote == remote && syn.mapped == mapped);
         if known || self.settings.nat64.unsolicited_syn == UnsolicitedSyn::Drop {
             return Err(Reason::UnsolicitedSyn.into());
         }
-        // Each worker has a table of its own.
-        let owner = |mapped| self.owners.owner_of(Proto::Tcp, mapped);
-        let of_worker = || self.syns.iter().filter(|syn| owner(syn.mapped) == owner(mapped));
         let of_source = of_worker().filter(|syn| syn.remote.addr == remote.addr).count();
         if of_worker().count() >= limits.unsolicited_syns as usize
             || of_source >= limits.unsolicited_syns_per_source as usize
@@ -447,7 +450,8 @@ impl Model {
             return Err(Reason::SynLimit.into());
         }
         let until = self.now + self.settings.nat64.timers.tcp_incoming_syn;
-        self.syns.push(Syn { remote, mapped, packet: packet.clone(), hairpinned, until, adopted: false });
+        let packet = packet.clone();
+        self.syns.push(Syn { remote, mapped, packet, hairpinned, until, worker, adopted: false });
         Ok(Outcome { verdict: Verdict::Hold, packets: Vec::new() })
     }
 }

@@ -279,7 +279,10 @@ impl Upstreams {
         let id = match self.socket(now, index, random, opened) {
             Ok(id) => id,
             Err(error) => {
-                tracing::warn!(%error, "no socket for upstream {}", self.members[index].addr);
+                let upstream = &mut self.members[index];
+                if upstream.counters.may_log(now) {
+                    tracing::warn!(%error, "no socket for upstream {}", upstream.addr);
+                }
                 return failed.append(&mut attempts);
             }
         };

@@ -14,7 +14,7 @@ help:
 	@echo "make test    run all tests; as root including the kernel lab, after make setup"
 	@echo "make check   check format, lints, documentation, licences"
 	@echo "make lab     run the kernel lab alone (root)"
-	@echo "make soak    run ten minutes under load in the lab (root)"
+	@echo "make soak    inject faults under load for 20 minutes, and write the table of RELIABILITY.md; MINUTES=120 for longer (root)"
 	@echo "make bench   measure nanoseconds per packet, and as root compare with tayga and the kernel"
 	@echo "make fuzz    run ten million steps against the model, random cases, a minute of each fuzz target (nightly Rust)"
 	@echo "make mutants FOLDER=src/xlat   run mutation tests of a folder, one hour at most; run it again to continue"
@@ -41,7 +41,10 @@ lab: root-setup
 	$(CARGO) test $(TESTS) lab:: systemd:: -- --nocapture
 
 soak: root-setup
-	$(CARGO) test --release $(TESTS) soak -- --ignored --nocapture
+	$(CARGO) build --release
+	GATE64_SOAK_MINUTES="$(MINUTES)" GATE64_SOAK_PROGRAM="$$($(CARGO) metadata --format-version 1 --no-deps \
+	    | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/gate64" \
+	    $(CARGO) test $(TESTS) systemd::soak::all_faults -- --ignored --exact --nocapture
 
 bench: root-setup
 	$(CARGO) bench

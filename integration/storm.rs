@@ -15,10 +15,10 @@ use crate::script::packet::Vars;
 use crate::script::settings::apply;
 
 /// A small random number generator: the seed alone reproduces a failure.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -27,7 +27,7 @@ impl Random {
 }
 
 /// The input packets of the scenarios that depend on no earlier output.
-fn corpus() -> Vec<Vec<u8>> {
+pub(crate) fn corpus() -> Vec<Vec<u8>> {
     let (vars, mut found) = (Vars::new(), Vec::new());
     for file in files() {
         let text = std::fs::read_to_string(file).expect("readable");
@@ -40,7 +40,7 @@ fn corpus() -> Vec<Vec<u8>> {
     found
 }
 
-fn damage(packet: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Random) {
+pub(crate) fn damage(packet: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Random) {
     match random.below(8) {
         0..=2 => {}
         3 | 4 => {

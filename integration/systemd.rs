@@ -7,23 +7,47 @@ use gate64::lab::{CommandLine, LabError};
 
 use crate::lab::{Test, expect, lock_machine, program, wrong};
 
-/// A directory visible to the booted systemd and the test. Not under /tmp, which systemd mounts again.
+mod soak;
+
+/// A directory visible to the booted systemd and the test, there as /mnt. Not under /tmp, which systemd mounts again.
 struct Shared(PathBuf);
 
 impl Shared {
-    fn new() -> Result<Self, LabError> {
+    /// `drive` is the script that runs in the booted systemd.
+    fn new(drive: &str) -> Result<Self, LabError> {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("systemd-{}", std::process::id()));
         fs::create_dir_all(&dir).map_err(|e| wrong(e.to_string()))?;
-        for (name, text) in
-            [("boot.sh", include_str!("systemd/boot.sh")), ("drive.sh", include_str!("systemd/drive.sh"))]
-        {
-            fs::write(dir.join(name), text).map_err(|e| wrong(e.to_string()))?;
-        }
-        Ok(Self(dir))
+        let shared = Self(dir);
+        shared.write("boot.sh", include_str!("systemd/boot.sh"))?;
+        shared.write("site.sh", include_str!("systemd/site.sh"))?;
+        shared.write("drive.sh", drive)?;
+        Ok(shared)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Test {
+        let path = self.0.join(name);
+        fs::write(&path, text).map_err(|e| wrong(format!("{}: {e}", path.display())))
     }
 
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.0.join(name)).unwrap_or_default()
+    }
+
+    /// Boots systemd with the units of `configs/`, and returns what drive.sh printed. Prints it, too.
+    fn boot(&self, program: &Path, seconds: u64) -> Result<String, LabError> {
+        let dir = self.0.display();
+        let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/gate64.service");
+        let line = format!(
+            "unshare --pid --fork --mount --net --uts --ipc --cgroup --kill-child \
+             bash {dir}/boot.sh {} {} {dir}",
+            program.display(),
+            unit.display()
+        );
+        // Only the transcript says whether the test passed; the exit code is systemd's.
+        let outcome = CommandLine::new(&line).limit(seconds).outcome()?;
+        let output = self.read("transcript");
+        eprintln!("{output}\n{}\n{}", self.read("boot.log"), outcome.stderr);
+        Ok(output)
     }
 }
 
@@ -36,19 +60,8 @@ impl Drop for Shared {
 #[test]
 fn the_unit_starts_reloads_stops_and_cleans_up() -> Test {
     let Some(_machine) = lock_machine() else { return Ok(()) };
-    let shared = Shared::new()?;
-    let dir = shared.0.display();
-    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/gate64.service");
-    let line = format!(
-        "unshare --pid --fork --mount --net --uts --ipc --cgroup --kill-child \
-         bash {dir}/boot.sh {} {} {dir}",
-        program().display(),
-        unit.display()
-    );
-    // Only the transcript says whether the test passed; the exit code is systemd's.
-    let outcome = CommandLine::new(&line).limit(300).outcome()?;
-    let output = shared.read("transcript");
-    eprintln!("{output}\n{}\n{}", shared.read("boot.log"), outcome.stderr);
+    let shared = Shared::new(include_str!("systemd/drive.sh"))?;
+    let output = shared.boot(program(), 300)?;
     for wanted in [
         "LAB start: active running",
         "LAB type: notify",

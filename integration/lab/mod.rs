@@ -21,7 +21,6 @@ mod prometheus;
 mod reconcile;
 mod runner;
 mod siit;
-mod soak;
 mod transfer;
 
 use std::path::{Path, PathBuf};

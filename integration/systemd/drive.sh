@@ -8,26 +8,10 @@ forwarding() { sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding | tr '
 name() { dig +time=2 +tries=2 +short @2001:db8:1::53 -b 2001:db8:1::10 ipv4only.arpa AAAA | sort | head -1; }
 show() { systemctl show -p "$1" --value gate64.service; }
 
-systemctl start systemd-journald.service
-ip link set lo up
-ip link add wan type veth peer name wan-peer
-ip link add lan type veth peer name lan-peer
-for link in wan wan-peer lan lan-peer; do ip link set "$link" up; done
+. /mnt/site.sh
 ip addr add 192.0.2.2/24 dev wan
 ip route add default via 192.0.2.1
 for addr in 2001:db8:1::1 2001:db8:1::53 2001:db8:1::10; do ip addr add $addr/64 dev lan nodad; done
-# A host of the zone, and a server beyond the uplink.
-for at in "host lan-peer 2001:db8:1::20/64" "server wan-peer 192.0.2.1/24"; do
-    set -- $at
-    ip netns add "$1"
-    ip link set "$2" netns "$1"
-    ip -n "$1" link set lo up
-    ip -n "$1" link set "$2" up
-    case $1 in host) ip -n "$1" addr add "$3" dev "$2" nodad ;; server) ip -n "$1" addr add "$3" dev "$2" ;; esac
-done
-ip -n host route add default via 2001:db8:1::1
-mkdir -p /run/lab/up
-ip netns exec server /run/lab/gate64 lab web /run/lab/up 192.0.2.1:80 &
 server=2001:db8:64::c000:201
 links_before=$(links)
 sysctl_before=$(forwarding)

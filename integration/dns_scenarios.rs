@@ -354,8 +354,13 @@ impl Session {
     fn expect_ledger(&mut self, words: &[&str]) -> Step {
         let host = HostKey::new(ZoneId(7), CLIENT.parse().expect("literal"), 128);
         if let Ok(v4) = words[0].parse() {
-            let name = self.engine.name_of(host, v4).unwrap_or_else(|| "nothing".to_owned());
-            return if words[1..] == [name.as_str()] { Ok(()) } else { Err(format!("linked to {name}")) };
+            let linked = self.engine.name_of(host, v4).map_or_else(
+                || "nothing".to_owned(),
+                |linked| {
+                    format!("{}{}", linked.name, if linked.is_synthesized { " synthesized" } else { "" })
+                },
+            );
+            return if words[1..].join(" ") == linked { Ok(()) } else { Err(format!("linked to {linked}")) };
         }
         let found = self.engine.names(ZoneId(7)).find(|(name, _)| name == words[0]);
         let noted = found.map_or_else(

@@ -455,9 +455,11 @@ impl<T> Engine<T> {
     }
 
     /// Records that `query` was answered `times` times from an answer cache outside the engine, so that the
-    /// ledger counts them.
+    /// ledger counts them. As in the engine, it counts queries for AAAA.
     pub fn record_repeats(&mut self, now: Instant, zone: ZoneId, query: &[u8], times: u64) {
-        if let Some(question) = super::wire::question(query) {
+        if let Some(question) = super::wire::question(query)
+            && super::wire::u16_at(query, question.end - 4) == Some(rr::AAAA)
+        {
             let name = query[question.start..question.end - 4].to_ascii_lowercase();
             self.ledger.record_repeats(now, zone, &name, times);
         }

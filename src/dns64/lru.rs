@@ -32,6 +32,11 @@ impl<K: Hash + Eq, V> LruMap<K, V> {
         self.values.iter()
     }
 
+    /// All values, the most recently used first.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.values.iter_mut()
+    }
+
     /// The value of `key`, made by `make` if absent, and marked as most recently used. `None` if the
     /// capacity is 0.
     pub(super) fn find_or_insert(&mut self, key: K, make: impl FnOnce() -> V) -> Option<&mut V> {

@@ -44,7 +44,7 @@ pub use cache::CacheLimits;
 pub use domains::Domains;
 pub use engine::Engine;
 pub use key::name_hash;
-pub use ledger::{Ipv6Support, LedgerLimits, NameUsage};
+pub use ledger::{AddressName, Ipv6Support, LedgerLimits, NameUsage};
 pub use local::LocalRecords;
 pub use network::{Network, ServerName, Tls, Via};
 pub use outcome::Outcome;

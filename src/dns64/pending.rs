@@ -174,23 +174,40 @@ impl PendingQuery {
         !self.translator_down && self.zone().rules.ignores_aaaa(&self.lookups[0].key.name)
     }
 
-    /// Records the name's IPv6 support, and its addresses for the client's host.
+    /// Records the name's IPv6 support, and the addresses that the client's host receives.
     pub(super) fn record(&self, now: Instant, outcome: Outcome, ledger: &mut Ledger) {
-        let (Some(ipv6_support), zone) = (self.ipv6_support(outcome), self.zone()) else { return };
-        let name = &self.lookups[0].key.name;
+        let Key { name, kind, class, .. } = &self.lookups[0].key;
+        match self.plan {
+            Plan::Pass(_) if (*kind, *class) == (rr::A, rr::IN) => {
+                self.link(now, (name, false), self.reply(0), ledger);
+            }
+            Plan::Synthesis if outcome.is_synthesized() => {
+                self.link(now, (name, true), self.reply(1), ledger);
+            }
+            Plan::Pass(_) | Plan::Synthesis | Plan::Reverse => {}
+        }
+        let Some(ipv6_support) = self.ipv6_support(outcome) else { return };
         let kind = if ipv6_support == Ipv6Support::Native { 0 } else { 1 };
-        let reply = match self.result(kind) {
+        let reply = self.reply(kind);
+        let alias = owner_of(reply, self.lookups[kind].key.kind).filter(|owner| **owner != **name);
+        ledger.record(now, self.zone().id, name, ipv6_support, alias);
+    }
+
+    /// The reply to a lookup; empty if there is none.
+    fn reply(&self, lookup: usize) -> &[u8] {
+        match self.result(lookup) {
             Some(UpstreamResult::Reply(reply)) => &reply[..],
             Some(UpstreamResult::NoReply) | None => &[],
-        };
-        let alias = owner_of(reply, self.lookups[kind].key.kind).filter(|owner| **owner != **name);
-        ledger.record(now, zone.id, name, ipv6_support, alias);
-        if outcome.is_synthesized() {
-            let host = HostKey::new(zone.id, self.client, zone.rules.host_len);
-            for record in wire::answers(reply).filter(|record| record.kind == rr::A) {
-                if let Some(v4) = reply.get(record.data).and_then(|data| <[u8; 4]>::try_from(data).ok()) {
-                    ledger.link(host, v4.into(), name);
-                }
+        }
+    }
+
+    /// Links the A records of a reply to a name, for the client's host.
+    fn link(&self, now: Instant, name: (&[u8], bool), reply: &[u8], ledger: &mut Ledger) {
+        let zone = self.zone();
+        let host = HostKey::new(zone.id, self.client, zone.rules.host_len);
+        for record in wire::answers(reply).filter(|record| record.kind == rr::A) {
+            if let Some(v4) = reply.get(record.data).and_then(|data| <[u8; 4]>::try_from(data).ok()) {
+                ledger.link(now, host, v4.into(), name);
             }
         }
     }

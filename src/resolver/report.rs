@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::addr::ZoneId;
-use crate::dns64::{Engine, Ipv6Support, Settings};
+use crate::dns64::{Engine, Ipv6Support, NameUsage, Settings};
 use crate::time::Instant;
 
 /// State of the engines.
@@ -49,14 +49,7 @@ impl Report {
     pub(super) fn of<T>(engine: &Engine<T>, settings: &Settings, now: Instant, most: usize) -> Self {
         let (cached_names, cached_bytes) = engine.cached();
         let zone = |id| {
-            let names = engine.names(id).map(|(name, usage)| Name {
-                name,
-                ipv6_support: usage.ipv6_support,
-                alias: usage.alias,
-                times: usage.times,
-                first: now.since(usage.first),
-                last: now.since(usage.last),
-            });
+            let names = engine.names(id).map(|(name, usage)| Name::new(now, name, usage));
             let mut zone = ZoneReport { ipv6_support: engine.ipv6_support(id), names: names.collect() };
             zone.keep(most);
             zone
@@ -76,6 +69,13 @@ impl Report {
             // A name belongs to one thread, so no name occurs twice.
             whole.names.extend(part.names);
         }
+    }
+}
+
+impl Name {
+    pub(super) fn new(now: Instant, name: String, usage: NameUsage) -> Self {
+        let NameUsage { ipv6_support, alias, times, first, last } = usage;
+        Self { name, ipv6_support, alias, times, first: now.since(first), last: now.since(last) }
     }
 }
 

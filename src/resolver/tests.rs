@@ -1,7 +1,7 @@
 //! The resolver on loopback with a scripted upstream.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ mod sizes;
 mod transport;
 
 use super::{Resolver, message_edit, query_key, start};
-use crate::addr::{Pref64, ZoneId};
+use crate::addr::{HostKey, Pref64, ZoneId};
 use crate::dns64::{Limits, Outcome, Rules, Settings, Timeouts, Zone};
 
 /// Timeout of each step.
@@ -470,6 +470,7 @@ async fn cache_hits_are_counted_and_no_synthesis_while_the_translator_is_down() 
     let (cached, zone) = tokio::time::timeout(PATIENCE, counted).await.expect("all six are counted");
     assert_eq!((cached, zone.names[0].name.as_str()), (1, "v4.example."));
     assert_eq!(zone.ipv6_support.values().sum::<u64>(), 1);
+    ledger_of_all_threads(&upstream, &resolver).await;
 
     resolver.set_translating(ZoneId(3), false);
     // A report follows all earlier commands.
@@ -486,4 +487,28 @@ async fn cache_hits_are_counted_and_no_synthesis_while_the_translator_is_down() 
     reporter.report(0).await;
     assert_eq!(data(&over_udp(&resolver, &query).await).len(), 1);
     resolver.stop(PATIENCE).await;
+}
+
+/// Checks that the batch lookups ask all threads, after six queries for `v4.example.`.
+async fn ledger_of_all_threads(upstream: &Upstream, resolver: &Resolver) {
+    let reporter = resolver.reporter();
+    let names: Vec<_> =
+        (0..8_u8).map(|number| (format!("n{number}.example."), format!("192.0.2.{number}"))).collect();
+    for (name, addr) in &names {
+        upstream.on(name, RecordType::A, Does::Answer(vec![a(addr)]));
+        assert_eq!(data(&over_udp(resolver, &query(name, RecordType::A)).await).len(), 1);
+    }
+    let host = HostKey::new(ZoneId(3), Ipv6Addr::LOCALHOST, 128);
+    let addrs = names.iter().map(|(_, addr)| addr.as_str()).chain(["198.51.100.7", "203.0.113.9"]);
+    let of: Vec<_> = addrs.map(|addr| (host, addr.parse().expect("literal"))).collect();
+    let found = reporter.names_of(of.into()).await;
+    let found: Vec<_> =
+        found.into_iter().map(|found| found.map(|found| (found.name, found.is_synthesized))).collect();
+    let mut expected: Vec<_> = names.into_iter().map(|(name, _)| Some((name, false))).collect();
+    expected.extend([Some(("v4.example.".to_owned(), true)), None]);
+    assert_eq!(found, expected);
+    let taken = reporter.take_usage().await;
+    let taken: Vec<_> = taken[&ZoneId(3)].iter().map(|name| (name.name.as_str(), name.times)).collect();
+    assert_eq!(taken, [("v4.example.", 6)], "queries for A are not counted");
+    assert!(reporter.take_usage().await[&ZoneId(3)].is_empty());
 }

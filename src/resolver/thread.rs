@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 
 use super::client_stream::{self, ListenerKind};
-use super::report::Report;
+use super::report::{Name, Report};
 use super::shared::Shared;
 use super::tasks;
-use super::thread_state::{DnsThread, THREAD_QUEUE, ThreadMessage};
-use crate::addr::ZoneId;
+use super::thread_state::{DnsThread, THREAD_QUEUE, ThreadMessage, ThreadState};
+use crate::addr::{HostKey, ZoneId};
+use crate::dns64::AddressName;
 
 /// A command to a thread.
 #[derive(Debug)]
@@ -30,6 +31,10 @@ pub(super) enum Command {
     Report(usize, oneshot::Sender<Report>),
     /// Respond.
     Ping(oneshot::Sender<()>),
+    /// Report the names under which hosts last received addresses, in this order.
+    NamesOf(Arc<[(HostKey, Ipv4Addr)]>, oneshot::Sender<Vec<Option<AddressName>>>),
+    /// Report the queries since the last such command, by zone.
+    TakeUsage(oneshot::Sender<BTreeMap<ZoneId, Vec<Name>>>),
     /// Report the failures of a name that the engine remembers.
     Failures(String, oneshot::Sender<Vec<String>>),
     /// Accept no further queries; end when pending ones are answered, or after this time.
@@ -129,6 +134,10 @@ async fn run_thread(
                 _ = to.send(worker.with_state(|state, now| state.report(now, most)));
             }
             Some(Command::Ping(to)) => _ = to.send(()),
+            Some(Command::NamesOf(of, to)) => {
+                _ = to.send(worker.with_state(|state, _| state.names_of(&of)));
+            }
+            Some(Command::TakeUsage(to)) => _ = to.send(worker.with_state(ThreadState::take_usage)),
             Some(Command::Failures(name, to)) => {
                 _ = to.send(worker.with_state(|state, now| state.failures(now, &name)));
             }

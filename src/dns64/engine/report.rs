@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Engine;
 use crate::addr::{HostKey, ZoneId};
-use crate::dns64::ledger::{Ipv6Support, NameUsage};
+use crate::dns64::ledger::{AddressName, Ipv6Support, NameUsage};
 use crate::dns64::wire;
 use crate::message;
 use crate::time::Instant;
@@ -21,9 +21,14 @@ impl<T> Engine<T> {
         self.ledger.count(zone)
     }
 
-    /// The name that `v4` was last synthesized for: for this host, otherwise for any host of its zone.
-    pub fn name_of(&self, host: HostKey, v4: Ipv4Addr) -> Option<String> {
+    /// The name under which the host last received `v4`, otherwise any host of its zone.
+    pub fn name_of(&self, host: HostKey, v4: Ipv4Addr) -> Option<AddressName> {
         self.ledger.name_of(host, v4)
+    }
+
+    /// The names of a zone with queries since the last call. `times` counts only those.
+    pub fn take_usage(&mut self, zone: ZoneId) -> Vec<(String, NameUsage)> {
+        self.ledger.take_usage(zone)
     }
 
     /// The failures of a name that the engine remembers, as text.

@@ -1,13 +1,15 @@
 //! State of a resolver thread: its engine, answer cache, upstreams and reply sockets.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::message::ThreadMessage;
-use crate::addr::ZoneId;
+use crate::addr::{HostKey, ZoneId};
 use crate::dns64::slab::Id;
-use crate::dns64::{self, Engine, Outcome};
+use crate::dns64::{self, AddressName, Engine, Outcome};
 use crate::resolver::admission::Admission;
 use crate::resolver::answer_cache::AnswerCache;
 use crate::resolver::client::Requestor;
@@ -18,7 +20,7 @@ use crate::resolver::query_key;
 use crate::resolver::random::Random;
 use crate::resolver::rate::Rates;
 use crate::resolver::reply_sockets::ReplySockets;
-use crate::resolver::report::Report;
+use crate::resolver::report::{Name, Report};
 use crate::resolver::shared::{ActiveSettings, Shared};
 use crate::resolver::shedding::{KnownClients, Shedding};
 use crate::resolver::upstream::{NewChannel, Received, Upstreams};
@@ -111,6 +113,21 @@ impl ThreadState {
         self.answer_cache.collect_hits();
         self.report_cache_hits(now);
         Report::of(&self.engine, &self.active.settings, now, most)
+    }
+
+    /// The names under which hosts last received these addresses.
+    pub(in crate::resolver) fn names_of(&self, of: &[(HostKey, Ipv4Addr)]) -> Vec<Option<AddressName>> {
+        of.iter().map(|(host, v4)| self.engine.name_of(*host, *v4)).collect()
+    }
+
+    /// The queries since the last call, by zone.
+    pub(in crate::resolver) fn take_usage(&mut self, now: Instant) -> BTreeMap<ZoneId, Vec<Name>> {
+        self.answer_cache.collect_hits();
+        self.report_cache_hits(now);
+        let engine = &mut self.engine;
+        let mut zone =
+            |id| engine.take_usage(id).into_iter().map(|(name, usage)| Name::new(now, name, usage));
+        self.active.settings.zones.iter().map(|z| z.id).map(|id| (id, zone(id).collect())).collect()
     }
 
     /// The failures of a name that the engine remembers.

@@ -9,7 +9,7 @@ use gate64::lab::{Deadline, LabError, until};
 
 use super::super::wrong;
 use super::faults::{Ends, FAULTS, Fault, Phase, World};
-use super::load::{Load, now};
+use super::load::{Load, Transfer, now};
 use super::site::{self, run};
 use super::table::{Memory, Row};
 
@@ -56,7 +56,8 @@ pub(super) fn all(minutes: u32) -> Result<(), LabError> {
     rows.iter_mut().for_each(|row| row.count(&transfers));
     site::write(&format!("{OUT}/table.md"), super::table::markdown(&rows, &memory, &transfers))?;
     let mut failures: Vec<_> = rows.iter().flat_map(|row| row.failures.clone()).collect();
-    failures.extend(transfers.iter().filter_map(|transfer| transfer.failure.clone()));
+    let is_excused = |transfer: &&Transfer| rows.iter().any(|row| row.excuses(transfer));
+    failures.extend(transfers.iter().filter(|t| !is_excused(t)).filter_map(|t| t.failure.clone()));
     failures.extend(memory.failure(minutes));
     println!("{}", failures.join("\n"));
     site::write(&format!("{OUT}/failures"), failures.join("\n"))

@@ -114,7 +114,7 @@ pub(super) fn memory(process: u32) -> Option<u64> {
 /// The lines that the gateway has logged since the last call.
 pub(super) fn logged() -> String {
     run(&format!(
-        "journalctl -u {UNIT} -o short-monotonic --no-hostname --no-pager --cursor-file=/run/lab/cursor"
+        "journalctl -u {UNIT} -o short-monotonic --no-hostname --no-pager -q --cursor-file=/run/lab/cursor"
     ))
     .unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::faults::{Ends, Fault};
+use super::faults::{Ends, Fault, Phase};
 use super::load::{Column, Transfer};
 
 const COLUMNS: [Column; 4] = [Column::Old, Column::New, Column::Dns, Column::Names];
@@ -13,6 +13,8 @@ const COLUMNS: [Column; 4] = [Column::Old, Column::New, Column::Dns, Column::Nam
 pub(super) struct Row {
     name: &'static str,
     ends: Ends,
+    /// Whether the kernel resets connections: without the rules of masquerading it takes the answers for its own.
+    resets: bool,
     /// From the fault until all traffic flows again.
     windows: Vec<(Instant, Instant)>,
     /// The longest time without answer, by column and fault.
@@ -30,6 +32,7 @@ impl Row {
         Self {
             name: fault.name,
             ends: fault.ends,
+            resets: fault.phase == Phase::Masquerade,
             windows: Vec::new(),
             gaps: Default::default(),
             said: BTreeMap::new(),
@@ -65,12 +68,18 @@ impl Row {
 
     /// Counts the transfers that were in progress during a fault.
     pub(super) fn count(&mut self, transfers: &[Transfer]) {
-        let affected = |transfer: &&Transfer| {
-            self.windows.iter().any(|(began, ended)| transfer.began < *ended && transfer.ended > *began)
-        };
-        let affected: Vec<_> = transfers.iter().filter(affected).collect();
+        let affected: Vec<_> = transfers.iter().filter(|transfer| self.overlaps(transfer)).collect();
         self.transfers =
             [affected.len(), affected.iter().filter(|transfer| transfer.failure.is_none()).count()];
+    }
+
+    fn overlaps(&self, transfer: &Transfer) -> bool {
+        self.windows.iter().any(|(began, ended)| transfer.began < *ended && transfer.ended > *began)
+    }
+
+    /// Whether a transfer need not be intact.
+    pub(super) fn excuses(&self, transfer: &Transfer) -> bool {
+        self.resets && self.overlaps(transfer)
     }
 
     /// What the gateway did.

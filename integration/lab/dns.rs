@@ -293,6 +293,14 @@ fn dns64_check_passes_on_gate64() -> Test {
     let ours = check("2001:db8:1::53", "--broken a.drop.lab")?;
     eprintln!("{}{}", ours.stdout, ours.stderr);
     assert_eq!(ours.code, Some(0), "{}", ours.stdout);
+    for check in [
+        "discovery of designated resolvers",
+        "the ip6.arpa name above it exists",
+        "two queries at once on a connection",
+        "and half-closed",
+    ] {
+        expect(&ours.stdout, check)?;
+    }
     gateway.stop()?;
     Ok(())
 }

@@ -114,9 +114,9 @@ fn defaults(
 
 /// `first_block`: ports of a host's first block.
 fn first_block(reader: &mut Reader<'_>, value: Option<&Number>, default: u16) -> u16 {
-    let ports = reader.number(value, default, 16..=256);
+    let ports = reader.number(value, default, 16..=64);
     if let Some(value) = value.filter(|_| !ports.is_power_of_two()) {
-        reader.error(value.span(), format!("{ports} ports"), "16, 32, 64, 128 or 256");
+        reader.error(value.span(), format!("{ports} ports"), "16, 32 or 64");
     }
     ports
 }
@@ -165,6 +165,9 @@ fn zone(
     let sessions = limits.and_then(|l| l.sessions_per_host.as_ref());
     let rate = limits.and_then(|l| l.bindings_per_second.as_ref());
     let host_len = reader.number(section.host_prefix.as_ref(), 128, 32..=128);
+    // A site is not larger than the prefix from which the zone's clients send.
+    let widest = clients.iter().map(|prefix| prefix.len()).min().map_or(32, |len| len.clamp(32, host_len));
+    let site_len = host_len.min(64).max(widest);
     zones.names.push(name.clone());
     let mut zone = Zone {
         id,
@@ -172,7 +175,7 @@ fn zone(
         pref64,
         pool: pool.unwrap_or(0),
         host_len,
-        site_len: reader.number(section.site_prefix.as_ref(), host_len.min(64), 32..=host_len),
+        site_len: reader.number(section.site_prefix.as_ref(), site_len, widest..=host_len),
         sharing: share(reader, section, defaults),
         blocks_per_host: reader.number(blocks, defaults.blocks_per_host, 1..=u16::MAX),
         sessions_per_host: reader.number(sessions, defaults.sessions_per_host, 1..=100_000_000),

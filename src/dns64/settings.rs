@@ -299,9 +299,14 @@ impl ClientZones {
 }
 
 impl Zone {
+    /// The host of a client.
+    pub fn host_of(&self, client: Ipv6Addr) -> HostKey {
+        HostKey::new(self.id, client, self.rules.host_len)
+    }
+
     /// The site of a client.
     pub fn site_of(&self, client: Ipv6Addr) -> SiteKey {
-        HostKey::new(self.id, client, self.rules.host_len).site(self.rules.site_len)
+        self.host_of(client).site(self.rules.site_len)
     }
 
     /// Whether an A record with `addr` may be translated to `pref64` (RFC 6052 §3.1).

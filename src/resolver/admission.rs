@@ -1,4 +1,4 @@
-//! Limits on concurrent queries or connections: in total, per client address, and fair between sites and between
+//! Limits on concurrent queries or connections: in total, per host, and fair between sites and between
 //! the clients of a site.
 
 use std::collections::HashMap;
@@ -8,30 +8,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::addr::{Level, SiteKey, Usage};
-use crate::dns64::Outcome;
+use crate::addr::{HostKey, Level, SiteKey, Usage};
+use crate::dns64::{Outcome, Zone};
 
-/// A client: its address and its site.
+/// A client: its host and its site.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Client {
-    pub(super) addr: Ipv6Addr,
+    pub(super) host: HostKey,
     pub(super) site: SiteKey,
 }
 
 impl Client {
+    /// The client with this address in a zone.
+    pub(super) fn new(zone: &Zone, addr: Ipv6Addr) -> Self {
+        Self { host: zone.host_of(addr), site: zone.site_of(addr) }
+    }
+
     /// A client of the site with this number.
     #[cfg(test)]
     pub(super) fn numbered(site: u16, number: u16) -> Self {
         let addr = Ipv6Addr::from([0x2001, 0xdb8, 0, site, 0, 0, 0, number]);
-        Self { addr, site: crate::addr::HostKey::new(crate::addr::ZoneId(0), addr, 128).site(64) }
+        let host = HostKey::new(crate::addr::ZoneId(0), addr, 128);
+        Self { host, site: host.site(64) }
     }
 }
 
 #[derive(Debug, Default)]
 struct State {
     total: usize,
-    /// Number in progress by address and by site, none of them zero.
-    by_addr: HashMap<Ipv6Addr, usize>,
+    /// Number in progress by host and by site, none of them zero.
+    by_host: HashMap<HostKey, usize>,
     by_site: HashMap<SiteKey, usize>,
     closed: bool,
 }
@@ -80,7 +86,7 @@ impl Admission {
         if state.closed || free == 0 {
             return Err(Level::Total);
         }
-        let of_client = state.by_addr.get(&client.addr).copied().unwrap_or(0);
+        let of_client = state.by_host.get(&client.host).copied().unwrap_or(0);
         let of_site = state.by_site.get(&client.site).copied().unwrap_or(0);
         if of_client >= per_client.max(1) {
             return Err(Level::Host);
@@ -97,7 +103,7 @@ impl Admission {
             .admit()?;
         }
         state.total += 1;
-        *state.by_addr.entry(client.addr).or_default() += 1;
+        *state.by_host.entry(client.host).or_default() += 1;
         *state.by_site.entry(client.site).or_default() += 1;
         Ok(Permit { admission: Arc::clone(self), client })
     }
@@ -137,7 +143,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.admission.state();
         state.total -= 1;
-        decrement(&mut state.by_addr, &self.client.addr);
+        decrement(&mut state.by_host, &self.client.host);
         decrement(&mut state.by_site, &self.client.site);
         if state.total == 0 {
             self.admission.idle.notify_waiters();
@@ -162,11 +168,27 @@ mod tests {
         assert_eq!(admission.enter(5, 2, client(9, 1)).expect_err("limit of all"), Level::Total);
         drop((first, others));
         assert!(admission.enter(5, 2, client(9, 1)).is_ok());
-        let counts = |state: MutexGuard<'_, State>| (state.by_addr.len(), state.by_site.len());
+        let counts = |state: MutexGuard<'_, State>| (state.by_host.len(), state.by_site.len());
         assert_eq!(counts(admission.state()), (1, 1), "only the second");
         let _twice: Vec<_> = (0..2).map(|_| admission.enter(100, 2, client(7, 1)).expect("free")).collect();
         assert_eq!(admission.enter(100, 2, client(7, 1)).expect_err("client's limit"), Level::Host);
         assert!(admission.enter(100, 2, client(7, 2)).is_ok(), "another client of the site");
+    }
+
+    #[test]
+    fn addresses_of_one_host_prefix_share_a_limit() {
+        let zone = |host_len| {
+            let rules = crate::dns64::Rules { host_len, site_len: 48, ..Default::default() };
+            let (clients, pref64) = (Vec::new(), Vec::new());
+            Zone { id: crate::addr::ZoneId(0), name: String::new(), clients, pref64, rules }
+        };
+        let addr = |n: u16| Ipv6Addr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, n]);
+        for (host_len, entered) in [(64, 2), (128, 20)] {
+            let (admission, zone) = (Arc::new(Admission::default()), zone(host_len));
+            let all: Vec<_> =
+                (0..20).map_while(|n| admission.enter(1_000, 2, Client::new(&zone, addr(n))).ok()).collect();
+            assert_eq!(all.len(), entered, "hosts are /{host_len}");
+        }
     }
 
     #[test]

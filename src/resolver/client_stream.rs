@@ -57,7 +57,7 @@ fn admit(worker: &Rc<DnsThread>, stream: TcpStream, peer: SocketAddr, listener_k
         (ListenerKind::Tls, Some(server)) => Some(Arc::clone(server)),
         (ListenerKind::Tls, None) => return,
     };
-    let client = Client { addr, site: active.settings.zones[zone].site_of(addr) };
+    let client = Client::new(&active.settings.zones[zone], addr);
     let limits = ConnectionLimits { total: network.connections, per_client: network.connections_per_client };
     match worker.shared.connections.admit(worker.shared.clock.now(), limits, client) {
         Some(admitted) => {

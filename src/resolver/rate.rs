@@ -101,15 +101,15 @@ impl Rates {
 
     /// Whether the client may send one more query.
     pub(super) fn allow_query(&self, now: Instant, client: Client) -> bool {
-        self.queries.allows(now, &client.addr, 1)
+        self.queries.allows(now, &client.host, 1)
     }
 
     /// Whether the client, whose address may be forged, receives a whole answer of `len` bytes for the name
     /// with this hash.
     pub(super) fn allow_answer(&self, now: Instant, client: Client, name_hash: u64, len: usize) -> bool {
         let bytes = u64::try_from(len).unwrap_or(u64::MAX);
-        self.answers.allows(now, &(client.addr, name_hash), 1)
-            && self.bytes.allows(now, &client.addr, bytes)
+        self.answers.allows(now, &(client.host, name_hash), 1)
+            && self.bytes.allows(now, &client.host, bytes)
             && self.site_bytes.allows(now, &client.site, bytes)
     }
 }
@@ -154,6 +154,19 @@ mod tests {
             assert!((0..5).all(|_| rates.allow_answer(now, client(1, host), 64, 200)), "host {host}");
             assert!((0..40).all(|name| rates.allow_answer(now, client(1, host), name, 200)), "host {host}");
         }
+    }
+
+    #[test]
+    fn addresses_of_one_host_prefix_share_a_rate() {
+        let (network, now) =
+            (Network { queries_per_second: 10, ..Network::default() }, Instant::from_secs(5));
+        let rates = Rates::new(&network);
+        let of_host = |number| {
+            let addr = client(1, number).host.prefix.addr();
+            let host = crate::addr::HostKey::new(crate::addr::ZoneId(0), addr, 64);
+            Client { host, site: host.site(64) }
+        };
+        assert_eq!((0..100).filter(|n| rates.allow_query(now, of_host(*n))).count(), 10);
     }
 
     #[test]

@@ -9,13 +9,12 @@
 //!   new clients of that site only.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::admission::Client;
 use super::mmsg::BATCH;
-use crate::addr::SiteKey;
+use crate::addr::{HostKey, SiteKey};
 use crate::time::Instant;
 
 /// How long a thread sheds queries after its socket overflowed.
@@ -45,7 +44,7 @@ impl KnownClients {
 
     /// The two slots where a client may be, and its tag.
     fn slots(&self, client: Client) -> ([&AtomicU32; 2], u32) {
-        let (site, addr) = (self.seed.hash_one(client.site) as usize, self.seed.hash_one(client.addr));
+        let (site, addr) = (self.seed.hash_one(client.site) as usize, self.seed.hash_one(client.host));
         let start = site % GROUPS * GROUP;
         let slot = addr as usize % GROUP;
         ([&self.tags[start + slot], &self.tags[start + (slot ^ 1)]], (addr >> 32) as u32 | 1)
@@ -75,7 +74,7 @@ pub(super) struct Shedding {
     /// Whether the batch has queries of several clients.
     is_mixed: bool,
     /// Queries of the batch so far, by client and by site of new clients.
-    clients: Vec<(Ipv6Addr, usize)>,
+    clients: Vec<(HostKey, usize)>,
     sites: Vec<(SiteKey, usize)>,
 }
 
@@ -122,7 +121,7 @@ impl Shedding {
         if !self.is_active(now) {
             return true;
         }
-        let of_client = count(&mut self.clients, client.addr);
+        let of_client = count(&mut self.clients, client.host);
         if known.has(client) {
             return !self.is_mixed || of_client <= PER_CLIENT;
         }
@@ -139,7 +138,7 @@ mod tests {
     /// How many queries of each of these clients pass in one batch.
     fn passing(known: &KnownClients, batch: &[Client], which: impl Fn(&Client) -> bool) -> usize {
         let mut shedding = Shedding::default();
-        shedding.begin(T0, true, batch.iter().map(|client| client.addr));
+        shedding.begin(T0, true, batch.iter().map(|client| client.host));
         let passed = batch.iter().filter(|client| shedding.admits(T0, known, **client));
         passed.filter(|client| which(client)).count()
     }

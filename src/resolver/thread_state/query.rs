@@ -46,7 +46,7 @@ impl ThreadState {
         let (Some(zone), IpAddr::V6(addr)) = (self.active.clients.find(client), client) else {
             return self.refuse(now, requestor, query, None, Outcome::NoZone);
         };
-        let of_client = Client { addr, site: self.active.settings.zones[zone].site_of(addr) };
+        let of_client = Client::new(&self.active.settings.zones[zone], addr);
         requestor.client = Some(of_client);
         let is_datagram = matches!(requestor.reply_path, ReplyPath::Datagram(..));
         if is_datagram && !self.shedding.admits(now, &self.known_clients, of_client) {

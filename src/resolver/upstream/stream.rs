@@ -34,19 +34,24 @@ pub(in super::super) async fn run_connection(
     on_message: impl FnMut(&mut [u8]),
 ) -> io::Result<()> {
     let connected = tokio::time::timeout(CONNECT, TcpStream::connect(addr)).await.map_err(late)??;
-    connected.set_nodelay(true)?;
-    SockRef::from(&connected).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    let Via::Tls(name) = via else { return attempt(connected, addr, queue, on_message).await };
+    configure(&connected)?;
+    let Via::Tls(name) = via else { return exchange(connected, addr, queue, on_message).await };
     let handshake = tls::connect(tls_config, name, connected);
     let stream = tokio::time::timeout(CONNECT, handshake).await.map_err(late)??;
-    attempt(stream, addr, queue, on_message).await
+    exchange(stream, addr, queue, on_message).await
+}
+
+/// Sends at once, and notices a dead connection early.
+fn configure(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
 fn late(_: tokio::time::error::Elapsed) -> io::Error {
     io::ErrorKind::TimedOut.into()
 }
 
-async fn attempt(
+async fn exchange(
     stream: impl Bytes,
     addr: SocketAddr,
     mut queue: mpsc::Receiver<Vec<u8>>,
@@ -66,5 +71,20 @@ async fn attempt(
             },
             () = idle => return Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn unacknowledged_data_breaks_a_connection_after_3_s() {
+        let listener = tokio::net::TcpListener::bind("[::1]:0").await.expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        configure(&stream).expect("configured");
+        let socket = SockRef::from(&stream);
+        assert_eq!(socket.tcp_user_timeout().expect("readable"), Some(USER_TIMEOUT));
+        assert!(stream.nodelay().expect("readable"));
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn run(config: &Path, fd_store: bool) -> ExitCode {
     }
 }
 
-/// Undoes the changes that a killed gateway left on this host.
+/// Undoes the changes that a stopped or killed gateway left on this host.
 pub(super) fn clean(config: Option<&Path>, state_dir: Option<&Path>, after_stop: bool) -> ExitCode {
     let dir = match (state_dir, config) {
         (Some(dir), _) => dir.to_owned(),

@@ -71,9 +71,9 @@ pub struct Host {
     pub sysctls: Sysctls,
     /// What prevents a start.
     pub checks: Checks,
-    /// Directory of the journal and of the saved block assignments.
+    /// Directory of the journal, the saved sessions, the saved block assignments, and by default the binding log.
     pub state_dir: PathBuf,
-    /// Shutdown timeout for packets already read.
+    /// Shutdown timeout: first for pending DNS queries, then again for packets already read.
     pub drain: Duration,
 }
 

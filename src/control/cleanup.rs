@@ -1,4 +1,4 @@
-//! `gate64 cleanup`: undoes the changes of a killed gateway.
+//! `gate64 cleanup`: undoes the changes of a stopped or killed gateway.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -112,7 +112,7 @@ impl Seeds {
         Ok(Self { workers: drawn.map_err(failed)?, owner })
     }
 
-    /// Ownership of hosts and port blocks.
+    /// Ownership of hosts and port ranges.
     pub(super) fn owners(&self, config: &Config) -> Owners {
         config.nat64.owners(self.owner, u8::try_from(self.workers.len()).unwrap_or(u8::MAX))
     }

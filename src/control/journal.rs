@@ -1,8 +1,9 @@
 //! Journal of changes to this host that outlive a killed gateway.
 //!
 //! Each change is recorded before it is made, so that the journal is complete even after `kill -9`. It omits
-//! routes and neighbours of the gate64 device, which vanish with the device. Every start, every orderly exit and
-//! `gate64 cleanup` undo the changes, the last one first. An orderly exit leaves the unreachable routes.
+//! routes and neighbours of the gate64 device, which vanish with the device. A start with a new
+//! device, an orderly exit without `--fd-store`, and `gate64 cleanup` undo the changes, the last one first. With
+//! `--fd-store` the next gateway takes them over. An orderly exit leaves the unreachable routes.
 //!
 //! The file is not trusted: it belongs to the user of the service, and root runs `gate64 cleanup`. Entries that
 //! gate64 cannot have written are ignored, and no path in the directory is followed out of it. Neither is a

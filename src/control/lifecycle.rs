@@ -433,7 +433,8 @@ impl Gateway {
         }
     }
 
-    /// Stops DNS64, drains the workers, and undoes all changes to the host.
+    /// Stops DNS64, drains the workers, and saves sessions and blocks. Undoes the changes to the host, unless
+    /// `--fd-store` keeps them; unreachable routes stay.
     async fn end(mut self, mut events: mpsc::Receiver<Notice>, binding_log: Option<BindingLog>) {
         notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
         progress::publish(&self.config.health, false);

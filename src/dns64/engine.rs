@@ -274,7 +274,7 @@ impl<T> Engine<T> {
         if let Some(failure) = failure {
             self.cache.store_failure(now, &key, upstream_query.site, failure);
         }
-        self.learn_broken_zones(now, &key, upstream_query.purpose, &result, upstream_query.site);
+        self.learn_broken_dns_zones(now, &key, upstream_query.purpose, &result, upstream_query.site);
         for (id, lookup) in upstream_query.waiters {
             if let Some((_, pending)) = self.pending_queries.find_mut(id) {
                 let lookup = &mut pending.lookups[lookup];
@@ -292,8 +292,8 @@ impl<T> Engine<T> {
         self.upstreams.last_replies.get(&query.group).is_none_or(|last_reply| *last_reply < query.started)
     }
 
-    /// Learns which zones do not answer AAAA queries.
-    fn learn_broken_zones(
+    /// Learns which DNS zones do not answer AAAA queries.
+    fn learn_broken_dns_zones(
         &mut self,
         now: Instant,
         key: &Key,
@@ -309,7 +309,7 @@ impl<T> Engine<T> {
                 self.broken_aaaa.forget(reply);
             }
             (Purpose::Answer, UpstreamResult::NoReply) if key.kind == rr::AAAA && key.is_cacheable() => {
-                // The name has A records and its AAAA query timed out. Finds the zone by its SOA record.
+                // The name has A records and its AAAA query timed out. Finds the DNS zone by its SOA record.
                 let known = self.cache.get(now, &key.other(&key.name, rr::A), site);
                 let end = known.fresh.and_then(|a| owner_of(&a, rr::A));
                 let Some(end) = end.filter(|end| !self.broken_aaaa.contains(now, end)) else { return };

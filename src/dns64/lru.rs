@@ -1,6 +1,6 @@
 //! A map of fixed capacity that evicts the least recently used value.
 //!
-//! The cache has its own lists (`cache/eviction.rs`): it evicts by bytes and client group, which the crate
+//! The cache has its own lists (`cache/eviction.rs`): it evicts by bytes and client site, which the crate
 //! `lru` does not.
 
 use std::hash::Hash;

@@ -63,15 +63,15 @@ pub struct Network {
     pub authorities: PathBuf,
     /// Maximum TCP and TLS connections of all clients.
     pub connections: usize,
-    /// Maximum connections of one client address.
+    /// Maximum connections of one client.
     pub connections_per_client: usize,
     /// Maximum lifetime of a connection.
     pub connection_total: Duration,
-    /// Queries per second of one client address; 0 is no limit. The burst is one second's worth.
+    /// Queries per second of one client; 0 is no limit. The burst is one second's worth.
     pub queries_per_second: u32,
-    /// Equal answers per second to one client address without a valid cookie; 0 is no limit.
+    /// Answers for one name per second to one client without a valid cookie; 0 is no limit.
     pub responses_per_second: u32,
-    /// Bytes of answers per second to one client address without a valid cookie; 0 is no limit. A site receives
+    /// Bytes of answers per second to one client without a valid cookie; 0 is no limit. A site receives
     /// at most 100 times as many.
     pub response_bytes_per_second: u32,
     /// Size of each thread's answer cache, in bytes.

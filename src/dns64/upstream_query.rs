@@ -44,7 +44,7 @@ impl core::ops::Deref for UpstreamReply {
 pub(super) enum Purpose {
     /// For clients, pending and future.
     Answer,
-    /// To find the zone of a name whose AAAA queries time out.
+    /// To find the DNS zone of a name whose AAAA queries time out.
     ZoneCut,
 }
 

@@ -6,7 +6,7 @@ use super::reverse::mapped_by;
 use super::wire::rr;
 use super::{Outcome, Settings, Zone, designated, discovery, reverse, special_names};
 
-/// The answer to a query about ipv4only.arpa (RFC 8880 §7), a local record, our DNS over TLS, a special-use
+/// The answer to a query about ipv4only.arpa (RFC 8880 §7), a local record, gate64's DNS over TLS, a special-use
 /// name, or a name under the reverse name of a pref64.
 pub(super) fn answer(settings: &Settings, zone: &Zone, query: &Query) -> Option<(Draft, Outcome)> {
     if query.class() != rr::IN {

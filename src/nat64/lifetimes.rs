@@ -243,8 +243,8 @@ impl Nat64 {
     }
 }
 
-/// The key of the error limit of the host that has a mapped address: hosts share addresses, but not 256 aligned
-/// ports.
+/// The key of the error limit for a mapped address: its 256 aligned ports. Hosts with smaller blocks in the same range
+/// share it.
 fn error_limit_key(mapped: Transport4) -> Ipv6Addr {
     Ipv6Addr::from_bits((u128::from(mapped.addr.to_bits()) << 8 | u128::from(mapped.port >> 8)) << 64)
 }

@@ -13,7 +13,7 @@ use super::tables::session::Sessions;
 use super::tables::sites::Sites;
 use super::tables::syn::Syns;
 
-/// Bytes of the tables of one worker when they are full. Pages are touched when used: an idle gateway takes less.
+/// Bytes of the tables of one worker when they are full. Pages take memory once used: an idle gateway takes less.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TableBytes {
     /// Sessions and their index.

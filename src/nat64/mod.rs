@@ -80,7 +80,7 @@ pub struct Nat64 {
     bib: Bib,
     /// Sessions and their timer wheel.
     sessions: Sessions,
-    /// Port blocks, which index bindings by their IPv4 side, and the hosts that hold them.
+    /// Port ranges, which index bindings by their IPv4 side, their port blocks, and the hosts that hold these.
     pool4: Pool4,
     /// Static bindings of the configuration, each with its slot in `bib`.
     statics: Statics,

@@ -1,4 +1,5 @@
-//! Reload: a session ends only if the new settings lack its pref64, pool address or zone.
+//! Reload: a session ends only if the new settings lack its pref64, pool address or zone, or if a new static binding
+//! replaces its binding.
 
 use std::sync::Arc;
 

@@ -139,9 +139,9 @@ pub struct Timers {
     pub tcp_closing: Duration,
     /// ICMP queries; at least 60 s.
     pub icmp: Duration,
-    /// Unsolicited SYN; 6 s.
+    /// Unsolicited SYN; at least 6 s.
     pub tcp_incoming_syn: Duration,
-    /// Fragments of an incomplete datagram; at least 2 s.
+    /// Fragments of an incomplete datagram; at least 1 s. RFC 6146 §4 asks for 2 s.
     pub fragment: Duration,
     /// Quarantine of a port or block before other clients may use it; 120 s (RFC 6888 REQ-8).
     pub quarantine: Duration,
@@ -240,7 +240,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The ownership of hosts and port blocks among `workers` workers, at least 1.
+    /// The ownership of hosts and port ranges among `workers` workers, at least 1.
     ///
     /// `seed` is that of the [hash](crate::ownership#the-hash).
     pub fn owners(&self, seed: u32, workers: u8) -> Owners {

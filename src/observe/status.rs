@@ -106,7 +106,7 @@ pub struct ZoneStatus {
 pub struct NameStatus {
     /// Domain name.
     pub name: String,
-    /// Reachability: `native`, `ipv4_only` or `broken_aaaa`.
+    /// IPv6 support: `native`, `ipv4_only` or `broken_aaaa`.
     pub ipv6_support: String,
     /// Target of the alias, if it is one.
     pub alias: Option<String>,

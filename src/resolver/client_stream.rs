@@ -32,10 +32,10 @@ pub(super) enum ListenerKind {
 }
 
 /// Accepts connections until dropped.
-pub(super) async fn accept(worker: Rc<DnsThread>, listener: TcpListener, listener_kind: ListenerKind) {
+pub(super) async fn accept(thread: Rc<DnsThread>, listener: TcpListener, listener_kind: ListenerKind) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => admit(&worker, stream, peer, listener_kind),
+            Ok((stream, peer)) => admit(&thread, stream, peer, listener_kind),
             Err(error) => {
                 tracing::debug!(%error, "accepting a DNS connection");
                 tokio::time::sleep(PAUSE).await;
@@ -45,10 +45,10 @@ pub(super) async fn accept(worker: Rc<DnsThread>, listener: TcpListener, listene
 }
 
 /// Serves a connection if the limits allow it. A connection from outside every zone is closed at once.
-fn admit(worker: &Rc<DnsThread>, stream: TcpStream, peer: SocketAddr, listener_kind: ListenerKind) {
-    let active = worker.shared.active();
+fn admit(thread: &Rc<DnsThread>, stream: TcpStream, peer: SocketAddr, listener_kind: ListenerKind) {
+    let active = thread.shared.active();
     let network = &active.settings.network;
-    let counters = &worker.shared.counters;
+    let counters = &thread.shared.counters;
     let (Some(zone), IpAddr::V6(addr)) = (active.clients.find(peer.ip()), peer.ip()) else {
         return counters.zone(None).count(Outcome::NoZone);
     };
@@ -59,11 +59,11 @@ fn admit(worker: &Rc<DnsThread>, stream: TcpStream, peer: SocketAddr, listener_k
     };
     let client = Client::new(&active.settings.zones[zone], addr);
     let limits = ConnectionLimits { total: network.connections, per_client: network.connections_per_client };
-    match worker.shared.connections.admit(worker.shared.clock.now(), limits, client) {
+    match thread.shared.connections.admit(thread.shared.clock.now(), limits, client) {
         Some(admitted) => {
             counters.count_evicted_connection(admitted.has_evicted);
             drop(tokio::task::spawn_local(serve(
-                Rc::clone(worker),
+                Rc::clone(thread),
                 stream,
                 peer,
                 server,
@@ -75,19 +75,19 @@ fn admit(worker: &Rc<DnsThread>, stream: TcpStream, peer: SocketAddr, listener_k
 }
 
 async fn serve(
-    worker: Rc<DnsThread>,
+    thread: Rc<DnsThread>,
     stream: TcpStream,
     peer: SocketAddr,
     server: Option<Arc<ServerConfig>>,
     connection: Connection,
 ) {
-    let active = worker.shared.active();
+    let active = thread.shared.active();
     let (idle, total) = (active.settings.timeouts.tcp_idle, active.settings.network.connection_total);
     let served = async {
         stream.set_nodelay(true)?;
-        let clock = worker.shared.clock;
+        let clock = thread.shared.clock;
         let client =
-            ClientStream { worker: &worker, connection: &connection, peer, is_encrypted: server.is_some() };
+            ClientStream { thread: &thread, connection: &connection, peer, is_encrypted: server.is_some() };
         match server {
             None => client.run(stream, idle).await,
             Some(server) => {
@@ -111,7 +111,7 @@ async fn serve(
 
 /// A client on a stream.
 struct ClientStream<'a> {
-    worker: &'a Rc<DnsThread>,
+    thread: &'a Rc<DnsThread>,
     connection: &'a Connection,
     peer: SocketAddr,
     is_encrypted: bool,
@@ -121,8 +121,8 @@ impl ClientStream<'_> {
     async fn run(self, stream: impl Bytes, idle: Duration) -> io::Result<()> {
         let mut frames = Frames::new(stream, self.peer);
         let (answers, mut answered) = mpsc::channel(MAX_CONCURRENT);
-        let mut closing = self.worker.closing.subscribe();
-        let clock = self.worker.shared.clock;
+        let mut closing = self.thread.closing.subscribe();
+        let clock = self.thread.shared.clock;
         let mut in_flight = 0;
         let mut last_activity = clock.now();
         loop {
@@ -160,6 +160,6 @@ impl ClientStream<'_> {
     /// Handles a query. `false` if there will be no answer.
     fn query(&self, query: &[u8], answers: &mpsc::Sender<Vec<u8>>) -> bool {
         let reply_path = ReplyPath::Stream { answers: answers.clone(), is_encrypted: self.is_encrypted };
-        self.worker.with_state(|state, now| state.query(now, self.peer.ip(), reply_path, query))
+        self.thread.with_state(|state, now| state.query(now, self.peer.ip(), reply_path, query))
     }
 }

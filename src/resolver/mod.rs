@@ -2,8 +2,8 @@
 //!
 //! Each thread has its own socket for every listener; the kernel distributes clients among them. A thread
 //! answers from its answer cache. Each name belongs to one thread, whose engine handles the other queries
-//! for it (`worker`). UDP uses batched system calls (`mmsg`). `crate::message` frames messages on TCP and
-//! TLS; `stream`, `connections`, `admission` and `rate` enforce the limits.
+//! for it (`thread_state`). UDP uses batched system calls (`mmsg`). `crate::message` frames messages on TCP and
+//! TLS; `client_stream`, `connections`, `admission` and `rate` enforce the limits.
 
 mod admission;
 mod answer_cache;

@@ -3,7 +3,7 @@
 //! The kernel drops what does not fit into the receive buffer, whoever sent it. So a thread whose socket overflows
 //! reads faster than it answers: it drops the queries of those who have their share before it parses them.
 //!
-//! - Known clients, which had a query answered before the overflow, come first. In a batch with queries of others, one
+//! - Known clients come first: those whose query passed the rate limit and missed the answer cache before the overflow. In a batch with queries of others, one
 //!   client has at most a quarter.
 //! - New clients have an eighth of a batch per site. So an attacker who forges the addresses of one site displaces
 //!   new clients of that site only.
@@ -29,7 +29,7 @@ const GROUPS: usize = 32;
 /// Clients of a group.
 const GROUP: usize = 4_096;
 
-/// Clients that had a query answered. All threads share it.
+/// Clients whose queries reached an engine. All threads share it.
 pub(super) struct KnownClients {
     seed: RandomState,
     /// Part of the hash of each client; 0 is unused.
@@ -50,7 +50,7 @@ impl KnownClients {
         ([&self.tags[start + slot], &self.tags[start + (slot ^ 1)]], (addr >> 32) as u32 | 1)
     }
 
-    /// Whether a query of this client was answered. Rarely true for another client.
+    /// Whether this client is known. Rarely true for another client.
     pub(super) fn has(&self, client: Client) -> bool {
         let (slots, tag) = self.slots(client);
         slots.iter().any(|slot| slot.load(Ordering::Relaxed) == tag)

@@ -24,10 +24,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 const CHECK_DROPS: u32 = 8;
 
 /// Reads the queries of one UDP listener.
-pub(super) async fn listen(worker: Rc<DnsThread>, number: usize, socket: Rc<UdpSocket>) {
+pub(super) async fn listen(thread: Rc<DnsThread>, number: usize, socket: Rc<UdpSocket>) {
     // Datagrams that the socket has dropped so far.
     let mut dropped = 0;
-    read(&worker, &socket, Errors::Ignored, move |state, now, incoming, n| {
+    read(&thread, &socket, Errors::Ignored, move |state, now, incoming, n| {
         if n == 0 {
             let more = incoming.dropped().saturating_sub(dropped);
             dropped += more;
@@ -41,8 +41,8 @@ pub(super) async fn listen(worker: Rc<DnsThread>, number: usize, socket: Rc<UdpS
 }
 
 /// Starts the reader of an upstream channel.
-pub(super) fn read_from(worker: &Rc<DnsThread>, channel: NewChannel) {
-    let of = Rc::clone(worker);
+pub(super) fn read_from(thread: &Rc<DnsThread>, channel: NewChannel) {
+    let of = Rc::clone(thread);
     let (id, reader) = match channel {
         NewChannel::Udp(id, socket) => (id, tokio::task::spawn_local(read_socket(of, id, socket))),
         NewChannel::Stream(id, addr, via, queue) => {
@@ -62,28 +62,28 @@ pub(super) fn read_from(worker: &Rc<DnsThread>, channel: NewChannel) {
             (id, tokio::task::spawn_local(reader))
         }
     };
-    worker.state.borrow_mut().upstreams.attach(id, reader.abort_handle());
+    thread.state.borrow_mut().upstreams.attach(id, reader.abort_handle());
 }
 
 /// Logs an error of a connection to an upstream. An upstream that closes idle connections is not an error.
-fn log_connection_error(worker: &DnsThread, addr: SocketAddr, error: &io::Error) {
+fn log_connection_error(thread: &DnsThread, addr: SocketAddr, error: &io::Error) {
     let is_closed = matches!(
         error.kind(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
     );
-    if !is_closed && worker.shared.counters.upstream(addr).may_log(worker.shared.clock.now()) {
+    if !is_closed && thread.shared.counters.upstream(addr).may_log(thread.shared.clock.now()) {
         tracing::warn!("upstream resolver {addr}: {error}");
     } else {
         tracing::debug!(%error, "upstream connection to {addr}");
     }
 }
 
-async fn read_socket(worker: Rc<DnsThread>, id: Id, socket: Rc<UdpSocket>) {
+async fn read_socket(thread: Rc<DnsThread>, id: Id, socket: Rc<UdpSocket>) {
     let take = |state: &mut ThreadState, now, incoming: &mut Incoming, n| {
         state.receive(now, id, incoming.datagram_mut(n));
     };
-    read(&worker, &socket, Errors::End, take).await;
-    tokio::task::spawn_local(async move { worker.with_state(|state, now| state.channel_closed(now, id)) });
+    read(&thread, &socket, Errors::End, take).await;
+    tokio::task::spawn_local(async move { thread.with_state(|state, now| state.channel_closed(now, id)) });
 }
 
 /// What an error of a socket does.
@@ -96,7 +96,7 @@ enum Errors {
 
 /// Reads datagrams in batches and passes each to `take`.
 async fn read(
-    worker: &Rc<DnsThread>,
+    thread: &Rc<DnsThread>,
     socket: &UdpSocket,
     errors: Errors,
     mut take: impl FnMut(&mut ThreadState, Instant, &mut Incoming, usize),
@@ -112,7 +112,7 @@ async fn read(
         let Ok(ready) = socket.ready(interest).await else { return };
         // `try_io` accepts one interest only. It clears the readiness once the socket is empty.
         let interest = if ready.is_readable() { Interest::READABLE } else { Interest::ERROR };
-        let received = worker.with_state(|state, now| {
+        let received = thread.with_state(|state, now| {
             let mut incoming = state.incoming.take().unwrap_or_else(|| Box::new(Incoming::new()));
             let received = receive(socket, interest, &mut incoming, &mut headers);
             for n in 0..*received.as_ref().unwrap_or(&0) {
@@ -160,16 +160,16 @@ fn receive(
 }
 
 /// Runs the engine's timers.
-pub(super) async fn keep_time(worker: Rc<DnsThread>) {
+pub(super) async fn keep_time(thread: Rc<DnsThread>) {
     loop {
-        let at = worker.arm();
-        let alarm = worker.alarm.notified();
+        let at = thread.arm();
+        let alarm = thread.alarm.notified();
         if at == Instant::NEVER {
             alarm.await;
             continue;
         }
         tokio::select! {
-            () = worker.shared.clock.sleep_until(at) => worker.with_state(ThreadState::timeout),
+            () = thread.shared.clock.sleep_until(at) => thread.with_state(ThreadState::timeout),
             () = alarm => {}
         }
     }
@@ -177,11 +177,11 @@ pub(super) async fn keep_time(worker: Rc<DnsThread>) {
 
 /// Handles messages of other threads.
 pub(super) async fn receive_thread_messages(
-    worker: Rc<DnsThread>,
+    thread: Rc<DnsThread>,
     mut messages: mpsc::Receiver<ThreadMessage>,
 ) {
     let mut batch = Vec::new();
     while messages.recv_many(&mut batch, BATCH).await > 0 {
-        worker.with_state(|state, now| batch.drain(..).for_each(|one| state.handle_message(now, one)));
+        thread.with_state(|state, now| batch.drain(..).for_each(|one| state.handle_message(now, one)));
     }
 }

@@ -81,7 +81,7 @@ impl Thread {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
                 match DnsThread::new(number, shared, peers, tasks::read_from) {
-                    Ok(worker) => run_thread(worker, command_queue, inbox).await,
+                    Ok(dns_thread) => run_thread(dns_thread, command_queue, inbox).await,
                     Err(error) => tracing::error!("DNS64 thread {number}: {error}"),
                 }
             });
@@ -112,67 +112,68 @@ impl Thread {
 type Listening = Vec<AbortHandle>;
 
 async fn run_thread(
-    worker: Rc<DnsThread>,
+    dns_thread: Rc<DnsThread>,
     mut command_queue: mpsc::UnboundedReceiver<Command>,
     inbox: mpsc::Receiver<ThreadMessage>,
 ) {
-    tokio::task::spawn_local(tasks::keep_time(Rc::clone(&worker)));
-    tokio::task::spawn_local(tasks::receive_thread_messages(Rc::clone(&worker), inbox));
+    tokio::task::spawn_local(tasks::keep_time(Rc::clone(&dns_thread)));
+    tokio::task::spawn_local(tasks::receive_thread_messages(Rc::clone(&dns_thread), inbox));
     let mut listening: BTreeMap<usize, Listening> = BTreeMap::new();
     let drain = loop {
         match command_queue.recv().await {
-            Some(Command::Open(number, sockets)) => match open(&worker, number, sockets) {
+            Some(Command::Open(number, sockets)) => match open(&dns_thread, number, sockets) {
                 Ok(tasks) => _ = listening.insert(number, tasks),
                 Err(error) => tracing::error!("DNS64 listener: {error}"),
             },
-            Some(Command::Close(number)) => close(&worker, number, listening.remove(&number)),
+            Some(Command::Close(number)) => close(&dns_thread, number, listening.remove(&number)),
             Some(Command::Translating(zone, translating)) => {
-                worker.with_state(|state, _| state.set_translating(zone, translating));
+                dns_thread.with_state(|state, _| state.set_translating(zone, translating));
             }
             // The receiver may have ended.
             Some(Command::Report(most, to)) => {
-                _ = to.send(worker.with_state(|state, now| state.report(now, most)));
+                _ = to.send(dns_thread.with_state(|state, now| state.report(now, most)));
             }
             Some(Command::Ping(to)) => _ = to.send(()),
             Some(Command::NamesOf(of, to)) => {
-                _ = to.send(worker.with_state(|state, _| state.names_of(&of)));
+                _ = to.send(dns_thread.with_state(|state, _| state.names_of(&of)));
             }
-            Some(Command::TakeUsage(to)) => _ = to.send(worker.with_state(ThreadState::take_usage)),
+            Some(Command::TakeUsage(to)) => _ = to.send(dns_thread.with_state(ThreadState::take_usage)),
             Some(Command::Failures(name, to)) => {
-                _ = to.send(worker.with_state(|state, now| state.failures(now, &name)));
+                _ = to.send(dns_thread.with_state(|state, now| state.failures(now, &name)));
             }
             Some(Command::End(drain)) => break drain,
-            None => break worker.shared.active().settings.timeouts.total,
+            None => break dns_thread.shared.active().settings.timeouts.total,
         }
     };
     listening.values().flatten().for_each(AbortHandle::abort);
-    if tokio::time::timeout(drain, drained(&worker)).await.is_err() {
+    if tokio::time::timeout(drain, drained(&dns_thread)).await.is_err() {
         tracing::info!("DNS queries still pending after the drain timeout ({drain:?}) were dropped");
     }
 }
 
-fn open(worker: &Rc<DnsThread>, number: usize, sockets: Sockets) -> io::Result<Listening> {
+fn open(dns_thread: &Rc<DnsThread>, number: usize, sockets: Sockets) -> io::Result<Listening> {
     let mut tasks = Vec::new();
     if let Some(udp) = sockets.udp {
         let udp = Rc::new(tokio::net::UdpSocket::from_std(udp)?);
-        worker.with_state(|state, _| state.reply_sockets.open(number, Rc::clone(&udp)));
-        tasks.push(tokio::task::spawn_local(tasks::listen(Rc::clone(worker), number, udp)).abort_handle());
+        dns_thread.with_state(|state, _| state.reply_sockets.open(number, Rc::clone(&udp)));
+        tasks
+            .push(tokio::task::spawn_local(tasks::listen(Rc::clone(dns_thread), number, udp)).abort_handle());
     }
     let tcp = tokio::net::TcpListener::from_std(sockets.tcp)?;
-    let accepting = client_stream::accept(Rc::clone(worker), tcp, sockets.listener_kind);
+    let accepting = client_stream::accept(Rc::clone(dns_thread), tcp, sockets.listener_kind);
     tasks.push(tokio::task::spawn_local(accepting).abort_handle());
     Ok(tasks)
 }
 
 /// Pending answers of a closed listener are lost with its socket.
-fn close(worker: &Rc<DnsThread>, number: usize, listening: Option<Listening>) {
+fn close(dns_thread: &Rc<DnsThread>, number: usize, listening: Option<Listening>) {
     listening.iter().flatten().for_each(AbortHandle::abort);
-    worker.with_state(|state, _| state.reply_sockets.close(number));
+    dns_thread.with_state(|state, _| state.reply_sockets.close(number));
 }
 
 /// Waits until no query is pending and no connection is open.
-async fn drained(worker: &Rc<DnsThread>) {
-    worker.shared.queries.close().await;
-    worker.closing.send_replace(true);
-    worker.shared.connections.close().await;
+async fn drained(dns_thread: &Rc<DnsThread>) {
+    dns_thread.shared.queries.close().await;
+    dns_thread.closing.send_replace(true);
+    dns_thread.shared.connections.close().await;
 }

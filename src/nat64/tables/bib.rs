@@ -1,6 +1,6 @@
 //! The binding information base (RFC 6146 §3.1): bindings of IPv6 to IPv4 transport addresses.
 //!
-//! The port blocks index bindings by their IPv4 side.
+//! Port ranges (`range`) index bindings by their IPv4 side.
 
 use core::net::Ipv6Addr;
 use core::time::Duration;

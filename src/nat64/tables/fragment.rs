@@ -170,7 +170,7 @@ impl FragmentCache {
     /// Allocates `bytes` for packets in cells of 2 KiB, at most one packet per cell, and about a tenth of
     /// that for bookkeeping: two datagrams and four fragments per cell.
     ///
-    /// `timeout` is the deadline of a datagram after its first arrival, at least 2 s (RFC 6146 §4). `seed`
+    /// `timeout` is the deadline of a datagram after its first arrival, at least 1 s; RFC 6146 §4 asks for 2 s. `seed`
     /// prevents senders from choosing colliding keys.
     pub(in crate::nat64) fn new(bytes: usize, timeout: Duration, seed: u32) -> Self {
         let cells = Cells::new(bytes);

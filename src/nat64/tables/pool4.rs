@@ -21,7 +21,7 @@
 //! - New hosts of a site are limited per second.
 //!
 //! A block takes about 260 bytes, and a range with an assigned block 1 KiB. Both tables have `limits.blocks` entries;
-//! pages are touched when used. Blocks that wait for their release are in a heap from which a reclaimed block can be
+//! pages take memory once used. Blocks that wait for their release are in a heap from which a reclaimed block can be
 //! removed.
 
 use std::sync::Arc;

@@ -59,10 +59,10 @@ pub(in crate::nat64) struct Table {
 }
 
 impl Table {
-    /// A table of at most `count` datagrams.
     /// Bytes of an entry and its heads, at most four.
     pub(super) const ENTRY: usize = size_of::<Entry>() + 4 * size_of::<u32>();
 
+    /// A table of at most `count` datagrams.
     pub(in crate::nat64) fn new(count: usize, seed: u32) -> Self {
         let blank = |n: usize| Entry {
             key: Key { src: IpAddr::from([0; 4]), dst: IpAddr::from([0; 4]), protocol: 0, id: 0 },

@@ -9,6 +9,7 @@ use super::nft::{self, NftError};
 use super::repairs::Repairs;
 use super::requirements::Requirements;
 use super::sysctl::{Setting, SysctlError, Tree};
+use crate::addr::LocalAddresses;
 use crate::config::{Config, Egress, OwnAddress, Sysctls};
 
 /// Why the host could not be prepared.
@@ -61,6 +62,8 @@ pub(crate) struct HostState {
     requirements: Requirements,
     /// What the last comparison with nftables found wrong there.
     firewall_problems: Vec<String>,
+    /// Whether the nftables table is missing since then.
+    is_table_missing: bool,
     pub(super) repairs: Repairs,
 }
 
@@ -80,6 +83,7 @@ impl HostState {
             is_adopted: false,
             requirements,
             firewall_problems: Vec::new(),
+            is_table_missing: false,
             repairs: Repairs::default(),
         }
     }
@@ -95,6 +99,14 @@ impl HostState {
     /// The kernel refuses the operation.
     pub(crate) async fn addresses(&self) -> Result<Vec<OwnAddress>, NetlinkError> {
         self.netlink.addresses(Some(&self.device)).await
+    }
+
+    /// All addresses for which this host receives packets.
+    ///
+    /// # Errors
+    /// The kernel refuses the operation.
+    pub(crate) async fn local_addresses(&self) -> Result<LocalAddresses, NetlinkError> {
+        self.netlink.local_addresses().await
     }
 
     /// The requirements in effect.

@@ -20,7 +20,6 @@ use super::host_info::LocalHost;
 use super::host_state::{DeviceGone, HostError, HostState};
 use super::host_watch::{Changed, HostWatch};
 use super::journal::{Extent, Journal};
-use super::local_addresses::AddressWatch;
 use super::memory::{self, Memory, MemoryLimit};
 use super::netlink::Netlink;
 use super::progress::{self, Progress};
@@ -200,7 +199,6 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     // From now on a signal ends the gateway in an orderly way, even during the start.
     let signals = Signals::listen().map_err(RunError::system("signals"))?;
     let netlink = Netlink::open().map_err(RunError::system("netlink"))?;
-    let watch = AddressWatch::open().map_err(RunError::system("netlink"))?;
     let host_watch = HostWatch::open().map_err(RunError::system("netlink"))?;
     let mut host_state = HostState::new(netlink.clone(), journal, interface.name(), interface.index());
     if interface.is_adopted() {
@@ -226,7 +224,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
             let Started { workers, events, failures, .. } = running.started;
             saved_sessions::log(workers.restored());
             let (reloads, binding_log) = (running.reloads, running.binding_log);
-            let inputs = Inputs { signals, events, failures, reloads, watch, host_watch, binding_log };
+            let inputs = Inputs { signals, events, failures, reloads, host_watch, binding_log };
             let path = path.to_owned();
             let view = running.view;
             view.set_device(offloads, steering.is_some(), overload.as_ref().map(OverloadFilter::monitor));
@@ -340,7 +338,6 @@ struct Inputs {
     events: mpsc::Receiver<Notice>,
     failures: mpsc::Receiver<Failure>,
     reloads: mpsc::Receiver<ReloadRequest>,
-    watch: AddressWatch,
     host_watch: HostWatch,
     binding_log: Option<BindingLog>,
 }
@@ -348,17 +345,12 @@ struct Inputs {
 impl Gateway {
     /// Main loop, until a signal ends the gateway or a worker panics.
     async fn run(mut self, inputs: Inputs) -> Result<(), RunError> {
-        let Inputs {
-            mut signals,
-            mut events,
-            mut failures,
-            mut reloads,
-            mut watch,
-            mut host_watch,
-            binding_log,
-        } = inputs;
+        let Inputs { mut signals, mut events, mut failures, mut reloads, mut host_watch, binding_log } =
+            inputs;
         notify(&[NotifyState::Ready, NotifyState::Status("translating")]);
         tracing::info!("ready: {} zones", self.config.zone_names.len());
+        // They may have changed since the configuration was read.
+        self.update_local_addresses().await;
         let mut save = tokio::time::interval(saved_blocks::INTERVAL);
         let mut search = tokio::time::interval(services::INTERVAL);
         let mut services = Services::default();
@@ -366,10 +358,9 @@ impl Gateway {
         let mut progress = Progress::start();
         let ended = loop {
             tokio::select! {
-                changed = host_watch.changed() => if let Err(DeviceGone) = self.reconcile(changed).await {
+                changed = host_watch.changed() => if let Err(DeviceGone) = self.follow_host(changed).await {
                     break Err(RunError::DeviceGone(self.config.host.device.clone()));
                 },
-                () = watch.changed() => self.update_local_addresses(&watch).await,
                 _ = signals.reload.recv() => {
                     drop(self.reload(clock::monotonic()).await);
                     host_watch.expect(Changed::All);

@@ -81,17 +81,15 @@ impl HostState {
         self.repair_addresses(own, &mut comparison).await;
         self.repair_proxies(&mut comparison).await;
         self.repair_reserved_ports(config, &mut comparison).await;
-        match changed {
-            Changed::All => {
-                let found = comparison.repairs.found();
-                self.repair_nftables(config, &mut comparison).await;
-                self.check_forward(config, &mut comparison).await;
-                self.firewall_problems = comparison.repairs.found_after(found);
-            }
+        // A repair that failed or is paused is tried again.
+        if changed == Changed::All || self.is_table_missing {
+            let found = comparison.repairs.found();
+            self.repair_nftables(config, &mut comparison).await;
+            self.check_forward(config, &mut comparison).await;
+            self.firewall_problems = comparison.repairs.found_after(found);
+        } else {
             // They are as they were.
-            Changed::Network => {
-                self.firewall_problems.iter().cloned().for_each(|what| comparison.repairs.problem(what));
-            }
+            self.firewall_problems.iter().cloned().for_each(|what| comparison.repairs.problem(what));
         }
         Ok(())
     }
@@ -243,6 +241,7 @@ impl HostState {
     }
 
     async fn repair_nftables(&mut self, config: &Config, comparison: &mut Comparison<'_>) {
+        self.is_table_missing = false;
         if config.egress == Egress::Routed {
             return;
         }
@@ -252,10 +251,14 @@ impl HostState {
             Ok(true) => {}
             Ok(false) if comparison.repairs.may(&what) => {
                 let done = self.egress(config).await;
+                self.is_table_missing = done.is_err();
                 comparison.record(Part::Nftables, &what, done.map(|()| true));
             }
-            Ok(false) => {}
-            Err(why) => comparison.repairs.problem(why.to_string()),
+            Ok(false) => self.is_table_missing = true,
+            Err(why) => {
+                self.is_table_missing = true;
+                comparison.repairs.problem(why.to_string());
+            }
         }
     }
 

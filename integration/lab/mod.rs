@@ -8,6 +8,7 @@ mod cut;
 mod datagrams;
 mod dns;
 mod egress;
+mod firewall;
 mod hairpin;
 mod health;
 mod kernel;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Site, Test, Tested, WWW, build, expect, program};
 
 /// The status of the gateway.
-fn status(site: &Site, gateway: &Tested) -> Result<Value, LabError> {
+pub(super) fn status(site: &Site, gateway: &Tested) -> Result<Value, LabError> {
     let line = format!("{} status --json --config {}", program().display(), gateway.config().display());
     Ok(serde_json::from_str(&site.lab.gateway.text(&line)?).unwrap_or_default())
 }

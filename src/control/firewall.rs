@@ -8,13 +8,14 @@ mod packet;
 mod ruleset;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use packet::{Hook, Packet, Range, samples};
 use ruleset::Ruleset;
 
+use super::netlink::Netlink;
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64};
-use crate::config::{Config, Egress, INNER};
+use crate::config::{Config, Egress, INNER, OwnAddress};
 
 /// The packets of one configuration.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +55,35 @@ impl Traffic {
             errors: errors.into_iter().filter(|addr| own.contains(addr)).collect(),
             dns: config.dns64.as_ref().and_then(|dns| dns.settings.listen.first()).map(|listen| listen.ip()),
         }
+    }
+}
+
+impl Traffic {
+    /// The packets of `config` on this host.
+    pub(crate) async fn on_host(config: &Config, netlink: &Netlink) -> Self {
+        let own = netlink.addresses(Some(&config.host.device)).await.unwrap_or_default();
+        let mut traffic = Self::of(config, &own.iter().map(|own| own.addr).collect::<Vec<_>>());
+        for (interface, prefix) in &mut traffic.clients {
+            let mut near: Vec<_> = own.iter().filter(|own| is_within(own, *prefix)).collect();
+            near.dedup_by_key(|own| own.interface.as_str());
+            *interface = match near[..] {
+                // Clients behind another router.
+                [] => netlink.interface_towards(prefix.last().into()).await.unwrap_or_default(),
+                [own] => Some(own.interface.clone()),
+                // Several interfaces: it stays open.
+                _ => None,
+            };
+        }
+        traffic.uplink = netlink.interface_towards(SERVER.into()).await.unwrap_or_default();
+        traffic
+    }
+}
+
+/// Whether an address of this host is in a subnet with clients of `prefix`.
+fn is_within(own: &OwnAddress, prefix: Ipv6Prefix) -> bool {
+    match own.addr {
+        IpAddr::V6(addr) => own.len < 128 && Ipv6Prefix::containing(addr, own.len).overlaps(prefix),
+        IpAddr::V4(_) => false,
     }
 }
 
@@ -107,8 +137,7 @@ impl Refusal {
                 Flow::Dns => vec!["udp dport 53 accept".to_owned(), "tcp dport 53 accept".to_owned()],
             };
             for rule in words {
-                let command =
-                    format!("nft insert rule {} {} {} {rule}", self.family, self.table, self.chain);
+                let command = format!("nft insert rule {} {} {} {rule}", self.family, self.table, self.chain);
                 if !rules.contains(&command) {
                     rules.push(command);
                 }
@@ -175,10 +204,11 @@ fn flows(traffic: &Traffic) -> Vec<(Flow, Hook, Vec<Packet<'_>>)> {
         (Flow::FromDevice4, Hook::Forward, samples(device, uplink, pool, Range::any4(), false)),
         (Flow::ToDevice4, Hook::Forward, samples(uplink, device, Range::any4(), pool, true)),
     ];
-    let anyone = [(None, Ipv6Prefix::containing(Ipv6Addr::UNSPECIFIED, 0))];
-    let clients = if traffic.clients.is_empty() { &anyone[..] } else { &traffic.clients };
-    for (interface, prefix) in clients {
-        let (interface, prefix) = (interface.as_deref(), Range::v6(*prefix));
+    let clients =
+        traffic.clients.iter().map(|(interface, prefix)| (interface.as_deref(), Range::v6(*prefix)));
+    // Without zones, stateless mappings select the clients.
+    let anyone = traffic.clients.is_empty().then_some((None, Range::any6()));
+    for (interface, prefix) in clients.chain(anyone) {
         flows.push((Flow::ToDevice6, Hook::Forward, samples(interface, device, prefix, servers, false)));
         flows.push((Flow::FromDevice6, Hook::Forward, samples(device, interface, servers, prefix, true)));
         if let Some(listen) = traffic.dns.filter(|addr| !addr.is_loopback()) {
@@ -200,7 +230,7 @@ fn flows(traffic: &Traffic) -> Vec<(Flow, Hook, Vec<Packet<'_>>)> {
 }
 
 /// A destination outside this host and all client prefixes, to find the interface towards servers. Nothing is sent.
-pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(192, 88, 99, 1);
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 88, 99, 1);
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::firewall::{self, Refusal, Traffic};
 use super::journal::{self, Change, Extent, Journal, JournalError};
 use super::netlink::{Destination, Netlink, NetlinkError};
 use super::nft::{self, NftError};
@@ -30,23 +31,9 @@ pub(crate) enum HostError {
     /// The configuration does not fit this host.
     #[error("{0}")]
     Conflict(String),
-    /// The firewall drops forwarded packets.
-    #[error(
-        "the chain {family} {table} {chain} drops forwarded packets and names {device} in no rule; \
-         type: nft insert rule {family} {table} {chain} iifname {device} accept && \
-         nft insert rule {family} {table} {chain} oifname {device} accept \
-         (or write firewall = \"ignore\" in [host])"
-    )]
-    Forward {
-        /// Family of the table.
-        family: String,
-        /// Name of the table.
-        table: String,
-        /// Name of the chain.
-        chain: String,
-        /// The gate64 device.
-        device: String,
-    },
+    /// A firewall chain drops packets of gate64.
+    #[error("{0} (or write firewall = \"ignore\" in [host])")]
+    Firewall(Refusal),
 }
 
 /// The changes in effect. Routes and their next hop vanish with the device; the journal has everything else.
@@ -127,9 +114,9 @@ impl HostState {
             return Err(HostError::Conflict(conflict.clone()));
         }
         if config.host.checks.firewall
-            && let Some((family, table, chain)) = nft::dropping_forward(&self.device).await
+            && let Some(refusal) = self.refusals(config).await.into_iter().find(Refusal::is_fatal)
         {
-            return Err(HostError::Forward { family, table, chain, device: self.device.clone() });
+            return Err(HostError::Firewall(refusal));
         }
         self.configure_device().await?;
         for wanted in self.tree.router_advertisements(&self.device) {
@@ -144,6 +131,14 @@ impl HostState {
         self.egress(config).await?;
         self.add_missing(requirements, config.host.sysctls).await?;
         self.undo_inherited(config).await
+    }
+
+    /// The firewall chains that drop packets of gate64.
+    async fn refusals(&self, config: &Config) -> Vec<Refusal> {
+        match nft::ruleset().await {
+            Some(ruleset) => firewall::judge(&ruleset, &Traffic::on_host(config, &self.netlink).await),
+            None => Vec::new(),
+        }
     }
 
     /// Undoes what the previous gateway changed and this one does not need.

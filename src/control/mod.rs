@@ -4,6 +4,7 @@ mod atomic_file;
 pub(crate) mod cleanup;
 mod clock;
 mod fd_store;
+pub(crate) mod firewall;
 mod gateway;
 mod host_changes;
 pub mod host_info;

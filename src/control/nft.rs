@@ -1,5 +1,4 @@
-//! nftables, by the program `nft`: the table for `egress = "masquerade"`, and a check whether the firewall of this
-//! host drops forwarded packets.
+//! nftables, by the program `nft`: the table for `egress = "masquerade"`, and the whole ruleset.
 
 use std::process::Stdio;
 
@@ -177,35 +176,9 @@ pub(crate) fn reserve(before: &str, ports: PortRange) -> String {
     merged.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
-/// Family, table and name of a chain that drops forwarded packets and has no rule that names `device`.
-///
-/// Rules that accept the packets without naming the device are not recognized; `firewall = "ignore"` disables this
-/// check. Returns `None` if nft cannot be run.
-pub(crate) async fn dropping_forward(device: &str) -> Option<(String, String, String)> {
-    let ruleset = nft(&["-j", "list", "ruleset"], "").await.ok()?;
-    dropping(&ruleset, device)
-}
-
-fn dropping(ruleset: &str, device: &str) -> Option<(String, String, String)> {
-    let parsed: serde_json::Value = serde_json::from_str(ruleset).ok()?;
-    let objects = parsed.get("nftables")?.as_array()?;
-    let quoted = format!("\"{device}\"");
-    for chain in objects.iter().filter_map(|o| o.get("chain")) {
-        let text = |key: &str| chain.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-        if text("hook") != "forward" || text("policy") != "drop" {
-            continue;
-        }
-        let (family, table) = (text("family"), text("table"));
-        let named = objects.iter().filter_map(|o| o.get("rule")).any(|rule| {
-            rule.get("family").and_then(|v| v.as_str()) == Some(family.as_str())
-                && rule.get("table").and_then(|v| v.as_str()) == Some(table.as_str())
-                && rule.to_string().contains(&quoted)
-        });
-        if !named {
-            return Some((family, table, text("name")));
-        }
-    }
-    None
+/// The whole ruleset as JSON; `None` if nft cannot be run.
+pub(crate) async fn ruleset() -> Option<String> {
+    nft(&["-j", "list", "ruleset"], "").await.ok()
 }
 
 #[cfg(test)]
@@ -240,19 +213,5 @@ mod tests {
         assert!(script.contains("udp dport { 40960-65535 } dnat to 192.0.0.2"), "{script}");
         assert!(script.contains("replied : 300"), "{script}");
         assert!(script.contains("established : 7440"), "{script}");
-    }
-
-    #[test]
-    fn a_forward_chain_that_drops() {
-        let chain =
-            r#"{"chain":{"family":"ip","table":"filter","name":"FORWARD","hook":"forward","policy":"drop"}}"#;
-        let rule =
-            r#"{"rule":{"family":"ip","table":"filter","chain":"X","expr":[{"match":{"right":"gate64"}}]}}"#;
-        let all = |list: &[&str]| format!("{{\"nftables\":[{}]}}", list.join(","));
-        let found = Some(("ip".to_owned(), "filter".to_owned(), "FORWARD".to_owned()));
-        assert_eq!(dropping(&all(&[chain]), "gate64"), found);
-        assert_eq!(dropping(&all(&[chain, rule]), "gate64"), None);
-        assert_eq!(dropping(&all(&[&chain.replace("drop", "accept")]), "gate64"), None);
-        assert_eq!(dropping(&all(&[&chain.replace("forward", "input")]), "gate64"), None);
     }
 }

@@ -89,12 +89,27 @@ impl Requirements {
                 ));
             }
             (Announce::Auto | Announce::Proxy, Some(own)) => {
+                self.conflicts.extend(reserved(prefix, own));
                 let first = prefix.addr().to_bits();
                 let all = (first..=prefix.last().to_bits()).map(Ipv4Addr::from_bits);
                 self.proxies.extend(all.map(|addr| (own.interface.clone(), IpAddr::V4(addr))));
             }
         }
     }
+}
+
+/// Why `prefix` cannot be used in the subnet of `own`: it contains the network or the broadcast address. Subnets of two
+/// addresses have neither (RFC 3021).
+fn reserved(prefix: Ipv4Prefix, own: &OwnAddress) -> Option<String> {
+    let IpAddr::V4(addr) = own.addr else { return None };
+    let subnet = Ipv4Prefix::containing(addr, own.len);
+    let special = [(subnet.addr(), "network"), (subnet.last(), "broadcast")];
+    let (addr, kind) = special.into_iter().find(|(addr, _)| own.len < 31 && prefix.contains(*addr))?;
+    Some(format!(
+        "{prefix} contains {addr}, the {kind} address of {subnet} on {}: hosts there drop packets from it, so \
+         leave it out",
+        own.interface
+    ))
 }
 
 /// All IPv4 prefixes to translate: pools, stateless mappings, and static bindings outside the pools.
@@ -164,6 +179,23 @@ mod tests {
         let found = requirements("pool4 = \"192.0.2.64/28\"", "[host]\nannounce = \"proxy\"");
         assert_eq!(found.conflicts.len(), 1);
         assert!(found.conflicts[0].contains("192.0.2.64/28 is in no subnet"), "{:?}", found.conflicts);
+    }
+
+    #[test]
+    fn network_and_broadcast_addresses_are_refused() {
+        for (pool, kind) in [
+            ("203.0.113.0/28", "203.0.113.0, the network"),
+            ("203.0.113.254/31", "203.0.113.255, the broadcast"),
+        ] {
+            let found = requirements(&format!("pool4 = \"{pool}\""), "");
+            assert_eq!(found.conflicts.len(), 1, "{pool}");
+            assert!(found.conflicts[0].contains(kind), "{:?}", found.conflicts);
+        }
+        assert!(requirements("pool4 = \"203.0.113.252/31\"", "").conflicts.is_empty());
+        // Routed to this host, each address is like any other.
+        assert!(
+            requirements("pool4 = \"203.0.113.0/28\"", "[host]\nannounce = \"routed\"").conflicts.is_empty()
+        );
     }
 
     #[test]

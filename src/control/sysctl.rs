@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use super::nft;
 use crate::addr::PortRange;
+use crate::config::OwnAddress;
 
 /// Why a sysctl does not have the required value.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,9 @@ pub(crate) enum SysctlError {
 
 /// Keys of IPv6 and IPv4 forwarding.
 const FORWARDING: [&str; 2] = ["net/ipv6/conf/all/forwarding", "net/ipv4/ip_forward"];
+
+/// Reverse path filter: the kernel uses the higher of this and the value of the interface.
+const RETURN_PATH: &str = "net/ipv4/conf/all/rp_filter";
 
 /// Ports that the kernel assigns to no socket.
 pub(super) const RESERVED_PORTS: &str = "net/ipv4/ip_local_reserved_ports";
@@ -197,6 +201,19 @@ impl Tree {
         let found = self.read(&wanted.key).ok()?;
         let name = name(&wanted.key);
         (found != wanted.value).then(|| format!("{name} is {found} and must be {}", wanted.value))
+    }
+
+    /// Why the kernel drops ICMPv4 errors with the source `addr`, if it does. The route to an address of this host is
+    /// not the device, and the device has no IPv4 address, so that loose mode (2) drops them, too.
+    pub(crate) fn return_path_problem(&self, addr: Ipv4Addr, own: &[OwnAddress]) -> Option<String> {
+        let mode = self.read(RETURN_PATH).ok().filter(|mode| mode != "0")?;
+        own.iter().any(|own| own.addr == addr).then(|| {
+            format!(
+                "{} is {mode}, so the kernel drops ICMPv4 errors of gate64, which have the address {addr} of this host \
+                 as source: write address4 = \"ADDRESS\" in [translator], with an address of pool4",
+                name(RETURN_PATH)
+            )
+        })
     }
 
     fn interfaces(&self) -> Vec<String> {

@@ -117,7 +117,10 @@ pub(crate) fn open(settings: &Settings, stored: Vec<OwnedFd>) -> Result<(Interfa
         move |source: io::Error| OpenError::Configure { name, what, source }
     };
     let offloads = enable_offloads(first.as_fd(), settings.offloads).map_err(fail("offloads"))?;
-    sys::set_queue_len(&name, QUEUE_LEN).map_err(fail("queue length"))?;
+    if let Err(why) = sys::set_queue_len(&name, QUEUE_LEN) {
+        // An unprivileged container may not change it; then bursts lose packets sooner.
+        tracing::warn!("interface {name}: queue length {QUEUE_LEN}: {why}");
+    }
     // `tun` takes ownership of the descriptor and closes it.
     let own = OwnedFd::from(first.try_clone().map_err(fail("duplicate"))?);
     let control = configure(&name, settings.mtu, own).map_err(|e| fail("configuration")(e.into()))?;

@@ -12,7 +12,7 @@ use super::packet::{Hook, Packet, Range};
 const MAX_DEPTH: u8 = 16;
 
 /// Rules that are evaluated for one packet. A larger ruleset counts as undecided.
-const MAX_RULES: u32 = 200_000;
+const MAX_RULES: u32 = 50_000;
 
 /// What a chain or rule may do with a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -140,7 +140,7 @@ enum Left<'a> {
     All(Vec<Self>),
 }
 
-impl Evaluation<'_> {
+impl<'a> Evaluation<'a> {
     fn chain(&mut self, chain: &Chain, depth: u8) -> Outcomes {
         let mut all = Outcomes::default();
         for rule in &chain.rules {
@@ -211,8 +211,9 @@ impl Evaluation<'_> {
 
     fn target(&mut self, chain: &Chain, value: &Value, depth: u8) -> Outcomes {
         let target = (chain.family.clone(), chain.table.clone(), text(value, "target"));
-        match self.ruleset.by_name.get(&target) {
-            Some(index) if depth < MAX_DEPTH => self.chain(&self.ruleset.chains[*index], depth + 1),
+        let ruleset = self.ruleset;
+        match ruleset.by_name.get(&target) {
+            Some(index) if depth < MAX_DEPTH => self.chain(&ruleset.chains[*index], depth + 1),
             _ => Outcomes::ACCEPT.or(Outcomes::RETURN),
         }
     }
@@ -222,7 +223,10 @@ impl Evaluation<'_> {
         let left = self.left(map.get("key").unwrap_or(&Value::Null));
         let mut all = Outcomes::default();
         let data = map.get("data").unwrap_or(&Value::Null);
-        for element in self.elements(chain, data).unwrap_or_default() {
+        let Some(elements) = self.elements(chain, data) else {
+            return Outcomes::ACCEPT.or(Outcomes::DROP).or(Outcomes::NEXT);
+        };
+        for element in elements {
             let Some([key, verdict]) = element.as_array().map(Vec::as_slice) else { continue };
             let matches = self.equals(chain, &left, key);
             let entry = verdict.as_object().and_then(|o| o.iter().next());
@@ -260,8 +264,10 @@ impl Evaluation<'_> {
         }
     }
 
-    fn left(&self, expression: &Value) -> Left<'_> {
-        let Some((kind, value)) = expression.as_object().and_then(|o| o.iter().next()) else { return Left::Open };
+    fn left(&self, expression: &Value) -> Left<'a> {
+        let Some((kind, value)) = expression.as_object().and_then(|o| o.iter().next()) else {
+            return Left::Open;
+        };
         match kind.as_str() {
             "meta" => self.meta(&text(value, "key")),
             "payload" => self.payload(&text(value, "protocol"), &text(value, "field")),
@@ -284,7 +290,7 @@ impl Evaluation<'_> {
         }
     }
 
-    fn meta(&self, key: &str) -> Left<'_> {
+    fn meta(&self, key: &str) -> Left<'a> {
         let packet = self.packet;
         match key {
             "iif" | "iifname" => packet.iif.map_or(Left::Open, Left::Text),
@@ -296,7 +302,7 @@ impl Evaluation<'_> {
         }
     }
 
-    fn payload(&self, protocol: &str, field: &str) -> Left<'_> {
+    fn payload(&self, protocol: &str, field: &str) -> Left<'a> {
         let packet = self.packet;
         let family = if packet.is_v6 { "ip6" } else { "ip" };
         match (protocol, field) {
@@ -315,12 +321,15 @@ impl Evaluation<'_> {
     }
 
     /// The elements of a set, by its name or in the rule.
-    fn elements(&self, chain: &Chain, right: &Value) -> Option<Vec<Value>> {
+    fn elements<'v>(&self, chain: &Chain, right: &'v Value) -> Option<&'v [Value]>
+    where
+        'a: 'v,
+    {
         if let Some(set) = right.as_str().and_then(|name| name.strip_prefix('@')) {
             let name = (chain.family.clone(), chain.table.clone(), set.to_owned());
-            return self.ruleset.sets.get(&name).cloned();
+            return self.ruleset.sets.get(&name).map(Vec::as_slice);
         }
-        right.as_array().or_else(|| right.get("set")?.as_array()).cloned()
+        right.as_array().or_else(|| right.get("set")?.as_array()).map(Vec::as_slice)
     }
 
     /// Whether what the packet has is equal to a value, or one of a set.

@@ -81,11 +81,12 @@ impl HostState {
         self.repair_addresses(own, &mut comparison).await;
         self.repair_proxies(&mut comparison).await;
         self.repair_reserved_ports(config, &mut comparison).await;
+        self.check_return_path(config, own, &mut comparison);
         // A repair that failed or is paused is tried again.
         if changed == Changed::All || self.is_table_missing {
             let found = comparison.repairs.found();
             self.repair_nftables(config, &mut comparison).await;
-            self.check_forward(config, &mut comparison).await;
+            self.check_firewall(config, &mut comparison).await;
             self.firewall_problems = comparison.repairs.found_after(found);
         } else {
             // They are as they were.
@@ -240,6 +241,13 @@ impl HostState {
         self.repair_sysctl(&setting, config.host.sysctls, comparison);
     }
 
+    /// Whether the kernel drops ICMPv4 errors of gate64.
+    fn check_return_path(&self, config: &Config, own: &[OwnAddress], comparison: &mut Comparison<'_>) {
+        if let Some(problem) = self.tree.return_path_problem(config.nat64.address4, own) {
+            comparison.repairs.problem(problem);
+        }
+    }
+
     async fn repair_nftables(&mut self, config: &Config, comparison: &mut Comparison<'_>) {
         self.is_table_missing = false;
         if config.egress == Egress::Routed {
@@ -262,13 +270,12 @@ impl HostState {
         }
     }
 
-    /// Whether the firewall drops forwarded packets.
-    async fn check_forward(&self, config: &Config, comparison: &mut Comparison<'_>) {
-        if config.host.checks.firewall
-            && let Some((family, table, chain)) = nft::dropping_forward(&self.device).await
-        {
-            let device = self.device.clone();
-            comparison.repairs.problem(HostError::Forward { family, table, chain, device }.to_string());
+    /// Whether the firewall drops packets of gate64.
+    async fn check_firewall(&self, config: &Config, comparison: &mut Comparison<'_>) {
+        if config.host.checks.firewall {
+            for refusal in self.refusals(config).await {
+                comparison.repairs.problem(HostError::Firewall(refusal).to_string());
+            }
         }
     }
 }

@@ -50,6 +50,23 @@ impl Netlink {
         }
     }
 
+    /// The interface to which the kernel routes packets to `to`. `None` without a route.
+    ///
+    /// # Errors
+    /// The kernel refuses the operation.
+    pub(crate) async fn interface_towards(&self, to: IpAddr) -> Result<Option<String>, NetlinkError> {
+        let message = match to {
+            IpAddr::V4(addr) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(addr, 32).build(),
+            IpAddr::V6(addr) => RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(addr, 128).build(),
+        };
+        let Ok(Some(route)) = self.0.route().get(message).execute().try_next().await else { return Ok(None) };
+        let index = route.attributes.iter().find_map(|a| match a {
+            RouteAttribute::Oif(index) => Some(*index),
+            _ => None,
+        });
+        Ok(self.links().await?.into_iter().find(|(number, _)| Some(*number) == index).map(|(_, name)| name))
+    }
+
     /// Removes a route of gate64; a missing route is not an error.
     ///
     /// # Errors

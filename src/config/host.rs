@@ -1,10 +1,8 @@
-//! `[host]`, `[observe]` and `[health]`.
+//! `[host]` and `[observe]`.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
-
-use toml::Spanned;
 
 use super::reader::Reader;
 use super::schema::{self, Text};
@@ -136,33 +134,6 @@ pub(super) fn observe(reader: &mut Reader<'_>, section: Option<&schema::Observe>
         reader.error(at, "the path of the admin socket is too long", "at most 107 bytes (unix(7))");
     }
     Observe { metrics, admin }
-}
-
-/// Settings of `[health]`: what to do when the gateway becomes ready or not.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct HealthHooks {
-    /// A file that exists while the gateway is ready.
-    pub file: Option<PathBuf>,
-    /// Program with arguments to start when the gateway becomes ready.
-    pub on_healthy: Vec<String>,
-    /// Program with arguments to start when the gateway is no longer ready.
-    pub on_unhealthy: Vec<String>,
-}
-
-pub(super) fn health(reader: &mut Reader<'_>, section: Option<&schema::Health>) -> HealthHooks {
-    let Some(section) = section else { return HealthHooks::default() };
-    let mut command = |words: Option<&Spanned<Vec<Text>>>| {
-        let Some(words) = words else { return Vec::new() };
-        match words.get_ref().first() {
-            Some(program) => _ = path(reader, Some(program), ""),
-            None => reader.error(words.span(), "no program", "a program with its arguments"),
-        }
-        words.get_ref().iter().map(|word| word.get_ref().clone()).collect()
-    };
-    let (on_healthy, on_unhealthy) =
-        (command(section.on_healthy.as_ref()), command(section.on_unhealthy.as_ref()));
-    let file = section.file.as_ref().map(|file| path(reader, Some(file), ""));
-    HealthHooks { file, on_healthy, on_unhealthy }
 }
 
 /// Parses an absolute path.

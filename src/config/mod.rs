@@ -10,6 +10,7 @@ mod dns_rules;
 mod document;
 mod egress;
 mod error_sources;
+mod health;
 mod host;
 mod host_info;
 pub(crate) mod lenient;
@@ -43,7 +44,8 @@ pub use dns::Dns64;
 pub(crate) use reader::duration;
 
 pub use egress::{Egress, INNER};
-pub use host::{ADMIN_SOCKET, Announce, Checks, HealthHooks, Host, Observe, RUNTIME_DIR, STATE_DIR, Sysctls};
+pub use health::{HealthSettings, Probe};
+pub use host::{ADMIN_SOCKET, Announce, Checks, Host, Observe, RUNTIME_DIR, STATE_DIR, Sysctls};
 pub use host_info::{HostInfo, OwnAddress};
 pub use siit::Siit;
 pub use zones::MAX_ZONES;
@@ -74,8 +76,8 @@ pub struct Config {
     pub dns64: Option<Dns64>,
     /// Metrics and the admin socket.
     pub observe: Observe,
-    /// Hooks of `[health]`.
-    pub health: HealthHooks,
+    /// Hooks and probes of `[health]`.
+    pub health: HealthSettings,
     /// Which host had which port when.
     pub binding_log: BindingLog,
     /// Probable mistakes. They do not prevent the start.
@@ -209,7 +211,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     let host = host::host(reader, file.host.as_ref());
     let egress = egress::egress(reader, section);
     let observe = host::observe(reader, file.observe.as_ref());
-    let health = host::health(reader, file.health.as_ref());
+    let health = health::health(reader, file.health.as_ref());
     let rules = translator::rules(reader, section, host.mtu);
     let zones = zones::zones(reader, file, section, egress);
     let binding_log = binding_log::binding_log(reader, file, &host.state_dir, &zones);

@@ -206,6 +206,8 @@ pub(crate) struct Health {
     pub(crate) file: Option<Text>,
     pub(crate) on_healthy: Option<Spanned<Vec<Text>>>,
     pub(crate) on_unhealthy: Option<Spanned<Vec<Text>>>,
+    pub(crate) probes: Option<Texts>,
+    pub(crate) probe_interval: Option<Text>,
 }
 
 #[derive(Deserialize, Debug, Default)]

@@ -16,6 +16,7 @@ mod logging;
 pub(crate) mod memory;
 mod netlink;
 mod nft;
+mod path_probe;
 mod privileges;
 mod progress;
 mod reload;

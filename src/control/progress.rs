@@ -8,7 +8,8 @@ use tokio::time::{Instant, Interval, timeout};
 
 use super::clock;
 use super::gateway::{Gateway, notify};
-use crate::config::HealthHooks;
+use super::path_probe::PathProbes;
+use crate::config::HealthSettings;
 use crate::observe::health::Health;
 
 /// Interval between checks.
@@ -33,13 +34,20 @@ pub(super) struct Progress {
     changing: Option<(bool, Instant)>,
     /// The last line sent to the service manager.
     line: String,
+    probes: PathProbes,
 }
 
 impl Progress {
     pub(super) fn start() -> Self {
         // The start has sent this one.
         let line = "translating".to_owned();
-        Self { ticks: clock::ticks(INTERVAL), published: None, changing: None, line }
+        Self {
+            ticks: clock::ticks(INTERVAL),
+            published: None,
+            changing: None,
+            line,
+            probes: PathProbes::default(),
+        }
     }
 
     /// Returns when a check is due.
@@ -69,6 +77,7 @@ impl Progress {
 impl Gateway {
     /// Checks the health once.
     pub(super) async fn check_health(&mut self, progress: &mut Progress) {
+        progress.probes.start_due(&self.config.health, &self.view, clock::monotonic());
         let stuck = self.stuck().await;
         // A service manager that expects no reports may not read them, and a full socket would block this thread.
         if stuck.is_none() && sd_notify::watchdog_enabled().is_some() {
@@ -111,7 +120,7 @@ impl Gateway {
 }
 
 /// Creates or removes the file, and starts the command. Failures are logged.
-pub(super) fn publish(hooks: &HealthHooks, ready: bool) {
+pub(super) fn publish(hooks: &HealthSettings, ready: bool) {
     if let Some(path) = &hooks.file {
         let done = if ready {
             std::fs::write(path, "ready\n")

@@ -11,6 +11,9 @@ use super::view::{Condition, View};
 /// Time after which an exhausted pool4 is no longer a finding.
 const EXHAUSTED: Duration = Duration::from_secs(60);
 
+/// Consecutive failures after which a probe of the IPv4 path is a finding.
+const FAILURES: u32 = 3;
+
 /// Result of a check.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -36,7 +39,7 @@ impl Level {
 /// A check.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Check {
-    /// What was checked: `device`, `workers`, `host`, `pool4`, `dns64`.
+    /// What was checked: `device`, `workers`, `host`, `pool4`, `config`, `ipv4_path`, `dns64`.
     pub name: String,
     /// The result.
     pub level: Level,
@@ -58,6 +61,8 @@ impl Health {
     pub fn of(view: &View) -> Self {
         let condition = view.condition();
         let mut checks = vec![device(&condition), workers(&condition), host(&condition), pool4(view)];
+        checks.extend(configuration(&condition));
+        checks.extend(path(&condition));
         checks.extend(dns64(view));
         let level = checks.iter().map(|check| check.level).max().unwrap_or(Level::Ok);
         Self { level, checks }
@@ -115,6 +120,25 @@ fn pool4(view: &View) -> Check {
     }
 }
 
+/// Whether the configuration file is in effect; `None` if it is.
+fn configuration(condition: &Condition) -> Option<Check> {
+    let why = condition.refused.as_ref()?;
+    Some(check("config", Level::Degraded, format!("file refused, the last good one is in effect: {why}")))
+}
+
+/// Whether servers of the IPv4 Internet answer; `None` without probes.
+fn path(condition: &Condition) -> Option<Check> {
+    let silent = condition.path.iter().filter(|(_, failures)| **failures >= FAILURES);
+    let silent: Vec<_> = silent.map(|(probe, _)| probe.to_string()).collect();
+    let level = match silent.len() {
+        _ if condition.path.is_empty() => return None,
+        0 => return Some(check("ipv4_path", Level::Ok, "probes are answered")),
+        n if n == condition.path.len() => Level::Failed,
+        _ => Level::Degraded,
+    };
+    Some(check("ipv4_path", level, format!("no answer: {}", silent.join(" "))))
+}
+
 /// Whether upstream resolvers answer; `None` without DNS64.
 fn dns64(view: &View) -> Option<Check> {
     let upstreams = view.resolver()?.upstreams();
@@ -135,5 +159,26 @@ impl fmt::Display for Health {
             writeln!(f, "{:<9} {name:<8} {finding}", level.name())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_fails_when_no_server_answers() {
+        let found = |failures: &[u32]| {
+            let probe = |n| crate::config::Probe::Ping(std::net::Ipv4Addr::new(192, 0, 2, n));
+            let path = (1..).map(probe).zip(failures.iter().copied()).collect();
+            path_level(Condition { path, ..Condition::default() })
+        };
+        fn path_level(condition: Condition) -> Option<Level> {
+            path(&condition).map(|check| check.level)
+        }
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[2, 0]), Some(Level::Ok));
+        assert_eq!(found(&[3, 0]), Some(Level::Degraded));
+        assert_eq!(found(&[3, 4]), Some(Level::Failed));
     }
 }

@@ -1,5 +1,6 @@
 //! The state of a running gateway that metrics and `gate64 status` show.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use super::binding_log::BindingLogView;
 use super::host::HostReport;
 use crate::addr::ZoneId;
-use crate::config::{Config, Egress};
+use crate::config::{Config, Egress, Probe};
 use crate::counters::{Counters, ZoneCounters};
 use crate::device::{Offloads, OverloadMonitor, Tallies};
 use crate::resolver::{self, Report, Reporter, Resolver};
@@ -74,6 +75,10 @@ pub struct Condition {
     pub stuck: Option<String>,
     /// What the gateway has repaired on its host, and what is wrong with it.
     pub host: HostReport,
+    /// Why the configuration file was refused, while the last good one is in effect.
+    pub refused: Option<String>,
+    /// Consecutive failures of each probe of the IPv4 path.
+    pub path: BTreeMap<Probe, u32>,
     /// The end of the last reload, if there was one.
     pub last_reload: Option<LastReload>,
 }

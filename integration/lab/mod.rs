@@ -12,6 +12,7 @@ mod firewall;
 mod hairpin;
 mod health;
 mod kernel;
+mod late;
 mod lifecycle;
 mod local;
 mod neighbours;

@@ -139,6 +139,11 @@ pub(super) struct Lingering {
     pub(super) until: Instant,
 }
 
+/// The lingering prefixes.
+pub(super) fn prefixes(lingering: &[Lingering]) -> Vec<Pref64> {
+    lingering.iter().map(|l| l.pref64).collect()
+}
+
 /// Logs the warnings of a configuration once.
 pub(super) fn log_warnings(config: &mut Config) {
     for warning in config.warnings.drain(..) {

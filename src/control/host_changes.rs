@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::clock;
-use super::gateway::Gateway;
+use super::gateway::{Gateway, prefixes};
 use super::host_state::DeviceGone;
 use super::host_watch::Changed;
 use super::requirements::Requirements;
@@ -42,8 +42,7 @@ impl Gateway {
                 return Ok(());
             }
         };
-        let lingering: Vec<_> = self.lingering.iter().map(|l| l.pref64).collect();
-        let wanted = Requirements::of(&self.config, &own, &lingering);
+        let wanted = Requirements::of(&self.config, &own, &prefixes(&self.lingering));
         let now = clock::monotonic();
         self.host_state.reconcile(&self.config, (&wanted, &own), changed, now).await?;
         self.view.report(|condition| condition.host = self.host_state.repairs.report().clone());

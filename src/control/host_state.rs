@@ -272,6 +272,10 @@ impl HostState {
                 Ok(true) => existing.retain(|change| *change != address(&entry)),
                 // It existed before, so it stays at exit.
                 Ok(false) => {}
+                // A comparison adds the address once the interface has appeared.
+                Err(why) if why.errno == libc::ENODEV => {
+                    tracing::warn!("waiting for the interface {}, which gets {}", entry.0, entry.1);
+                }
                 Err(why) => {
                     result = Err(why.into());
                     break;

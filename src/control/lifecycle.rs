@@ -14,15 +14,17 @@ use tokio::sync::mpsc;
 
 use super::fd_store::FdStore;
 use super::gateway::{
-    Gateway, SavedState, Seeds, filter_hosts, log_warnings, notify, set_translating, start_resolver,
+    Gateway, SavedState, Seeds, filter_hosts, log_warnings, notify, prefixes, set_translating, start_resolver,
 };
 use super::host_info::LocalHost;
 use super::host_state::{DeviceGone, HostError, HostState};
 use super::host_watch::{Changed, HostWatch};
 use super::journal::{Extent, Journal};
+use super::last_good::{self, Loaded};
 use super::memory::{self, Memory, MemoryLimit};
 use super::netlink::Netlink;
 use super::progress::{self, Progress};
+use super::reload::{restored_lingering, with_lingering};
 use super::requirements::Requirements;
 use super::saved_blocks::{self, SavedBlocks};
 use super::saved_sessions::{self, Inherited, SavedSessions};
@@ -60,6 +62,14 @@ struct Prepared {
     saved_sessions: SavedSessions,
     inherited: Inherited,
     fd_store: FdStore,
+    source: Source,
+}
+
+/// Where the configuration is from.
+struct Source {
+    text: String,
+    /// Why the file was refused, if this is the last good configuration.
+    refused: Option<String>,
 }
 
 /// Runs a gateway until SIGTERM or SIGINT. With `fd_store`, the device and all changes to the host stay for the next
@@ -87,7 +97,7 @@ fn prepare(path: &Path, mut fd_store: FdStore) -> Result<Prepared, RunError> {
         .build()
         .map_err(RunError::system("the runtime"))?;
     let system = runtime.block_on(LocalHost::read(None)).map_err(RunError::system("addresses"))?;
-    let mut config = Config::load(path, &system)?;
+    let Loaded { mut config, text, refused } = last_good::load(path, &system)?;
     log_warnings(&mut config);
     check_memory(&config)?;
     if !privileges::may_start() {
@@ -123,6 +133,7 @@ fn prepare(path: &Path, mut fd_store: FdStore) -> Result<Prepared, RunError> {
         saved_sessions,
         inherited,
         fd_store,
+        source: Source { text, refused },
     })
 }
 
@@ -205,7 +216,9 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
         host_state.adopt_device();
     }
     let own = netlink.addresses(Some(interface.name())).await.map_err(HostError::from)?;
-    let taken = host_state.apply(&config, &Requirements::of(&config, &own, &[])).await;
+    let lingering = restored_lingering(&config);
+    let required = Requirements::of(&config, &own, &prefixes(&lingering));
+    let taken = host_state.apply(&config, &required).await;
     let is_host_kept = prepared.fd_store.is_enabled();
     if let Err(why) = taken {
         release_unless(is_host_kept, host_state, Extent::All).await;
@@ -218,27 +231,26 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
         is_host_kept,
     };
     let restore = saved.sessions.begin(&seeds.owners(&config), prepared.inherited);
-    let assignments = assign(&config, &seeds, queues, with_blocks(restore, &saved.blocks));
+    let effective = with_lingering(&config, &lingering);
+    let assignments = assign(&effective, &seeds, queues, with_blocks(restore, &saved.blocks));
     match begin(&config, assignments).await {
         Ok(running) => {
             let Started { workers, events, failures, .. } = running.started;
             saved_sessions::log(workers.restored());
             let (reloads, binding_log) = (running.reloads, running.binding_log);
             let inputs = Inputs { signals, events, failures, reloads, host_watch, binding_log };
-            let path = path.to_owned();
             let view = running.view;
             view.set_device(offloads, steering.is_some(), overload.as_ref().map(OverloadFilter::monitor));
-            let resolver = running.resolver;
-            let lingering = Vec::new();
+            prepared.source.publish(&config, &view);
             let gateway = Gateway {
-                path,
+                path: path.to_owned(),
                 config,
                 host_state,
                 seeds,
                 steering,
                 overload,
                 workers,
-                resolver,
+                resolver: running.resolver,
                 is_down: false,
                 lingering,
                 saved,
@@ -252,6 +264,16 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
             release_unless(is_host_kept, host_state, Extent::All).await;
             Err(why)
         }
+    }
+}
+
+impl Source {
+    /// Saves the configuration that runs, or reports that the file was refused.
+    fn publish(self, config: &Config, view: &View) {
+        if self.refused.is_none() {
+            last_good::save(config, &self.text);
+        }
+        view.report(|condition| condition.refused = self.refused);
     }
 }
 

@@ -10,13 +10,14 @@ use std::time::UNIX_EPOCH;
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-use super::clock;
 use super::gateway::{
-    Gateway, Lingering, RunError, filter_hosts, log_warnings, notify, set_translating, start_resolver,
+    Gateway, Lingering, RunError, filter_hosts, log_warnings, notify, prefixes, set_translating,
+    start_resolver,
 };
 use super::host_info::LocalHost;
 use super::host_state::HostError;
 use super::requirements::Requirements;
+use super::{clock, last_good, saved_lingering};
 use crate::config::{Config, LoadError};
 use crate::observe::admin::ReloadFailure;
 use crate::observe::view::LastReload;
@@ -65,7 +66,7 @@ fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
 }
 
 /// The configuration with the lingering prefixes added to its zones.
-fn with_lingering(config: &Config, lingering: &[Lingering]) -> Config {
+pub(super) fn with_lingering(config: &Config, lingering: &[Lingering]) -> Config {
     let mut both = config.clone();
     for (zone, name) in both.nat64.zones.iter_mut().zip(&config.zone_names) {
         let removed = lingering.iter().filter(|l| l.zone == *name).map(|l| l.pref64);
@@ -73,6 +74,13 @@ fn with_lingering(config: &Config, lingering: &[Lingering]) -> Config {
         zone.pref64.extend(removed);
     }
     both
+}
+
+/// The prefixes that lingered when the last gateway ended, as far as `config` allows.
+pub(super) fn restored_lingering(config: &Config) -> Vec<Lingering> {
+    let now = clock::monotonic();
+    let saved = saved_lingering::read(config, (now, clock::wall()));
+    to_linger(config, config, &saved, now)
 }
 
 /// The prefixes to keep translating: those that `new` removes from a zone, and those of `before` that `new` does not
@@ -178,7 +186,7 @@ impl Gateway {
     async fn try_reload(&mut self, now: Instant) -> Result<(), ReloadError> {
         let device = Some(self.config.host.device.as_str());
         let system = LocalHost::read(device).await.map_err(ReloadError::HostInfo)?;
-        let mut new = Config::load(&self.path, &system)?;
+        let (mut new, text) = last_good::read(&self.path, &system)?;
         log_warnings(&mut new);
         if new.egress != self.config.egress {
             return Err(ReloadError::Egress);
@@ -193,8 +201,7 @@ impl Gateway {
         let lingering = to_linger(&self.config, &new, &self.lingering, now + new.linger);
         let with_old = with_lingering(&new, &lingering);
         let own = crate::config::HostInfo::addresses(&system);
-        let names: Vec<_> = lingering.iter().map(|l| l.pref64).collect();
-        let requirements = Requirements::of(&new, own, &names);
+        let requirements = Requirements::of(&new, own, &prefixes(&lingering));
         let held = self.host_state.requirements().clone();
         self.host_state.add_missing(&requirements, new.host.sysctls).await?;
         if let Err(why) = self.switch(&new, &with_old).await {
@@ -206,6 +213,9 @@ impl Gateway {
         self.host_state.remove_obsolete(&requirements).await;
         self.config = new;
         self.lingering = lingering;
+        last_good::save(&self.config, &text);
+        self.view.report(|condition| condition.refused = None);
+        self.save_lingering();
         self.view.show(&self.config, self.resolver.as_ref());
         for l in &self.lingering {
             tracing::info!("{} of zone {} is still translated for {:?}", l.pref64, l.zone, l.until - now);
@@ -271,6 +281,11 @@ impl Gateway {
         }
     }
 
+    /// Saves the lingering prefixes for the next start.
+    fn save_lingering(&self) {
+        saved_lingering::save(&self.config, &self.lingering, (clock::monotonic(), clock::wall()));
+    }
+
     /// Returns when the next lingering pref64 expires; never if there is none.
     pub(super) async fn linger(&self) {
         match self.lingering.iter().map(|l| l.until).min() {
@@ -284,12 +299,13 @@ impl Gateway {
         for over in self.lingering.extract_if(.., |l| l.until <= now) {
             tracing::info!("{} of zone {} is no longer translated", over.pref64, over.zone);
         }
+        self.save_lingering();
         let both = with_lingering(&self.config, &self.lingering);
         if let Err(worker) = self.workers.reconfigure(self.seeds.settings(&both)).await {
             tracing::error!("worker {} has ended", worker.0);
         }
         let device = Some(self.config.host.device.as_str());
-        let names: Vec<_> = self.lingering.iter().map(|l| l.pref64).collect();
+        let names = prefixes(&self.lingering);
         match LocalHost::read(device).await {
             Ok(system) => {
                 let own = crate::config::HostInfo::addresses(&system);

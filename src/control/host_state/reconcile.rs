@@ -82,6 +82,7 @@ impl HostState {
         self.repair_proxies(&mut comparison).await;
         self.repair_reserved_ports(config, &mut comparison).await;
         self.check_return_path(config, own, &mut comparison);
+        Self::await_addresses(config, own, &mut comparison);
         // A repair that failed or is paused is tried again.
         if changed == Changed::All || self.is_table_missing {
             let found = comparison.repairs.found();
@@ -160,14 +161,37 @@ impl HostState {
     }
 
     async fn repair_addresses(&mut self, own: &[OwnAddress], comparison: &mut Comparison<'_>) {
-        for (interface, addr) in &self.requirements.addresses {
+        for entry in self.requirements.addresses.clone() {
+            let (interface, addr) = &entry;
             if own.iter().any(|own| own.interface == *interface && own.addr == *addr) {
                 continue;
             }
             let what = format!("{addr} was missing on {interface}");
             if comparison.repairs.may(&what) {
-                let done = self.netlink.add_address(interface, *addr, host_len(*addr)).await;
-                comparison.record(Part::Address, &what, done);
+                // If its interface has just appeared, the journal does not have it.
+                if let Err(why) = self.journal.record(super::address(&entry)) {
+                    comparison.repairs.problem(why.to_string());
+                }
+                match self.netlink.add_address(interface, *addr, host_len(*addr)).await {
+                    Err(why) if why.errno == libc::ENODEV => {
+                        comparison.repairs.problem(format!("waiting for {addr} on {interface}"));
+                    }
+                    done => comparison.record(Part::Address, &what, done),
+                }
+            }
+        }
+    }
+
+    /// Listen addresses of DNS64 that no interface has yet.
+    fn await_addresses(config: &Config, own: &[OwnAddress], comparison: &mut Comparison<'_>) {
+        for dns in config.dns64.iter().filter(|dns| dns.assign.is_none()) {
+            for addr in dns.settings.listen.iter().map(std::net::SocketAddr::ip) {
+                let is_there = addr.is_unspecified() || addr.is_loopback();
+                if !is_there && !own.iter().any(|own| own.addr == addr) {
+                    let problem =
+                        format!("waiting for {addr}: no interface has this listen address of DNS64");
+                    comparison.repairs.problem(problem);
+                }
             }
         }
     }

@@ -61,7 +61,7 @@ fn changes_of_firewalls_are_judged_again() -> Test {
             "ICMP errors of gate64",
         ),
     ] {
-        load(&site, &format!("table inet test {{ chain {chain} }}"))?;
+        load(&site, &format!("table inet test {{ chain {chain}; }}"))?;
         until(Deadline::ample(), words, || has_problem(&site, &gateway, words))?;
         site.lab.gateway.text("nft delete table inet test")?;
         until(Deadline::ample(), "no problem", || !has_problem(&site, &gateway, words))?;

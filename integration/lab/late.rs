@@ -3,6 +3,7 @@
 use std::fs;
 
 use gate64::lab::{Deadline, Gateway, GatewayConfig, until};
+use serde_json::Value;
 
 use super::reconcile::status;
 use super::{Test, Tested, WWW, build, expect, program, wrong};
@@ -18,13 +19,14 @@ fn an_interface_that_appears_later_gets_its_address() -> Test {
         router.run(&format!("{} health --config {}", program().display(), gateway.config().display()));
     let waiting = "degraded  host     waiting for 2001:db8:1::153 on late0";
     until(Deadline::ample(), waiting, || health.outcome().is_ok_and(|found| found.stdout.contains(waiting)))?;
-    router.ip("link add late0 type dummy")?;
+    router.ip("link add late0 type veth peer name late1")?;
     router.ip("link set late0 up")?;
+    router.ip("link set late1 up")?;
     let has_address =
         || router.ip("addr show dev late0").is_ok_and(|found| found.contains("2001:db8:1::153/128"));
     until(Deadline::ample(), "the address", has_address)?;
     until(Deadline::ample(), "no problem", || {
-        status(&site, &gateway).is_ok_and(|status| status["host"]["problems"].to_string() == "[]")
+        status(&site, &gateway).is_ok_and(|status| status["host"]["problems"] == Value::Array(Vec::new()))
     })?;
     let answers = || site.host().text("dig +short +time=1 +tries=1 @2001:db8:1::153 www.v4only.example AAAA");
     until(Deadline::ample(), "an answer", || answers().is_ok_and(|found| found.contains("2001:db8:64::")))?;
@@ -64,7 +66,7 @@ fn the_ipv4_path_is_probed() -> Test {
         "[health]\nprobes = [\"tcp://198.51.100.80:80\", \"ping://198.51.100.80\"]\nprobe_interval = \"1s\"";
     let gateway = site.start(&GatewayConfig { more: more.to_owned(), ..GatewayConfig::default() })?;
     let router = &site.lab.gateway;
-    router.text("sysctl -q -w net.ipv4.ping_group_range=0\\ 2147483647")?;
+    router.run("sysctl -q -w").arg("net.ipv4.ping_group_range=0 2147483647").text()?;
     let line = format!("{} health --config {}", program().display(), gateway.config().display());
     let shows = |words: &str| router.run(&line).outcome().is_ok_and(|found| found.stdout.contains(words));
     until(Deadline::ample(), "both answer", || shows("ipv4_path probes are answered"))?;

@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn network_and_broadcast_addresses_are_refused() {
         for (pool, kind) in [
-            ("203.0.113.0/28", "203.0.113.0, the network"),
+            ("203.0.113.0/32", "203.0.113.0, the network"),
             ("203.0.113.254/31", "203.0.113.255, the broadcast"),
         ] {
             let found = requirements(&format!("pool4 = \"{pool}\""), "");
@@ -194,7 +194,7 @@ mod tests {
         assert!(requirements("pool4 = \"203.0.113.252/31\"", "").conflicts.is_empty());
         // Routed to this host, each address is like any other.
         assert!(
-            requirements("pool4 = \"203.0.113.0/28\"", "[host]\nannounce = \"routed\"").conflicts.is_empty()
+            requirements("pool4 = \"203.0.113.0/32\"", "[host]\nannounce = \"routed\"").conflicts.is_empty()
         );
     }
 

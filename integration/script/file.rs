@@ -35,6 +35,15 @@ pub(crate) fn text(settings: &Settings, mtu: u16, more: &str) -> String {
             zone.sharing.first_block,
             zone.sharing.new_hosts_per_second,
         );
+        for host in &zone.hosts {
+            out += &format!(
+                "[[zone.host]]\naddress = \"{}\"\nblocks = {}\nsessions = {}\nbindings_per_second = {}\n",
+                host.prefix.addr(),
+                host.blocks,
+                host.sessions,
+                host.bindings_per_second,
+            );
+        }
     }
     for binding in &settings.nat64.statics {
         out += &format!(

@@ -5,9 +5,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use gate64::addr::{LocalAddresses, Proto, Transport4, Transport6, ZoneId};
+use gate64::addr::{Ipv6Prefix, LocalAddresses, Proto, Transport4, Transport6, ZoneId};
 use gate64::nat64::{
-    Filtering, Limits, Masquerade, Pairing, Pool, StaticBinding, Timers, UnsolicitedSyn, Zone,
+    Filtering, HostLimits, Limits, Masquerade, Pairing, Pool, StaticBinding, Timers, UnsolicitedSyn, Zone,
 };
 use gate64::translator::Settings;
 use gate64::xlat::{self, TrafficClass};
@@ -128,6 +128,7 @@ fn zone(settings: &mut Settings, number: &str, words: &[&str]) -> Result<(), Str
             "site" => zone.site_len = int(value)? as u8,
             "blocks" => zone.blocks_per_host = int(value)? as u16,
             "sessions" => zone.sessions_per_host = int(value)?,
+            "own" => zone.hosts.push(own_limits(value, zone.host_len)?),
             "rate" => zone.bindings_per_second = int(value)?,
             "first" => zone.sharing.first_block = int(value)? as u16,
             "new_hosts" => zone.sharing.new_hosts_per_second = int(value)?,
@@ -136,6 +137,21 @@ fn zone(settings: &mut Settings, number: &str, words: &[&str]) -> Result<(), Str
         }
     }
     Ok(())
+}
+
+/// `own=HOST/BLOCKS/SESSIONS/RATE`: limits of one host, after the zone's `host`.
+fn own_limits(text: &str, host_len: u8) -> Result<HostLimits, String> {
+    let parts: Vec<_> = text.split('/').collect();
+    let [host, blocks, sessions, rate] = parts[..] else {
+        return Err("own=HOST/BLOCKS/SESSIONS/RATE".into());
+    };
+    let Some(IpAddr::V6(host)) = address(host) else { return Err(format!("`{host}` is not a host")) };
+    Ok(HostLimits {
+        prefix: Ipv6Prefix::containing(host, host_len),
+        blocks: int(blocks)? as u16,
+        sessions: int(sessions)?,
+        bindings_per_second: int(rate)?,
+    })
 }
 
 /// `PREFIX PORTS ...`, pairs of them, or `PREFIX` alone for all ports.

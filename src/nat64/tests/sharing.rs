@@ -71,8 +71,9 @@ fn blocks_grow_after_an_answer_up_to_the_quota() {
     while open(&mut bench, C, 10_000 + opened).is_some() {
         opened += 1;
     }
-    // A session quota of 1000 is the end in N1, at blocks of 64, 128 and 4 times 256.
-    assert_eq!((opened, lengths(&mut bench)), (1000, vec![128, 256, 256, 256, 256]));
+    // A session quota of 1000 is the end in N1, and one of 2,048 ports: a host of many UDP ports receives all.
+    let blocks = vec![128, 256, 256, 256, 256, 256, 256, 256, 64];
+    assert_eq!((opened, lengths(&mut bench)), (1000, blocks));
 }
 
 #[test]
@@ -90,6 +91,58 @@ fn a_full_host_table_reclaims_all_blocks_of_the_oldest_host() {
     for mapped in others {
         assert_eq!(answer(&mut bench, mapped), Verdict::Forward);
     }
+}
+
+/// The ports of a host that was answered and has opened 200 UDP bindings, as blocks in order of assignment; and those
+/// of them in use.
+fn ports_of_busy_host(bench: &mut Bench) -> (Vec<u16>, Vec<u16>) {
+    let mut used = vec![bench.udp_mapping(C, 60_000).port];
+    assert_eq!(answer(bench, Transport4::new(v4(T), used[0])), Verdict::Forward);
+    used.extend((10_000..10_199).map(|port| bench.udp_mapping(C, port).port));
+    let blank = Event::PoolExhausted { host: crate::addr::HostKey::new(ZoneId(0), v6(C), 128) };
+    let mut out = [blank; 100];
+    let count = bench.gate.events(&mut out);
+    let ports = |event: &Event| match event {
+        Event::BlockAssigned { ports, .. } => Some(ports.first()..=ports.last()),
+        _ => None,
+    };
+    (out[..count].iter().filter_map(ports).flatten().collect(), used)
+}
+
+#[test]
+fn a_host_of_many_udp_ports_has_eleven_bits_of_port_entropy() {
+    // ids 7857-9, 6888-13..15
+    let mut settings = n1();
+    (settings.nat64.limits.bindings, settings.nat64.limits.sessions) = (10_000, 10_000);
+    settings.nat64.zones[0].sessions_per_host = 10_000;
+    let mut bench = Bench::new(settings);
+    let (held, used) = ports_of_busy_host(&mut bench);
+    assert_eq!(held.len(), 2048);
+    // Ports that must change are spread evenly over the free ones: 14 parts of 132 ports each.
+    let mut free: Vec<_> = held.iter().copied().filter(|port| !used.contains(port)).collect();
+    free.sort_unstable();
+    assert_eq!(free.len(), 14 * 132);
+    let (mut parts, draws) = ([0u32; 14], 700);
+    for port in (1024..).filter(|port| !held.contains(port)).take(draws) {
+        let mapped = bench.udp_mapping(C, port).port;
+        parts[free.binary_search(&mapped).expect("a free port of the host") / 132] += 1;
+    }
+    // Chi squared with 13 degrees of freedom: 34.5 is the 0.1 % point.
+    let mean = draws as f64 / 14.0;
+    let chi: f64 = parts.iter().map(|count| (f64::from(*count) - mean).powi(2) / mean).sum();
+    assert!(chi < 34.5, "{chi} {parts:?}");
+}
+
+#[test]
+fn port_entropy_costs_no_more_than_half_of_the_pool_and_the_quota() {
+    let mut settings = n1();
+    settings.nat64.pools[0].ranges =
+        vec![("203.0.113.1/32".parse().expect("a prefix"), PortRange::new(1024, 4095).expect("a range"))];
+    // Growth ends once 1,536 ports are in use.
+    assert_eq!(ports_of_busy_host(&mut Bench::new(settings)).0.len(), 1728);
+    let mut settings = n1();
+    settings.nat64.zones[0].blocks_per_host = 3;
+    assert_eq!(ports_of_busy_host(&mut Bench::new(settings)).0.len(), 768);
 }
 
 #[test]

@@ -19,6 +19,10 @@ use crate::reason::Reason;
 const TRIED: usize = 64;
 /// Ports of the largest block.
 const LONGEST: u16 = 256;
+/// A host with this many UDP ports in use or in quarantine counts as a resolver.
+const RESOLVER_UDP_PORTS: u32 = 128;
+/// Ports that a resolver receives: an attacker must guess 11 bits (RFC 5452 §9.2, RFC 6056 §3.1).
+const RESOLVER_PORTS: u32 = 2048;
 
 impl Pool4 {
     /// Allocates a port for a new binding (RFC 6146 §3.5.1.1, §3.5.2.3). In order of preference: the client's
@@ -46,29 +50,56 @@ impl Pool4 {
             Class::High => &[Class::High],
         };
         for &class in classes {
-            if let Some(found) = host.and_then(|host| self.any_port(host, request.proto, class, same, rng)) {
+            let needs_entropy =
+                class == Class::High && host.is_some_and(|host| self.needs_entropy(host, request));
+            let own = host.filter(|_| !needs_entropy);
+            if let Some(found) = own.and_then(|host| self.any_port(host, request.proto, class, same, rng)) {
                 return Ok(found);
             }
             match self.new_block(host, request, class, rng, events) {
                 Ok(block) if self.blocks.block(block).is_free(request.proto, request.port) => {
                     return Ok((block, request.port));
                 }
+                // A port of the new block, since an unused block would never be released.
                 Ok(block) => {
-                    let host = self.blocks.block(block).host;
-                    let found = self
-                        .any_port(host, request.proto, class, same, rng)
-                        .or_else(|| self.any_port(host, request.proto, class, free, rng));
-                    if let Some(found) = found {
+                    let mut port = |sought| self.port_in(block, request.proto, sought, rng);
+                    if let Some(found) = port(same).or_else(|| port(free)) {
                         return Ok(found);
                     }
                 }
                 Err(refused) => error = refused,
             }
-            if let Some(found) = host.and_then(|host| self.any_port(host, request.proto, class, free, rng)) {
+            let Some(host) = host else { continue };
+            let mut any = |sought| self.any_port(host, request.proto, class, sought, rng);
+            if let Some(found) = any(same).or_else(|| any(free)) {
                 return Ok(found);
             }
         }
         host.and_then(|host| self.quarantined_port(host, request, classes, rng)).ok_or(error)
+    }
+
+    /// Whether a host receives one more block although it has free ports, so that its ports are hard to guess: an
+    /// answered host with many UDP ports in use, while more than half of its address and pool is free.
+    fn needs_entropy(&self, slot: u32, request: &PortRequest) -> bool {
+        let (host, class) = (self.hosts.host(slot), Class::High);
+        let held = host.cells[class as usize] * u32::from(CELL);
+        if !matches!(request.proto, Proto::Udp)
+            || !host.answered
+            || !(RESOLVER_UDP_PORTS..RESOLVER_PORTS).contains(&held)
+        {
+            return false;
+        }
+        let pool = &self.cells.pools[usize::from(request.pool)];
+        let row = self.row_of(slot).map(|row| &self.cells.rows[row]);
+        if pool.used[class as usize] * 2 >= pool.total[class as usize]
+            || !row.is_some_and(|row| row.is_half_free(class))
+        {
+            return false;
+        }
+        let free = Sought { state: PortState::Free, parity: None };
+        let blocks = self.blocks_of(slot).map(|slot| self.blocks.block(slot)).filter(|block| !block.is_low());
+        let free: u32 = blocks.map(|block| block.count(request.proto, free)).sum();
+        held - free.min(held) >= RESOLVER_UDP_PORTS
     }
 
     /// A random quarantined port in a host's own blocks, which the host may use again at once: by analogy with
@@ -109,6 +140,14 @@ impl Pool4 {
             }
         }
         None
+    }
+
+    /// A uniformly random port of a state in a block.
+    fn port_in(&self, slot: u32, proto: Proto, sought: Sought, rng: &mut Rng) -> Option<(u32, u16)> {
+        let block = self.blocks.block(slot);
+        let count = block.count(proto, sought);
+        let port = if count > 0 { block.nth(proto, sought, rng.below(count)) } else { None };
+        port.map(|port| (slot, port))
     }
 
     /// Assigns a host one more block.

@@ -30,6 +30,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Whether more than half of the address is free.
+    pub(super) fn is_half_free(&self, class: Class) -> bool {
+        self.used[class as usize] * 2 < self.total[class as usize]
+    }
+
     /// Cells that a host may take.
     fn room(&self, class: Class, answered: bool) -> u32 {
         let (total, used) = (self.total[class as usize], self.used[class as usize]);

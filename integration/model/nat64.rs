@@ -79,6 +79,8 @@ pub(super) struct Model {
     pub(super) sessions: Vec<Session>,
     pub(super) blocks: Vec<Block>,
     pub(super) reloads: u32,
+    /// Hosts without blocks that were answered when they had some.
+    pub(super) known: Vec<Host>,
     /// The blocks that the translator has reclaimed for the present packet.
     pub(super) reclaimed: Vec<Place>,
     syns: Vec<Syn>,
@@ -109,6 +111,7 @@ impl Model {
             sessions: Vec::new(),
             blocks: Vec::new(),
             reloads: 0,
+            known: Vec::new(),
             reclaimed: Vec::new(),
             syns: Vec::new(),
             last_quarantine_end: None,

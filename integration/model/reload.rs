@@ -93,6 +93,9 @@ impl Model {
             .collect();
         self.reloads += 1;
         for block in self.blocks.iter_mut().filter(|block| !useful.contains(&block.host)) {
+            if block.lost.is_none() && block.answered && !self.known.contains(&block.host) {
+                self.known.push(block.host);
+            }
             block.lost.get_or_insert(self.reloads);
         }
     }

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::accepted::Accepted;
 use super::context::Context;
 use super::tables::bib::QuarantineTick;
+use super::tables::pool4::Reclaimable;
 use super::tables::slab::NIL;
 use super::tables::tcp::{State, on_timeout};
 use super::{Nat64, keepalive};
@@ -18,6 +19,9 @@ use crate::wire::batch::ExtraPackets;
 use crate::wire::buf::PacketBuf;
 use crate::xlat::{ErrorHeader, ErrorLimits, Urgency, is_error_due4, originate_error4};
 
+/// Maximum sessions and bindings that one packet ends to reclaim port blocks.
+const RECLAIM_BUDGET: usize = 256;
+
 impl Nat64 {
     /// The next time at which `expire` has work.
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -27,7 +31,7 @@ impl Nat64 {
             self.syns.next_deadline(),
             self.fragments.next_deadline(),
             self.bib.next_quarantine_end(quarantine),
-            self.pool4.next_empty(quarantine),
+            self.pool4.next_deadline(quarantine),
         ]
         .into_iter()
         .flatten()
@@ -66,6 +70,11 @@ impl Nat64 {
         {
             self.unbind(now, binding);
             left -= 1;
+        }
+        while left > 0
+            && let Some(block) = self.pool4.postponed_reclaim()
+        {
+            self.reclaim_within(now, block, &mut left);
         }
         while left > 0 && self.pool4.release_quarantined(now, quarantine, &mut self.events) {
             left -= 1;
@@ -140,21 +149,33 @@ impl Nat64 {
         found.map(|slot| self.unbind(now, slot)).is_some()
     }
 
-    /// Takes a port block back from its host, whose bindings in it no packet from outside has answered. It needs no
-    /// quarantine: nobody outside is known to send to its ports.
-    pub(super) fn reclaim(&mut self, now: Instant, block: u32) {
-        while let Some(binding) = self.pool4.first_binding(block) {
-            self.end_binding(now, binding);
+    /// Takes a port block back from its host, or all blocks of the host, which no packet from outside has answered.
+    /// They need no quarantine: nobody outside is known to send to their ports. Returns false if too many sessions
+    /// must end for one packet; then [`expire`](Self::expire) continues.
+    pub(super) fn reclaim(&mut self, now: Instant, reclaimable: Reclaimable) -> bool {
+        let mut left = RECLAIM_BUDGET;
+        match reclaimable {
+            Reclaimable::Block(block) => self.reclaim_within(now, block, &mut left),
+            Reclaimable::HostOf(block) => {
+                let host = self.pool4.blocks().block(block).host;
+                (0..self.pool4.hosts().host(host).blocks).all(|_| {
+                    let block = self.pool4.hosts().host(host).first_block;
+                    self.reclaim_within(now, block, &mut left)
+                })
+            }
         }
-        self.pool4.release_reclaimed(block, &mut self.events);
     }
 
-    /// Takes all port blocks back from the host of a block, which no packet from outside has answered.
-    pub(super) fn reclaim_host(&mut self, now: Instant, block: u32) {
-        let host = self.pool4.blocks().block(block).host;
-        for _ in 0..self.pool4.hosts().host(host).blocks {
-            self.reclaim(now, self.pool4.hosts().host(host).first_block);
+    /// Reclaims a block by ending at most `left` sessions and bindings. Returns whether it is free.
+    fn reclaim_within(&mut self, now: Instant, block: u32, left: &mut usize) -> bool {
+        while let Some(binding) = self.pool4.first_binding(block) {
+            if !self.end_binding_within(now, binding, left) {
+                self.pool4.postpone_reclaim(block, now);
+                return false;
+            }
         }
+        self.pool4.release_reclaimed(block, &mut self.events);
+        true
     }
 
     /// Answers an expired unsolicited SYN with an ICMP error. Returns false if none is due.

@@ -118,12 +118,27 @@ impl Nat64 {
 
     /// Ends a dynamic binding with its sessions and without quarantine.
     pub(super) fn end_binding(&mut self, now: Instant, slot: u32) {
+        self.end_binding_within(now, slot, &mut { usize::MAX });
+    }
+
+    /// Ends at most `left` sessions of a binding, and then the binding, which counts as one. Returns whether it has
+    /// ended.
+    pub(super) fn end_binding_within(&mut self, now: Instant, slot: u32, left: &mut usize) -> bool {
         while let Some(session) = self.first_session(slot) {
+            if *left == 0 {
+                return false;
+            }
+            *left -= 1;
             self.end_session(now, session);
         }
         if self.bib.get(slot).is_some() {
+            if *left == 0 {
+                return false;
+            }
+            *left -= 1;
             self.unbind(now, slot);
         }
+        true
     }
 
     fn first_session(&self, slot: u32) -> Option<u32> {

@@ -171,7 +171,7 @@ pub struct Limits {
     pub bindings: u32,
     /// Port blocks in use. Each takes at most 1.3 KiB of memory.
     pub blocks: u32,
-    /// Hosts that hold a block. A host whose blocks a reload withdrew counts until their quarantine ends, and
+    /// Hosts that hold a block, and hosts that were answered and gave their blocks up. A host whose blocks a reload withdrew counts until their quarantine ends, and
     /// once more with its new blocks.
     pub hosts: u32,
     /// Bytes of cached fragments.

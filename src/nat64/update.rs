@@ -7,7 +7,7 @@ use super::context::Context;
 use super::policy::zones::Destination;
 use super::prefetch::Candidate;
 use super::tables::bib::Allocation;
-use super::tables::pool4::{PortRequest, RateCheck, Reclaimable, Refused};
+use super::tables::pool4::{PortRequest, RateCheck, Refused};
 use super::tables::session::Traffic;
 use super::tables::tcp::{Kind, Lifetime, Side, State, on_segment};
 use super::tuple::Tuple;
@@ -238,6 +238,7 @@ impl Nat64 {
         let request = PortRequest {
             host,
             slot,
+            answered: self.pool4.is_answered(host, slot),
             proto: tuple.proto,
             port: client.port,
             pool: zone.pool,
@@ -291,15 +292,14 @@ impl Nat64 {
     }
 
     /// Allocates a port. If that fails, reclaims a block without an answer, or all blocks of a host, and tries once
-    /// more.
+    /// more. Fails if that would end too many sessions for one packet: a later packet finds the block free.
     fn allocate(&mut self, now: Instant, request: &PortRequest) -> Result<(u32, u16), Reason> {
         let refused = match self.pool4.allocate(request, &mut self.rng, &mut self.events) {
             Ok(found) => return Ok(found),
             Err(refused) => refused,
         };
-        match refused.reclaimable.ok_or(refused.reason)? {
-            Reclaimable::Block(block) => self.reclaim(now, block),
-            Reclaimable::HostOf(block) => self.reclaim_host(now, block),
+        if !self.reclaim(now, refused.reclaimable.ok_or(refused.reason)?) {
+            return Err(refused.reason);
         }
         // The reclaimed block may have been the last one of this host.
         let slot = self.pool4.hosts().find(request.host);

@@ -4,6 +4,7 @@ use gate64::addr::{Pref64, Proto, Transport6};
 use gate64::reason::Reason;
 
 use super::{Binding, Chosen, Model};
+use crate::model::address::Host;
 use crate::model::ports::{Block, Choice, Place, PortRequest, Reclaimable};
 
 impl Model {
@@ -60,7 +61,8 @@ impl Model {
             let inside = |place: &&Place| place.0 == mapped.addr && place.1.contains(mapped.port);
             // If the port is in another block of the host, any of the places may be the new block's.
             let (addr, ports) = *places.iter().find(inside).unwrap_or(&places[0]);
-            let answered = self.blocks.iter().any(|b| b.host == host && b.lost.is_none() && b.answered);
+            let answered = self.is_answered(host);
+            self.known.retain(|known| *known != host);
             self.blocks.push(Block { host, worker, addr, ports, answered, since: self.now, lost: None });
         }
         let active = self.now;
@@ -74,6 +76,15 @@ impl Model {
             quarantined: None,
         });
         Ok(self.bindings.len() - 1)
+    }
+
+    /// Whether a host was answered, now or when it had blocks before.
+    pub(super) fn is_answered(&self, host: Host) -> bool {
+        let mut own = self.blocks.iter().filter(|b| b.host == host && b.lost.is_none()).peekable();
+        match own.peek() {
+            Some(_) => own.any(|b| b.answered),
+            None => self.known.contains(&host),
+        }
     }
 
     /// A block, or all blocks of its host, sorted.

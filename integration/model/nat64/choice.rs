@@ -142,7 +142,7 @@ impl Model {
     fn new_block(&self, request: &PortRequest, own: &[&Block], low: bool) -> Result<Vec<Place>, Refused> {
         let len = self.next_len(request, own, low)?;
         let site = self.site_of(request.host);
-        let answered = own.iter().any(|block| block.answered);
+        let answered = self.is_answered(request.host);
         self.check_hosts(own, (request.worker, site)).map_err(|level| {
             let (reason, of) = self.refused(level, request, own, low);
             (reason, Reclaimable { whole_host: true, ..of })
@@ -171,7 +171,7 @@ impl Model {
         let longest = of_class.map(|block| len_of(block.ports)).max();
         let total = self.cells(request.host, low, request.worker).len();
         let used: usize = self.used_of_pool(request, low);
-        if longest.is_some() && !own.iter().any(|block| block.answered) {
+        if longest.is_some() && !self.is_answered(request.host) {
             let reason = if used < total { Reason::Unanswered } else { Reason::PoolExhausted };
             return Err((reason, Reclaimable::default()));
         }
@@ -320,7 +320,7 @@ impl Model {
         let taken =
             |cell: &(Ipv4Addr, u16)| self.blocks.iter().any(|b| b.addr == cell.0 && b.ports.contains(cell.1));
         let free: Vec<_> = cells.iter().copied().filter(|cell| !taken(cell)).collect();
-        let answered = own.iter().any(|block| block.answered);
+        let answered = self.is_answered(request.host);
         let paired = self.paired(own);
         if let Some(addr) = paired {
             let found = self.places_at(request, own, &free, (addr, low, len), answered);

@@ -70,12 +70,22 @@ impl Model {
                 }
                 Due::Block(at) => {
                     self.last_quarantine_end = self.last_quarantine_end.max(Some(when));
-                    self.blocks.remove(at);
+                    let block = self.blocks.remove(at);
+                    self.remember(&block);
                 }
             }
         }
         self.now = to;
         sent
+    }
+
+    /// A host that gives its last block up is known if it was answered. Its identity is that of its index entry,
+    /// which it has lost already if a reload withdrew all its blocks.
+    pub(in crate::model) fn remember(&mut self, block: &Block) {
+        let remains = |other: &Block| other.host == block.host && other.lost.is_none();
+        if block.answered && block.lost.is_none() && !self.blocks.iter().any(remains) {
+            self.known.push(block.host);
+        }
     }
 
     /// Expiry of a session; a connection that is established, or was reset from outside, is probed first.

@@ -7,6 +7,7 @@ use super::slab::{Item, NIL, Slab};
 use crate::addr::Proto;
 use crate::addr::{PortRange, ZoneId};
 use crate::ownership::offset_of;
+use crate::time::Instant;
 
 /// A queue of blocks, the oldest first. The blocks link to each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -242,6 +243,15 @@ const fn ports_of_word(cells: CellSet, word: usize) -> u64 {
     ports
 }
 
+/// A block that could not be reclaimed within one packet.
+#[derive(Clone, Copy, Debug)]
+struct Postponed {
+    slot: u32,
+    /// Identifies the block, since slots are reused.
+    sequence: u64,
+    since: Instant,
+}
+
 /// All assigned blocks.
 #[derive(Debug)]
 pub(in crate::nat64) struct Blocks {
@@ -250,11 +260,18 @@ pub(in crate::nat64) struct Blocks {
     summaries: Vec<BlockSummary>,
     /// Number of blocks ever inserted.
     inserted: u64,
+    /// The latest block that is partly reclaimed.
+    postponed: Option<Postponed>,
 }
 
 impl Blocks {
     pub(in crate::nat64) fn new(limit: u32) -> Self {
-        Self { slab: Slab::new(limit), summaries: Vec::with_capacity(limit as usize), inserted: 0 }
+        Self {
+            slab: Slab::new(limit),
+            summaries: Vec::with_capacity(limit as usize),
+            inserted: 0,
+            postponed: None,
+        }
     }
 
     /// Bytes of a table with this limit.
@@ -305,6 +322,22 @@ impl Blocks {
         } else {
             self.slab[next].links[which as usize].prev = prev;
         }
+    }
+
+    /// Records that reclaiming a block must continue.
+    pub(in crate::nat64) fn postpone(&mut self, slot: u32, now: Instant) {
+        self.postponed = Some(Postponed { slot, sequence: self.slab[slot].sequence, since: now });
+    }
+
+    /// The block of which reclaiming must continue, if it is still there, and since when.
+    pub(in crate::nat64) fn postponed(&self) -> Option<(u32, Instant)> {
+        let Postponed { slot, sequence, since } = self.postponed?;
+        self.get(slot).filter(|block| block.sequence == sequence).map(|_| (slot, since))
+    }
+
+    /// Forgets the postponed block.
+    pub(in crate::nat64) const fn forget_postponed(&mut self) {
+        self.postponed = None;
     }
 
     /// Marks a binding's port as in use.

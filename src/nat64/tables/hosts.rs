@@ -4,6 +4,7 @@ use core::net::Ipv6Addr;
 
 use super::hash::{Hasher, Rng};
 use super::index::Index;
+use super::known_hosts::{KnownHosts, hash_of};
 use super::slab::{Item, NIL, Slab};
 use crate::addr::{HostKey, Ipv6Prefix, ZoneId};
 use crate::xlat::Bucket;
@@ -55,27 +56,34 @@ impl Item for Host {
     }
 }
 
-/// All hosts that hold blocks.
+/// All hosts that hold blocks, and those that were answered before.
 #[derive(Debug)]
 pub(in crate::nat64) struct Hosts {
     slab: Slab<Host>,
     index: Index,
     hasher: Hasher,
+    /// Hosts without blocks that were answered when they had some.
+    known: KnownHosts,
 }
 
 impl Hosts {
     pub(in crate::nat64) fn new(limit: u32, rng: &mut Rng) -> Self {
-        Self { slab: Slab::new(limit), index: Index::new(limit), hasher: Hasher::new(rng) }
+        Self {
+            slab: Slab::new(limit),
+            index: Index::new(limit),
+            hasher: Hasher::new(rng),
+            known: KnownHosts::new(limit),
+        }
     }
 
     /// Bytes of a table with this limit.
     pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
-        Slab::<Host>::bytes(limit) + Index::bytes(limit)
+        Slab::<Host>::bytes(limit) + Index::bytes(limit) + KnownHosts::bytes(limit)
     }
 
     /// The hash of a host; also the start of its address search.
     pub(in crate::nat64) fn hash(&self, key: HostKey) -> u32 {
-        self.hasher.address(key.prefix.addr(), u64::from(key.zone.0) << 8 | u64::from(key.prefix.len()))
+        hash_of(&self.hasher, key)
     }
 
     /// The slot of a host that holds blocks.
@@ -83,10 +91,18 @@ impl Hosts {
         self.index.find(self.hash(key), |slot| self.slab[slot].key == key)
     }
 
-    /// Adds a host of this site that is about to receive its first block; `None` if the table is full.
+    /// Whether a host was answered when it had blocks, and gave them up since.
+    pub(in crate::nat64) fn is_known(&self, key: HostKey) -> bool {
+        self.known.contains(self.hash(key), key)
+    }
+
+    /// Adds a host of this site that is about to receive its first block; `None` if the table is full. A known host
+    /// counts as answered.
     pub(in crate::nat64) fn insert(&mut self, key: HostKey, site: u32) -> Option<u32> {
-        let slot = self.slab.insert(Host { key, first_block: NIL, blocks: 1, site, ..Host::free(NIL) })?;
-        self.index.insert(self.hash(key), slot);
+        let host = Host { key, first_block: NIL, blocks: 1, site, ..Host::free(NIL) };
+        let (slot, hash) = (self.slab.insert(host)?, self.hash(key));
+        self.slab[slot].answered = self.known.remove(hash, key);
+        self.index.insert(hash, slot);
         Some(slot)
     }
 
@@ -98,12 +114,15 @@ impl Hosts {
         self.slab.remove(slot);
     }
 
-    /// Removes a host from the index; its blocks remain until they are empty.
+    /// Removes a host from the index; its blocks remain until they are empty. An answered host becomes known.
     pub(in crate::nat64) fn unindex(&mut self, slot: u32) {
         let host = &mut self.slab[slot];
         if !core::mem::replace(&mut host.unindexed, true) {
-            let key = host.key;
+            let (key, answered) = (host.key, host.answered);
             self.index.remove(self.hash(key), slot);
+            if answered {
+                self.known.insert(&self.hasher, key);
+            }
         }
     }
 

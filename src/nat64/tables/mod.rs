@@ -10,6 +10,7 @@
 //! | `session` with `timer_wheel` | sessions (§3.2) and their timeouts; `tcp` is the TCP state machine |
 //! | `pool4` with `range`, `block`, `release_queue` | port ranges and the blocks assigned of them |
 //! | `hosts`, `sites` | the hosts that hold blocks, and their sites |
+//! | `known_hosts` | hosts without blocks that were answered before |
 //! | `statics` | static bindings |
 //! | `syn` | stored unsolicited SYNs (§3.5.2.2) |
 //! | `fragment` | fragments of incomplete datagrams (§3.4) |
@@ -24,6 +25,7 @@ pub(in crate::nat64) mod fragment;
 pub(in crate::nat64) mod hash;
 pub(in crate::nat64) mod hosts;
 pub(in crate::nat64) mod index;
+pub(in crate::nat64) mod known_hosts;
 pub(in crate::nat64) mod pool4;
 pub(in crate::nat64) mod port_set;
 pub(in crate::nat64) mod range;

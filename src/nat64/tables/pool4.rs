@@ -9,14 +9,17 @@
 //!   client's port if possible.
 //! - The next blocks are twice as long each, up to 256 ports and the quota of the host, and near its other blocks. A
 //!   fragmented pool yields shorter ones.
+//! - A host that was answered and uses 128 UDP ports, such as a resolver, receives up to 2,048 ports while more than
+//!   half of its address and pool is free: an attacker must guess 11 bits.
 //! - Until a packet from outside answers a session that the host opened, it has one block per port class. Hairpinned
 //!   packets are no answers.
-//! - Answered hosts have a quarter of each address, pool and block table to themselves.
+//! - Answered hosts have a quarter of each address, pool and block table to themselves. A host that gives its last
+//!   block up is remembered as answered (`known_hosts`), the latest `limits.hosts` of them.
 //! - Under contention a site takes at most half of what is free, a host half of what its site may take. A zone takes
 //!   at most `pool_share`.
 //! - If nothing is left, the oldest block without an answer is reclaimed: of the host's address, or of any if it has
-//!   none. A site that has its share reclaims its own. Bindings of a reclaimed block end without quarantine. Against
-//!   answered hosts such blocks do not count. If the host table is full, all blocks of that block's host are
+//!   none. A site that has its share reclaims its own. Bindings of a reclaimed block end without quarantine, at
+//!   most 256 sessions per packet; timers end the others. Against answered hosts such blocks do not count. If the host table is full, all blocks of that block's host are
 //!   reclaimed.
 //! - New hosts of a site are limited per second.
 //!
@@ -160,6 +163,11 @@ impl Pool4 {
     /// The host that holds a block.
     pub(in crate::nat64) fn host_of(&mut self, block: u32) -> &mut Host {
         self.hosts.host_mut(self.blocks.block(block).host)
+    }
+
+    /// Whether a host was answered. It is in this slot if it holds blocks.
+    pub(in crate::nat64) fn is_answered(&self, host: HostKey, slot: Option<u32>) -> bool {
+        slot.map_or_else(|| self.hosts.is_known(host), |slot| self.hosts.host(slot).answered)
     }
 
     /// Whether an address is in a pool.
@@ -316,9 +324,11 @@ impl Pool4 {
         }
     }
 
-    /// When [`release_quarantined`](Self::release_quarantined) has work next.
-    pub(in crate::nat64) fn next_empty(&self, quarantine: Duration) -> Option<Instant> {
-        self.empty.peek().map(|(since, _)| QuarantineTick(since).end(quarantine))
+    /// When a block must be released or reclaimed next.
+    pub(in crate::nat64) fn next_deadline(&self, quarantine: Duration) -> Option<Instant> {
+        let released = self.empty.peek().map(|(since, _)| QuarantineTick(since).end(quarantine));
+        let reclaimed = self.blocks.postponed().map(|(_, since)| since);
+        released.into_iter().chain(reclaimed).min()
     }
 
     /// Releases the oldest empty block if its quarantine has ended. Returns false if none is due. A block used
@@ -342,6 +352,21 @@ impl Pool4 {
             events.push(Event::BlockReleased { host, addr, ports });
         }
         true
+    }
+
+    /// Records that a block without an answer still has bindings to end before it is released.
+    pub(in crate::nat64) fn postpone_reclaim(&mut self, block: u32, now: Instant) {
+        self.blocks.postpone(block, now);
+    }
+
+    /// The block that [`postpone_reclaim`](Self::postpone_reclaim) recorded last. `None` if its host was answered since.
+    pub(in crate::nat64) fn postponed_reclaim(&mut self) -> Option<u32> {
+        let found = self.blocks.postponed().map(|(slot, _)| slot);
+        let found = found.filter(|slot| !self.hosts.host(self.blocks.block(*slot).host).answered);
+        if found.is_none() {
+            self.blocks.forget_postponed();
+        }
+        found
     }
 
     /// Releases a block without an answer, whose bindings the caller has ended, before its quarantine.
@@ -444,14 +469,14 @@ impl Pool4 {
     }
 
     /// Counts one more binding of a host against `rate` per second, or a new host against the rate of its site; 0
-    /// is unlimited.
+    /// is unlimited. A host that was answered before is not new.
     pub(in crate::nat64) fn charge_binding(&mut self, now: Instant, request: &PortRequest) -> RateCheck {
         let rate = request.rate;
         let Some(slot) = request.slot else {
             let site = self.config.zone(request.host.zone).map(|zone| self.config.zones[zone].site_len);
             let site = site.and_then(|len| self.sites.find(request.host.site(len)));
             let limit = request.new_hosts;
-            return match site.filter(|_| limit > 0) {
+            return match site.filter(|_| limit > 0 && !request.answered) {
                 Some(site) if !self.sites.site_mut(site).new_hosts.take(now, limit, limit) => {
                     RateCheck::Exceeded(Reason::NewHostRate)
                 }

@@ -251,6 +251,93 @@ fn the_last_quarter_is_for_answered_hosts() {
 }
 
 #[test]
+fn a_host_that_was_answered_before_is_not_new() {
+    // ids 6888-4, 6146-5.3-dos
+    let mut settings = with_pool("203.0.113.1/32", 5_000);
+    settings.nat64.pools[0].ranges[0].1 = PortRange::new(4096, 8191).expect("256 cells");
+    settings.nat64.zones[0].sharing.new_hosts_per_second = 1;
+    let mut bench = Bench::new(settings);
+    let known: Vec<_> = (1..=3).map(|n| format!("{SITE}::{n}")).collect();
+    for host in &known {
+        assert!(talk(&mut bench, host, 5000));
+        bench.secs(1);
+    }
+    // Their sessions end, and their blocks are released.
+    bench.secs(1000);
+    assert_eq!(bench.blocks(), 0);
+    // Others are answered in three quarters of the pool.
+    let fill = |bench: &mut Bench, site: &str| {
+        (0..300)
+            .filter(|n| {
+                bench.secs(1);
+                let mut talks = |port| talk(bench, &format!("{site}::f:{n:x}"), port);
+                // Keeps the earlier ones alive.
+                talks(5000)
+            })
+            .count()
+    };
+    assert!(fill(&mut bench, ELSEWHERE) > 90);
+    assert_eq!(bench.drop_of(&packet(&format!("{SITE}::9"), 5000)), Reason::PoolExhausted);
+    for host in &known {
+        assert!(talk(&mut bench, host, 5000), "{host}: the last quarter, without a token of a new host");
+    }
+}
+
+#[test]
+fn a_packet_ends_a_bounded_number_of_sessions_to_reclaim_a_block() {
+    // id 6146-5.3-dos
+    let mut settings = with_pool("203.0.113.1/32", 1_000);
+    settings.nat64.pools[0].ranges[0].1 = PortRange::new(4096, 4351).expect("16 cells");
+    settings.nat64.zones[0].sharing.first_block = 16;
+    let mut bench = Bench::new(settings);
+    // Hosts without an answer may use 12 of 16 cells.
+    for n in 1..=12 {
+        assert!(open(&mut bench, &format!("{SITE}::{n}"), 5000).is_some());
+    }
+    let first = format!("{SITE}::1");
+    for n in 1..600 {
+        let server = format!("198.18.{}.{}", n >> 8, n & 255);
+        bench.to4(&Packet6::new(v6(&first), under(&server)).udp(5000, 53, b"q"));
+    }
+    assert_eq!(bench.sessions(), 611);
+    let newcomer = packet(&format!("{ELSEWHERE}::1"), 5000);
+    assert_eq!(bench.drop_of(&newcomer), Reason::PoolExhausted);
+    assert_eq!(bench.sessions(), 611 - 256);
+    // The timers end the others, without another packet; the budget of one call bounds them, too.
+    assert!(bench.gate.next_deadline().is_some_and(|next| next <= bench.now));
+    bench.extra.clear();
+    assert!(bench.gate.expire(bench.now, 100, &mut bench.extra));
+    assert!((611 - 356..=611 - 256).contains(&bench.sessions()));
+    bench.wait(Duration::ZERO);
+    assert_eq!((bench.sessions(), bench.blocks()), (11, 11));
+    assert!(bench.gate.next_deadline().is_none_or(|next| next > bench.now));
+    bench.to4(&newcomer);
+    assert_eq!((bench.sessions(), bench.blocks()), (12, 12));
+}
+
+#[test]
+fn an_answer_stops_the_reclaiming_of_a_block() {
+    let mut settings = with_pool("203.0.113.1/32", 1_000);
+    settings.nat64.pools[0].ranges[0].1 = PortRange::new(4096, 4351).expect("16 cells");
+    settings.nat64.zones[0].sharing.first_block = 16;
+    let mut bench = Bench::new(settings);
+    let mapped: Vec<_> =
+        (1..=12).map(|n| open(&mut bench, &format!("{SITE}::{n}"), 5000).expect("a free port")).collect();
+    for n in 1..600 {
+        let server = format!("198.18.{}.{}", n >> 8, n & 255);
+        bench.to4(&Packet6::new(v6(&format!("{SITE}::1")), under(&server)).udp(5000, 53, b"q"));
+    }
+    assert_eq!(bench.drop_of(&packet(&format!("{ELSEWHERE}::1"), 5000)), Reason::PoolExhausted);
+    let answers = (1..600).filter(|n| {
+        let server = format!("198.18.{}.{}", n >> 8, n & 255);
+        bench.send(&udp4(&server, 53, mapped[0])).0 == Verdict::Forward
+    });
+    assert!(answers.count() > 300);
+    bench.wait(Duration::ZERO);
+    assert!(bench.sessions() > 300 && bench.blocks() == 12);
+}
+
+#[test]
 fn under_contention_a_site_takes_half_of_what_is_free() {
     let mut settings = with_pool("203.0.113.1/32", 5_000);
     settings.nat64.zones[0].sharing.first_block = 16;

@@ -185,7 +185,7 @@ impl Pool4 {
         let pool = &self.cells.pools[usize::from(request.pool)];
         let (total, used) = (pool.total[class as usize], pool.used[class as usize]);
         let len = match (class, longest) {
-            (_, Some(_)) if !self.is_answered(host) => {
+            (_, Some(_)) if !request.answered => {
                 return Err(if used < total { Reason::Unanswered } else { Reason::PoolExhausted });
             }
             (Class::Low, _) => CELL,
@@ -213,7 +213,7 @@ impl Pool4 {
         let held = site.map_or(0, |site| site.held.blocks);
         let of_host = host.map_or(0, |host| self.hosts.host(host).blocks.into());
         let mut usage = Usage { total: total.into(), used: used.into(), site: held.into(), host: of_host };
-        if self.is_answered(host) {
+        if request.answered {
             let all: u32 = self.cells.pools.iter().map(|pool| pool.reclaimable.blocks).sum();
             usage.used -= u64::from(all);
             usage.site -= site.map_or(0, |site| site.reclaimable.blocks.into());
@@ -236,7 +236,7 @@ impl Pool4 {
             site: site.map_or(0, |site| site.held.cells[at].into()),
             host: host.map_or(0, |host| self.hosts.host(host).cells[at].into()),
         };
-        if self.is_answered(host) {
+        if request.answered {
             usage.used -= u64::from(pool.reclaimable.cells[at]);
             usage.site -= site.map_or(0, |site| site.reclaimable.cells[at].into());
         }
@@ -247,7 +247,7 @@ impl Pool4 {
                 return Err(self.refused(Level::Site, Reason::PoolShare, host, request, class));
             }
         }
-        if !self.is_answered(host) && !leaves_reserve(total, used, 1) {
+        if !request.answered && !leaves_reserve(total, used, 1) {
             return Err(self.exhausted(Reason::PoolExhausted, host, request, class));
         }
         Ok(())
@@ -336,7 +336,7 @@ impl Pool4 {
         (class, len): (Class, u16),
         rng: &mut Rng,
     ) -> Option<Position> {
-        let (pool, answered) = (usize::from(request.pool), self.is_answered(host));
+        let (pool, answered) = (usize::from(request.pool), request.answered);
         if self.cells.pools[pool].exhausted[class as usize][usize::from(answered)] {
             return None;
         }

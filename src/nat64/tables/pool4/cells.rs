@@ -182,10 +182,9 @@ impl Pool4 {
         rng: &mut Rng,
     ) -> Option<Position> {
         let pool = usize::from(request.pool);
-        let answered = self.is_answered(host);
         let mut len = len;
         while len >= CELL {
-            if self.has_room(row, class, answered, len) {
+            if self.has_room(row, class, request.answered, len) {
                 if Class::of_range(range_of(request.port)) == class
                     && let Some(found) = self.find_position_around(pool, row, request.port, len)
                 {
@@ -227,11 +226,6 @@ impl Pool4 {
             let fits = range.row as usize == row && Class::of_range(number) == class;
             fits.then(|| self.find_position_in(pool, row, number, len)).flatten()
         })
-    }
-
-    /// Whether a host was answered; a new one was not.
-    pub(super) fn is_answered(&self, host: Option<u32>) -> bool {
-        host.is_some_and(|host| self.hosts.host(host).answered)
     }
 
     /// Counts a new block of a host.

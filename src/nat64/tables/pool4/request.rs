@@ -10,6 +10,8 @@ pub(in crate::nat64) struct PortRequest {
     pub(in crate::nat64) host: HostKey,
     /// The host's slot, if it holds blocks.
     pub(in crate::nat64) slot: Option<u32>,
+    /// Whether a packet from outside has answered the host, now or when it had blocks before.
+    pub(in crate::nat64) answered: bool,
     pub(in crate::nat64) proto: Proto,
     /// The client's port or identifier.
     pub(in crate::nat64) port: u16,

@@ -90,16 +90,16 @@ impl Nat64 {
     pub(super) fn check_inbound(&mut self, now: Instant, binding: u32) -> Result<(), Reason> {
         let mut full = self.sessions.len() >= self.sessions.limit() - self.sessions.limit() / 4;
         if !self.bib.binding(binding).is_static() {
-            let host = self.pool4.host_of(self.bib.binding(binding).allocation);
+            let host = self.pool4.host_of_block(self.bib.binding(binding).allocation);
             let (sessions, host) = (host.sessions, host.key);
             let zone =
-                self.policy.zones.zone_of(self.bib.binding(binding).v6().addr).ok_or(Reason::NoZone)?;
+                self.policy.zones.index_of(self.bib.binding(binding).v6().addr).ok_or(Reason::NoZone)?;
             full |= sessions >= self.policy.zones.zone(zone).limits_of(host).sessions.div_ceil(2);
         }
         if !full {
             return Ok(());
         }
-        if let Some(host) = self.host_of(binding) {
+        if let Some(host) = self.host_of_binding(binding) {
             self.report_refusal(now, host, Reason::SessionLimit);
         }
         Err(Reason::SessionLimit)

@@ -128,7 +128,7 @@ impl Nat64 {
     fn mapped_and_zone(&self, slot: u32) -> (Transport4, Option<ZoneId>) {
         let binding = self.bib.binding(slot);
         if binding.is_static() {
-            return (self.mapped(slot), self.zone_of(slot));
+            return (self.mapped(slot), self.zone_of_binding(slot));
         }
         let summary = self.pool4.blocks().summary(binding.allocation);
         (Transport4::new(summary.addr, binding.port), Some(summary.zone))

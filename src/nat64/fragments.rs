@@ -99,7 +99,7 @@ impl Nat64 {
     /// The bits of the host that an address belongs to.
     fn host_bits(&self, addr: Ipv6Addr) -> u128 {
         let host =
-            self.policy.zones.zone_of(addr).map(|zone| self.policy.zones.host(zone, addr).prefix.addr());
+            self.policy.zones.index_of(addr).map(|zone| self.policy.zones.host_key(zone, addr).prefix.addr());
         host.unwrap_or(addr).to_bits()
     }
 
@@ -188,7 +188,7 @@ impl Nat64 {
     /// The zone of a cached datagram; unknown from the IPv4 side.
     pub(super) fn zone_of_datagram(&self, key: &Key) -> Option<ZoneId> {
         match key.src {
-            IpAddr::V6(src) => self.policy.zones.zone_of(src).map(|zone| self.policy.zones.zone(zone).id),
+            IpAddr::V6(src) => self.policy.zones.index_of(src).map(|zone| self.policy.zones.zone(zone).id),
             IpAddr::V4(_) => None,
         }
     }

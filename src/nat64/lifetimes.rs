@@ -112,7 +112,7 @@ impl Nat64 {
     pub(super) fn end_session(&mut self, now: Instant, slot: u32) {
         let binding = self.sessions.session(slot).binding();
         let (proto, mut first) = (self.bib.binding(binding).proto(), self.bib.binding(binding).first);
-        let zone = self.zone_of(binding);
+        let zone = self.zone_of_binding(binding);
         self.sessions.remove(slot, &mut first);
         self.bib.binding_mut(binding).first = first;
         self.counters.zone(zone).sessions[proto as usize].sub(1);
@@ -120,7 +120,7 @@ impl Nat64 {
             return;
         }
         let block = self.bib.binding(binding).allocation;
-        self.pool4.host_of(block).sessions -= 1;
+        self.pool4.host_of_block(block).sessions -= 1;
         if first != NIL {
             return;
         }
@@ -239,26 +239,27 @@ impl Nat64 {
 
     /// Adds a binding to the gauge (positive `by`) or subtracts it.
     pub(super) fn count_binding(&self, slot: u32, by: i64) {
-        let gauge = &self.counters.zone(self.zone_of(slot)).bindings[self.bib.binding(slot).proto() as usize];
+        let gauge =
+            &self.counters.zone(self.zone_of_binding(slot)).bindings[self.bib.binding(slot).proto() as usize];
         if by > 0 { gauge.add(1) } else { gauge.sub(1) }
     }
 
     /// The zone of a binding's client.
     #[inline]
-    pub(super) fn zone_of(&self, slot: u32) -> Option<ZoneId> {
+    pub(super) fn zone_of_binding(&self, slot: u32) -> Option<ZoneId> {
         let binding = self.bib.binding(slot);
         if binding.is_static() {
-            return self.host_of(slot).map(|host| host.zone);
+            return self.host_of_binding(slot).map(|host| host.zone);
         }
         Some(self.pool4.blocks().summary(binding.allocation).zone)
     }
 
     /// The host of a binding.
-    pub(super) fn host_of(&self, slot: u32) -> Option<HostKey> {
+    pub(super) fn host_of_binding(&self, slot: u32) -> Option<HostKey> {
         let binding = self.bib.binding(slot);
         if binding.is_static() {
             let addr = binding.v6().addr;
-            return self.policy.zones.zone_of(addr).map(|zone| self.policy.zones.host(zone, addr));
+            return self.policy.zones.index_of(addr).map(|zone| self.policy.zones.host_key(zone, addr));
         }
         Some(self.pool4.hosts().host(self.pool4.blocks().block(binding.allocation).host).key)
     }

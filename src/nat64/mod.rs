@@ -172,7 +172,7 @@ impl Nat64 {
         // Borrowed, not moved out: the packet is large.
         let parsed = Ipv6Packet::parse(buf.bytes(), &buf.offload);
         let packet = parsed.as_ref().map_err(|reason| *reason)?;
-        let (destination, owner) = self.admit6(context, packet)?;
+        let (destination, owner) = self.locate6(context, packet)?;
         if owner != self.pool4.worker() {
             return Ok(self.hand_over(owner, buf)?);
         }
@@ -183,7 +183,7 @@ impl Nat64 {
             return self.fragment6(context, packet, fragment, buf);
         }
         if let Transport::Error(error) = &packet.transport {
-            return self.error6(context, &destination, packet, error, buf);
+            return self.translate_error6(context, &destination, packet, error, buf);
         }
         let tuple = tuple::of6(packet, buf.meta.ports)?;
         let client = Transport6::new(packet.src, tuple.src);
@@ -209,13 +209,13 @@ impl Nat64 {
         // Borrowed, not moved out: the packet is large.
         let parsed = Ipv4Packet::parse(buf.bytes(), &buf.offload);
         let packet = parsed.as_ref().map_err(|reason| *reason)?;
-        self.admit4(packet, buf)?;
+        self.check_addresses4(packet, buf)?;
         if let Some(fragment) = packet.fragment.filter(|_| buf.meta.ports.is_none()) {
             return self.fragment4(context, packet, fragment, buf);
         }
         let pass = if buf.meta.hairpin { Pass::HairpinIn } else { Pass::Direct };
         if let Transport::Error(error) = &packet.transport {
-            return self.error4(context, packet, error, pass, buf);
+            return self.translate_error4(context, packet, error, pass, buf);
         }
         let tuple = tuple::of4(packet, buf.meta.ports)?;
         let mapped = Transport4::new(packet.dst, tuple.dst);
@@ -242,7 +242,7 @@ impl Nat64 {
     /// Finds the destination and the owner of a packet, and sets the zone of the context. An ICMP error belongs
     /// to the host to which the quoted packet was sent, whichever router sent the error.
     #[inline]
-    fn admit6(
+    fn locate6(
         &self,
         context: &mut Context<'_>,
         packet: &Ipv6Packet,
@@ -250,13 +250,13 @@ impl Nat64 {
         self.policy.zones.check_source(packet.src)?;
         let client = packet.transport.quoted().map_or(packet.src, |quoted| quoted.dst);
         let zone =
-            self.policy.zones.zone_of(client).ok_or_else(|| Zones::reason_outside_zones(packet.src))?;
+            self.policy.zones.index_of(client).ok_or_else(|| Zones::reason_outside_zones(packet.src))?;
         context.zone = Some(self.policy.zones.zone(zone).id);
         let destination = self.policy.zones.destination(zone, packet.dst)?;
         let owner = if self.is_single_worker() {
             self.pool4.worker()
         } else {
-            self.pool4.owners().host(self.policy.zones.host(zone, client))
+            self.pool4.owners().owner_of_host(self.policy.zones.host_key(zone, client))
         };
         Ok((destination, owner))
     }
@@ -269,7 +269,7 @@ impl Nat64 {
     /// Checks that an IPv4 packet is for a pool or static address. Unless hairpinned, its source must not
     /// be a pool address.
     #[inline]
-    fn admit4(&self, packet: &Ipv4Packet, buf: &PacketBuf) -> Result<(), Reason> {
+    fn check_addresses4(&self, packet: &Ipv4Packet, buf: &PacketBuf) -> Result<(), Reason> {
         if !self.pool4.contains_addr(packet.dst) && !self.statics.contains_addr(packet.dst) {
             return Err(Reason::NotPool4);
         }

@@ -88,7 +88,7 @@ impl Nat64 {
 
     /// An ICMP error from the IPv6 side, about a packet to a zone host. It needs a binding and
     /// changes no state. Its source becomes the mapped address, whoever sent it (RFC 5508 REQ-5c).
-    pub(super) fn error6(
+    pub(super) fn translate_error6(
         &mut self,
         context: &mut Context<'_>,
         destination: &Destination,
@@ -125,7 +125,7 @@ impl Nat64 {
     }
 
     /// An ICMP error from the IPv4 side, about a packet from a zone host.
-    pub(super) fn error4(
+    pub(super) fn translate_error4(
         &mut self,
         context: &mut Context<'_>,
         packet: &Ipv4Packet,
@@ -143,7 +143,7 @@ impl Nat64 {
         }
         let binding =
             self.binding_at(context.candidate, quoted.proto, mapped).ok_or(Reason::IcmpNoBinding)?;
-        context.zone = self.zone_of(binding);
+        context.zone = self.zone_of_binding(binding);
         let client = self.bib.binding(binding).v6();
         let server = Transport4::new(error.quoted.dst, quoted.dst);
         if !self.passes_filter(context.now, binding, remote_of(quoted.proto, server)) {
@@ -175,7 +175,7 @@ impl Nat64 {
         if resets && self.reset6(context, buf) {
             return Verdict::Reject(reason);
         }
-        if let Some(error) = refusal.error6(&self.policy.rules)
+        if let Some(error) = refusal.reply6(&self.policy.rules)
             && !buf.meta.hairpin
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
             && xlat::is_error_due6(&packet, error, buf)
@@ -192,7 +192,7 @@ impl Nat64 {
     /// Whether a refused IPv6 packet belongs to a session.
     fn is_of_session6(&self, packet: &Ipv6Packet) -> bool {
         let Ok(tuple) = tuple::of6(packet, None) else { return false };
-        let zone = self.policy.zones.zone_of(packet.src);
+        let zone = self.policy.zones.index_of(packet.src);
         let Some(Ok(to)) = zone.map(|zone| self.policy.zones.destination(zone, packet.dst)) else {
             return false;
         };
@@ -221,7 +221,7 @@ impl Nat64 {
     ) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(context.zone).drops(reason).add(1);
-        if let Some(error) = refusal.error4(&self.policy.rules)
+        if let Some(error) = refusal.reply4(&self.policy.rules)
             && !buf.meta.hairpin
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
             && xlat::is_error_due4(&packet, buf)

@@ -65,7 +65,7 @@ impl Nat64 {
         for slot in 0..self.sessions.end() {
             let Some(session) = self.sessions.get(slot) else { continue };
             let addr = self.bib.binding(session.binding()).v6().addr;
-            let zone = new.zone_of(addr).filter(|_| self.keeps(session.binding(), new, settings));
+            let zone = new.index_of(addr).filter(|_| self.keeps(session.binding(), new, settings));
             let pref64 = self.policy.zones.pref64(session.pref64);
             if zone.is_none_or(|zone| new.pref64_of(zone, pref64).is_none()) {
                 self.end_session(now, slot);
@@ -79,7 +79,7 @@ impl Nat64 {
                 self.end_binding(now, slot);
                 continue;
             }
-            let zone = new.zone_of(binding.v6().addr);
+            let zone = new.index_of(binding.v6().addr);
             // Compared by value: the index of a removed pref64 may have been reused.
             let pref64 = self.policy.zones.pref64(binding.pref64);
             if let Some(zone) = zone
@@ -95,10 +95,10 @@ impl Nat64 {
     fn keeps(&self, slot: u32, new: &Zones, settings: &Settings) -> bool {
         let binding = self.bib.binding(slot);
         let addr = binding.v6().addr;
-        let (Some(was), Some(is)) = (self.policy.zones.zone_of(addr), new.zone_of(addr)) else {
+        let (Some(was), Some(is)) = (self.policy.zones.index_of(addr), new.index_of(addr)) else {
             return false;
         };
-        if self.policy.zones.host(was, addr) != new.host(is, addr) {
+        if self.policy.zones.host_key(was, addr) != new.host_key(is, addr) {
             return false;
         }
         if binding.is_static() {
@@ -171,7 +171,7 @@ impl Nat64 {
                 continue;
             }
             let number = old.entry(binding.allocation).and_then(|entry| self.statics.number_of(entry));
-            match number.filter(|_| self.policy.zones.zone_of(binding.v6().addr).is_some()) {
+            match number.filter(|_| self.policy.zones.index_of(binding.v6().addr).is_some()) {
                 Some(number) => {
                     self.bib.binding_mut(slot).allocation = number;
                     self.statics.set_slot(number, slot);
@@ -195,7 +195,7 @@ impl Nat64 {
             let Some(pref64) = self
                 .policy
                 .zones
-                .zone_of(entry.v6.addr)
+                .index_of(entry.v6.addr)
                 .and_then(|zone| self.policy.zones.first_pref64(zone))
             else {
                 continue;

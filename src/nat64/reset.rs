@@ -37,7 +37,7 @@ impl Nat64 {
         if flags.has(Flags::RST) || !is_whole {
             return None;
         }
-        let zone = self.policy.zones.zone_of(packet.src)?;
+        let zone = self.policy.zones.index_of(packet.src)?;
         let destination = self.policy.zones.destination(zone, packet.dst).ok()?;
         if self.pass6(Proto::Tcp, Transport4::new(destination.remote, dst)) != Pass::Direct {
             return None;

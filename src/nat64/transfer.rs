@@ -66,7 +66,7 @@ impl Nat64 {
         let state = State::from_number(record.state)
             .filter(|state| (*state == State::Closed) == (record.proto != Proto::Tcp))
             .ok_or(Reason::NoSession)?;
-        let zone = self.policy.zones.zone_of(record.v6.addr).ok_or(Reason::NoZone)?;
+        let zone = self.policy.zones.index_of(record.v6.addr).ok_or(Reason::NoZone)?;
         let pref64 = self.policy.zones.pref64_of(zone, record.pref64).ok_or(Reason::NotPref64)?;
         let binding = match self.binding_of(Candidate::NONE, record.proto, record.v6) {
             Some(binding) if self.mapped(binding) == record.v4 => binding,
@@ -119,8 +119,8 @@ impl Nat64 {
     /// The reason: a full table, or no matching zone or pool.
     pub fn restore_block(&mut self, now: Instant, assignment: &BlockAssignment) -> Result<(), Reason> {
         let addr = assignment.host.prefix.addr();
-        let zone = self.policy.zones.zone_of(addr).ok_or(Reason::NoZone)?;
-        if self.policy.zones.host(zone, addr) != assignment.host {
+        let zone = self.policy.zones.index_of(addr).ok_or(Reason::NoZone)?;
+        if self.policy.zones.host_key(zone, addr) != assignment.host {
             return Err(Reason::NoZone);
         }
         let pool = self.policy.zones.zone(zone).pool;
@@ -141,7 +141,7 @@ impl Nat64 {
         if self.sessions.is_full() || self.bib.is_full() && !self.end_oldest_quarantine(now) {
             return Err(Reason::TableFull);
         }
-        let host = self.policy.zones.host(zone, record.v6.addr);
+        let host = self.policy.zones.host_key(zone, record.v6.addr);
         let rules = self.policy.zones.zone(zone);
         let pool = rules.pool;
         if record.v4.port == 0 {

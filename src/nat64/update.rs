@@ -124,7 +124,7 @@ impl Nat64 {
         let syn = proto == Proto::Tcp && tuple.kind.is_syn();
         let drop_reason = |reason| if syn { Reason::UnsolicitedSyn } else { reason };
         let binding = found.binding.ok_or_else(|| drop_reason(Reason::NoBinding))?;
-        context.zone = self.zone_of(binding);
+        context.zone = self.zone_of_binding(binding);
         self.check_client(Some(binding), self.bib.binding(binding).v6())
             .map_err(|_| Reason::LocalDestination)?;
         let pref64 = match found.session {
@@ -227,7 +227,7 @@ impl Nat64 {
         (client, binding, quarantined): (Transport6, Option<u32>, Option<u32>),
         tuple: &Tuple,
     ) -> Result<u32, Reason> {
-        let host = self.policy.zones.host(destination.zone, client.addr);
+        let host = self.policy.zones.host_key(destination.zone, client.addr);
         let slot = self.pool4.hosts().find(host);
         self.check_sessions(now, destination.zone, (host, slot), binding)?;
         if let Some(binding) = binding {
@@ -328,8 +328,8 @@ impl Nat64 {
         remote: Transport4,
         pref64: u16,
     ) -> Result<u32, Reason> {
-        let zone = self.policy.zones.zone_of(self.bib.binding(binding).v6().addr).ok_or(Reason::NoZone)?;
-        let host = self.policy.zones.host(zone, self.bib.binding(binding).v6().addr);
+        let zone = self.policy.zones.index_of(self.bib.binding(binding).v6().addr).ok_or(Reason::NoZone)?;
+        let host = self.policy.zones.host_key(zone, self.bib.binding(binding).v6().addr);
         self.check_sessions(now, zone, (host, self.pool4.hosts().find(host)), Some(binding))?;
         self.insert_session(now, binding, remote, pref64)
     }
@@ -348,10 +348,10 @@ impl Nat64 {
         let session = session.ok_or(Reason::SessionLimit)?;
         if !self.bib.binding(binding).is_static() {
             let block = self.bib.binding(binding).allocation;
-            self.pool4.host_of(block).sessions += 1;
+            self.pool4.host_of_block(block).sessions += 1;
         }
         let proto = self.bib.binding(binding).proto();
-        self.counters.zone(self.zone_of(binding)).sessions[proto as usize].add(1);
+        self.counters.zone(self.zone_of_binding(binding)).sessions[proto as usize].add(1);
         Ok(session)
     }
 

@@ -152,7 +152,7 @@ impl Owners {
     }
 
     /// The owner of a host.
-    pub fn host(&self, host: HostKey) -> WorkerId {
+    pub fn owner_of_host(&self, host: HostKey) -> WorkerId {
         self.prefix(host.prefix)
     }
 

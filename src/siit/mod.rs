@@ -180,7 +180,7 @@ impl Siit {
     ) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(None).drops(reason).add(1);
-        if let Some(error) = refusal.error6(&self.rules)
+        if let Some(error) = refusal.reply6(&self.rules)
             && !buf.meta.hairpin
             && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
             && xlat::is_error_due6(&packet, error, buf)
@@ -214,7 +214,7 @@ impl Siit {
     ) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(None).drops(reason).add(1);
-        if let Some(error) = refusal.error4(&self.rules)
+        if let Some(error) = refusal.reply4(&self.rules)
             && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
             && xlat::is_error_due4(&packet, buf)
             && limits.take4(now, packet.src, Urgency::of4(error, || self.urgency4(packet.src)))

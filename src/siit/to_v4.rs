@@ -31,7 +31,7 @@ impl Siit {
         extra: &mut ExtraPackets,
     ) -> Result<Verdict, Refusal> {
         if let Transport::Error(error) = &packet.transport {
-            return self.error6(packet, error, addresses, buf, extra);
+            return self.translate_error6(packet, error, addresses, buf, extra);
         }
         let (Some(src), Some(dst)) = (addresses.src, addresses.dst) else {
             // Invalid host addresses are refused silently.
@@ -55,7 +55,7 @@ impl Siit {
     }
 
     /// An ICMP error from the IPv6 side. Its sender may be a router without an IPv4 address.
-    fn error6(
+    fn translate_error6(
         &mut self,
         packet: &Ipv6Packet,
         error: &IcmpError<Quoted6>,

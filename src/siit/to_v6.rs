@@ -57,7 +57,7 @@ impl Siit {
         let plan = xlat::plan_v4_to_v6(&self.rules, packet, buf, pass);
         let plan = plan.map_err(|refusal| with_default_error(refusal, packet))?;
         if let Transport::Error(error) = &packet.transport {
-            return self.error4(plan, error, hairpin, extra);
+            return self.translate_error4(plan, error, hairpin, extra);
         }
         let (src_port, dst_port) = packet.transport.ports();
         let src = self.host6(packet.src, self.map_peer(packet.src, hairpin))?;
@@ -67,7 +67,7 @@ impl Siit {
     }
 
     /// An ICMP error from the IPv4 side.
-    fn error4(
+    fn translate_error4(
         &mut self,
         plan: PlanTo6<'_>,
         error: &IcmpError<Quoted4>,

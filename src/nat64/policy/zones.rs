@@ -161,7 +161,7 @@ impl Zones {
 
     /// The zone of a client address.
     #[inline]
-    pub(in crate::nat64) fn zone_of(&self, addr: Ipv6Addr) -> Option<u16> {
+    pub(in crate::nat64) fn index_of(&self, addr: Ipv6Addr) -> Option<u16> {
         self.clients.find(addr)
     }
 
@@ -186,7 +186,7 @@ impl Zones {
     }
 
     /// The host of a client address.
-    pub(in crate::nat64) fn host(&self, zone: u16, addr: Ipv6Addr) -> HostKey {
+    pub(in crate::nat64) fn host_key(&self, zone: u16, addr: Ipv6Addr) -> HostKey {
         let zone = self.zone(zone);
         HostKey::new(zone.id, addr, zone.host_len)
     }

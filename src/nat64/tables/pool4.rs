@@ -161,7 +161,7 @@ impl Pool4 {
     }
 
     /// The host that holds a block.
-    pub(in crate::nat64) fn host_of(&mut self, block: u32) -> &mut Host {
+    pub(in crate::nat64) fn host_of_block(&mut self, block: u32) -> &mut Host {
         self.hosts.host_mut(self.blocks.block(block).host)
     }
 

@@ -14,15 +14,10 @@ use super::tables::tcp::{Side, State};
 use crate::addr::{Transport4, Transport6, ZoneId};
 use crate::time::Instant;
 use crate::wire::batch::Verdict;
-use crate::wire::buf::{PacketBuf, PacketMeta};
+use crate::wire::buf::PacketBuf;
 use crate::wire::ipv6;
 use crate::wire::tcp::Flags;
 use crate::xlat::{Flow4, Flow6, Plain, PlainPorts};
-
-/// Whether a packet comes from the device and was neither handed over, hairpinned nor reassembled.
-const fn is_fresh(meta: PacketMeta) -> bool {
-    meta.hops == 0 && !meta.hairpin && meta.ports.is_none() && !meta.reassembled
-}
 
 impl Nat64 {
     /// Allows the fast path for packets of a session from the IPv6 side to `dst`.
@@ -77,7 +72,7 @@ impl Nat64 {
         candidate: Candidate,
         buf: &mut PacketBuf,
     ) -> Option<Verdict> {
-        if !is_fresh(buf.meta) {
+        if !buf.meta.is_fresh() {
             return None;
         }
         let packet = Plain::read6(&self.policy.rules, buf)?;
@@ -104,7 +99,7 @@ impl Nat64 {
         candidate: Candidate,
         buf: &mut PacketBuf,
     ) -> Option<Verdict> {
-        if !is_fresh(buf.meta) {
+        if !buf.meta.is_fresh() {
             return None;
         }
         let packet = Plain::read4(&self.policy.rules, buf)?;

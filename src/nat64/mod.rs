@@ -194,7 +194,7 @@ impl Nat64 {
         }
         self.check_destination(pass, remote.addr)?;
         let plan = xlat::plan_v6_to_v4(&self.policy.rules, packet, buf, pass)?;
-        let traffic = outgoing::traffic6(packet, plan.buf());
+        let traffic = outgoing::traffic6(&plan);
         let Outward { mapped, session } = self.update6(context, &destination, client, &tuple, traffic)?;
         if pass == Pass::Direct {
             self.allow_fast_path6(session, packet.dst);
@@ -223,7 +223,7 @@ impl Nat64 {
             return Ok(verdict);
         }
         let plan = xlat::plan_v4_to_v6(&self.policy.rules, packet, buf, pass)?;
-        let traffic = outgoing::traffic4(packet, plan.buf());
+        let traffic = outgoing::traffic4(&plan);
         let remote = Transport4::new(packet.src, tuple.src);
         let inward = match self.update4(context, remote, mapped, &tuple, traffic) {
             Err(Reason::UnsolicitedSyn) => return self.unsolicited(context, (remote, mapped), packet, buf),

@@ -13,40 +13,25 @@ use crate::addr::Proto;
 use crate::addr::special::is_host_v4;
 use crate::addr::{Transport4, Transport6};
 use crate::reason::Reason;
+use crate::wire::ICMP4;
 use crate::wire::batch::Verdict;
-use crate::wire::buf::{PacketBuf, PacketMeta, Segmentation};
+use crate::wire::buf::{PacketBuf, PacketMeta};
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::{self, Ipv6Packet};
 use crate::wire::quoted::{Quoted4, Quoted6};
-use crate::wire::{ICMP4, TCP, UDP, tcp as tcp_header, udp};
 use crate::xlat::{self, Flow4, Flow6, Pass, PlanTo4, PlanTo6, Refusal, To4, To6, Urgency};
-
-/// Number of packets on the wire that a buffer represents.
-#[inline]
-fn packets(buf: &PacketBuf, upper_at: usize, len: usize, protocol: u8) -> u32 {
-    if buf.offload.segmentation == Segmentation::None {
-        return 1;
-    }
-    let header = match protocol {
-        TCP => tcp_header::header_len(&buf.bytes()[upper_at..len]).unwrap_or(tcp_header::HEADER),
-        UDP => udp::HEADER,
-        _ => 0,
-    };
-    buf.offload.segments(len.saturating_sub(upper_at + header)) as u32
-}
 
 /// The traffic of a packet from the IPv6 side.
 #[inline]
-pub(super) fn traffic6(packet: &Ipv6Packet, buf: &PacketBuf) -> Traffic {
-    let packets = packets(buf, packet.upper_at, packet.len, packet.protocol);
-    Traffic { from: Side::V6, packets, bytes: packet.len as u64 }
+pub(super) fn traffic6(plan: &PlanTo4<'_>) -> Traffic {
+    Traffic { from: Side::V6, packets: plan.packets() as u32, bytes: plan.packet().len as u64 }
 }
 
 /// The traffic of a packet from the IPv4 side, counted by its size on the IPv6 side.
 #[inline]
-pub(super) fn traffic4(packet: &Ipv4Packet, buf: &PacketBuf) -> Traffic {
-    let packets = packets(buf, packet.header_len, packet.total_len, packet.protocol);
+pub(super) fn traffic4(plan: &PlanTo6<'_>) -> Traffic {
+    let (packet, packets) = (plan.packet(), plan.packets() as u32);
     let extension = if packet.fragment.is_some() { ipv6::FRAGMENT_HEADER } else { 0 };
     let bytes = packet.total_len - packet.header_len + ipv6::HEADER + extension;
     Traffic { from: Side::V4, packets, bytes: bytes as u64 }
@@ -61,7 +46,7 @@ impl Nat64 {
         plan: PlanTo4<'p>,
         to: &To4,
     ) -> Result<&'p mut PacketBuf, Reason> {
-        let traffic = traffic6(plan.packet(), plan.buf());
+        let traffic = traffic6(&plan);
         let buf = plan.apply(&self.policy.rules, to, &mut self.ids, context.extra)?;
         let row = self.counters.zone(context.zone);
         row.packets_v6_to_v4.add(u64::from(traffic.packets));
@@ -77,7 +62,7 @@ impl Nat64 {
         plan: PlanTo6<'_>,
         to: &To6,
     ) -> Result<Accepted, Refusal> {
-        let (traffic, len) = (traffic4(plan.packet(), plan.buf()), plan.packet().total_len);
+        let (traffic, len) = (traffic4(&plan), plan.packet().total_len);
         let buf = plan.apply(&self.policy.rules, to, context.extra)?;
         let row = self.counters.zone(context.zone);
         row.packets_v4_to_v6.add(u64::from(traffic.packets));
@@ -175,14 +160,12 @@ impl Nat64 {
         if resets && self.reset6(context, buf) {
             return Verdict::Reject(reason);
         }
-        if let Some(error) = refusal.reply6(&self.policy.rules)
-            && !buf.meta.hairpin
-            && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
-            && xlat::is_error_due6(&packet, error, buf)
-            && let urgency = Urgency::of6(error, || self.is_of_session6(&packet).then_some(Urgency::Session))
-            && context.limits.take6(context.now, packet.src, urgency)
-            && xlat::originate_error6(&packet, error, self.policy.address6, buf)
-        {
+        let (rules, from) = (&self.policy.rules, self.policy.address6);
+        let is_replaced = xlat::reply6(refusal, rules, from, buf, |packet, error| {
+            let urgency = Urgency::of6(error, || self.is_of_session6(packet).then_some(Urgency::Session));
+            context.limits.take6(context.now, packet.src, urgency)
+        });
+        if is_replaced {
             self.counters.zone(context.zone).errors_sent.add(1);
             return Verdict::Reject(reason);
         }
@@ -221,18 +204,15 @@ impl Nat64 {
     ) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(context.zone).drops(reason).add(1);
-        if let Some(error) = refusal.reply4(&self.policy.rules)
-            && !buf.meta.hairpin
-            && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
-            && xlat::is_error_due4(&packet, buf)
-            && let urgency = Urgency::of4(error, || self.is_of_session4(&packet).then_some(Urgency::Session))
-            && context.limits.take4(context.now, packet.src, urgency)
-        {
-            let id = self.ids.take(self.policy.address4, packet.src, ICMP4, false, 1);
-            if xlat::originate_error4(&packet, error, self.policy.address4, id, buf) {
-                self.counters.zone(context.zone).errors_sent.add(1);
-                return Verdict::Reject(reason);
-            }
+        let (rules, from) = (self.policy.rules, self.policy.address4);
+        let is_replaced = xlat::reply4(refusal, &rules, from, buf, |packet, error| {
+            let urgency = Urgency::of4(error, || self.is_of_session4(packet).then_some(Urgency::Session));
+            let is_allowed = context.limits.take4(context.now, packet.src, urgency);
+            is_allowed.then(|| self.ids.take(from, packet.src, ICMP4, false, 1))
+        });
+        if is_replaced {
+            self.counters.zone(context.zone).errors_sent.add(1);
+            return Verdict::Reject(reason);
         }
         Verdict::Drop(reason)
     }

@@ -32,7 +32,8 @@ use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, PortRange, Proto, Transport4,
 pub const MAX_WORKERS: u8 = 64;
 /// Port ranges of an address: 64 of 16 ports below 1024, 252 of 256 ports above.
 pub const RANGES: usize = LOW_RANGES + 252;
-const LOW_RANGES: usize = 64;
+/// Ranges below port 1024.
+pub(crate) const LOW_RANGES: usize = 64;
 /// The multiplier of the hash.
 pub const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 

@@ -180,13 +180,10 @@ impl Siit {
     ) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(None).drops(reason).add(1);
-        if let Some(error) = refusal.reply6(&self.rules)
-            && !buf.meta.hairpin
-            && let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload)
-            && xlat::is_error_due6(&packet, error, buf)
-            && limits.take6(now, packet.src, Urgency::of6(error, || self.urgency6(packet.src)))
-            && xlat::originate_error6(&packet, error, self.identity.address6, buf)
-        {
+        let is_replaced = xlat::reply6(refusal, &self.rules, self.identity.address6, buf, |packet, error| {
+            limits.take6(now, packet.src, Urgency::of6(error, || self.urgency6(packet.src)))
+        });
+        if is_replaced {
             self.counters.zone(None).errors_sent.add(1);
             return Verdict::Reject(reason);
         }
@@ -214,17 +211,15 @@ impl Siit {
     ) -> Verdict {
         let reason = refusal.reason;
         self.counters.zone(None).drops(reason).add(1);
-        if let Some(error) = refusal.reply4(&self.rules)
-            && let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload)
-            && xlat::is_error_due4(&packet, buf)
-            && limits.take4(now, packet.src, Urgency::of4(error, || self.urgency4(packet.src)))
-        {
-            let own = self.identity.address4;
-            let id = self.ids.take(own, packet.src, ICMP4, false, 1);
-            if xlat::originate_error4(&packet, error, own, id, buf) {
-                self.counters.zone(None).errors_sent.add(1);
-                return Verdict::Reject(reason);
-            }
+        let (rules, from) = (self.rules, self.identity.address4);
+        let is_replaced = xlat::reply4(refusal, &rules, from, buf, |packet, error| {
+            let urgency = Urgency::of4(error, || self.urgency4(packet.src));
+            let is_allowed = limits.take4(now, packet.src, urgency);
+            is_allowed.then(|| self.ids.take(from, packet.src, ICMP4, false, 1))
+        });
+        if is_replaced {
+            self.counters.zone(None).errors_sent.add(1);
+            return Verdict::Reject(reason);
         }
         Verdict::Drop(reason)
     }

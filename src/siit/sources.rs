@@ -6,6 +6,7 @@ use super::mapping::Mapped;
 use super::{Identity, Settings, Siit, Untranslatable};
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, special};
 use crate::reason::Reason;
+use crate::xlat::split_mix;
 
 /// The IPv4 dummy address (RFC 7600 §4.8).
 pub(super) const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
@@ -20,6 +21,7 @@ pub(super) struct Sources {
     size4: u64,
     own4: Ipv4Addr,
     own6: Ipv6Addr,
+    /// State of SplitMix64: sources need not be unpredictable.
     state: u64,
 }
 
@@ -36,14 +38,6 @@ impl Sources {
         }
     }
 
-    /// SplitMix64. The sources need not be unpredictable, only evenly distributed.
-    const fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.state ^ self.state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
     /// The source of an ICMPv4 error; `None` drops the error.
     fn v4(&mut self) -> Option<Ipv4Addr> {
         match self.policy {
@@ -56,7 +50,7 @@ impl Sources {
 
     /// A random address of the IPv4 pool; `None` if the pool is empty.
     fn pick_v4(&mut self) -> Option<Ipv4Addr> {
-        let mut nth = self.next() % self.size4.max(1);
+        let mut nth = split_mix(&mut self.state) % self.size4.max(1);
         for prefix in &self.v4 {
             if nth < prefix.size() {
                 return Some(Ipv4Addr::from_bits(prefix.addr().to_bits() + nth as u32));
@@ -68,9 +62,9 @@ impl Sources {
 
     /// A random address in a random prefix of the IPv6 pool; `None` if the pool is empty.
     fn pick_v6(&mut self) -> Option<Ipv6Addr> {
-        let random = self.next();
+        let random = split_mix(&mut self.state);
         let prefix = self.v6.get((random >> 32) as usize % self.v6.len().max(1)).copied()?;
-        let suffix = (u128::from(self.next()) << 64 | u128::from(random)) & !prefix.mask();
+        let suffix = (u128::from(split_mix(&mut self.state)) << 64 | u128::from(random)) & !prefix.mask();
         Some(Ipv6Addr::from_bits(prefix.addr().to_bits() | suffix))
     }
 }
@@ -105,19 +99,5 @@ impl Siit {
             }
             Some(_) | None => self.sources.pick_v6().unwrap_or(self.sources.own6),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn random_numbers_are_those_of_splitmix64() {
-        let identity =
-            Identity { address4: DUMMY, address6: Ipv6Addr::LOCALHOST, seed: 0, without_nat64: true };
-        let mut sources = Sources::new(&identity, &Settings::default());
-        let numbers = [sources.next(), sources.next(), sources.next()];
-        assert_eq!(numbers, [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]);
     }
 }

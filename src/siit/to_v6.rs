@@ -7,13 +7,13 @@ use super::{Hairpin, Inside, Siit, ZeroChecksum};
 use crate::addr::{Transport4, Transport6};
 use crate::reason::Reason;
 use crate::time::Instant;
-use crate::wire::Transport;
 use crate::wire::batch::{ExtraPackets, Verdict};
 use crate::wire::buf::{Checksum, PacketBuf};
 use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::quoted::Quoted4;
-use crate::xlat::{self, ErrorHeader, Flow6, IGMP, Pass, PlanTo6, Refusal, To6};
+use crate::wire::{IGMP, Transport};
+use crate::xlat::{self, ErrorHeader, Flow6, Pass, PlanTo6, Refusal, To6};
 
 /// A refusal with ICMPv4 Communication Administratively Prohibited (RFC 7915 §4.4).
 const fn prohibited(reason: Reason) -> Refusal {

@@ -78,6 +78,13 @@ pub struct PacketMeta {
     pub reassembled: bool,
 }
 
+impl PacketMeta {
+    /// Whether a packet comes from the device and was neither handed over, hairpinned nor reassembled.
+    pub(crate) const fn is_fresh(self) -> bool {
+        self.hops == 0 && !self.hairpin && self.ports.is_none() && !self.reassembled
+    }
+}
+
 /// A buffer for one packet, with headroom so that headers grow without moving the payload.
 pub struct PacketBuf {
     storage: Box<[u8]>,

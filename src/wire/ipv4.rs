@@ -13,7 +13,7 @@ use crate::reason::Reason;
 
 pub(crate) use header::FRAGMENT;
 pub(crate) use header::Fields;
-pub use header::{CHECKSUM, HEADER, ID, TOTAL_LEN};
+pub use header::{CHECKSUM, HEADER, ID, MIN_MTU, TOTAL_LEN};
 
 /// A parsed IPv4 packet with valid layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

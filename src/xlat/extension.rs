@@ -5,6 +5,7 @@ use core::net::Ipv6Addr;
 
 use super::header::{Header4, IpHeader};
 use super::originate::MAX_ERROR4;
+use super::quoted::MIN_QUOTED;
 use crate::wire::buf::PacketBuf;
 use crate::wire::checksum::Sum;
 use crate::wire::{icmp, ipv4, put_u16};
@@ -35,8 +36,6 @@ const HEADER: usize = 4;
 const OBJECT: usize = 4 + 4 + 16;
 /// Address family number of IPv6 (IANA).
 const FAMILY_IPV6: u16 = 2;
-/// Minimum length of a quoted packet that an extension follows, in bytes (RFC 4884 §3).
-const MIN_QUOTED: usize = 128;
 /// Offset of the length attribute in an ICMPv4 header; its unit is 4 bytes.
 const ATTRIBUTE: usize = 5;
 

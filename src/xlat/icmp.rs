@@ -1,8 +1,10 @@
 //! Translates ICMP types, codes, pointers and MTUs between the families (RFC 7915 §4.2, §5.2).
 
+use super::refusal::ErrorHeader;
 use super::rules::RewriteRules;
 use crate::wire::icmp::{IcmpError, v4, v6};
 use crate::wire::quoted::{Quoted4, Quoted6};
+use crate::wire::{ipv4, ipv6};
 
 /// Header of a translated ICMP error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,13 +27,19 @@ impl TranslatedError {
     const fn extensible(kind: u8, code: u8) -> Self {
         Self { kind, code, info: 0, extensible: true }
     }
+
+    /// The header, with the length attribute of RFC 4884 in its second word.
+    pub(super) const fn header(self, attribute: u32) -> ErrorHeader {
+        ErrorHeader { kind: self.kind, code: self.code, info: self.info | attribute }
+    }
 }
 
 /// Offset of the Next Header field in bytes: the pointer for "protocol unreachable" (RFC 7915 §4.2).
 const NEXT_HEADER: u32 = 6;
 
-/// Minimum MTU of an IPv4 link in bytes (RFC 791 §3.2). Smaller values report no MTU.
-const MIN_MTU4: u32 = 68;
+/// Minimum MTUs. Smaller values of an ICMPv4 error report no MTU.
+const MIN_MTU4: u32 = ipv4::MIN_MTU as u32;
+const MIN_MTU6: u32 = ipv6::MIN_MTU as u32;
 
 /// Translates the header of an ICMPv4 error; `None` if ICMPv6 has no counterpart.
 pub(super) fn to_v6(error: &IcmpError<Quoted4>, rules: &RewriteRules) -> Option<TranslatedError> {
@@ -76,7 +84,7 @@ pub(super) fn to_v4(error: &IcmpError<Quoted6>, rules: &RewriteRules) -> Option<
 /// valid MTU, the plateau below the quoted packet's length replaces it.
 fn mtu_to_v6(mtu: u32, quoted_len: usize, rules: &RewriteRules) -> u32 {
     let mtu = if mtu < MIN_MTU4 { u32::from(rules.plateaus.below(quoted_len)) } else { mtu };
-    (mtu + 20).min(u32::from(rules.mtu6)).min(u32::from(rules.mtu4) + 20).max(1280)
+    (mtu + 20).min(u32::from(rules.mtu6)).min(u32::from(rules.mtu4) + 20).max(MIN_MTU6)
 }
 
 /// The MTU reported to the IPv4 side. Translation shortens a packet by 20 bytes, or by 28 if it has a
@@ -84,7 +92,7 @@ fn mtu_to_v6(mtu: u32, quoted_len: usize, rules: &RewriteRules) -> u32 {
 fn mtu_to_v4(mtu: u32, fragment_header: bool, rules: &RewriteRules) -> u32 {
     let removed = if fragment_header { 28 } else { 20 };
     let own = u32::from(rules.mtu6).saturating_sub(removed);
-    (mtu.max(1280) - removed).min(u32::from(rules.mtu4)).min(own)
+    (mtu.max(MIN_MTU6) - removed).min(u32::from(rules.mtu4)).min(own)
 }
 
 /// Maps a pointer into an IPv4 header to the IPv6 header (RFC 7915 figure 3).

@@ -23,16 +23,9 @@ impl Ids {
     /// A generator whose counters start at values derived from `seed`.
     pub(crate) fn new(seed: u64) -> Self {
         let mut state = seed;
-        let mut next = || {
-            // SplitMix64.
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ z >> 31
-        };
-        let key = next() | 1;
+        let key = split_mix(&mut state) | 1;
         let mut counters = Box::new([0; COUNTERS]);
-        counters.fill_with(|| next() as u16);
+        counters.fill_with(|| split_mix(&mut state) as u16);
         Self { key, counters }
     }
 
@@ -57,9 +50,24 @@ impl Ids {
     }
 }
 
+/// The next number of a SplitMix64 generator: evenly distributed, but predictable.
+pub(crate) const fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn random_numbers_are_those_of_splitmix64() {
+        let mut state = 0;
+        let numbers = [(); 3].map(|()| split_mix(&mut state));
+        assert_eq!(numbers, [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]);
+    }
 
     const A: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
     const B: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);

@@ -4,7 +4,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
 
 use super::header::{Header4, Header6, IpHeader};
-use super::refusal::ErrorHeader;
+use super::refusal::{ErrorHeader, Refusal};
+use super::rules::RewriteRules;
 use super::segment::{SuperPacket, complete};
 use crate::addr::special::is_host_v4;
 use crate::wire::buf::{Checksum, Offload, PacketBuf};
@@ -28,7 +29,7 @@ const DSCP: u8 = 0xfc;
 /// - for a packet whose source is unspecified or multicast,
 /// - for a multicast destination, except Packet Too Big,
 /// - "administratively prohibited" for any ICMPv6 message.
-pub(crate) fn is_error_due6(packet: &Ipv6Packet, error: ErrorHeader, buf: &PacketBuf) -> bool {
+pub(super) fn is_error_due6(packet: &Ipv6Packet, error: ErrorHeader, buf: &PacketBuf) -> bool {
     let about_icmp = packet.protocol == ICMP6
         && (matches!(packet.transport, Transport::Fragment | Transport::Error(_))
             || buf.bytes().get(packet.upper_at).is_none_or(|&kind| icmp::v6::is_error(kind)));
@@ -39,9 +40,49 @@ pub(crate) fn is_error_due6(packet: &Ipv6Packet, error: ErrorHeader, buf: &Packe
     !(about_icmp || prohibited || no_single_source || multicast)
 }
 
+/// Replaces a refused IPv6 packet by the ICMPv6 error for its sender, if the refusal has one, it is due, and the
+/// limit of errors allows it. Returns false if the buffer is unchanged.
+pub(crate) fn reply6(
+    refusal: Refusal,
+    rules: &RewriteRules,
+    from: Ipv6Addr,
+    buf: &mut PacketBuf,
+    is_allowed: impl FnOnce(&Ipv6Packet, ErrorHeader) -> bool,
+) -> bool {
+    if buf.meta.hairpin {
+        return false;
+    }
+    let Some(error) = refusal.error6(rules) else { return false };
+    let Ok(packet) = Ipv6Packet::parse(buf.bytes(), &buf.offload) else { return false };
+    is_error_due6(&packet, error, buf)
+        && is_allowed(&packet, error)
+        && originate_error6(&packet, error, from, buf)
+}
+
+/// Replaces a refused IPv4 packet as [`reply6`] does. `allowed_id` returns the identification of an error that the
+/// limit allows. The sender of a hairpinned packet is an IPv6 host and gets none.
+pub(crate) fn reply4(
+    refusal: Refusal,
+    rules: &RewriteRules,
+    from: Ipv4Addr,
+    buf: &mut PacketBuf,
+    allowed_id: impl FnOnce(&Ipv4Packet, ErrorHeader) -> Option<u16>,
+) -> bool {
+    if buf.meta.hairpin {
+        return false;
+    }
+    let Some(error) = refusal.error4(rules) else { return false };
+    let Ok(packet) = Ipv4Packet::parse(buf.bytes(), &buf.offload) else { return false };
+    if !is_error_due4(&packet, buf) {
+        return false;
+    }
+    let Some(id) = allowed_id(&packet, error) else { return false };
+    originate_error4(&packet, error, from, id, buf)
+}
+
 /// Replaces a refused IPv6 packet by the ICMPv6 error for its sender, 1,280 bytes at most. Returns false and leaves
 /// the buffer unchanged if [the error is not due](is_error_due6).
-pub(crate) fn originate_error6(
+pub(super) fn originate_error6(
     packet: &Ipv6Packet,
     error: ErrorHeader,
     from: Ipv6Addr,
@@ -65,7 +106,6 @@ pub(crate) fn originate_error6(
         put_u16(buf.bytes_mut(), ipv6::PAYLOAD_LEN, (len - ipv6::HEADER) as u16);
     }
     buf.set_len(len.min(MIN_MTU - ipv6::HEADER - icmp::HEADER));
-    buf.grow_front(icmp::HEADER);
     put_message(buf, error, |len| Sum::pseudo6(from, packet.src, ICMP6, len));
     let upper = buf.len();
     buf.grow_front(ipv6::HEADER);
@@ -120,7 +160,6 @@ pub(crate) fn originate_error4(
         put_u16(bytes, ipv4::CHECKSUM, checksum);
     }
     buf.set_len(len.min(MAX_ERROR4 - ipv4::HEADER - icmp::HEADER));
-    buf.grow_front(icmp::HEADER);
     put_message(buf, error, |_| Sum::ZERO);
     let upper = buf.len();
     buf.grow_front(ipv4::HEADER);
@@ -145,9 +184,10 @@ fn restore_wire_form(buf: &mut PacketBuf, at: Range<usize>, protocol: u8, pseudo
     at.end
 }
 
-/// Writes the ICMP header in front of the quoted packet.
-fn put_message(buf: &mut PacketBuf, error: ErrorHeader, pseudo: impl Fn(usize) -> Sum) {
+/// Writes an ICMP header in front of the quoted packet.
+pub(super) fn put_message(buf: &mut PacketBuf, error: ErrorHeader, pseudo: impl Fn(usize) -> Sum) {
     buf.offload = Offload::default();
+    buf.grow_front(icmp::HEADER);
     let message = buf.bytes_mut();
     message[0] = error.kind;
     message[1] = error.code;

@@ -11,14 +11,11 @@ use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::{self, Ipv4Packet};
 use crate::wire::ipv6::{self, Ipv6Packet, MIN_MTU};
 use crate::wire::quoted::{Quoted4, Quoted6, QuotedTransport};
-use crate::wire::{ICMP4, ICMP6, Transport};
+use crate::wire::{ICMP4, ICMP6, IGMP, Transport};
 
 /// Largest IPv4 packet sent with DF clear, in bytes: an IPv6 packet of the minimum MTU stays
 /// fragmentable on the IPv4 side (RFC 7915 §5.1).
 pub(super) const MAX_WITHOUT_DF: usize = 1260;
-
-/// Internet Group Management Protocol: never translated (RFC 7915 §4.2).
-pub(crate) const IGMP: u8 = 2;
 
 /// Which translation of a packet this is: a hairpinned packet is translated twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -74,12 +71,6 @@ impl PlanTo4<'_> {
         self.packet
     }
 
-    /// The packet's buffer.
-    #[inline]
-    pub(crate) const fn buf(&self) -> &PacketBuf {
-        self.buf
-    }
-
     /// Which translation of the packet this is.
     #[inline]
     pub(crate) const fn pass(&self) -> Pass {
@@ -116,12 +107,6 @@ impl PlanTo6<'_> {
     #[inline]
     pub(crate) const fn packet(&self) -> &Ipv4Packet {
         self.packet
-    }
-
-    /// The packet's buffer.
-    #[inline]
-    pub(crate) const fn buf(&self) -> &PacketBuf {
-        self.buf
     }
 
     /// Number of packets on the wire that the buffer holds, at least 1.

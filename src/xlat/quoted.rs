@@ -4,19 +4,20 @@ use super::flow::{Flow4, Flow6, To4, To6};
 use super::header::{Header4, Header6, IpHeader};
 use super::icmp::TranslatedError;
 use super::originate::MAX_ERROR4;
+use super::originate::put_message;
 use super::plan::MAX_WITHOUT_DF;
 use super::rules::RewriteRules;
 use super::transport::{Addresses, put_echo, put_ports};
 use crate::addr::{Transport4, Transport6};
-use crate::wire::buf::{Offload, PacketBuf};
+use crate::wire::buf::PacketBuf;
 use crate::wire::checksum::{Delta, Sum};
 use crate::wire::icmp::{self, IcmpError};
 use crate::wire::ipv6::MIN_MTU;
 use crate::wire::quoted::{Quoted4, Quoted6, QuotedTransport};
-use crate::wire::{Fragment, ICMP4, ICMP6, TCP, UDP, ipv4, ipv6, put_u16, put_u32, tcp, u16_at, udp};
+use crate::wire::{Fragment, ICMP4, ICMP6, TCP, UDP, ipv4, ipv6, put_u16, tcp, u16_at, udp};
 
 /// Minimum length of a quoted packet that an extension follows, in bytes (RFC 4884 §3).
-const MIN_QUOTED: usize = 128;
+pub(super) const MIN_QUOTED: usize = 128;
 
 /// Rewrites an ICMPv4 error to ICMPv6, without the outer IP header. Computes a new checksum: parsing has
 /// already verified the old one.
@@ -57,7 +58,7 @@ pub(super) fn error_to_v6(
     header.write(buf.bytes_mut(), upper);
     let attribute = tail.attribute(header.len(), 8) << 24;
     let (src, dst) = (to.outer.src.addr, to.outer.dst.addr);
-    put_message(message, attribute, |len| Sum::pseudo6(src, dst, ICMP6, len), buf);
+    put_message(buf, message.header(attribute), |len| Sum::pseudo6(src, dst, ICMP6, len));
 }
 
 /// Rewrites an ICMPv6 error to ICMPv4, without the outer IP header; see [`error_to_v6`].
@@ -93,7 +94,7 @@ pub(super) fn error_to_v4(
     let new = Sum::of_v4(flow.src.addr).plus(Sum::of_v4(flow.dst.addr));
     let ports = (flow.src.port, flow.dst.port);
     inner.rewrite(&mut buf.bytes_mut()[upper_at..quoted.at + quoted.len], ports, old, new, Family::V4);
-    let max = MAX_ERROR4.min(usize::from(rules.mtu4)).max(68);
+    let max = MAX_ERROR4.min(usize::from(rules.mtu4)).max(ipv4::MIN_MTU);
     let captured = quoted.len - quoted.header_len;
     let extension = if message.extensible { error.extension_len } else { 0 };
     let mut tail = Tail::fit(captured, extension, ipv4::HEADER, max - ipv4::HEADER, 4);
@@ -102,20 +103,7 @@ pub(super) fn error_to_v4(
     buf.grow_front(ipv4::HEADER);
     header.write(buf.bytes_mut(), upper);
     let attribute = tail.attribute(ipv4::HEADER, 4) << 16;
-    put_message(message, attribute, |_| Sum::ZERO, buf);
-}
-
-/// Writes the ICMP header in front of the quoted packet.
-fn put_message(message: TranslatedError, attribute: u32, pseudo: impl Fn(usize) -> Sum, buf: &mut PacketBuf) {
-    buf.offload = Offload::default();
-    buf.grow_front(icmp::HEADER);
-    let bytes = buf.bytes_mut();
-    bytes[0] = message.kind;
-    bytes[1] = message.code;
-    put_u16(bytes, icmp::CHECKSUM, 0);
-    put_u32(bytes, 4, message.info | attribute);
-    let checksum = pseudo(bytes.len()).plus(Sum::of(bytes)).checksum();
-    put_u16(bytes, icmp::CHECKSUM, checksum);
+    put_message(buf, message.header(attribute), |_| Sum::ZERO);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -77,13 +77,13 @@ impl Refusal {
     /// The ICMPv6 error for the sender. A refusal by policy is "administratively prohibited" (RFC 7915 §5.4),
     /// unless such refusals are silent.
     #[inline]
-    pub(crate) fn reply6(&self, rules: &RewriteRules) -> Option<ErrorHeader> {
+    pub(super) fn error6(&self, rules: &RewriteRules) -> Option<ErrorHeader> {
         self.error.or_else(|| self.is_reported(rules).then(|| ErrorHeader::unreachable6(1)))
     }
 
-    /// The ICMPv4 error for the sender; see [`reply6`](Self::reply6) (RFC 7915 §4.4).
+    /// The ICMPv4 error for the sender; see [`error6`](Self::error6) (RFC 7915 §4.4).
     #[inline]
-    pub(crate) fn reply4(&self, rules: &RewriteRules) -> Option<ErrorHeader> {
+    pub(super) fn error4(&self, rules: &RewriteRules) -> Option<ErrorHeader> {
         self.error.or_else(|| self.is_reported(rules).then(|| ErrorHeader::unreachable4(13)))
     }
 

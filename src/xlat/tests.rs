@@ -19,6 +19,7 @@ use crate::wire::icmp::IcmpError;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 
+use super::originate::originate_error6;
 use super::*;
 
 pub(super) const A4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);

@@ -7,6 +7,8 @@ use crate::wire::{Fragment, u16_at, u32_at};
 
 /// Length of a header without options, in bytes.
 pub const HEADER: usize = 20;
+/// Minimum link MTU in bytes (RFC 791 §3.2).
+pub const MIN_MTU: usize = 68;
 /// Offset of the total length, in bytes.
 pub const TOTAL_LEN: usize = 2;
 /// Offset of the identification, in bytes.

@@ -9,11 +9,18 @@ use super::tables::bib::{Allocation, Binding};
 use super::tables::pool4::{PoolConfig, ZonePool};
 use super::tables::slab::NIL;
 use super::tables::statics::Statics;
-use super::{Nat64, Settings, Zone};
+use super::{Nat64, Pool, Settings, Zone};
 use crate::addr::LocalAddresses;
 use crate::ownership::Owners;
 use crate::time::Instant;
 use crate::xlat::RewriteRules;
+
+/// The new settings, by which bindings and sessions are kept or ended.
+struct New<'a> {
+    zones: &'a Zones,
+    pools: &'a [Pool],
+    statics: &'a Statics,
+}
 
 /// What the settings decide about the assignment of ports.
 pub(super) fn pool_config(settings: &Settings, owners: Owners) -> PoolConfig {
@@ -33,17 +40,18 @@ pub(super) fn pool_config(settings: &Settings, owners: Owners) -> PoolConfig {
 }
 
 impl Nat64 {
-    /// Switches to new settings, except for the limits. Visits all bindings and sessions, and
-    /// compares each dynamic binding with all static ones.
+    /// Switches to new settings, except for the limits. Visits all bindings and sessions.
     pub fn reconfigure(&mut self, now: Instant, rules: RewriteRules, owner_seed: u32, settings: &Settings) {
         let owners = settings.owners(owner_seed, self.pool4.owners().workers());
         let policy = Policy::new(rules, settings, Some(&self.policy));
         // Gauges are decremented in the old zones, so the old policy stays until then.
-        self.end_invalidated(now, &policy.zones, settings);
+        let statics = Statics::new(&settings.statics);
+        let new = New { zones: &policy.zones, pools: &settings.pools, statics: &statics };
+        self.end_invalidated(now, &new);
         self.count_statics(-1);
         self.policy = policy;
         self.fragments.set_timeout(settings.timers.fragment);
-        self.drop_statics(now, settings);
+        self.drop_statics(now, statics);
         self.count_statics(1);
         self.pool4.reconfigure(pool_config(settings, owners));
         self.bind_statics();
@@ -61,13 +69,13 @@ impl Nat64 {
     }
 
     /// Ends the sessions and bindings that the new settings do not allow.
-    fn end_invalidated(&mut self, now: Instant, new: &Zones, settings: &Settings) {
+    fn end_invalidated(&mut self, now: Instant, new: &New<'_>) {
         for slot in 0..self.sessions.end() {
             let Some(session) = self.sessions.get(slot) else { continue };
             let addr = self.bib.binding(session.binding()).v6().addr;
-            let zone = new.index_of(addr).filter(|_| self.keeps(session.binding(), new, settings));
+            let zone = new.zones.index_of(addr).filter(|_| self.keeps(session.binding(), new));
             let pref64 = self.policy.zones.pref64(session.pref64);
-            if zone.is_none_or(|zone| new.pref64_of(zone, pref64).is_none()) {
+            if zone.is_none_or(|zone| new.zones.pref64_of(zone, pref64).is_none()) {
                 self.end_session(now, slot);
             } else {
                 self.sessions.session_mut(slot).clear_fast_path();
@@ -75,16 +83,16 @@ impl Nat64 {
         }
         for slot in 0..self.bib.end() {
             let Some(binding) = self.bib.get(slot) else { continue };
-            if !binding.is_static() && !self.keeps(slot, new, settings) {
+            if !binding.is_static() && !self.keeps(slot, new) {
                 self.end_binding(now, slot);
                 continue;
             }
-            let zone = new.index_of(binding.v6().addr);
+            let zone = new.zones.index_of(binding.v6().addr);
             // Compared by value: the index of a removed pref64 may have been reused.
             let pref64 = self.policy.zones.pref64(binding.pref64);
             if let Some(zone) = zone
-                && new.pref64_of(zone, pref64).is_none()
-                && let Some(first) = new.first_pref64(zone)
+                && new.zones.pref64_of(zone, pref64).is_none()
+                && let Some(first) = new.zones.first_pref64(zone)
             {
                 self.bib.binding_mut(slot).pref64 = first;
             }
@@ -92,25 +100,23 @@ impl Nat64 {
     }
 
     /// Whether a binding's host keeps its zone, and that zone's pool keeps its port.
-    fn keeps(&self, slot: u32, new: &Zones, settings: &Settings) -> bool {
+    fn keeps(&self, slot: u32, new: &New<'_>) -> bool {
         let binding = self.bib.binding(slot);
         let addr = binding.v6().addr;
-        let (Some(was), Some(is)) = (self.policy.zones.index_of(addr), new.index_of(addr)) else {
+        let (Some(was), Some(is)) = (self.policy.zones.index_of(addr), new.zones.index_of(addr)) else {
             return false;
         };
-        if self.policy.zones.host_key(was, addr) != new.host_key(is, addr) {
+        if self.policy.zones.host_key(was, addr) != new.zones.host_key(is, addr) {
             return false;
         }
         if binding.is_static() {
-            return self
-                .statics
-                .entry(binding.allocation)
-                .is_some_and(|entry| settings.statics.contains(entry));
+            let entry = self.statics.entry(binding.allocation);
+            return entry.is_some_and(|entry| new.statics.number_of(entry).is_some());
         }
         let mapped = self.mapped(slot);
-        let pool = settings.pools.get(usize::from(new.zone(is).pool));
-        let taken = settings.statics.iter().any(|entry| entry.proto == binding.proto() && entry.v4 == mapped);
-        let has = |pool: &super::Pool| {
+        let pool = new.pools.get(usize::from(new.zones.zone(is).pool));
+        let taken = new.statics.contains(binding.proto(), mapped);
+        let has = |pool: &Pool| {
             pool.ranges.iter().any(|(net, ports)| net.contains(mapped.addr) && ports.contains(mapped.port))
         };
         !taken && pool.is_some_and(has)
@@ -156,16 +162,13 @@ impl Nat64 {
     }
 
     /// Removes withdrawn static bindings; their sessions have ended already.
-    fn drop_statics(&mut self, now: Instant, settings: &Settings) {
-        let new = Statics::new(&settings.statics);
+    fn drop_statics(&mut self, now: Instant, new: Statics) {
         let old = core::mem::replace(&mut self.statics, new);
         for slot in 0..self.bib.end() {
             let Some(binding) = self.bib.get(slot) else { continue };
             if !binding.is_static() {
                 // A new static binding replaces a dynamic one with the same IPv6 side.
-                let bound = (0..).map_while(|n| self.statics.entry(n));
-                let v6 = (binding.proto(), binding.v6());
-                if bound.into_iter().any(|entry| (entry.proto, entry.v6) == v6) {
+                if self.statics.has_client(binding.proto(), binding.v6()) {
                     self.end_binding(now, slot);
                 }
                 continue;

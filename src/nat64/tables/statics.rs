@@ -3,7 +3,7 @@
 use core::net::Ipv4Addr;
 
 use crate::addr::Proto;
-use crate::addr::Transport4;
+use crate::addr::{Transport4, Transport6};
 use crate::nat64::StaticBinding;
 
 /// The static bindings, sorted by protocol and IPv4 transport address. The number of a binding is its
@@ -14,6 +14,8 @@ pub(in crate::nat64) struct Statics {
     entries: Vec<(StaticBinding, Option<u32>)>,
     /// Their addresses, sorted.
     addresses: Vec<Ipv4Addr>,
+    /// Their IPv6 sides, sorted.
+    clients: Vec<(Proto, Transport6)>,
 }
 
 const fn key(entry: &StaticBinding) -> (Proto, Transport4) {
@@ -28,7 +30,9 @@ impl Statics {
         let mut addresses: Vec<_> = entries.iter().map(|(entry, _)| entry.v4.addr).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        Self { entries, addresses }
+        let mut clients: Vec<_> = entries.iter().map(|(entry, _)| (entry.proto, entry.v6)).collect();
+        clients.sort_unstable();
+        Self { entries, addresses, clients }
     }
 
     /// The slot of the binding at an IPv4 transport address.
@@ -49,6 +53,11 @@ impl Statics {
     /// Whether any binding has this address.
     pub(in crate::nat64) fn contains_addr(&self, addr: Ipv4Addr) -> bool {
         self.addresses.binary_search(&addr).is_ok()
+    }
+
+    /// Whether any binding has this IPv6 side.
+    pub(in crate::nat64) fn has_client(&self, proto: Proto, client: Transport6) -> bool {
+        self.clients.binary_search(&(proto, client)).is_ok()
     }
 
     /// The IPv4 transport address of the binding with this number.

@@ -6,7 +6,7 @@ use gate64::addr::{HostKey, PortRange, Proto, Transport4, Transport6, ZoneId};
 use gate64::nat64::Pairing;
 use gate64::reason::Reason;
 use gate64::time::Instant;
-use gate64::translator::{BlockAssignment, Record, Settings, Translator};
+use gate64::translator::{BlockAssignment, SessionRecord, Settings, Translator};
 
 use crate::script::fixture::fixture;
 use crate::script::settings::apply;
@@ -36,8 +36,8 @@ fn block(host: HostKey, addr: Ipv4Addr, first: u16) -> BlockAssignment {
     BlockAssignment { host, addr, ports: PortRange::new(first, first + 255).expect("a range") }
 }
 
-fn session(v6: Ipv6Addr, v4: Transport4) -> Record {
-    Record {
+fn session(v6: Ipv6Addr, v4: Transport4) -> SessionRecord {
+    SessionRecord {
         proto: Proto::Udp,
         v6: Transport6::new(v6, v4.port),
         v4,

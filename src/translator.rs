@@ -12,7 +12,7 @@ use crate::wire::buf::{MAX_PACKET, PacketBuf, PacketMeta};
 use crate::xlat::{self, ErrorLimits};
 
 pub use crate::addr::WorkerId;
-pub use crate::nat64::{BlockAssignment, Event, Record};
+pub use crate::nat64::{BlockAssignment, Event, SessionRecord};
 pub use crate::wire::batch::{Extra, ExtraPackets, Verdict};
 
 /// Settings of a translator.
@@ -202,7 +202,7 @@ impl Translator {
     }
 
     /// Writes sessions from `cursor` on to `out` and returns their number; zero ends the export.
-    pub fn export(&self, now: Instant, cursor: &mut Cursor, out: &mut [Record]) -> usize {
+    pub fn export(&self, now: Instant, cursor: &mut Cursor, out: &mut [SessionRecord]) -> usize {
         self.nat64.export(now, &mut cursor.0, out)
     }
 
@@ -212,7 +212,7 @@ impl Translator {
     }
 
     /// The session in a slot; `None` if there is none or it has expired.
-    pub fn record(&self, now: Instant, slot: u32) -> Option<Record> {
+    pub fn record(&self, now: Instant, slot: u32) -> Option<SessionRecord> {
         self.nat64.record(now, slot)
     }
 
@@ -220,7 +220,7 @@ impl Translator {
     ///
     /// # Errors
     /// A [`Reason`] if a table is full, or if no zone, pool or pref64 matches the record.
-    pub fn import(&mut self, now: Instant, record: &Record) -> Result<(), Reason> {
+    pub fn import(&mut self, now: Instant, record: &SessionRecord) -> Result<(), Reason> {
         self.nat64.import(now, record)
     }
 

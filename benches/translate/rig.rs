@@ -49,7 +49,7 @@ fn settings() -> Settings {
         site_len: 64,
         sharing: Default::default(),
         hosts: Vec::new(),
-        blocks_per_host: 8,
+        ports_per_host: 2048,
         sessions_per_host: u32::MAX,
         bindings_per_second: 0,
     };

@@ -8,7 +8,7 @@ use gate64::addr::Proto;
 use gate64::addr::{Pref64, Transport4, Transport6};
 use gate64::reason::Reason;
 use gate64::time::Instant;
-use gate64::translator::{Record, Settings, Verdict};
+use gate64::translator::{SessionRecord, Settings, Verdict};
 use gate64::wire::buf::Offload;
 
 use super::address::embed;
@@ -278,7 +278,7 @@ impl Play {
         for session in &self.model.sessions {
             let binding = self.model.of(session.proto, session.client).expect("a session has a binding");
             let mapped = self.model.bindings[binding].mapped;
-            let same = |r: &&Record| {
+            let same = |r: &&SessionRecord| {
                 (r.proto, r.v6, r.v4, r.remote) == (session.proto, session.client, mapped, session.remote)
             };
             let Some(record) = records.iter().find(same) else {

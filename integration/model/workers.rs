@@ -8,7 +8,7 @@ use gate64::addr::{Proto, Transport4, Transport6, WorkerId, ZoneId};
 use gate64::counters::{Tally, ZoneCounters};
 use gate64::ownership::Owners;
 use gate64::time::Instant;
-use gate64::translator::{Change, Cursor, Event, ExtraPackets, Record, Settings, Translator, Verdict};
+use gate64::translator::{Change, Cursor, Event, ExtraPackets, SessionRecord, Settings, Translator, Verdict};
 use gate64::wire::buf::{Offload, PacketBuf};
 
 use super::ports::Place;
@@ -184,9 +184,9 @@ impl Workers {
     }
 
     /// All sessions.
-    pub(super) fn export(&self, now: Instant) -> Vec<Record> {
+    pub(super) fn export(&self, now: Instant) -> Vec<SessionRecord> {
         let none = Transport4::new([0; 4].into(), 0);
-        let blank = Record {
+        let blank = SessionRecord {
             proto: Proto::Udp,
             v6: Transport6::new(Ipv6Addr::UNSPECIFIED, 0),
             v4: none,

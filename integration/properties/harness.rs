@@ -2,7 +2,7 @@
 
 use gate64::addr::WorkerId;
 use gate64::time::Instant;
-use gate64::translator::{Cursor, ExtraPackets, Record, Settings, Translator, Verdict};
+use gate64::translator::{Cursor, ExtraPackets, SessionRecord, Settings, Translator, Verdict};
 use gate64::wire::buf::{Checksum, PacketBuf};
 
 use crate::script::build::{add, fold, transport};
@@ -93,8 +93,8 @@ impl Harness {
     }
 
     /// All sessions.
-    pub(super) fn sessions(&self) -> Vec<Record> {
-        let blank = Record {
+    pub(super) fn sessions(&self) -> Vec<SessionRecord> {
+        let blank = SessionRecord {
             proto: gate64::addr::Proto::Udp,
             v6: gate64::addr::Transport6::new([0; 16].into(), 0),
             v4: gate64::addr::Transport4::new([0; 4].into(), 0),

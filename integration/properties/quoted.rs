@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use gate64::translator::{Record, Verdict};
+use gate64::translator::{SessionRecord, Verdict};
 
 use super::harness::{Harness, mend};
 use crate::script::build::{Blank, build};
@@ -51,7 +51,7 @@ pub(crate) fn quoted(data: &[u8]) {
 }
 
 /// The whole packet. `aimed` overwrites the quoted addresses and ports with the flow's.
-fn error(from_v4: bool, aimed: bool, head: &[u8; 6], inner: &[u8], about: &Record) -> Vec<u8> {
+fn error(from_v4: bool, aimed: bool, head: &[u8; 6], inner: &[u8], about: &SessionRecord) -> Vec<u8> {
     let mut inner = inner.to_vec();
     if aimed {
         aim(from_v4, &mut inner, about);
@@ -82,7 +82,7 @@ fn error(from_v4: bool, aimed: bool, head: &[u8; 6], inner: &[u8], about: &Recor
     packet
 }
 
-fn aim(from_v4: bool, inner: &mut [u8], about: &Record) {
+fn aim(from_v4: bool, inner: &mut [u8], about: &SessionRecord) {
     let protocol = match about.proto {
         gate64::addr::Proto::Tcp => 6,
         gate64::addr::Proto::Udp => 17,

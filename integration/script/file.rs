@@ -29,7 +29,7 @@ pub(crate) fn text(settings: &Settings, mtu: u16, more: &str) -> String {
             zone.host_len,
             zone.site_len.min(zone.host_len),
             zone.sharing.pool_share,
-            zone.blocks_per_host,
+            zone.ports_per_host / 256,
             zone.sessions_per_host,
             zone.bindings_per_second,
             zone.sharing.first_block,
@@ -39,7 +39,7 @@ pub(crate) fn text(settings: &Settings, mtu: u16, more: &str) -> String {
             out += &format!(
                 "[[zone.host]]\naddress = \"{}\"\nblocks = {}\nsessions = {}\nbindings_per_second = {}\n",
                 host.prefix.addr(),
-                host.blocks,
+                host.ports / 256,
                 host.sessions,
                 host.bindings_per_second,
             );

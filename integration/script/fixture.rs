@@ -19,7 +19,7 @@ pub(crate) fn fixture() -> Settings {
         site_len: 64,
         sharing: Default::default(),
         hosts: Vec::new(),
-        blocks_per_host: 8,
+        ports_per_host: 2048,
         sessions_per_host: 1000,
         bindings_per_second: 0,
     };

@@ -7,7 +7,7 @@ use gate64::addr::Proto;
 use gate64::addr::{HostKey, Transport4, Transport6, ZoneId};
 use gate64::counters::ZoneCounters;
 use gate64::reason::Reason;
-use gate64::translator::{Cursor, Event, Record};
+use gate64::translator::{Cursor, Event, SessionRecord};
 
 use super::packet::{Num, endpoint, int, num};
 use super::settings;
@@ -88,7 +88,7 @@ impl World {
                 all.extend(records[..count].iter().copied());
             }
         }
-        let matches = |r: &&Record| {
+        let matches = |r: &&SessionRecord| {
             let v4 = |end: Transport4| (IpAddr::V4(end.addr), end.port);
             r.proto == proto && [(IpAddr::V6(r.v6.addr), r.v6.port), v4(r.v4), v4(r.remote)] == wanted[..]
         };
@@ -153,9 +153,9 @@ impl World {
     }
 }
 
-fn blank_record() -> Record {
+fn blank_record() -> SessionRecord {
     let v4 = Transport4::new(Ipv4Addr::UNSPECIFIED, 0);
-    Record {
+    SessionRecord {
         proto: Proto::Udp,
         v6: Transport6::new(Ipv6Addr::UNSPECIFIED, 0),
         v4,

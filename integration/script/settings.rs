@@ -126,7 +126,7 @@ fn zone(settings: &mut Settings, number: &str, words: &[&str]) -> Result<(), Str
             "pool" => zone.pool = int(value)? as usize,
             "host" => zone.host_len = int(value)? as u8,
             "site" => zone.site_len = int(value)? as u8,
-            "blocks" => zone.blocks_per_host = int(value)? as u16,
+            "blocks" => zone.ports_per_host = int(value)? * 256,
             "sessions" => zone.sessions_per_host = int(value)?,
             "own" => zone.hosts.push(own_limits(value, zone.host_len)?),
             "rate" => zone.bindings_per_second = int(value)?,
@@ -148,7 +148,7 @@ fn own_limits(text: &str, host_len: u8) -> Result<HostLimits, String> {
     let Some(IpAddr::V6(host)) = address(host) else { return Err(format!("`{host}` is not a host")) };
     Ok(HostLimits {
         prefix: Ipv6Prefix::containing(host, host_len),
-        blocks: int(blocks)? as u16,
+        ports: int(blocks)? * 256,
         sessions: int(sessions)?,
         bindings_per_second: int(rate)?,
     })

@@ -93,10 +93,7 @@ fn zones(config: &Config) -> Vec<String> {
         lines.push(format!("  pool4    {}", join(ranges.collect())));
         lines.push(format!(
             "  limits   {} ports and {} sessions per host (/{}); sites are /{}",
-            u32::from(zone.blocks_per_host) * 256,
-            zone.sessions_per_host,
-            zone.host_len,
-            zone.site_len
+            zone.ports_per_host, zone.sessions_per_host, zone.host_len, zone.site_len
         ));
         lines.extend(capacity(config, zone));
     }

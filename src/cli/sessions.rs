@@ -18,7 +18,7 @@ use crate::control::cleanup::state_dir_of;
 use crate::control::saved_sessions::{now_of, present};
 use crate::observe::format::{size, span};
 use crate::output::{errln, outln};
-use crate::translator::Record;
+use crate::translator::SessionRecord;
 use crate::worker::state::{Reader, StateError};
 
 #[derive(clap::Args, Debug)]
@@ -53,7 +53,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn passes(&self, record: &Record) -> bool {
+    fn passes(&self, record: &SessionRecord) -> bool {
         self.host.is_none_or(|host| host.contains(record.v6.addr))
             && self.protocol.is_none_or(|proto| proto == record.proto)
             && self.address.is_none_or(|addr| addr == record.v4.addr)
@@ -66,7 +66,7 @@ impl Filter {
     ///
     /// # Errors
     /// No files, or one that cannot be read.
-    fn visit(&self, mut each: impl FnMut(&Record)) -> Result<(), String> {
+    fn visit(&self, mut each: impl FnMut(&SessionRecord)) -> Result<(), String> {
         let dirs = match &self.directory {
             Some(dir) => vec![dir.clone()],
             None => vec![PathBuf::from(RUNTIME_DIR), state_dir_of(&self.config)],
@@ -82,7 +82,7 @@ impl Filter {
         Ok(())
     }
 
-    fn visit_file(&self, path: &Path, each: &mut impl FnMut(&Record)) -> Result<(), StateError> {
+    fn visit_file(&self, path: &Path, each: &mut impl FnMut(&SessionRecord)) -> Result<(), StateError> {
         let mut reader = Reader::new(BufReader::with_capacity(1 << 20, File::open(path)?))?;
         let now = now_of(reader.header());
         while let Some(saved) = reader.next_session()? {
@@ -106,7 +106,7 @@ pub(super) fn sessions(filter: &Filter) -> ExitCode {
         if count == 1 {
             outln!("{:<4}  {:<45}  {:<21}  {:<21}  packets, bytes out/in", "", "client", "public", "server");
         }
-        let Record { proto, v6, v4, remote, packets, bytes, .. } = record;
+        let SessionRecord { proto, v6, v4, remote, packets, bytes, .. } = record;
         outln!(
             "{:<4}  {:<45}  {:<21}  {:<21}  {}/{}, {}/{}; silent {}, ends in {}",
             proto.name(),
@@ -127,7 +127,7 @@ pub(super) fn sessions(filter: &Filter) -> ExitCode {
     finish(visited)
 }
 
-fn of_session(record: &Record) -> serde_json::Value {
+fn of_session(record: &SessionRecord) -> serde_json::Value {
     json!({
         "protocol": record.proto.name(),
         "client": { "address": record.v6.addr.to_string(), "port": record.v6.port },

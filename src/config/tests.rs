@@ -206,8 +206,8 @@ fn zones_share_a_pool_or_have_their_own() {
     assert_eq!(nat64.pools.len(), 2);
     assert_eq!(nat64.zones[2].host_len, 64);
     assert_eq!(nat64.zones[2].pref64, [Pref64::WELL_KNOWN]);
-    let blocks: Vec<_> = nat64.zones.iter().map(|z| z.blocks_per_host).collect();
-    assert_eq!(blocks, [8, 8, 8, 3]);
+    let ports: Vec<_> = nat64.zones.iter().map(|z| z.ports_per_host).collect();
+    assert_eq!(ports, [2048, 2048, 2048, 768]);
 }
 
 #[test]

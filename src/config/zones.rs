@@ -16,6 +16,8 @@ use crate::nat64::{HostLimits, Pool, Sharing, Zone};
 pub const MAX_ZONES: usize = 256;
 /// Default limit of port blocks per host.
 const BLOCKS_PER_HOST: u16 = 8;
+/// The unit of such limits.
+const PORTS_PER_BLOCK: u32 = 256;
 /// Default limit of sessions per host.
 const SESSIONS_PER_HOST: u32 = 16_384;
 
@@ -36,7 +38,7 @@ struct Defaults {
     egress: Egress,
     pref64: Vec<Pref64>,
     pool: Option<usize>,
-    blocks_per_host: u16,
+    ports_per_host: u32,
     sessions_per_host: u32,
     bindings_per_second: u32,
     sharing: Sharing,
@@ -97,7 +99,7 @@ fn defaults(
         egress,
         pref64,
         pool,
-        blocks_per_host: reader.number(blocks, BLOCKS_PER_HOST, 1..=u16::MAX),
+        ports_per_host: ports(reader, blocks, u32::from(BLOCKS_PER_HOST) * PORTS_PER_BLOCK),
         sessions_per_host: reader.number(sessions, SESSIONS_PER_HOST, 1..=100_000_000),
         bindings_per_second: reader.number(rate, 0, 0..=1_000_000),
         sharing: Sharing {
@@ -177,13 +179,18 @@ fn zone(
         host_len,
         site_len: reader.number(section.site_prefix.as_ref(), site_len, widest..=host_len),
         sharing: share(reader, section, defaults),
-        blocks_per_host: reader.number(blocks, defaults.blocks_per_host, 1..=u16::MAX),
+        ports_per_host: ports(reader, blocks, defaults.ports_per_host),
         sessions_per_host: reader.number(sessions, defaults.sessions_per_host, 1..=100_000_000),
         bindings_per_second: reader.number(rate, defaults.bindings_per_second, 0..=1_000_000),
         hosts: Vec::new(),
     };
     zone.hosts = hosts(reader, section, &zone);
     zones.zones.push(zone);
+}
+
+/// A maximum of ports, which the configuration has in blocks of 256.
+fn ports(reader: &mut Reader<'_>, blocks: Option<&Number>, default: u32) -> u32 {
+    u32::from(reader.number(blocks, (default / PORTS_PER_BLOCK) as u16, 1..=u16::MAX)) * PORTS_PER_BLOCK
 }
 
 /// `[[zone.host]]`: hosts with limits of their own.
@@ -201,7 +208,7 @@ fn hosts(reader: &mut Reader<'_>, section: &schema::Zone, zone: &Zone) -> Vec<Ho
         }
         read.push(HostLimits {
             prefix,
-            blocks: reader.number(entry.blocks.as_ref(), zone.blocks_per_host, 1..=u16::MAX),
+            ports: ports(reader, entry.blocks.as_ref(), zone.ports_per_host),
             sessions: reader.number(entry.sessions.as_ref(), zone.sessions_per_host, 1..=100_000_000),
             bindings_per_second: reader.number(
                 entry.bindings_per_second.as_ref(),

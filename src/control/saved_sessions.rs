@@ -25,7 +25,7 @@ use super::journal;
 use crate::config::Config;
 use crate::ownership::Owners;
 use crate::time::Instant;
-use crate::translator::Record;
+use crate::translator::SessionRecord;
 use crate::worker::state::{Header, Reader, StateError};
 use crate::worker::{Progress, Restored, Saved, Target, moment};
 
@@ -55,7 +55,7 @@ impl std::fmt::Display for Name {
 pub(super) struct Inherited {
     /// Seed of the hash that assigns hosts to workers. Another one would separate hosts from their ports.
     pub(super) owner_seed: Option<u32>,
-    sessions: Vec<Record>,
+    sessions: Vec<SessionRecord>,
 }
 
 /// The files of this gateway and of earlier ones.

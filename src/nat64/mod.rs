@@ -68,7 +68,7 @@ pub use settings::{
     Filtering, HostLimits, Limits, Masquerade, Pairing, Pool, Settings, Sharing, StaticBinding, Timers,
     UnsolicitedSyn, Zone,
 };
-pub use tables::events::{BlockAssignment, Event, Record};
+pub use tables::events::{BlockAssignment, Event, SessionRecord};
 
 /// One worker's state, and the operations on it.
 pub struct Nat64 {

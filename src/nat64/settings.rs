@@ -23,8 +23,8 @@ pub struct Zone {
     pub site_len: u8,
     /// How its hosts and sites share the pool.
     pub sharing: Sharing,
-    /// Maximum ports per host, in blocks of 256.
-    pub blocks_per_host: u16,
+    /// Maximum ports per host.
+    pub ports_per_host: u32,
     /// Maximum sessions per host.
     pub sessions_per_host: u32,
     /// Maximum new bindings per host and second; 0 is unlimited (RFC 6888 REQ-4c).
@@ -38,8 +38,8 @@ pub struct Zone {
 pub struct HostLimits {
     /// The host: a prefix of the zone's `host_len`.
     pub prefix: Ipv6Prefix,
-    /// Maximum ports, in blocks of 256.
-    pub blocks: u16,
+    /// Maximum ports.
+    pub ports: u32,
     /// Maximum sessions.
     pub sessions: u32,
     /// Maximum new bindings per second; 0 is unlimited.

@@ -6,14 +6,14 @@ use super::prefetch::Candidate;
 use super::tables::bib::Allocation;
 use super::tables::slab::NIL;
 use super::tables::tcp::State;
-use super::{BlockAssignment, Nat64, Record};
+use super::{BlockAssignment, Nat64, SessionRecord};
 use crate::addr::Proto;
 use crate::reason::Reason;
 use crate::time::Instant;
 
 impl Nat64 {
     /// Writes sessions from slot `cursor` on to `out`; returns their number, zero at the end.
-    pub fn export(&self, now: Instant, cursor: &mut u32, out: &mut [Record]) -> usize {
+    pub fn export(&self, now: Instant, cursor: &mut u32, out: &mut [SessionRecord]) -> usize {
         let mut written = 0;
         while written < out.len() && *cursor < self.session_slots() {
             if let Some(record) = self.record(now, *cursor) {
@@ -31,10 +31,10 @@ impl Nat64 {
     }
 
     /// The session in a slot; `None` if there is none or it has expired.
-    pub fn record(&self, now: Instant, slot: u32) -> Option<Record> {
+    pub fn record(&self, now: Instant, slot: u32) -> Option<SessionRecord> {
         let session = self.sessions.get(slot).filter(|session| !session.is_expired(now))?;
         let binding = self.bib.binding(session.binding());
-        Some(Record {
+        Some(SessionRecord {
             proto: binding.proto(),
             v6: binding.v6(),
             v4: self.mapped(session.binding()),
@@ -62,7 +62,7 @@ impl Nat64 {
     /// - [`Reason::PoolExhausted`]: another host has the block or the port.
     /// - [`Reason::NoSession`]: the state does not belong to the protocol.
     /// - [`Reason::SessionLimit`], [`Reason::TableFull`]: a quota or table is full.
-    pub fn import(&mut self, now: Instant, record: &Record) -> Result<(), Reason> {
+    pub fn import(&mut self, now: Instant, record: &SessionRecord) -> Result<(), Reason> {
         let state = State::from_number(record.state)
             .filter(|state| (*state == State::Closed) == (record.proto != Proto::Tcp))
             .ok_or(Reason::NoSession)?;
@@ -132,7 +132,7 @@ impl Nat64 {
         now: Instant,
         zone: u16,
         pref64: u16,
-        record: &Record,
+        record: &SessionRecord,
     ) -> Result<u32, Reason> {
         if self.bib.find(record.proto, record.v6).is_some() {
             // The client has a quarantined binding with another port.

@@ -242,7 +242,7 @@ impl Nat64 {
             proto: tuple.proto,
             port: client.port,
             pool: zone.pool,
-            quota: limits.blocks,
+            port_quota: limits.ports,
             rate: limits.bindings_per_second,
             first_block: zone.sharing.first_block,
             new_hosts: zone.sharing.new_hosts_per_second,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::addr::{Pref64, Proto, Transport4, Transport6, ZoneId};
 use crate::counters::Tally;
 use crate::time::Instant;
-use crate::translator::{Cursor, Event, ExtraPackets, Record, Settings, Translator, Verdict};
+use crate::translator::{Cursor, Event, ExtraPackets, SessionRecord, Settings, Translator, Verdict};
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
 pub(crate) use explain::Explanation;
@@ -136,11 +136,11 @@ impl Replay {
             return;
         };
         // A query has one identifier, and its session no remote port.
-        let same_remote = |record: &Record, ip: IpAddr, port: u16| {
+        let same_remote = |record: &SessionRecord, ip: IpAddr, port: u16| {
             (ip == record.remote.addr || ip == record.pref64.embed(record.remote.addr))
                 && (proto == Proto::Icmp || port == record.remote.port)
         };
-        let is_quoted = |record: &Record| {
+        let is_quoted = |record: &SessionRecord| {
             let from_client = src == SocketAddr::new(record.v4.addr.into(), record.v4.port);
             let to_client = dst == SocketAddr::new(record.v6.addr.into(), record.v6.port);
             record.proto == proto
@@ -184,7 +184,7 @@ impl Replay {
     }
 }
 
-const NO_RECORD: Record = Record {
+const NO_RECORD: SessionRecord = SessionRecord {
     proto: Proto::Udp,
     v6: Transport6::new(Ipv6Addr::UNSPECIFIED, 0),
     v4: Transport4::new(Ipv4Addr::UNSPECIFIED, 0),

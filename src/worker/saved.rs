@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::snapshot::Target;
 use crate::reason::Reason;
 use crate::time::Instant;
-use crate::translator::{BlockAssignment, Record, Translator};
+use crate::translator::{BlockAssignment, SessionRecord, Translator};
 
 /// What an earlier gateway saved for a worker, and where the worker saves its sessions.
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub struct Saved {
     /// Port blocks that hosts had, of all workers.
     pub blocks: Arc<[BlockAssignment]>,
     /// Sessions of hosts of this worker.
-    pub sessions: Vec<Record>,
+    pub sessions: Vec<SessionRecord>,
     /// Where it saves its sessions.
     pub snapshot: Option<Target>,
 }

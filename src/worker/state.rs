@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use crate::addr::{Ipv6Prefix, Pref64, Proto, Transport4, Transport6};
 use crate::time::Instant;
-use crate::translator::Record;
+use crate::translator::SessionRecord;
 use crc::crc32;
 
 const MAGIC: [u8; 8] = *b"gate64st";
@@ -136,19 +136,19 @@ pub enum StateError {
 pub struct SavedSession {
     deadline: Instant,
     active: Instant,
-    record: Record,
+    record: SessionRecord,
 }
 
 impl SavedSession {
     /// The record at a time of the saving worker's clock; `None` if the session has expired.
-    pub fn at(&self, now: Instant) -> Option<Record> {
+    pub fn at(&self, now: Instant) -> Option<SessionRecord> {
         let (remaining, silent) = (self.deadline.since(now), now.since(self.active));
-        (remaining > Duration::ZERO).then_some(Record { remaining, silent, ..self.record })
+        (remaining > Duration::ZERO).then_some(SessionRecord { remaining, silent, ..self.record })
     }
 }
 
 /// Writes a record, or an empty slot, to `out`, which has [`RECORD`] bytes.
-pub(crate) fn encode(record: Option<&Record>, now: Instant, out: &mut [u8]) {
+pub(crate) fn encode(record: Option<&SessionRecord>, now: Instant, out: &mut [u8]) {
     out.fill(0);
     let Some(record) = record else { return };
     let silent = u64::try_from(record.silent.as_nanos()).unwrap_or(u64::MAX);
@@ -261,8 +261,20 @@ fn decode(bytes: &[u8]) -> Option<SavedSession> {
     let bytes = [(); 2].map(|()| u64::from_le_bytes(fields.take()));
     let (inbound, answered) = (flags & INBOUND != 0, flags & ANSWERED != 0);
     let (remaining, silent) = (Duration::ZERO, Duration::ZERO);
-    let record =
-        Record { proto, v6, v4, remote, pref64, state, remaining, silent, inbound, answered, packets, bytes };
+    let record = SessionRecord {
+        proto,
+        v6,
+        v4,
+        remote,
+        pref64,
+        state,
+        remaining,
+        silent,
+        inbound,
+        answered,
+        packets,
+        bytes,
+    };
     Some(SavedSession { deadline, active, record })
 }
 

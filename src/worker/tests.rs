@@ -7,7 +7,7 @@ use crate::device::memory::{self, Frame, MemoryDevice, MemoryPeer};
 use crate::device::{BATCH_BYTES, Offloads, Waker};
 use crate::nat64;
 use crate::reason::Reason;
-use crate::translator::{Event, Record};
+use crate::translator::{Event, SessionRecord};
 use crate::wire::buf::{Checksum, Offload, PacketBuf, Segmentation};
 use crate::xlat;
 
@@ -115,7 +115,7 @@ fn translating(worker: u8, workers: u8) -> Settings {
         site_len: 64,
         sharing: Default::default(),
         hosts: Vec::new(),
-        blocks_per_host: 4,
+        ports_per_host: 1024,
         sessions_per_host: 16,
         bindings_per_second: 0,
     });
@@ -312,7 +312,7 @@ fn query(peer: &MemoryPeer) -> Frame {
 }
 
 /// Starts a worker that saves its sessions to `file`.
-fn start_saving(file: std::fs::File, sessions: Vec<Record>) -> (Started, MemoryPeer, Arc<Progress>) {
+fn start_saving(file: std::fs::File, sessions: Vec<SessionRecord>) -> (Started, MemoryPeer, Arc<Progress>) {
     let (device, peer) = memory();
     let progress = Arc::new(Progress::default());
     let target = Target { file, owner_seed: 9, boot: [1; 16], progress: progress.clone() };
@@ -321,7 +321,7 @@ fn start_saving(file: std::fs::File, sessions: Vec<Record>) -> (Started, MemoryP
     (start(vec![assignment], 1, 8).expect("starts"), peer, progress)
 }
 
-fn read_saved(file: &std::fs::File) -> Vec<Record> {
+fn read_saved(file: &std::fs::File) -> Vec<SessionRecord> {
     use std::io::Seek;
     let mut file = file.try_clone().expect("a descriptor");
     file.rewind().expect("a file");
@@ -347,7 +347,7 @@ fn sessions_are_saved_at_the_end_and_restored() {
 
     let next = tempfile::tempfile().expect("a file");
     let outside_all_zones =
-        Record { v6: Transport6::new("2001:db8:2::1".parse().expect("literal"), 9), ..sessions[0] };
+        SessionRecord { v6: Transport6::new("2001:db8:2::1".parse().expect("literal"), 9), ..sessions[0] };
     let (started, peer, _) =
         start_saving(next.try_clone().expect("a descriptor"), vec![sessions[0], outside_all_zones]);
     let restored = started.workers.restored();

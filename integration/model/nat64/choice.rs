@@ -163,7 +163,7 @@ impl Model {
         let zone = self.zone_of(request.host);
         let current: Vec<_> = own.iter().filter(|block| !self.is_withdrawn(block)).collect();
         let held: usize = current.iter().map(|block| block.cells()).sum::<usize>() * usize::from(CELL);
-        let left = (usize::from(zone.blocks_per_host) * 256).saturating_sub(held);
+        let left = (zone.ports_per_host as usize).saturating_sub(held);
         if left < usize::from(CELL) {
             return Err((Reason::HostQuota, Reclaimable::default()));
         }

@@ -9,8 +9,8 @@ use crate::worker::state::{self, Header, RECORD};
 
 const NOW: Instant = Instant::from_secs(1000);
 
-fn record(host: u16) -> Record {
-    Record {
+fn record(host: u16) -> SessionRecord {
+    SessionRecord {
         proto: Proto::Udp,
         v6: Transport6::new([0x2001, 0xdb8, 1, 0, 0, 0, 0, host].into(), 5000),
         v4: Transport4::new(Ipv4Addr::new(192, 0, 2, 64), 1025),
@@ -74,7 +74,7 @@ fn a_new_generation_replaces_the_old_ones() {
     let owners = config.nat64.owners(8, 2);
     let each = saved.begin(&owners, inherited);
     for (worker, part) in each.iter().enumerate() {
-        let own = |record: &Record| usize::from(owners.source(record.v6.addr).0) == worker;
+        let own = |record: &SessionRecord| usize::from(owners.source(record.v6.addr).0) == worker;
         assert!(part.sessions.iter().all(own));
     }
     assert_eq!(each.iter().map(|part| part.sessions.len()).sum::<usize>(), 4);

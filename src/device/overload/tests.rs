@@ -55,7 +55,7 @@ fn owners(clients: &str, host_len: u8) -> Known {
         host_len,
         site_len: 64,
         sharing: nat64::Sharing::default(),
-        blocks_per_host: 1,
+        ports_per_host: 256,
         sessions_per_host: 1,
         bindings_per_second: 0,
         hosts: Vec::new(),

@@ -135,7 +135,7 @@ impl Zones {
             sharing: zone.sharing,
             limits: HostLimits {
                 prefix: Ipv6Prefix::host(Ipv6Addr::UNSPECIFIED),
-                blocks: zone.blocks_per_host,
+                ports: zone.ports_per_host,
                 sessions: zone.sessions_per_host,
                 bindings_per_second: zone.bindings_per_second,
             },

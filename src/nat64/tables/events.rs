@@ -75,7 +75,7 @@ pub enum Event {
 
 /// A session that another translator can import. Clocks differ, so it has a remaining time, not a deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Record {
+pub struct SessionRecord {
     /// The protocol.
     pub proto: Proto,
     /// The client.

@@ -143,10 +143,10 @@ fn tallies(gate: &Translator) -> Vec<u64> {
 }
 
 /// The exported records of all sessions.
-fn records(bench: &Bench) -> Vec<translator::Record> {
+fn records(bench: &Bench) -> Vec<translator::SessionRecord> {
     let mut records = Vec::new();
     let mut cursor = translator::Cursor::default();
-    let blank = translator::Record {
+    let blank = translator::SessionRecord {
         proto: Proto::Udp,
         v6: Transport6::new(v6("::"), 0),
         v4: Transport4::new(v4("0.0.0.0"), 0),

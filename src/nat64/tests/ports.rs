@@ -51,7 +51,7 @@ fn no_address_is_bound_twice_on_either_side() {
     settings.nat64.limits.bindings = 120_000;
     settings.nat64.limits.blocks = 5_000;
     settings.nat64.limits.hosts = 500;
-    settings.nat64.zones[0].blocks_per_host = 64;
+    settings.nat64.zones[0].ports_per_host = 16384;
     settings.nat64.zones[0].sessions_per_host = 10_000;
     let mut bench = Bench::new(settings);
     let mut rng = crate::nat64::tables::hash::Rng::new(11);
@@ -159,7 +159,7 @@ fn an_exhausted_pool_keeps_existing_bindings() {
 fn a_host_has_its_quota_of_blocks_and_sessions() {
     // ids 6888-4, 6888-5
     let mut settings = n1();
-    settings.nat64.zones[0].blocks_per_host = 1;
+    settings.nat64.zones[0].ports_per_host = 256;
     settings.nat64.zones[0].sharing.first_block = 256;
     settings.nat64.zones[0].sessions_per_host = 300;
     let mut bench = Bench::new(settings);
@@ -226,10 +226,10 @@ fn drops_of_quota(bench: &Bench) -> u64 {
 fn a_host_can_have_limits_of_its_own() {
     // id 6888-4
     let mut settings = n1();
-    settings.nat64.zones[0].blocks_per_host = 1;
+    settings.nat64.zones[0].ports_per_host = 256;
     settings.nat64.zones[0].sharing.first_block = 256;
     let prefix = crate::addr::Ipv6Prefix::host(v6(C));
-    let own = crate::nat64::HostLimits { prefix, blocks: 2, sessions: 500, bindings_per_second: 0 };
+    let own = crate::nat64::HostLimits { prefix, ports: 512, sessions: 500, bindings_per_second: 0 };
     settings.nat64.zones[0].hosts = vec![own];
     let mut bench = Bench::new(settings);
     for (client, most, reason) in [(C, 500, Reason::SessionLimit), (C2, 256, Reason::HostQuota)] {

@@ -141,7 +141,7 @@ fn port_entropy_costs_no_more_than_half_of_the_pool_and_the_quota() {
     // Growth ends once 1,536 ports are in use.
     assert_eq!(ports_of_busy_host(&mut Bench::new(settings)).0.len(), 1728);
     let mut settings = n1();
-    settings.nat64.zones[0].blocks_per_host = 3;
+    settings.nat64.zones[0].ports_per_host = 768;
     assert_eq!(ports_of_busy_host(&mut Bench::new(settings)).0.len(), 768);
 }
 
@@ -149,7 +149,7 @@ fn port_entropy_costs_no_more_than_half_of_the_pool_and_the_quota() {
 fn the_quota_counts_ports() {
     // id 6888-4
     let mut settings = n1();
-    settings.nat64.zones[0].blocks_per_host = 2;
+    settings.nat64.zones[0].ports_per_host = 512;
     let mut bench = Bench::new(settings);
     assert!(talk(&mut bench, C, 10_000));
     let opened = (10_001..20_000).take_while(|port| open(&mut bench, C, *port).is_some()).count();

@@ -4,7 +4,7 @@ use super::super::{Proto, StaticBinding};
 use super::*;
 use crate::addr::Transport6;
 use crate::packet_builder::{fragments4, fragments6};
-use crate::translator::{Change, Cursor, Record};
+use crate::translator::{Change, Cursor, SessionRecord};
 
 fn web() -> StaticBinding {
     let v6 = Transport6::new(v6(C), 8080);
@@ -182,7 +182,7 @@ fn another_translator_takes_sessions_over() {
     let udp = old.udp_mapping(C, 40_000);
     old.to4(&tcp6(C2, 40_000, Z, Flags::SYN));
     old.secs(100);
-    let blank = Record {
+    let blank = SessionRecord {
         proto: Proto::Udp,
         v6: Transport6::new(v6(C), 0),
         v4: udp,

@@ -14,8 +14,8 @@ fn header() -> Header {
     Header { owner_seed: 7, written: moment(1, 5, 6), clock: NOW }
 }
 
-fn record() -> Record {
-    Record {
+fn record() -> SessionRecord {
+    SessionRecord {
         proto: Proto::Tcp,
         v6: Transport6::new("2001:db8:1::2".parse().expect("literal"), 40_000),
         v4: Transport4::new(Ipv4Addr::new(192, 0, 2, 64), 1025),
@@ -31,7 +31,7 @@ fn record() -> Record {
     }
 }
 
-fn file(records: &[Option<Record>]) -> Vec<u8> {
+fn file(records: &[Option<SessionRecord>]) -> Vec<u8> {
     let mut bytes = header().encode().to_vec();
     for record in records {
         let mut slot = [0xff; RECORD];
@@ -42,7 +42,7 @@ fn file(records: &[Option<Record>]) -> Vec<u8> {
 }
 
 /// All sessions at [`NOW`], damaged and unknown records.
-fn read(bytes: &[u8]) -> Result<(Vec<Record>, (u64, u64)), StateError> {
+fn read(bytes: &[u8]) -> Result<(Vec<SessionRecord>, (u64, u64)), StateError> {
     let mut reader = Reader::new(Cursor::new(bytes))?;
     let mut read = Vec::new();
     while let Some(saved) = reader.next_session()? {
@@ -53,8 +53,8 @@ fn read(bytes: &[u8]) -> Result<(Vec<Record>, (u64, u64)), StateError> {
 
 #[test]
 fn sessions_return_as_they_were() {
-    let inbound = Record { inbound: false, ..record() };
-    let udp = Record { proto: Proto::Udp, state: 0, answered: false, ..record() };
+    let inbound = SessionRecord { inbound: false, ..record() };
+    let udp = SessionRecord { proto: Proto::Udp, state: 0, answered: false, ..record() };
     let bytes = file(&[Some(record()), None, Some(inbound), Some(udp)]);
     assert_eq!(*Reader::new(&bytes[..]).expect("a header").header(), header());
     assert_eq!(read(&bytes).expect("readable"), (vec![record(), inbound, udp], (0, 0)));

@@ -172,7 +172,7 @@ impl Pool4 {
     fn next_len(&self, host: Option<u32>, request: &PortRequest, class: Class) -> Result<u16, Reason> {
         let held = host.map_or([0; 2], |host| self.hosts.host(host).cells);
         let held: u32 = held.iter().sum::<u32>() * u32::from(CELL);
-        let left = (u32::from(request.quota) * u32::from(LONGEST)).saturating_sub(held);
+        let left = request.port_quota.saturating_sub(held);
         if left < u32::from(CELL) {
             return Err(Reason::HostQuota);
         }

@@ -17,8 +17,8 @@ pub(in crate::nat64) struct PortRequest {
     pub(in crate::nat64) port: u16,
     /// Index of the zone's pool.
     pub(in crate::nat64) pool: u16,
-    /// Maximum ports of the host, in blocks of 256.
-    pub(in crate::nat64) quota: u16,
+    /// Maximum ports of the host.
+    pub(in crate::nat64) port_quota: u32,
     /// Maximum new bindings per second; 0 is unlimited.
     pub(in crate::nat64) rate: u32,
     /// Ports of a host's first block.

@@ -3,10 +3,13 @@
 use core::net::Ipv4Addr;
 
 use super::{Event, Filtering, Nat64};
-use crate::addr::{HostKey, Proto, Transport4, Transport6};
+use crate::addr::{HostKey, Proto, Transport4, Transport6, Usage};
 use crate::reason::Reason;
 use crate::time::Instant;
 use crate::xlat::Pass;
+
+/// A site is small if it holds at most this part of the session table.
+const SMALL_SITE: u32 = 64;
 
 impl Nat64 {
     /// Whether filtering lets packets of `remote`, or ICMP errors about packets to it, reach a binding
@@ -63,8 +66,8 @@ impl Nat64 {
         Ok(())
     }
 
-    /// Checks that the table and the host's quota have room for one more session. `slot` is that of the host, if it
-    /// holds blocks.
+    /// Checks that the table, the host's quota, and the shares of host and site have room for one more session. `slot` is
+    /// that of the host, if it holds blocks.
     pub(super) fn check_sessions(
         &mut self,
         now: Instant,
@@ -74,15 +77,44 @@ impl Nat64 {
     ) -> Result<(), Reason> {
         let is_static = binding.is_some_and(|slot| self.bib.binding(slot).is_static());
         let quota = self.policy.zones.zone(zone).limits_of(host).sessions;
-        let sessions = match slot {
-            Some(slot) if !is_static => self.pool4.hosts().host(slot).sessions,
-            Some(_) | None => 0,
+        let has_room = if is_static {
+            !self.sessions.is_full()
+        } else {
+            let sessions = slot.map_or(0, |slot| self.pool4.hosts().host(slot).sessions);
+            sessions < quota && self.has_share_of_sessions(host, slot)
         };
-        if self.sessions.is_full() || !is_static && sessions >= quota {
+        if !has_room {
             self.report_refusal(now, host, Reason::SessionLimit);
             return Err(Reason::SessionLimit);
         }
         Ok(())
+    }
+
+    /// Entries of a table of `limit` that are in use when a host receives no more. The last quarter is for hosts that
+    /// were answered, half of it also for those of small sites: a flood from one site leaves some to new hosts of others.
+    pub(super) fn room_for(&self, host: HostKey, slot: Option<u32>, limit: u32) -> u32 {
+        if self.pool4.is_answered(host, slot) {
+            return limit;
+        }
+        let (_, of_site) = self.pool4.sessions_of(host, slot);
+        limit - if of_site <= self.sessions.limit() / SMALL_SITE { limit / 8 } else { limit / 4 }
+    }
+
+    /// Whether a host may take one more entry of the session table ([`Usage`]).
+    fn has_share_of_sessions(&self, host: HostKey, slot: Option<u32>) -> bool {
+        let (used, limit) = (self.sessions.len(), self.sessions.limit());
+        // Below this no share is used up.
+        if used < limit / 4 {
+            return true;
+        }
+        let (host_sessions, site_sessions) = self.pool4.sessions_of(host, slot);
+        let usage = Usage {
+            total: self.room_for(host, slot, limit).into(),
+            used: used.into(),
+            site: site_sessions.into(),
+            host: host_sessions.into(),
+        };
+        usage.admit().is_ok()
     }
 
     /// Checks that the IPv4 side may open one more session. It may use half of a host's quota and three

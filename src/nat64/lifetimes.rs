@@ -120,7 +120,7 @@ impl Nat64 {
             return;
         }
         let block = self.bib.binding(binding).allocation;
-        self.pool4.host_of_block(block).sessions -= 1;
+        self.pool4.uncount_session(block);
         if first != NIL {
             return;
         }

@@ -270,7 +270,9 @@ impl Nat64 {
             self.count_binding(slot, 1);
             return Ok(slot);
         }
-        if self.bib.is_full() && !self.end_oldest_quarantine(now) {
+        let (used, limit) = (self.bib.len(), self.bib.limit());
+        let is_full = used >= limit - limit / 4 && used >= self.room_for(request.host, request.slot, limit);
+        if is_full && !self.end_oldest_quarantine(now) {
             return Err(Reason::TableFull);
         }
         let (block, port) = self.allocate(now, request)?;
@@ -348,7 +350,7 @@ impl Nat64 {
         let session = session.ok_or(Reason::SessionLimit)?;
         if !self.bib.binding(binding).is_static() {
             let block = self.bib.binding(binding).allocation;
-            self.pool4.host_of_block(block).sessions += 1;
+            self.pool4.count_session(block);
         }
         let proto = self.bib.binding(binding).proto();
         self.counters.zone(self.zone_of_binding(binding)).sessions[proto as usize].add(1);

@@ -61,7 +61,7 @@ impl Model {
         !pool.iter().any(|(addr, ports)| *addr == block.addr && ports.overlaps(block.ports))
     }
 
-    fn site_of(&self, host: Host) -> Host {
+    pub(super) fn site_of(&self, host: Host) -> Host {
         let zone = self.zone_of(host);
         host.site(zone.host_len, zone.site_len)
     }
@@ -411,7 +411,7 @@ fn is_free(free: &[Place1], (addr, ports): Place) -> bool {
 
 /// The level whose share is used up.
 #[derive(Clone, Copy)]
-enum Level {
+pub(super) enum Level {
     Total,
     Site,
     Host,
@@ -419,7 +419,7 @@ enum Level {
 
 /// Whether a host may have one more of a shared resource: beside others, a site stops at half of what was free to
 /// it, and so does a host in its site. What holds nothing gets the first.
-fn admit(total: usize, used: usize, site: usize, host: usize) -> Result<(), Level> {
+pub(super) fn admit(total: usize, used: usize, site: usize, host: usize) -> Result<(), Level> {
     if used >= total {
         return Err(Level::Total);
     }

@@ -1,5 +1,6 @@
 //! Sessions: limits, timeouts and filtering. Methods of the model.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use gate64::addr::{Pref64, Proto, Transport4, Transport6};
@@ -7,6 +8,7 @@ use gate64::nat64::Filtering;
 use gate64::reason::Reason;
 use gate64::time::Instant;
 
+use super::choice::admit;
 use super::{Model, Session};
 use crate::model::address::Host;
 use crate::model::packet::Flow;
@@ -16,9 +18,37 @@ impl Model {
     pub(super) fn room_for_session(&self, client: Transport6, binding: Option<usize>) -> Result<(), Reason> {
         let outside_quota = binding.is_some_and(|at| self.bindings[at].fixed);
         let quota = self.zone(client.addr).map_or(0, |zone| zone.sessions_per_host) as usize;
-        let full = self.sessions.len() >= self.settings.nat64.limits.sessions as usize
-            || !outside_quota && self.sessions_of(self.host(client.addr)) >= quota;
-        if full { Err(Reason::SessionLimit) } else { Ok(()) }
+        let has_room = match outside_quota {
+            true => self.sessions.len() < self.settings.nat64.limits.sessions as usize,
+            false => {
+                self.sessions_of(self.host(client.addr)) < quota && self.has_share_of_sessions(client.addr)
+            }
+        };
+        if has_room { Ok(()) } else { Err(Reason::SessionLimit) }
+    }
+
+    /// Whether the client's host may take one more entry of the session table. The last quarter is for answered
+    /// hosts, half of it also for those of sites that hold at most a 64th of the table.
+    fn has_share_of_sessions(&self, client: Ipv6Addr) -> bool {
+        let Some(host) = self.host(client) else { return true };
+        let (limit, worker) = (self.settings.nat64.limits.sessions as usize, self.owners.source(client));
+        let of_worker: Vec<_> =
+            self.sessions.iter().filter(|s| self.owners.source(s.client.addr) == worker).collect();
+        if of_worker.len() < limit / 4 {
+            return true;
+        }
+        let counts = |s: &&&Session| {
+            let binding = self.of(s.proto, s.client).expect("a session has a binding");
+            let site = self.host(s.client.addr).map(|host| self.site_of(host));
+            !self.bindings[binding].fixed && site == Some(self.site_of(host))
+        };
+        let of_site = of_worker.iter().filter(counts).count();
+        let reserve = match (self.is_answered(host), of_site <= limit / 64) {
+            (true, _) => 0,
+            (false, true) => limit / 8,
+            (false, false) => limit / 4,
+        };
+        admit(limit - reserve, of_worker.len(), of_site, self.sessions_of(Some(host))).is_ok()
     }
 
     /// Sessions opened from outside leave a quarter of the table and half of each host's quota to sessions

@@ -337,6 +337,11 @@ impl Bib {
         self.slab.high_water()
     }
 
+    /// Maximum number of bindings.
+    pub(in crate::nat64) const fn limit(&self) -> u32 {
+        self.slab.limit()
+    }
+
     /// Whether the table is full.
     pub(in crate::nat64) const fn is_full(&self) -> bool {
         self.slab.is_full()

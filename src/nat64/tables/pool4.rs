@@ -54,6 +54,7 @@ mod class;
 mod config;
 mod reconfigure;
 mod request;
+mod sessions;
 mod unanswered;
 
 pub(in crate::nat64) use config::{PoolConfig, ZonePool};

@@ -25,6 +25,8 @@ pub(in crate::nat64) struct Site {
     pub(in crate::nat64) hosts: u32,
     /// Next free slot, in a free one.
     next: u32,
+    /// Number of sessions, without those of static bindings.
+    pub(in crate::nat64) sessions: u32,
     /// Its blocks.
     pub(in crate::nat64) held: Held,
     /// Those of them without an answer from outside, which can be reclaimed.
@@ -48,6 +50,7 @@ impl Item for Site {
             key: SiteKey { zone: ZoneId(0), prefix: Ipv6Prefix::host(Ipv6Addr::UNSPECIFIED) },
             hosts: 0,
             next,
+            sessions: 0,
             held: Held::default(),
             reclaimable: Held::default(),
             new_hosts: Bucket::new(),

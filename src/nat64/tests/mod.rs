@@ -5,6 +5,7 @@ mod fast_path;
 mod flows;
 mod overload;
 mod ports;
+mod session_shares;
 mod sharing;
 mod upkeep;
 

@@ -31,7 +31,7 @@ fn a_scan_from_outside_leaves_a_host_half_of_its_sessions() {
 #[test]
 fn a_scan_of_a_static_binding_leaves_a_quarter_of_the_table() {
     let mut settings = n1();
-    settings.nat64.limits.sessions = 40;
+    settings.nat64.limits.sessions = 640;
     let mapped = Transport4::new(v4(T), 8080);
     settings.nat64.statics = vec![crate::nat64::StaticBinding {
         proto: crate::addr::Proto::Udp,
@@ -39,11 +39,17 @@ fn a_scan_of_a_static_binding_leaves_a_quarter_of_the_table() {
         v4: mapped,
     }];
     let mut bench = Bench::new(settings);
-    let passed = (1..=100).filter(|port| forwarded(&mut bench, &udp4(W, 1000 + port, mapped))).count();
-    assert_eq!(passed, 30);
-    assert_eq!(drops(&bench, Reason::SessionLimit), 70);
+    let passed = (1..=1_000).filter(|port| forwarded(&mut bench, &udp4(W, 1000 + port, mapped))).count();
+    assert_eq!(passed, 480);
+    assert_eq!(drops(&bench, Reason::SessionLimit), 520);
+    let mapped = bench.udp_mapping(C2, 6000);
+    assert!(forwarded(&mut bench, &udp4(Z, 53, mapped)), "now the host is known");
     let own = |port: u16| Packet6::new(v6(C2), under(Z)).udp(port, 53, b"q");
-    assert_eq!((6000..6100).filter(|port| forwarded(&mut bench, &own(*port))).count(), 10);
+    assert_eq!(
+        (6001..6300).filter(|port| forwarded(&mut bench, &own(*port))).count(),
+        79,
+        "half of what the scan leaves"
+    );
 }
 
 #[test]

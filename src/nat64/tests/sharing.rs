@@ -3,11 +3,11 @@
 use super::*;
 use crate::translator::Event;
 
-const SITE: &str = "2001:db8:1:1";
-const ELSEWHERE: &str = "2001:db8:1:2";
+pub(super) const SITE: &str = "2001:db8:1:1";
+pub(super) const ELSEWHERE: &str = "2001:db8:1:2";
 
 /// N1 with a pool and tables for many hosts, without limit of new hosts.
-fn with_pool(pool: &str, hosts: u32) -> translator::Settings {
+pub(super) fn with_pool(pool: &str, hosts: u32) -> translator::Settings {
     let mut settings = n1();
     settings.nat64.pools[0].ranges = vec![(pool.parse().expect("a prefix"), PortRange::ALL)];
     settings.nat64.zones[0].sharing.new_hosts_per_second = 0;
@@ -32,12 +32,12 @@ fn answer(bench: &mut Bench, mapped: Transport4) -> Verdict {
 }
 
 /// Opens a binding and answers it.
-fn talk(bench: &mut Bench, client: &str, port: u16) -> bool {
+pub(super) fn talk(bench: &mut Bench, client: &str, port: u16) -> bool {
     open(bench, client, port).is_some_and(|mapped| answer(bench, mapped) == Verdict::Forward)
 }
 
 /// One packet of each of `count` addresses of a site; returns how many were forwarded.
-fn flood(bench: &mut Bench, site: &str, count: u32, pause: Duration) -> u32 {
+pub(super) fn flood(bench: &mut Bench, site: &str, count: u32, pause: Duration) -> u32 {
     let mut passed = 0;
     for n in 0..count {
         let client = format!("{site}::{:x}:{:x}", 1 + (n >> 16), n & 0xffff);

@@ -157,7 +157,7 @@ impl Pool4 {
         for slot in 0..self.sites.end() {
             if self.sites.is_occupied(slot) {
                 let site = self.sites.site_mut(slot);
-                (site.held, site.reclaimable) = (Held::default(), Held::default());
+                (site.held, site.reclaimable, site.sessions) = (Held::default(), Held::default(), 0);
                 site.unanswered = [Queue::EMPTY; 2];
             }
         }
@@ -174,6 +174,8 @@ impl Pool4 {
             let host = self.hosts.host_mut(slot);
             host.cells = [0; 2];
             host.site = moved.unwrap_or(old);
+            let (site, sessions) = (host.site, host.sessions);
+            self.sites.site_mut(site).sessions += sessions;
         }
         let mut slots: Vec<_> =
             (0..self.blocks.end()).filter(|slot| self.blocks.get(*slot).is_some()).collect();

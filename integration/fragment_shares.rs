@@ -65,3 +65,17 @@ fn the_addresses_of_a_host_have_one_share() {
     fragment(&mut text, &of(2, 1), 34, "hold");
     holds(&text);
 }
+
+#[test]
+fn a_site_leaves_half_of_the_memory_to_others() {
+    // ids 6146-3.4-frag-limit, 6146-5.3-dos: four hosts fill the half; on the IPv4 side a site is a /24
+    let v6 = |site: u32, host: u32| format!("2001:db8:{site:x}::{host:x}.40000 > 2001:db8:64::c633:6407.53");
+    let v4 = |site: u32, host: u32| format!("198.51.{site}.{host}.53 > T.40000");
+    for of in [&v6 as &dyn Fn(u32, u32) -> String, &v4] {
+        let mut text = format!("{LARGE}set zone 0 clients=2001:db8::/32\n");
+        (0..1024).for_each(|n| fragment(&mut text, &of(1, 1 + n / 256), n, "hold"));
+        fragment(&mut text, &of(1, 9), 1024, "drop fragment_limit");
+        fragment(&mut text, &of(2, 1), 1025, "hold");
+        holds(&text);
+    }
+}

@@ -6,13 +6,16 @@ use super::accepted::Accepted;
 use super::context::Context;
 use super::tables::fragment::{Arrival, Datagram, First, Key, Step};
 use super::{Nat64, tuple};
-use crate::addr::ZoneId;
+use crate::addr::{Ipv4Prefix, ZoneId};
 use crate::reason::Reason;
 use crate::wire::buf::PacketBuf;
 use crate::wire::ipv4::Ipv4Packet;
 use crate::wire::ipv6::Ipv6Packet;
 use crate::wire::{Fragment, Transport};
 use crate::xlat::{ErrorHeader, Refusal};
+
+/// Prefix length of a site on the IPv4 side, for shares of the fragment cache.
+const IPV4_SITE: u8 = 24;
 
 /// The entry point of a side, for fragments released from the cache.
 type Process = fn(&mut Nat64, &mut Context<'_>, &mut PacketBuf) -> Result<Accepted, Refusal>;
@@ -57,9 +60,11 @@ impl Nat64 {
             return Err(Reason::UdpZeroChecksum.into());
         }
         let first = first(&packet.transport, packet.protocol, ErrorHeader::unreachable6(4))?;
+        let (source, site) = self.host_and_site_bits(packet.src);
         let arrival = Arrival {
             key: Key::v6(packet.src, packet.dst, packet.protocol, fragment.id),
-            source: self.host_bits(packet.src),
+            source,
+            site,
             offset: fragment.offset,
             more: fragment.more,
             packet: &buf.bytes()[..packet.len],
@@ -86,6 +91,7 @@ impl Nat64 {
         let arrival = Arrival {
             key: Key::v4(packet.src, packet.dst, packet.protocol, packet.id),
             source: u128::from(packet.src.to_bits()),
+            site: u128::from(Ipv4Prefix::containing(packet.src, IPV4_SITE).addr().to_bits()),
             offset: fragment.offset,
             more: fragment.more,
             packet: &buf.bytes()[..packet.total_len],
@@ -96,11 +102,12 @@ impl Nat64 {
         self.apply(context, step, Self::packet4, buf)
     }
 
-    /// The bits of the host that an address belongs to.
-    fn host_bits(&self, addr: Ipv6Addr) -> u128 {
-        let host =
-            self.policy.zones.index_of(addr).map(|zone| self.policy.zones.host_key(zone, addr).prefix.addr());
-        host.unwrap_or(addr).to_bits()
+    /// The bits of the host and of the site that an address belongs to.
+    fn host_and_site_bits(&self, addr: Ipv6Addr) -> (u128, u128) {
+        let Some(zone) = self.policy.zones.index_of(addr) else { return (addr.to_bits(), addr.to_bits()) };
+        let host = self.policy.zones.host_key(zone, addr);
+        let site = self.pool4.site_key(host).map_or(host.prefix, |site| site.prefix);
+        (host.prefix.addr().to_bits(), site.addr().to_bits())
     }
 
     /// Carries out the cache's decision.

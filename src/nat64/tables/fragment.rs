@@ -40,7 +40,7 @@ use core::time::Duration;
 
 use self::cells::{Cells, NONE};
 pub(in crate::nat64) use self::key::Key;
-use self::shares::Shares;
+use self::shares::{Shares, SourceShare};
 use self::table::{State, Table};
 use crate::ownership::mix;
 use crate::reason::Reason;
@@ -72,6 +72,8 @@ pub(in crate::nat64) struct Arrival<'a> {
     pub(in crate::nat64) key: Key,
     /// Identifies the sender, such as the bits of its address. Each sender may use an eighth of the cache.
     pub(in crate::nat64) source: u128,
+    /// Identifies the site of the sender. Each site may use half of the cache.
+    pub(in crate::nat64) site: u128,
     /// Offset of its data, in bytes from the start of the datagram's data.
     pub(in crate::nat64) offset: u16,
     /// The More Fragments flag.
@@ -340,8 +342,8 @@ impl FragmentCache {
 
     /// Adds a datagram; `None` if the cache or the sender's share is full.
     fn open(&mut self, now: Instant, arrival: &Arrival<'_>) -> Option<u32> {
-        let words = [96, 64, 32, 0].map(|shift| (arrival.source >> shift) as u32);
-        let share = self.shares.index_of(mix(self.seed, &words));
+        let hash = |bits: u128| mix(self.seed, &[96, 64, 32, 0].map(|shift| (bits >> shift) as u32));
+        let share = self.shares.share_of(hash(arrival.source), hash(arrival.site));
         if !self.shares.open(share) {
             return None;
         }
@@ -454,7 +456,7 @@ impl FragmentCache {
     }
 
     /// Frees the packet of a fragment, if it is held.
-    fn free_packet(&mut self, piece: u32, share: u32) {
+    fn free_packet(&mut self, piece: u32, share: SourceShare) {
         let piece = &mut self.pieces[piece as usize];
         let chain = core::mem::replace(&mut piece.cells, NONE);
         if chain != NONE {

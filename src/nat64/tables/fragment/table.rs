@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use super::cells::NONE;
 use super::key::Key;
+use super::shares::SourceShare;
 use crate::ownership::mix;
 use crate::reason::Reason;
 use crate::time::Instant;
@@ -28,8 +29,8 @@ pub(in crate::nat64) enum State {
 pub(in crate::nat64) struct Entry {
     pub(in crate::nat64) key: Key,
     pub(in crate::nat64) deadline: Instant,
-    /// Position of its source in the shares.
-    pub(in crate::nat64) share: u32,
+    /// The share of its source.
+    pub(in crate::nat64) share: SourceShare,
     pub(in crate::nat64) state: State,
     /// Its fragments in order of arrival.
     pub(in crate::nat64) first: u32,
@@ -67,7 +68,7 @@ impl Table {
         let blank = |n: usize| Entry {
             key: Key { src: IpAddr::from([0; 4]), dst: IpAddr::from([0; 4]), protocol: 0, id: 0 },
             deadline: Instant::NEVER,
-            share: 0,
+            share: SourceShare::default(),
             state: State::Invalid,
             first: NONE,
             last: NONE,
@@ -117,7 +118,7 @@ impl Table {
     }
 
     /// Adds a datagram as the youngest; `None` if the table is full.
-    pub(in crate::nat64) fn open(&mut self, key: Key, share: u32, deadline: Instant) -> Option<u32> {
+    pub(in crate::nat64) fn open(&mut self, key: Key, share: SourceShare, deadline: Instant) -> Option<u32> {
         let at = self.free;
         if at == NONE {
             return None;

@@ -35,7 +35,16 @@ fn arrival(packet: &[u8], first: First) -> Arrival<'_> {
         (key, word(42) & !7, word(42) & 1 != 0, 48)
     };
     let source = u128::from(key.id);
-    Arrival { key, source, offset, more, packet, data_at, first: (offset == 0).then_some(first) }
+    Arrival {
+        key,
+        source,
+        site: source,
+        offset,
+        more,
+        packet,
+        data_at,
+        first: (offset == 0).then_some(first),
+    }
 }
 
 const PORTS: First = First::Ports(4000, 53);
@@ -246,7 +255,7 @@ fn one_source_leaves_room_to_the_others() {
     let mut cache = cache();
     let limit = Step::Drop { reason: Reason::FragmentLimit, held: 0 };
     let from = |cache: &mut FragmentCache, source: u128, packet: &[u8]| {
-        cache.offer(Instant::from_secs(10), &Arrival { source, ..arrival(packet, PORTS) })
+        cache.offer(Instant::from_secs(10), &Arrival { source, site: source, ..arrival(packet, PORTS) })
     };
     // First fragments without followers: 128 of 1,024 datagrams, then no more.
     let passed = (0..1000).filter(|id| from(&mut cache, 1, &fragment4(*id, 0, 80, true)) != limit).count();

@@ -1,7 +1,7 @@
-//! Sessions of hosts and sites.
+//! Sites of hosts, and their sessions.
 
 use super::Pool4;
-use crate::addr::HostKey;
+use crate::addr::{HostKey, SiteKey};
 
 impl Pool4 {
     /// Counts one more session of the host that holds a block, and of its site.
@@ -20,6 +20,11 @@ impl Pool4 {
         self.sites.site_mut(site).sessions -= 1;
     }
 
+    /// The site of a host; `None` if its zone is unknown.
+    pub(in crate::nat64) fn site_key(&self, host: HostKey) -> Option<SiteKey> {
+        self.config.zone(host.zone).map(|zone| host.site(self.config.zones[zone].site_len))
+    }
+
     /// Sessions of a host and of its site, without those of static bindings. The host is in this slot if it holds
     /// blocks.
     pub(in crate::nat64) fn sessions_of(&self, host: HostKey, slot: Option<u32>) -> (u32, u32) {
@@ -27,8 +32,7 @@ impl Pool4 {
             let host = self.hosts.host(slot);
             return (host.sessions, self.sites.site(host.site).sessions);
         }
-        let zone = self.config.zone(host.zone).map(|zone| &self.config.zones[zone]);
-        let site = zone.and_then(|zone| self.sites.find(host.site(zone.site_len)));
+        let site = self.site_key(host).and_then(|site| self.sites.find(site));
         (0, site.map_or(0, |site| self.sites.site(site).sessions))
     }
 }

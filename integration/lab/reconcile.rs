@@ -56,6 +56,13 @@ fn what_others_change_is_restored() -> Test {
         // So that the repairs of the next case are not paused.
         gateway.reload(&config)?;
     }
+    // All routes to the device share one permanent neighbour.
+    let router = &site.lab.gateway;
+    let is_there =
+        || router.text("ip -6 neigh show dev gate64 nud permanent").is_ok_and(|all| all.contains("fe80::64"));
+    assert!(is_there(), "it returned with the device");
+    router.ip("-6 neigh del fe80::64 dev gate64")?;
+    until(Deadline::ample(), "the neighbour", is_there)?;
     expect(&gateway.log(), "repaired: 2001:db8:1::153 was missing on lan0")?;
     expect(&gateway.log(), "net.ipv6.conf.new0.accept_ra was not 2")?;
     gateway.stop()

@@ -38,7 +38,7 @@ fn all_faults() -> Test {
     let minutes = std::env::var("GATE64_SOAK_MINUTES").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     let program = std::env::var_os("GATE64_SOAK_PROGRAM").map_or_else(|| program().to_owned(), PathBuf::from);
     let table = run(minutes, &program)?;
-    publish(&format!("{}\n{table}", machine(minutes)))
+    publish(&format!("{}\n{table}", machine(minutes, &program)))
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn malformed_configurations() -> Vec<String> {
 }
 
 /// The command and the machine, above the table.
-fn machine(minutes: u32) -> String {
+fn machine(minutes: u32, program: &Path) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
@@ -155,8 +155,9 @@ fn machine(minutes: u32) -> String {
     let cpus = info.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = read("/proc/sys/kernel/osrelease");
     format!(
-        "`make soak MINUTES={minutes}`, gate64 {}, on {cpus} CPUs ({model}), Linux {}, systemd {}.\n",
+        "`make soak MINUTES={minutes}`, gate64 {} ({} build), on {cpus} CPUs ({model}), Linux {}, systemd {}.\n",
         env!("CARGO_PKG_VERSION"),
+        program.parent().and_then(Path::file_name).unwrap_or_default().display(),
         kernel.trim(),
         gate64::lab::CommandLine::new("systemctl --version")
             .text()

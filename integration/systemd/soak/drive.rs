@@ -57,10 +57,18 @@ pub(super) fn all(minutes: u32) -> Result<(), LabError> {
     site::write(&format!("{OUT}/table.md"), super::table::markdown(&rows, &memory, &transfers))?;
     let mut failures: Vec<_> = rows.iter().flat_map(|row| row.failures.clone()).collect();
     let is_excused = |transfer: &&Transfer| rows.iter().any(|row| row.excuses(transfer));
-    failures.extend(transfers.iter().filter(|t| !is_excused(t)).filter_map(|t| t.failure.clone()));
+    let failed =
+        transfers.iter().filter(|t| !is_excused(t)).filter_map(|t| Some((t.ended, t.failure.as_ref()?)));
+    failures.extend(failed.map(|(ended, why)| format!("{why} {}", last_fault(&rows, ended))));
     failures.extend(memory.failure(minutes));
     println!("{}", failures.join("\n"));
     site::write(&format!("{OUT}/failures"), failures.join("\n"))
+}
+
+/// The last fault before a time.
+fn last_fault(rows: &[Row], then: Instant) -> String {
+    let ages = rows.iter().filter_map(|row| Some((row.age(then)?, row.name)));
+    ages.min().map_or_else(String::new, |(age, name)| format!("{age:.1?} after: {name}"))
 }
 
 /// How often a fault is injected.

@@ -11,7 +11,7 @@ const COLUMNS: [Column; 4] = [Column::Old, Column::New, Column::Dns, Column::Nam
 
 /// A row: what happened each time that a fault was injected.
 pub(super) struct Row {
-    name: &'static str,
+    pub(super) name: &'static str,
     ends: Ends,
     /// Whether the kernel resets connections: without the rules of masquerading it takes the answers for its own.
     resets: bool,
@@ -77,6 +77,11 @@ impl Row {
         self.windows.iter().any(|(began, ended)| transfer.began < *ended && transfer.ended > *began)
     }
 
+    /// The time from the last fault of this row to `then`.
+    pub(super) fn age(&self, then: Instant) -> Option<Duration> {
+        self.windows.iter().filter_map(|(began, _)| then.checked_duration_since(*began)).min()
+    }
+
     /// Whether a transfer need not be intact.
     pub(super) fn excuses(&self, transfer: &Transfer) -> bool {
         self.resets && self.overlaps(transfer)
@@ -125,8 +130,8 @@ pub(super) struct Memory {
     slope: f64,
 }
 
-/// Growth of resident memory that counts as none, in KiB per minute: pages of tables used for the first time.
-const SLACK: f64 = 64.0;
+/// Growth per minute that counts as none, as a part of the memory: pages of tables used for the first time.
+const SLACK: f64 = 0.001;
 
 impl Memory {
     /// From seconds and KiB. The first half is warm-up.
@@ -144,7 +149,7 @@ impl Memory {
 
     /// Why the memory is not constant. A short run is warm-up.
     pub(super) fn failure(&self, minutes: u32) -> Option<String> {
-        (minutes > 0 && self.slope > SLACK).then(|| format!("memory grows: {self:?}"))
+        (minutes > 0 && self.slope > SLACK * self.first).then(|| format!("memory grows: {self:?}"))
     }
 }
 

@@ -6,7 +6,7 @@
 CARGO ?= cargo
 TESTS := --test integration
 
-.PHONY: help setup demo check test lab soak fuzz mutants bench deb root-setup
+.PHONY: help setup demo check test lab soak fuzz mutants bench deb deb-boot tarball root-setup
 
 help:
 	@echo "make demo    fetch a page from a host without IPv4, in memory: no root, no network"
@@ -19,6 +19,8 @@ help:
 	@echo "make fuzz    run ten million steps against the model, random cases, a minute of each fuzz target (nightly Rust)"
 	@echo "make mutants FOLDER=src/xlat   run mutation tests of a folder, one hour at most; run it again to continue"
 	@echo "make deb     build a Debian package in target/debian and check it"
+	@echo "make deb-boot  boot a Debian in private namespaces, and install, upgrade, remove and purge that package (root)"
+	@echo "make tarball build a tarball with the same files in target/debian"
 
 demo:
 	@echo "Building gate64. The first build takes several minutes."
@@ -42,8 +44,7 @@ lab: root-setup
 
 soak: root-setup
 	$(CARGO) build --release
-	GATE64_SOAK_MINUTES="$(MINUTES)" GATE64_SOAK_PROGRAM="$$($(CARGO) metadata --format-version 1 --no-deps \
-	    | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/gate64" \
+	GATE64_SOAK_MINUTES="$(MINUTES)" GATE64_SOAK_PROGRAM="$$(.ci/target)/release/gate64" \
 	    $(CARGO) test $(TESTS) systemd::soak::all_faults -- --ignored --exact --nocapture
 
 bench: root-setup
@@ -57,6 +58,12 @@ mutants:
 
 deb:
 	.ci/deb
+
+deb-boot:
+	.ci/deb-boot
+
+tarball:
+	.ci/tarball
 
 setup:
 	@.ci/packages

@@ -115,8 +115,10 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
     };
     let sessions = u32::try_from(sessions + SHORT_LIVED + 1).expect("fits");
     let blocks = sessions.div_ceil(PER_HOST as u32) + 64;
+    // Hosts that nobody answered use three quarters of a table.
+    let limit = sessions.div_ceil(3) * 4;
     let limits =
-        nat64::Limits { sessions, bindings: sessions, blocks, hosts: blocks, ..nat64::Limits::default() };
+        nat64::Limits { sessions: limit, bindings: limit, blocks, hosts: blocks, ..nat64::Limits::default() };
     let timers = nat64::Timers {
         udp: LONG,
         tcp_established: LONG,

@@ -54,7 +54,9 @@ fn settings() -> Settings {
         bindings_per_second: 0,
     };
     let flows = u32::from(FLOWS) * 2;
-    let limits = nat64::Limits { sessions: flows, bindings: flows, ..nat64::Limits::default() };
+    // Hosts that nobody answered use three quarters of a table.
+    let limit = flows * 2;
+    let limits = nat64::Limits { sessions: limit, bindings: limit, ..nat64::Limits::default() };
     Settings {
         worker: WorkerId(0),
         workers: 1,

@@ -93,11 +93,17 @@ impl Nat64 {
     /// Entries of a table of `limit` that are in use when a host receives no more. The last quarter is for hosts that
     /// were answered, half of it also for those of small sites: a flood from one site leaves some to new hosts of others.
     pub(super) fn room_for(&self, host: HostKey, slot: Option<u32>, limit: u32) -> u32 {
-        if self.pool4.is_answered(host, slot) {
-            return limit;
-        }
         let (_, of_site) = self.pool4.sessions_of(host, slot);
-        limit - if of_site <= self.sessions.limit() / SMALL_SITE { limit / 8 } else { limit / 4 }
+        self.room_of_site(self.pool4.is_answered(host, slot), of_site, limit)
+    }
+
+    /// The same for a host of a site with this many sessions.
+    const fn room_of_site(&self, is_answered: bool, of_site: u32, limit: u32) -> u32 {
+        match (is_answered, of_site <= self.sessions.limit() / SMALL_SITE) {
+            (true, _) => limit,
+            (false, true) => limit - limit / 8,
+            (false, false) => limit - limit / 4,
+        }
     }
 
     /// Whether a host may take one more entry of the session table ([`Usage`]).
@@ -109,7 +115,7 @@ impl Nat64 {
         }
         let (host_sessions, site_sessions) = self.pool4.sessions_of(host, slot);
         let usage = Usage {
-            total: self.room_for(host, slot, limit).into(),
+            total: self.room_of_site(self.pool4.is_answered(host, slot), site_sessions, limit).into(),
             used: used.into(),
             site: site_sessions.into(),
             host: host_sessions.into(),

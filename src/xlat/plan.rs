@@ -80,7 +80,11 @@ impl PlanTo4<'_> {
     /// Number of packets on the wire that the buffer holds, at least 1.
     #[inline]
     pub(crate) fn packets(&self) -> usize {
-        segment::packets(&self.buf.bytes()[self.packet.upper_at..self.packet.len], &self.buf.offload)
+        let offload = &self.buf.offload;
+        if offload.segmentation == Segmentation::None {
+            return 1;
+        }
+        segment::packets(&self.buf.bytes()[self.packet.upper_at..self.packet.len], offload)
     }
 
     /// Whether the translated packet is an ICMP error that may carry an RFC 4884 extension.
@@ -112,7 +116,11 @@ impl PlanTo6<'_> {
     /// Number of packets on the wire that the buffer holds, at least 1.
     #[inline]
     pub(crate) fn packets(&self) -> usize {
-        segment::packets(&self.buf.bytes()[self.packet.header_len..self.packet.total_len], &self.buf.offload)
+        let offload = &self.buf.offload;
+        if offload.segmentation == Segmentation::None {
+            return 1;
+        }
+        segment::packets(&self.buf.bytes()[self.packet.header_len..self.packet.total_len], offload)
     }
 }
 

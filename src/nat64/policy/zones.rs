@@ -80,7 +80,11 @@ pub(in crate::nat64) struct ZonePolicy {
 
 impl ZonePolicy {
     /// The limits of a host.
+    #[inline]
     pub(in crate::nat64) fn limits_of(&self, host: HostKey) -> HostLimits {
+        if self.hosts.is_empty() {
+            return self.limits;
+        }
         let own = self.hosts.binary_search_by_key(&host.prefix, |own| own.prefix);
         own.map_or(self.limits, |at| self.hosts[at])
     }

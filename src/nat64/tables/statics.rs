@@ -46,8 +46,10 @@ impl Statics {
     }
 
     /// Whether any worker has a binding at an IPv4 transport address.
+    #[inline]
     pub(in crate::nat64) fn contains(&self, proto: Proto, mapped: Transport4) -> bool {
-        self.entries.binary_search_by_key(&(proto, mapped), |(entry, _)| key(entry)).is_ok()
+        !self.entries.is_empty()
+            && self.entries.binary_search_by_key(&(proto, mapped), |(entry, _)| key(entry)).is_ok()
     }
 
     /// Whether any binding has this address.

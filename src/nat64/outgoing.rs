@@ -130,6 +130,7 @@ impl Nat64 {
             self.binding_at(context.candidate, quoted.proto, mapped).ok_or(Reason::IcmpNoBinding)?;
         context.zone = self.zone_of_binding(binding);
         let client = self.bib.binding(binding).v6();
+        self.check_client(Some(binding), client).map_err(|_| Reason::LocalDestination)?;
         let server = Transport4::new(error.quoted.dst, quoted.dst);
         if !self.passes_filter(context.now, binding, remote_of(quoted.proto, server)) {
             return Err(Reason::Filtered.into());

@@ -66,7 +66,8 @@ impl Siit {
         // Plan first: a refused packet must not draw a random source.
         let plan = xlat::plan_v6_to_v4(&self.rules, packet, buf, Pass::Direct)?;
         let quoted = &error.quoted;
-        let dst = self.host4(addresses.dst.ok_or_else(unmapped)?, Reason::DestinationAddress)?;
+        let dst = addresses.dst.ok_or_else(unmapped)?;
+        let dst = self.remote4(dst)?;
         let from = self.mapping.to_v4(quoted.src).ok_or(Reason::IcmpQuoted)?;
         let to = self.mapping.to_v4(quoted.dst).ok_or(Reason::IcmpQuoted)?;
         let (src_port, dst_port) = quoted.transport.ports();
@@ -104,14 +105,17 @@ impl Siit {
         Ok(mapped.addr)
     }
 
-    /// The IPv4 destination, unless the deny list has it or this host has the address.
-    fn destination4(&self, dst: Mapped<Ipv4Addr>) -> Result<Ipv4Addr, Reason> {
+    /// The IPv4 destination, unless this host has the address.
+    fn remote4(&self, dst: Mapped<Ipv4Addr>) -> Result<Ipv4Addr, Reason> {
         let addr = self.host4(dst, Reason::DestinationAddress)?;
         // The inside host of a CLAT may be this host.
         let may_be_local = self.policy.inside == Inside::V4 && dst.is_inside();
-        if !may_be_local && self.local.has_v4(addr) {
-            return Err(Reason::LocalDestination);
-        }
+        if !may_be_local && self.local.has_v4(addr) { Err(Reason::LocalDestination) } else { Ok(addr) }
+    }
+
+    /// The IPv4 destination, unless the deny list has it or this host has the address.
+    fn destination4(&self, dst: Mapped<Ipv4Addr>) -> Result<Ipv4Addr, Reason> {
+        let addr = self.remote4(dst)?;
         if dst.by == MappingRule::Pref64
             && !self.policy.denied.is_empty()
             && self.policy.denied.find_v4(addr).is_some()

@@ -1,12 +1,13 @@
 //! Block assignments and sessions that a translator receives from its predecessor.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use gate64::addr::{HostKey, PortRange, Proto, Transport4, Transport6, ZoneId};
 use gate64::nat64::Pairing;
 use gate64::reason::Reason;
 use gate64::time::Instant;
-use gate64::translator::{BlockAssignment, SessionRecord, Settings, Translator};
+use gate64::translator::{BlockAssignment, ExtraPackets, SessionRecord, Settings, Translator};
 
 use crate::script::fixture::fixture;
 use crate::script::settings::apply;
@@ -44,8 +45,8 @@ fn session(v6: Ipv6Addr, v4: Transport4) -> SessionRecord {
         remote: Transport4::new(Ipv4Addr::new(198, 51, 100, 7), 53),
         pref64: "2001:db8:64::/96".parse().expect("literal"),
         state: 0,
-        remaining: core::time::Duration::from_secs(100),
-        silent: core::time::Duration::ZERO,
+        remaining: Duration::from_secs(100),
+        silent: Duration::ZERO,
         inbound: false,
         answered: false,
         packets: [0; 2],
@@ -97,4 +98,26 @@ fn a_block_returns_to_its_own_host_alone() {
     }
     let far = block(another, Ipv4Addr::new(203, 0, 113, 3), 40_960);
     assert_eq!(translator.restore_block(NOW, &far), Err(Reason::NotPool4));
+}
+
+#[test]
+fn a_quarantine_goes_on_in_the_next_translator() {
+    // id 6888-8-restart
+    let mapped = Transport4::new(FIRST, 41_000);
+    let mut before = translator(Pairing::Soft);
+    assert_eq!(before.import(NOW, &session(client(1), mapped)), Ok(()));
+    let ended = NOW + Duration::from_secs(101);
+    before.expire(ended, 100, &mut ExtraPackets::new(4, 2048));
+    let saved = before.quarantined(ended, 0).expect("in quarantine");
+    assert_eq!((saved.v6, saved.v4), (Transport6::new(client(1), mapped.port), mapped));
+    let left = Duration::from_secs(30);
+    let mut next = translator(Pairing::Soft);
+    assert_eq!(next.import_quarantined(NOW, &SessionRecord { remaining: left, ..saved }), Ok(()));
+    // No other socket of the host gets the port until then.
+    let other = SessionRecord { v6: Transport6::new(client(1), 9), ..session(client(1), mapped) };
+    assert_eq!(next.import(NOW, &other), Err(Reason::PoolExhausted));
+    next.expire(NOW + (left - Duration::from_secs(1)), 100, &mut ExtraPackets::new(4, 2048));
+    assert!(next.quarantined(NOW, 0).is_some());
+    next.expire(NOW + left + Duration::from_secs(1), 100, &mut ExtraPackets::new(4, 2048));
+    assert_eq!(next.import(NOW, &other), Ok(()));
 }

@@ -224,6 +224,25 @@ impl Translator {
         self.nat64.import(now, record)
     }
 
+    /// Upper bound of the slots of bindings in use.
+    pub const fn binding_slots(&self) -> u32 {
+        self.nat64.binding_slots()
+    }
+
+    /// The binding in a slot, if it is in quarantine (RFC 6888 REQ-8): a record without a server, whose remaining time
+    /// is that of the quarantine.
+    pub fn quarantined(&self, now: Instant, slot: u32) -> Option<SessionRecord> {
+        self.nat64.quarantined(now, slot)
+    }
+
+    /// Imports a binding in quarantine, the one that ends first first.
+    ///
+    /// # Errors
+    /// As [`import`](Self::import).
+    pub fn import_quarantined(&mut self, now: Instant, record: &SessionRecord) -> Result<(), Reason> {
+        self.nat64.import_quarantined(now, record)
+    }
+
     /// This worker's counters, readable from any thread.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters

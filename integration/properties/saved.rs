@@ -2,7 +2,7 @@
 
 use gate64::time::Instant;
 use gate64::translator::Translator;
-use gate64::worker::state::{HEADER, Header, Moment, RECORD, Reader, seal};
+use gate64::worker::state::{HEADER, Header, Kind, Moment, RECORD, Reader, seal};
 
 use crate::script::fixture::fixture;
 
@@ -27,9 +27,11 @@ fn import(bytes: &[u8]) {
     let Ok(mut reader) = Reader::new(bytes) else { return };
     let mut translator = Translator::new(fixture(), 2);
     let mut kept = 0;
-    while let Ok(Some(session)) = reader.next_session() {
-        if let Some(record) = session.at(NOW) {
-            kept += u32::from(translator.import(NOW, &record).is_ok());
+    while let Ok(Some((kind, saved))) = reader.next_record() {
+        let Some(record) = saved.at(NOW) else { continue };
+        match kind {
+            Kind::Session => kept += u32::from(translator.import(NOW, &record).is_ok()),
+            Kind::Quarantined => _ = translator.import_quarantined(NOW, &record),
         }
     }
     let found =

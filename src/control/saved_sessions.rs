@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::ownership::Owners;
 use crate::time::Instant;
 use crate::translator::SessionRecord;
-use crate::worker::state::{Header, Reader, StateError};
+use crate::worker::state::{Header, Kind, Reader, StateError};
 use crate::worker::{Progress, Restored, Saved, Target, moment};
 
 const PREFIX: &str = "sessions";
@@ -56,6 +56,8 @@ pub(super) struct Inherited {
     /// Seed of the hash that assigns hosts to workers. Another one would separate hosts from their ports.
     pub(super) owner_seed: Option<u32>,
     sessions: Vec<SessionRecord>,
+    /// Bindings in quarantine (RFC 6888 REQ-8).
+    quarantined: Vec<SessionRecord>,
 }
 
 /// The files of this gateway and of earlier ones.
@@ -101,6 +103,11 @@ impl SavedSessions {
         let mut saved: Vec<_> = saved.collect();
         for record in inherited.sessions {
             saved[usize::from(owners.source(record.v6.addr).0)].sessions.push(record);
+        }
+        let mut quarantined = inherited.quarantined;
+        quarantined.sort_unstable_by_key(|record| record.remaining);
+        for record in quarantined {
+            saved[usize::from(owners.source(record.v6.addr).0)].quarantined.push(record);
         }
         saved
     }
@@ -247,9 +254,13 @@ fn read_sessions(
     inherited.owner_seed.get_or_insert(header.owner_seed);
     let now = now_in(boot, &header);
     while inherited.sessions.len() < room
-        && let Some(saved) = reader.next_session()?
+        && inherited.quarantined.len() < room
+        && let Some((kind, saved)) = reader.next_record()?
     {
-        inherited.sessions.extend(saved.at(now));
+        match kind {
+            Kind::Session => inherited.sessions.extend(saved.at(now)),
+            Kind::Quarantined => inherited.quarantined.extend(saved.at(now)),
+        }
     }
     if let (damaged @ 1.., _) = reader.skipped() {
         tracing::warn!(

@@ -1,13 +1,14 @@
 //! Export and import of sessions, and restored block assignments.
 
+use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use super::prefetch::Candidate;
-use super::tables::bib::Allocation;
+use super::tables::bib::{Allocation, QuarantineTick};
 use super::tables::slab::NIL;
 use super::tables::tcp::State;
 use super::{BlockAssignment, Nat64, SessionRecord};
-use crate::addr::Proto;
+use crate::addr::{Proto, Transport4};
 use crate::reason::Reason;
 use crate::time::Instant;
 
@@ -48,6 +49,54 @@ impl Nat64 {
             packets: session.packets(),
             bytes: session.bytes(),
         })
+    }
+
+    /// Upper bound of the slots of bindings in use.
+    pub const fn binding_slots(&self) -> u32 {
+        self.bib.end()
+    }
+
+    /// The binding in a slot, if it is in quarantine: a record without a server, whose remaining time is that of the
+    /// quarantine.
+    pub fn quarantined(&self, now: Instant, slot: u32) -> Option<SessionRecord> {
+        let binding = self.bib.get(slot).filter(|binding| binding.is_quarantined())?;
+        let end = QuarantineTick(binding.first).end(self.policy.timers.quarantine);
+        let remaining = end.since(now);
+        (remaining > Duration::ZERO).then(|| SessionRecord {
+            proto: binding.proto(),
+            v6: binding.v6(),
+            v4: self.mapped(slot),
+            remote: Transport4::new(Ipv4Addr::UNSPECIFIED, 0),
+            pref64: self.policy.zones.pref64(binding.pref64),
+            state: 0,
+            remaining,
+            silent: Duration::ZERO,
+            inbound: false,
+            answered: self.is_answered(binding.allocation),
+            packets: [0; 2],
+            bytes: [0; 2],
+        })
+    }
+
+    /// Imports a binding in quarantine, for at most the present quarantine. Import the one that ends first first: the
+    /// queue is ordered. A client that has the binding already keeps it.
+    ///
+    /// # Errors
+    /// As [`import`](Self::import).
+    pub fn import_quarantined(&mut self, now: Instant, record: &SessionRecord) -> Result<(), Reason> {
+        let quarantine = self.policy.timers.quarantine;
+        let zone = self.policy.zones.index_of(record.v6.addr).ok_or(Reason::NoZone)?;
+        let pref64 = self.policy.zones.pref64_of(zone, record.pref64).ok_or(Reason::NotPref64)?;
+        if quarantine == Duration::ZERO || self.bib.find(record.proto, record.v6).is_some() {
+            return Ok(());
+        }
+        let slot = self.import_binding(now, zone, pref64, record)?;
+        self.count_binding(slot, -1);
+        let elapsed = quarantine.saturating_sub(record.remaining).as_nanos();
+        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        self.bib.quarantine(slot, Instant::from_nanos(now.as_nanos().saturating_sub(elapsed)));
+        self.pool4.set_quarantined(slot, true, &self.bib);
+        Ok(())
     }
 
     fn is_answered(&self, block: u32) -> bool {

@@ -15,6 +15,8 @@ pub struct Saved {
     pub blocks: Arc<[BlockAssignment]>,
     /// Sessions of hosts of this worker.
     pub sessions: Vec<SessionRecord>,
+    /// Their bindings in quarantine, the one that ends first first.
+    pub quarantined: Vec<SessionRecord>,
     /// Where it saves its sessions.
     pub snapshot: Option<Target>,
 }
@@ -44,6 +46,10 @@ impl Saved {
                 Ok(()) => restored.sessions += 1,
                 Err(reason) => *restored.refused.entry(reason).or_default() += 1,
             }
+        }
+        for record in &self.quarantined {
+            // Fails if its zone or pool is gone: then nobody else gets its port.
+            let _ = translator.import_quarantined(now, record);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Writes a worker's sessions to its file while it runs, so that a killed gateway loses only the last seconds.
 //!
-//! The worker visits all slots of its session table every [`SWEEP`], [`CHUNK`] slots at a time between two batches.
+//! The worker visits all slots of its tables of sessions and bindings every [`SWEEP`], [`CHUNK`] slots at a time between two batches.
 //! A packet costs nothing more, and nothing is allocated. A session that is one sweep old is in the file.
 //!
 //! Slot *n* of the table is record *n* of the file. So there is no list of changes, and work and memory are bounded:
@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::state::{self, HEADER, Header, Moment, RECORD};
+use super::state::{self, HEADER, Header, Kind, Moment, RECORD};
 use crate::counters::Tally;
 use crate::time::Instant;
 use crate::translator::Translator;
@@ -70,7 +70,7 @@ impl Snapshot {
     /// Saves the next slots if it is time.
     pub(super) fn keep_up(&mut self, now: Instant, translator: &Translator) {
         if self.due <= now {
-            let steps = translator.session_slots().div_ceil(CHUNK).max(1);
+            let steps = slots(translator).div_ceil(CHUNK).max(1);
             self.due = now + SWEEP / steps;
             self.step(now, translator);
         }
@@ -85,10 +85,16 @@ impl Snapshot {
     /// Saves the next slots; returns whether they were the last. A slot that cannot be written is tried again in
     /// the next sweep.
     fn step(&mut self, now: Instant, translator: &Translator) -> bool {
-        let (first, end) = (self.slot, translator.session_slots());
+        let (first, end) = (self.slot, slots(translator));
         let last = end.min(first.saturating_add(CHUNK));
         for (slot, out) in (first..last).zip(self.buffer.chunks_exact_mut(RECORD)) {
-            state::encode(translator.record(now, slot).as_ref(), now, out);
+            match slot.checked_sub(translator.session_slots()) {
+                None => state::encode(Kind::Session, translator.record(now, slot).as_ref(), now, out),
+                Some(slot) => {
+                    let binding = translator.quarantined(now, slot);
+                    state::encode(Kind::Quarantined, binding.as_ref(), now, out);
+                }
+            }
         }
         let bytes = &self.buffer[..last.saturating_sub(first) as usize * RECORD];
         let at = HEADER as u64 + u64::from(first) * RECORD as u64;
@@ -108,6 +114,12 @@ impl Snapshot {
         let header = Header { owner_seed: self.target.owner_seed, written, clock };
         self.target.file.write_all_at(&header.encode(), 0)
     }
+}
+
+/// Records of a file: the slots of sessions, then those of bindings in quarantine. When there are more sessions than
+/// before, the records of bindings move; the next sweep completes them.
+const fn slots(translator: &Translator) -> u32 {
+    translator.session_slots().saturating_add(translator.binding_slots())
 }
 
 /// Now, in the clocks that outlive a process.

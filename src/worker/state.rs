@@ -15,13 +15,13 @@
 //!
 //! | at | size | record |
 //! |---|---|---|
-//! | 0 | 1 | kind: 0 an empty slot, 1 a session |
+//! | 0 | 1 | kind: 0 an empty slot, 1 a session, 2 a binding in quarantine (from version 1.1), without server |
 //! | 1 | 1, 1, 1 | protocol, TCP state, flags (1 inbound, 2 answered) |
 //! | 4 | 16, 2 | client |
 //! | 22 | 4, 2 | mapped address |
 //! | 28 | 4, 2 | server |
 //! | 34 | 16, 1 | pref64; then a reserved byte |
-//! | 52 | 8, 8 | deadline, and the client's last packet, by the worker's clock |
+//! | 52 | 8, 8 | deadline of session or quarantine, and the client's last packet, by the worker's clock |
 //! | 68 | 4, 4 | packets to and from the server |
 //! | 76 | 8, 8 | bytes to and from the server |
 //! | | 4 | at the end: CRC-32 of the record so far |
@@ -33,7 +33,6 @@
 //! Deadlines are those of the worker's clock. The header has one moment in three clocks, so that the time between
 //! two gateways counts, and after a reboot too.
 
-mod crc;
 #[cfg(test)]
 mod tests;
 
@@ -44,11 +43,10 @@ use std::time::Duration;
 use crate::addr::{Ipv6Prefix, Pref64, Proto, Transport4, Transport6};
 use crate::time::Instant;
 use crate::translator::SessionRecord;
-use crc::crc32;
 
 const MAGIC: [u8; 8] = *b"gate64st";
 const MAJOR: u16 = 1;
-const MINOR: u16 = 0;
+const MINOR: u16 = 1;
 /// Length of the header.
 pub const HEADER: usize = 64;
 /// Length of a record.
@@ -59,9 +57,17 @@ const LONGEST: usize = 1024;
 const LEAST: (usize, usize) = (64, 96);
 
 const EMPTY: u8 = 0;
-const SESSION: u8 = 1;
 const INBOUND: u8 = 1;
 const ANSWERED: u8 = 2;
+
+/// What a record describes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A session.
+    Session = 1,
+    /// A binding in quarantine.
+    Quarantined = 2,
+}
 
 /// One moment in three clocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -148,13 +154,13 @@ impl SavedSession {
 }
 
 /// Writes a record, or an empty slot, to `out`, which has [`RECORD`] bytes.
-pub(crate) fn encode(record: Option<&SessionRecord>, now: Instant, out: &mut [u8]) {
+pub(crate) fn encode(kind: Kind, record: Option<&SessionRecord>, now: Instant, out: &mut [u8]) {
     out.fill(0);
     let Some(record) = record else { return };
     let silent = u64::try_from(record.silent.as_nanos()).unwrap_or(u64::MAX);
     let flags = if record.inbound { INBOUND } else { 0 } | if record.answered { ANSWERED } else { 0 };
     let mut put = Put(out);
-    put.put(&[SESSION, record.proto as u8, record.state, flags]);
+    put.put(&[kind as u8, record.proto as u8, record.state, flags]);
     put.put(&record.v6.addr.octets());
     put.put(&record.v6.port.to_le_bytes());
     for side in [record.v4, record.remote] {
@@ -221,11 +227,25 @@ impl<R: Read> Reader<R> {
         (self.damaged, self.unknown)
     }
 
-    /// The next session; `None` at the end.
+    /// The next session; `None` at the end. Skips bindings in quarantine.
     ///
     /// # Errors
     /// Reading failed.
     pub fn next_session(&mut self) -> io::Result<Option<SavedSession>> {
+        loop {
+            match self.next_record()? {
+                Some((Kind::Session, saved)) => return Ok(Some(saved)),
+                Some((Kind::Quarantined, _)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next session or binding in quarantine; `None` at the end.
+    ///
+    /// # Errors
+    /// Reading failed.
+    pub fn next_record(&mut self) -> io::Result<Option<(Kind, SavedSession)>> {
         loop {
             let got = fill(&mut self.input, &mut self.buffer)?;
             if got < self.buffer.len() {
@@ -233,14 +253,19 @@ impl<R: Read> Reader<R> {
                 self.damaged += u64::from(got > 0);
                 return Ok(None);
             }
-            match self.buffer[0] {
-                EMPTY if self.buffer.iter().all(|byte| *byte == 0) => {}
-                _ if !is_sealed(&self.buffer) => self.damaged += 1,
-                SESSION => match decode(&self.buffer) {
-                    Some(saved) => return Ok(Some(saved)),
-                    None => self.damaged += 1,
-                },
-                _ => self.unknown += 1,
+            let kind = match self.buffer[0] {
+                EMPTY if self.buffer.iter().all(|byte| *byte == 0) => continue,
+                _ if !is_sealed(&self.buffer) => None,
+                1 => Some(Kind::Session),
+                2 => Some(Kind::Quarantined),
+                _ => {
+                    self.unknown += 1;
+                    continue;
+                }
+            };
+            match kind.and_then(|kind| Some((kind, decode(&self.buffer)?))) {
+                Some(found) => return Ok(Some(found)),
+                None => self.damaged += 1,
             }
         }
     }
@@ -298,12 +323,12 @@ fn fill(input: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
 /// If there are less than four bytes.
 pub fn seal(bytes: &mut [u8]) {
     let (fields, crc) = bytes.split_at_mut(bytes.len() - 4);
-    crc.copy_from_slice(&crc32(fields).to_le_bytes());
+    crc.copy_from_slice(&crc32fast::hash(fields).to_le_bytes());
 }
 
 fn is_sealed(bytes: &[u8]) -> bool {
     let (fields, crc) = bytes.split_at(bytes.len() - 4);
-    crc == crc32(fields).to_le_bytes()
+    crc == crc32fast::hash(fields).to_le_bytes()
 }
 
 /// Writes fields one after the other.

@@ -32,7 +32,7 @@ fn write(dir: &Path, name: &str, owner_seed: u32, hosts: &[u16]) {
     let mut bytes = header.encode().to_vec();
     for host in hosts {
         let mut slot = [0; RECORD];
-        state::encode(Some(&record(*host)), NOW, &mut slot);
+        state::encode(Kind::Session, Some(&record(*host)), NOW, &mut slot);
         bytes.extend(slot);
     }
     fs::write(dir.join(name), bytes).expect("written");

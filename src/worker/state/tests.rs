@@ -35,7 +35,7 @@ fn file(records: &[Option<SessionRecord>]) -> Vec<u8> {
     let mut bytes = header().encode().to_vec();
     for record in records {
         let mut slot = [0xff; RECORD];
-        encode(record.as_ref(), NOW, &mut slot);
+        encode(Kind::Session, record.as_ref(), NOW, &mut slot);
         bytes.extend(slot);
     }
     bytes
@@ -58,6 +58,23 @@ fn sessions_return_as_they_were() {
     let bytes = file(&[Some(record()), None, Some(inbound), Some(udp)]);
     assert_eq!(*Reader::new(&bytes[..]).expect("a header").header(), header());
     assert_eq!(read(&bytes).expect("readable"), (vec![record(), inbound, udp], (0, 0)));
+}
+
+#[test]
+fn bindings_in_quarantine_are_records_of_their_own() {
+    let nobody = Transport4::new(Ipv4Addr::UNSPECIFIED, 0);
+    let binding = SessionRecord { proto: Proto::Udp, state: 0, remote: nobody, ..record() };
+    let mut bytes = file(&[Some(record())]);
+    let mut slot = [0; RECORD];
+    encode(Kind::Quarantined, Some(&binding), NOW, &mut slot);
+    bytes.extend(slot);
+    let mut reader = Reader::new(&bytes[..]).expect("a header");
+    let mut next = || reader.next_record().expect("readable").map(|(kind, saved)| (kind, saved.at(NOW)));
+    assert_eq!(next(), Some((Kind::Session, Some(record()))));
+    assert_eq!(next(), Some((Kind::Quarantined, Some(binding))));
+    assert_eq!(next(), None);
+    // Sessions alone.
+    assert_eq!(read(&bytes).expect("readable"), (vec![record()], (0, 0)));
 }
 
 #[test]
@@ -122,10 +139,10 @@ fn fields_and_kinds_of_a_newer_minor_version_are_skipped() {
         longer
     };
     let mut head = header().encode();
-    (head[10], head[12], head[14]) = (1, (HEADER + 32) as u8, (RECORD + 8) as u8);
+    (head[10], head[12], head[14]) = (2, (HEADER + 32) as u8, (RECORD + 8) as u8);
     let mut bytes = lengthen(&head, 32);
     let mut slot = [0; RECORD];
-    encode(Some(&record()), NOW, &mut slot);
+    encode(Kind::Session, Some(&record()), NOW, &mut slot);
     let mut other = slot;
     other[0] = 9;
     for slot in [&slot, &other, &slot] {
@@ -149,7 +166,7 @@ proptest! {
 
     #[test]
     fn sealed_records_of_any_content_are_read_or_counted(mut slot in prop::collection::vec(any::<u8>(), RECORD)) {
-        slot[0] = SESSION;
+        slot[0] = Kind::Session as u8;
         seal(&mut slot);
         let mut bytes = header().encode().to_vec();
         bytes.extend(slot);

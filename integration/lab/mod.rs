@@ -2,6 +2,7 @@
 //!
 //! Needs root. Without root each test reports that it was skipped; with `CI=true` it fails.
 
+mod announce;
 mod basics;
 mod binding_log;
 mod cut;

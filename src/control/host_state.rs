@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::firewall::{self, Refusal, Traffic};
 use super::journal::{self, Change, Extent, Journal, JournalError};
+use super::neighbours::Announcer;
 use super::netlink::{Destination, Netlink, NetlinkError};
 use super::nft::{self, NftError};
 use super::repairs::Repairs;
@@ -42,6 +43,7 @@ pub(crate) struct HostState {
     tree: Tree,
     netlink: Netlink,
     journal: Journal,
+    announcer: Announcer,
     device: String,
     index: u32,
     /// The device is that of the previous gateway, with its addresses and routes.
@@ -58,13 +60,20 @@ const EPHEMERAL: &str = "net/ipv4/ip_local_port_range";
 
 impl HostState {
     /// Starts with the changes in the journal. `index` is the index of the device.
-    pub(crate) fn new(netlink: Netlink, journal: Journal, device: &str, index: u32) -> Self {
+    pub(crate) fn new(
+        netlink: Netlink,
+        journal: Journal,
+        announcer: Announcer,
+        device: &str,
+        index: u32,
+    ) -> Self {
         let requirements = Requirements::default();
         let device = device.to_owned();
         Self {
             tree: Tree::kernel(),
             netlink,
             journal,
+            announcer,
             device,
             index,
             is_adopted: false,
@@ -231,6 +240,7 @@ impl HostState {
                 match self.netlink.add_route(*to, self.index).await {
                     // A route of another program is found by the next comparison.
                     Err(why) if self.is_adopted && why.errno == libc::EEXIST => {}
+                    Err(why) if why.errno == libc::EEXIST => return Err(HostError::Conflict(taken(*to))),
                     added => added?,
                 }
                 self.requirements.routes.insert(*to);
@@ -266,10 +276,14 @@ impl HostState {
         let new: Vec<_> = wanted.addresses.difference(&self.requirements.addresses).cloned().collect();
         let mut existing = self.unrecorded(new.iter().map(address));
         self.journal.record_all(existing.iter().cloned())?;
+        let mut added = Vec::new();
         let mut result = Ok(());
         for entry in new {
             match self.netlink.add_address(&entry.0, entry.1, host_len(entry.1)).await {
-                Ok(true) => existing.retain(|change| *change != address(&entry)),
+                Ok(true) => {
+                    existing.retain(|change| *change != address(&entry));
+                    added.push(entry.clone());
+                }
                 // It existed before, so it stays at exit.
                 Ok(false) => {}
                 // A comparison adds the address once the interface has appeared.
@@ -283,6 +297,7 @@ impl HostState {
             }
             self.requirements.addresses.insert(entry);
         }
+        self.announcer.announce(added);
         self.journal.forget(&existing)?;
         result
     }
@@ -296,13 +311,15 @@ impl HostState {
             present.extend(found.into_iter().map(|addr| (interface.clone(), addr)));
         }
         self.disable_proxy_delay(&new, how);
-        let added = self.unrecorded(new.iter().filter(|entry| !present.contains(*entry)).map(proxy));
+        let missing: Vec<_> = new.iter().filter(|entry| !present.contains(*entry)).cloned().collect();
+        let added = self.unrecorded(missing.iter().map(proxy));
         self.journal.record_all(added)?;
         for entry in new {
             // After a failure the journal also has proxies that were not added; removing them is harmless.
             self.netlink.add_proxy(&entry.0, entry.1).await?;
             self.requirements.proxies.insert(entry);
         }
+        self.announcer.announce(missing);
         Ok(())
     }
 
@@ -351,6 +368,7 @@ impl HostState {
         removed.extend(addresses.map(|entry| address(&entry)));
         let proxies = kept.proxies.extract_if(.., |p| !wanted.proxies.contains(p));
         removed.extend(proxies.map(|entry| proxy(&entry)));
+        self.announcer.retain(&kept.proxies);
         self.requirements = kept;
         // The journal does not have what existed before.
         removed.retain(|change| self.journal.changes().contains(change));
@@ -370,6 +388,15 @@ impl HostState {
             Err(why) => tracing::warn!("{why}"),
         }
     }
+}
+
+/// The error that another program has a route to `to`, for example a blackhole.
+fn taken(to: Destination) -> String {
+    let family = if to.addr.is_ipv4() { "-4" } else { "-6" };
+    format!(
+        "this host has another route to {to}, so that its packets do not reach gate64: find it with `ip {family} route show \
+         {to}`, and remove it from the program that adds it"
+    )
 }
 
 /// Prefix length of a single address.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{atomic_file, journal};
 use crate::config::{Config, HostInfo, LoadError, STATE_DIR, lenient};
+use crate::observe::view::View;
 
 /// Name in the state directory.
 const FILE: &str = "last_good.toml";
@@ -14,22 +15,30 @@ const FILE: &str = "last_good.toml";
 /// Maximum size of the file.
 const MAX_FILE: u64 = 16 << 20;
 
-/// A configuration, and where it is from.
-pub(super) struct Loaded {
-    pub(super) config: Config,
-    /// Its text.
-    pub(super) text: String,
+/// Where a configuration is from.
+pub(super) struct Source {
+    text: String,
     /// Why the file was refused, if this is the last good configuration.
-    pub(super) refused: Option<String>,
+    refused: Option<String>,
+}
+
+impl Source {
+    /// Saves the configuration that runs, or reports that the file was refused.
+    pub(super) fn publish(self, config: &Config, view: &View) {
+        if self.refused.is_none() {
+            save(config, &self.text);
+        }
+        view.report(|condition| condition.refused = self.refused);
+    }
 }
 
 /// Reads the file, or the last good configuration in its place.
 ///
 /// # Errors
 /// The file is refused, and there is no last good configuration for this host.
-pub(super) fn load(path: &Path, host: &dyn HostInfo) -> Result<Loaded, LoadError> {
+pub(super) fn load(path: &Path, host: &dyn HostInfo) -> Result<(Config, Source), LoadError> {
     let why = match read(path, host) {
-        Ok((config, text)) => return Ok(Loaded { config, text, refused: None }),
+        Ok((config, text)) => return Ok((config, Source { text, refused: None })),
         Err(why) => why,
     };
     let saved = state_dir_of(path).join(FILE);
@@ -40,7 +49,7 @@ pub(super) fn load(path: &Path, host: &dyn HostInfo) -> Result<Loaded, LoadError
             tracing::warn!("{} is refused; the last configuration that ran is in effect", path.display());
             // The first line names place and error.
             let reason = why.to_string().lines().next().unwrap_or_default().to_owned();
-            Ok(Loaded { config, text, refused: Some(reason) })
+            Ok((config, Source { text, refused: Some(reason) }))
         }
         Err(_) => Err(why),
     }
@@ -113,13 +122,13 @@ mod tests {
         std::fs::write(&path, format!("{state}nonsense = 1\n")).expect("written");
         assert!(load(&path, &host).is_err(), "nothing is saved");
         std::fs::write(&path, &good).expect("written");
-        let loaded = load(&path, &host).expect("a good file");
-        assert_eq!((loaded.refused, loaded.text.as_str()), (None, good.as_str()));
-        save(&loaded.config, &loaded.text);
+        let (config, source) = load(&path, &host).expect("a good file");
+        assert_eq!((source.refused, source.text.as_str()), (None, good.as_str()));
+        save(&config, &source.text);
         std::fs::write(&path, format!("{state}nonsense = 1\n")).expect("written");
-        let again = load(&path, &host).expect("the last good one");
-        assert_eq!(again.config.zone_names, loaded.config.zone_names);
-        assert!(again.refused.is_some());
+        let (again, source) = load(&path, &host).expect("the last good one");
+        assert_eq!(again.zone_names, config.zone_names);
+        assert!(source.refused.is_some());
         // Others could add hooks.
         let saved = dir.path().join(FILE);
         std::fs::set_permissions(&saved, std::os::unix::fs::PermissionsExt::from_mode(0o666)).expect("set");

@@ -20,8 +20,9 @@ use super::host_info::LocalHost;
 use super::host_state::{DeviceGone, HostError, HostState};
 use super::host_watch::{Changed, HostWatch};
 use super::journal::{Extent, Journal};
-use super::last_good::{self, Loaded};
+use super::last_good::{self, Source};
 use super::memory::{self, Memory, MemoryLimit};
+use super::neighbours::Announcer;
 use super::netlink::Netlink;
 use super::progress::{self, Progress};
 use super::reload::{restored_lingering, with_lingering};
@@ -63,13 +64,7 @@ struct Prepared {
     inherited: Inherited,
     fd_store: FdStore,
     source: Source,
-}
-
-/// Where the configuration is from.
-struct Source {
-    text: String,
-    /// Why the file was refused, if this is the last good configuration.
-    refused: Option<String>,
+    announcer: Announcer,
 }
 
 /// Runs a gateway until SIGTERM or SIGINT. With `fd_store`, the device and all changes to the host stay for the next
@@ -97,7 +92,7 @@ fn prepare(path: &Path, mut fd_store: FdStore) -> Result<Prepared, RunError> {
         .build()
         .map_err(RunError::system("the runtime"))?;
     let system = runtime.block_on(LocalHost::read(None)).map_err(RunError::system("addresses"))?;
-    let Loaded { mut config, text, refused } = last_good::load(path, &system)?;
+    let (mut config, source) = last_good::load(path, &system)?;
     log_warnings(&mut config);
     check_memory(&config)?;
     if !privileges::may_start() {
@@ -133,7 +128,8 @@ fn prepare(path: &Path, mut fd_store: FdStore) -> Result<Prepared, RunError> {
         saved_sessions,
         inherited,
         fd_store,
-        source: Source { text, refused },
+        source,
+        announcer: Announcer::open(),
     })
 }
 
@@ -211,10 +207,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     let signals = Signals::listen().map_err(RunError::system("signals"))?;
     let netlink = Netlink::open().map_err(RunError::system("netlink"))?;
     let host_watch = HostWatch::open().map_err(RunError::system("netlink"))?;
-    let mut host_state = HostState::new(netlink.clone(), journal, interface.name(), interface.index());
-    if interface.is_adopted() {
-        host_state.adopt_device();
-    }
+    let mut host_state = host_state(&interface, journal, prepared.announcer, &netlink);
     let own = netlink.addresses(Some(interface.name())).await.map_err(HostError::from)?;
     let lingering = restored_lingering(&config);
     let required = Requirements::of(&config, &own, &prefixes(&lingering));
@@ -224,7 +217,6 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
         release_unless(is_host_kept, host_state, Extent::All).await;
         return Err(why.into());
     }
-    let offloads = interface.offloads();
     let mut saved = SavedState {
         blocks: SavedBlocks::open(&config, clock::wall()),
         sessions: prepared.saved_sessions,
@@ -240,7 +232,8 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
             let (reloads, binding_log) = (running.reloads, running.binding_log);
             let inputs = Inputs { signals, events, failures, reloads, host_watch, binding_log };
             let view = running.view;
-            view.set_device(offloads, steering.is_some(), overload.as_ref().map(OverloadFilter::monitor));
+            let monitor = overload.as_ref().map(OverloadFilter::monitor);
+            view.set_device(interface.offloads(), steering.is_some(), monitor);
             prepared.source.publish(&config, &view);
             let gateway = Gateway {
                 path: path.to_owned(),
@@ -267,14 +260,18 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     }
 }
 
-impl Source {
-    /// Saves the configuration that runs, or reports that the file was refused.
-    fn publish(self, config: &Config, view: &View) {
-        if self.refused.is_none() {
-            last_good::save(config, &self.text);
-        }
-        view.report(|condition| condition.refused = self.refused);
+/// The host as the start finds it.
+fn host_state(
+    interface: &tun::Interface,
+    journal: Journal,
+    announcer: Announcer,
+    netlink: &Netlink,
+) -> HostState {
+    let mut state = HostState::new(netlink.clone(), journal, announcer, interface.name(), interface.index());
+    if interface.is_adopted() {
+        state.adopt_device();
     }
+    state
 }
 
 /// The parts of a gateway that run.

@@ -15,6 +15,7 @@ mod last_good;
 pub(crate) mod lifecycle;
 mod logging;
 pub(crate) mod memory;
+mod neighbours;
 mod netlink;
 mod nft;
 mod path_probe;

@@ -83,6 +83,7 @@ impl HostState {
         self.repair_reserved_ports(config, &mut comparison).await;
         self.check_return_path(config, own, &mut comparison);
         Self::await_addresses(config, own, &mut comparison);
+        self.announcer.problems(comparison.now).into_iter().for_each(|what| comparison.repairs.problem(what));
         // A repair that failed or is paused is tried again.
         if changed == Changed::All || self.is_table_missing {
             let found = comparison.repairs.found();
@@ -176,7 +177,10 @@ impl HostState {
                     Err(why) if why.errno == libc::ENODEV => {
                         comparison.repairs.problem(format!("waiting for {addr} on {interface}"));
                     }
-                    done => comparison.record(Part::Address, &what, done),
+                    done => {
+                        self.announcer.announce(vec![entry.clone()]);
+                        comparison.record(Part::Address, &what, done);
+                    }
                 }
             }
         }
@@ -212,6 +216,7 @@ impl HostState {
             if missing.is_empty() || !comparison.repairs.may(&what) {
                 continue;
             }
+            let again = missing.iter().map(|addr| (interface.clone(), *addr)).collect();
             let mut done = Ok(true);
             for addr in missing {
                 if let Err(why) = self.netlink.add_proxy(&interface, addr).await {
@@ -219,6 +224,7 @@ impl HostState {
                     break;
                 }
             }
+            self.announcer.announce(again);
             comparison.record(Part::Proxy, &what, done);
         }
     }

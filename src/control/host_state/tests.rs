@@ -70,7 +70,7 @@ fn requirements(config: &Config) -> Requirements {
 async fn open(dir: &std::path::Path) -> HostState {
     let netlink = Netlink::open().expect("netlink");
     let index = netlink.index("gate64").await.expect("our device");
-    HostState::new(netlink, Journal::open(dir).expect("a record"), "gate64", index)
+    HostState::new(netlink, Journal::open(dir).expect("a record"), Announcer::default(), "gate64", index)
 }
 
 /// Runs `test` on this thread, which is in the network namespace.
@@ -274,7 +274,7 @@ fn grow_is_all_or_nothing_and_shrink_removes_the_rest() {
                 .add_missing(&requirements(&second), Sysctls::Set)
                 .await
                 .expect_err("a route of somebody else");
-            assert!(why.to_string().contains("route to 192.0.2.64/28: File exists"), "{why}");
+            assert!(why.to_string().contains("another route to 192.0.2.64/28"), "{why}");
             run("ip route del 192.0.2.64/28 via 203.0.113.2");
             assert_eq!((output("ip route"), output("ip neigh show proxy")), (routes, proxies));
             host_state.add_missing(&requirements(&second), Sysctls::Set).await.expect("free now");

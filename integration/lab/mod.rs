@@ -23,6 +23,7 @@ mod program;
 mod prometheus;
 mod reconcile;
 mod runner;
+mod sandbox;
 mod siit;
 mod transfer;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::journal::Journal;
 use super::logging;
 use super::netlink::Netlink;
+use super::state_dir;
 use super::sysctl::Tree;
 use crate::config::{STATE_DIR, lenient};
 
@@ -33,7 +34,9 @@ pub(crate) fn cleanup(dir: &Path, extent: Extent) -> io::Result<usize> {
         if journal.is_empty() {
             return Ok(0);
         }
-        journal.undo(extent, &Tree::kernel(), &Netlink::open()?).await.map_err(io::Error::other)
+        let undone = journal.undo(extent, &Tree::kernel(), &Netlink::open()?).await.map_err(io::Error::other);
+        state_dir::hand_over(dir);
+        undone
     })
 }
 

@@ -31,7 +31,7 @@ use super::saved_blocks::{self, SavedBlocks};
 use super::saved_sessions::{self, Inherited, SavedSessions};
 use super::services::{self, Services};
 use super::sysctl::Tree;
-use super::{clock, logging, privileges};
+use super::{clock, logging, privileges, sandbox, state_dir};
 use crate::addr::WorkerId;
 use crate::config::{Config, MAX_ZONES};
 use crate::device::overload::OverloadFilter;
@@ -76,7 +76,11 @@ pub(crate) fn run(path: &Path, fd_store: bool) -> Result<(), RunError> {
     logging::init();
     let prepared = prepare(path, FdStore::open(fd_store))?;
     // The threads below inherit the remaining capabilities.
-    privileges::drop_unneeded()?;
+    privileges::drop_unneeded(&prepared.config.host.state_dir)?;
+    if let Err(why) = sandbox::enter() {
+        // In the unit: its own filter does not allow another one.
+        tracing::debug!("no filter of system calls: {why}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("control")
@@ -465,6 +469,7 @@ impl Gateway {
             log.stop().await;
         }
         release_unless(self.saved.is_host_kept, self.host_state, Extent::Stop).await;
+        state_dir::hand_over(&self.config.host.state_dir);
         // A missing socket is not an error.
         let _ = std::fs::remove_file(&self.config.observe.admin);
         tracing::info!("stopped");

@@ -11,24 +11,25 @@ use super::{Test, Tested, WWW, build, expect, program, wrong};
 #[test]
 fn an_interface_that_appears_later_gets_its_address() -> Test {
     let Some(site) = build(1, None)? else { return Ok(()) };
-    let dns =
-        "listen = [\"[2001:db8:1::153]:53\"]\nupstreams = [\"198.51.100.53\"]\nassign = \"late0\"".to_owned();
+    let dns = "listen = [\"[2001:db8:1:ff::153]:53\"]\nupstreams = [\"198.51.100.53\"]\nassign = \"late0\""
+        .to_owned();
     let gateway = site.start(&GatewayConfig { dns, ..GatewayConfig::default() })?;
     let router = &site.lab.gateway;
     let health =
         router.run(&format!("{} health --config {}", program().display(), gateway.config().display()));
-    let waiting = "degraded  host     waiting for 2001:db8:1::153 on late0";
+    let waiting = "degraded  host     waiting for 2001:db8:1:ff::153 on late0";
     until(Deadline::ample(), waiting, || health.outcome().is_ok_and(|found| found.stdout.contains(waiting)))?;
     router.ip("link add late0 type veth peer name late1")?;
     router.ip("link set late0 up")?;
     router.ip("link set late1 up")?;
     let has_address =
-        || router.ip("addr show dev late0").is_ok_and(|found| found.contains("2001:db8:1::153/128"));
+        || router.ip("addr show dev late0").is_ok_and(|found| found.contains("2001:db8:1:ff::153/128"));
     until(Deadline::ample(), "the address", has_address)?;
     until(Deadline::ample(), "no problem", || {
         status(&site, &gateway).is_ok_and(|status| status["host"]["problems"] == Value::Array(Vec::new()))
     })?;
-    let answers = || site.host().text("dig +short +time=1 +tries=1 @2001:db8:1::153 www.v4only.example AAAA");
+    let answers =
+        || site.host().text("dig +short +time=1 +tries=1 @2001:db8:1:ff::153 www.v4only.example AAAA");
     until(Deadline::ample(), "an answer", || answers().is_ok_and(|found| found.contains("2001:db8:64::")))?;
     gateway.stop()?;
     assert!(!has_address(), "the journal has it");

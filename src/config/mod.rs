@@ -13,6 +13,7 @@ mod error_sources;
 mod health;
 mod host;
 mod host_info;
+mod ledger;
 pub(crate) mod lenient;
 mod network;
 mod pool;
@@ -41,6 +42,7 @@ use crate::xlat::RewriteRules;
 pub use binding_log::{BindingLog, LogCollector, LogFiles};
 pub use diagnostic::{ConfigError, Diagnostic, Severity};
 pub use dns::Dns64;
+pub use ledger::{HostIdentities, Ledger};
 pub(crate) use reader::duration;
 
 pub use egress::{Egress, INNER};
@@ -80,6 +82,8 @@ pub struct Config {
     pub health: HealthSettings,
     /// Which host had which port when.
     pub binding_log: BindingLog,
+    /// Which names and hosts still need IPv4.
+    pub ledger: Ledger,
     /// Probable mistakes. They do not prevent the start.
     pub warnings: Vec<Diagnostic>,
 }
@@ -215,6 +219,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     let rules = translator::rules(reader, section, host.mtu);
     let zones = zones::zones(reader, file, section, egress);
     let binding_log = binding_log::binding_log(reader, file, &host.state_dir, &zones);
+    let ledger = ledger::ledger(reader, file, &host.state_dir);
     let statics = statics::statics(reader, &file.statics, &zones, egress);
     let dns64 = dns::dns64(reader, file, &zones);
     let sources = error_sources::error_sources(reader, file, section, &zones);
@@ -262,6 +267,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
         observe,
         health,
         binding_log,
+        ledger,
         warnings: Vec::new(),
     })
 }

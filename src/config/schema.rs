@@ -29,6 +29,7 @@ pub(crate) struct File {
     pub(crate) observe: Option<Observe>,
     pub(crate) health: Option<Health>,
     pub(crate) binding_log: Option<BindingLog>,
+    pub(crate) ledger: Option<Ledger>,
     #[serde(default)]
     pub(crate) zone: Vec<Spanned<Zone>>,
     #[serde(default, rename = "static")]
@@ -227,10 +228,21 @@ pub(crate) struct BindingLog {
     pub(crate) tls_authorities: Option<Text>,
 }
 
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ledger {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) retention_days: Option<Number>,
+    pub(crate) total_mib: Option<Number>,
+    pub(crate) hosts: Option<Text>,
+    pub(crate) key_file: Option<Text>,
+}
+
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Zone {
     pub(crate) name: Text,
+    pub(crate) programme: Option<Text>,
     pub(crate) clients: Texts,
     pub(crate) pref64: Option<Texts>,
     pub(crate) pool4: Option<List<PoolEntry>>,

@@ -25,6 +25,7 @@ use super::memory::{self, Memory, MemoryLimit};
 use super::neighbours::Announcer;
 use super::netlink::Netlink;
 use super::progress::{self, Progress};
+use super::records::{Logs, session_files};
 use super::reload::{restored_lingering, with_lingering};
 use super::requirements::Requirements;
 use super::saved_blocks::{self, SavedBlocks};
@@ -38,7 +39,7 @@ use crate::device::overload::OverloadFilter;
 use crate::device::steer::Steering;
 use crate::device::tun::{self, Queue};
 use crate::observe::admin::{self, ReloadRequest};
-use crate::observe::binding_log::BindingLog;
+use crate::observe::ledger::SessionFiles;
 use crate::observe::{metrics, view::View};
 use crate::resolver::Resolver;
 use crate::worker::{self, Assignment, Cause, Failure, Notice, Saved, Started};
@@ -228,14 +229,14 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     };
     let restore = saved.sessions.begin(&seeds.owners(&config), prepared.inherited);
     let effective = with_lingering(&config, &lingering);
+    let files = session_files(&config, &saved.sessions, &restore);
     let assignments = assign(&effective, &seeds, queues, with_blocks(restore, &saved.blocks));
-    match begin(&config, assignments).await {
+    match begin(&config, assignments, files).await {
         Ok(running) => {
-            let Started { workers, events, failures, .. } = running.started;
+            let Running { started, resolver, view, reloads, logs } = running;
+            let Started { workers, events, failures, .. } = started;
             saved_sessions::log(workers.restored());
-            let (reloads, binding_log) = (running.reloads, running.binding_log);
-            let inputs = Inputs { signals, events, failures, reloads, host_watch, binding_log };
-            let view = running.view;
+            let inputs = Inputs { signals, events, failures, reloads, host_watch, logs };
             let monitor = overload.as_ref().map(OverloadFilter::monitor);
             view.set_device(interface.offloads(), steering.is_some(), monitor);
             prepared.source.publish(&config, &view);
@@ -247,7 +248,7 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
                 steering,
                 overload,
                 workers,
-                resolver: running.resolver,
+                resolver,
                 is_down: false,
                 lingering,
                 saved,
@@ -284,7 +285,7 @@ struct Running {
     resolver: Option<Resolver>,
     view: Arc<View>,
     reloads: mpsc::Receiver<ReloadRequest>,
-    binding_log: Option<BindingLog>,
+    logs: Logs,
 }
 
 /// Undoes the changes to the host, unless they are kept for the next start.
@@ -307,35 +308,23 @@ fn assign(config: &Config, seeds: &Seeds, queues: Vec<Queue>, saved: Vec<Saved>)
     each.map(|((settings, queue), saved)| Assignment { settings, device: Box::new(queue), saved }).collect()
 }
 
-async fn begin(config: &Config, assignments: Vec<Assignment>) -> Result<Running, RunError> {
+async fn begin(
+    config: &Config,
+    assignments: Vec<Assignment>,
+    files: Option<SessionFiles>,
+) -> Result<Running, RunError> {
     // Listeners first: an address in use is an error before the first packet is translated.
     let resolver = config.dns64.as_ref().map(start_resolver).transpose()?;
     let mut started = worker::start(assignments, MAX_ZONES, NOTICES).map_err(RunError::system("workers"))?;
     let view = Arc::new(View::new(config, &started.workers, resolver.as_ref(), clock::monotonic));
-    let binding_log = start_binding_log(config, &mut started, &view)?;
+    let logs = Logs::start(config, &mut started, &view, files)?;
     if let Some(listen) = config.observe.metrics {
         metrics::serve(listen, view.clone()).await;
     }
     let what = config.observe.admin.display().to_string();
     let (sender, reloads) = mpsc::channel(RELOADS);
     admin::serve(&config.observe.admin, view.clone(), sender).await.map_err(RunError::system(what))?;
-    Ok(Running { started, resolver, view, reloads, binding_log })
-}
-
-/// Starts the binding log if it is enabled. Otherwise its events are discarded.
-fn start_binding_log(
-    config: &Config,
-    started: &mut Started,
-    view: &View,
-) -> Result<Option<BindingLog>, RunError> {
-    let events = std::mem::take(&mut started.binding_events);
-    if !config.binding_log.is_enabled() {
-        return Ok(None);
-    }
-    let log = BindingLog::start(config, events, &started.workers, clock::wall);
-    let log = log.map_err(RunError::system("binding log"))?;
-    view.set_binding_log(log.view());
-    Ok(Some(log))
+    Ok(Running { started, resolver, view, reloads, logs })
 }
 
 /// The signals that the gateway handles.
@@ -362,14 +351,13 @@ struct Inputs {
     failures: mpsc::Receiver<Failure>,
     reloads: mpsc::Receiver<ReloadRequest>,
     host_watch: HostWatch,
-    binding_log: Option<BindingLog>,
+    logs: Logs,
 }
 
 impl Gateway {
     /// Main loop, until a signal ends the gateway or a worker panics.
     async fn run(mut self, inputs: Inputs) -> Result<(), RunError> {
-        let Inputs { mut signals, mut events, mut failures, mut reloads, mut host_watch, binding_log } =
-            inputs;
+        let Inputs { mut signals, mut events, mut failures, mut reloads, mut host_watch, logs } = inputs;
         notify(&[NotifyState::Ready, NotifyState::Status("translating")]);
         tracing::info!("ready: {} zones", self.config.zone_names.len());
         // They may have changed since the configuration was read.
@@ -415,7 +403,7 @@ impl Gateway {
                 _ = signals.interrupt.recv() => break Ok(()),
             }
         };
-        self.end(events, binding_log).await;
+        self.end(events, logs).await;
         ended
     }
 
@@ -449,10 +437,11 @@ impl Gateway {
 
     /// Stops DNS64, drains the workers, and saves sessions and blocks. Undoes the changes to the host, unless
     /// `--fd-store` keeps them; unreachable routes stay.
-    async fn end(mut self, mut events: mpsc::Receiver<Notice>, binding_log: Option<BindingLog>) {
+    async fn end(mut self, mut events: mpsc::Receiver<Notice>, logs: Logs) {
         notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
         progress::publish(&self.config.health, false);
         let drain = self.config.host.drain;
+        let logs = logs.read().await;
         if let Some(resolver) = self.resolver {
             resolver.stop(drain).await;
         }
@@ -465,9 +454,7 @@ impl Gateway {
         }
         self.saved.blocks.save(&self.config, clock::wall());
         self.saved.sessions.finish();
-        if let Some(log) = binding_log {
-            log.stop().await;
-        }
+        logs.stop().await;
         release_unless(self.saved.is_host_kept, self.host_state, Extent::Stop).await;
         state_dir::hand_over(&self.config.host.state_dir);
         // A missing socket is not an error.

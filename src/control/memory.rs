@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Config;
 use crate::dns64;
 use crate::nat64::TableBytes;
+use crate::observe::ledger;
 use crate::worker;
 
 /// Memory for a TCP connection of DNS64: the longest message.
@@ -34,6 +35,9 @@ impl Memory {
             ("fragments and SYNs", count * tables.others),
             ("packet buffers", count * worker::buffer_bytes(workers)),
         ];
+        if config.ledger.is_enabled {
+            parts.push(("ledger", ledger::memory(config.nat64.limits.sessions)));
+        }
         parts.extend(config.dns64.iter().flat_map(|dns| of_dns(&dns.settings)));
         Self(parts)
     }

@@ -21,6 +21,7 @@ mod nft;
 mod path_probe;
 mod privileges;
 mod progress;
+mod records;
 mod reload;
 mod repairs;
 pub(crate) mod requirements;

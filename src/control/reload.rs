@@ -18,7 +18,7 @@ use super::host_info::LocalHost;
 use super::host_state::HostError;
 use super::requirements::Requirements;
 use super::{clock, last_good, saved_lingering};
-use crate::config::{Config, LoadError};
+use crate::config::{self, Config, LoadError};
 use crate::observe::admin::ReloadFailure;
 use crate::observe::view::LastReload;
 
@@ -58,6 +58,12 @@ fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         new.binding_log = old.binding_log.clone();
         kept.extend((!is_moved).then_some("binding_log"));
     }
+    let programmes = std::mem::take(&mut new.ledger.programmes);
+    if old.ledger != (config::Ledger { programmes: old.ledger.programmes.clone(), ..new.ledger.clone() }) {
+        new.ledger = old.ledger.clone();
+        kept.extend((!is_moved).then_some("ledger"));
+    }
+    new.ledger.programmes = programmes;
     // The MTU of the device limits both sides.
     new.rules.mtu6 = new.rules.mtu6.min(new.host.mtu);
     new.rules.mtu4 = new.rules.mtu4.min(new.host.mtu);
@@ -200,7 +206,7 @@ impl Gateway {
         new.local = Arc::clone(&self.config.local);
         let lingering = to_linger(&self.config, &new, &self.lingering, now + new.linger);
         let with_old = with_lingering(&new, &lingering);
-        let own = crate::config::HostInfo::addresses(&system);
+        let own = config::HostInfo::addresses(&system);
         let requirements = Requirements::of(&new, own, &prefixes(&lingering));
         let held = self.host_state.requirements().clone();
         self.host_state.add_missing(&requirements, new.host.sysctls).await?;
@@ -308,7 +314,7 @@ impl Gateway {
         let names = prefixes(&self.lingering);
         match LocalHost::read(device).await {
             Ok(system) => {
-                let own = crate::config::HostInfo::addresses(&system);
+                let own = config::HostInfo::addresses(&system);
                 self.host_state.remove_obsolete(&Requirements::of(&self.config, own, &names)).await;
             }
             Err(why) => tracing::warn!("addresses: {why}"),
@@ -423,6 +429,7 @@ mod tests {
             ("observe.metrics", "[observe]\nmetrics = \"127.0.0.1:9164\""),
             ("observe.admin", "[observe]\nadmin = \"/run/other\""),
             ("binding_log", "[binding_log]\nretention_days = 7"),
+            ("ledger", "[ledger]\nretention_days = 7"),
             ("dns64.threads", &dns64(2)),
         ];
         for (key, more) in cases {

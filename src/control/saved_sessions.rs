@@ -130,6 +130,12 @@ impl SavedSessions {
         Some(Target { file, owner_seed, boot: self.boot, progress })
     }
 
+    /// The files in which the workers save their sessions while they run.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        let dir = self.live.as_ref().unwrap_or(&self.dir);
+        (0..self.workers).map(|worker| dir.join(Name(self.generation, worker).to_string())).collect()
+    }
+
     /// Removes the files of earlier gateways once all workers have saved all sessions. Warns of failed writes.
     pub(super) fn check(&mut self) {
         let saved = self.progress.iter().filter(|progress| progress.sweeps.read() > 0).count();

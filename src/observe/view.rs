@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::binding_log::BindingLogView;
 use super::host::HostReport;
+use super::ledger::LedgerView;
 use crate::addr::ZoneId;
 use crate::config::{Config, Egress, Probe};
 use crate::counters::{Counters, ZoneCounters};
@@ -95,6 +96,7 @@ pub struct View {
     condition: RwLock<Condition>,
     overload: OnceLock<OverloadMonitor>,
     binding_log: OnceLock<BindingLogView>,
+    ledger: OnceLock<LedgerView>,
     /// Uptime in seconds at the last warning about an exhausted pool4; `u64::MAX` before the first.
     last_warning: AtomicU64,
     /// Uptime in seconds when pool4 was last exhausted; `u64::MAX` if it never was.
@@ -122,6 +124,7 @@ impl View {
             condition: RwLock::default(),
             overload: OnceLock::new(),
             binding_log: OnceLock::new(),
+            ledger: OnceLock::new(),
             last_warning: AtomicU64::new(u64::MAX),
             last_exhaustion: AtomicU64::new(u64::MAX),
         }
@@ -137,11 +140,24 @@ impl View {
         if let Some(log) = self.binding_log.get() {
             log.reconfigure(config);
         }
+        if let Some(ledger) = self.ledger.get() {
+            ledger.reconfigure(config);
+        }
     }
 
     /// Sets the binding log, once.
     pub fn set_binding_log(&self, log: BindingLogView) {
         let _ = self.binding_log.set(log);
+    }
+
+    /// Sets the ledger, once.
+    pub fn set_ledger(&self, ledger: LedgerView) {
+        let _ = self.ledger.set(ledger);
+    }
+
+    /// The ledger, if it is enabled.
+    pub fn ledger(&self) -> Option<&LedgerView> {
+        self.ledger.get()
     }
 
     /// The binding log, if it is enabled.
@@ -224,7 +240,8 @@ impl View {
         resolver.as_ref().map(|(counters, _)| Arc::clone(counters))
     }
 
-    fn reporter(&self) -> Option<Reporter> {
+    /// The reporter of the resolver, if there is one.
+    pub(super) fn reporter(&self) -> Option<Reporter> {
         let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
         resolver.as_ref().map(|(_, reporter)| reporter.clone())
     }

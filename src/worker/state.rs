@@ -146,11 +146,31 @@ pub struct SavedSession {
 }
 
 impl SavedSession {
+    /// The record when it was saved, without times.
+    pub const fn record(&self) -> &SessionRecord {
+        &self.record
+    }
+
     /// The record at a time of the saving worker's clock; `None` if the session has expired.
     pub fn at(&self, now: Instant) -> Option<SessionRecord> {
         let (remaining, silent) = (self.deadline.since(now), now.since(self.active));
         (remaining > Duration::ZERO).then_some(SessionRecord { remaining, silent, ..self.record })
     }
+}
+
+/// A slot of the saving worker's session table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Slot {
+    /// No session.
+    Empty,
+    /// A session.
+    Session(SavedSession),
+    /// A binding in quarantine.
+    Quarantined(SavedSession),
+    /// A record that is being written, or that a kill interrupted.
+    Damaged,
+    /// A record of a newer gate64.
+    Unknown,
 }
 
 /// Writes a record, or an empty slot, to `out`, which has [`RECORD`] bytes.
@@ -247,27 +267,36 @@ impl<R: Read> Reader<R> {
     /// Reading failed.
     pub fn next_record(&mut self) -> io::Result<Option<(Kind, SavedSession)>> {
         loop {
-            let got = fill(&mut self.input, &mut self.buffer)?;
-            if got < self.buffer.len() {
-                // A kill can interrupt the last write.
-                self.damaged += u64::from(got > 0);
-                return Ok(None);
-            }
-            let kind = match self.buffer[0] {
-                EMPTY if self.buffer.iter().all(|byte| *byte == 0) => continue,
-                _ if !is_sealed(&self.buffer) => None,
-                1 => Some(Kind::Session),
-                2 => Some(Kind::Quarantined),
-                _ => {
-                    self.unknown += 1;
-                    continue;
-                }
-            };
-            match kind.and_then(|kind| Some((kind, decode(&self.buffer)?))) {
-                Some(found) => return Ok(Some(found)),
-                None => self.damaged += 1,
+            match self.next_slot()? {
+                Some(Slot::Session(saved)) => return Ok(Some((Kind::Session, saved))),
+                Some(Slot::Quarantined(saved)) => return Ok(Some((Kind::Quarantined, saved))),
+                Some(Slot::Empty | Slot::Damaged | Slot::Unknown) => {}
+                None => return Ok(None),
             }
         }
+    }
+
+    /// The next slot, in the order of the table; `None` at the end.
+    ///
+    /// # Errors
+    /// Reading failed.
+    pub fn next_slot(&mut self) -> io::Result<Option<Slot>> {
+        let got = fill(&mut self.input, &mut self.buffer)?;
+        if got < self.buffer.len() {
+            // A kill can interrupt the last write.
+            self.damaged += u64::from(got > 0);
+            return Ok(None);
+        }
+        let slot = match self.buffer[0] {
+            EMPTY if self.buffer.iter().all(|byte| *byte == 0) => Slot::Empty,
+            _ if !is_sealed(&self.buffer) => Slot::Damaged,
+            1 => decode(&self.buffer).map_or(Slot::Damaged, Slot::Session),
+            2 => decode(&self.buffer).map_or(Slot::Damaged, Slot::Quarantined),
+            _ => Slot::Unknown,
+        };
+        self.damaged += u64::from(slot == Slot::Damaged);
+        self.unknown += u64::from(slot == Slot::Unknown);
+        Ok(Some(slot))
     }
 }
 

@@ -14,7 +14,7 @@ const HASH: usize = 16;
 
 /// How records name hosts.
 #[derive(Debug)]
-pub(super) enum Hosts {
+pub(in crate::observe) enum Hosts {
     /// By address or prefix.
     Plain,
     /// By a hash of that, with a key.
@@ -26,7 +26,7 @@ impl Hosts {
     ///
     /// # Errors
     /// The file is unreadable or its key too short.
-    pub(super) fn open(key_file: Option<&Path>) -> io::Result<Self> {
+    pub(in crate::observe) fn open(key_file: Option<&Path>) -> io::Result<Self> {
         let Some(path) = key_file else { return Ok(Self::Plain) };
         let failed = |why: String| io::Error::other(format!("{}: {why}", path.display()));
         let content = std::fs::read(path).map_err(|why| failed(why.to_string()))?;
@@ -38,7 +38,7 @@ impl Hosts {
     }
 
     /// The name of a host: its address if all bits belong to the host, else its prefix; or the hash of that text.
-    pub(super) fn name(&self, host: HostKey) -> String {
+    pub(in crate::observe) fn name(&self, host: HostKey) -> String {
         let plain = match host.prefix.len() {
             128 => host.prefix.addr().to_string(),
             _ => host.prefix.to_string(),

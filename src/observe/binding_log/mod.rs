@@ -44,7 +44,7 @@ use crate::worker::{BindingEvents, Notice, Workers};
 use assignments::Assignments;
 use collector::{Collector, Format, Target};
 use files::FileSink;
-use hosts::Hosts;
+pub(in crate::observe) use hosts::Hosts;
 use ipfix::Exporter;
 use sink::{QUEUE, Sink};
 

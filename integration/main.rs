@@ -10,6 +10,7 @@ mod dns_zones;
 mod exit_codes;
 mod fragment_shares;
 mod handover;
+mod json_schema;
 mod lab;
 mod matrix;
 mod memory;

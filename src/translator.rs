@@ -12,7 +12,9 @@ use crate::wire::buf::{MAX_PACKET, PacketBuf, PacketMeta};
 use crate::xlat::{self, ErrorLimits};
 
 pub use crate::addr::WorkerId;
-pub use crate::nat64::{BlockAssignment, Event, SessionRecord};
+pub use crate::nat64::{
+    AddressUsage, BlockAssignment, Ending, Event, PoolSurvey, ReloadSurvey, SessionRecord,
+};
 pub use crate::wire::batch::{Extra, ExtraPackets, Verdict};
 
 /// Settings of a translator.
@@ -241,6 +243,17 @@ impl Translator {
     /// As [`import`](Self::import).
     pub fn import_quarantined(&mut self, now: Instant, record: &SessionRecord) -> Result<(), Reason> {
         self.nat64.import_quarantined(now, record)
+    }
+
+    /// Counts the usage of at most `budget` more port blocks; returns whether the survey is complete.
+    pub fn survey_pool(&self, survey: &mut PoolSurvey, budget: u32) -> bool {
+        self.nat64.survey_pool(survey, budget)
+    }
+
+    /// Visits at most `budget` more sessions and bindings, and counts those that new settings would end; returns
+    /// whether the survey is complete.
+    pub fn survey_reload(&self, now: Instant, survey: &mut ReloadSurvey, budget: u32) -> bool {
+        self.nat64.survey_reload(now, survey, budget)
     }
 
     /// This worker's counters, readable from any thread.

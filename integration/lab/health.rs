@@ -60,5 +60,12 @@ fn sessions_and_hosts_are_listed() -> Test {
     }
     expect(&list("hosts --top 1"), "2001:db8:1::10 ")?;
     expect(&list("hosts"), "1 hosts")?;
+    let binding = list(&format!("bib --json --port {port} --protocol tcp --zone lab"));
+    let binding: serde_json::Value = serde_json::from_str(&binding).expect("one binding");
+    assert_eq!(
+        (&binding["client"]["address"], &binding["static"]),
+        (&"2001:db8:1::10".into(), &false.into())
+    );
+    expect(&list("bib --host 2001:db8:1::11"), "0 bindings")?;
     gateway.stop()
 }

@@ -26,6 +26,7 @@ mod runner;
 mod sandbox;
 mod siit;
 mod transfer;
+mod view;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

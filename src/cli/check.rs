@@ -2,79 +2,112 @@
 //! routers need.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::constants::USAGE;
+use serde_json::json;
+
+use super::constants::{CONFIG, USAGE};
 use crate::addr::PortRange;
-use crate::config::{Config, Egress, HostInfo, LoadError, OwnAddress, Siit, Sysctls};
+use crate::config::{Config, Egress, HostInfo, LoadError, OwnAddress, Siit};
 use crate::control::host_info::LocalHost;
-use crate::control::memory::{self, Memory, MemoryLimit};
+use crate::control::memory::Memory;
+use crate::control::preflight::Preflight;
 use crate::control::requirements::Requirements;
-use crate::control::sysctl::Tree;
 use crate::nat64::Zone;
+use crate::observe::finding::{Finding, Findings, Rating, worst};
 use crate::output::{errln, out, outln};
 use crate::siit::Inside;
 
-/// Validates a configuration file and prints its effect on this host.
-pub(super) fn check(path: &Path) -> ExitCode {
-    let system = match LocalHost::read_blocking(None) {
-        Ok(system) => system,
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    /// Also ask each upstream resolver.
+    #[arg(long)]
+    online: bool,
+    /// Print one JSON object, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Validates a configuration file; prints its effect and what `run` would find on this host. Succeeds if `run` would
+/// serve.
+pub(super) fn check(args: &Args) -> ExitCode {
+    let (config, own) = match load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let requirements = Requirements::of(&config, &own, &[]);
+    let findings = match findings(&config, &own, &requirements, args.online) {
+        Ok(findings) => findings,
         Err(why) => {
-            errln!("gate64: cannot read the addresses of this host: {why}");
+            errln!("gate64: {why}");
             return ExitCode::FAILURE;
         }
     };
-    match Config::load(path, &system) {
-        Ok(config) => {
-            for warning in &config.warnings {
-                errln!("warning: {warning}");
-            }
-            let device = config.host.device.as_str();
-            // Ignore the interface of a gateway that is already running.
-            let own: Vec<_> =
-                system.addresses().iter().filter(|own| own.interface != device).cloned().collect();
-            let requirements = Requirements::of(&config, &own, &[]);
-            out!("{}", summary(&config, &requirements, &own));
-            let fits = fits_memory(&config);
-            match (fits, requirements.conflicts.is_empty()) {
-                (false, _) => ExitCode::from(USAGE),
-                (true, false) => ExitCode::FAILURE,
-                (true, true) => ExitCode::SUCCESS,
-            }
-        }
-        Err(LoadError::Config(why)) => {
-            errln!("{why}");
-            ExitCode::from(USAGE)
-        }
-        Err(why @ LoadError::Read { .. }) => {
-            errln!("gate64: {why}");
-            ExitCode::from(USAGE)
-        }
+    if args.json {
+        let warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+        let to_do = to_do(&config, &requirements);
+        outln!("{}", json!({ "warnings": warnings, "to_do": to_do, "findings": findings }));
+    } else {
+        config.warnings.iter().for_each(|warning| errln!("warning: {warning}"));
+        out!("{}\n{}", summary(&config, &requirements), Findings(&findings));
+    }
+    let is_memory = |finding: &Finding| finding.part == "memory" && finding.rating == Rating::Error;
+    match worst(&findings) {
+        Rating::Error if findings.iter().any(is_memory) => ExitCode::from(USAGE),
+        Rating::Error => ExitCode::FAILURE,
+        Rating::Ok | Rating::Warning => ExitCode::SUCCESS,
     }
 }
 
-/// Whether this process could take the memory that the configuration promises; prints why not.
-fn fits_memory(config: &Config) -> bool {
-    let memory = Memory::of(config);
-    if let Some(warning) = memory.warning(memory::of_machine()) {
-        errln!("warning: {warning}");
-    }
-    if !config.host.checks.memory {
-        return true;
-    }
-    let checked = memory.check(MemoryLimit::of_this_process().as_ref());
-    checked.inspect_err(|why| outln!("error: {why}")).is_ok()
+/// Reads a configuration for this host; also returns the addresses of the host without those of the device, which may be
+/// that of a running gateway. Prints why it fails.
+pub(super) fn load(path: &Path) -> Result<(Config, Vec<OwnAddress>), ExitCode> {
+    let system = LocalHost::read_blocking(None).map_err(|why| {
+        errln!("gate64: cannot read the addresses of this host: {why}");
+        ExitCode::FAILURE
+    })?;
+    let config = Config::load(path, &system).map_err(|why| {
+        match why {
+            LoadError::Config(why) => errln!("{why}"),
+            LoadError::Read { .. } => errln!("gate64: {why}"),
+        }
+        ExitCode::from(USAGE)
+    })?;
+    let device = config.host.device.as_str();
+    let own = system.addresses().iter().filter(|own| own.interface != device).cloned().collect();
+    Ok((config, own))
+}
+
+/// What `run` would find on this host; with `online` also whether upstream resolvers answer.
+///
+/// # Errors
+/// The process has no descriptor left.
+pub(super) fn findings(
+    config: &Config,
+    own: &[OwnAddress],
+    requirements: &Requirements,
+    online: bool,
+) -> io::Result<Vec<Finding>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(async {
+        let mut findings = Preflight::new(config, own).findings(requirements).await;
+        if let Some(dns) = config.dns64.as_ref().filter(|_| online) {
+            findings.extend(super::online::upstreams(&dns.settings).await);
+        }
+        findings
+    }))
 }
 
 /// The effect of the configuration on this host, as text.
-fn summary(config: &Config, requirements: &Requirements, own: &[OwnAddress]) -> String {
+fn summary(config: &Config, requirements: &Requirements) -> String {
     let mut out = String::new();
-    for line in zones(config).into_iter().chain(stateless(config)).chain(host(config)).chain(to_do(
-        config,
-        requirements,
-        own,
-    )) {
+    let effect = zones(config).into_iter().chain(stateless(config)).chain(host(config));
+    for line in effect.chain(to_do(config, requirements)) {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{line}");
     }
@@ -169,8 +202,8 @@ fn host(config: &Config) -> Vec<String> {
     lines
 }
 
-/// What remains to configure, on this host and on other routers.
-fn to_do(config: &Config, requirements: &Requirements, own: &[OwnAddress]) -> Vec<String> {
+/// What remains to configure on other routers, and what this host does for them.
+fn to_do(config: &Config, requirements: &Requirements) -> Vec<String> {
     let mut lines = Vec::new();
     for prefix in &requirements.upstream_routes {
         lines.push(format!("to do: route {prefix} to this host (on the router upstream)"));
@@ -189,35 +222,7 @@ fn to_do(config: &Config, requirements: &Requirements, own: &[OwnAddress]) -> Ve
         let count = requirements.proxies.len();
         lines.push(format!("proxy ARP: this host answers for {count} IPv4 addresses on {interface}"));
     }
-    lines.extend(sysctls(config, &Tree::kernel()));
-    for conflict in &requirements.conflicts {
-        lines.push(format!("error: {conflict}"));
-    }
-    let here = |addr| own.iter().any(|own| own.addr == addr);
-    for listen in config.dns64.iter().filter(|dns| dns.assign.is_none()).flat_map(|dns| &dns.settings.listen)
-    {
-        if !listen.ip().is_unspecified() && !here(listen.ip()) {
-            lines.push(format!(
-                "missing: no interface has the DNS64 listen address {}; add it, or set assign = \"INTERFACE\"",
-                listen.ip()
-            ));
-        }
-    }
     lines
-}
-
-/// Sysctls without which the gateway refuses to start, with `sysctls = "check"`.
-fn sysctls(config: &Config, tree: &Tree) -> Vec<String> {
-    if config.host.sysctls != Sysctls::Check {
-        return Vec::new();
-    }
-    let mut wanted = Tree::forwarding().to_vec();
-    if let Egress::Masquerade { ports } = config.egress {
-        wanted.extend(tree.reserved_ports(ports).ok());
-        wanted.extend(tree.icmp_timeout(config.nat64.timers.icmp.as_secs()));
-    }
-    let wrong = wanted.iter().filter_map(|wanted| tree.mismatch(wanted));
-    wrong.map(|wrong| format!("missing: {wrong} (sysctls = \"check\")")).collect()
 }
 
 #[cfg(test)]
@@ -245,10 +250,9 @@ ICMP errors from 2001:db8:1::1 and 203.0.113.1
 DNS64 on [2001:db8:1::53]:53, upstreams 198.51.100.53:53
 to do: route 192.0.2.64/28 to this host (on the router upstream)
 to do: clients route 2001:db8:64::/96 to this host (unnecessary if it is their default router)
-missing: no interface has the DNS64 listen address 2001:db8:1::53; add it, or set assign = \"INTERFACE\"
 ";
         let want = want.replace("MEMORY", &Memory::of(&config).to_string());
-        assert_eq!(summary(&config, &requirements, &host.0), want);
+        assert_eq!(summary(&config, &requirements), want);
     }
 
     #[test]
@@ -256,7 +260,7 @@ missing: no interface has the DNS64 listen address 2001:db8:1::53; add it, or se
         let host = FakeHost::new();
         let show = |text: &str| {
             let config = load_on(text, &host).expect("a good file");
-            let shown = summary(&config, &Requirements::of(&config, &host.0, &[]), &host.0);
+            let shown = summary(&config, &Requirements::of(&config, &host.0, &[]));
             shown.replace(&Memory::of(&config).to_string(), "MEMORY")
         };
         let want = "\
@@ -285,47 +289,5 @@ no DNS64
 to do: route 2001:db8:aaaa::c0a8:100/120 to this host (on the IPv6 routers)
 ";
         assert_eq!(show(include_str!("../../configs/464xlat.toml")), want);
-    }
-
-    #[test]
-    fn sysctls_that_the_operator_must_set() {
-        let host = FakeHost::new();
-        let dir = tempfile::tempdir().expect("a directory");
-        for (key, value) in [
-            ("net/ipv6/conf/all/forwarding", "1"),
-            ("net/ipv4/ip_forward", "0"),
-            ("net/ipv4/ip_local_reserved_ports", "8080"),
-            ("net/netfilter/nf_conntrack_icmp_timeout", "30"),
-        ] {
-            let path = dir.path().join(key);
-            std::fs::create_dir_all(path.parent().expect("a parent")).expect("created");
-            std::fs::write(path, format!("{value}\n")).expect("written");
-        }
-        let show = |egress: &str, how: &str| {
-            let text = format!(
-                "[translator]\npref64 = \"2001:db8:64::/96\"\n{egress}\n[host]\nsysctls = \"{how}\"\n\
-                 [[zone]]\nname = \"z\"\nclients = [\"2001:db8:1::/64\"]\n"
-            );
-            let config = load_on(&text, &host).expect("a good file");
-            sysctls(&config, &Tree::at(dir.path().to_owned())).join("\n")
-        };
-        let forwarding = "missing: net.ipv4.ip_forward is 0 and must be 1 (sysctls = \"check\")";
-        assert_eq!(show("pool4 = \"192.0.2.64/28\"", "check"), forwarding);
-        let masquerade = show("egress = \"masquerade\"", "check");
-        let others = "\
-missing: net.ipv4.ip_local_reserved_ports is 8080 and must be 8080,40960-65535 (sysctls = \"check\")
-missing: net.netfilter.nf_conntrack_icmp_timeout is 30 and must be 60 (sysctls = \"check\")";
-        assert_eq!(masquerade, format!("{forwarding}\n{others}"));
-        assert_eq!(show("egress = \"masquerade\"", "set"), "");
-    }
-
-    #[test]
-    fn an_unspecified_listen_address_needs_no_interface() {
-        let host = FakeHost::new();
-        let text = include_str!("../../configs/nat64.toml").replace("[2001:db8:1::53]:53", "[::]:53");
-        let config = load_on(&text, &host).expect("a good file");
-        let shown = summary(&config, &Requirements::of(&config, &host.0, &[]), &host.0);
-        assert!(shown.contains("DNS64 on [::]:53"), "{shown}");
-        assert!(!shown.contains("listen address"), "{shown}");
     }
 }

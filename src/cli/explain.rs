@@ -2,7 +2,8 @@
 //! prints the rules that decided. It queries the configured upstreams itself; a running gateway is not
 //! needed. If one runs, its remembered failures for the name are shown.
 
-mod ask;
+pub(super) mod ask;
+mod flow;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flow::Flow;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio_rustls::rustls::ClientConfig;
@@ -25,11 +27,17 @@ use crate::output::{errln, outln};
 use crate::resolver::clock::Clock;
 use crate::resolver::tls;
 
-/// Trace how DNS64 answers a client's query: rules, upstream queries, addresses.
+/// Explain how DNS64 answers a client's query, or what the translator does with a packet, and why.
+///
+/// `gate64 explain NAME` shows rules, upstream queries and addresses. `gate64 explain udp SOURCE DESTINATION` translates one
+/// packet with the configuration and the sessions saved within the last seconds. Neither changes the running gateway.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// Domain name to look up.
+    /// Domain name to look up; or `tcp`, `udp` or `icmp`, to explain a packet.
     name: String,
+    /// Source and destination of a packet, such as [2001:db8:1::5]:5000 198.51.100.7:53. For ICMP without ports.
+    #[arg(value_names = ["SOURCE", "DESTINATION"], num_args = 2)]
+    endpoints: Vec<String>,
     /// Record type, such as AAAA, MX or TYPE65280.
     #[arg(long = "type", value_name = "TYPE", default_value = "AAAA")]
     kind: String,
@@ -47,8 +55,21 @@ pub(super) struct Args {
 /// Timeout of a request to a running gateway.
 const ADMIN: Duration = Duration::from_secs(2);
 
-/// Prints how DNS64 answers a client's query.
+/// Prints how DNS64 answers a client's query, or what the translator does with a packet.
 pub(super) fn explain(args: &Args) -> ExitCode {
+    if !args.endpoints.is_empty() {
+        let flow = match Flow::parse(&args.name, &args.endpoints) {
+            Ok(flow) => flow,
+            Err(why) => {
+                errln!("gate64: {why}");
+                return ExitCode::from(USAGE);
+            }
+        };
+        return match flow::explain(&args.config, flow) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => failed(&why),
+        };
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => return failed(&why.to_string()),

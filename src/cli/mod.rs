@@ -1,28 +1,36 @@
 //! The command line.
 
 mod admin;
+mod bib;
 mod check;
 mod constants;
 mod dns64_check;
+mod doctor;
 mod drops;
 mod explain;
 mod health;
+mod online;
 mod package_files;
+mod pool;
 mod protocol;
 mod reload;
 mod run;
 mod sessions;
 mod status;
+mod trace;
 mod translate;
 mod who;
+mod zones;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::config::json_schema;
+use crate::control::host_info::UnknownHost;
 use crate::lab;
-use crate::output::outln;
+use crate::output::{errln, outln};
 use admin::AdminSocket;
 use constants::CONFIG;
 
@@ -45,9 +53,11 @@ enum Command {
     /// The gateway reads the file that it was started with. If it refuses the file, it keeps running with
     /// the old configuration, and the exit code is 2 for an invalid file and 1 otherwise.
     Reload(ReloadArgs),
-    /// Validate a configuration; show its effect and the routes that other routers need.
-    Check(ConfigFile),
-    /// Trace how DNS64 answers a client's query: rules, upstream queries, addresses.
+    /// Validate a configuration; show its effect, the routes that other routers need, and what this host lacks.
+    ///
+    /// The exit code is 0 if `gate64 run` would serve, 2 if the file is invalid, and 1 if this host refuses it.
+    Check(check::Args),
+    /// Explain how DNS64 answers a client's query, or what the translator does with a packet, and why.
     Explain(explain::Args),
     /// Show the state and counters of a running gateway.
     Status(StatusArgs),
@@ -55,8 +65,21 @@ enum Command {
     ///
     /// The exit code is 0 if clients can use it, also in part (`degraded`), and 1 otherwise.
     Health(StatusArgs),
+    /// Examine configuration, host and running gateway; name what mends each problem.
+    ///
+    /// Asks the upstream resolvers, and counts drops for two seconds. The exit code is 1 if something does not work.
+    Doctor(doctor::Args),
+    /// List the zones of a running gateway with their traffic, drops and DNS queries.
+    Zones(zones::Args),
+    /// Show how much of pool4 is in use, by address and zone.
+    Pool(pool::Args),
     /// Show why a running gateway drops packets: reasons, counts by zone, and what to do.
     Drops(drops::Args),
+    /// Follow packets through a running gateway, with what became of each and why.
+    ///
+    /// A packet matches if it satisfies every condition before or after translation. Packets that timers send are
+    /// not shown. A new trace ends an earlier one.
+    Trace(trace::Args),
     /// Show which host had a port of an outside address, and when: the answer for an abuse desk.
     ///
     /// Reads the files of the binding log, also while gate64 does not run. A running gateway adds which
@@ -64,6 +87,8 @@ enum Command {
     Who(who::Args),
     /// List sessions, as workers saved them within the last seconds; also after gate64 has ended.
     Sessions(sessions::Filter),
+    /// List bindings: which client has which public address and port. As current as `gate64 sessions`.
+    Bib(sessions::Filter),
     /// List the hosts with the most traffic in live sessions.
     Hosts {
         #[command(flatten)]
@@ -93,6 +118,8 @@ enum Command {
     Demo(lab::demo::Args),
     /// The same with the kernel: network namespaces, a TUN device, named and a web server (root).
     Lab(lab::Args),
+    /// Print the JSON Schema of the configuration file, with which editors complete and check keys.
+    Schema,
     /// Print the version.
     Version,
     /// Write manual pages and completions, for packages.
@@ -123,6 +150,12 @@ struct RunArgs {
 struct ReloadArgs {
     #[command(flatten)]
     socket: AdminSocket,
+    /// Only show what would change: keys, settings that need a restart, sessions and bindings that would end.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object, for programs.
+    #[arg(long, requires = "dry_run")]
+    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -151,14 +184,20 @@ struct CleanupArgs {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args.file.config, args.fd_store),
-        Command::Check(args) => check::check(&args.config),
+        Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Reload(args) if args.dry_run => reload::dry_run(&args.socket.path(), args.json),
         Command::Reload(args) => reload::reload(&args.socket.path()),
         Command::Status(args) => status::status(&args.socket.path(), args.json),
         Command::Health(args) => health::health(&args.socket.path(), args.json),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Zones(args) => zones::zones(&args),
+        Command::Pool(args) => pool::pool(&args),
         Command::Drops(args) => drops::drops(&args),
+        Command::Trace(args) => trace::trace(&args),
         Command::Who(args) => who::who(&args),
         Command::Sessions(filter) => sessions::sessions(&filter),
+        Command::Bib(filter) => bib::bib(&filter),
         Command::Hosts { filter, top } => sessions::hosts(&filter, top),
         Command::Cleanup(args) => {
             run::clean(args.config.as_deref(), args.state_dir.as_deref(), args.after_stop)
@@ -168,9 +207,23 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => lab::demo::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::PackageFiles(args) => package_files::run(&args, &Cli::command()),
+        Command::Schema => schema(),
         Command::Version => {
             outln!("gate64 {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
+        }
+    }
+}
+
+fn schema() -> ExitCode {
+    match serde_json::to_string_pretty(&json_schema(&UnknownHost::new())) {
+        Ok(text) => {
+            outln!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            errln!("gate64: {why}");
+            ExitCode::FAILURE
         }
     }
 }
@@ -220,7 +273,7 @@ mod tests {
 
     #[test]
     fn requests_read_the_default_configuration() {
-        for command in ["status", "health", "drops", "reload"] {
+        for command in ["status", "health", "doctor", "zones", "pool", "drops", "reload"] {
             let cli = Cli::try_parse_from(["gate64", command]).expect("valid arguments");
             assert!(format!("{:?}", cli.command).contains(CONFIG), "{command}: {cli:?}");
         }

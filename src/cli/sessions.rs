@@ -13,9 +13,11 @@ use serde_json::json;
 use super::constants::CONFIG;
 use super::protocol::protocol;
 use crate::addr::{Ipv6Prefix, Proto, Transport4};
-use crate::config::RUNTIME_DIR;
+use crate::config::{Config, LoadError, RUNTIME_DIR};
 use crate::control::cleanup::state_dir_of;
+use crate::control::host_info::UnknownHost;
 use crate::control::saved_sessions::{now_of, present};
+use crate::nat64::StaticBinding;
 use crate::observe::format::{size, span};
 use crate::output::{errln, outln};
 use crate::translator::SessionRecord;
@@ -29,6 +31,9 @@ pub(super) struct Filter {
     /// Directory of the files; by default the runtime directory of the service and the state directory.
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// Only clients of this zone of the configuration file.
+    #[arg(long, value_name = "NAME")]
+    zone: Option<String>,
     /// Only clients with this address or prefix.
     #[arg(long, value_name = "PREFIX")]
     host: Option<Ipv6Prefix>,
@@ -54,43 +59,116 @@ pub(super) struct Filter {
 
 impl Filter {
     fn passes(&self, record: &SessionRecord) -> bool {
-        self.host.is_none_or(|host| host.contains(record.v6.addr))
-            && self.protocol.is_none_or(|proto| proto == record.proto)
-            && self.address.is_none_or(|addr| addr == record.v4.addr)
-            && self.port.is_none_or(|port| port == record.v4.port)
+        self.passes_binding(record.proto, record.v6.addr, record.v4)
             && self.server.is_none_or(|addr| addr == record.remote.addr)
             && record.silent.as_secs() >= self.silent
+    }
+
+    fn passes_binding(&self, proto: Proto, client: Ipv6Addr, mapped: Transport4) -> bool {
+        self.host.is_none_or(|host| host.contains(client))
+            && self.protocol.is_none_or(|only| only == proto)
+            && self.address.is_none_or(|addr| addr == mapped.addr)
+            && self.port.is_none_or(|port| port == mapped.port)
+    }
+
+    /// Whether to print JSON.
+    pub(super) const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// The configuration; addresses of this host do not matter.
+    fn load(&self) -> Result<Config, LoadError> {
+        Config::load(&self.config, &UnknownHost::new())
+    }
+
+    /// The static bindings of the file that pass, if it is valid.
+    pub(super) fn statics(&self) -> Vec<StaticBinding> {
+        // They have no server and no age.
+        if self.server.is_some() || self.silent > 0 {
+            return Vec::new();
+        }
+        let statics = self.load().map(|config| config.nat64.statics).unwrap_or_default();
+        let zone = self.zone_clients().ok();
+        let passes = |entry: &StaticBinding| {
+            self.passes_binding(entry.proto, entry.v6.addr, entry.v4)
+                && zone.as_ref().is_none_or(|zone| zone.contains(entry.v6.addr))
+        };
+        statics.into_iter().filter(passes).collect()
+    }
+
+    /// The clients that `--zone` selects.
+    ///
+    /// # Errors
+    /// The file is invalid, or has no such zone.
+    fn zone_clients(&self) -> Result<Clients, String> {
+        let Some(name) = &self.zone else { return Ok(Clients::Any) };
+        let config = self.load().map_err(|why| why.to_string())?;
+        let zone = config.zone_names.iter().position(|other| other == name);
+        let zone = zone.ok_or_else(|| format!("{} has no zone `{name}`", self.config.display()))?;
+        Ok(Clients::Of(config.nat64.zones[zone].clients.clone()))
     }
 
     /// Calls `each` for every session that passes.
     ///
     /// # Errors
     /// No files, or one that cannot be read.
-    fn visit(&self, mut each: impl FnMut(&SessionRecord)) -> Result<(), String> {
+    pub(super) fn visit(&self, mut each: impl FnMut(&SessionRecord)) -> Result<(), String> {
+        let clients = self.zone_clients()?;
         let dirs = match &self.directory {
             Some(dir) => vec![dir.clone()],
             None => vec![PathBuf::from(RUNTIME_DIR), state_dir_of(&self.config)],
         };
-        let files = present(&dirs);
-        if files.is_empty() {
-            let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-            return Err(format!("no saved sessions in {}; is gate64 running?", dirs.join(" and ")));
-        }
-        for path in files {
-            self.visit_file(&path, &mut each).map_err(|why| format!("{}: {why}", path.display()))?;
-        }
-        Ok(())
-    }
-
-    fn visit_file(&self, path: &Path, each: &mut impl FnMut(&SessionRecord)) -> Result<(), StateError> {
-        let mut reader = Reader::new(BufReader::with_capacity(1 << 20, File::open(path)?))?;
-        let now = now_of(reader.header());
-        while let Some(saved) = reader.next_session()? {
-            if let Some(record) = saved.at(now).filter(|record| self.passes(record)) {
-                each(&record);
+        visit(&dirs, &mut |record| {
+            if clients.contains(record.v6.addr) && self.passes(record) {
+                each(record);
             }
+        })
+    }
+}
+
+/// Calls `each` for every session that workers saved last, in the runtime directory of the service or in `state_dir`.
+///
+/// # Errors
+/// No files, or one that cannot be read.
+pub(super) fn visit_saved(state_dir: &Path, mut each: impl FnMut(&SessionRecord)) -> Result<(), String> {
+    visit(&[PathBuf::from(RUNTIME_DIR), state_dir.to_owned()], &mut each)
+}
+
+fn visit(dirs: &[PathBuf], each: &mut impl FnMut(&SessionRecord)) -> Result<(), String> {
+    let files = present(dirs);
+    if files.is_empty() {
+        let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+        return Err(format!("no saved sessions in {}; is gate64 running?", dirs.join(" and ")));
+    }
+    for path in files {
+        visit_file(&path, each).map_err(|why| format!("{}: {why}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn visit_file(path: &Path, each: &mut impl FnMut(&SessionRecord)) -> Result<(), StateError> {
+    let mut reader = Reader::new(BufReader::with_capacity(1 << 20, File::open(path)?))?;
+    let now = now_of(reader.header());
+    while let Some(saved) = reader.next_session()? {
+        if let Some(record) = saved.at(now) {
+            each(&record);
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// Clients that a filter selects.
+enum Clients {
+    Any,
+    Of(Vec<Ipv6Prefix>),
+}
+
+impl Clients {
+    fn contains(&self, addr: Ipv6Addr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(prefixes) => prefixes.iter().any(|prefix| prefix.contains(addr)),
+        }
     }
 }
 
@@ -142,7 +220,7 @@ fn of_session(record: &SessionRecord) -> serde_json::Value {
     })
 }
 
-fn of_transport(at: Transport4) -> serde_json::Value {
+pub(super) fn of_transport(at: Transport4) -> serde_json::Value {
     json!({ "address": at.addr.to_string(), "port": at.port })
 }
 
@@ -180,7 +258,7 @@ pub(super) fn hosts(filter: &Filter, top: usize) -> ExitCode {
     finish(visited)
 }
 
-fn finish(visited: Result<(), String>) -> ExitCode {
+pub(super) fn finish(visited: Result<(), String>) -> ExitCode {
     match visited {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

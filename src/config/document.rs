@@ -147,7 +147,7 @@ impl Error for ReadError {
 }
 
 /// Former names of keys, still accepted (`#[serde(alias)]` in the schema). Messages do not propose them.
-const FORMER_NAMES: [&str; 3] = ["port_rest", "hold_bytes", "ready_bytes"];
+pub(super) const FORMER_NAMES: [&str; 3] = ["port_rest", "hold_bytes", "ready_bytes"];
 
 /// Whether one key is the other with at most two wrong letters.
 fn is_near(a: &str, b: &str) -> bool {

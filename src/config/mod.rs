@@ -4,6 +4,7 @@
 //! `configs/reference.toml` explains every key.
 
 mod binding_log;
+mod changes;
 mod diagnostic;
 mod dns;
 mod dns_rules;
@@ -13,6 +14,7 @@ mod error_sources;
 mod health;
 mod host;
 mod host_info;
+mod json_schema;
 mod ledger;
 pub(crate) mod lenient;
 mod network;
@@ -40,6 +42,7 @@ use crate::translator::Settings;
 use crate::xlat::RewriteRules;
 
 pub use binding_log::{BindingLog, LogCollector, LogFiles};
+pub use changes::{KeyChange, changes};
 pub use diagnostic::{ConfigError, Diagnostic, Severity};
 pub use dns::Dns64;
 pub use ledger::{HostIdentities, Ledger};
@@ -86,6 +89,13 @@ pub struct Config {
     pub ledger: Ledger,
     /// Probable mistakes. They do not prevent the start.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// The JSON Schema of the configuration file. `host` is any host on which `configs/reference.toml` is valid.
+pub fn json_schema(host: &dyn HostInfo) -> serde_json::Value {
+    json_schema::generate(&|text| {
+        Config::parse("", text, host).err().map(|error| error.diagnostics).unwrap_or_default()
+    })
 }
 
 /// Why a configuration could not be loaded.

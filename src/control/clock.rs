@@ -6,13 +6,13 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 /// Monotonic time, for uptimes and deadlines.
 #[expect(clippy::disallowed_methods, reason = "the one clock of control")]
-pub(super) fn monotonic() -> Instant {
+pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
 /// Wall-clock time, for files that outlive the process.
 #[expect(clippy::disallowed_methods, reason = "the monotonic clock does not survive a restart")]
-pub(super) fn wall() -> SystemTime {
+pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
 }
 

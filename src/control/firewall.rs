@@ -14,6 +14,7 @@ use packet::{Hook, Packet, Range, samples};
 use ruleset::Ruleset;
 
 use super::netlink::Netlink;
+use super::nft;
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64};
 use crate::config::{Config, Egress, INNER, OwnAddress};
 
@@ -125,6 +126,13 @@ impl Refusal {
         self.flows.iter().any(|flow| *flow != Flow::Errors)
     }
 
+    /// Which chain drops what.
+    pub(crate) fn finding(&self) -> String {
+        let names: Vec<_> = self.flows.iter().map(|flow| flow.name()).collect();
+        let (family, table, chain) = (&self.family, &self.table, &self.chain);
+        format!("the chain {family} {table} {chain} drops {}", names.join(", "))
+    }
+
     /// The commands that let the packets pass.
     pub(crate) fn remedy(&self) -> String {
         let mut rules = Vec::new();
@@ -149,9 +157,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.flows.iter().map(|flow| flow.name()).collect();
-        let (family, table, chain) = (&self.family, &self.table, &self.chain);
-        write!(f, "the chain {family} {table} {chain} drops {}; type: {}", names.join(", "), self.remedy())
+        write!(f, "{}; type: {}", self.finding(), self.remedy())
     }
 }
 
@@ -165,6 +171,14 @@ impl Flow {
             Self::Dns => "DNS queries of clients",
             Self::Errors => "ICMP errors of gate64, without which large packets get lost",
         }
+    }
+}
+
+/// The chains of this host that drop packets of gate64; none if nft cannot be run.
+pub(crate) async fn refusals(config: &Config, netlink: &Netlink) -> Vec<Refusal> {
+    match nft::ruleset().await {
+        Some(ruleset) => judge(&ruleset, &Traffic::on_host(config, netlink).await),
+        None => Vec::new(),
     }
 }
 

@@ -71,7 +71,7 @@ impl RunError {
 
 /// A running gateway.
 pub(super) struct Gateway {
-    pub(super) path: PathBuf,
+    pub(super) file: ConfigFile,
     pub(super) config: Config,
     pub(super) host_state: HostState,
     pub(super) seeds: Seeds,
@@ -84,6 +84,13 @@ pub(super) struct Gateway {
     pub(super) lingering: Vec<Lingering>,
     pub(super) saved: SavedState,
     pub(super) view: Arc<View>,
+}
+
+/// The configuration file.
+pub(super) struct ConfigFile {
+    pub(super) path: PathBuf,
+    /// Its text, as it is in effect.
+    pub(super) text: String,
 }
 
 /// What the next gateway restores.

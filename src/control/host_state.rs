@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::firewall::{self, Refusal, Traffic};
+use super::firewall::{self, Refusal};
 use super::journal::{self, Change, Extent, Journal, JournalError};
 use super::neighbours::Announcer;
 use super::netlink::{Destination, Netlink, NetlinkError};
@@ -144,10 +144,7 @@ impl HostState {
 
     /// The firewall chains that drop packets of gate64.
     async fn refusals(&self, config: &Config) -> Vec<Refusal> {
-        match nft::ruleset().await {
-            Some(ruleset) => firewall::judge(&ruleset, &Traffic::on_host(config, &self.netlink).await),
-            None => Vec::new(),
-        }
+        firewall::refusals(config, &self.netlink).await
     }
 
     /// Undoes what the previous gateway changed and this one does not need.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::gateway::ConfigFile;
 use super::{atomic_file, journal};
 use crate::config::{Config, HostInfo, LoadError, STATE_DIR, lenient};
 use crate::observe::view::View;
@@ -24,11 +25,12 @@ pub(super) struct Source {
 
 impl Source {
     /// Saves the configuration that runs, or reports that the file was refused.
-    pub(super) fn publish(self, config: &Config, view: &View) {
+    pub(super) fn publish(self, path: &Path, config: &Config, view: &View) -> ConfigFile {
         if self.refused.is_none() {
             save(config, &self.text);
         }
         view.report(|condition| condition.refused = self.refused);
+        ConfigFile { path: path.to_owned(), text: self.text }
     }
 }
 

@@ -38,7 +38,7 @@ use crate::config::{Config, MAX_ZONES};
 use crate::device::overload::OverloadFilter;
 use crate::device::steer::Steering;
 use crate::device::tun::{self, Queue};
-use crate::observe::admin::{self, ReloadRequest};
+use crate::observe::admin::{self, Request};
 use crate::observe::ledger::SessionFiles;
 use crate::observe::{metrics, view::View};
 use crate::resolver::Resolver;
@@ -49,8 +49,8 @@ pub(crate) use super::gateway::RunError;
 /// Capacity of the channel of notices from the workers.
 const NOTICES: usize = 4096;
 
-/// Capacity of the channel of reload requests from the admin socket.
-const RELOADS: usize = 16;
+/// Capacity of the channel of requests from the admin socket.
+const REQUESTS: usize = 16;
 
 /// Everything that is ready before threads start and capabilities are dropped.
 struct Prepared {
@@ -233,15 +233,15 @@ async fn serve(path: &Path, prepared: Prepared) -> Result<(), RunError> {
     let assignments = assign(&effective, &seeds, queues, with_blocks(restore, &saved.blocks));
     match begin(&config, assignments, files).await {
         Ok(running) => {
-            let Running { started, resolver, view, reloads, logs } = running;
+            let Running { started, resolver, view, requests, logs } = running;
             let Started { workers, events, failures, .. } = started;
             saved_sessions::log(workers.restored());
-            let inputs = Inputs { signals, events, failures, reloads, host_watch, logs };
+            let inputs = Inputs { signals, events, failures, requests, host_watch, logs };
             let monitor = overload.as_ref().map(OverloadFilter::monitor);
             view.set_device(interface.offloads(), steering.is_some(), monitor);
-            prepared.source.publish(&config, &view);
+            let file = prepared.source.publish(path, &config, &view);
             let gateway = Gateway {
-                path: path.to_owned(),
+                file,
                 config,
                 host_state,
                 seeds,
@@ -284,7 +284,7 @@ struct Running {
     started: Started,
     resolver: Option<Resolver>,
     view: Arc<View>,
-    reloads: mpsc::Receiver<ReloadRequest>,
+    requests: mpsc::Receiver<Request>,
     logs: Logs,
 }
 
@@ -322,9 +322,9 @@ async fn begin(
         metrics::serve(listen, view.clone()).await;
     }
     let what = config.observe.admin.display().to_string();
-    let (sender, reloads) = mpsc::channel(RELOADS);
+    let (sender, requests) = mpsc::channel(REQUESTS);
     admin::serve(&config.observe.admin, view.clone(), sender).await.map_err(RunError::system(what))?;
-    Ok(Running { started, resolver, view, reloads, logs })
+    Ok(Running { started, resolver, view, requests, logs })
 }
 
 /// The signals that the gateway handles.
@@ -349,7 +349,7 @@ struct Inputs {
     signals: Signals,
     events: mpsc::Receiver<Notice>,
     failures: mpsc::Receiver<Failure>,
-    reloads: mpsc::Receiver<ReloadRequest>,
+    requests: mpsc::Receiver<Request>,
     host_watch: HostWatch,
     logs: Logs,
 }
@@ -357,7 +357,7 @@ struct Inputs {
 impl Gateway {
     /// Main loop, until a signal ends the gateway or a worker panics.
     async fn run(mut self, inputs: Inputs) -> Result<(), RunError> {
-        let Inputs { mut signals, mut events, mut failures, mut reloads, mut host_watch, logs } = inputs;
+        let Inputs { mut signals, mut events, mut failures, mut requests, mut host_watch, logs } = inputs;
         notify(&[NotifyState::Ready, NotifyState::Status("translating")]);
         tracing::info!("ready: {} zones", self.config.zone_names.len());
         // They may have changed since the configuration was read.
@@ -377,13 +377,10 @@ impl Gateway {
                     host_watch.expect(Changed::All);
                     search.reset_immediately();
                 }
-                Some(request) = reloads.recv() => {
-                    let result = self.reload(clock::monotonic()).await;
+                Some(request) = requests.recv() => if self.answer(request).await {
                     host_watch.expect(Changed::All);
-                    // The client may have closed its connection.
-                    let _ = request.send(result);
                     search.reset_immediately();
-                }
+                },
                 () = self.linger() => self.forget_lingering(clock::monotonic()).await,
                 Some(notice) = events.recv() => self.note(&notice),
                 _ = save.tick() => {
@@ -405,6 +402,21 @@ impl Gateway {
         };
         self.end(events, logs).await;
         ended
+    }
+
+    /// Executes a request of the admin socket. Returns whether it was a reload.
+    async fn answer(&mut self, request: Request) -> bool {
+        // The client may have closed its connection.
+        match request {
+            Request::Reload(sender) => {
+                let _ = sender.send(self.reload(clock::monotonic()).await);
+                true
+            }
+            Request::DryRun(sender) => {
+                let _ = sender.send(self.dry_run(clock::monotonic()).await);
+                false
+            }
+        }
     }
 
     /// Follows an event of a worker.

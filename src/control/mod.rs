@@ -2,7 +2,7 @@
 
 mod atomic_file;
 pub(crate) mod cleanup;
-mod clock;
+pub(crate) mod clock;
 mod fd_store;
 pub(crate) mod firewall;
 mod gateway;
@@ -19,6 +19,7 @@ mod neighbours;
 mod netlink;
 mod nft;
 mod path_probe;
+pub(crate) mod preflight;
 mod privileges;
 mod progress;
 mod records;

@@ -18,9 +18,11 @@ use super::host_info::LocalHost;
 use super::host_state::HostError;
 use super::requirements::Requirements;
 use super::{clock, last_good, saved_lingering};
-use crate::config::{self, Config, LoadError};
+use crate::config::{self, Config, LoadError, changes};
 use crate::observe::admin::ReloadFailure;
+use crate::observe::dry_run::DryRun;
 use crate::observe::view::LastReload;
+use crate::translator::Ending;
 
 /// Copies settings that need a restart from `old` to `new`; returns the keys of those that differ.
 fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
@@ -137,6 +139,25 @@ enum ReloadError {
     Mixed(Box<Self>),
 }
 
+impl ReloadError {
+    fn to_failure(&self) -> ReloadFailure {
+        ReloadFailure { invalid: matches!(self, Self::Load(_)), message: self.to_string() }
+    }
+}
+
+/// A validated reload.
+struct Plan {
+    new: Config,
+    /// Text of the file.
+    text: String,
+    /// Keys that keep their old value.
+    kept: Vec<&'static str>,
+    lingering: Vec<Lingering>,
+    /// The new configuration with the lingering prefixes.
+    with_old: Config,
+    requirements: Requirements,
+}
+
 /// Refuses the first zone of a gateway that started without one: its tables have no room.
 fn check_first_zone(old: &Config, new: &Config) -> Result<(), ReloadError> {
     let is_first = old.nat64.zones.is_empty() && !new.nat64.zones.is_empty();
@@ -168,11 +189,7 @@ impl Gateway {
                     }
                     _ => tracing::error!("reload refused, nothing has changed: {message}"),
                 }
-                let invalid = matches!(why, ReloadError::Load(_));
-                (
-                    "translating; the last reload failed, see the log".to_owned(),
-                    Err(ReloadFailure { invalid, message }),
-                )
+                ("translating; the last reload failed, see the log".to_owned(), Err(why.to_failure()))
             }
         };
         let message = match &result {
@@ -189,18 +206,40 @@ impl Gateway {
         result
     }
 
-    async fn try_reload(&mut self, now: Instant) -> Result<(), ReloadError> {
+    /// What a reload would change. Changes nothing.
+    pub(super) async fn dry_run(&self, now: Instant) -> Result<DryRun, ReloadFailure> {
+        let tried = async {
+            let Plan { new, text, kept, lingering, with_old, requirements } = self.plan(now).await?;
+            let survey = self.view.inspector().reload(self.seeds.settings(&with_old)).await;
+            let ending = survey.map_err(|worker| ReloadError::Worker(worker.0))?;
+            let counts = |counts: [u64; Ending::COUNT]| {
+                let all = Ending::ALL.iter().zip(counts).filter(|(_, count)| *count > 0);
+                all.map(|(ending, count)| (ending.name().to_owned(), count)).collect()
+            };
+            Ok(DryRun {
+                changes: changes(&self.file.text, &text),
+                needs_restart: kept.into_iter().map(str::to_owned).collect(),
+                lingering: lingering.iter().map(|l| format!("{} of zone {}", l.pref64, l.zone)).collect(),
+                sessions_ending: counts(ending.sessions),
+                bindings_ending: counts(ending.bindings),
+                warnings: new.warnings.iter().map(ToString::to_string).collect(),
+                conflicts: requirements.conflicts,
+            })
+        };
+        let result: Result<DryRun, ReloadError> = tried.await;
+        result.map_err(|why| why.to_failure())
+    }
+
+    /// Reads and validates the file. Changes nothing.
+    async fn plan(&self, now: Instant) -> Result<Plan, ReloadError> {
         let device = Some(self.config.host.device.as_str());
         let system = LocalHost::read(device).await.map_err(ReloadError::HostInfo)?;
-        let (mut new, text) = last_good::read(&self.path, &system)?;
-        log_warnings(&mut new);
+        let (mut new, text) = last_good::read(&self.file.path, &system)?;
         if new.egress != self.config.egress {
             return Err(ReloadError::Egress);
         }
         check_first_zone(&self.config, &new)?;
-        for key in keep_fixed(&self.config, &mut new) {
-            tracing::warn!("a change of {key} needs a restart; the old value stays in effect");
-        }
+        let kept = keep_fixed(&self.config, &mut new);
         new.keep_zone_numbers(&self.config);
         // The gateway follows them; those that the file was read with lack the device.
         new.local = Arc::clone(&self.config.local);
@@ -208,6 +247,15 @@ impl Gateway {
         let with_old = with_lingering(&new, &lingering);
         let own = config::HostInfo::addresses(&system);
         let requirements = Requirements::of(&new, own, &prefixes(&lingering));
+        Ok(Plan { new, text, kept, lingering, with_old, requirements })
+    }
+
+    async fn try_reload(&mut self, now: Instant) -> Result<(), ReloadError> {
+        let Plan { mut new, text, kept, lingering, with_old, requirements } = self.plan(now).await?;
+        log_warnings(&mut new);
+        for key in kept {
+            tracing::warn!("a change of {key} needs a restart; the old value stays in effect");
+        }
         let held = self.host_state.requirements().clone();
         self.host_state.add_missing(&requirements, new.host.sysctls).await?;
         if let Err(why) = self.switch(&new, &with_old).await {
@@ -220,6 +268,7 @@ impl Gateway {
         self.config = new;
         self.lingering = lingering;
         last_good::save(&self.config, &text);
+        self.file.text = text;
         self.view.report(|condition| condition.refused = None);
         self.save_lingering();
         self.view.show(&self.config, self.resolver.as_ref());

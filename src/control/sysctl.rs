@@ -91,7 +91,7 @@ impl Setting {
     }
 
     /// The name for sysctl(8).
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         name(&self.key)
     }
 

@@ -10,7 +10,8 @@
 //! `xlat` plans a translation before any state changes, and writes it last. The steps of one packet share
 //! a [`Context`]. Suffix `6` or `4` is the side a packet comes from; `to4`, `to6` the side it goes to. `fast_path` reuses what these steps decided for a flow; `prefetch` only
 //! loads table entries early. `lifetimes` ends sessions, bindings and
-//! blocks; `reload` switches settings; `transfer` exports and imports sessions. `policy` holds what only a
+//! blocks; `reload` switches settings; `survey` counts
+//! without changing anything; `transfer` exports and imports sessions. `policy` holds what only a
 //! reload changes, `tables` the state. All memory is allocated when a translator is built.
 
 use std::sync::Arc;
@@ -53,6 +54,7 @@ mod prefetch;
 mod reload;
 mod reset;
 mod settings;
+mod survey;
 mod tables;
 mod transfer;
 mod tuple;
@@ -64,11 +66,14 @@ mod tests;
 pub use context::Context;
 pub use memory::TableBytes;
 pub use prefetch::{Candidate, Candidates};
+pub use reload::Ending;
 pub use settings::{
     Filtering, HostLimits, Limits, Masquerade, Pairing, Pool, Settings, Sharing, StaticBinding, Timers,
     UnsolicitedSyn, Zone,
 };
+pub use survey::ReloadSurvey;
 pub use tables::events::{BlockAssignment, Event, SessionRecord};
+pub use tables::pool4::{AddressUsage, PoolSurvey};
 
 /// One worker's state, and the operations on it.
 pub struct Nat64 {

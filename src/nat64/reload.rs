@@ -7,6 +7,7 @@ use super::policy::Policy;
 use super::policy::zones::Zones;
 use super::tables::bib::{Allocation, Binding};
 use super::tables::pool4::{PoolConfig, ZonePool};
+use super::tables::session::Session;
 use super::tables::slab::NIL;
 use super::tables::statics::Statics;
 use super::{Nat64, Pool, Settings, Zone};
@@ -15,11 +16,25 @@ use crate::ownership::Owners;
 use crate::time::Instant;
 use crate::xlat::RewriteRules;
 
+named_enum! {
+    /// Why new settings end a session or binding.
+    pub enum Ending {
+        /// The client is in no zone, in another one, or in a host of another size.
+        Zone = "zone",
+        /// The zone does not use the prefix any more.
+        Pref64 = "pref64",
+        /// The zone's pool4 does not contain the address and port any more.
+        Pool4 = "pool4",
+        /// A static binding is removed, or takes the address and port.
+        Static = "static",
+    }
+}
+
 /// The new settings, by which bindings and sessions are kept or ended.
-struct New<'a> {
-    zones: &'a Zones,
-    pools: &'a [Pool],
-    statics: &'a Statics,
+pub(super) struct New<'a> {
+    pub(super) zones: &'a Zones,
+    pub(super) pools: &'a [Pool],
+    pub(super) statics: &'a Statics,
 }
 
 /// What the settings decide about the assignment of ports.
@@ -72,10 +87,7 @@ impl Nat64 {
     fn end_invalidated(&mut self, now: Instant, new: &New<'_>) {
         for slot in 0..self.sessions.end() {
             let Some(session) = self.sessions.get(slot) else { continue };
-            let addr = self.bib.binding(session.binding()).v6().addr;
-            let zone = new.zones.index_of(addr).filter(|_| self.keeps(session.binding(), new));
-            let pref64 = self.policy.zones.pref64(session.pref64);
-            if zone.is_none_or(|zone| new.zones.pref64_of(zone, pref64).is_none()) {
+            if self.ending(session, new).is_some() {
                 self.end_session(now, slot);
             } else {
                 self.sessions.session_mut(slot).clear_fast_path();
@@ -83,7 +95,7 @@ impl Nat64 {
         }
         for slot in 0..self.bib.end() {
             let Some(binding) = self.bib.get(slot) else { continue };
-            if !binding.is_static() && !self.keeps(slot, new) {
+            if !binding.is_static() && self.ending_of_binding(slot, new).is_some() {
                 self.end_binding(now, slot);
                 continue;
             }
@@ -99,27 +111,40 @@ impl Nat64 {
         }
     }
 
-    /// Whether a binding's host keeps its zone, and that zone's pool keeps its port.
-    fn keeps(&self, slot: u32, new: &New<'_>) -> bool {
+    /// Why the new settings end a session; `None` if it stays.
+    pub(super) fn ending(&self, session: &Session, new: &New<'_>) -> Option<Ending> {
+        if let Some(ending) = self.ending_of_binding(session.binding(), new) {
+            return Some(ending);
+        }
+        let zone = new.zones.index_of(self.bib.binding(session.binding()).v6().addr);
+        let pref64 = self.policy.zones.pref64(session.pref64);
+        zone.is_none_or(|zone| new.zones.pref64_of(zone, pref64).is_none()).then_some(Ending::Pref64)
+    }
+
+    /// Why the new settings end a binding; `None` if its host keeps its zone, and that zone's pool keeps its port.
+    pub(super) fn ending_of_binding(&self, slot: u32, new: &New<'_>) -> Option<Ending> {
         let binding = self.bib.binding(slot);
         let addr = binding.v6().addr;
         let (Some(was), Some(is)) = (self.policy.zones.index_of(addr), new.zones.index_of(addr)) else {
-            return false;
+            return Some(Ending::Zone);
         };
         if self.policy.zones.host_key(was, addr) != new.zones.host_key(is, addr) {
-            return false;
+            return Some(Ending::Zone);
         }
         if binding.is_static() {
             let entry = self.statics.entry(binding.allocation);
-            return entry.is_some_and(|entry| new.statics.number_of(entry).is_some());
+            let is_kept = entry.is_some_and(|entry| new.statics.number_of(entry).is_some());
+            return (!is_kept).then_some(Ending::Static);
         }
         let mapped = self.mapped(slot);
+        if new.statics.contains(binding.proto(), mapped) {
+            return Some(Ending::Static);
+        }
         let pool = new.pools.get(usize::from(new.zones.zone(is).pool));
-        let taken = new.statics.contains(binding.proto(), mapped);
         let has = |pool: &Pool| {
             pool.ranges.iter().any(|(net, ports)| net.contains(mapped.addr) && ports.contains(mapped.port))
         };
-        !taken && pool.is_some_and(has)
+        (!pool.is_some_and(has)).then_some(Ending::Pool4)
     }
 
     /// Ends a dynamic binding with its sessions and without quarantine.

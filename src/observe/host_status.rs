@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::binding_log::SinkStatus;
 use super::format::{pairs, span};
 use super::host::Part;
 use super::view::View;
@@ -21,6 +22,22 @@ pub struct HostStatus {
     pub last_repairs: Vec<RepairStatus>,
     /// The last reload; `None` before the first.
     pub last_reload: Option<ReloadStatus>,
+    /// The sinks of the binding log.
+    #[serde(default)]
+    pub log_sinks: Vec<SinkState>,
+}
+
+/// State of a sink of the binding log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SinkState {
+    /// Name.
+    pub name: String,
+    /// Records written.
+    pub written: u64,
+    /// Records lost.
+    pub lost: u64,
+    /// Whether it fails at present.
+    pub is_failing: bool,
 }
 
 /// A repair.
@@ -59,7 +76,20 @@ impl HostStatus {
                 succeeded: r.succeeded,
                 message: r.message,
             }),
+            log_sinks: view
+                .binding_log()
+                .map(|log| log.sinks().iter().map(|sink| of_sink(sink)).collect())
+                .unwrap_or_default(),
         }
+    }
+}
+
+fn of_sink(sink: &SinkStatus) -> SinkState {
+    SinkState {
+        name: sink.name.clone(),
+        written: sink.written(),
+        lost: sink.lost(),
+        is_failing: sink.is_failing(),
     }
 }
 

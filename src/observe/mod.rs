@@ -5,6 +5,8 @@
 pub mod admin;
 pub mod binding_log;
 pub mod chart;
+pub mod dry_run;
+pub mod finding;
 pub(crate) mod format;
 pub mod health;
 pub mod host;
@@ -13,7 +15,10 @@ mod http;
 pub mod ledger;
 pub mod ledger_source;
 pub mod metrics;
+pub mod pool;
 pub mod status;
+pub(crate) mod table;
+pub mod trace;
 pub mod view;
 
 #[cfg(test)]

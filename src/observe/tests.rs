@@ -89,7 +89,7 @@ async fn a_reload_request_waits_for_its_result() {
     let (view, started) = view(&config());
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("admin.sock");
-    let (sender, mut requests) = mpsc::channel::<admin::ReloadRequest>(1);
+    let (sender, mut requests) = mpsc::channel::<admin::Request>(1);
     admin::serve(&path, view, sender).await.expect("a socket");
     let (head, _) = ask(&path, "GET /reload").await;
     assert!(head.starts_with("HTTP/1.0 405"), "{head}");
@@ -99,7 +99,10 @@ async fn a_reload_request_waits_for_its_result() {
         (failure(true), 422, "not now"),
         (failure(false), 500, "not now"),
     ] {
-        let gateway = async { requests.recv().await.expect("a request").send(result).expect("a client") };
+        let gateway = async {
+            let Some(admin::Request::Reload(sender)) = requests.recv().await else { panic!("a reload") };
+            sender.send(result).expect("a client");
+        };
         let ((head, body), ()) = tokio::join!(ask(&path, "POST /reload"), gateway);
         assert!(head.starts_with(&format!("HTTP/1.0 {code} ")), "{head}");
         assert_eq!(body, text);

@@ -16,7 +16,7 @@ use crate::counters::{Counters, ZoneCounters};
 use crate::device::{Offloads, OverloadMonitor, Tallies};
 use crate::resolver::{self, Report, Reporter, Resolver};
 use crate::translator::Event;
-use crate::worker::{Notice, Workers};
+use crate::worker::{Inspector, Notice, Workers};
 
 /// Settings of a zone, as text.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +33,8 @@ pub struct ShownZone {
     pub pool4: Vec<String>,
     /// Ports and ICMP identifiers of all its public addresses.
     pub pool4_ports: u64,
+    /// Percentage of pool4 that the zone may use.
+    pub pool_share: u8,
 }
 
 /// Settings of the gateway, as text.
@@ -91,6 +93,7 @@ pub struct View {
     started: Instant,
     counters: Vec<Arc<Counters>>,
     tallies: Vec<Arc<Tallies>>,
+    inspector: Inspector,
     resolver: RwLock<Option<(Arc<resolver::Counters>, Reporter)>>,
     shown: RwLock<Shown>,
     condition: RwLock<Condition>,
@@ -119,6 +122,7 @@ impl View {
             started: clock(),
             counters: workers.counters(),
             tallies: workers.tallies(),
+            inspector: workers.inspector(),
             resolver: RwLock::new(resolver.map(|r| (r.counters(), r.reporter()))),
             shown: RwLock::new(shown(config)),
             condition: RwLock::default(),
@@ -234,6 +238,11 @@ impl View {
         &self.tallies
     }
 
+    /// Inspects the workers.
+    pub const fn inspector(&self) -> &Inspector {
+        &self.inspector
+    }
+
     /// Counters of the resolver, if there is one.
     pub fn resolver(&self) -> Option<Arc<resolver::Counters>> {
         let resolver = self.resolver.read().unwrap_or_else(PoisonError::into_inner);
@@ -298,6 +307,7 @@ fn shown(config: &Config) -> Shown {
             pref64: zone.pref64.iter().map(ToString::to_string).collect(),
             pool4: pool4.iter().map(|(prefix, ports)| format!("{prefix}:{ports}")).collect(),
             pool4_ports: pool4.iter().map(|(prefix, ports)| prefix.size() * u64::from(ports.count())).sum(),
+            pool_share: zone.sharing.pool_share,
         }
     });
     let limits = &config.nat64.limits;

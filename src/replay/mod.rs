@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use crate::addr::{Pref64, Proto, Transport4, Transport6, ZoneId};
 use crate::counters::Tally;
+use crate::reason::Reason;
 use crate::time::Instant;
 use crate::translator::{Cursor, Event, ExtraPackets, SessionRecord, Settings, Translator, Verdict};
 use crate::wire::buf::{MAX_PACKET, PacketBuf};
 
 pub(crate) use explain::Explanation;
-use summary::Summary;
+pub(crate) use summary::Summary;
 
 /// Maximum number of further packets from one: the fragments of the longest datagram.
 const EXTRA: usize = 64;
@@ -102,6 +103,16 @@ impl Replay {
         self.now = self.now.max(until);
         self.discard_events();
         sent
+    }
+
+    /// Imports a session.
+    ///
+    /// # Errors
+    /// The reason why the settings do not allow it.
+    pub(crate) fn import(&mut self, record: &SessionRecord) -> Result<(), Reason> {
+        let imported = self.translator.import(self.now, record);
+        self.discard_events();
+        imported
     }
 
     /// Translates a packet at the current time; `None` if it is longer than an IP packet can be.

@@ -11,7 +11,7 @@ const DEPTH: u8 = 2;
 
 /// The header fields that a summary shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Summary<'a> {
+pub(crate) struct Summary<'a> {
     bytes: &'a [u8],
     depth: u8,
     /// Its addresses; `None` if it has no IP header.
@@ -34,7 +34,7 @@ pub(super) enum Kind {
 }
 
 impl<'a> Summary<'a> {
-    pub(super) fn of(bytes: &'a [u8]) -> Self {
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
         Self::at_depth(bytes, 0)
     }
 

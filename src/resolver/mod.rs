@@ -7,6 +7,7 @@
 
 mod admission;
 mod answer_cache;
+pub(crate) mod certificate;
 mod client;
 mod client_stream;
 pub(crate) mod clock;
@@ -90,6 +91,17 @@ pub fn start(settings: Settings) -> io::Result<Resolver> {
     let mut resolver = Resolver { shared, threads, listeners: Vec::new(), next: 0 };
     resolver.serve(opened);
     Ok(resolver)
+}
+
+/// Why [`start`] would fail now: reads certificates, and opens each address for a moment.
+pub fn check(settings: Settings) -> Vec<io::Error> {
+    match load(settings, 0) {
+        Ok(active) => {
+            let listeners = configured_listeners(&active.settings).into_iter();
+            listeners.filter_map(|(addr, kind)| socket::listen(addr, kind, 1).err()).collect()
+        }
+        Err(why) => vec![why],
+    }
 }
 
 impl Resolver {

@@ -22,7 +22,7 @@ fn with_path(path: &Path) -> impl Fn(String) -> io::Error {
     move |why| io::Error::new(io::ErrorKind::InvalidData, format!("{path}: {why}"))
 }
 
-fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+pub(super) fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let failed = with_path(path);
     let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let read = read.map_err(|why| failed(why.to_string()))?;

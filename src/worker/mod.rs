@@ -7,13 +7,17 @@
 
 mod binding_events;
 mod inbox;
+mod inspection;
+mod inspector;
 mod report;
 mod run;
 mod saved;
 mod snapshot;
 pub mod state;
+mod survey;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::io;
 use std::sync::Arc;
@@ -33,10 +37,12 @@ use run::{Channels, Clock, Command, Parts, Worker};
 use snapshot::Snapshot;
 
 pub use binding_events::BindingEvents;
+pub use inspector::{EndingCounts, Inspector, PoolUsage};
 pub use report::{Cause, Failure, Notice};
 pub use saved::{Restored, Saved};
 pub(crate) use snapshot::moment;
 pub use snapshot::{Progress, Target};
+pub use trace::{SNAP, Trace, TraceEvent, TraceFilter, TraceRecord};
 
 /// Capacity of a worker's inbox, in packets.
 const INBOX: usize = 256;
@@ -178,6 +184,12 @@ impl Workers {
     /// The first worker that has ended; all others have switched.
     pub async fn set_local_addresses(&self, local: &Arc<LocalAddresses>) -> Result<(), WorkerId> {
         self.change(self.handles.iter().map(|_| Change::LocalAddresses(Arc::clone(local)))).await
+    }
+
+    /// Inspects the workers.
+    pub fn inspector(&self) -> Inspector {
+        let workers = self.handles.iter().map(|handle| handle.commands.clone()).collect();
+        Inspector::new(workers, Arc::clone(&self.inboxes))
     }
 
     /// Returns once all workers have responded, each after its current batch.

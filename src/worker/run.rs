@@ -9,8 +9,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::binding_events::BindingEventSender;
 use super::inbox::HandoverSender;
+use super::inspection::Inspection;
 use super::report::{Cause, Failure, Notice};
 use super::snapshot::Snapshot;
+use super::survey::Survey;
+use super::trace::Tracer;
 use crate::device::{BATCH, BATCH_BYTES, Device};
 use crate::reason::Reason;
 use crate::time::Instant;
@@ -55,6 +58,10 @@ pub(super) enum Command {
     Change(Change, oneshot::Sender<()>),
     /// Signal the sender.
     Ping(oneshot::Sender<()>),
+    /// Count in steps between batches.
+    Survey(Survey),
+    /// Follow packets.
+    Trace(Box<Tracer>),
     /// Stop when no packet waits, or at this time.
     Stop(Instant),
 }
@@ -102,6 +109,7 @@ pub(super) struct Worker {
     extra: ExtraPackets,
     outgoing: SendList,
     events: Vec<Event>,
+    inspection: Inspection,
     /// When to stop, once commanded.
     stop: Option<Instant>,
     /// Whether the last use of the device failed.
@@ -133,6 +141,7 @@ impl Worker {
             extra: ExtraPackets::new(EXTRA, MAX_PACKET),
             outgoing: SendList::default(),
             events: vec![Event::PoolExhausted { host: NO_HOST }; EVENTS],
+            inspection: Inspection::default(),
             stop: None,
             failing: false,
         }
@@ -153,20 +162,19 @@ impl Worker {
             let now = self.clock.now();
             if filled > 0 {
                 self.extra.clear();
-                self.parts.translator.process(
-                    now,
-                    &mut self.packets[..filled],
-                    &mut self.verdicts,
-                    &mut self.extra,
-                );
+                let packets = &mut self.packets[..filled];
+                self.inspection.before(packets);
+                self.parts.translator.process(now, packets, &mut self.verdicts, &mut self.extra);
+                self.inspection.after(time_of_day, packets, &self.verdicts, &mut self.extra);
                 self.dispatch(filled);
             }
             let more_due = self.expire(now);
             if let Some(snapshot) = &mut self.parts.snapshot {
                 snapshot.keep_up(now, &self.parts.translator);
             }
+            let more_to_count = self.inspection.surveys.step(now, &self.parts.translator);
             let unreported = self.report_events();
-            if filled == 0 && !more_due {
+            if filled == 0 && !more_due && !more_to_count {
                 if self.stop.is_some() {
                     return;
                 }
@@ -185,12 +193,17 @@ impl Worker {
         loop {
             match self.channels.commands.try_recv() {
                 Ok(Command::Change(change, switched)) => {
+                    if matches!(change, Change::Settings(_)) {
+                        self.inspection.surveys.cancel();
+                    }
                     self.parts.translator.reconfigure(self.clock.now(), change);
                     // The sender may no longer wait.
                     let _ = switched.send(());
                 }
                 // The sender may no longer wait.
                 Ok(Command::Ping(responded)) => _ = responded.send(()),
+                Ok(Command::Survey(survey)) => self.inspection.surveys.begin(survey),
+                Ok(Command::Trace(tracer)) => self.inspection.tracer = Some(tracer),
                 Ok(Command::Stop(deadline)) => self.stop = Some(deadline),
                 Err(commands::TryRecvError::Empty) => return any,
                 Err(commands::TryRecvError::Disconnected) => {

@@ -18,7 +18,7 @@ const DATAGRAM: usize = 4_096;
 ///
 /// # Errors
 /// The upstream refuses the connection, is unreachable, or its certificate is invalid.
-pub(super) async fn ask(
+pub(in crate::cli) async fn ask(
     ask: &Transmit,
     via: &Via,
     tls_config: Option<Arc<ClientConfig>>,

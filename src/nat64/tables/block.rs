@@ -169,6 +169,14 @@ impl Block {
         self.allowed[word] & ports & wanted
     }
 
+    /// Ports in use without those in quarantine, and those in quarantine, by protocol.
+    pub(in crate::nat64) fn ports_in_use(&self) -> ([u32; 3], [u32; 3]) {
+        let count = |set: &PortSet| set.iter().map(|word| word.count_ones()).sum::<u32>();
+        let quarantined = self.quarantined.each_ref().map(count);
+        let taken = self.taken.each_ref().map(count);
+        (core::array::from_fn(|proto| taken[proto] - quarantined[proto]), quarantined)
+    }
+
     /// Number of ports of `proto` in the given state.
     pub(in crate::nat64) fn count(&self, proto: Proto, sought: Sought) -> u32 {
         (0..4).map(|word| self.word(proto, sought, word).count_ones()).sum()

@@ -55,10 +55,12 @@ mod config;
 mod reconfigure;
 mod request;
 mod sessions;
+mod survey;
 mod unanswered;
 
 pub(in crate::nat64) use config::{PoolConfig, ZonePool};
 pub(in crate::nat64) use request::{PortRequest, Reclaimable, Refused};
+pub use survey::{AddressUsage, PoolSurvey};
 
 use cells::{Cells, Position};
 

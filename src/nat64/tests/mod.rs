@@ -7,6 +7,7 @@ mod overload;
 mod ports;
 mod session_shares;
 mod sharing;
+mod survey;
 mod upkeep;
 
 use core::net::{Ipv4Addr, Ipv6Addr};

@@ -198,6 +198,20 @@ impl BindingLog {
     }
 }
 
+/// Checks that key and certificates of the sinks can be read.
+///
+/// # Errors
+/// The first file that cannot.
+pub(crate) fn check(config: &Config) -> io::Result<()> {
+    let settings = &config.binding_log;
+    Hosts::open(settings.host_key.as_deref())?;
+    let mut collectors = settings.syslog.iter().chain(&settings.ipfix);
+    if collectors.any(|collector| matches!(collector.via, Via::Tls(_))) {
+        tls::client_config(&settings.authorities, None)?;
+    }
+    Ok(())
+}
+
 /// What writes the records of the sinks.
 struct Writers {
     tasks: JoinSet<()>,

@@ -30,6 +30,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Ports of this address.
+    pub(super) const fn ports(&self) -> u32 {
+        (self.total[0] + self.total[1]) * CELL as u32
+    }
+
     /// Whether more than half of the address is free.
     pub(super) fn is_half_free(&self, class: Class) -> bool {
         self.used[class as usize] * 2 < self.total[class as usize]

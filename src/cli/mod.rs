@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn the_unit_has_a_user_and_few_capabilities() {
         assert_eq!(value("User"), ["gate64"]);
-        let capabilities = "CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_BPF";
+        let capabilities = "CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_BPF CAP_NET_RAW";
         assert_eq!(value("AmbientCapabilities"), [capabilities]);
         assert_eq!(value("CapabilityBoundingSet"), [capabilities]);
         assert!(value("ProtectKernelTunables").is_empty(), "sysctls = \"set\" writes below /proc/sys/net");

@@ -100,9 +100,15 @@ pub struct View {
     overload: OnceLock<OverloadMonitor>,
     binding_log: OnceLock<BindingLogView>,
     ledger: OnceLock<LedgerView>,
-    /// Uptime in seconds at the last warning about an exhausted pool4; `u64::MAX` before the first.
+    pool4: Pool4Alarm,
+}
+
+/// When pool4 was exhausted.
+#[derive(Debug)]
+struct Pool4Alarm {
+    /// Uptime in seconds at the last warning; `u64::MAX` before the first.
     last_warning: AtomicU64,
-    /// Uptime in seconds when pool4 was last exhausted; `u64::MAX` if it never was.
+    /// Uptime in seconds when it was last exhausted; `u64::MAX` if it never was.
     last_exhaustion: AtomicU64,
 }
 
@@ -129,8 +135,10 @@ impl View {
             overload: OnceLock::new(),
             binding_log: OnceLock::new(),
             ledger: OnceLock::new(),
-            last_warning: AtomicU64::new(u64::MAX),
-            last_exhaustion: AtomicU64::new(u64::MAX),
+            pool4: Pool4Alarm {
+                last_warning: AtomicU64::new(u64::MAX),
+                last_exhaustion: AtomicU64::new(u64::MAX),
+            },
         }
     }
 
@@ -181,7 +189,7 @@ impl View {
 
     /// Time since pool4 was last exhausted; `None` if it never was.
     pub fn since_exhaustion(&self) -> Option<Duration> {
-        let last = self.last_exhaustion.load(Ordering::Relaxed);
+        let last = self.pool4.last_exhaustion.load(Ordering::Relaxed);
         (last != u64::MAX).then(|| self.uptime().saturating_sub(Duration::from_secs(last)))
     }
 
@@ -278,10 +286,10 @@ impl View {
         match notice.event {
             Event::PoolExhausted { host } => {
                 let now = self.uptime().as_secs();
-                self.last_exhaustion.store(now, Ordering::Relaxed);
-                let last = self.last_warning.load(Ordering::Relaxed);
+                self.pool4.last_exhaustion.store(now, Ordering::Relaxed);
+                let last = self.pool4.last_warning.load(Ordering::Relaxed);
                 if last == u64::MAX || now >= last + WARNING_INTERVAL.as_secs() {
-                    self.last_warning.store(now, Ordering::Relaxed);
+                    self.pool4.last_warning.store(now, Ordering::Relaxed);
                     tracing::warn!("pool4 is exhausted, most recently for {}", host.prefix);
                 }
             }

@@ -23,7 +23,7 @@ mod table;
 const PACKETS: usize = 1000;
 const CONFIGURATIONS: usize = 1000;
 
-/// Each fault once, for CI. `FAULT=words` injects only faults whose name contains the words.
+/// Each fault once, for CI. `FAULT=words|words` injects only faults whose name contains some of the words.
 #[test]
 fn each_fault_once() -> Test {
     let Some(_machine) = lock_machine() else { return Ok(()) };

@@ -39,7 +39,7 @@ pub(super) fn all(minutes: u32) -> Result<(), LabError> {
         }
         let began = now();
         let mut order = order(phase, minutes);
-        order.retain(|index| FAULTS[*index].name.contains(&only));
+        order.retain(|index| only.split('|').any(|words| FAULTS[*index].name.contains(words)));
         let slot = Duration::from_secs(u64::from(minutes) * 60) / total(minutes);
         for (number, index) in order.into_iter().enumerate() {
             inject(&FAULTS[index], &mut rows[index], &mut world, &load);

@@ -72,6 +72,8 @@ reasons! {
     NotPool4 = "not_pool4", "Route only pool4 to this host, or add the address to `pool4`.";
     /// The IPv4 destination is on the deny list.
     Denied = "denied", "Remove the destination from `deny` if clients may reach it.";
+    /// A rule of the zone denies the destination.
+    RuleDenied = "rule_denied", "Change the [[zone.rule]] that matches if clients may open such sessions.";
     /// The destination is an address of the gateway's host, or a broadcast address of one of its subnets.
     LocalDestination = "local_destination",
         "Connect to services of this host by its own addresses, not through pref64.";
@@ -129,6 +131,12 @@ reasons! {
         "Raise `new_hosts_per_second` in [limits] if the site has that many hosts.";
     /// The host exceeds its limit of new bindings per second.
     BindingRate = "binding_rate", "Raise `bindings_per_second` in [limits] if the host needs more.";
+    /// The host exceeds its limit of new sessions per second.
+    SessionRate = "session_rate",
+        "Raise `sessions_per_second` or `sessions_burst` in [limits] or a [[zone.host]] if the host needs more.";
+    /// The zone exceeds its limit of new sessions per second.
+    ZoneSessionRate = "zone_session_rate",
+        "Raise `zone_sessions_per_second` in [zone.limits]; `gate64 hosts` lists the largest users.";
     /// The session limit of the host or of the table is reached.
     SessionLimit = "session_limit",
         "Look at the host with `gate64 sessions --host`; raise `sessions_per_host` or `sessions` in [limits].";

@@ -109,6 +109,7 @@ fn settings(sessions: u64, pool: Ipv4Prefix) -> Settings {
         site_len: 64,
         sharing: nat64::Sharing { first_block: PER_HOST as u16, ..Default::default() },
         hosts: Vec::new(),
+        new_sessions: Default::default(),
         ports_per_host: 2048,
         sessions_per_host: 4096,
         bindings_per_second: 0,

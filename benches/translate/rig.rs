@@ -49,6 +49,7 @@ fn settings() -> Settings {
         site_len: 64,
         sharing: Default::default(),
         hosts: Vec::new(),
+        new_sessions: Default::default(),
         ports_per_host: 2048,
         sessions_per_host: u32::MAX,
         bindings_per_second: 0,

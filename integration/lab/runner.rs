@@ -92,6 +92,7 @@ fn with_fence(settings: &Settings) -> Settings {
         site_len: 64,
         sharing: Default::default(),
         hosts: Vec::new(),
+        new_sessions: Default::default(),
         ports_per_host: 256,
         sessions_per_host: 1,
         bindings_per_second: 0,

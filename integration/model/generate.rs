@@ -192,7 +192,19 @@ impl<'a> Generator<'a> {
             11 => "static udp 2001:db8:1::80.40000 T.40001".to_owned(),
             12 => "static icmp 2001:db8:2::2.7 203.0.113.9.7".to_owned(),
             13 => "no_statics".to_owned(),
-            14 => format!("deny {}", random.of(&["198.51.100.8/32", "10.0.0.0/8"])),
+            14 => {
+                let forbidden = [
+                    "deny 198.51.100.8/32",
+                    "deny 10.0.0.0/8",
+                    "rule 0 deny to=198.51.100.8/32",
+                    "rule 0 deny proto=tcp ports=80,443",
+                    "rule 1 deny proto=icmp,udp",
+                    "rule 1 allow to=198.51.100.0/29 ports=53",
+                    "no_rules 0",
+                    "no_rules 1",
+                ];
+                random.of(&forbidden).to_string()
+            }
             15 => format!("private_under_well_known {}", random.of(&["on", "off"])),
             16 => format!("mtu4 {}", random.of(&["1500", "1200", "576"])),
             17 => format!("mtu6 {}", random.of(&["1500", "1400"])),

@@ -74,7 +74,8 @@ fn report(run: &Case, error: &str) -> String {
     script.settings(&short.settings);
     let (done, script) = again(&short, Some(script));
     let error = done.err().unwrap_or_default();
-    format!("{error}\n\n{}", script.map_or(String::new(), |script| script.0))
+    let last = short.steps.last();
+    format!("{error}\n\n{}\nlast step: {last:?}", script.map_or(String::new(), |script| script.0))
 }
 
 /// Runs what a fuzzer's bytes describe.

@@ -260,7 +260,9 @@ impl Model {
     /// A refusal that is answered if it is the operator's policy.
     fn prohibited(&self, reason: Reason, answer: (u8, u8, u32)) -> Refusal {
         match reason {
-            Reason::Denied | Reason::WellKnownNotGlobal if !self.settings.rules.silent_refusals => {
+            Reason::Denied | Reason::RuleDenied | Reason::WellKnownNotGlobal
+                if !self.settings.rules.silent_refusals =>
+            {
                 Refusal::with_error(reason, answer)
             }
             other => other.into(),
@@ -340,7 +342,8 @@ impl Model {
         let found = self.of(flow.proto, client);
         if let Some(binding) = found {
             let mapped = self.bindings[binding].mapped;
-            if !flow.automatic && (!opens || self.session(binding, remote).is_some()) {
+            let passes = !opens && self.check_rules(flow.proto, client, remote).is_ok();
+            if !flow.automatic && (passes || self.session(binding, remote).is_some()) {
                 self.bindings[binding].active = self.now;
             }
             if let Some(session) = self.session(binding, remote) {
@@ -348,11 +351,13 @@ impl Model {
                 return Ok(mapped);
             }
             if !opens {
+                self.check_rules(flow.proto, client, remote)?;
                 return Ok(mapped);
             }
         } else if !opens {
             return Err(Reason::NoSession.into());
         }
+        self.check_rules(flow.proto, client, remote)?;
         self.room_for_session(client, found).map_err(full)?;
         let binding = match found {
             Some(binding) => binding,

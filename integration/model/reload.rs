@@ -20,7 +20,7 @@ impl Model {
         for at in (0..self.sessions.len()).rev() {
             let session = &self.sessions[at];
             let named = self.zone(session.client.addr).is_some_and(|z| z.pref64.contains(&session.pref64));
-            if !named || removed.contains(&(session.proto, session.client)) {
+            if !named || self.is_forbidden(session) || removed.contains(&(session.proto, session.client)) {
                 self.end_session(at, self.now);
             }
         }

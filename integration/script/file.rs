@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gate64::addr::Proto;
 use gate64::addr::{Ipv4Prefix, PortRange};
-use gate64::nat64::{Filtering, Pairing, UnsolicitedSyn};
+use gate64::nat64::{Action, Filtering, NewSessions, Pairing, Rate, Rule, UnsolicitedSyn};
 use gate64::siit::{self, Hairpin, Inside, Untranslatable, WellKnown, ZeroChecksum};
 use gate64::translator::Settings;
 use gate64::xlat::{Object, TrafficClass};
@@ -21,7 +21,7 @@ pub(crate) fn text(settings: &Settings, mtu: u16, more: &str) -> String {
         out += &format!(
             "[[zone]]\nname = \"zone-{}\"\nclients = {}\npref64 = {}\npool4 = {}\nhost_prefix = {}\nsite_prefix = {}\n\
              pool_share = {}\nlimits = {{ blocks_per_host = {}, sessions_per_host = {}, bindings_per_second = {}, \
-             first_block = {}, new_hosts_per_second = {} }}\n",
+             first_block = {}, new_hosts_per_second = {}{} }}\n",
             zone.id.0,
             list(&zone.clients),
             list(&zone.pref64),
@@ -34,6 +34,7 @@ pub(crate) fn text(settings: &Settings, mtu: u16, more: &str) -> String {
             zone.bindings_per_second,
             zone.sharing.first_block,
             zone.sharing.new_hosts_per_second,
+            rates(&zone.new_sessions),
         );
         for host in &zone.hosts {
             out += &format!(
@@ -44,6 +45,7 @@ pub(crate) fn text(settings: &Settings, mtu: u16, more: &str) -> String {
                 host.bindings_per_second,
             );
         }
+        out.extend(zone.new_sessions.rules.iter().map(rule));
     }
     for binding in &settings.nat64.statics {
         out += &format!(
@@ -54,6 +56,32 @@ pub(crate) fn text(settings: &Settings, mtu: u16, more: &str) -> String {
         );
     }
     out + &format!("[host]\nmtu = {mtu}\nworkers = 1\n{more}")
+}
+
+fn rates(of: &NewSessions) -> String {
+    let text = |prefix: &str, Rate { per_second, burst }: Rate| match per_second {
+        0 => String::new(),
+        _ => format!(", {prefix}sessions_per_second = {per_second}, {prefix}sessions_burst = {burst}"),
+    };
+    text("", of.host_rate) + &text("zone_", of.zone_rate)
+}
+
+fn rule(rule: &Rule) -> String {
+    let mut text = format!(
+        "[[zone.rule]]\naction = \"{}\"\nprotocol = {}\n",
+        match rule.action {
+            Action::Allow => "allow",
+            Action::Deny => "deny",
+        },
+        list(rule.protocols.iter().map(|proto| proto.name())),
+    );
+    if !rule.to.is_empty() {
+        text += &format!("to = {}\n", list(&rule.to));
+    }
+    if !rule.ports.is_empty() {
+        text += &format!("ports = {}\n", list(&rule.ports));
+    }
+    text
 }
 
 fn list(items: impl IntoIterator<Item = impl Display>) -> String {

@@ -19,6 +19,7 @@ pub(crate) fn fixture() -> Settings {
         site_len: 64,
         sharing: Default::default(),
         hosts: Vec::new(),
+        new_sessions: Default::default(),
         ports_per_host: 2048,
         sessions_per_host: 1000,
         bindings_per_second: 0,

@@ -1,6 +1,6 @@
 //! The inputs and outputs of a scenario with their times, for the other runners.
 
-use gate64::nat64::Pool;
+use gate64::nat64::{Pool, Zone};
 use gate64::reason::Reason;
 use gate64::time::Instant;
 use gate64::translator::Settings;
@@ -41,9 +41,13 @@ impl Recording {
     pub(crate) fn skipped_by_the_daemon(&self) -> Option<&'static str> {
         let (settings, default) = (&self.settings, gate64::xlat::RewriteRules::default());
         let rules = &settings.rules;
+        let is_limited = |zone: &Zone| {
+            let of = &zone.new_sessions;
+            zone.bindings_per_second > 0 || of.host_rate.per_second > 0 || of.zone_rate.per_second > 0
+        };
         let rates = rules.error_rate != default.error_rate
             || rules.error_burst != default.error_burst
-            || settings.nat64.zones.iter().any(|zone| zone.bindings_per_second > 0);
+            || settings.nat64.zones.iter().any(is_limited);
         let addresses = |pool: &Pool| pool.ranges.iter().map(|(net, _)| net.size()).sum::<u64>();
         let waits = |step: &Step| matches!(step.action, Action::At(_) | Action::Wait(_));
         if self.steps.iter().any(waits) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use gate64::addr::{Ipv6Prefix, LocalAddresses, Proto, Transport4, Transport6, ZoneId};
 use gate64::nat64::{
-    Filtering, HostLimits, Limits, Masquerade, Pairing, Pool, StaticBinding, Timers, UnsolicitedSyn, Zone,
+    Action, Filtering, HostLimits, Limits, Masquerade, Pairing, Pool, Rate, Rule, StaticBinding, Timers,
+    UnsolicitedSyn, Zone,
 };
 use gate64::translator::Settings;
 use gate64::xlat::{self, TrafficClass};
@@ -26,6 +27,8 @@ pub(crate) fn apply(settings: &mut Settings, words: &[&str]) -> Result<(), Strin
         "seed" => settings.seed = u64::from(int(first()?)?),
         "owner_seed" => settings.owner_seed = int(first()?)?,
         "zone" => zone(settings, first()?, &rest[1..])?,
+        "rule" => rule(settings, rest)?,
+        "no_rules" => zone_numbered(settings, first()?)?.new_sessions.rules.clear(),
         "pool" => settings.nat64.pools = vec![pool(rest)?],
         "pools" => settings.nat64.pools.push(pool(rest)?),
         "static" => {
@@ -130,6 +133,8 @@ fn zone(settings: &mut Settings, number: &str, words: &[&str]) -> Result<(), Str
             "sessions" => zone.sessions_per_host = int(value)?,
             "own" => zone.hosts.push(own_limits(value, zone.host_len)?),
             "rate" => zone.bindings_per_second = int(value)?,
+            "session_rate" => zone.new_sessions.host_rate = rate(value)?,
+            "zone_rate" => zone.new_sessions.zone_rate = rate(value)?,
             "first" => zone.sharing.first_block = int(value)? as u16,
             "new_hosts" => zone.sharing.new_hosts_per_second = int(value)?,
             "share" => zone.sharing.pool_share = int(value)? as u8,
@@ -151,7 +156,46 @@ fn own_limits(text: &str, host_len: u8) -> Result<HostLimits, String> {
         ports: int(blocks)? * 256,
         sessions: int(sessions)?,
         bindings_per_second: int(rate)?,
+        session_rate: Rate::default(),
     })
+}
+
+/// `PER_SECOND/BURST`
+fn rate(text: &str) -> Result<Rate, String> {
+    let (per_second, burst) = text.split_once('/').ok_or("PER_SECOND/BURST")?;
+    Ok(Rate { per_second: int(per_second)?, burst: int(burst)? })
+}
+
+fn zone_numbered<'a>(settings: &'a mut Settings, number: &str) -> Result<&'a mut Zone, String> {
+    let id = ZoneId(int(number)? as u16);
+    settings.nat64.zones.iter_mut().find(|zone| zone.id == id).ok_or_else(|| format!("no zone {number}"))
+}
+
+/// `ZONE allow/deny [to=PREFIX,...] [ports=PORT,...] [proto=NAME,...]`: one more rule of a zone.
+fn rule(settings: &mut Settings, words: &[&str]) -> Result<(), String> {
+    let [number, action, rest @ ..] = words else { return Err("set rule ZONE ACTION ...".into()) };
+    let action = match *action {
+        "allow" => Action::Allow,
+        "deny" => Action::Deny,
+        other => return Err(format!("`{other}` is neither allow nor deny")),
+    };
+    let mut rule = Rule { action, to: Vec::new(), ports: Vec::new(), protocols: Vec::new() };
+    for word in rest {
+        let (name, value) = word.split_once('=').ok_or("key=value")?;
+        let list: Vec<&str> = value.split(',').collect();
+        match name {
+            "to" => rule.to = parsed(&list)?,
+            "ports" => rule.ports = parsed(&list)?,
+            "proto" => rule.protocols = list.into_iter().map(proto).collect::<Result<_, _>>()?,
+            other => return Err(format!("a rule has no `{other}`")),
+        }
+    }
+    if rule.protocols.is_empty() {
+        rule.protocols =
+            Proto::ALL.into_iter().filter(|p| rule.ports.is_empty() || *p != Proto::Icmp).collect();
+    }
+    zone_numbered(settings, number)?.new_sessions.rules.push(rule);
+    Ok(())
 }
 
 /// `PREFIX PORTS ...`, pairs of them, or `PREFIX` alone for all ports.

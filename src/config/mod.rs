@@ -20,6 +20,7 @@ pub(crate) mod lenient;
 mod network;
 mod pool;
 mod reader;
+mod rules;
 mod schema;
 mod shape;
 mod siit;

@@ -38,8 +38,7 @@ fn allowed(table: &str) -> BTreeSet<String> {
     let text = match table {
         "" => "nonsense = 1\n".to_owned(),
         "dns64.forward" | "dns64.record" | "zone" | "static" => format!("[[{table}]]\nnonsense = 1\n"),
-        "zone.host" => "[[zone]]\n[[zone.host]]\nnonsense = 1\n".to_owned(),
-        "zone.dns64.range" => "[[zone]]\n[[zone.dns64.range]]\nnonsense = 1\n".to_owned(),
+        "zone.host" | "zone.rule" | "zone.dns64.range" => format!("[[zone]]\n[[{table}]]\nnonsense = 1\n"),
         _ => match table.strip_prefix("zone.") {
             Some(inner) => format!("[[zone]]\n[zone.{inner}]\nnonsense = 1\n"),
             None => format!("[{table}]\nnonsense = 1\n"),
@@ -67,8 +66,15 @@ fn the_reference_has_every_key() {
         wanted.retain(|key| !inner(key));
         assert_eq!(*keys, wanted, "[{table}]");
     }
-    let inner =
-        ["zone.limits", "zone.host", "zone.dns64", "zone.dns64.range", "dns64.forward", "dns64.record"];
+    let inner = [
+        "zone.limits",
+        "zone.host",
+        "zone.rule",
+        "zone.dns64",
+        "zone.dns64.range",
+        "dns64.forward",
+        "dns64.record",
+    ];
     for table in inner {
         assert!(documented.contains_key(table), "{table}");
     }

@@ -108,6 +108,8 @@ pub(crate) struct Limits {
     pub(crate) blocks_per_host: Option<Number>,
     pub(crate) sessions_per_host: Option<Number>,
     pub(crate) bindings_per_second: Option<Number>,
+    pub(crate) sessions_per_second: Option<Number>,
+    pub(crate) sessions_burst: Option<Number>,
     pub(crate) first_block: Option<Number>,
     pub(crate) new_hosts_per_second: Option<Number>,
 }
@@ -252,7 +254,18 @@ pub(crate) struct Zone {
     pub(crate) limits: Option<ZoneLimits>,
     #[serde(default)]
     pub(crate) host: Vec<ZoneHost>,
+    #[serde(default)]
+    pub(crate) rule: Vec<Spanned<Rule>>,
     pub(crate) dns64: Option<ZoneDns64>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    pub(crate) action: Text,
+    pub(crate) to: Option<Texts>,
+    pub(crate) ports: Option<List<WordOrNumber>>,
+    pub(crate) protocol: Option<Texts>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -262,6 +275,8 @@ pub(crate) struct ZoneHost {
     pub(crate) blocks: Option<Number>,
     pub(crate) sessions: Option<Number>,
     pub(crate) bindings_per_second: Option<Number>,
+    pub(crate) sessions_per_second: Option<Number>,
+    pub(crate) sessions_burst: Option<Number>,
 }
 
 #[derive(Deserialize, Debug, Default)]
@@ -270,6 +285,10 @@ pub(crate) struct ZoneLimits {
     pub(crate) blocks_per_host: Option<Number>,
     pub(crate) sessions_per_host: Option<Number>,
     pub(crate) bindings_per_second: Option<Number>,
+    pub(crate) sessions_per_second: Option<Number>,
+    pub(crate) sessions_burst: Option<Number>,
+    pub(crate) zone_sessions_per_second: Option<Number>,
+    pub(crate) zone_sessions_burst: Option<Number>,
     pub(crate) first_block: Option<Number>,
     pub(crate) new_hosts_per_second: Option<Number>,
 }

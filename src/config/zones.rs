@@ -8,9 +8,10 @@ use toml::Spanned;
 use super::egress::{Egress, INNER};
 use super::pool::Pools;
 use super::reader::Reader;
+use super::rules::{rate, rules};
 use super::schema::{self, Number, Texts};
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
-use crate::nat64::{HostLimits, Pool, Sharing, Zone};
+use crate::nat64::{HostLimits, NewSessions, Pool, Rate, Sharing, Zone};
 
 /// Maximum number of zones. Counters for all of them are allocated at start.
 pub const MAX_ZONES: usize = 256;
@@ -41,6 +42,7 @@ struct Defaults {
     ports_per_host: u32,
     sessions_per_host: u32,
     bindings_per_second: u32,
+    host_rate: Rate,
     sharing: Sharing,
 }
 
@@ -94,14 +96,16 @@ fn defaults(
     let new_hosts = limits.and_then(|l| l.new_hosts_per_second.as_ref());
     let blocks = limits.and_then(|l| l.blocks_per_host.as_ref());
     let sessions = limits.and_then(|l| l.sessions_per_host.as_ref());
-    let rate = limits.and_then(|l| l.bindings_per_second.as_ref());
+    let bindings = limits.and_then(|l| l.bindings_per_second.as_ref());
+    let new_sessions = limits.map(|l| (l.sessions_per_second.as_ref(), l.sessions_burst.as_ref()));
     Defaults {
         egress,
         pref64,
         pool,
         ports_per_host: ports(reader, blocks, u32::from(BLOCKS_PER_HOST) * PORTS_PER_BLOCK),
         sessions_per_host: reader.number(sessions, SESSIONS_PER_HOST, 1..=100_000_000),
-        bindings_per_second: reader.number(rate, 0, 0..=1_000_000),
+        bindings_per_second: reader.number(bindings, 0, 0..=1_000_000),
+        host_rate: rate(reader, new_sessions.unwrap_or_default(), Rate::default()),
         sharing: Sharing {
             first_block: first_block(
                 reader,
@@ -165,7 +169,7 @@ fn zone(
     let limits = section.limits.as_ref();
     let blocks = limits.and_then(|l| l.blocks_per_host.as_ref());
     let sessions = limits.and_then(|l| l.sessions_per_host.as_ref());
-    let rate = limits.and_then(|l| l.bindings_per_second.as_ref());
+    let bindings = limits.and_then(|l| l.bindings_per_second.as_ref());
     let host_len = reader.number(section.host_prefix.as_ref(), 128, 32..=128);
     // A site is not larger than the prefix from which the zone's clients send.
     let widest = clients.iter().map(|prefix| prefix.len()).min().map_or(32, |len| len.clamp(32, host_len));
@@ -181,8 +185,9 @@ fn zone(
         sharing: share(reader, section, defaults),
         ports_per_host: ports(reader, blocks, defaults.ports_per_host),
         sessions_per_host: reader.number(sessions, defaults.sessions_per_host, 1..=100_000_000),
-        bindings_per_second: reader.number(rate, defaults.bindings_per_second, 0..=1_000_000),
+        bindings_per_second: reader.number(bindings, defaults.bindings_per_second, 0..=1_000_000),
         hosts: Vec::new(),
+        new_sessions: new_sessions(reader, section, defaults),
     };
     zone.hosts = hosts(reader, section, &zone);
     zones.zones.push(zone);
@@ -191,6 +196,18 @@ fn zone(
 /// A maximum of ports, which the configuration has in blocks of 256.
 fn ports(reader: &mut Reader<'_>, blocks: Option<&Number>, default: u32) -> u32 {
     u32::from(reader.number(blocks, (default / PORTS_PER_BLOCK) as u16, 1..=u16::MAX)) * PORTS_PER_BLOCK
+}
+
+/// Which sessions the hosts of a zone may open.
+fn new_sessions(reader: &mut Reader<'_>, section: &schema::Zone, defaults: &Defaults) -> NewSessions {
+    let limits = section.limits.as_ref();
+    let of_host = limits.map(|l| (l.sessions_per_second.as_ref(), l.sessions_burst.as_ref()));
+    let of_zone = limits.map(|l| (l.zone_sessions_per_second.as_ref(), l.zone_sessions_burst.as_ref()));
+    NewSessions {
+        rules: rules(reader, section),
+        host_rate: rate(reader, of_host.unwrap_or_default(), defaults.host_rate),
+        zone_rate: rate(reader, of_zone.unwrap_or_default(), Rate::default()),
+    }
 }
 
 /// `[[zone.host]]`: hosts with limits of their own.
@@ -214,6 +231,11 @@ fn hosts(reader: &mut Reader<'_>, section: &schema::Zone, zone: &Zone) -> Vec<Ho
                 entry.bindings_per_second.as_ref(),
                 zone.bindings_per_second,
                 0..=1_000_000,
+            ),
+            session_rate: rate(
+                reader,
+                (entry.sessions_per_second.as_ref(), entry.sessions_burst.as_ref()),
+                zone.new_sessions.host_rate,
             ),
         });
     }

@@ -2,7 +2,7 @@
 
 use core::net::Ipv4Addr;
 
-use super::{Event, Filtering, Nat64};
+use super::{Event, Filtering, Nat64, Rate};
 use crate::addr::{HostKey, Proto, Transport4, Transport6, Usage};
 use crate::reason::Reason;
 use crate::time::Instant;
@@ -121,6 +121,33 @@ impl Nat64 {
             host: host_sessions.into(),
         };
         usage.admit().is_ok()
+    }
+
+    /// Counts one more session that a host opens against the rates of host and zone. Static bindings have no limits.
+    /// `slot` is that of the host, if it holds blocks.
+    pub(super) fn charge_session(
+        &mut self,
+        now: Instant,
+        zone: u16,
+        (host, slot): (HostKey, Option<u32>),
+        binding: Option<u32>,
+    ) -> Result<(), Reason> {
+        if binding.is_some_and(|slot| self.bib.binding(slot).is_static()) {
+            return Ok(());
+        }
+        let zone = self.policy.zones.zone(zone);
+        let rates = (zone.limits_of(host).session_rate, zone.session_rate);
+        self.pool4
+            .charge_session(now, zone.id, slot, rates)
+            .inspect_err(|reason| self.report_refusal(now, host, *reason))
+    }
+
+    /// Counts the first session of a host, which holds blocks only now, against its rate.
+    pub(super) fn charge_first_session(&mut self, now: Instant, host: HostKey, rate: Rate) {
+        if let Some(slot) = self.pool4.hosts().find(host).filter(|_| rate.per_second > 0) {
+            // Cannot fail: the bucket is full.
+            let _ = self.pool4.charge_session(now, host.zone, Some(slot), (rate, Rate::default()));
+        }
     }
 
     /// Checks that the IPv4 side may open one more session. It may use half of a host's quota and three

@@ -68,8 +68,8 @@ pub use memory::TableBytes;
 pub use prefetch::{Candidate, Candidates};
 pub use reload::Ending;
 pub use settings::{
-    Filtering, HostLimits, Limits, Masquerade, Pairing, Pool, Settings, Sharing, StaticBinding, Timers,
-    UnsolicitedSyn, Zone,
+    Action, Filtering, HostLimits, Limits, Masquerade, NewSessions, Pairing, Pool, Rate, Rule, Settings,
+    Sharing, StaticBinding, Timers, UnsolicitedSyn, Zone,
 };
 pub use survey::ReloadSurvey;
 pub use tables::events::{BlockAssignment, Event, SessionRecord};

@@ -1,4 +1,4 @@
-//! Reload: a session ends only if the new settings lack its pref64, pool address or zone, or if a new static binding
+//! Reload: a session ends only if the new settings lack its pref64, pool address or zone, forbid its destination, or if a new static binding
 //! replaces its binding.
 
 use std::sync::Arc;
@@ -27,6 +27,8 @@ named_enum! {
         Pool4 = "pool4",
         /// A static binding is removed, or takes the address and port.
         Static = "static",
+        /// A rule of the zone forbids the session.
+        Rule = "rule",
     }
 }
 
@@ -116,9 +118,14 @@ impl Nat64 {
         if let Some(ending) = self.ending_of_binding(session.binding(), new) {
             return Some(ending);
         }
-        let zone = new.zones.index_of(self.bib.binding(session.binding()).v6().addr);
+        let binding = self.bib.binding(session.binding());
         let pref64 = self.policy.zones.pref64(session.pref64);
-        zone.is_none_or(|zone| new.zones.pref64_of(zone, pref64).is_none()).then_some(Ending::Pref64)
+        let zone = new.zones.index_of(binding.v6().addr);
+        let Some(zone) = zone.filter(|zone| new.zones.pref64_of(*zone, pref64).is_some()) else {
+            return Some(Ending::Pref64);
+        };
+        let (remote, is_inbound) = (session.remote(), session.is_inbound());
+        new.zones.forbids(zone, binding.proto(), remote, is_inbound).then_some(Ending::Rule)
     }
 
     /// Why the new settings end a binding; `None` if its host keeps its zone, and that zone's pool keeps its port.

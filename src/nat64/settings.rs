@@ -1,5 +1,6 @@
 //! Settings of the stateful translator: zones, pools, timers, limits. The caller has validated them.
 
+use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
@@ -31,6 +32,81 @@ pub struct Zone {
     pub bindings_per_second: u32,
     /// Hosts with limits of their own, such as resolvers and proxies.
     pub hosts: Vec<HostLimits>,
+    /// Which sessions its hosts may open.
+    pub new_sessions: NewSessions,
+}
+
+/// Which sessions the hosts of a zone may open. Sessions from outside to a binding are subject to [`Filtering`] instead.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NewSessions {
+    /// Rules by destination: the first that matches decides; without a match the session is allowed.
+    pub rules: Vec<Rule>,
+    /// Rate of each host.
+    pub host_rate: Rate,
+    /// Rate of all hosts together. Each worker has an equal part.
+    pub zone_rate: Rate,
+}
+
+/// The rate of new sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rate {
+    /// Maximum sessions per second; 0 is unlimited.
+    pub per_second: u32,
+    /// Maximum sessions at once, after a pause.
+    pub burst: u32,
+}
+
+/// A rule for new sessions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// What happens to a session that matches.
+    pub action: Action,
+    /// Addresses of its destination. Empty: all.
+    pub to: Vec<Ipv4Prefix>,
+    /// Ports of its destination; an ICMP query has none. Empty: all, and ICMP queries.
+    pub ports: Vec<PortRange>,
+    /// Its protocol.
+    pub protocols: Vec<Proto>,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.action {
+            Action::Allow => "allow",
+            Action::Deny => "deny",
+        })?;
+        if self.protocols.len() < Proto::ALL.len() {
+            list(f, " ", &self.protocols, |proto, f| f.write_str(proto.name()))?;
+        }
+        list(f, " to ", &self.to, fmt::Display::fmt)?;
+        list(f, " ports ", &self.ports, |ports, f| match ports.count() {
+            1 => write!(f, "{}", ports.first()),
+            _ => write!(f, "{ports}"),
+        })
+    }
+}
+
+/// Writes a list that is not empty, with commas.
+fn list<T>(
+    f: &mut fmt::Formatter<'_>,
+    before: &str,
+    items: &[T],
+    write: impl Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result,
+) -> fmt::Result {
+    for (at, item) in items.iter().enumerate() {
+        f.write_str(if at == 0 { before } else { "," })?;
+        write(item, f)?;
+    }
+    Ok(())
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Allows the session.
+    Allow,
+    /// Refuses the session.
+    Deny,
 }
 
 /// The limits of a host.
@@ -44,6 +120,8 @@ pub struct HostLimits {
     pub sessions: u32,
     /// Maximum new bindings per second; 0 is unlimited.
     pub bindings_per_second: u32,
+    /// Rate of the sessions that it opens.
+    pub session_rate: Rate,
 }
 
 /// How the hosts and sites of a zone share its pool.

@@ -107,6 +107,7 @@ impl Nat64 {
     ///
     /// # Errors
     /// - [`Reason::NoZone`], [`Reason::NotPref64`], [`Reason::NotPool4`]: the settings lack the zone, pref64 or port.
+    /// - [`Reason::Denied`]: the deny list or a rule forbids the destination.
     /// - [`Reason::NoBinding`]: the client has a binding to another mapped address.
     /// - [`Reason::PoolExhausted`]: another host has the block or the port.
     /// - [`Reason::NoSession`]: the state does not belong to the protocol.
@@ -117,6 +118,9 @@ impl Nat64 {
             .ok_or(Reason::NoSession)?;
         let zone = self.policy.zones.index_of(record.v6.addr).ok_or(Reason::NoZone)?;
         let pref64 = self.policy.zones.pref64_of(zone, record.pref64).ok_or(Reason::NotPref64)?;
+        if self.policy.zones.forbids(zone, record.proto, record.remote, record.inbound) {
+            return Err(Reason::Denied);
+        }
         let binding = match self.binding_of(Candidate::NONE, record.proto, record.v6) {
             Some(binding) if self.mapped(binding) == record.v4 => binding,
             Some(_) => return Err(Reason::NoBinding),

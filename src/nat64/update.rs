@@ -73,6 +73,9 @@ impl Nat64 {
         }
         self.check_client(found.binding, client)?;
         let opens_session = proto != Proto::Tcp || tuple.kind.is_syn();
+        if found.session.is_none() && (opens_session || found.binding.is_some()) {
+            self.policy.zones.check_rules(destination.zone, proto, remote)?;
+        }
         let (binding, session) = match (found.binding, found.session) {
             (Some(binding), session) if session.is_some() || !opens_session => {
                 if !tuple.automatic {
@@ -230,6 +233,7 @@ impl Nat64 {
         let host = self.policy.zones.host_key(destination.zone, client.addr);
         let slot = self.pool4.hosts().find(host);
         self.check_sessions(now, destination.zone, (host, slot), binding)?;
+        self.charge_session(now, destination.zone, (host, slot), binding)?;
         if let Some(binding) = binding {
             return Ok(binding);
         }
@@ -248,8 +252,13 @@ impl Nat64 {
             new_hosts: zone.sharing.new_hosts_per_second,
             parity: self.policy.parity,
         };
-        self.bind(now, &request, (client, quarantined), destination.pref64)
-            .inspect_err(|reason| self.report_refusal(now, host, *reason))
+        let bound = self
+            .bind(now, &request, (client, quarantined), destination.pref64)
+            .inspect_err(|reason| self.report_refusal(now, host, *reason))?;
+        if slot.is_none() {
+            self.charge_first_session(now, host, limits.session_rate);
+        }
+        Ok(bound)
     }
 
     /// Creates a binding, or reuses the quarantined one of the same client.

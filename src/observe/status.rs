@@ -81,6 +81,9 @@ pub struct ZoneStatus {
     pub pref64: Vec<String>,
     /// Public IPv4 addresses with port ranges.
     pub pool4: Vec<String>,
+    /// Rules for new sessions, in their order.
+    #[serde(default)]
+    pub rules: Vec<String>,
     /// Packets translated, to IPv4 and to IPv6.
     pub packets: [u64; 2],
     /// Bytes translated to IPv4 and to IPv6: lengths of the packets before translation.
@@ -219,6 +222,7 @@ impl ZoneStatus {
             clients: zone.clients.clone(),
             pref64: zone.pref64.clone(),
             pool4: zone.pool4.clone(),
+            rules: zone.rules.clone(),
             packets: [sum(|z| z.packets_v6_to_v4.read()), sum(|z| z.packets_v4_to_v6.read())],
             bytes: [sum(|z| z.bytes_v6_to_v4.read()), sum(|z| z.bytes_v4_to_v6.read())],
             sessions: by_protocol(|z, proto| z.sessions[proto].read()),
@@ -275,6 +279,9 @@ impl fmt::Display for Status {
             writeln!(f, "  clients   {}", zone.clients.join(" "))?;
             writeln!(f, "  pref64    {}", zone.pref64.join(" "))?;
             writeln!(f, "  pool4     {} ({} blocks in use)", zone.pool4.join(" "), zone.blocks)?;
+            for rule in &zone.rules {
+                writeln!(f, "  rule      {rule}")?;
+            }
             writeln!(f, "  to IPv4   {} packets, {}", zone.packets[0], size(zone.bytes[0]))?;
             writeln!(f, "  to IPv6   {} packets, {}", zone.packets[1], size(zone.bytes[1]))?;
             writeln!(f, "  sessions  {}", pairs(&zone.sessions))?;

@@ -35,6 +35,8 @@ pub struct ShownZone {
     pub pool4_ports: u64,
     /// Percentage of pool4 that the zone may use.
     pub pool_share: u8,
+    /// Rules for new sessions, in their order.
+    pub rules: Vec<String>,
 }
 
 /// Settings of the gateway, as text.
@@ -316,6 +318,7 @@ fn shown(config: &Config) -> Shown {
             pool4: pool4.iter().map(|(prefix, ports)| format!("{prefix}:{ports}")).collect(),
             pool4_ports: pool4.iter().map(|(prefix, ports)| prefix.size() * u64::from(ports.count())).sum(),
             pool_share: zone.sharing.pool_share,
+            rules: zone.new_sessions.rules.iter().map(ToString::to_string).collect(),
         }
     });
     let limits = &config.nat64.limits;

@@ -13,6 +13,7 @@ fn settings() -> Settings {
         site_len: 64,
         sharing: Default::default(),
         hosts: Vec::new(),
+        new_sessions: Default::default(),
         ports_per_host: 2048,
         sessions_per_host: 100,
         bindings_per_second: 0,

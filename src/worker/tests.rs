@@ -115,6 +115,7 @@ fn translating(worker: u8, workers: u8) -> Settings {
         site_len: 64,
         sharing: Default::default(),
         hosts: Vec::new(),
+        new_sessions: Default::default(),
         ports_per_host: 1024,
         sessions_per_host: 16,
         bindings_per_second: 0,

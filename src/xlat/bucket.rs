@@ -1,4 +1,4 @@
-//! Token bucket: limits originated ICMP errors and new bindings.
+//! Token bucket: limits originated ICMP errors, new hosts, bindings and sessions.
 
 use crate::time::Instant;
 
@@ -27,10 +27,16 @@ impl Bucket {
     /// Takes a token if one is left. The bucket refills at `rate` tokens per second and holds at most
     /// `burst`. With a rate or burst of 0 it is always empty.
     pub(crate) fn take(&mut self, now: Instant, rate: u32, burst: u32) -> bool {
+        self.take_part(now, rate, burst, 1)
+    }
+
+    /// Takes a token of one of `parts` equal parts of a bucket, at least 1; see [`take`](Self::take).
+    pub(crate) fn take_part(&mut self, now: Instant, rate: u32, burst: u32, parts: u8) -> bool {
         if rate == 0 || burst == 0 {
             return false;
         }
-        let share = Share { price: NANOS / u64::from(rate), burst: u64::from(burst) };
+        let parts = u64::from(parts);
+        let share = Share { price: NANOS * parts / u64::from(rate), burst: u64::from(burst).div_ceil(parts) };
         self.has(now, share, 0) && {
             self.spend(share);
             true

@@ -89,7 +89,8 @@ impl Refusal {
 
     /// Whether it is a refusal by policy that the sender learns of.
     const fn is_reported(&self, rules: &RewriteRules) -> bool {
-        !rules.silent_refusals && matches!(self.reason, Reason::Denied | Reason::WellKnownNotGlobal)
+        !rules.silent_refusals
+            && matches!(self.reason, Reason::Denied | Reason::RuleDenied | Reason::WellKnownNotGlobal)
     }
 }
 

@@ -55,7 +55,7 @@ pub struct RewriteRules {
     /// Whether a TCP super-packet whose segments exceed the MTU gets a smaller segment size. Otherwise its
     /// sender receives a Packet Too Big error.
     pub tcp_resegment: bool,
-    /// Whether refusals by the deny list and by the rule of the Well-Known Prefix send no ICMP error.
+    /// Whether refusals by the deny list, by the rules of zones and by the rule of the Well-Known Prefix send no ICMP error.
     pub silent_refusals: bool,
     /// Whether a zone host receives a RST for a TCP segment of an unknown session.
     pub reset_unknown_tcp: bool,

@@ -4,12 +4,12 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use gate64::addr::{Pref64, Proto, Transport4, Transport6};
-use gate64::nat64::Filtering;
+use gate64::nat64::{Action, Filtering, Rule};
 use gate64::reason::Reason;
 use gate64::time::Instant;
 
 use super::choice::admit;
-use super::{Model, Session};
+use super::{Model, Refusal, Session};
 use crate::model::address::Host;
 use crate::model::packet::Flow;
 use crate::model::tcp::{self, State};
@@ -49,6 +49,39 @@ impl Model {
             (false, false) => limit / 4,
         };
         admit(limit - reserve, of_worker.len(), of_site, self.sessions_of(Some(host))).is_ok()
+    }
+
+    /// Applies the rules of the client's zone to a packet without a session: the first that matches decides.
+    pub(super) fn check_rules(
+        &self,
+        proto: Proto,
+        client: Transport6,
+        remote: Transport4,
+    ) -> Result<(), Refusal> {
+        if self.is_denied_by_rule(proto, client, remote) {
+            return Err(self.prohibited(Reason::RuleDenied, (1, 1, 0)));
+        }
+        Ok(())
+    }
+
+    fn is_denied_by_rule(&self, proto: Proto, client: Transport6, remote: Transport4) -> bool {
+        let of_address =
+            |rule: &&Rule| rule.to.is_empty() || rule.to.iter().any(|net| net.contains(remote.addr));
+        let of_port = |rule: &&Rule| {
+            rule.ports.is_empty()
+                || proto != Proto::Icmp && rule.ports.iter().any(|range| range.contains(remote.port))
+        };
+        let rules = self.zone(client.addr).into_iter().flat_map(|zone| &zone.new_sessions.rules);
+        let mut matching =
+            rules.filter(|rule| rule.protocols.contains(&proto)).filter(of_address).filter(of_port);
+        matching.next().is_some_and(|rule| rule.action == Action::Deny)
+    }
+
+    /// Whether new settings end a session because of its destination.
+    pub(in crate::model) fn is_forbidden(&self, session: &Session) -> bool {
+        let Session { proto, client, remote, outbound, .. } = *session;
+        let denied = self.settings.nat64.deny.iter().any(|net| net.contains(remote.addr));
+        denied || outbound && self.is_denied_by_rule(proto, client, remote)
     }
 
     /// Sessions opened from outside leave a quarter of the table and half of each host's quota to sessions

@@ -59,6 +59,7 @@ fn owners(clients: &str, host_len: u8) -> Known {
         sessions_per_host: 1,
         bindings_per_second: 0,
         hosts: Vec::new(),
+        new_sessions: Default::default(),
     };
     let claims = Claims {
         clients: vec![(clients, host_len)],

@@ -23,6 +23,7 @@ fn owners(workers: u8, clients: &[(&str, u8)], pools: &[&str], statics: &[(Proto
         site_len: 64,
         sharing: Default::default(),
         hosts: Vec::new(),
+        new_sessions: Default::default(),
         ports_per_host: 2048,
         sessions_per_host: 8,
         bindings_per_second: 0,

@@ -90,6 +90,7 @@ fn settings() -> Settings {
                 site_len: 64,
                 sharing: Default::default(),
                 hosts: Vec::new(),
+                new_sessions: Default::default(),
                 ports_per_host: 2048,
                 sessions_per_host: 1_000,
                 bindings_per_second: 0,

@@ -8,6 +8,7 @@ use crate::xlat::RewriteRules;
 
 use zones::Zones;
 
+mod rules;
 pub(in crate::nat64) mod zones;
 
 /// Session timeouts in a form that costs few instructions per packet.

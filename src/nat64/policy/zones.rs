@@ -2,8 +2,9 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, Pref64, ZoneId, special};
-use crate::nat64::{HostLimits, Masquerade, Settings, Sharing, Zone};
+use super::rules::Rules;
+use crate::addr::{HostKey, Ipv4Prefix, Ipv6Prefix, Pref64, Proto, Transport4, ZoneId, special};
+use crate::nat64::{HostLimits, Masquerade, Rate, Settings, Sharing, Zone};
 use crate::reason::Reason;
 
 /// Longest-prefix table: a sorted row per prefix length, the longest first.
@@ -76,6 +77,10 @@ pub(in crate::nat64) struct ZonePolicy {
     limits: HostLimits,
     /// Hosts with limits of their own, sorted.
     hosts: Vec<HostLimits>,
+    /// Rules for the sessions that its hosts open.
+    rules: Rules,
+    /// Rate of these sessions.
+    pub(in crate::nat64) session_rate: Rate,
 }
 
 impl ZonePolicy {
@@ -142,8 +147,11 @@ impl Zones {
                 ports: zone.ports_per_host,
                 sessions: zone.sessions_per_host,
                 bindings_per_second: zone.bindings_per_second,
+                session_rate: zone.new_sessions.host_rate,
             },
             hosts: sorted(&zone.hosts),
+            rules: Rules::new(&zone.new_sessions.rules),
+            session_rate: zone.new_sessions.zone_rate,
         };
         let zones: Vec<_> = settings.zones.iter().map(policy).collect();
         let clients = settings
@@ -233,10 +241,42 @@ impl Zones {
         {
             return Ok(Destination { zone, pref64: index, remote: inner, mapped_only: true });
         }
-        if self.denied.iter().any(|(mask, row)| row.binary_search(&(remote.to_bits() & mask)).is_ok()) {
+        if self.is_denied(remote) {
             return Err(Reason::Denied);
         }
         Ok(Destination { zone, pref64: index, remote, mapped_only: false })
+    }
+
+    #[inline]
+    fn is_denied(&self, remote: Ipv4Addr) -> bool {
+        self.denied.iter().any(|(mask, row)| row.binary_search(&(remote.to_bits() & mask)).is_ok())
+    }
+
+    /// Checks the rules of a zone for a session that a client opens.
+    ///
+    /// # Errors
+    /// [`Reason::RuleDenied`]
+    #[inline]
+    pub(in crate::nat64) fn check_rules(
+        &self,
+        zone: u16,
+        proto: Proto,
+        remote: Transport4,
+    ) -> Result<(), Reason> {
+        self.zone(zone).rules.check(proto, Transport4::new(self.public(remote.addr), remote.port))
+    }
+
+    /// Whether the deny list forbids an existing session, or the rules do if a client opened it.
+    pub(in crate::nat64) fn forbids(
+        &self,
+        zone: u16,
+        proto: Proto,
+        remote: Transport4,
+        is_inbound: bool,
+    ) -> bool {
+        let is_public = self.public(remote.addr) == remote.addr;
+        is_public && self.is_denied(remote.addr)
+            || !is_inbound && self.check_rules(zone, proto, remote).is_err()
     }
 
     /// The IPv6 address of an IPv4 host for a client: the public address represents the pool's with masquerading.

@@ -30,6 +30,8 @@ pub(in crate::nat64) struct Host {
     pub(in crate::nat64) last_report: u32,
     /// Rate limit of new bindings.
     pub(in crate::nat64) bindings: Bucket,
+    /// Rate limit of the sessions that it opens.
+    pub(in crate::nat64) new_sessions: Bucket,
     /// Removed from the index: its blocks are in no pool.
     unindexed: bool,
 }
@@ -47,6 +49,7 @@ impl Item for Host {
             sessions: 0,
             last_report: 0,
             bindings: Bucket::new(),
+            new_sessions: Bucket::new(),
             unindexed: false,
         }
     }

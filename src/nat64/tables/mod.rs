@@ -11,6 +11,7 @@
 //! | `pool4` with `range`, `block`, `release_queue` | port ranges and the blocks assigned of them |
 //! | `hosts`, `sites` | the hosts that hold blocks, and their sites |
 //! | `known_hosts` | hosts without blocks that were answered before |
+//! | `zone_rates` | rates of new sessions of zones |
 //! | `statics` | static bindings |
 //! | `syn` | stored unsolicited SYNs (§3.5.2.2) |
 //! | `fragment` | fragments of incomplete datagrams (§3.4) |
@@ -37,3 +38,4 @@ pub(in crate::nat64) mod statics;
 pub(in crate::nat64) mod syn;
 pub(in crate::nat64) mod tcp;
 pub(in crate::nat64) mod timer_wheel;
+pub(in crate::nat64) mod zone_rates;

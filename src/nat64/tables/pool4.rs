@@ -42,6 +42,7 @@ use super::range::{Range, Ranges};
 use super::release_queue::ReleaseQueue;
 use super::sites::Sites;
 use super::slab::NIL;
+use super::zone_rates::ZoneRates;
 use crate::addr::{HostKey, PortRange, Proto, Transport4, WorkerId};
 use crate::counters::Counters;
 use crate::ownership::{Owners, RANGES, range_of};
@@ -52,6 +53,7 @@ mod allocation;
 mod cells;
 mod class;
 mod config;
+mod rates;
 mod reconfigure;
 mod request;
 mod sessions;
@@ -63,6 +65,7 @@ pub(in crate::nat64) use request::{PortRequest, Reclaimable, Refused};
 pub use survey::{AddressUsage, PoolSurvey};
 
 use cells::{Cells, Position};
+use rates::LastReports;
 
 /// Bytes for each address: the owners of its ranges, the ranges in use, and its cells.
 pub(in crate::nat64) const ADDRESS_BYTES: usize = RANGES * (size_of::<u8>() + size_of::<u32>()) + Cells::ROW;
@@ -104,10 +107,9 @@ pub(in crate::nat64) struct Pool4 {
     sites: Sites,
     /// Empty blocks in quarantine. The recorded start may be earlier than the real one, never later.
     empty: ReleaseQueue,
-    /// Second, plus one, of the last [`Event::PoolExhausted`].
-    last_exhaustion: u32,
-    /// Second, plus one, of the last [`Event::QuotaReached`] of a host without blocks.
-    last_refusal: u32,
+    /// Rates of new sessions of the zones.
+    zone_rates: ZoneRates,
+    last_reports: LastReports,
     /// Counters, which other threads read.
     counters: Arc<Counters>,
 }
@@ -130,11 +132,12 @@ impl Pool4 {
             hosts: Hosts::new(sizes.hosts, rng),
             sites: Sites::new(sizes.hosts, rng),
             empty: ReleaseQueue::new(sizes.blocks),
-            last_exhaustion: 0,
-            last_refusal: 0,
+            zone_rates: ZoneRates::default(),
+            last_reports: LastReports::default(),
             counters,
         };
         pool4.rebuild_active();
+        pool4.zone_rates.set_zones(pool4.config.zones.iter().map(|zone| zone.id));
         pool4
     }
 
@@ -401,19 +404,6 @@ impl Pool4 {
             RateCheck::Charged
         } else {
             RateCheck::Exceeded(Reason::BindingRate)
-        }
-    }
-
-    /// Second, plus one, of the last report that a new one follows at the earliest one second later. `None` if
-    /// refusals of this host for this reason are not reported.
-    pub(in crate::nat64) fn last_report(&mut self, host: HostKey, reason: Reason) -> Option<&mut u32> {
-        if reason == Reason::PoolExhausted {
-            return Some(&mut self.last_exhaustion);
-        }
-        match self.hosts.find(host) {
-            Some(slot) => Some(&mut self.hosts.host_mut(slot).last_report),
-            None if matches!(reason, Reason::PoolShare | Reason::NewHostRate) => Some(&mut self.last_refusal),
-            None => None,
         }
     }
 

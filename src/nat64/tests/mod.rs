@@ -55,6 +55,7 @@ pub(super) fn n1() -> translator::Settings {
         site_len: 64,
         sharing: Default::default(),
         hosts: Vec::new(),
+        new_sessions: Default::default(),
         ports_per_host: 2048,
         sessions_per_host: 1000,
         bindings_per_second: 0,

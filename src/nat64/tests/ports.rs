@@ -229,7 +229,13 @@ fn a_host_can_have_limits_of_its_own() {
     settings.nat64.zones[0].ports_per_host = 256;
     settings.nat64.zones[0].sharing.first_block = 256;
     let prefix = crate::addr::Ipv6Prefix::host(v6(C));
-    let own = crate::nat64::HostLimits { prefix, ports: 512, sessions: 500, bindings_per_second: 0 };
+    let own = crate::nat64::HostLimits {
+        prefix,
+        ports: 512,
+        sessions: 500,
+        bindings_per_second: 0,
+        session_rate: Default::default(),
+    };
     settings.nat64.zones[0].hosts = vec![own];
     let mut bench = Bench::new(settings);
     for (client, most, reason) in [(C, 500, Reason::SessionLimit), (C2, 256, Reason::HostQuota)] {

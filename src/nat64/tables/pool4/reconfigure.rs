@@ -153,6 +153,7 @@ impl Pool4 {
 
     /// Counts all blocks again, and rebuilds the queues of blocks without an answer.
     fn recount(&mut self) {
+        self.zone_rates.set_zones(self.config.zones.iter().map(|zone| zone.id));
         self.cells = Cells::new(&self.config, self.worker);
         for slot in 0..self.sites.end() {
             if self.sites.is_occupied(slot) {

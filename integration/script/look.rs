@@ -6,6 +6,7 @@ use std::time::Duration;
 use gate64::addr::Proto;
 use gate64::addr::{HostKey, Transport4, Transport6, ZoneId};
 use gate64::counters::ZoneCounters;
+use gate64::nat64::LoggedSession;
 use gate64::reason::Reason;
 use gate64::translator::{Cursor, Event, SessionRecord};
 
@@ -182,8 +183,18 @@ fn event_text(event: &Event) -> String {
         Event::BlockReleased { host, addr, ports } => {
             format!("block_released {} {addr} {ports}", host.prefix)
         }
+        Event::SessionStarted { session } => format!("session_started {}", session_text(session)),
+        Event::SessionEnded { session, age } => {
+            format!("session_ended {} {}s", session_text(session), age.as_secs())
+        }
         Event::QuotaReached { host, reason } => format!("quota_reached {} {reason}", host.prefix),
         Event::WithoutChecksum { src, dst } => format!("without_checksum {src} {dst}"),
         Event::PoolExhausted { host } => format!("pool_exhausted {}", host.prefix),
     }
+}
+
+fn session_text(session: &LoggedSession) -> String {
+    let LoggedSession { proto, zone, client, mapped, remote, server, is_static } = session;
+    let binding = if *is_static { "static" } else { "dynamic" };
+    format!("{} {} {client} {mapped} {remote} {server} {binding}", proto.name(), zone.0)
 }

@@ -93,6 +93,7 @@ fn set_scalar(settings: &mut Settings, name: &str, value: &str) -> Result<(), St
         "errors_under_well_known" => settings.nat64.errors_under_well_known = on,
         "soft_pairing" => settings.nat64.pairing = if on { Pairing::Soft } else { Pairing::Strict },
         "parity" => settings.nat64.parity = on,
+        "log_sessions" => settings.nat64.log_sessions = on,
         "mss_clamp" => rules.mss_clamp = on,
         "tcp_resegment" => rules.tcp_resegment = on,
         "mtu6" => rules.mtu6 = int(value)? as u16,

@@ -13,6 +13,8 @@ use crate::dns64::Via;
 /// Settings of `[binding_log]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BindingLog {
+    /// Whether each session has records, and whether they contain its destination; `None` without such records.
+    pub sessions: Option<SessionRecords>,
     /// Files of JSON lines; `None` if disabled.
     pub files: Option<LogFiles>,
     /// Name of this gateway in records; `None` for the host name.
@@ -27,6 +29,13 @@ pub struct BindingLog {
     pub ipfix: Vec<LogCollector>,
     /// File with the certificate authorities for collectors with TLS.
     pub authorities: PathBuf,
+}
+
+/// What the records of sessions contain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionRecords {
+    /// Whether they contain the destination (RFC 6888 REQ-12: not by default).
+    pub destinations: bool,
 }
 
 /// A collector of records.
@@ -88,6 +97,7 @@ pub(super) fn binding_log(
         reader.error(total.span(), found, "at least two files: 2 * file_mib");
     }
     BindingLog {
+        sessions: session_records(reader, section),
         files: section.files.unwrap_or(!zones.zones.is_empty()).then_some(files),
         node: section.node.as_ref().map(|text| node(reader, text)),
         host_key: host_key(reader, section),
@@ -96,6 +106,19 @@ pub(super) fn binding_log(
         ipfix: ipfix(reader, section),
         authorities: path(reader, section.tls_authorities.as_ref(), "/etc/ssl/certs/ca-certificates.crt"),
     }
+}
+
+fn session_records(reader: &mut Reader<'_>, section: &schema::BindingLog) -> Option<SessionRecords> {
+    let has_sessions = section.sessions.unwrap_or(false);
+    let destinations = section.destinations.as_ref().filter(|value| *value.get_ref());
+    if let Some(value) = destinations.filter(|_| !has_sessions) {
+        reader.warn(
+            value.span(),
+            "destinations has no effect",
+            "sessions = true: only they have destinations",
+        );
+    }
+    has_sessions.then_some(SessionRecords { destinations: destinations.is_some() })
 }
 
 /// IPFIX records contain the host as an address (RFC 8158 §4.6), so a hash has no place there.

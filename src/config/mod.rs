@@ -42,7 +42,7 @@ use crate::nat64;
 use crate::translator::Settings;
 use crate::xlat::RewriteRules;
 
-pub use binding_log::{BindingLog, LogCollector, LogFiles};
+pub use binding_log::{BindingLog, LogCollector, LogFiles, SessionRecords};
 pub use changes::{KeyChange, changes};
 pub use diagnostic::{ConfigError, Diagnostic, Severity};
 pub use dns::Dns64;
@@ -247,6 +247,7 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     let (address6, address4) = sources?;
     siit::warn_about_addresses(reader, file, &zones, siit.as_ref(), address4);
     let nat64 = nat64::Settings {
+        log_sessions: binding_log.is_enabled() && binding_log.sessions.is_some(),
         deny,
         filtering,
         unsolicited_syn,

@@ -216,6 +216,8 @@ pub(crate) struct Health {
 #[derive(Deserialize, Debug, Default)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BindingLog {
+    pub(crate) sessions: Option<bool>,
+    pub(crate) destinations: Option<Spanned<bool>>,
     pub(crate) files: Option<bool>,
     pub(crate) directory: Option<Text>,
     pub(crate) retention_days: Option<Number>,

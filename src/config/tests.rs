@@ -123,6 +123,22 @@ fn policies_reach_the_translator() {
 }
 
 #[test]
+fn sessions_and_destinations_are_logged_only_if_asked() {
+    // id 6888-12
+    let of = |text: &str| {
+        let config = load(&with("", "", text)).expect("good");
+        assert_eq!(config.nat64.log_sessions, config.binding_log.sessions.is_some(), "{text}");
+        (config.binding_log.sessions.map(|records| records.destinations), config.warnings.len())
+    };
+    assert_eq!(of(""), (None, 0));
+    assert_eq!(of("[binding_log]\nsessions = true"), (Some(false), 0));
+    assert_eq!(of("[binding_log]\nsessions = true\ndestinations = true"), (Some(true), 0));
+    assert_eq!(of("[binding_log]\ndestinations = true"), (None, 1));
+    let nowhere = load(&with("", "", "[binding_log]\nsessions = true\nfiles = false")).expect("good");
+    assert!(!nowhere.nat64.log_sessions);
+}
+
+#[test]
 fn upstreams_have_the_transport_of_their_scheme() {
     use crate::dns64::Via;
     let text = with(

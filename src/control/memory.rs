@@ -26,7 +26,11 @@ impl Memory {
         let count = u64::from(workers);
         let ranges = config.nat64.pools.iter().flat_map(|pool| &pool.ranges);
         let addresses = ranges.map(|(prefix, _)| prefix.size()).sum();
-        let tables = TableBytes::of(&config.worker_limits(workers), addresses);
+        let limits = config.worker_limits(workers);
+        let mut tables = TableBytes::of(&limits, addresses);
+        if config.nat64.log_sessions {
+            tables = tables.with_session_log(&limits);
+        }
         let mut parts = vec![
             ("sessions", count * tables.sessions),
             ("bindings", count * tables.bindings),

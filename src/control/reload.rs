@@ -66,6 +66,7 @@ fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         kept.extend((!is_moved).then_some("ledger"));
     }
     new.ledger.programmes = programmes;
+    new.nat64.log_sessions = old.nat64.log_sessions;
     // The MTU of the device limits both sides.
     new.rules.mtu6 = new.rules.mtu6.min(new.host.mtu);
     new.rules.mtu4 = new.rules.mtu4.min(new.host.mtu);

@@ -63,7 +63,11 @@ impl SavedBlocks {
             Event::BlockReleased { addr, ports, .. } | Event::BlockReclaimed { addr, ports, .. } => {
                 self.assigned.remove(&(addr, ports.first()));
             }
-            Event::QuotaReached { .. } | Event::PoolExhausted { .. } | Event::WithoutChecksum { .. } => {
+            Event::SessionStarted { .. }
+            | Event::SessionEnded { .. }
+            | Event::QuotaReached { .. }
+            | Event::PoolExhausted { .. }
+            | Event::WithoutChecksum { .. } => {
                 return;
             }
         }

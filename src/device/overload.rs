@@ -86,7 +86,11 @@ impl OverloadFilter {
             Event::BlockReleased { host, addr, ports } | Event::BlockReclaimed { host, addr, ports } => {
                 self.maps.released(host.prefix, addr, ports);
             }
-            Event::QuotaReached { .. } | Event::PoolExhausted { .. } | Event::WithoutChecksum { .. } => {}
+            Event::SessionStarted { .. }
+            | Event::SessionEnded { .. }
+            | Event::QuotaReached { .. }
+            | Event::PoolExhausted { .. }
+            | Event::WithoutChecksum { .. } => {}
         }
     }
 

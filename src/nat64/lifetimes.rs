@@ -110,6 +110,7 @@ impl Nat64 {
 
     /// Ends a session, and its binding if it was the last session.
     pub(super) fn end_session(&mut self, now: Instant, slot: u32) {
+        self.log_session_end(now, slot);
         let binding = self.sessions.session(slot).binding();
         let (proto, mut first) = (self.bib.binding(binding).proto(), self.bib.binding(binding).first);
         let zone = self.zone_of_binding(binding);

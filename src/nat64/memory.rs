@@ -43,6 +43,12 @@ impl TableBytes {
         }
     }
 
+    /// The same with the starts of sessions, for a log of sessions.
+    #[must_use]
+    pub const fn with_session_log(self, limits: &Limits) -> Self {
+        Self { others: self.others + Events::session_bytes(limits.sessions) as u64, ..self }
+    }
+
     /// The sum.
     pub const fn total(&self) -> u64 {
         self.sessions + self.bindings + self.blocks + self.hosts + self.others

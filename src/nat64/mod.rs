@@ -53,6 +53,7 @@ mod policy;
 mod prefetch;
 mod reload;
 mod reset;
+mod session_log;
 mod settings;
 mod survey;
 mod tables;
@@ -72,7 +73,7 @@ pub use settings::{
     Sharing, StaticBinding, Timers, UnsolicitedSyn, Zone,
 };
 pub use survey::ReloadSurvey;
-pub use tables::events::{BlockAssignment, Event, SessionRecord};
+pub use tables::events::{BlockAssignment, Event, LoggedSession, SessionRecord};
 pub use tables::pool4::{AddressUsage, PoolSurvey};
 
 /// One worker's state, and the operations on it.
@@ -129,6 +130,7 @@ impl Nat64 {
         let limits = &settings.limits;
         let sizes = Sizes { blocks: limits.blocks, hosts: limits.hosts };
         let pool_config = reload::pool_config(settings, owners);
+        let events = Events::new(limits.events, counters.clone());
         let mut nat64 = Self {
             policy: Policy::new(rules, settings, None),
             local: Arc::default(),
@@ -140,7 +142,7 @@ impl Nat64 {
             fragments: FragmentCache::new(limits.fragment_bytes, settings.timers.fragment, rng.next() as u32),
             ids: Ids::new(rng.next()),
             rng,
-            events: Events::new(limits.events, counters.clone()),
+            events: if settings.log_sessions { events.with_sessions(limits.sessions) } else { events },
             counters,
         };
         nat64.bind_statics();

@@ -309,6 +309,8 @@ pub struct Settings {
     pub udp_ports: Vec<(u16, Duration)>,
     /// With masquerading after the translator: the address that the outside sees instead of the pool's.
     pub masquerade: Option<Masquerade>,
+    /// Whether the starts and ends of sessions are events. A reload cannot change it.
+    pub log_sessions: bool,
     /// Bounds.
     pub limits: Limits,
     /// Source of the gateway's own ICMPv6 errors.
@@ -350,6 +352,7 @@ impl Default for Settings {
             timers: Timers::default(),
             udp_ports: Vec::new(),
             masquerade: None,
+            log_sessions: false,
             limits: Limits::default(),
             address6: Ipv6Addr::UNSPECIFIED,
             address4: Ipv4Addr::UNSPECIFIED,

@@ -136,6 +136,7 @@ impl Nat64 {
                 return Err(reason);
             }
         };
+        self.events.set_session_start(session, now);
         let entry = self.sessions.session_mut(session);
         entry.set_state(state);
         entry.set_traffic(record.packets, record.bytes);

@@ -95,6 +95,7 @@ impl Nat64 {
                 let session =
                     self.insert_session(now, binding, remote, destination.pref64).map_err(exhausted)?;
                 self.bib.mark_active(binding, now);
+                self.log_session_start(now, session);
                 self.complete_simultaneous_open(binding, session, remote, proto);
                 self.advance(now, session, tuple, traffic);
                 (binding, Some(session))
@@ -149,6 +150,7 @@ impl Nat64 {
                     self.check_inbound(now, binding)?;
                     let session = self.check_and_insert_session(now, binding, remote, pref64)?;
                     self.sessions.session_mut(session).set_inbound();
+                    self.log_session_start(now, session);
                     Some(session)
                 } else {
                     None

@@ -301,7 +301,11 @@ impl View {
             Event::WithoutChecksum { src, dst } => {
                 tracing::debug!("dropped UDP without checksum from {src} to {dst}");
             }
-            Event::BlockAssigned { .. } | Event::BlockReleased { .. } | Event::BlockReclaimed { .. } => {}
+            Event::BlockAssigned { .. }
+            | Event::BlockReleased { .. }
+            | Event::BlockReclaimed { .. }
+            | Event::SessionStarted { .. }
+            | Event::SessionEnded { .. } => {}
         }
     }
 }

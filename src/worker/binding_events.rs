@@ -58,7 +58,11 @@ impl BindingEventSender {
 /// Whether the binding log contains events of this kind.
 const fn is_logged(event: &Event) -> bool {
     match event {
-        Event::BlockAssigned { .. } | Event::BlockReleased { .. } | Event::BlockReclaimed { .. } => true,
+        Event::BlockAssigned { .. }
+        | Event::BlockReleased { .. }
+        | Event::BlockReclaimed { .. }
+        | Event::SessionStarted { .. }
+        | Event::SessionEnded { .. } => true,
         Event::QuotaReached { .. } | Event::PoolExhausted { .. } | Event::WithoutChecksum { .. } => false,
     }
 }

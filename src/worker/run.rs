@@ -319,7 +319,9 @@ impl Worker {
                 if logged.is_some() {
                     self.channels.binding_events.send(notice);
                 }
-                if self.channels.notices.try_send(notice).is_err() {
+                // Only the binding log receives sessions.
+                let is_session = matches!(event, Event::SessionStarted { .. } | Event::SessionEnded { .. });
+                if !is_session && self.channels.notices.try_send(notice).is_err() {
                     self.parts.translator.counters().events_lost.add(1);
                 }
             }

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use crate::addr::Proto;
-use crate::addr::{HostKey, PortRange, Pref64, Transport4, Transport6};
+use crate::addr::{HostKey, PortRange, Pref64, Transport4, Transport6, ZoneId};
 use crate::counters::Counters;
 use crate::reason::Reason;
+use crate::time::Instant;
 
 /// A port block and its host, saved over a restart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +21,25 @@ pub struct BlockAssignment {
     pub addr: Ipv4Addr,
     /// The block's ports.
     pub ports: PortRange,
+}
+
+/// A session in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LoggedSession {
+    /// The protocol.
+    pub proto: Proto,
+    /// Zone of the client.
+    pub zone: ZoneId,
+    /// The client.
+    pub client: Transport6,
+    /// The client's mapped address.
+    pub mapped: Transport4,
+    /// The server.
+    pub remote: Transport4,
+    /// The address by which the client addresses the server.
+    pub server: Ipv6Addr,
+    /// Whether the binding is static.
+    pub is_static: bool,
 }
 
 /// An event for the log.
@@ -51,6 +71,19 @@ pub enum Event {
         addr: Ipv4Addr,
         /// The block's ports.
         ports: PortRange,
+    },
+    /// A session started. Only if [`Settings::log_sessions`](crate::nat64::Settings::log_sessions) is set, as
+    /// [`SessionEnded`](Self::SessionEnded).
+    SessionStarted {
+        /// The session.
+        session: LoggedSession,
+    },
+    /// A session ended.
+    SessionEnded {
+        /// The session.
+        session: LoggedSession,
+        /// Time since it started here: an imported session starts with its import.
+        age: Duration,
     },
     /// A host reached a quota or limit other than an exhausted pool.
     QuotaReached {
@@ -107,18 +140,55 @@ pub struct SessionRecord {
 pub(in crate::nat64) struct Events {
     waiting: VecDeque<Event>,
     limit: usize,
+    /// When each session started, in nanoseconds, by its slot. Empty if sessions are not logged.
+    session_starts: Box<[u64]>,
     counters: Arc<Counters>,
 }
 
 impl Events {
-    /// A queue of at most `limit` events; further ones are counted as lost.
+    /// A queue of at most `limit` events; further ones are counted as lost. Has no place for the starts of sessions.
     pub(in crate::nat64) fn new(limit: u32, counters: Arc<Counters>) -> Self {
-        Self { waiting: VecDeque::with_capacity(limit as usize), limit: limit as usize, counters }
+        Self {
+            waiting: VecDeque::with_capacity(limit as usize),
+            limit: limit as usize,
+            session_starts: Box::default(),
+            counters,
+        }
+    }
+
+    /// Adds a place for the starts of this many sessions.
+    pub(in crate::nat64) fn with_sessions(self, sessions: u32) -> Self {
+        Self { session_starts: vec![0; sessions as usize].into(), ..self }
+    }
+
+    /// Whether sessions are logged.
+    #[inline]
+    pub(in crate::nat64) const fn logs_sessions(&self) -> bool {
+        !self.session_starts.is_empty()
+    }
+
+    /// Records when the session in a slot started.
+    pub(in crate::nat64) fn set_session_start(&mut self, slot: u32, now: Instant) {
+        if let Some(start) = self.session_starts.get_mut(slot as usize) {
+            *start = now.as_nanos();
+        }
+    }
+
+    /// The age of the session in a slot.
+    pub(in crate::nat64) fn session_age(&self, slot: u32, now: Instant) -> Duration {
+        self.session_starts
+            .get(slot as usize)
+            .map_or(Duration::ZERO, |start| now.since(Instant::from_nanos(*start)))
     }
 
     /// Bytes of a table with this limit.
     pub(in crate::nat64) const fn bytes(limit: u32) -> usize {
         size_of::<Event>() * limit as usize
+    }
+
+    /// Bytes of the starts of this many sessions.
+    pub(in crate::nat64) const fn session_bytes(sessions: u32) -> usize {
+        size_of::<u64>() * sessions as usize
     }
 
     /// Adds an event, or counts it as lost if the queue is full.

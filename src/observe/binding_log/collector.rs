@@ -295,7 +295,7 @@ mod tests {
         let (queue, _) = start(Target::Network(addr, Via::Udp, None), Format::Ipfix(Exporter::new()));
         queue.send(assigned(0)).await.expect("room");
         let lengths = [collector.recv(&mut buf).await, collector.recv(&mut buf).await];
-        assert_eq!(lengths.map(|count| count.expect("a message")), [92, 62]);
+        assert_eq!(lengths.map(|count| count.expect("a message")), [180, 62]);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::record::{Kind, Mapping, Protocol, Record};
+use super::record::{Kind, Protocol, Record, Session};
 use crate::addr::Ipv6Prefix;
 
 /// Maximum size of a message: fits the minimum MTU of IPv6 (RFC 7011 §10.3.3).
@@ -56,8 +56,44 @@ const BINDING: Template = Template {
     ],
 };
 
+/// NAT64 session creation and deletion, without destination (RFC 8158 §4.6.2).
+const SESSION: Template = Template {
+    id: 258,
+    fields: &[
+        (323, 8),        // observationTimeMilliseconds
+        (230, 1),        // natEvent
+        (27, 16),        // sourceIPv6Address
+        (225, 4),        // postNATSourceIPv4Address
+        (4, 1),          // protocolIdentifier
+        (7, 2),          // sourceTransportPort
+        (227, 2),        // postNAPTSourceTransportPort
+        (464, VARIABLE), // internalAddressRealm: the zone
+    ],
+};
+
+/// NAT64 session creation and deletion, with destination (RFC 8158 §4.6.2).
+const SESSION_TO: Template = Template {
+    id: 259,
+    fields: &[
+        (323, 8),        // observationTimeMilliseconds
+        (230, 1),        // natEvent
+        (27, 16),        // sourceIPv6Address
+        (225, 4),        // postNATSourceIPv4Address
+        (4, 1),          // protocolIdentifier
+        (7, 2),          // sourceTransportPort
+        (227, 2),        // postNAPTSourceTransportPort
+        (28, 16),        // destinationIPv6Address
+        (226, 4),        // postNATDestinationIPv4Address
+        (11, 2),         // destinationTransportPort
+        (228, 2),        // postNAPTDestinationTransportPort
+        (464, VARIABLE), // internalAddressRealm: the zone
+    ],
+};
+
 /// Values of natEvent (RFC 8158 §4.3).
 mod nat_event {
+    pub(super) const SESSION_CREATE: u8 = 6;
+    pub(super) const SESSION_DELETE: u8 = 7;
     pub(super) const BIB_CREATE: u8 = 10;
     pub(super) const BIB_DELETE: u8 = 11;
     pub(super) const BLOCK_ALLOCATE: u8 = 16;
@@ -137,7 +173,7 @@ impl Exporter {
 /// The template set.
 fn templates() -> Vec<u8> {
     let mut out = Vec::new();
-    for Template { id, fields } in [BLOCK, BINDING] {
+    for Template { id, fields } in [BLOCK, BINDING, SESSION, SESSION_TO] {
         out.extend(id.to_be_bytes());
         out.extend((fields.len() as u16).to_be_bytes());
         for (element, length) in fields {
@@ -148,8 +184,48 @@ fn templates() -> Vec<u8> {
     out
 }
 
+/// The template of a session's record, and its data. Without destination it would repeat the record of a static binding,
+/// so that there is none (RFC 8158 §4.6.1).
+fn session(record: &Record, session: &Session) -> Option<(u16, Vec<u8>)> {
+    if session.destination.is_none() && session.is_static {
+        return None;
+    }
+    let (host, _) = prefix(&session.host)?;
+    let is_end = record.event == Kind::SessionEnd;
+    let mut out = Vec::with_capacity(80);
+    out.extend(record.time.as_millisecond().to_be_bytes());
+    out.push(if is_end { nat_event::SESSION_DELETE } else { nat_event::SESSION_CREATE });
+    out.extend(host.octets());
+    out.extend(session.address.octets());
+    out.push(protocol_number(Some(session.protocol)));
+    out.extend(session.host_port.to_be_bytes());
+    out.extend(session.port.to_be_bytes());
+    let template = match session.destination {
+        None => SESSION.id,
+        Some(to) => {
+            out.extend(to.destination6.octets());
+            out.extend(to.destination.octets());
+            out.extend(to.destination_port.to_be_bytes());
+            out.extend(to.destination_port.to_be_bytes());
+            SESSION_TO.id
+        }
+    };
+    push_zone(&mut out, &session.zone);
+    Some((template, out))
+}
+
+/// Appends the name of a zone: at most 63 bytes, so that one byte for the length suffices (RFC 7011 §7).
+fn push_zone(out: &mut Vec<u8>, zone: &str) {
+    let zone = &zone.as_bytes()[..zone.len().min(254)];
+    out.push(zone.len() as u8);
+    out.extend(zone);
+}
+
 /// The template of a record, and its data; `None` for records without ports.
 fn data(record: &Record) -> Option<(u16, Vec<u8>)> {
+    if let Some(of) = &record.session {
+        return session(record, of);
+    }
     let mapping = record.mapping.as_ref().filter(|_| record.event != Kind::Held)?;
     let is_end = record.event.is_end();
     let (host, len) = prefix(&mapping.host)?;
@@ -169,16 +245,13 @@ fn data(record: &Record) -> Option<(u16, Vec<u8>)> {
             out.push(if is_end { nat_event::BIB_DELETE } else { nat_event::BIB_CREATE });
             out.extend(host.octets());
             out.extend(mapping.address.octets());
-            out.push(protocol_number(mapping));
+            out.push(protocol_number(mapping.protocols.first().copied()));
             out.extend(port.to_be_bytes());
             out.extend(mapping.ports.0.to_be_bytes());
             BINDING.id
         }
     };
-    // Zone names have at most 63 bytes, so one byte for the length suffices (RFC 7011 §7).
-    let zone = &mapping.zone.as_bytes()[..mapping.zone.len().min(254)];
-    out.push(zone.len() as u8);
-    out.extend(zone);
+    push_zone(&mut out, &mapping.zone);
     Some((template, out))
 }
 
@@ -188,9 +261,9 @@ fn prefix(host: &str) -> Option<(Ipv6Addr, u8)> {
     parsed.ok().or_else(|| host.parse::<Ipv6Prefix>().ok().map(|prefix| (prefix.addr(), prefix.len())))
 }
 
-/// Protocol number of a static binding. On the IPv6 side of ICMP it is 58.
-fn protocol_number(mapping: &Mapping) -> u8 {
-    match mapping.protocols.first() {
+/// Protocol number of a static binding or session. On the IPv6 side of ICMP it is 58.
+fn protocol_number(protocol: Option<Protocol>) -> u8 {
+    match protocol {
         Some(Protocol::Tcp) => 6,
         Some(Protocol::Udp) => 17,
         Some(Protocol::Icmp) => 58,
@@ -200,8 +273,8 @@ fn protocol_number(mapping: &Mapping) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{at, mapping, record};
-    use super::super::record::{Kind, timestamp};
+    use super::super::fixtures::{self, at, destination, mapping, record, session_record};
+    use super::super::record::{Kind, Mapping, timestamp};
     use super::*;
 
     fn hex(bytes: &[u8]) -> String {
@@ -218,10 +291,13 @@ mod tests {
         let mut exporter = Exporter::new();
         let messages = exporter.encode(&[assigned(0)], at(0), true);
         let export_time = hex(&1_795_946_400u32.to_be_bytes());
-        let templates = "0002004c\
+        let templates = "000200a4\
             010000080143000800e60001001b0010001d000100e1000401690002016a000201d0ffff\
-            010100080143000800e60001001b001000e10004000400010007000200e3000201d0ffff";
-        let template = format!("000a005c{export_time}0000000000000000{templates}");
+            010100080143000800e60001001b001000e10004000400010007000200e3000201d0ffff\
+            010200080143000800e60001001b001000e10004000400010007000200e3000201d0ffff\
+            0103000c0143000800e60001001b001000e10004000400010007000200e30002001c0010\
+            00e20004000b000200e4000201d0ffff";
+        let template = format!("000a00b4{export_time}0000000000000000{templates}");
         assert_eq!(hex(&messages[0]), template);
         let millis = hex(&1_795_946_400_000u64.to_be_bytes());
         let (host, zone) = ("20010db8000100000000000000000005", hex(b"floor-3"));
@@ -244,6 +320,30 @@ mod tests {
         let want =
             format!("{millis}0b20010db8000100000000000000000080c00002400601bb20fb07{}", hex(b"floor-3"));
         assert_eq!((template, hex(&bytes)), (257, want));
+    }
+
+    #[test]
+    fn a_session_has_its_template() {
+        // ids 8158-4.6.2, 8158-4.6-nodup, 8158-4.1
+        let (zone, host) = (hex(b"floor-3"), "20010db8000100000000000000000005");
+        let millis = |secs: u64| hex(&(1_795_946_400_000 + secs * 1_000).to_be_bytes());
+        let exported = |record: &Record| data(record).map(|(template, bytes)| (template, hex(&bytes)));
+        let ended = session_record(61, Kind::SessionEnd, fixtures::session(0, Some(61)));
+        let want = format!("{}07{host}c0000240069c40040607{zone}", millis(61));
+        assert_eq!(exported(&ended), Some((258, want)));
+        let with =
+            Session { destination: Some(destination()), is_static: true, ..fixtures::session(0, None) };
+        let want = format!(
+            "{}06{host}c0000240069c4004060064ff9b0000000000000000c6336407c633640701bb01bb07{zone}",
+            millis(0)
+        );
+        assert_eq!(exported(&session_record(0, Kind::SessionStart, with)), Some((259, want)));
+        let of_static = Session { is_static: true, ..fixtures::session(0, None) };
+        assert_eq!(
+            exported(&session_record(0, Kind::SessionStart, of_static)),
+            None,
+            "the binding has a record"
+        );
     }
 
     #[test]

@@ -34,10 +34,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::addr::{HostKey, PortRange, ZoneId};
-use crate::config::{self, Config};
+use crate::config::{self, Config, SessionRecords};
 use crate::counters::Counters;
 use crate::dns64::Via;
-use crate::nat64::StaticBinding;
+use crate::nat64::{LoggedSession, StaticBinding};
 use crate::resolver::tls;
 use crate::translator::{BlockAssignment, Event};
 use crate::worker::{BindingEvents, Notice, Workers};
@@ -48,7 +48,7 @@ pub(in crate::observe) use hosts::Hosts;
 use ipfix::Exporter;
 use sink::{QUEUE, Sink};
 
-pub use record::{Kind, Mapping, Protocol, Record};
+pub use record::{Destination, Kind, Mapping, Protocol, Record, Session};
 pub use sink::SinkStatus;
 
 use record::timestamp;
@@ -163,7 +163,8 @@ impl BindingLog {
             commands,
         };
         let alarm = Alarm::new(workers.counters());
-        let writer = Writer { node, hosts, names: Names::default(), assignments, sinks, now };
+        let records = settings.sessions;
+        let writer = Writer { node, hosts, records, names: Names::default(), assignments, sinks, now };
         let mut log = Log { writer, events, alarm };
         log.writer.write(Kind::Start, None);
         log.writer.rename(Names::of(config));
@@ -306,6 +307,8 @@ impl Log {
 struct Writer {
     node: String,
     hosts: Hosts,
+    /// What the records of sessions contain; `None` without such records.
+    records: Option<SessionRecords>,
     names: Names,
     assignments: Assignments,
     sinks: Vec<Sink>,
@@ -324,8 +327,33 @@ impl Writer {
             Event::BlockReclaimed { host, addr, ports } => {
                 self.end_block(notice.at, Kind::Reclaim, (host, addr, ports));
             }
+            Event::SessionStarted { session } => self.session(notice.at, &session, None),
+            Event::SessionEnded { session, age } => self.session(notice.at, &session, Some(age)),
             Event::QuotaReached { .. } | Event::PoolExhausted { .. } | Event::WithoutChecksum { .. } => {}
         }
+    }
+
+    /// Records the start of a session, or its end at an age.
+    fn session(&self, at: SystemTime, session: &LoggedSession, ended: Option<Duration>) {
+        let Some(SessionRecords { destinations }) = self.records else { return };
+        let kind = if ended.is_some() { Kind::SessionEnd } else { Kind::SessionStart };
+        let record = Session {
+            zone: self.zone(session.zone),
+            host: self.hosts.name(HostKey::new(session.zone, session.client.addr, 128)),
+            host_port: session.client.port,
+            address: session.mapped.addr,
+            port: session.mapped.port,
+            protocol: session.proto.into(),
+            destination: destinations.then_some(Destination {
+                destination: session.remote.addr,
+                destination_port: session.remote.port,
+                destination6: session.server,
+            }),
+            start: timestamp(ended.and_then(|age| at.checked_sub(age)).unwrap_or(at)),
+            end: ended.map(|_| timestamp(at)),
+            is_static: session.is_static,
+        };
+        self.queue(Record { session: Some(record), ..Record::of_gateway(timestamp(at), kind, &self.node) });
     }
 
     fn block(&self, host: HostKey, address: Ipv4Addr, ports: PortRange, at: SystemTime) -> Mapping {

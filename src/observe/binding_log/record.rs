@@ -1,6 +1,6 @@
 //! Records of the binding log, as the sinks write them.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -60,6 +60,12 @@ pub enum Kind {
     Reclaim,
     /// The host still has the ports at the beginning of a day, so that each day is complete in itself.
     Held,
+    /// A session started.
+    #[serde(rename = "session_start")]
+    SessionStart,
+    /// A session ended.
+    #[serde(rename = "session_end")]
+    SessionEnd,
     /// gate64 started. Ports that no later record assigns have returned to the pool.
     Start,
     /// gate64 stopped in an orderly way.
@@ -76,6 +82,8 @@ impl Kind {
             Self::Release => "release",
             Self::Reclaim => "reclaim",
             Self::Held => "held",
+            Self::SessionStart => "session_start",
+            Self::SessionEnd => "session_end",
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Lost => "lost",
@@ -138,6 +146,45 @@ impl Mapping {
     }
 }
 
+/// A session, if each has records.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// Zone of the host.
+    pub zone: String,
+    /// Address of the host, or its hash.
+    pub host: String,
+    /// Port of the host, or ICMP identifier.
+    pub host_port: u16,
+    /// The outside address.
+    pub address: Ipv4Addr,
+    /// The outside port, or ICMP identifier.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Where it goes to, if the log contains destinations.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
+    /// When it started.
+    pub start: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+    /// Whether the binding is static.
+    #[serde(skip)]
+    pub is_static: bool,
+}
+
+/// The destination of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Destination {
+    /// Its IPv4 address.
+    pub destination: Ipv4Addr,
+    /// Its port; 0 with ICMP.
+    pub destination_port: u16,
+    /// The address by which the host addresses it.
+    pub destination6: Ipv6Addr,
+}
+
 /// A record. `time` comes first: readers rely on it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Record {
@@ -147,6 +194,9 @@ pub struct Record {
     pub event: Kind,
     /// Name of the gateway.
     pub node: String,
+    /// The session. In front of `mapping`: an attempt to read a mapping takes the fields that both have.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
     /// The ports and their host.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<Mapping>,
@@ -158,7 +208,7 @@ pub struct Record {
 impl Record {
     /// A record without ports.
     pub fn of_gateway(time: Timestamp, event: Kind, node: &str) -> Self {
-        Self { time, event, node: node.to_owned(), mapping: None, lost: None }
+        Self { time, event, node: node.to_owned(), mapping: None, session: None, lost: None }
     }
 
     /// The record as a line of JSON, with the line feed.
@@ -181,13 +231,32 @@ pub(super) fn timestamp(time: SystemTime) -> Timestamp {
 mod tests {
     use std::time::Duration;
 
-    use super::super::fixtures::{at, mapping, record};
+    use super::super::fixtures::{at, destination, mapping, record, session, session_record};
     use super::*;
 
     fn line(record: &Record) -> String {
         let mut out = Vec::new();
         record.to_line(&mut out);
         String::from_utf8(out).expect("JSON")
+    }
+
+    #[test]
+    fn a_record_of_a_session_has_its_destination_only_if_asked() {
+        // id 6888-12
+        let want = "{\"time\":\"2026-11-29T10:01:01Z\",\"event\":\"session_end\",\"node\":\"gw1\",\
+                    \"zone\":\"floor-3\",\"host\":\"2001:db8:1::5\",\"host_port\":40000,\
+                    \"address\":\"192.0.2.64\",\"port\":1030,\"protocol\":\"tcp\",\
+                    \"start\":\"2026-11-29T10:00:00Z\",\"end\":\"2026-11-29T10:01:01Z\"}\n";
+        let ended = session_record(61, Kind::SessionEnd, session(0, Some(61)));
+        assert_eq!(line(&ended), want);
+        assert_eq!(serde_json::from_str::<Record>(want).expect("valid"), ended);
+        let with = Session { destination: Some(destination()), ..session(0, None) };
+        let with = session_record(0, Kind::SessionStart, with);
+        let text = line(&with);
+        let part = "\"protocol\":\"tcp\",\"destination\":\"198.51.100.7\",\"destination_port\":443,\
+                    \"destination6\":\"64:ff9b::c633:6407\",\"start\"";
+        assert!(text.contains(part), "{text}");
+        assert_eq!(serde_json::from_str::<Record>(&text).expect("valid"), with);
     }
 
     #[test]

@@ -181,7 +181,8 @@ impl Reading {
             (kind, Some(mapping)) if self.query.matches(&mapping) => {
                 self.assignment(kind, mapping, record.node);
             }
-            (Kind::Assign | Kind::Release | Kind::Reclaim | Kind::Held, _) => {}
+            (Kind::SessionStart | Kind::SessionEnd, _)
+            | (Kind::Assign | Kind::Release | Kind::Reclaim | Kind::Held, _) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::record::{Mapping, Record};
+use super::record::{Destination, Mapping, Record, Session};
 
 /// Priority: facility daemon (3), severity informational (6).
 const PRIORITY: u8 = 3 * 8 + 6;
@@ -12,10 +12,14 @@ const ID: &str = "binding@32473";
 
 /// A record as a message, without framing.
 pub(super) fn message(record: &Record, process: u32) -> String {
-    let Record { time, event, node, mapping, lost } = record;
+    let Record { time, event, node, mapping, session, lost } = record;
     let event = event.name();
     let mut text = format!("<{PRIORITY}>1 {time} {node} gate64 {process} {event} ");
     // Writing to a string cannot fail.
+    if let Some(session) = session {
+        let _ = structured_session(&mut text, session);
+        return text;
+    }
     let _ = match (mapping, lost) {
         (Some(mapping), _) => structured(&mut text, mapping),
         (None, Some(lost)) => write!(text, "[{ID} lost=\"{lost}\"] {lost} records are missing"),
@@ -39,6 +43,21 @@ fn structured(out: &mut String, mapping: &Mapping) -> std::fmt::Result {
     write!(out, "] {} {}:{first}-{last}", mapping.host, mapping.address)
 }
 
+fn structured_session(out: &mut String, session: &Session) -> std::fmt::Result {
+    let Session { host_port, address, port, protocol, start, .. } = session;
+    let (zone, host, protocol) = (escaped(&session.zone), escaped(&session.host), protocol.name());
+    write!(out, "[{ID} zone=\"{zone}\" host=\"{host}\" hostPort=\"{host_port}\" address=\"{address}\"")?;
+    write!(out, " port=\"{port}\" protocol=\"{protocol}\" start=\"{start}\"")?;
+    if let Some(end) = session.end {
+        write!(out, " end=\"{end}\"")?;
+    }
+    if let Some(Destination { destination, destination_port, destination6 }) = session.destination {
+        write!(out, " destination=\"{destination}\" destinationPort=\"{destination_port}\"")?;
+        write!(out, " destination6=\"{destination6}\"")?;
+    }
+    write!(out, "] {protocol} {} port {host_port}, {address}:{port}", session.host)
+}
+
 /// A parameter value (RFC 5424 §6.3.3).
 fn escaped(value: &str) -> String {
     let escape = |c: char| matches!(c, '"' | '\\' | ']').then_some('\\').into_iter().chain([c]);
@@ -52,7 +71,7 @@ pub(super) fn framed(message: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{at, mapping, record};
+    use super::super::fixtures::{at, destination, mapping, record, session, session_record};
     use super::super::record::{Kind, timestamp};
     use super::*;
 
@@ -70,6 +89,21 @@ mod tests {
         let text = message(&record(61, Kind::Release, Some(block)), 77);
         assert!(text.contains(" release [") && text.contains(" end=\"2026-11-29T10:01:01Z\"]"), "{text}");
         assert!(text.contains(" hostPort=\"443\""), "{text}");
+    }
+
+    #[test]
+    fn a_session_is_a_message_with_structured_data() {
+        let ended = message(&session_record(61, Kind::SessionEnd, session(0, Some(61))), 77);
+        let want = "<30>1 2026-11-29T10:01:01Z gw1 gate64 77 session_end [binding@32473 zone=\"floor-3\" \
+                    host=\"2001:db8:1::5\" hostPort=\"40000\" address=\"192.0.2.64\" port=\"1030\" \
+                    protocol=\"tcp\" start=\"2026-11-29T10:00:00Z\" end=\"2026-11-29T10:01:01Z\"] \
+                    tcp 2001:db8:1::5 port 40000, 192.0.2.64:1030";
+        assert_eq!(ended, want);
+        let with = Session { destination: Some(destination()), ..session(0, None) };
+        let text = message(&session_record(0, Kind::SessionStart, with), 77);
+        let part =
+            " destination=\"198.51.100.7\" destinationPort=\"443\" destination6=\"64:ff9b::c633:6407\"] ";
+        assert!(text.contains(part), "{text}");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Tests of the log's task: events to records, reload, loss.
 
-use super::fixtures::at;
+use super::fixtures::{self, at};
 use super::*;
-use crate::addr::WorkerId;
+use crate::addr::{Proto, Transport4, Transport6, WorkerId};
 use crate::config::tests::{FakeHost, load_on};
 use crate::counters::Counters;
 
@@ -23,7 +23,8 @@ fn writer(capacity: usize) -> (Writer, mpsc::Receiver<Arc<Record>>) {
     let sinks = vec![Sink { queue, status: SinkStatus::new("test") }];
     let (assignments, hosts) = (Assignments::default(), Hosts::Plain);
     let names = Names::default();
-    (Writer { node: "gw1".to_owned(), hosts, names, assignments, sinks, now: || at(100) }, records)
+    let node = "gw1".to_owned();
+    (Writer { node, hosts, records: None, names, assignments, sinks, now: || at(100) }, records)
 }
 
 fn notice(secs: u64, event: Event) -> Notice {
@@ -65,6 +66,40 @@ fn a_block_is_recorded_with_its_beginning_and_end() {
     ];
     assert_eq!(received(&mut records), want);
     assert_eq!(writer.assignments.find(addr, 1039), []);
+}
+
+#[test]
+fn sessions_are_recorded_if_asked_and_destinations_if_asked() {
+    // id 6888-12
+    let (mut writer, mut records) = writer(16);
+    let config = config("");
+    writer.rename(Names::of(&config));
+    let session = LoggedSession {
+        proto: Proto::Udp,
+        zone: config.nat64.zones[0].id,
+        client: Transport6::new("2001:db8:1::5".parse().expect("literal"), 5_353),
+        mapped: Transport4::new(Ipv4Addr::new(192, 0, 2, 64), 1_029),
+        remote: Transport4::new(Ipv4Addr::new(198, 51, 100, 7), 53),
+        server: "64:ff9b::198.51.100.7".parse().expect("literal"),
+        is_static: false,
+    };
+    writer.note(&notice(0, Event::SessionStarted { session }));
+    assert!(records.try_recv().is_err(), "not asked for");
+    writer.records = Some(SessionRecords { destinations: false });
+    writer.note(&notice(0, Event::SessionStarted { session }));
+    writer.records = Some(SessionRecords { destinations: true });
+    writer.note(&notice(70, Event::SessionEnded { session, age: Duration::from_secs(70) }));
+    let mut next = || records.try_recv().expect("a record").session.clone().expect("a session");
+    let started = Session {
+        zone: config.zone_names[0].clone(),
+        host_port: 5_353,
+        port: 1_029,
+        protocol: Protocol::Udp,
+        ..fixtures::session(0, None)
+    };
+    assert_eq!(next(), started);
+    let destination = Some(Destination { destination_port: 53, ..fixtures::destination() });
+    assert_eq!(next(), Session { destination, end: Some(timestamp(at(70))), ..started });
 }
 
 #[test]

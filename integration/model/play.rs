@@ -191,8 +191,8 @@ impl Play {
             let of_other_worker = packet.src.is_ipv4() && self.settings.workers > 1;
             let by_address = matches!(
                 want.verdict,
-                Verdict::Reject(Reason::WellKnownNotGlobal | Reason::Denied)
-                    | Verdict::Drop(Reason::WellKnownNotGlobal | Reason::Denied)
+                Verdict::Reject(Reason::WellKnownNotGlobal | Reason::Denied | Reason::RuleDenied)
+                    | Verdict::Drop(Reason::WellKnownNotGlobal | Reason::Denied | Reason::RuleDenied)
             );
             let by_hop_limit =
                 self.settings.siit.is_some() && want.verdict == Verdict::Reject(Reason::HopLimit);

@@ -114,13 +114,7 @@ fn set_scalar(settings: &mut Settings, name: &str, value: &str) -> Result<(), St
 
 /// `zone N key=value ...`: changes a zone, or adds it as a copy of the first.
 fn zone(settings: &mut Settings, number: &str, words: &[&str]) -> Result<(), String> {
-    let id = ZoneId(int(number)? as u16);
-    let zones = &mut settings.nat64.zones;
-    if !zones.iter().any(|zone| zone.id == id) {
-        let copy = Zone { id, ..zones.first().ok_or("no zone to copy")?.clone() };
-        zones.push(copy);
-    }
-    let zone = zones.iter_mut().find(|zone| zone.id == id).ok_or("no such zone")?;
+    let zone = zone_numbered(settings, number)?;
     for word in words {
         let (name, value) = word.split_once('=').ok_or("key=value")?;
         let list: Vec<&str> = value.split(',').collect();
@@ -169,7 +163,12 @@ fn rate(text: &str) -> Result<Rate, String> {
 
 fn zone_numbered<'a>(settings: &'a mut Settings, number: &str) -> Result<&'a mut Zone, String> {
     let id = ZoneId(int(number)? as u16);
-    settings.nat64.zones.iter_mut().find(|zone| zone.id == id).ok_or_else(|| format!("no zone {number}"))
+    let zones = &mut settings.nat64.zones;
+    if !zones.iter().any(|zone| zone.id == id) {
+        let copy = Zone { id, ..zones.first().ok_or("no zone to copy")?.clone() };
+        zones.push(copy);
+    }
+    zones.iter_mut().find(|zone| zone.id == id).ok_or_else(|| format!("no zone {number}"))
 }
 
 /// `ZONE allow/deny [to=PREFIX,...] [ports=PORT,...] [proto=NAME,...]`: one more rule of a zone.

@@ -67,6 +67,11 @@ impl BindingLog {
     pub const fn is_enabled(&self) -> bool {
         self.files.is_some() || self.journal || !self.syslog.is_empty() || !self.ipfix.is_empty()
     }
+
+    /// Whether sessions are recorded.
+    pub const fn has_sessions(&self) -> bool {
+        self.is_enabled() && self.sessions.is_some()
+    }
 }
 
 const MIB: u64 = 1 << 20;

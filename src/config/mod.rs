@@ -240,14 +240,13 @@ fn resolve(reader: &mut reader::Reader<'_>, file: &schema::File) -> Option<Confi
     let udp_ports = translator::udp_ports(reader, file.timers.as_ref());
     let limits = translator::limits(reader, file.limits.as_ref(), &zones);
     let linger = reader.duration(section.linger.as_ref(), LINGER, Duration::ZERO, "");
-    let filtering = translator::filtering(reader, section);
+    let (filtering, pairing) = (translator::filtering(reader, section), translator::pairing(reader, section));
     let unsolicited_syn = translator::unsolicited_syn(reader, section);
-    let pairing = translator::pairing(reader, section);
     // Return only now: every section above has reported its errors.
     let (address6, address4) = sources?;
     siit::warn_about_addresses(reader, file, &zones, siit.as_ref(), address4);
     let nat64 = nat64::Settings {
-        log_sessions: binding_log.is_enabled() && binding_log.sessions.is_some(),
+        log_sessions: binding_log.has_sessions(),
         deny,
         filtering,
         unsolicited_syn,

@@ -54,7 +54,10 @@ impl<'a> Preflight<'a> {
         all.extend(self.missing_listen_addresses());
         all.extend(self.metrics());
         all.push(
-            self.directory("admin socket", self.config.observe.admin.parent().unwrap_or(Path::new("/"))),
+            self.directory(
+                "admin socket",
+                self.config.observe.admin.parent().unwrap_or_else(|| Path::new("/")),
+            ),
         );
         all.push(self.directory("state_dir", &self.config.host.state_dir));
         all.extend(self.binding_log());
@@ -202,7 +205,7 @@ impl<'a> Preflight<'a> {
 
     /// Whether files can be created in a directory, or in the one in which it would be created.
     fn directory(&self, part: &str, dir: &Path) -> Finding {
-        let nearest = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+        let nearest = dir.ancestors().find(|dir| dir.exists()).unwrap_or_else(|| Path::new("/"));
         match try_to_write(nearest) {
             Ok(()) => Finding::ok(part, format!("{} is writable", dir.display())),
             Err(why) => Finding::error(

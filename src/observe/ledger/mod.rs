@@ -2,11 +2,11 @@
 //!
 //! It joins two sources and adds no work to the packet path:
 //! - Workers write their sessions to files in memory anyway ([`crate::worker`]). A thread reads them every
-//!   [`READ`] and credits each session's new bytes (`sessions`).
+//!   `READ` and credits each session's new bytes (`sessions`).
 //! - The resolver knows under which name a host received an address. The thread asks it once for each new session, in
 //!   batches. Later sessions to the address may belong to another name; a session keeps its own.
 //!
-//! A session without a name is one to a literal. Sums go to a database (`store`) every [`WRITE`] readings.
+//! A session without a name is one to a literal. Sums go to a database (`store`) every `WRITE` readings.
 //!
 //! # Bounds
 //! 32 bytes per slot of the session tables, 2^18 entries per table between two writes, and 8 MiB of SQLite's cache.

@@ -73,7 +73,10 @@ fn read(path: &Path) -> Option<Value> {
 #[test]
 fn every_shipped_configuration_satisfies_the_schema() {
     let schema = schema();
-    for path in files("configs", "toml") {
+    // Those in `programmes` are files of targets, not configurations.
+    for path in
+        files("configs", "toml").into_iter().filter(|path| !path.to_string_lossy().contains("/programmes/"))
+    {
         let value = read(&path).expect("valid TOML");
         assert_eq!(violation(&schema, &value, ""), None, "{}", path.display());
     }

@@ -184,8 +184,9 @@ fn every_shipped_configuration_loads() {
     let host = AnyHost::new();
     let files = files("configs", "toml");
     assert!(!files.is_empty());
-    for file in files {
-        if let Err(error) = Config::load(&file, &host) {
+    // Programmes are targets of reports.
+    for file in files.iter().filter(|file| !file.iter().any(|part| part == "programmes")) {
+        if let Err(error) = Config::load(file, &host) {
             panic!("{}: {error}", file.display());
         }
     }

@@ -14,6 +14,7 @@ mod hairpin;
 mod health;
 mod kernel;
 mod late;
+mod ledger;
 mod lifecycle;
 mod local;
 mod neighbours;

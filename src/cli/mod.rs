@@ -14,6 +14,7 @@ mod package_files;
 mod pool;
 mod protocol;
 mod reload;
+mod report;
 mod run;
 mod sessions;
 mod status;
@@ -97,6 +98,10 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         top: usize,
     },
+    /// Write a report on what still uses IPv4: names, literals, hosts, and the progress of each zone.
+    ///
+    /// Reads the ledger (`[ledger]` in the configuration), also while gate64 runs or has ended. Days are those of UTC.
+    Report(report::Args),
     /// Undo what a stopped or killed gateway left on this host: routes, addresses, sysctls.
     Cleanup(CleanupArgs),
     /// Test a DNS64 server, gate64 or any other, against RFC 6147, RFC 7050 and RFC 8880.
@@ -199,6 +204,7 @@ pub fn main() -> ExitCode {
         Command::Sessions(filter) => sessions::sessions(&filter),
         Command::Bib(filter) => bib::bib(&filter),
         Command::Hosts { filter, top } => sessions::hosts(&filter, top),
+        Command::Report(args) => report::run(&args),
         Command::Cleanup(args) => {
             run::clean(args.config.as_deref(), args.state_dir.as_deref(), args.after_stop)
         }

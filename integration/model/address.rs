@@ -1,7 +1,7 @@
 //! Addresses as the model sees them: RFC 6052 §2.2 octet by octet, and the special-purpose registries of IANA as
 //! a list of ranges. Shares no code with the translator.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use gate64::addr::{Pref64, ZoneId};
 
@@ -97,6 +97,45 @@ pub(super) fn is_host6(addr: Ipv6Addr) -> bool {
         || addr.is_unicast_link_local()
         || addr.to_ipv4_mapped().is_some();
     !nobody
+}
+
+/// The addresses of the translator's host, each with the prefix length of its subnet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Local(Vec<(IpAddr, u32)>);
+
+impl Local {
+    pub(super) fn new(text: &str) -> Result<Self, String> {
+        let parse = |word: &str| {
+            let (addr, len) = word.split_once('/')?;
+            Some((addr.parse().ok()?, len.parse().ok()?))
+        };
+        let found: Option<Vec<_>> = text.split_whitespace().map(parse).collect();
+        found.map(Self).ok_or_else(|| format!("`{text}` is not ADDRESS/LENGTH"))
+    }
+
+    /// Whether it is an address of the host, or the first or last one of a subnet of more than two addresses.
+    pub(super) fn has4(&self, addr: Ipv4Addr) -> bool {
+        let addr = addr.to_bits();
+        self.0.iter().any(|(own, len)| match own {
+            IpAddr::V4(own) => {
+                let (own, rest) = (own.to_bits(), u32::MAX.checked_shr(*len).unwrap_or(0));
+                own == addr || rest > 1 && (own & !rest == addr || own | rest == addr)
+            }
+            IpAddr::V6(_) => false,
+        })
+    }
+
+    /// Whether it is an address of the host, or the first one of a subnet of more than two addresses.
+    pub(super) fn has6(&self, addr: Ipv6Addr) -> bool {
+        let addr = addr.to_bits();
+        self.0.iter().any(|(own, len)| match own {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(own) => {
+                let (own, rest) = (own.to_bits(), u128::MAX.checked_shr(*len).unwrap_or(0));
+                own == addr || rest > 1 && own & !rest == addr
+            }
+        })
+    }
 }
 
 #[test]

@@ -69,6 +69,15 @@ const STATELESS: &str = "2001:db8:68::/96";
 const MAPPINGS: [&str; 2] = ["203.0.113.64/30 = 2001:db8:1::40/126", "203.0.113.128/26 = 2001:db8:5::/64"];
 const MAPPED: [([u8; 4], &str); 2] =
     [([203, 0, 113, 65], "2001:db8:1::41"), ([203, 0, 113, 152], "2001:db8:5:0:6000::")];
+/// Addresses of the host that are also those of servers, of clients, and broadcast and anycast addresses.
+const LOCAL: [&str; 6] = [
+    "",
+    "",
+    "198.51.100.8/32",
+    "198.51.100.1/29 10.0.0.1/8",
+    "2001:db8:1::3/64",
+    "2001:db8:1::80/128 2001:db8:2::2/127 192.0.2.77/31",
+];
 const CLIENT_PORTS: [u16; 13] = [0, 40000, 40001, 40002, 40003, 40256, 41000, 500, 501, 7, 80, 1024, 65535];
 const SERVER_PORTS: [u16; 5] = [0, 53, 80, 5555, 40000];
 const SYN: u8 = 2;
@@ -135,9 +144,7 @@ impl<'a> Generator<'a> {
         }
         let workers = self.random.of(&[1, 1, 2, 4]);
         if workers > 1 {
-            // Each worker has its own tables: no limit of theirs is reached.
-            lines.extend([format!("workers {workers}"), "limit sessions 2000".to_owned()]);
-            return lines;
+            lines.push(format!("workers {workers}"));
         }
         match self.random.below(8) {
             0 => lines.push(format!("limit sessions {}", 3 + self.random.below(20))),
@@ -232,7 +239,9 @@ impl<'a> Generator<'a> {
             24..=43 => self.inward(),
             44..=49 => self.hairpin(),
             50..=54 => self.error(),
-            55..=62 => Step::Wait(Duration::from_millis(250 * self.wait())),
+            55..=61 => Step::Wait(Duration::from_millis(250 * self.wait())),
+            62 if self.random.once_in(3) => Step::Local(self.random.of(&LOCAL).to_owned()),
+            62 => Step::Wait(Duration::from_millis(250 * self.wait())),
             _ => Step::Reload(self.reload()),
         }
     }
@@ -328,12 +337,17 @@ impl<'a> Generator<'a> {
     }
 
     /// Turns some packets into datagrams in fragments, or into super-packets of an offload.
-    fn long(&mut self, packet: &mut Packet) -> Option<Cut> {
+    fn long(&mut self, packet: &mut Packet, is_to_server: bool) -> Option<Cut> {
         let random = &mut self.random;
-        // Only plain segments: later fragments show no flags, and refresh what a FIN or invalid flags do not.
-        let is_not_plain = matches!(packet.body, Body::Tcp { flags, .. } if flags & 7 != 0 || flags == 0);
+        let flags = match packet.body {
+            Body::Tcp { flags, .. } => flags,
+            Body::Udp { .. } | Body::Echo { .. } | Body::Icmp { .. } | Body::Proto(_) | Body::Raw => 0x10,
+        };
+        let is_plain = flags & 7 == 0 && flags != 0;
+        // The model stores whole packets only: no unsolicited SYN in fragments.
+        let may_be_stored = flags & SYN != 0 && !is_to_server;
         let kind = random.below(24);
-        if is_not_plain || kind > 1 || matches!(packet.body, Body::Proto(_)) {
+        if !is_plain && kind == 0 || may_be_stored || kind > 1 || matches!(packet.body, Body::Proto(_)) {
             return None;
         }
         packet.data = filler(600 + random.below(2400));
@@ -355,7 +369,7 @@ impl<'a> Generator<'a> {
         let body = self.body(flow.proto, flow.client.port, flow.server_port);
         let dst = embed(flow.pref64, flow.server);
         let mut packet = self.packet(flow.client.addr.into(), dst.into(), body);
-        let cut = self.long(&mut packet);
+        let cut = self.long(&mut packet, true);
         Step::Packet { packet: Box::new(packet), at: None, cut }
     }
 
@@ -372,7 +386,7 @@ impl<'a> Generator<'a> {
         let dst = if self.random.once_in(30) { [203, 0, 113, 77] } else { [203, 0, 113, 1] };
         let body = self.body(flow.proto, flow.server_port, flow.client.port);
         let mut packet = self.packet(flow.server.into(), IpAddr::from(dst), body);
-        let cut = self.long(&mut packet);
+        let cut = self.long(&mut packet, false);
         let aimed = !self.random.once_in(20) && !matches!(packet.body, Body::Proto(_));
         let at = aimed.then_some((flow.proto, flow.client, flow.pref64));
         Step::Packet { packet: Box::new(packet), at, cut }
@@ -415,7 +429,7 @@ impl<'a> Generator<'a> {
         };
         // Fragments of ICMP are not translated without state, nor are those of UDP without checksum.
         let whole = proto == Proto::Icmp || packet.csum == Csum::Zero;
-        let cut = if whole { None } else { self.long(&mut packet) };
+        let cut = if whole { None } else { self.long(&mut packet, true) };
         Step::Packet { packet: Box::new(packet), at: None, cut }
     }
 
@@ -429,7 +443,7 @@ impl<'a> Generator<'a> {
             // The model quotes whole packets only.
             packet.data.truncate(20);
         }
-        let cut = self.long(&mut packet);
+        let cut = self.long(&mut packet, false);
         Step::Packet { packet: Box::new(packet), at: Some((to.proto, to.client, from.pref64)), cut }
     }
 

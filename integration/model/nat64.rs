@@ -23,7 +23,7 @@ use gate64::reason::Reason;
 use gate64::time::Instant;
 use gate64::translator::{Settings, Verdict};
 
-use super::address::{self, Host, embed, extract};
+use super::address::{self, Host, Local, embed, extract};
 use super::packet::{self, Flow, Refusal};
 use super::ports::{Block, Place};
 use super::tcp::{Event, State};
@@ -81,6 +81,7 @@ pub(super) struct Model {
     pub(super) reloads: u32,
     /// Hosts without blocks that were answered when they had some.
     pub(super) known: Vec<Host>,
+    pub(super) local: Local,
     /// The blocks that the translator has reclaimed for the present packet.
     pub(super) reclaimed: Vec<Place>,
     syns: Vec<Syn>,
@@ -112,6 +113,7 @@ impl Model {
             blocks: Vec::new(),
             reloads: 0,
             known: Vec::new(),
+            local: Local::default(),
             reclaimed: Vec::new(),
             syns: Vec::new(),
             last_quarantine_end: None,
@@ -234,13 +236,18 @@ impl Model {
         if let Body::Icmp { .. } = packet.body {
             return self.error6(&zone, packet, remote);
         }
-        let flow = Flow::of(packet)?;
+        let flow = Flow::of(packet).map_err(|refusal| match refusal.reason {
+            // The destination is judged before the checksum.
+            Reason::UdpZeroChecksum if self.local.has4(remote) => Reason::LocalDestination.into(),
+            _ => refusal,
+        })?;
         let proto = flow.proto;
         let server = Transport4::new(remote, flow.dst);
         let hairpins = match proto {
             Proto::Icmp => self.is_pool_address(remote),
             _ => self.is_pool_endpoint(proto, server),
         };
+        self.is_remote(hairpins, remote)?;
         self.judge6(packet, hairpins)?;
         let client = Transport6::new(src, flow.src);
         let mapped = self.update6(&flow, client, server, pref64, chosen, wrong)?;
@@ -255,6 +262,16 @@ impl Model {
         }
         // A failure in the second half of a hairpin sends no error.
         self.packet4(&packets[0], true).map_err(|refusal| refusal.reason.into())
+    }
+
+    /// Refuses a destination that is this host.
+    pub(super) fn is_remote(&self, hairpins: bool, remote: Ipv4Addr) -> Result<(), Reason> {
+        if !hairpins && self.local.has4(remote) { Err(Reason::LocalDestination) } else { Ok(()) }
+    }
+
+    /// Whether a client is this host, without a static binding.
+    pub(super) fn is_gateway(&self, client: Transport6, binding: Option<usize>) -> bool {
+        self.local.has6(client.addr) && !binding.is_some_and(|at| self.bindings[at].fixed)
     }
 
     /// A refusal that is answered if it is the operator's policy.
@@ -340,6 +357,9 @@ impl Model {
         let remote = flow.remote(server);
         let opens = flow.event.is_none_or(Event::is_syn);
         let found = self.of(flow.proto, client);
+        if self.is_gateway(client, found) {
+            return Err(Reason::LocalSource.into());
+        }
         if let Some(binding) = found {
             let mapped = self.bindings[binding].mapped;
             let passes = !opens && self.check_rules(flow.proto, client, remote).is_ok();
@@ -403,6 +423,9 @@ impl Model {
                 Err(Reason::NoBinding.into())
             };
         };
+        if self.is_gateway(self.bindings[binding].client, Some(binding)) {
+            return Err(Reason::LocalDestination.into());
+        }
         let remote = flow.remote(server);
         let session = self.session(binding, remote);
         let pref64 = session.map_or(self.bindings[binding].pref64, |at| self.sessions[at].pref64);

@@ -115,6 +115,14 @@ pub(super) fn addresses4(packet: &Packet) -> (Ipv4Addr, Ipv4Addr) {
     }
 }
 
+/// A TCP segment as a plain one.
+pub(super) fn without_flags(packet: &Packet) -> Option<Packet> {
+    let mut plain = packet.clone();
+    let Body::Tcp { flags, .. } = &mut plain.body else { return None };
+    *flags = 0x10;
+    Some(plain)
+}
+
 /// Whether no error may be sent about the packet.
 pub(super) fn is_error(packet: &Packet) -> bool {
     matches!(packet.body, Body::Icmp { .. })

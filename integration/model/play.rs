@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gate64::addr::Proto;
@@ -11,7 +12,7 @@ use gate64::time::Instant;
 use gate64::translator::{SessionRecord, Settings, Verdict};
 use gate64::wire::buf::Offload;
 
-use super::address::embed;
+use super::address::{Local, embed};
 use super::datagram::{Cut, Order, joined, pieces};
 use super::nat64::{Model, Outcome};
 use super::packet;
@@ -23,7 +24,7 @@ use crate::script::describe::{describe, difference};
 use crate::script::fixture::fixture;
 use crate::script::oracle;
 use crate::script::packet::{Body, Csum, Num, Packet, Quote, Vars};
-use crate::script::settings::apply;
+use crate::script::settings::{apply, local};
 use crate::script::world::offload;
 
 /// One step. Its meaning does not depend on other steps, so that a run can be shortened.
@@ -36,6 +37,8 @@ pub(crate) enum Step {
     Wait(Duration),
     /// `set` lines, then a reload.
     Reload(Vec<String>),
+    /// The addresses of the host, each with its prefix length, change.
+    Local(String),
 }
 
 /// A whole run: initial settings, then steps.
@@ -114,6 +117,13 @@ impl Play {
                 self.note(|script, _| script.reload(lines));
                 Ok(())
             }
+            Step::Local(addresses) => {
+                self.settings.local = Arc::new(local(addresses)?);
+                self.workers.set_local(self.model.now, &self.settings.local);
+                self.model.local = Local::new(addresses)?;
+                self.note(|script, _| script.local(addresses));
+                Ok(())
+            }
         }
     }
 
@@ -174,9 +184,21 @@ impl Play {
         let of = &mut self.model.settings.rules;
         (of.mtu4, of.mtu6, of.lowest_ipv6_mtu) = (u16::MAX, u16::MAX, u16::MAX);
         let want = self.judge(packet);
+        if matches!(&want, Ok(want) if want.verdict == Verdict::Forward)
+            && let Some(plain) = packet::without_flags(packet)
+            && packet::message_len(packet) > cut.size
+        {
+            // Later fragments show no flags: they are plain segments.
+            self.judge(&plain)?;
+        }
         self.model.settings.rules = rules;
         let mut want = want?;
-        if want.verdict == Verdict::Reject(Reason::NoSession) && packet::message_len(packet) > cut.size {
+        let is_cut = packet::message_len(packet) > cut.size;
+        if want.verdict == Verdict::Drop(Reason::LocalDestination) && packet.csum == Csum::Zero && is_cut {
+            // The checksum of a first fragment is judged before its destination.
+            want.verdict = Verdict::Drop(Reason::UdpZeroChecksum);
+        }
+        if want.verdict == Verdict::Reject(Reason::NoSession) && is_cut {
             // A fragment gets no RST.
             want = Outcome { verdict: Verdict::Drop(Reason::NoSession), packets: Vec::new() };
         }

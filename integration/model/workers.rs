@@ -1,9 +1,10 @@
 //! The translators of a run: one for each worker, and packets that they hand over to each other.
 
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use gate64::addr::{HostKey, Pref64};
+use gate64::addr::{HostKey, LocalAddresses, Pref64};
 use gate64::addr::{Proto, Transport4, Transport6, WorkerId, ZoneId};
 use gate64::counters::{Tally, ZoneCounters};
 use gate64::ownership::Owners;
@@ -69,6 +70,12 @@ impl Workers {
             translator.reconfigure(now, Change::Settings(Box::new(own)));
         }
         self.owners = settings.nat64.owners(settings.owner_seed, settings.workers);
+    }
+
+    pub(super) fn set_local(&mut self, now: Instant, local: &Arc<LocalAddresses>) {
+        for translator in &mut self.translators {
+            translator.reconfigure(now, Change::LocalAddresses(Arc::clone(local)));
+        }
     }
 
     pub(super) fn owners(&self) -> &Owners {

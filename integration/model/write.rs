@@ -31,6 +31,10 @@ impl Script {
         self.line("reload");
     }
 
+    pub(super) fn local(&mut self, addresses: &str) {
+        self.line(&format!("local {addresses}"));
+    }
+
     pub(super) fn packet(&mut self, packet: &Packet, outcome: &Outcome) {
         self.line(&format!("{}> {}", side(packet), text(packet)));
         match outcome.verdict {

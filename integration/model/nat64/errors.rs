@@ -39,6 +39,7 @@ impl Model {
             Proto::Icmp => self.is_pool_address(about.addr),
             _ => self.is_pool_endpoint(flow.proto, about),
         };
+        self.is_remote(hairpins, about.addr)?;
         self.judge6_error(packet)?;
         let out = packet::error_to_v4(packet, (mapped, remote), (about, mapped), &self.settings.rules);
         let out = out.ok_or(Reason::IcmpType)?;
@@ -67,6 +68,9 @@ impl Model {
         let mapped = Transport4::new(host, flow.src);
         let binding = self.at(flow.proto, mapped).ok_or(Reason::IcmpNoBinding)?;
         let of = self.bindings[binding].clone();
+        if self.is_gateway(of.client, Some(binding)) {
+            return Err(Reason::LocalDestination.into());
+        }
         let server = Transport4::new(server, flow.dst);
         if !self.passes_filter(binding, flow.remote(server)) {
             return Err(Reason::Filtered.into());

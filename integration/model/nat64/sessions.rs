@@ -19,7 +19,7 @@ impl Model {
         let outside_quota = binding.is_some_and(|at| self.bindings[at].fixed);
         let quota = self.zone(client.addr).map_or(0, |zone| zone.sessions_per_host) as usize;
         let has_room = match outside_quota {
-            true => self.sessions.len() < self.settings.nat64.limits.sessions as usize,
+            true => self.sessions_beside(client) < self.settings.nat64.limits.sessions as usize,
             false => {
                 self.sessions_of(self.host(client.addr)) < quota && self.has_share_of_sessions(client.addr)
             }
@@ -90,9 +90,15 @@ impl Model {
         let limit = self.settings.nat64.limits.sessions as usize;
         let of = &self.bindings[binding];
         let quota = self.zone(of.client.addr).map_or(0, |zone| zone.sessions_per_host).div_ceil(2) as usize;
-        let full = self.sessions.len() >= limit - limit / 4
+        let full = self.sessions_beside(of.client) >= limit - limit / 4
             || !of.fixed && self.sessions_of(self.host(of.client.addr)) >= quota;
         if full { Err(Reason::SessionLimit) } else { Ok(()) }
+    }
+
+    /// The number of sessions in the table of a client's worker.
+    fn sessions_beside(&self, client: Transport6) -> usize {
+        let worker = self.owners.source(client.addr);
+        self.sessions.iter().filter(|s| self.owners.source(s.client.addr) == worker).count()
     }
 
     /// The number of sessions that count against a host's quota.

@@ -62,6 +62,7 @@ impl Model {
             if !is_host4(to) {
                 return Err(Reason::DestinationAddress.into());
             }
+            self.is_remote(false, to)?;
             if matches!(packet.body, Body::Udp { .. }) && packet.csum == Csum::Zero {
                 return Err(Reason::UdpZeroChecksum.into());
             }
@@ -101,6 +102,7 @@ impl Model {
         if !is_host4(to) {
             return Err(Reason::DestinationAddress.into());
         }
+        self.is_remote(false, to)?;
         if four(server).is_none() || four(client).is_none() {
             return Err(Reason::IcmpQuoted.into());
         }

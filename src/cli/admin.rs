@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::constants::CONFIG;
+use super::exit;
 use crate::config::{ADMIN_SOCKET, lenient};
-use crate::output::errln;
 
 // Which gateway to ask. Not a doc comment: clap would show it in place of the command's.
 #[derive(clap::Args, Debug)]
@@ -82,8 +82,7 @@ pub(super) fn fetch<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<(T
 
 /// Reports that the gateway did not respond.
 pub(super) fn failed(socket: &Path, why: &str) -> ExitCode {
-    errln!("gate64: {}: {why}", socket.display());
-    ExitCode::FAILURE
+    exit::fail(format_args!("{}: {why}", socket.display()))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::sessions::{Filter, finish, of_transport};
+use super::exit;
+use super::sessions::{Filter, of_transport};
 use crate::addr::{Proto, Transport4, Transport6};
 use crate::nat64::StaticBinding;
 use crate::observe::format::{size, span};
@@ -65,7 +66,7 @@ fn collect(filter: &Filter) -> Result<BTreeMap<Key, Sum>, String> {
 pub(super) fn bib(filter: &Filter) -> ExitCode {
     let bindings = match collect(filter) {
         Ok(bindings) => bindings,
-        Err(why) => return finish(Err(why)),
+        Err(why) => return exit::fail(why),
     };
     let count = bindings.len();
     if filter.is_json() {

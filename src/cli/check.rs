@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::constants::{CONFIG, USAGE};
+use super::exit;
 use crate::addr::PortRange;
-use crate::config::{Config, Egress, HostInfo, LoadError, OwnAddress, Siit};
+use crate::config::{Config, Egress, HostInfo, OwnAddress, Siit};
 use crate::control::host_info::LocalHost;
 use crate::control::memory::Memory;
 use crate::control::preflight::Preflight;
@@ -43,10 +44,7 @@ pub(super) fn check(args: &Args) -> ExitCode {
     let requirements = Requirements::of(&config, &own, &[]);
     let findings = match findings(&config, &own, &requirements, args.online) {
         Ok(findings) => findings,
-        Err(why) => {
-            errln!("gate64: {why}");
-            return ExitCode::FAILURE;
-        }
+        Err(why) => return exit::fail(why),
     };
     if args.json {
         let warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
@@ -67,17 +65,9 @@ pub(super) fn check(args: &Args) -> ExitCode {
 /// Reads a configuration for this host; also returns the addresses of the host without those of the device, which may be
 /// that of a running gateway. Prints why it fails.
 pub(super) fn load(path: &Path) -> Result<(Config, Vec<OwnAddress>), ExitCode> {
-    let system = LocalHost::read_blocking(None).map_err(|why| {
-        errln!("gate64: cannot read the addresses of this host: {why}");
-        ExitCode::FAILURE
-    })?;
-    let config = Config::load(path, &system).map_err(|why| {
-        match why {
-            LoadError::Config(why) => errln!("{why}"),
-            LoadError::Read { .. } => errln!("gate64: {why}"),
-        }
-        ExitCode::from(USAGE)
-    })?;
+    let system = LocalHost::read_blocking(None)
+        .map_err(|why| exit::fail(format_args!("cannot read the addresses of this host: {why}")))?;
+    let config = Config::load(path, &system).map_err(|why| exit::refuse(&why))?;
     let device = config.host.device.as_str();
     let own = system.addresses().iter().filter(|own| own.interface != device).cloned().collect();
     Ok((config, own))

@@ -18,6 +18,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::admin::{self, Response};
 use super::constants::{CONFIG, USAGE};
+use super::exit;
 use crate::config::Config;
 use crate::control::host_info::LocalHost;
 use crate::dns64::explain::{address_decisions, lines, rules, upstream};
@@ -65,19 +66,16 @@ pub(super) fn explain(args: &Args) -> ExitCode {
                 return ExitCode::from(USAGE);
             }
         };
-        return match flow::explain(&args.config, flow) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => failed(&why),
-        };
+        return exit::end(flow::explain(&args.config, flow));
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(why) => return failed(&why.to_string()),
+        Err(why) => return exit::fail(why),
     };
     runtime.block_on(async {
         let system = match LocalHost::read(None).await {
             Ok(system) => system,
-            Err(why) => return failed(&format!("cannot read the addresses of this host: {why}")),
+            Err(why) => return exit::fail(format_args!("cannot read the addresses of this host: {why}")),
         };
         let (settings, socket) = match Config::load(&args.config, &system) {
             Ok(config) => (config.dns64.map(|dns| dns.settings), config.observe.admin),
@@ -86,18 +84,18 @@ pub(super) fn explain(args: &Args) -> ExitCode {
                 return ExitCode::from(USAGE);
             }
         };
-        let Some(settings) = settings else { return failed("the configuration has no [dns64]") };
+        let Some(settings) = settings else { return exit::fail("the configuration has no [dns64]") };
         let first = settings.zones.first().and_then(|zone| zone.clients.first());
         let Some(client) = args.client.or_else(|| first.map(|prefix| prefix.addr().into())) else {
-            return failed("the configuration has no zone; name a client with --client");
+            return exit::fail("the configuration has no zone; name a client with --client");
         };
         let (name, kind) = (format!("{}.", args.name.trim_end_matches('.')), args.kind.to_ascii_uppercase());
         let Some(query) = message::query(1, &name, &kind, args.dnssec_ok) else {
-            return failed(&format!("`{name}` is not a domain name, or {kind} not a record type"));
+            return exit::fail(format_args!("`{name}` is not a domain name, or {kind} not a record type"));
         };
         let tls_config = match tls::upstream_config(&settings) {
             Ok(tls_config) => tls_config,
-            Err(why) => return failed(&why.to_string()),
+            Err(why) => return exit::fail(why),
         };
         let dnssec = if args.dnssec_ok { " with DO" } else { "" };
         outln!("{name} {kind}{dnssec} for client {client}\n\nrules");
@@ -125,11 +123,6 @@ fn remembered(socket: &Path, name: &str) {
         // None, or no gateway runs.
         Ok(_) | Err(_) => {}
     }
-}
-
-fn failed(why: &str) -> ExitCode {
-    errln!("gate64: {why}");
-    ExitCode::FAILURE
 }
 
 /// Resolves `query`, printing each upstream query and its reply.

@@ -7,6 +7,7 @@ mod constants;
 mod dns64_check;
 mod doctor;
 mod drops;
+mod exit;
 mod explain;
 mod health;
 mod online;
@@ -31,7 +32,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::json_schema;
 use crate::control::host_info::UnknownHost;
 use crate::lab;
-use crate::output::{errln, outln};
+use crate::output::outln;
 use admin::AdminSocket;
 use constants::CONFIG;
 
@@ -213,23 +214,10 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => lab::demo::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::PackageFiles(args) => package_files::run(&args, &Cli::command()),
-        Command::Schema => schema(),
+        Command::Schema => exit::print(serde_json::to_string_pretty(&json_schema(&UnknownHost::new()))),
         Command::Version => {
             outln!("gate64 {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
-        }
-    }
-}
-
-fn schema() -> ExitCode {
-    match serde_json::to_string_pretty(&json_schema(&UnknownHost::new())) {
-        Ok(text) => {
-            outln!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            errln!("gate64: {why}");
-            ExitCode::FAILURE
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use super::admin::{AdminSocket, fetch};
+use super::exit;
 use crate::addr::Ipv4Prefix;
 use crate::observe::pool::PoolStatus;
-use crate::output::{errln, out, outln};
+use crate::output::out;
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
@@ -34,14 +35,5 @@ pub(super) fn pool(args: &Args) -> ExitCode {
         out!("{pool}");
         return ExitCode::SUCCESS;
     }
-    match serde_json::to_string(&pool) {
-        Ok(text) => {
-            outln!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            errln!("gate64: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::print(serde_json::to_string(&pool))
 }

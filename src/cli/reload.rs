@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::admin::{Response, ask, failed};
 use super::constants::USAGE;
+use super::exit;
 use crate::observe::admin::INVALID;
 use crate::observe::dry_run::DryRun;
 use crate::output::{errln, out, outln};
@@ -51,10 +52,7 @@ fn request(socket: &Path, request: &str) -> Result<String, ExitCode> {
             errln!("{body}");
             Err(ExitCode::from(USAGE))
         }
-        Ok(Response { body, .. }) => {
-            errln!("gate64: {body}");
-            Err(ExitCode::FAILURE)
-        }
+        Ok(Response { body, .. }) => Err(exit::fail(body)),
         Err(why) => Err(failed(socket, &format!("{why}; is gate64 running?"))),
     }
 }

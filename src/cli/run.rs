@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::constants::{CONFIG, USAGE};
-use crate::config::LoadError;
+use super::exit;
 use crate::control::cleanup;
 use crate::control::lifecycle::{self, RunError};
 use crate::output::{errln, outln};
@@ -13,18 +13,12 @@ use crate::output::{errln, outln};
 pub(super) fn run(config: &Path, fd_store: bool) -> ExitCode {
     match lifecycle::run(config, fd_store) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(RunError::Load(why @ LoadError::Config(_))) => {
-            errln!("{why}");
-            ExitCode::from(USAGE)
-        }
-        Err(why @ (RunError::Load(LoadError::Read { .. }) | RunError::Memory(_))) => {
+        Err(RunError::Load(why)) => exit::refuse(&why),
+        Err(why @ RunError::Memory(_)) => {
             errln!("gate64: {why}");
             ExitCode::from(USAGE)
         }
-        Err(why) => {
-            errln!("gate64: {why}");
-            ExitCode::FAILURE
-        }
+        Err(why) => exit::fail(why),
     }
 }
 
@@ -45,9 +39,6 @@ pub(super) fn clean(config: Option<&Path>, state_dir: Option<&Path>, after_stop:
             outln!("{changes} changes undone");
             ExitCode::SUCCESS
         }
-        Err(why) => {
-            errln!("gate64: {why}");
-            ExitCode::FAILURE
-        }
+        Err(why) => exit::fail(why),
     }
 }

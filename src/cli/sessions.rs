@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::constants::CONFIG;
+use super::exit;
 use super::protocol::protocol;
 use crate::addr::{Ipv6Prefix, Proto, Transport4};
 use crate::config::{Config, LoadError, RUNTIME_DIR};
@@ -19,7 +20,7 @@ use crate::control::host_info::UnknownHost;
 use crate::control::saved_sessions::{now_of, present};
 use crate::nat64::StaticBinding;
 use crate::observe::format::{size, span};
-use crate::output::{errln, outln};
+use crate::output::outln;
 use crate::translator::SessionRecord;
 use crate::worker::state::{Reader, StateError};
 
@@ -87,13 +88,13 @@ impl Filter {
         if self.server.is_some() || self.silent > 0 {
             return Vec::new();
         }
-        let statics = self.load().map(|config| config.nat64.statics).unwrap_or_default();
-        let zone = self.zone_clients().ok();
+        let Ok(config) = self.load() else { return Vec::new() };
+        let zone = self.zone_in(&config).ok();
         let passes = |entry: &StaticBinding| {
             self.passes_binding(entry.proto, entry.v6.addr, entry.v4)
                 && zone.as_ref().is_none_or(|zone| zone.contains(entry.v6.addr))
         };
-        statics.into_iter().filter(passes).collect()
+        config.nat64.statics.into_iter().filter(passes).collect()
     }
 
     /// The clients that `--zone` selects.
@@ -101,8 +102,15 @@ impl Filter {
     /// # Errors
     /// The file is invalid, or has no such zone.
     fn zone_clients(&self) -> Result<Clients, String> {
+        match &self.zone {
+            Some(_) => self.zone_in(&self.load().map_err(|why| why.to_string())?),
+            None => Ok(Clients::Any),
+        }
+    }
+
+    /// The same for a configuration that is read already.
+    fn zone_in(&self, config: &Config) -> Result<Clients, String> {
         let Some(name) = &self.zone else { return Ok(Clients::Any) };
-        let config = self.load().map_err(|why| why.to_string())?;
         let zone = config.zone_names.iter().position(|other| other == name);
         let zone = zone.ok_or_else(|| format!("{} has no zone `{name}`", self.config.display()))?;
         Ok(Clients::Of(config.nat64.zones[zone].clients.clone()))
@@ -202,7 +210,7 @@ pub(super) fn sessions(filter: &Filter) -> ExitCode {
     if visited.is_ok() && !filter.json {
         outln!("{count} sessions");
     }
-    finish(visited)
+    exit::end(visited)
 }
 
 fn of_session(record: &SessionRecord) -> serde_json::Value {
@@ -255,15 +263,5 @@ pub(super) fn hosts(filter: &Filter, top: usize) -> ExitCode {
     if visited.is_ok() && !filter.json {
         outln!("{count} hosts");
     }
-    finish(visited)
-}
-
-pub(super) fn finish(visited: Result<(), String>) -> ExitCode {
-    match visited {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            errln!("gate64: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::end(visited)
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::admin::{AdminSocket, failed};
+use super::exit;
 use super::protocol::protocol;
 use crate::addr::{Ipv4Prefix, Ipv6Prefix, Proto};
 use crate::control::clock;
@@ -89,18 +90,12 @@ pub(super) fn trace(args: &Args) -> ExitCode {
     };
     let mut sink = match Sink::open(&args.output) {
         Ok(sink) => sink,
-        Err(why) => {
-            errln!("gate64: {why}");
-            return ExitCode::FAILURE;
-        }
+        Err(why) => return exit::fail(why),
     };
     match follow(stream, &args.output, &mut sink) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) if why.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(why) => {
-            errln!("gate64: {why}");
-            ExitCode::FAILURE
-        }
+        Err(why) => exit::fail(why),
     }
 }
 

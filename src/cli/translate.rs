@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::constants::{CONFIG, USAGE};
+use super::exit;
 use crate::addr::WorkerId;
-use crate::config::{self, Config, LoadError};
+use crate::config::{self, Config};
 use crate::control::host_info::UnknownHost;
 use crate::device::pcap::{Content, PcapError, Reader, Writer};
 use crate::output::errln;
@@ -91,23 +92,11 @@ pub(super) fn translate(args: &TranslateArgs) -> ExitCode {
     let settings = config.worker(WorkerId(0), 1, args.seed, args.seed as u32);
     let mut run =
         Translation { args, replay: Replay::new(settings), explanation: explanation.as_mut(), first: None };
-    match run.all(BufReader::new(input.lock()), BufWriter::new(output)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            errln!("gate64: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::end(run.all(BufReader::new(input.lock()), BufWriter::new(output)))
 }
 
 fn load(path: &Path) -> Result<Config, ExitCode> {
-    Config::load(path, &UnknownHost::new()).map_err(|why| {
-        match why {
-            LoadError::Config(why) => errln!("{why}"),
-            why @ LoadError::Read { .. } => errln!("gate64: {why}"),
-        }
-        ExitCode::from(USAGE)
-    })
+    Config::load(path, &UnknownHost::new()).map_err(|why| exit::refuse(&why))
 }
 
 /// The translation of one capture.

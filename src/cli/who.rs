@@ -11,13 +11,14 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::admin::{AdminSocket, ask};
+use super::exit;
 use super::protocol::protocol;
 use crate::addr::Proto;
 use crate::config::lenient;
 use crate::control::cleanup::state_dir_of;
 use crate::observe::binding_log::search::{Answer, End, Found, Query, merge_present, search};
 use crate::observe::binding_log::{Mapping, Protocol};
-use crate::output::{errln, out, outln};
+use crate::output::{out, outln};
 
 /// Timeout of the request to the gateway.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,8 +69,8 @@ pub(super) fn who(args: &Args) -> ExitCode {
         // A gateway without files answers for the present.
         Err(why) if present.is_some() && why.kind() == std::io::ErrorKind::NotFound => Found::default(),
         Err(why) => {
-            errln!("gate64: {why}; the binding log is the directory of [binding_log] in the configuration");
-            return ExitCode::FAILURE;
+            let hint = "the binding log is the directory of [binding_log] in the configuration";
+            return exit::fail(format_args!("{why}; {hint}"));
         }
     };
     if let Some((mappings, node)) = &present {

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use super::admin::{AdminSocket, fetch};
+use super::exit;
 use crate::observe::format::size;
 use crate::observe::status::{Status, ZoneStatus};
 use crate::observe::table::Table;
-use crate::output::{errln, out, outln};
+use crate::output::{out, outln};
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
@@ -29,24 +30,16 @@ pub(super) fn zones(args: &Args) -> ExitCode {
     if let Some(name) = &args.zone {
         status.zones.retain(|zone| zone.name == *name);
         if status.zones.is_empty() {
-            errln!("gate64: no zone has the name `{name}`");
-            return ExitCode::FAILURE;
+            return exit::fail(format_args!("no zone has the name `{name}`"));
         }
     }
     if !args.json {
         out!("{}", table(&status.zones));
         return ExitCode::SUCCESS;
     }
-    for zone in &status.zones {
-        match serde_json::to_string(zone) {
-            Ok(line) => outln!("{line}"),
-            Err(why) => {
-                errln!("gate64: {why}");
-                return ExitCode::FAILURE;
-            }
-        }
-    }
-    ExitCode::SUCCESS
+    exit::end(
+        status.zones.iter().try_for_each(|zone| serde_json::to_string(zone).map(|line| outln!("{line}"))),
+    )
 }
 
 fn table(zones: &[ZoneStatus]) -> Table {

@@ -19,11 +19,11 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::constants::CONFIG;
+use super::exit;
 use crate::control::cleanup::state_dir_of;
 use crate::control::clock::wall;
 use crate::observe::ledger::FILE;
 use crate::observe::ledger::read::{Period, read};
-use crate::output::errln;
 use model::{DAY, Report, ZoneReport, date};
 use phrases::Language;
 
@@ -80,13 +80,7 @@ pub(super) struct Args {
 
 /// Writes the report.
 pub(super) fn run(args: &Args) -> ExitCode {
-    match report(args).and_then(|text| write(args, &text)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            errln!("gate64: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::end(report(args).and_then(|text| write(args, &text)))
 }
 
 fn report(args: &Args) -> Result<String, String> {

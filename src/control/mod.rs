@@ -11,6 +11,7 @@ pub mod host_info;
 mod host_state;
 mod host_watch;
 mod journal;
+mod json_file;
 mod last_good;
 pub(crate) mod lifecycle;
 mod logging;

@@ -5,7 +5,6 @@
 //! Removals come last: a removed pref64 is translated until no cache can have addresses with it.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use sd_notify::NotifyState;
 use tokio::time::Instant;
@@ -21,6 +20,7 @@ use super::{clock, last_good, saved_lingering};
 use crate::config::{self, Config, LoadError, changes};
 use crate::observe::admin::ReloadFailure;
 use crate::observe::dry_run::DryRun;
+use crate::observe::unix_seconds;
 use crate::observe::view::LastReload;
 use crate::translator::Ending;
 
@@ -197,11 +197,10 @@ impl Gateway {
             Ok(done) => done.clone(),
             Err(failure) => failure.message.clone(),
         };
-        let unix = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         let succeeded = result.is_ok();
         self.view.report(|condition| {
             condition.last_reload =
-                Some(LastReload { succeeded, at: now, unix_seconds: unix.as_secs(), message });
+                Some(LastReload { succeeded, at: now, unix_seconds: unix_seconds(clock::wall()), message });
         });
         notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
         result

@@ -6,17 +6,16 @@
 //! events, the assignments of the last seconds are missing.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::atomic_file;
+use super::json_file;
 use crate::addr::{HostKey, Ipv6Prefix, PortRange};
 use crate::config::Config;
+use crate::observe::unix_seconds;
 use crate::translator::{BlockAssignment, Event};
 
 const FILE: &str = "blocks.json";
@@ -44,7 +43,7 @@ impl SavedBlocks {
     /// as empty, with a warning.
     pub(super) fn open(config: &Config, now: SystemTime) -> Self {
         let path = config.host.state_dir.join(FILE);
-        let blocks = read(&path).map_or_else(Vec::new, |record| current(&record, config, now));
+        let blocks = json_file::read(&path).map_or_else(Vec::new, |record| current(&record, config, now));
         let assigned = blocks.into_iter().map(|block| ((block.addr, block.ports.first()), block)).collect();
         Self { path, assigned, changed: true }
     }
@@ -87,8 +86,8 @@ impl SavedBlocks {
             Some((zone.clone(), block.host.prefix.to_string(), block.addr, first, last))
         };
         let record =
-            Record { written: seconds(now), blocks: self.assigned.values().filter_map(line).collect() };
-        let written = write(&self.path, &record);
+            Record { written: unix_seconds(now), blocks: self.assigned.values().filter_map(line).collect() };
+        let written = json_file::replace(&self.path, &record);
         self.changed = written.is_err();
         if let Err(why) = written {
             tracing::warn!(
@@ -99,31 +98,9 @@ impl SavedBlocks {
     }
 }
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn read(path: &Path) -> Option<Record> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return None,
-        Err(why) => {
-            tracing::warn!("{}: {why}", path.display());
-            return None;
-        }
-    };
-    serde_json::from_slice(&bytes)
-        .inspect_err(|why| tracing::warn!("{}: {why}; counted as empty", path.display()))
-        .ok()
-}
-
-fn write(path: &Path, record: &Record) -> io::Result<()> {
-    atomic_file::replace(path, &serde_json::to_vec(record)?)
-}
-
 /// The assignments whose quarantine has not ended, of existing zones.
 fn current(record: &Record, config: &Config, now: SystemTime) -> Vec<BlockAssignment> {
-    if seconds(now).saturating_sub(record.written) > config.nat64.timers.quarantine.as_secs() {
+    if unix_seconds(now).saturating_sub(record.written) > config.nat64.timers.quarantine.as_secs() {
         return Vec::new();
     }
     let assignment = |(zone, host, addr, first, last): &(String, String, Ipv4Addr, u16, u16)| {
@@ -137,6 +114,9 @@ fn current(record: &Record, config: &Config, now: SystemTime) -> Vec<BlockAssign
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::time::UNIX_EPOCH;
+
     use super::*;
     use crate::config::tests::{FakeHost, load_on};
 
@@ -249,7 +229,7 @@ mod tests {
         saved.save(&config, at(1000));
         // Blocks whose quarantine has ended leave the file, so that a clock set back does not restore them.
         SavedBlocks::open(&config, at(5000)).save(&config, at(5000));
-        let written = read(&dir.path().join(FILE)).expect("a file");
+        let written = json_file::read::<Record>(&dir.path().join(FILE)).expect("a file");
         assert_eq!((written.written, written.blocks.len()), (5000, 0));
     }
 }

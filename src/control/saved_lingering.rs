@@ -1,17 +1,17 @@
 //! Saved lingering prefixes: removed pref64s that are still translated, also after a restart.
 
 use std::fs;
-use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::atomic_file;
 use super::gateway::Lingering;
+use super::json_file;
 use crate::addr::Pref64;
 use crate::config::Config;
+use crate::observe::unix_seconds;
 
 const FILE: &str = "lingering.json";
 
@@ -27,22 +27,9 @@ struct Entry {
 /// Reads the prefixes that linger at `now`, in both clocks. Time that is left is at most `linger`: the wall clock may
 /// have been set back.
 pub(super) fn read(config: &Config, (now, wall): (Instant, SystemTime)) -> Vec<Lingering> {
-    let path = path(config);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(why) => {
-            if why.kind() != io::ErrorKind::NotFound {
-                tracing::warn!("{}: {why}", path.display());
-            }
-            return Vec::new();
-        }
-    };
-    let entries: Vec<Entry> = serde_json::from_slice(&bytes).unwrap_or_else(|why| {
-        tracing::warn!("{}: {why}; counted as empty", path.display());
-        Vec::new()
-    });
+    let entries: Vec<Entry> = json_file::read(&path(config)).unwrap_or_default();
     let lingering = |entry: Entry| {
-        let left = Duration::from_secs(entry.until.saturating_sub(seconds(wall))).min(config.linger);
+        let left = Duration::from_secs(entry.until.saturating_sub(unix_seconds(wall))).min(config.linger);
         let pref64: Pref64 = entry.pref64.parse().ok()?;
         (left > Duration::ZERO).then(|| Lingering { zone: entry.zone, pref64, until: now + left })
     };
@@ -54,15 +41,13 @@ pub(super) fn save(config: &Config, lingering: &[Lingering], (now, wall): (Insta
     let path = path(config);
     let entry = |l: &Lingering| {
         let left = l.until.saturating_duration_since(now);
-        Entry { zone: l.zone.clone(), pref64: l.pref64.to_string(), until: seconds(wall + left) }
+        Entry { zone: l.zone.clone(), pref64: l.pref64.to_string(), until: unix_seconds(wall + left) }
     };
     let entries: Vec<_> = lingering.iter().map(entry).collect();
     let saved = match (entries.is_empty(), path.exists()) {
         (true, false) => Ok(()),
         (true, true) => fs::remove_file(&path),
-        (false, _) => serde_json::to_vec(&entries)
-            .map_err(io::Error::from)
-            .and_then(|text| atomic_file::replace(&path, &text)),
+        (false, _) => json_file::replace(&path, &entries),
     };
     if let Err(why) = saved {
         tracing::warn!("{}: {why}; a restart will end the translation of removed prefixes", path.display());
@@ -73,14 +58,12 @@ fn path(config: &Config) -> PathBuf {
     config.host.state_dir.join(FILE)
 }
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::clock;
     use super::*;
+    use std::time::UNIX_EPOCH;
+
     use crate::config::tests::{FakeHost, load_on};
 
     #[test]

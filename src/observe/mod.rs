@@ -21,5 +21,12 @@ pub(crate) mod table;
 pub mod trace;
 pub mod view;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since the Unix epoch, 0 before it.
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::record::{Kind, Protocol, Record, Session};
 use crate::addr::Ipv6Prefix;
+use crate::observe::unix_seconds;
 
 /// Maximum size of a message: fits the minimum MTU of IPv6 (RFC 7011 §10.3.3).
 const MAX_MESSAGE: usize = 1232;
@@ -59,16 +60,8 @@ const BINDING: Template = Template {
 /// NAT64 session creation and deletion, without destination (RFC 8158 §4.6.2).
 const SESSION: Template = Template {
     id: 258,
-    fields: &[
-        (323, 8),        // observationTimeMilliseconds
-        (230, 1),        // natEvent
-        (27, 16),        // sourceIPv6Address
-        (225, 4),        // postNATSourceIPv4Address
-        (4, 1),          // protocolIdentifier
-        (7, 2),          // sourceTransportPort
-        (227, 2),        // postNAPTSourceTransportPort
-        (464, VARIABLE), // internalAddressRealm: the zone
-    ],
+    // The elements of a binding.
+    fields: BINDING.fields,
 };
 
 /// NAT64 session creation and deletion, with destination (RFC 8158 §4.6.2).
@@ -151,7 +144,7 @@ impl Exporter {
 
     fn message(&mut self, now: SystemTime, sets: &[(u16, Vec<u8>)], records: u32) -> Vec<u8> {
         let length = HEADER + sets.iter().map(|(_, set)| SET_HEADER + set.len()).sum::<usize>();
-        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let seconds = unix_seconds(now);
         let mut out = Vec::with_capacity(length);
         out.extend(VERSION.to_be_bytes());
         // At most `MAX_MESSAGE`. Export times are 32 bits long (RFC 7011 §3.1).

@@ -32,10 +32,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use crate::config::{self, Config};
 use crate::counters::Tally;
+use crate::observe::unix_seconds;
 use crate::translator::SessionRecord;
 use credits::Credits;
 use sessions::Sessions;
@@ -177,8 +178,8 @@ impl<S: Source> Task<S> {
         files: SessionFiles,
         (status, now): (Arc<LedgerStatus>, fn() -> SystemTime),
     ) -> io::Result<Self> {
-        let (store, _) =
-            Store::open(&settings.file, settings.total_bytes, seconds(now())).map_err(io::Error::other)?;
+        let (store, _) = Store::open(&settings.file, settings.total_bytes, unix_seconds(now()))
+            .map_err(io::Error::other)?;
         Ok(Self {
             credits,
             sessions: Sessions::new(files.paths, files.restored.iter()),
@@ -203,7 +204,7 @@ impl<S: Source> Task<S> {
                 }
                 Ok(Command::Read(done)) => {
                     self.read();
-                    self.credits.collect(seconds((self.now)()));
+                    self.credits.collect(unix_seconds((self.now)()));
                     // The caller waits.
                     let _ = done.send(());
                 }
@@ -222,7 +223,7 @@ impl<S: Source> Task<S> {
 
     /// Credits the traffic since the last reading.
     fn read(&mut self) {
-        let now = seconds((self.now)());
+        let now = unix_seconds((self.now)());
         let Self { credits, sessions, store, .. } = self;
         let failed = sessions.read(|sessions, change| credits.note(now, sessions, change, store));
         credits.finish(now, sessions, store);
@@ -238,7 +239,7 @@ impl<S: Source> Task<S> {
 
     /// Writes the credits; after a failure they wait for the next write.
     fn write(&mut self) {
-        let now = seconds((self.now)());
+        let now = unix_seconds((self.now)());
         self.credits.collect(now);
         self.check_clock(now);
         let lost = std::mem::take(&mut self.credits.batch.lost);
@@ -310,8 +311,4 @@ impl<S: Source> Task<S> {
 /// Largest memory of a ledger of so many sessions, in bytes.
 pub fn memory(sessions: u32) -> u64 {
     u64::from(sessions) * sessions::SLOT + batch::MEMORY
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

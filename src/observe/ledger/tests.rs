@@ -73,7 +73,7 @@ impl HostInfo for NoHost {
 
 /// The clock of the tests: 2026-11-01, noon.
 fn noon() -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(1_793_534_400)
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_793_534_400)
 }
 
 fn config() -> Config {
@@ -283,7 +283,7 @@ fn sums_equal_the_generated_traffic_also_over_a_restart() {
 
 /// Compares what a report reads with the expected sums.
 fn compare_evidence(file: &Path, truth: &Truth) {
-    let today = read::day_of(seconds(noon()));
+    let today = read::day_of(unix_seconds(noon()));
     let period = read::Period { first: today, last: today };
     let zones = read::read(file, period, None, 1000).expect("readable");
     for (zone, expected) in zones.iter().zip(["a", "b"]) {
@@ -388,7 +388,7 @@ fn an_unusable_file_is_renamed() {
 fn a_full_file_loses_its_oldest_day_and_nothing_else() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut bench = Bench::new(dir.path(), Vec::new());
-    let noon = seconds(noon());
+    let noon = unix_seconds(noon());
     let (mut store, _) = Store::open(&bench.task.settings.file, 300 << 10, noon).expect("opens");
     let fill = |name: &str| {
         let mut batch = batch::Batch::default();
@@ -423,7 +423,7 @@ fn a_failed_write_is_repeated_and_a_clock_behind_is_counted() {
     other.execute_batch("ALTER TABLE literals RENAME TO hidden").expect("runs");
     bench.task.write();
     assert_eq!(bench.task.status.failures.read(), 1);
-    let later = seconds(noon()) + 3600;
+    let later = unix_seconds(noon()) + 3600;
     other.execute_batch("ALTER TABLE hidden RENAME TO literals").expect("runs");
     other.execute_batch(&format!("INSERT OR REPLACE INTO meta VALUES ('last', {later})")).expect("runs");
     let db = bench.database();
@@ -435,7 +435,7 @@ fn a_failed_write_is_repeated_and_a_clock_behind_is_counted() {
 fn days_beyond_the_retention_are_deleted() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut bench = Bench::new(dir.path(), Vec::new());
-    let noon = seconds(noon());
+    let noon = unix_seconds(noon());
     let mut batch = batch::Batch::default();
     batch.credit_queries(("a".into(), "old.example.".into()), Ipv6Support::Native, None, 1, (0, 0));
     let days = u64::from(bench.task.settings.retention_days);
